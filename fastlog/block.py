@@ -1,0 +1,119 @@
+"""The layout of a block: what the loop fills, the journal stores and the decoder reads.
+
+    block  = header | run | run | …
+    header = magic "FLB1" | crc32c u32 | length u32 | frames u32
+             | offset u64 | durable u64 | index u64 | received u64
+    run    = kind u8 | peer_length u8 | 0 u16 | connection u32 | frames u32 | length u32
+             | peer | frame | frame | …
+    frame  = length u32 | that many bytes
+
+All integers are big-endian, as on the wire. `crc32c` covers everything behind itself; the header's
+`length` counts the bytes behind the header, a run's the bytes behind the peer. A run holds the
+consecutive frames of one connection exactly as they arrived, so `csrc/loop.c` receives straight
+into it. `offset` is the block's own place in the journal, which tells it from stale bytes;
+`durable` is how much of the journal was durable when it was written; `index` is the ordinal of its
+first frame since the journal began; `received` is in microseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+import msgspec
+
+from fastlog.record import Note
+
+MAGIC = b"FLB1"
+HEADER = struct.Struct(">4sIIIQQQQ")
+RUN = struct.Struct(">BBHIII")
+LENGTH = struct.Struct(">I")
+
+
+class Kind(IntEnum):
+    """What the frames of a run are."""
+
+    STOCK = 0
+    """Records, as `SocketHandler` sends them: pickle, or a JSON object."""
+    NOTE = 1
+    """What the receiver itself refused or lost: `Rejection` or `Loss` as JSON."""
+    PADDING = 2
+    """No frames; bytes that a repair could not read."""
+
+
+class Block(NamedTuple):
+    """A block of the journal, checked, in memory."""
+
+    offset: int
+    """Its place in the journal: bytes from the journal's very beginning."""
+    end: int
+    """The offset just behind it."""
+    index: int
+    """Ordinal of its first frame since the journal began."""
+    frames: int
+    stamp: int
+    """When it was received: microseconds since the epoch, never less than its predecessor's."""
+    payload: memoryview
+    """The runs."""
+
+    @property
+    def received(self) -> float:
+        """When it was received, in seconds since the epoch."""
+        return self.stamp / 1e6
+
+
+class Run(NamedTuple):
+    """Consecutive frames of one connection."""
+
+    kind: Kind
+    connection: int
+    """Serial number of the connection in its receiver; 0 for none."""
+    peer: str
+    frames: int
+    body: memoryview
+    """The frames, each behind its length."""
+
+
+def runs(payload: memoryview) -> Iterator[Run]:
+    """The runs of a block whose checksum held, in order of arrival."""
+    at = 0
+    while at < len(payload):
+        kind, peer_length, _, connection, frames, length = RUN.unpack_from(payload, at)
+        body = at + RUN.size + peer_length
+        peer = str(payload[at + RUN.size : body], "utf-8")
+        yield Run(Kind(kind), connection, peer, frames, payload[body : body + length])
+        at = body + length
+
+
+def frames(run: Run) -> Iterator[memoryview]:
+    """The frames of a run, each without its length."""
+    body, at = run.body, 0
+    for _ in range(run.frames):
+        (length,) = LENGTH.unpack_from(body, at)
+        at += LENGTH.size
+        yield body[at : at + length]
+        at += length
+
+
+def make_run(kind: Kind, payloads: Iterable[bytes], *, peer: str = "", connection: int = 0) -> bytes:
+    """The run of these frames, as the loop would lay it out."""
+    body = bytearray()
+    count = 0
+    for payload in payloads:
+        body += LENGTH.pack(len(payload))
+        body += payload
+        count += 1
+    name = peer.encode()
+    return RUN.pack(kind, len(name), 0, connection, count, len(body)) + name + bytes(body)
+
+
+def make_notes(notes: Iterable[Note]) -> bytes:
+    """The run in which the receiver's own losses and refusals travel to the ledger."""
+    return make_run(Kind.NOTE, map(msgspec.json.encode, notes))
+
+
+def read_note(frame: memoryview) -> Note:
+    """A frame of a `Kind.NOTE` run."""
+    return msgspec.json.decode(frame, type=Note)
