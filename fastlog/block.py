@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -30,6 +31,8 @@ MAGIC = b"FLB1"
 HEADER = struct.Struct(">4sIIIQQQQ")
 RUN = struct.Struct(">BBHIII")
 LENGTH = struct.Struct(">I")
+
+_NOTE: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
 
 
 class Kind(IntEnum):
@@ -43,7 +46,8 @@ class Kind(IntEnum):
     """No frames; bytes that a repair could not read."""
 
 
-class Block(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Block:
     """A block of the journal, checked, in memory."""
 
     offset: int
@@ -97,7 +101,9 @@ def frames(run: Run) -> Iterator[memoryview]:
         at += length
 
 
-def make_run(kind: Kind, payloads: Iterable[bytes], *, peer: str = "", connection: int = 0) -> bytes:
+def make_run(
+    kind: Kind, payloads: Iterable[bytes], *, peer: str = "", connection: int = 0
+) -> bytes:
     """The run of these frames, as the loop would lay it out."""
     body = bytearray()
     count = 0
@@ -116,4 +122,4 @@ def make_notes(notes: Iterable[Note]) -> bytes:
 
 def read_note(frame: memoryview) -> Note:
     """A frame of a `Kind.NOTE` run."""
-    return msgspec.json.decode(frame, type=Note)
+    return _NOTE.decode(frame)

@@ -1,0 +1,146 @@
+/* accept.c: listeners, and what happens when a connection cannot be taken. */
+#include "loop.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { DISARM_MS = 100 };
+
+static void name_peer(const struct sockaddr_storage *address, char peer[FL_PEER_SIZE])
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    if (address->ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+        inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
+        snprintf(peer, FL_PEER_SIZE, "%s:%u", text, (unsigned)ntohs(v4->sin_port));
+    } else if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+        unsigned port = ntohs(v6->sin6_port);
+        if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+            inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], text, sizeof text);
+            snprintf(peer, FL_PEER_SIZE, "%s:%u", text, port);
+        } else {
+            inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
+            snprintf(peer, FL_PEER_SIZE, "[%s]:%u", text, port);
+        }
+    } else {
+        snprintf(peer, FL_PEER_SIZE, "unix");
+    }
+}
+
+static int listener_control(fl_loop *loop, int operation, uint32_t index, uint32_t events)
+{
+    struct epoll_event event = {.events = events}; /* level-triggered: what waits is told again */
+    event.data.u64 = index;                        /* generation 0: see loop.c */
+    if (epoll_ctl(loop->epoll_fd, operation, loop->listeners[index], &event) < 0) {
+        loop->error = errno;
+        return FL_ESYS;
+    }
+    return 0;
+}
+
+int fl_loop_listen(fl_loop *loop, int fd)
+{
+    if (loop->listener_count == MAX_LISTENERS || loop->draining)
+        return FL_EINVAL;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+        loop->error = errno;
+        return FL_ESYS;
+    }
+    loop->listeners[loop->listener_count] = fd;
+    int result = listener_control(loop, EPOLL_CTL_ADD, loop->listener_count, EPOLLIN);
+    if (result == 0)
+        loop->listener_count++;
+    return result;
+}
+
+int listeners_arm(fl_loop *loop)
+{
+    loop->rearm_at = 0;
+    for (uint32_t i = 0; i < loop->listener_count; i++) {
+        int result = listener_control(loop, EPOLL_CTL_MOD, i, EPOLLIN);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+int listeners_disarm(fl_loop *loop)
+{
+    loop->rearm_at = loop->now + DISARM_MS;
+    for (uint32_t i = 0; i < loop->listener_count; i++) {
+        int result = listener_control(loop, EPOLL_CTL_MOD, i, 0);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+/* No descriptor left: the spare one is given up to take the newest connection and close it, so that
+ * its client learns of it instead of hanging in the backlog. */
+static void shed(fl_loop *loop, int listener)
+{
+    if (loop->spare_fd < 0)
+        return;
+    close(loop->spare_fd);
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof address;
+    int fd = accept4(listener, (struct sockaddr *)&address, &len, SOCK_CLOEXEC);
+    if (fd >= 0) {
+        char peer[FL_PEER_SIZE];
+        name_peer(&address, peer);
+        close(fd);
+        refuse(loop, FL_DESCRIPTORS, peer, NULL, 0);
+    }
+    loop->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void take(fl_loop *loop, int fd, const struct sockaddr_storage *address)
+{
+    char peer[FL_PEER_SIZE];
+    uint32_t slot;
+    int on = 1;
+
+    name_peer(address, peer);
+    if (loop->stats.connections >= loop->options.max_connections) {
+        close(fd);
+        refuse(loop, FL_CONNECTIONS, peer, NULL, 0);
+        return;
+    }
+    if (address->ss_family != AF_UNIX) /* a dead peer is noticed after hours instead of never */
+        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    if (conn_open(loop, fd, peer, &slot) < 0) {
+        close(fd);
+        refuse(loop, FL_DESCRIPTORS, peer, NULL, 0);
+    }
+}
+
+/* Accepts from one listener, `limit` connections at most. Returns 0 or an error. */
+int accept_some(fl_loop *loop, uint32_t index, uint32_t limit)
+{
+    while (limit--) {
+        struct sockaddr_storage address = {0};
+        socklen_t len = sizeof address;
+        int fd = accept4(loop->listeners[index], (struct sockaddr *)&address, &len,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            take(loop, fd, &address);
+            continue;
+        }
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return 0;
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            shed(loop, loop->listeners[index]);
+            return listeners_disarm(loop);
+        }
+        /* Else this one connection failed before we took it (accept(2)): on to the next. */
+    }
+    return 0;
+}

@@ -1,0 +1,249 @@
+/* conn.c: the table of connections, their half-received frames, and the two lists. */
+#include "loop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* ---- lists ---- */
+
+static neighbours *neighbours_of(fl_loop *loop, const list *l, uint32_t slot)
+{
+    conn *c = &loop->conns[slot];
+    return l == &loop->ready ? &c->ready : &c->partial;
+}
+
+static void list_append(fl_loop *loop, list *l, uint32_t slot)
+{
+    neighbours *own = neighbours_of(loop, l, slot);
+    own->prev = l->tail;
+    own->next = NOBODY;
+    if (l->tail == NOBODY)
+        l->head = slot;
+    else
+        neighbours_of(loop, l, l->tail)->next = slot;
+    l->tail = slot;
+    l->count++;
+}
+
+static void list_remove(fl_loop *loop, list *l, uint32_t slot)
+{
+    neighbours *own = neighbours_of(loop, l, slot);
+    if (own->prev == NOBODY)
+        l->head = own->next;
+    else
+        neighbours_of(loop, l, own->prev)->next = own->next;
+    if (own->next == NOBODY)
+        l->tail = own->prev;
+    else
+        neighbours_of(loop, l, own->next)->prev = own->prev;
+    l->count--;
+}
+
+void conn_set_ready(fl_loop *loop, uint32_t slot, bool ready)
+{
+    conn *c = &loop->conns[slot];
+    if (ready == !!(c->flags & IS_READY))
+        return;
+    c->flags ^= IS_READY;
+    if (ready)
+        list_append(loop, &loop->ready, slot);
+    else
+        list_remove(loop, &loop->ready, slot);
+}
+
+static void set_partial(fl_loop *loop, uint32_t slot, bool partial)
+{
+    conn *c = &loop->conns[slot];
+    if (partial == !!(c->flags & IS_PARTIAL))
+        return;
+    c->flags ^= IS_PARTIAL;
+    if (partial)
+        list_append(loop, &loop->partial, slot);
+    else
+        list_remove(loop, &loop->partial, slot);
+}
+
+/* ---- slots ---- */
+
+static bool more_slots(fl_loop *loop)
+{
+    uint32_t old = loop->slots;
+    uint32_t slots = old ? old * 2 : 64;
+    if (slots > loop->options.max_connections)
+        slots = loop->options.max_connections;
+    if (slots <= old)
+        return false;
+    conn *grown = realloc(loop->conns, slots * sizeof *grown);
+    if (!grown)
+        return false;
+    loop->conns = grown;
+    for (uint32_t i = slots; i-- > old;) {
+        memset(&grown[i], 0, sizeof *grown);
+        grown[i].fd = -1;
+        grown[i].ready.next = loop->free_slot;
+        loop->free_slot = i;
+    }
+    loop->slots = slots;
+    return true;
+}
+
+/* Registers a connected, non-blocking socket. Returns 0 and its slot, or an error: then fd is still
+ * the caller's. */
+int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *out)
+{
+    if (loop->free_slot == NOBODY && !more_slots(loop))
+        return FL_ENOMEM;
+    uint32_t slot = loop->free_slot;
+    conn *c = &loop->conns[slot];
+    if (++loop->last_generation == 0) /* 0 marks listeners and watched descriptors */
+        loop->last_generation = 1;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
+    event.data.u64 = (uint64_t)loop->last_generation << 32 | slot;
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+        loop->error = errno;
+        return FL_ESYS;
+    }
+    loop->free_slot = c->ready.next;
+    memset(c, 0, sizeof *c);
+    c->fd = fd;
+    c->generation = loop->last_generation;
+    c->serial = ++loop->last_serial;
+    c->peer_len = (uint8_t)strnlen(peer, FL_PEER_SIZE - 1);
+    memcpy(c->peer, peer, c->peer_len);
+    loop->stats.connections++;
+    loop->stats.accepted++;
+    *out = slot;
+    return 0;
+}
+
+static void drop_part(fl_loop *loop, uint32_t slot)
+{
+    conn *c = &loop->conns[slot];
+    loop->stats.partial_bytes -= c->part_cap;
+    free(c->part);
+    c->part = NULL;
+    c->part_len = c->part_cap = 0;
+    set_partial(loop, slot, false);
+}
+
+/* Closes without a word; see conn_close_partial() for a connection that is inside a frame. */
+void conn_close(fl_loop *loop, uint32_t slot)
+{
+    conn *c = &loop->conns[slot];
+    drop_part(loop, slot);
+    conn_set_ready(loop, slot, false);
+    /* close() alone leaves the registration if the descriptor was handed to another process. */
+    epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
+    close(c->fd);
+    c->fd = -1;
+    c->generation = 0;
+    c->ready.next = loop->free_slot;
+    loop->free_slot = slot;
+    loop->stats.connections--;
+}
+
+/* ---- half-received frames ---- */
+
+static uint32_t largest_partial(const fl_loop *loop)
+{
+    uint32_t largest = NOBODY, cap = 0;
+    for (uint32_t s = loop->partial.head; s != NOBODY; s = loop->conns[s].partial.next)
+        if (loop->conns[s].part_cap > cap) {
+            cap = loop->conns[s].part_cap;
+            largest = s;
+        }
+    return largest;
+}
+
+/* Closes, and reports the frame that it leaves half-received. */
+void conn_close_partial(fl_loop *loop, uint32_t slot, int reason)
+{
+    conn *c = &loop->conns[slot];
+    refuse_frame(loop, reason, c, c->part, c->part_len);
+    conn_close(loop, slot);
+}
+
+/* Makes room for `cap` bytes of the connection's frame, at the cost of the largest half-received
+ * frames when the budget is used up. False: there is none, and the connection is closed. */
+bool conn_reserve(fl_loop *loop, uint32_t slot, uint32_t cap)
+{
+    conn *c = &loop->conns[slot];
+    if (cap <= c->part_cap)
+        return true;
+    while (loop->stats.partial_bytes - c->part_cap + cap > loop->options.partial_memory) {
+        uint32_t victim = largest_partial(loop);
+        if (victim == NOBODY || loop->conns[victim].part_cap <= cap)
+            victim = slot;
+        conn_close_partial(loop, victim, FL_MEMORY);
+        if (victim == slot)
+            return false;
+    }
+    uint8_t *grown = realloc(c->part, cap);
+    if (!grown) {
+        conn_close_partial(loop, slot, FL_MEMORY);
+        return false;
+    }
+    loop->stats.partial_bytes += cap - c->part_cap;
+    c->part = grown;
+    c->part_cap = cap;
+    return true;
+}
+
+/* Keeps the beginning of a frame, len >= 1, for a connection that holds nothing. A fresh frame
+ * starts its clock; one that conn_release() gave back keeps it. False: there was no memory, and the
+ * connection is closed. */
+bool conn_hold(fl_loop *loop, uint32_t slot, const uint8_t *data, size_t len, bool fresh)
+{
+    if (!conn_reserve(loop, slot, len < 64 ? 64 : (uint32_t)len))
+        return false;
+    conn *c = &loop->conns[slot];
+    memcpy(c->part, data, len);
+    c->part_len = (uint32_t)len;
+    c->part_last = loop->now;
+    if (fresh) {
+        c->part_since = loop->now;
+        c->graced_len = 0;
+    }
+    set_partial(loop, slot, true);
+    return true;
+}
+
+/* Gives the held bytes back into `to`, which has room for them, and returns how many. */
+uint32_t conn_release(fl_loop *loop, uint32_t slot, uint8_t *to)
+{
+    conn *c = &loop->conns[slot];
+    uint32_t len = c->part_len;
+    if (len)
+        memcpy(to, c->part, len);
+    drop_part(loop, slot);
+    return len;
+}
+
+/* Is this half-received frame silent for too long, or too slow once it is older than that? */
+static bool has_stalled(const fl_loop *loop, conn *c)
+{
+    int64_t stall = loop->options.stall_ms;
+    if (loop->now - c->part_last >= stall)
+        return true;
+    int64_t overdue = loop->now - c->part_since - stall;
+    if (overdue < 0)
+        return false;
+    if (!c->graced_len) {
+        c->graced_len = c->part_len;
+        c->part_since = loop->now - stall; /* the rate counts from here */
+        return false;
+    }
+    return (int64_t)(c->part_len - c->graced_len) * 1000 < overdue * loop->options.min_rate;
+}
+
+void conn_sweep(fl_loop *loop)
+{
+    for (uint32_t s = loop->partial.head, next; s != NOBODY; s = next) {
+        next = loop->conns[s].partial.next;
+        if (has_stalled(loop, &loop->conns[s]))
+            conn_close_partial(loop, s, FL_TRUNCATED);
+    }
+}

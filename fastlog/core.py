@@ -1,0 +1,306 @@
+"""The C module, in Python's terms: the only file that sees `ffi` and `lib`.
+
+`Framer` and `crc32c` are everywhere; `Loop` is Linux only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastlog._core import ffi, lib
+from fastlog.errors import FrameError, LoopError
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer  # type: ignore[attr-defined]  # Python 3.12
+
+FRAME_LIMIT: int = lib.FL_FRAME_LIMIT
+"""The largest frame that the protocol can carry, in bytes (16 MiB - 1)."""
+
+_BATCH = 64
+
+
+def _error_text(code: int) -> str:
+    return str(ffi.string(lib.fl_strerror(code)), "ascii")
+
+
+def crc32c(data: Buffer, crc: int = 0) -> int:
+    """CRC-32C (Castagnoli) of `data`, continuing from `crc`. Releases the GIL."""
+    view = ffi.from_buffer(data)
+    return int(lib.fl_crc32c(crc, view, len(view)))
+
+
+class Framer:
+    """Splits a stream of length-prefixed frames: bytes in, in any pieces; frames out.
+
+    It does no I/O, so it serves a thread, a selector and asyncio alike::
+
+        framer = Framer()
+        while data := sock.recv(65536):
+            for frame in framer.feed(data):
+                handle(frame)
+        framer.end()
+
+    A frame is a big-endian u32 length and that many bytes. Memory for an incomplete frame grows
+    with what has arrived, never by what its length announces.
+
+    Args:
+        max_frame: The largest frame that is accepted, in bytes; 1 to `FRAME_LIMIT`.
+
+    Raises:
+        ValueError: `max_frame` is out of range.
+    """
+
+    def __init__(self, max_frame: int = 1 << 20) -> None:
+        if not 1 <= max_frame <= FRAME_LIMIT:
+            raise ValueError(f"max_frame must be 1 to {FRAME_LIMIT}, got {max_frame}")
+        framer = lib.fl_framer_new(max_frame)
+        if framer == ffi.NULL:
+            raise MemoryError
+        self.max_frame = max_frame
+        self._framer = ffi.gc(framer, lib.fl_framer_free)
+        self._frames = ffi.new("fl_frame[]", _BATCH)
+
+    def feed(self, data: Buffer) -> list[bytes]:
+        """Takes more of the stream and returns the frames that it completes, without their lengths.
+
+        Raises:
+            FrameError: A frame is over the limit. An error behind complete frames is raised by
+                the next call, so that those are not lost; from then on every call raises it.
+        """
+        lent = ffi.from_buffer(data)  # must live until the last fl_framer_next()
+        self._check(lib.fl_framer_feed(self._framer, lent, len(lent)))
+        frames: list[bytes] = []
+        while (n := lib.fl_framer_next(self._framer, self._frames, _BATCH)) > 0:
+            for i in range(n):
+                frame = self._frames[i]
+                frames.append(ffi.buffer(frame.data, frame.len)[:])
+        if not frames:
+            self._check(n)
+        return frames
+
+    def end(self) -> None:
+        """Says that the stream has ended.
+
+        Raises:
+            FrameError: It ended inside a frame, or had failed before.
+        """
+        self._check(lib.fl_framer_end(self._framer))
+
+    def _check(self, result: int) -> None:
+        if result >= 0:
+            return
+        if result == lib.FL_ENOMEM:
+            raise MemoryError
+        text = _error_text(result)
+        if result == lib.FL_ETOOLONG:
+            text = f"{text} of {self.max_frame} bytes"
+        raise FrameError(text)
+
+
+class Refusal(NamedTuple):
+    """A connection that the loop refused or closed."""
+
+    reason: str
+    peer: str
+    """`address:port`, or `unix`."""
+    length: int
+    """What its frame announced, 0 if it did not come to that."""
+    head: bytes
+    """The first bytes of that frame, with the length, 64 at most."""
+
+
+class LoopStats(NamedTuple):
+    """Counters of a loop; all but the last four count since its start."""
+
+    accepted: int
+    frames: int
+    bytes: int
+    refused: dict[str, int]
+    """Connections refused or closed, by reason; only reasons that occurred."""
+    unreported: int
+    """Refusals that are in `refused`, but were too many to be told one by one."""
+    connections: int
+    partials: int
+    """Connections that are inside a frame."""
+    partial_bytes: int
+    """Memory that these hold."""
+    ready: int
+    """Connections that are known to have more to read."""
+
+
+class Turn(NamedTuple):
+    """What a turn of the loop left behind."""
+
+    woken: bool
+    """A watched descriptor is readable."""
+    more: bool
+    """There is more to read: the next turn will not wait."""
+
+
+class Loop:
+    """Receives from many sockets by edge-triggered epoll; see `csrc/fastlog.h` for the contract.
+
+    `on_block(runs, frames)` is called at most once a turn, with the runs of a block (complete
+    frames only, in the layout of `fastlog.block`) and their number. What it raises comes out of
+    `poll`.
+
+    Args:
+        on_block: Takes what a turn received.
+        max_frame: The largest frame, in bytes.
+        max_connections: The newest beyond that are closed.
+        partial_memory: Bytes for all half-received frames together.
+        arena: About how many bytes one block may have; at least 64 KiB.
+        stall: Seconds that a half-received frame may be silent.
+        min_rate: Bytes a second that such a frame must bring once it is older than `stall`.
+        nap: Seconds to wait for company after a turn that brought little.
+
+    Raises:
+        ValueError: An argument is out of range.
+        LoopError: The system has no descriptor for it.
+    """
+
+    def __init__(
+        self,
+        on_block: Callable[[bytes, int], None],
+        *,
+        max_frame: int = 1 << 20,
+        max_connections: int = 10_000,
+        partial_memory: int = 64 << 20,
+        arena: int = 256 << 10,
+        stall: float = 30.0,
+        min_rate: int = 1024,
+        nap: float = 0.002,
+    ) -> None:
+        options = ffi.new("fl_loop_options *")
+        options.max_frame = max_frame
+        options.max_connections = max_connections
+        options.partial_memory = partial_memory
+        options.arena = arena
+        options.stall_ms = round(stall * 1000)
+        options.min_rate = min_rate
+        options.nap_us = round(nap * 1e6)
+        error = ffi.new("int *")
+        loop = lib.fl_loop_new(options, lib.fl_on_block, error)
+        if loop == ffi.NULL:
+            if error[0] == lib.FL_EINVAL:
+                raise ValueError("an option of the loop is out of range")
+            raise LoopError(f"no event loop: {_error_text(error[0])}: {os.strerror(ffi.errno)}")
+        self._loop: Any = ffi.gc(loop, lib.fl_loop_free)
+        self._context = ffi.new_handle(self)
+        self._on_block = on_block
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> Loop:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes every connection. Listeners and watched descriptors stay open: not ours."""
+        if self._loop is not None:
+            ffi.release(self._loop)
+            self._loop = None
+
+    def listen(self, fd: int) -> None:
+        """Accepts from a listening socket (TCP or Unix), which stays the caller's. Up to 16."""
+        self._check(lib.fl_loop_listen(self._loop, fd), "listen on")
+
+    def watch(self, fd: int) -> None:
+        """Lets a readable `fd` end a turn at once; the caller reads it. Up to 8."""
+        self._check(lib.fl_loop_watch(self._loop, fd), "watch")
+
+    def add(self, fd: int, peer: str, partial: bytes = b"") -> None:
+        """Takes over a connected socket, and the beginning of its next frame if it had come.
+
+        The loop owns `fd` when this returns.
+
+        Raises:
+            LoopError: It could not be taken, or `partial` is not the beginning of one incomplete
+                frame; `fd` is still the caller's.
+        """
+        self._check(lib.fl_loop_add(self._loop, fd, peer.encode(), partial, len(partial)), "add")
+
+    def poll(self, timeout: float | None = None) -> Turn:
+        """Runs one turn, waiting `timeout` seconds at most; a signal ends the wait."""
+        milliseconds = -1 if timeout is None else max(0, round(timeout * 1000))
+        flags = lib.fl_loop_poll(self._loop, milliseconds, self._context)
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        self._check(flags, "poll")
+        return Turn(bool(flags & lib.FL_WOKEN), bool(flags & lib.FL_MORE))
+
+    def pause(self, paused: bool) -> None:
+        """Stops reading, or goes on. Nobody is closed for silence meanwhile."""
+        lib.fl_loop_pause(self._loop, paused)
+
+    def drain(self) -> None:
+        """Begins the end: takes the backlog, stops listening, closes whoever has no more to read.
+
+        Poll until `stats().connections` is 0, or as long as you care to.
+        """
+        self._check(lib.fl_loop_drain(self._loop), "drain")
+
+    def refusals(self) -> list[Refusal]:
+        """The refusals since the last call, oldest first."""
+        taken: list[Refusal] = []
+        one = ffi.new("fl_refusal *")
+        while lib.fl_loop_refusal(self._loop, one):
+            taken.append(
+                Refusal(
+                    reason=_reason_text(one.reason),
+                    peer=str(ffi.string(one.peer), "ascii", "replace"),
+                    length=one.length,
+                    head=ffi.buffer(one.head, one.head_len)[:],
+                )
+            )
+        return taken
+
+    def stats(self) -> LoopStats:
+        """The counters as they are now."""
+        raw = ffi.new("fl_loop_stats *")
+        lib.fl_loop_stats_get(self._loop, raw)
+        refused = {_reason_text(i): raw.refused[i] for i in range(lib.FL_REASONS) if raw.refused[i]}
+        return LoopStats(
+            accepted=raw.accepted,
+            frames=raw.frames,
+            bytes=raw.bytes,
+            refused=refused,
+            unreported=raw.unreported,
+            connections=raw.connections,
+            partials=raw.partials,
+            partial_bytes=raw.partial_bytes,
+            ready=raw.ready,
+        )
+
+    def _receive(self, runs: Any, length: int, frames: int) -> None:
+        self._on_block(ffi.buffer(runs, length)[:], frames)
+
+    def _fail(self, failure: BaseException) -> None:
+        self._failure = failure
+
+    def _check(self, result: int, what: str) -> None:
+        if result >= 0:
+            return
+        why = _error_text(result)
+        if result == lib.FL_ESYS:
+            why = os.strerror(lib.fl_loop_errno(self._loop))
+        raise LoopError(f"the event loop could not {what}: {why}")
+
+
+def _reason_text(reason: int) -> str:
+    return str(ffi.string(lib.fl_reason_text(reason)), "ascii")
+
+
+if hasattr(lib, "fl_loop_new"):
+
+    def _keep_failure(_: object, failure: BaseException, traceback: Any) -> None:
+        context = traceback.tb_frame.f_locals["context"]
+        ffi.from_handle(context)._fail(failure)
+
+    @ffi.def_extern(name="fl_on_block", onerror=_keep_failure)  # type: ignore[untyped-decorator]
+    def _on_block(context: Any, runs: Any, length: int, frames: int) -> None:
+        ffi.from_handle(context)._receive(runs, length, frames)
