@@ -1,0 +1,123 @@
+"""What a journal holds after whatever happened: all its sound blocks, or a refusal to start.
+
+After a crash the last blocks may be torn, in any order: the disk keeps no promise about what was
+not synced. Every block says how much was durable when it was written, so the highest such offset
+found anywhere tells the two cases apart: a tear at or behind it is a torn tail, and is cut; before
+it, something that was safe has been damaged since, and that is for a person to decide.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastlog.errors import JournalDamagedError
+from fastlog.journal.mark import Mark
+from fastlog.journal.position import read_positions
+from fastlog.journal.segment import Segment, blocks, next_block, read_block, read_node, segments
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The state in which a journal goes on."""
+
+    segments: list[Segment]
+    end: int
+    """Journal offset behind the last sound block."""
+    index: int
+    """Ordinal of the next frame."""
+    stamp: int
+    """Receive stamp of the last block, microseconds since the epoch; 0 if there is none."""
+    cut: int
+    """Bytes of a torn tail that were cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one segment holds."""
+
+    end: int
+    index: int
+    stamp: int
+    durable: int
+    """The highest durable offset that a sound block of it names."""
+    excess: int
+    """Bytes behind `end`."""
+
+
+def known_durable(directory: Path) -> int:
+    """How much of the journal was durable, by those who keep a note of it: mark and sinks."""
+    known = [0]
+    try:
+        with Mark(directory) as mark:
+            known.append(mark.read() or 0)
+    except (FileNotFoundError, ValueError):
+        pass  # a new journal, or a mark that a power cut tore
+    node = read_node(directory)
+    known += [p.durable for p in read_positions(directory.parent).values() if p.node == node]
+    return max(known)
+
+
+def scan(segment: Segment, until: int | None, index: int, stamp: int) -> Scan:
+    """Reads one segment, to `until` if another follows there."""
+    data = memoryview(segment.path.read_bytes())
+    if until is not None:
+        data = data[: until - segment.start]
+    end, durable = segment.start, 0
+    for block, header in blocks(data, segment.start):
+        end, index, stamp = block.end, block.index + block.frames, block.stamp
+        durable = max(durable, header.durable)
+    at = end - segment.start
+    excess = len(data) - at
+    while excess and (later := next_block(data, at, segment.start)) is not None:
+        found = read_block(data, later, segment.start + later)
+        assert found is not None
+        durable = max(durable, found[1].durable)
+        at = found[0].end - segment.start
+    return Scan(end, index, stamp, durable, excess)
+
+
+def recover(directory: Path) -> Recovered:
+    """Reads the journal through, cuts a torn tail, and makes what is left durable.
+
+    Raises:
+        JournalDamagedError: Something that was durable cannot be read.
+    """
+    found = segments(directory)
+    at = found[0].start if found else 0
+    index = stamp = cut = 0
+    durable = known_durable(directory) if found else 0
+    for i, segment in enumerate(found):
+        following = found[i + 1].start if i + 1 < len(found) else None
+        if segment.start != at:
+            raise _damaged(
+                segment.path, at, f"the {segment.start - at} bytes before it are missing"
+            )
+        seen = scan(segment, following, index, stamp)
+        at, index, stamp = seen.end, seen.index, seen.stamp
+        durable = max(durable, seen.durable)
+        if following is not None and at != following:
+            raise _damaged(segment.path, at, f"{following - at} bytes there cannot be read")
+        cut = seen.excess
+    if at < durable:
+        raise _damaged(found[-1].path, at, f"{durable - at} bytes there cannot be read")
+    if found:
+        _make_durable(found[-1], at)
+    return Recovered(found, at, index, stamp, cut)
+
+
+def _make_durable(last: Segment, end: int) -> None:
+    fd = os.open(last.path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.ftruncate(fd, end - last.start)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _damaged(path: Path, offset: int, what: str) -> JournalDamagedError:
+    return JournalDamagedError(
+        f"the journal is damaged: {path}, offset {offset}: {what}, though they were stored once; "
+        "`fastlog check --repair` keeps a copy and counts the loss, then the server starts"
+    )

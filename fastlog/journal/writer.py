@@ -1,0 +1,346 @@
+"""Writing the journal: a thread that writes and syncs, so that the loop never waits for a disk.
+
+A block is in one of three places: queued (in memory), written (in the file, still in memory) or
+durable. Blocks stay in memory until they are durable, because a write or a sync can fail, and then
+they are written again: after a failed write at the same place, after a failed fdatasync into a new
+segment, since the kernel forgets what it could not write (see fsync(2), and PostgreSQL's wiki on
+"fsync errors").
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+
+from fastlog.block import HEADER
+from fastlog.journal.mark import Mark
+from fastlog.journal.recovery import recover
+from fastlog.journal.segment import (
+    Header,
+    Segment,
+    make_node,
+    pack_header,
+    read_node,
+    segment_path,
+    sync_directory,
+)
+
+_log = logging.getLogger(__name__)
+
+_GROUP_BYTES = 4 << 20
+"""About how much one write may carry."""
+_GROUP_BLOCKS = 256
+_RETRY = 0.5
+"""Seconds between tries while the disk refuses."""
+
+
+class Full(Enum):
+    """Why a block cannot be taken now."""
+
+    MEMORY = "disk full or too slow"
+    SIZE = "journal full"
+
+
+class _Queued:
+    """A block in memory."""
+
+    __slots__ = ("frames", "index", "offset", "runs", "stamp")
+
+    def __init__(self, offset: int, runs: bytes, frames: int, index: int, stamp: int) -> None:
+        self.offset, self.runs, self.frames, self.index = offset, runs, frames, index
+        self.stamp = stamp
+
+    @property
+    def size(self) -> int:
+        return HEADER.size + len(self.runs)
+
+
+class Journal:
+    """The journal's one writer. Opening it recovers what is there.
+
+    Args:
+        directory: Where the segments are; made if it is not there.
+        segment: Bytes after which a new segment is begun.
+        size: Bytes that all segments together may have.
+        memory: Bytes that may be in memory, not yet durable.
+        delay: Seconds that a block may wait for its fdatasync while nobody waits for it.
+        clock: The wall clock, for receive stamps.
+        on_durable: Called in the journal's thread with the new mark.
+
+    Raises:
+        JournalDamagedError: See `recover`.
+        OSError: The directory cannot be used.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        segment: int = 64 << 20,
+        size: int = 1 << 30,
+        memory: int = 64 << 20,
+        delay: float = 0.1,
+        clock: Callable[[], float] = time.time,
+        on_durable: Callable[[int], None] | None = None,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.node = read_node(directory) or make_node(directory)
+        self._directory, self._size_limit = directory, size
+        self._segment_size = min(segment, size // 4)  # only whole segments can be released
+        self._memory_limit, self._delay, self._clock = memory, delay, clock
+        self._on_durable = on_durable
+        recovered = recover(directory)
+        if recovered.cut:
+            _log.warning("journal: cut a torn tail of %d bytes at %d", recovered.cut, recovered.end)
+        self._end = self._written = self._durable = recovered.end
+        self._index, self._stamp = recovered.index, recovered.stamp
+        self._segments = recovered.segments
+        self._fd: int | None = None
+        self._spoilt = False  # a sync of the open segment failed: nothing more goes into it
+        self._changed = threading.Condition()
+        self._queue: deque[_Queued] = deque()
+        self._undurable: deque[_Queued] = deque()
+        self._memory = 0
+        self._due: float | None = None
+        self._closing = False
+        self.failure: str | None = None
+        """What the disk refuses now, in words; None while it works."""
+        self.crash: BaseException | None = None
+        """A bug that ended the thread; the receiver must not go on."""
+        self._mark = Mark(directory, writable=True)
+        self._mark.publish(self._durable)
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    # ---- for the receiver -----------------------------------------------------------------
+
+    @property
+    def end(self) -> int:
+        """Journal offset behind the last block that was taken."""
+        return self._end
+
+    @property
+    def durable(self) -> int:
+        """Journal offset up to which blocks are durable."""
+        return self._durable
+
+    @property
+    def index(self) -> int:
+        """Ordinal of the next frame."""
+        return self._index
+
+    @property
+    def oldest(self) -> int:
+        """Journal offset of the oldest block that is kept."""
+        return self._segments[0].start if self._segments else self._end
+
+    @property
+    def size(self) -> int:
+        """Bytes that the segments have, with what waits to be written."""
+        return self._end - self.oldest
+
+    def append(self, runs: bytes, frames: int) -> Full | None:
+        """Takes a block of these runs, to be written soon; or says why it cannot. Never waits."""
+        with self._changed:
+            block_size = HEADER.size + len(runs)
+            if self._memory and self._memory + block_size > self._memory_limit:
+                return Full.MEMORY
+            if self.size and self.size + block_size > self._size_limit:
+                return Full.SIZE
+            self._stamp = max(self._stamp, int(self._clock() * 1e6))
+            self._queue.append(_Queued(self._end, runs, frames, self._index, self._stamp))
+            self._end += block_size
+            self._index += frames
+            self._memory += block_size
+            self._changed.notify()
+            return None
+
+    def release(self, everyone: int, holders: int) -> int:
+        """Deletes segments that are not needed any more, and returns how many.
+
+        Args:
+            everyone: The offset up to which all sinks have made blocks durable.
+            holders: The same for those sinks that may hold the journal: when it is nearly full,
+                the others have to skip.
+        """
+        released: list[Segment] = []
+        with self._changed:
+            while len(self._segments) > 1:
+                end = self._segments[1].start
+                nearly_full = self.size + self._segment_size > self._size_limit
+                if end > (max(everyone, holders) if nearly_full else everyone):
+                    break
+                released.append(self._segments.pop(0))
+        for segment in released:
+            segment.path.unlink(missing_ok=True)
+        if released:
+            sync_directory(self._directory)  # in order: a gap would look like damage
+        return len(released)
+
+    def close(self, timeout: float = 10.0) -> int:
+        """Writes and syncs what is left, and ends. Returns how many frames could not be kept."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(timeout)
+        lost = sum(block.frames for block in (*self._undurable, *self._queue))
+        if not self._thread.is_alive():
+            if self._fd is not None:
+                os.close(self._fd)
+            self._mark.close()
+        return lost
+
+    # ---- the thread -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._wait():
+                self._write_some()
+                if self._due is not None and (self._closing or time.monotonic() >= self._due):
+                    self._sync()
+        except BaseException as error:
+            _log.exception("journal: the thread died")
+            self.crash = error
+
+    def _wait(self) -> bool:
+        """Waits for something to write or to sync. False: the end."""
+        with self._changed:
+            while not self._queue and not self._closing:
+                if self._due is None:
+                    self._changed.wait()
+                elif not self._changed.wait(max(0.0, self._due - time.monotonic())):
+                    return True
+            return bool(self._queue) or self._due is not None
+
+    def _write_some(self) -> None:
+        if self._is_segment_full() and not self._sync():
+            return  # the order in the queue is another now
+        group = self._next_group()
+        if not group:
+            return
+        buffers: list[bytes] = []
+        for block in group:
+            header = Header(
+                length=len(block.runs),
+                frames=block.frames,
+                offset=block.offset,
+                durable=self._durable,
+                index=block.index,
+                stamp=block.stamp,
+            )
+            buffers += pack_header(header, block.runs), block.runs
+        size = sum(map(len, buffers))
+        try:
+            fd = self._segment_for(group[0].offset)
+            at = group[0].offset - self._segments[-1].start
+            written = os.pwritev(fd, buffers, at)
+            if written != size:
+                raise OSError(errno.ENOSPC, f"only {written} of {size} bytes were written")
+        except OSError as error:
+            self._refused("write", error)
+            self._cut_back()
+            return
+        with self._changed:
+            for _ in group:
+                self._undurable.append(self._queue.popleft())
+            self._written += size
+        if self._due is None:
+            self._due = time.monotonic() + self._delay
+
+    def _next_group(self) -> list[_Queued]:
+        group: list[_Queued] = []
+        size = 0
+        with self._changed:
+            for block in self._queue:
+                if group and (size + block.size > _GROUP_BYTES or len(group) == _GROUP_BLOCKS):
+                    break
+                group.append(block)
+                size += block.size
+        return group
+
+    def _is_segment_full(self) -> bool:
+        return bool(self._segments) and (
+            self._written - self._segments[-1].start >= self._segment_size
+        )
+
+    def _segment_for(self, offset: int) -> int:
+        """The descriptor of the segment that the block at `offset` goes into."""
+        if not self._segments or self._spoilt or self._is_segment_full():
+            self._begin_segment(offset)
+        elif self._fd is None:
+            self._fd = os.open(self._segments[-1].path, os.O_WRONLY | os.O_CLOEXEC)
+        assert self._fd is not None
+        return self._fd
+
+    def _begin_segment(self, offset: int) -> None:
+        path = segment_path(self._directory, offset)
+        path.unlink(missing_ok=True)  # left by a failed sync or a failed start: nothing durable
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            sync_directory(self._directory)
+        except OSError:
+            os.close(fd)
+            raise
+        with self._changed:
+            if self._segments and self._segments[-1].start == offset:
+                self._segments.pop()
+            self._segments.append(Segment(path, offset))
+        if self._fd is not None:
+            os.close(self._fd)
+        self._fd, self._spoilt = fd, False
+
+    def _sync(self) -> bool:
+        """Makes what was written durable, and says so. False: the disk refused."""
+        self._due = None
+        if not self._undurable:
+            return True
+        assert self._fd is not None
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            self._refused("sync", error)
+            self._write_again()
+            return False
+        with self._changed:
+            self._durable = self._written
+            self._memory -= sum(block.size for block in self._undurable)
+            self._undurable.clear()
+        self._mark.publish(self._durable)
+        if self.failure is not None:
+            _log.warning("journal: the disk takes blocks again")
+            self.failure = None
+        if self._on_durable is not None:
+            self._on_durable(self._durable)
+        return True
+
+    def _write_again(self) -> None:
+        """After a failed sync: all that is not durable goes into a new segment."""
+        with self._changed:
+            self._queue.extendleft(reversed(self._undurable))
+            self._undurable.clear()
+            self._written = self._durable
+        self._spoilt = True
+        time.sleep(_RETRY)
+
+    def _cut_back(self) -> None:
+        """After a failed write: nothing of it stays, and the disk gets a moment."""
+        if self._fd is not None and not self._spoilt:
+            try:
+                os.ftruncate(self._fd, self._written - self._segments[-1].start)
+            except OSError as error:
+                self._refused("cut back", error)  # the next write goes to the same place anyway
+        if self._due is not None:
+            self._sync()  # what was written before need not wait for what cannot be
+        time.sleep(_RETRY)
+
+    def _refused(self, what: str, error: OSError) -> None:
+        if self.failure is None:
+            _log.error("journal: cannot %s: %s; keeping what comes in memory", what, error)
+        self.failure = f"cannot {what}: {error.strerror or error}"

@@ -1,0 +1,134 @@
+"""The supervisor's end of a child: started by exec, watched, started again with back-off."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+STEADY = 10.0
+"""Seconds of life after which an end is news again, not one more of a series."""
+
+
+class Process:
+    """One child, over all its lives.
+
+    Args:
+        role: What it is, for messages: `receiver`, `worker[sqlite]`.
+        module: What is run, by `python -m`.
+        arguments: For it, beside the descriptors of the contract (see `fastlog.child`).
+        patience: The longest wait before it is started again, in seconds.
+    """
+
+    def __init__(self, role: str, module: str, arguments: Sequence[str], patience: float) -> None:
+        self.role = role
+        self._module, self._arguments, self._patience = module, arguments, patience
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._pidfd = -1
+        self._unread = b""
+        self._started = 0.0
+        self._delay = 0.0
+        self.start_at: float | None = None
+        """When it is to be started again, on the monotonic clock."""
+        self.ready = False
+        """This life has said READY."""
+        self.fatal: str | None = None
+        """Why this life said that it cannot go on."""
+
+    @property
+    def lives(self) -> bool:
+        """There is a process."""
+        return self._popen is not None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that lives."""
+        assert self._popen is not None
+        return self._popen.pid
+
+    def filenos(self) -> tuple[int, int]:
+        """The control socket's, and one that is readable once the process has ended."""
+        assert self._control is not None
+        return self._control.fileno(), self._pidfd
+
+    def start(self, config: bytes, inherit: Sequence[int]) -> None:
+        """Starts it. `inherit`: descriptors that it shall have under the same numbers."""
+        self._control, theirs = socket.socketpair()
+        config_fd = os.memfd_create("fastlog-config")
+        with theirs, open(config_fd, "r+b") as file:  # noqa: PTH123 - there is no path
+            file.write(config)
+            file.flush()
+            contract = ["--config-fd", str(config_fd), "--control-fd", str(theirs.fileno())]
+            self._popen = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
+                # -P: a file in the current directory must not stand in for a module of ours
+                [sys.executable, "-P", "-m", self._module, *contract, *self._arguments],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[config_fd, theirs.fileno(), *inherit],
+                process_group=0,  # Ctrl-C in a terminal is the supervisor's to hear
+            )
+        self._control.setblocking(False)
+        self._pidfd = os.pidfd_open(self._popen.pid)
+        self._unread, self.ready, self.fatal = b"", False, None
+        self._started, self.start_at = time.monotonic(), None
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Sends it a message; one that has just ended does not get it."""
+        if self._control is not None:
+            with contextlib.suppress(OSError):  # its end will be noticed; the next life knows all
+                self._control.sendall(json.dumps(message).encode() + b"\n")
+
+    def read(self) -> None:
+        """Takes in what it has said."""
+        assert self._control is not None
+        try:
+            data = self._control.recv(65536)
+        except (BlockingIOError, ConnectionError):
+            return
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            self.ready = self.ready or message["type"] == "ready"
+            if message["type"] == "fatal":
+                self.fatal = message["text"]
+
+    def ended(self) -> str | None:
+        """How it ended, in words, if it has; the process is then reaped and forgotten."""
+        if self._popen is None or self._popen.poll() is None:
+            return None
+        self.read()
+        code = self._popen.returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        assert self._control is not None
+        self._control.close()
+        os.close(self._pidfd)
+        self._popen = self._control = None
+        if time.monotonic() - self._started > STEADY:
+            self._delay = 0.0
+        self.start_at = time.monotonic() + self._delay
+        self._delay = min(max(0.1, 2 * self._delay), self._patience)
+        return how
+
+    def terminate(self) -> None:
+        """Asks it to finish."""
+        if self._popen is not None:
+            self._popen.terminate()
+
+    def stop(self, timeout: float) -> None:
+        """Waits until it has ended, and kills it when the time is over."""
+        if self._popen is None:
+            return
+        try:
+            self._popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+        self.ended()
+        self.start_at = None

@@ -1,0 +1,300 @@
+"""The receiver: the loop's blocks go into the journal; what cannot be kept is counted.
+
+It is a process of its own, `python -m fastlog.receiver`, which the supervisor starts and gives the
+listeners. The session of the fastlog dialect will stand between the loop and the journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from fastlog.block import make_notes
+from fastlog.child import Child, arguments, log_to_stderr
+from fastlog.config import Config
+from fastlog.core import Loop, Refusal
+from fastlog.errors import FastlogError
+from fastlog.journal import Full, Journal, read_positions
+from fastlog.journal.position import replace_file
+from fastlog.notes import Notes
+from fastlog.record import Rejection
+from fastlog.refusallog import RefusalLog
+
+log = logging.getLogger(__name__)
+
+CHORES_EVERY = 1.0
+PATIENCE = 5.0
+"""Seconds without progress after which a slow disk counts as one that does not work: until then
+the loop pauses, which the senders do not notice; after that it drops, if the config says so."""
+DRAIN = 5.0
+"""Seconds that the connections have, at the end, to be read empty."""
+RETRY = 0.05
+
+
+class Receiver:
+    """Reads from the listeners until it is told to stop.
+
+    Args:
+        config: The whole configuration.
+        listeners: Descriptors of listening sockets.
+        clock: The wall clock, for stamps.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        listeners: Sequence[int],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._config, self._clock = config, clock
+        self.sinks: dict[str, str] = {sink.name: sink.when_full for sink in config.sinks}
+        """The sinks for which segments are kept, and whether a full journal waits for them."""
+        self._notes = Notes(clock)
+        self._refusal_log = RefusalLog(log)
+        self._held: tuple[bytes, int] | None = None
+        self._progress = (0, time.monotonic())
+        self._strangers: set[str] = set()
+        self._stopping = False
+        self._untold = 0
+        self._chores_at = time.monotonic()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._journal = Journal(
+            config.data_dir / "journal",
+            segment=config.journal.segment,
+            size=config.journal.size,
+            memory=config.journal.memory,
+            clock=clock,
+            on_durable=self._on_durable,
+        )
+        self._loop = Loop(
+            self._on_block,
+            max_frame=config.limits.max_frame,
+            max_connections=config.limits.connections,
+            partial_memory=config.limits.partial_memory,
+        )
+        self._loop.watch(self._wake)
+        for fd in listeners:
+            self._loop.listen(fd)
+
+    def watch(self, fd: int) -> None:
+        """Lets a readable `fd` wake the loop."""
+        self._loop.watch(fd)
+
+    def stop(self) -> None:
+        """Makes `run` end soon. May be called by a signal handler."""
+        self._stopping = True
+
+    def run(self, woken: Callable[[], None]) -> None:
+        """Receives until `stop`, then drains the connections and closes the journal.
+
+        Args:
+            woken: Called when a watched descriptor is readable; it has to read it.
+        """
+        while not self._stopping:
+            self._turn(woken)
+        self._drain(woken)
+
+    # ---- a turn ---------------------------------------------------------------------------
+
+    def _turn(self, woken: Callable[[], None]) -> None:
+        turn = self._loop.poll(self._timeout())
+        if turn.woken:
+            self._read_wake()
+            woken()
+        for refusal in self._loop.refusals():
+            self._refuse(refusal)
+        if self._held is not None:
+            self._try_held()
+        if time.monotonic() >= self._chores_at:
+            self._chores()
+        if self._journal.crash is not None:
+            raise FastlogError(f"the journal's thread died: {self._journal.crash!r}")
+
+    def _timeout(self) -> float:
+        until_chores = max(0.0, self._chores_at - time.monotonic())
+        return min(until_chores, RETRY) if self._held is not None else until_chores
+
+    def _on_block(self, runs: bytes, frames: int) -> None:
+        """From the loop: at most once a turn, and never while one is held."""
+        full = self._journal.append(runs, frames)
+        if full is not None:
+            self._cannot_keep(runs, frames, full)
+
+    def _cannot_keep(self, runs: bytes, frames: int, full: Full) -> None:
+        if full is Full.SIZE:
+            self._release()
+            if self._journal.append(runs, frames) is None:
+                return
+        if self._must_drop(full):
+            reason = self._journal.failure or full.value
+            self._notes.lost(runs, reason)
+            self._refusal_log.add(f"records dropped: {reason}", frames)
+            self._held = None
+        else:
+            self._held = runs, frames
+        self._loop.pause(self._held is not None)
+
+    def _must_drop(self, full: Full) -> bool:
+        if self._config.journal.when_full == "pause":
+            return False
+        if full is Full.SIZE or self._journal.failure is not None:
+            return True
+        durable, since = self._progress
+        if self._journal.durable != durable:
+            self._progress = self._journal.durable, time.monotonic()
+            return False
+        return time.monotonic() - since > PATIENCE
+
+    def _try_held(self) -> None:
+        assert self._held is not None
+        runs, frames = self._held
+        full = self._journal.append(runs, frames)
+        if full is None:
+            self._held = None
+            self._loop.pause(False)
+        else:
+            self._cannot_keep(runs, frames, full)
+
+    def _on_durable(self, _: int) -> None:
+        """From the journal's thread: there may be room for what is held."""
+        if self._held is not None:
+            os.eventfd_write(self._wake, 1)
+
+    def _read_wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it may be another that woke us
+            os.eventfd_read(self._wake)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._notes.refused(refusal)
+        self._refusal_log.add(f"refused {refusal.peer}: {refusal.reason}", 1)
+
+    # ---- once a second --------------------------------------------------------------------
+
+    def _chores(self) -> None:
+        self._chores_at = time.monotonic() + CHORES_EVERY
+        if self._journal.durable != self._progress[0] or self._journal.durable == self._journal.end:
+            self._progress = self._journal.durable, time.monotonic()
+        self._release()
+        self._journal_notes()
+        self._refusal_log.tell()
+        self._write_status()
+
+    def _release(self) -> None:
+        """Lets go of segments that no sink needs."""
+        left = read_positions(self._config.data_dir)
+        durable = {
+            name: left[name].durable
+            if name in left and left[name].node == self._journal.node
+            else 0
+            for name in self.sinks
+        }
+        holders = [durable[name] for name, when in self.sinks.items() if when == "hold"]
+        self._journal.release(
+            everyone=min(durable.values()), holders=min(holders, default=self._journal.durable)
+        )
+        for name in left.keys() - self.sinks.keys() - self._strangers:
+            self._strangers.add(name)
+            log.warning("sink %s is not in the configuration any more: nothing waits for it", name)
+
+    def _journal_notes(self) -> None:
+        untold = self._loop.stats().unreported - self._untold
+        if untold:
+            self._untold += untold
+            self._notes.rejected(Rejection("", "refused, too many to tell apart", 0, b"", untold))
+        notes = self._notes.take()
+        if notes and self._journal.append(make_notes(notes), len(notes)) is not None:
+            self._notes.give_back(notes)
+
+    def _write_status(self) -> None:
+        """`status.json`, for `fastlog stats` and `fastlog check`."""
+        stats, journal = self._loop.stats(), self._journal
+        status = {
+            "at": self._clock(),
+            "durable": journal.durable,
+            "oldest": journal.oldest,
+            "index": journal.index,
+            "size": journal.size,
+            "limit": self._config.journal.size,
+            "connections": stats.connections,
+            "accepted": stats.accepted,
+            "frames": stats.frames,
+            "dropped": self._notes.dropped,
+            "refused": stats.refused,
+            "failure": journal.failure,
+        }
+        try:
+            replace_file(self._config.data_dir / "status.json", json.dumps(status).encode())
+        except OSError as error:
+            log.debug("status.json: %s", error)  # the disk is full: the journal has said so
+
+    # ---- the end --------------------------------------------------------------------------
+
+    def _drain(self, woken: Callable[[], None]) -> None:
+        """Reads each connection to its end of data, journals it, and closes."""
+        self._loop.drain()
+        deadline = time.monotonic() + DRAIN
+        while time.monotonic() < deadline and (
+            self._loop.stats().connections or self._held is not None
+        ):
+            self._turn(woken)
+        if self._held is not None:
+            self._notes.lost(self._held[0], self._journal.failure or "the server was stopped")
+        left = self._loop.stats().connections
+        if left:
+            log.warning("closed %d connections that went on sending", left)
+        self._journal_notes()
+        self._write_status()
+        self._loop.close()
+        unkept = self._journal.close()
+        if unkept:
+            log.error("lost %d records: %s", unkept, self._journal.failure)
+        for note in self._notes.take():
+            log.error("not in the ledger: %s", note)
+        os.close(self._wake)
+
+
+def main(argv: list[str]) -> int:
+    """The process: descriptors from the supervisor in, an exit status out."""
+    flags = arguments(argv, {"config-fd": int, "control-fd": int, "listen-fds": str})
+    child = Child.from_fds(flags["config-fd"], flags["control-fd"])
+    log_to_stderr("receiver", child.config.log.level)
+    listeners = [int(fd) for fd in flags["listen-fds"].split(",")]
+    for fd in listeners:
+        os.set_inheritable(fd, False)
+    signals, wakeup = socket.socketpair()
+    for end in (signals, wakeup):
+        end.setblocking(False)
+    try:
+        receiver = Receiver(child.config, listeners)
+    except (FastlogError, OSError) as error:
+        child.send({"type": "fatal", "text": str(error)})
+        return 1
+    signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: receiver.stop())
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, lambda *_: None)
+    receiver.watch(signals.fileno())
+    receiver.watch(child.fileno())
+
+    def woken() -> None:
+        with contextlib.suppress(BlockingIOError):  # it may be the supervisor, or the journal
+            signals.recv(4096)
+        for message in child.receive():
+            receiver.sinks = message["when_full"]  # the only message there is, after a reload
+        if child.lost():
+            receiver.stop()
+
+    child.send({"type": "ready"})
+    receiver.run(woken)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,370 @@
+"""The journal: what was durable is there after anything; what was torn is cut; damage is told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import struct
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fastlog.block import Block, Kind, frames, make_run, read_note, runs
+from fastlog.errors import JournalDamagedError
+from fastlog.journal import (
+    Full,
+    Journal,
+    JournalReader,
+    Position,
+    SkippedError,
+    read_positions,
+    repair,
+    write_position,
+)
+from fastlog.journal.segment import segments
+from fastlog.record import Loss
+
+KIB = 1 << 10
+
+
+def run_of(*payloads: bytes) -> bytes:
+    return make_run(Kind.STOCK, payloads, peer="127.0.0.1:5")
+
+
+def payloads(blocks: list[Block]) -> list[bytes]:
+    return [bytes(f) for b in blocks for r in runs(b.payload) for f in frames(r)]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        os.sched_yield()
+
+
+def read_all(directory: Path, offset: int = 0) -> list[Block]:
+    reader = JournalReader(directory)
+    found: list[Block] = []
+    while more := reader.read(offset, 64 * KIB):
+        found += more
+        offset = more[-1].end
+    reader.close()
+    return found
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def filled(directory: Path) -> Iterator[Path]:
+    """A closed journal of 60 blocks over several segments, each block one frame."""
+    journal = Journal(directory, segment=4 * KIB, size=1 << 20, delay=0)
+    for i in range(60):
+        assert journal.append(run_of(b"%03d" % i * 100), 1) is None
+        if i % 5 == 4:
+            wait_for(lambda: journal.durable == journal.end)
+    assert journal.close() == 0
+    yield directory
+
+
+def test_blocks_come_back_in_order_with_their_ordinals(directory: Path) -> None:
+    journal = Journal(directory, clock=lambda: 1_700_000_000.25)
+    journal.append(run_of(b"a", b"b"), 2)
+    journal.append(run_of(b"c"), 1)
+    wait_for(lambda: journal.durable == journal.end)
+    found = read_all(directory)
+    journal.close()
+    assert payloads(found) == [b"a", b"b", b"c"]
+    assert [(b.index, b.frames, b.received) for b in found] == [
+        (0, 2, 1_700_000_000.25),
+        (2, 1, 1_700_000_000.25),
+    ]
+
+
+def test_a_reader_sees_nothing_that_is_not_durable(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(directory)
+    journal.append(run_of(b"first"), 1)
+    wait_for(lambda: journal.durable == journal.end)
+    monkeypatch.setattr(os, "fdatasync", _always_fails)
+    journal.append(run_of(b"second"), 1)
+    wait_for(lambda: journal.failure)
+    assert payloads(read_all(directory)) == [b"first"]
+    monkeypatch.undo()
+    wait_for(lambda: journal.durable == journal.end)
+    assert payloads(read_all(directory)) == [b"first", b"second"]
+    journal.close()
+
+
+def _always_fails(_: int) -> None:
+    raise OSError(errno.EIO, "injected")
+
+
+def test_after_a_failed_sync_the_blocks_go_into_a_new_segment(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(directory)
+    journal.append(run_of(b"first"), 1)
+    wait_for(lambda: journal.durable == journal.end)
+    durable = journal.durable
+    monkeypatch.setattr(os, "fdatasync", _always_fails)
+    journal.append(run_of(b"second"), 1)
+    wait_for(lambda: journal.failure)
+    monkeypatch.undo()
+    wait_for(lambda: journal.durable == journal.end)
+    journal.close()
+    assert [s.start for s in segments(directory)] == [0, durable]
+    reopened = Journal(directory)
+    reopened.append(run_of(b"third"), 1)
+    reopened.close()
+    assert payloads(read_all(directory)) == [b"first", b"second", b"third"]
+
+
+def test_a_full_disk_is_waited_out_and_nothing_is_lost(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = os.pwritev, []
+
+    def half_a_write(fd: int, buffers: list[bytes], offset: int) -> int:
+        if len(failures) < 2:
+            failures.append(offset)
+            return os.pwrite(fd, b"".join(buffers)[:20], offset)
+        return real(fd, buffers, offset)
+
+    monkeypatch.setattr(os, "pwritev", half_a_write)
+    journal = Journal(directory)
+    journal.append(run_of(b"one"), 1)
+    journal.append(run_of(b"two"), 1)
+    wait_for(lambda: journal.failure)
+    wait_for(lambda: journal.durable == journal.end)
+    assert journal.failure is None
+    journal.close()
+    assert payloads(read_all(directory)) == [b"one", b"two"]
+
+
+def test_memory_is_bounded_while_the_disk_refuses(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(directory, memory=64 * KIB)
+    monkeypatch.setattr(os, "fdatasync", _always_fails)
+    answers = [journal.append(run_of(bytes(10 * KIB)), 1) for _ in range(10)]
+    assert answers[:6] == [None] * 6
+    assert answers[6:] == [Full.MEMORY] * 4
+    monkeypatch.undo()
+    journal.close()
+    assert len(payloads(read_all(directory))) == 6
+
+
+def test_the_journal_stops_at_its_size_and_goes_on_when_segments_are_released(
+    directory: Path,
+) -> None:
+    journal = Journal(directory, segment=16 * KIB, size=64 * KIB, delay=0)
+    taken = 0
+    while journal.append(run_of(bytes(KIB)), 1) is None:
+        taken += 1
+        wait_for(lambda: journal.durable == journal.end)
+    assert 50 < taken < 64
+    assert journal.append(run_of(b"x"), 1) is None  # a small one still fits
+    assert journal.append(run_of(bytes(KIB)), 1) is Full.SIZE
+    assert journal.release(everyone=0, holders=0) == 0
+    assert journal.release(everyone=journal.durable, holders=journal.durable) == 3
+    assert journal.append(run_of(bytes(KIB)), 1) is None
+    journal.close()
+
+
+def test_only_a_nearly_full_journal_is_released_over_a_sink_that_may_not_hold_it(
+    directory: Path,
+) -> None:
+    journal = Journal(directory, segment=16 * KIB, size=96 * KIB, delay=0)
+    for _ in range(40):
+        journal.append(run_of(bytes(KIB)), 1)
+        wait_for(lambda: journal.durable == journal.end)
+    assert journal.release(everyone=0, holders=journal.durable) == 0
+    while journal.append(run_of(bytes(KIB)), 1) is None:
+        wait_for(lambda: journal.durable == journal.end)
+    assert journal.release(everyone=0, holders=journal.durable) >= 1
+    reader = JournalReader(directory)
+    with pytest.raises(SkippedError) as skipped:
+        reader.read(0)
+    assert skipped.value.oldest == journal.oldest
+    assert skipped.value.index == reader.read(journal.oldest)[0].index > 0
+    reader.close()
+    journal.close()
+
+
+def test_a_stamp_is_never_earlier_than_its_predecessors(directory: Path) -> None:
+    times = iter([1000.0, 900.0, 1001.0])
+    journal = Journal(directory, clock=lambda: next(times))
+    for _ in range(3):
+        journal.append(run_of(b"x"), 1)
+    journal.close()
+    assert [b.received for b in read_all(directory)] == [1000.0, 1000.0, 1001.0]
+    reopened = Journal(directory, clock=lambda: 5.0)
+    reopened.append(run_of(b"x"), 1)
+    reopened.close()
+    assert read_all(directory)[-1].received == 1001.0
+
+
+def test_a_journal_goes_on_where_it_ended(filled: Path) -> None:
+    before = read_all(filled)
+    journal = Journal(filled, segment=4 * KIB)
+    assert (journal.end, journal.index) == (before[-1].end, 60)
+    journal.append(run_of(b"next"), 1)
+    journal.close()
+    after = read_all(filled)
+    assert payloads(after) == [*payloads(before), b"next"]
+    assert after[-1].index == 60
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cut=st.integers(0, 3000), garbage=st.binary(max_size=40))
+def test_a_tail_torn_at_any_byte_is_cut_and_all_before_it_stays(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, garbage: bytes
+) -> None:
+    """As after a power cut: one segment, nothing known of what was durable, any byte the last."""
+    directory = tmp_path_factory.mktemp("torn") / "journal"
+    journal = Journal(directory, delay=3600)  # no block knows of a durable one before it
+    for i in range(10):
+        journal.append(run_of(b"%d" % i * 200), 1)
+    journal.close()
+    whole = read_all(directory)
+    (segment,) = segments(directory)
+    os.truncate(segment.path, min(cut, whole[-1].end))
+    with segment.path.open("ab") as file:
+        file.write(garbage)
+    (directory / "mark").unlink()
+    recovered = Journal(directory)
+    survivors = [block for block in whole if block.end <= cut]
+    assert recovered.end == (survivors[-1].end if survivors else 0)
+    recovered.append(run_of(b"next"), 1)
+    recovered.close()
+    assert payloads(read_all(directory)) == [*payloads(survivors), b"next"]
+
+
+def test_a_later_block_that_survived_a_torn_one_does_not_make_it_damage(directory: Path) -> None:
+    journal = Journal(directory, delay=3600)
+    for i in range(3):
+        journal.append(run_of(b"%d" % i * 200), 1)
+    journal.close()
+    blocks = read_all(directory)
+    (segment,) = segments(directory)
+    _overwrite(segment.path, blocks[1].offset + 60)
+    (directory / "mark").unlink()
+    recovered = Journal(directory)
+    assert recovered.end == blocks[0].end
+    recovered.close()
+
+
+@pytest.mark.parametrize("witness", ["mark", "sink", "blocks"])
+def test_what_was_durable_and_cannot_be_read_is_damage(filled: Path, witness: str) -> None:
+    blocks = read_all(filled)
+    (filled / "mark").unlink()
+    last = segments(filled)[-1]
+    victim = next(b for b in blocks if b.offset >= last.start)
+    if witness == "mark":
+        Journal(filled).close()
+        victim = blocks[-1]
+    elif witness == "sink":
+        node = (filled / "node").read_text().strip()
+        position = Position(node=node, cursor=0, durable=blocks[-1].end, index=60, at=0.0)
+        write_position(filled.parent, "sqlite", position)
+        victim = blocks[-1]
+    _overwrite(last.path, victim.offset - last.start + 60)
+    with pytest.raises(JournalDamagedError, match=str(victim.offset)):
+        Journal(filled)
+
+
+def test_a_missing_segment_is_damage(filled: Path) -> None:
+    segments(filled)[2].path.unlink()
+    with pytest.raises(JournalDamagedError, match="missing"):
+        Journal(filled)
+
+
+def test_positions_of_another_journal_mean_nothing(filled: Path) -> None:
+    write_position(
+        filled.parent, "sqlite", Position(node="other", cursor=0, durable=1 << 40, index=1, at=0.0)
+    )
+    Journal(filled).close()
+
+
+@pytest.mark.parametrize("damage", ["byte", "segment", "tail", "end of a segment"])
+def test_a_repair_keeps_what_can_be_read_and_tells_what_cannot(filled: Path, damage: str) -> None:
+    blocks = read_all(filled)
+    victim_segment = segments(filled)[2] if damage != "tail" else segments(filled)[-1]
+    here = [b for b in blocks if b.offset >= victim_segment.start]
+    if damage == "byte":
+        victims = here[1:2]
+        _overwrite(victim_segment.path, victims[0].offset - victim_segment.start + 60)
+    elif damage == "segment":
+        until = segments(filled)[3].start
+        victims = [b for b in here if b.offset < until]
+        victim_segment.path.unlink()
+    elif damage == "tail":
+        victims = here[-1:]
+        os.truncate(victim_segment.path, victims[0].offset - victim_segment.start + 5)
+    else:
+        until = segments(filled)[3].start
+        victims = [b for b in here if b.end == until]
+        os.truncate(victim_segment.path, victims[0].offset - victim_segment.start)
+    with pytest.raises(JournalDamagedError):
+        Journal(filled)
+    assert str(victims[0].offset) in repair(filled)
+    journal = Journal(filled)
+    journal.append(run_of(b"next"), 1)
+    journal.close()
+    left = read_all(filled)
+    stock = [
+        bytes(f) for b in left for r in runs(b.payload) if r.kind == Kind.STOCK for f in frames(r)
+    ]
+    notes = [
+        read_note(f)
+        for b in left
+        for r in runs(b.payload)
+        if r.kind == Kind.NOTE
+        for f in frames(r)
+    ]
+    assert stock == [*payloads([b for b in blocks if b not in victims]), b"next"]
+    assert [type(note) for note in notes] == [Loss]
+    assert repair(filled) == "the journal is sound: nothing was changed"
+
+
+def _overwrite(path: Path, at: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xff\xee\xdd")
+
+
+def test_a_deleted_journal_begins_anew_under_another_node_id(filled: Path) -> None:
+    node = JournalReader(filled).node
+    shutil.rmtree(filled)
+    journal = Journal(filled)
+    assert journal.node != node
+    assert journal.end == 0
+    journal.close()
+
+
+def test_a_bug_in_the_thread_is_noticed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(directory)
+
+    def bug(*_: object) -> int:
+        raise struct.error("a bug")
+
+    monkeypatch.setattr(os, "pwritev", bug)
+    journal.append(run_of(b"x"), 1)
+    wait_for(lambda: journal.crash)
+    assert isinstance(journal.crash, struct.error)
+
+
+def test_positions_come_back_by_name(tmp_path: Path) -> None:
+    position = Position(node="n", cursor=3, durable=2, index=1, at=1.5, error="down")
+    write_position(tmp_path, "ndjson-2", position)
+    (tmp_path / "positions" / "torn.json").write_text('{"cur')
+    assert read_positions(tmp_path) == {"ndjson-2": position}
