@@ -1,0 +1,595 @@
+"""The loop: each duty of edge-triggered epoll, and what bad input gets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from waiting import wait_for
+
+from fastlog import FRAME_LIMIT
+from fastlog.block import Run, frames, runs
+from fastlog.core import Loop, Turn
+from fastlog.errors import LoopError
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+def encode(*payloads: bytes) -> bytes:
+    return b"".join(struct.pack(">I", len(payload)) + payload for payload in payloads)
+
+
+class Receiver:
+    """A loop that remembers, and a listener of its own."""
+
+    def __init__(self, **options: Any) -> None:
+        self.blocks: list[tuple[bytes, int]] = []
+        options = {"nap": 0.0, **options}
+        self.loop = Loop(lambda block, count: self.blocks.append((block, count)), **options)
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.loop.listen(self.listener.fileno())
+        self.clients: list[socket.socket] = []
+
+    def connect(self, data: bytes = b"") -> socket.socket:
+        client = socket.create_connection(self.listener.getsockname(), timeout=30)
+        self.clients.append(client)
+        if data:
+            client.sendall(data)
+        return client
+
+    def pair(self, data: bytes = b"", partial: bytes = b"") -> socket.socket:
+        """A connection that the loop is given, without a listener."""
+        ours, theirs = socket.socketpair()
+        self.clients.append(theirs)
+        self.loop.add(ours.detach(), "unix", partial)
+        if data:
+            theirs.sendall(data)
+        return theirs
+
+    def turn(self, timeout: float = 0.02) -> Turn:
+        before = len(self.blocks)
+        turn = self.loop.poll(timeout)
+        assert len(self.blocks) - before <= 1, "one call a turn at most"
+        return turn
+
+    def until(self, condition: Callable[[], object]) -> None:
+        wait_for(lambda: self.turn() and condition())
+
+    def runs(self) -> list[Run]:
+        return [run for block, _ in self.blocks for run in runs(memoryview(block))]
+
+    def frames(self) -> list[bytes]:
+        found = [bytes(frame) for run in self.runs() for frame in frames(run)]
+        assert len(found) == sum(count for _, count in self.blocks) == self.loop.stats().frames
+        return found
+
+    def close(self) -> None:
+        self.loop.close()
+        for one in (self.listener, *self.clients):
+            one.close()
+
+
+@contextmanager
+def receiving(**options: Any) -> Iterator[Receiver]:
+    receiver = Receiver(**options)
+    try:
+        yield receiver
+    finally:
+        receiver.close()
+
+
+def was_closed(client: socket.socket) -> bool:
+    """The other side has closed, without having sent a byte."""
+    client.settimeout(30)
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+# ---- frames --------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    payloads=st.lists(st.binary(max_size=400) | st.just(bytes(70 * KIB)), max_size=20),
+    cuts=st.lists(st.integers(0, 100 * KIB), max_size=12),
+)
+def test_python_never_sees_less_than_a_frame_whatever_the_chunks(
+    payloads: list[bytes], cuts: list[int]
+) -> None:
+    stream = encode(*payloads)
+    places = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
+    with receiving(max_frame=70 * KIB) as receiver:
+        client = receiver.pair()
+        client.setblocking(False)
+        for a, b in zip(places, places[1:], strict=False):
+            rest = memoryview(stream)[a:b]
+            while rest:
+                try:
+                    rest = rest[client.send(rest) :]
+                except BlockingIOError:
+                    receiver.turn(0)
+            receiver.turn(0)
+        client.close()
+        receiver.until(lambda: receiver.loop.stats().connections == 0)
+        assert receiver.frames() == payloads
+        assert receiver.loop.refusals() == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 654, 32 * KIB - 4, 32 * KIB, 300 * KIB, FRAME_LIMIT])
+def test_frames_of_any_size_arrive_whole_between_small_ones(size: int) -> None:
+    sent = [b"before", os.urandom(size), b"after", os.urandom(size), b"end"]
+    with receiving(max_frame=FRAME_LIMIT) as receiver:
+        client = receiver.connect()
+        thread = threading.Thread(target=client.sendall, args=[encode(*sent)])
+        thread.start()
+        receiver.until(lambda: receiver.loop.stats().frames == 5)
+        thread.join()
+        assert receiver.frames() == sent
+        assert receiver.loop.stats().partial_bytes == 0
+
+
+def test_a_header_split_over_two_reads_is_put_together() -> None:
+    with receiving() as receiver:
+        client = receiver.connect(encode(b"first") + b"\0\0")
+        receiver.until(lambda: receiver.loop.stats().partials == 1)
+        client.sendall(b"\0\3abc")
+        receiver.until(lambda: len(receiver.frames()) == 2)
+        assert receiver.frames() == [b"first", b"abc"]
+
+
+def test_each_run_names_its_peer_and_keeps_the_order_of_its_connection() -> None:
+    with receiving() as receiver:
+        clients = [receiver.connect() for _ in range(5)]
+        for i in range(50):
+            for n, client in enumerate(clients):
+                client.sendall(encode(b"%d:%d" % (n, i)))
+        receiver.until(lambda: receiver.loop.stats().frames == 250)
+        for n, client in enumerate(clients):
+            host, port = client.getsockname()
+            own = [run for run in receiver.runs() if run.peer == f"{host}:{port}"]
+            assert len({run.connection for run in own}) == 1
+            sent = [bytes(frame) for run in own for frame in frames(run)]
+            assert sent == [b"%d:%d" % (n, i) for i in range(50)]
+
+
+def test_an_error_in_the_callback_is_raised_when_the_turn_is_over() -> None:
+    def fail(block: bytes, count: int) -> None:
+        raise KeyError("from the callback")
+
+    with receiving() as receiver:
+        receiver.loop._on_block = fail  # type: ignore[method-assign]
+        receiver.connect(encode(b"x"))
+        with pytest.raises(KeyError, match="from the callback"):
+            receiver.until(lambda: False)
+        assert receiver.turn(0).more is False  # and the loop goes on
+
+
+# ---- the duties of edge-triggered epoll ----------------------------------------------------
+
+
+def test_what_is_over_the_budget_of_a_turn_is_read_without_another_event() -> None:
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MIB)
+    payload = bytes(1000)
+    with receiving() as receiver:
+        receiver.loop.add(ours.detach(), "unix")
+        theirs.setblocking(False)
+        sent = 0
+        while True:  # as much as the socket takes, and then not a byte more: no further edge
+            try:
+                assert theirs.send(encode(payload)) == 1004
+            except BlockingIOError:
+                break
+            sent += 1
+        assert sent * 1004 > 150 * KIB, "more than one turn's budget"
+        started = time.monotonic()
+        assert receiver.turn(30).more
+        while receiver.loop.stats().frames < sent:
+            receiver.turn(30)
+        assert time.monotonic() - started < 15, "it slept while there was more to read"
+        theirs.close()
+
+
+def test_an_end_behind_data_is_found_in_the_same_breath() -> None:
+    with receiving() as receiver:
+        for _ in range(20):
+            receiver.connect(encode(b"last words")).close()
+        receiver.until(lambda: receiver.loop.stats().accepted == 20)
+        receiver.until(lambda: receiver.loop.stats().connections == 0)
+        assert receiver.frames() == [b"last words"] * 20
+
+
+def test_a_reset_does_not_take_back_what_came_before_it() -> None:
+    with receiving() as receiver:
+        client = receiver.connect()
+        receiver.until(lambda: receiver.loop.stats().connections == 1)
+        client.sendall(encode(b"a", b"b"))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()  # RST: the loop sees ERR, HUP and IN in one event
+        receiver.until(lambda: receiver.loop.stats().connections == 0)
+        assert receiver.frames() == [b"a", b"b"]
+
+
+def test_a_burst_of_connections_is_taken_in_bounded_turns_and_whole() -> None:
+    with receiving() as receiver:
+        for _ in range(200):
+            receiver.connect(encode(b"x"))
+        taken = []
+        while receiver.loop.stats().accepted < 200:
+            before = receiver.loop.stats().accepted
+            receiver.turn()
+            taken.append(receiver.loop.stats().accepted - before)
+        assert max(taken) <= 64
+        receiver.until(lambda: receiver.loop.stats().frames == 200)
+
+
+def test_without_descriptors_the_newest_are_shed_and_it_recovers_by_itself() -> None:
+    with receiving() as receiver:
+        old = receiver.connect(encode(b"old"))
+        receiver.until(lambda: receiver.loop.stats().frames == 1)
+        waiting = [socket.socket() for _ in range(3)]
+        hoard = []
+        try:
+            while True:
+                hoard.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+        try:
+            for client in waiting:
+                client.connect(receiver.listener.getsockname())
+            started = time.monotonic()
+            turns = 0
+            while receiver.loop.stats().refused.get("no file descriptor left", 0) < 3:
+                receiver.turn(5)
+                turns += 1
+            # One is shed, then the listener is left alone for 100 ms: no busy loop.
+            assert 0.2 <= time.monotonic() - started < 5
+            assert turns < 20
+            old.sendall(encode(b"unharmed"))
+            receiver.until(lambda: receiver.loop.stats().frames == 2)
+        finally:
+            for fd in hoard:
+                os.close(fd)
+        assert all(was_closed(client) for client in waiting)
+        receiver.connect(encode(b"new"))
+        receiver.until(lambda: receiver.loop.stats().frames == 3)
+        for client in waiting:
+            client.close()
+
+
+def test_connections_beyond_the_limit_are_closed_and_the_others_do_not_notice() -> None:
+    with receiving(max_connections=3) as receiver:
+        first = [receiver.connect() for _ in range(3)]
+        receiver.until(lambda: receiver.loop.stats().connections == 3)
+        late = [receiver.connect() for _ in range(4)]
+        receiver.until(lambda: receiver.loop.stats().refused == {"too many connections": 4})
+        assert all(was_closed(client) for client in late)
+        for client in first:
+            client.sendall(encode(b"here"))
+        receiver.until(lambda: receiver.loop.stats().frames == 3)
+        first[0].close()
+        receiver.until(lambda: receiver.loop.stats().connections == 2)
+        receiver.connect(encode(b"there is room again"))
+        receiver.until(lambda: receiver.loop.stats().frames == 4)
+
+
+def test_nothing_is_allocated_for_an_announced_length() -> None:
+    with receiving(max_frame=FRAME_LIMIT) as receiver:
+        for _ in range(100):
+            receiver.connect(FRAME_LIMIT.to_bytes(4, "big") + bytes(500))
+        receiver.until(lambda: receiver.loop.stats().partials == 100)
+        assert receiver.loop.stats().partial_bytes <= 100 * KIB
+
+
+def test_when_the_budget_is_gone_the_largest_half_frames_are_closed() -> None:
+    with receiving(max_frame=FRAME_LIMIT, partial_memory=MIB) as receiver:
+        small = [receiver.connect(encode(bytes(2000))[:1500]) for _ in range(50)]
+        receiver.until(lambda: receiver.loop.stats().partials == 50)
+        large = [receiver.connect() for _ in range(4)]
+        half = FRAME_LIMIT.to_bytes(4, "big") + bytes(700 * KIB)
+        threads = [threading.Thread(target=_send_until_closed, args=[c, half]) for c in large]
+        for thread in threads:
+            thread.start()
+        reason = "no memory for half-received frames"
+        receiver.until(lambda: receiver.loop.stats().refused.get(reason, 0) >= 3)
+        assert receiver.loop.stats().partial_bytes <= MIB
+        for client in small:
+            client.sendall(bytes(504))
+        receiver.until(lambda: receiver.loop.stats().frames == 50)
+        receiver.loop.close()
+        for thread in threads:
+            thread.join()
+
+
+def _send_until_closed(client: socket.socket, data: bytes) -> None:
+    try:
+        client.sendall(data)
+    except OSError:
+        pass
+
+
+def test_half_a_frame_and_then_silence_is_closed_after_a_while() -> None:
+    with receiving(stall=0.2) as receiver:
+        client = receiver.connect(encode(bytes(100))[:50])
+        idle = receiver.connect(encode(b"whole"))
+        receiver.until(lambda: receiver.loop.stats().refused == {"truncated": 1})
+        assert was_closed(client)
+        (refusal,) = receiver.loop.refusals()
+        assert (refusal.length, refusal.head) == (100, encode(bytes(100))[:50])
+        idle.sendall(encode(b"still welcome"))
+        receiver.until(lambda: receiver.loop.stats().frames == 2)
+
+
+@pytest.mark.parametrize("size", [20 * KIB, 900 * KIB], ids=["small frame", "large frame"])
+def test_a_frame_that_trickles_is_closed_and_nobody_else_waits(size: int) -> None:
+    """A byte at a time: never silent, but under 1 KiB/s once it is older than the stall time."""
+    with receiving(stall=0.3) as receiver:
+        slow = receiver.connect(encode(bytes(size))[: size // 2])
+        other = receiver.connect()
+
+        def drip() -> bool:
+            try:
+                slow.send(b"\0")
+                other.send(encode(b"tick"))
+            except OSError:
+                pass
+            return bool(receiver.loop.stats().refused)
+
+        receiver.until(drip)
+        assert receiver.loop.stats().refused == {"truncated": 1}
+        assert receiver.loop.stats().frames > 10
+        assert was_closed(slow)
+
+
+def test_a_slow_frame_that_keeps_the_least_rate_is_let_through() -> None:
+    with receiving(stall=0.3, min_rate=1000) as receiver:
+        client = receiver.connect(struct.pack(">I", 30_000))
+        started = time.monotonic()
+        for _ in range(60):
+            client.sendall(bytes(500))
+            until = time.monotonic() + 0.04
+            while time.monotonic() < until:
+                receiver.turn(0.02)
+        assert time.monotonic() - started > 2, "long enough for two sweeps after the stall time"
+        receiver.until(lambda: receiver.loop.stats().frames == 1)
+
+
+def test_accepted_sockets_have_keepalive() -> None:
+    with receiving() as receiver:
+        client = receiver.connect()
+        receiver.until(lambda: receiver.loop.stats().connections == 1)
+        assert _server_side(client).getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
+def _server_side(client: socket.socket) -> socket.socket:
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found = socket.socket(fileno=os.dup(int(fd)))
+            if found.getpeername() == client.getsockname():
+                return found
+            found.close()
+        except OSError:
+            continue
+    raise AssertionError("the accepted socket is not there")
+
+
+def test_a_paused_loop_reads_nothing_closes_nobody_and_goes_on() -> None:
+    with receiving(stall=0.2) as receiver:
+        half = receiver.connect(encode(b"half and half")[:7])
+        receiver.until(lambda: receiver.loop.stats().partials == 1)
+        receiver.loop.pause(True)
+        half.sendall(encode(b"half and half")[7:])
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            assert receiver.turn(0.5).more is False
+        assert (receiver.loop.stats().frames, receiver.loop.stats().connections) == (0, 1)
+        receiver.loop.pause(False)
+        receiver.until(lambda: receiver.frames() == [b"half and half"])
+
+
+def test_a_drained_loop_has_read_all_that_was_sent_even_from_the_backlog() -> None:
+    with receiving() as receiver:
+        for _ in range(3):
+            receiver.connect(encode(b"early"))
+        receiver.until(lambda: receiver.loop.stats().frames == 3)
+        for _ in range(3):
+            receiver.connect(encode(b"in the backlog"))
+        receiver.clients[0].sendall(encode(b"and more") + b"\0\0\0\x05ab")
+        receiver.loop.drain()
+        receiver.until(lambda: receiver.loop.stats().connections == 0)
+        assert sorted(receiver.frames()) == sorted(
+            [b"early"] * 3 + [b"in the backlog"] * 3 + [b"and more"]
+        )
+        assert receiver.loop.stats().refused == {"truncated": 1}
+
+
+def test_a_connected_socket_is_taken_over_with_what_was_received_of_its_frame() -> None:
+    with receiving() as receiver:
+        receiver.pair(data=b"lo" + encode(b"next"), partial=b"\0\0\0\5hel")
+        receiver.until(lambda: receiver.frames() == [b"hello", b"next"])
+        ours, theirs = socket.socketpair()
+        for bad in (encode(b"complete"), b"\xff\xff\xff\xff"):
+            with pytest.raises(LoopError, match="add"):
+                receiver.loop.add(ours.fileno(), "unix", bad)
+        ours.close()
+        theirs.close()
+
+
+def test_the_gil_is_free_while_the_loop_waits() -> None:
+    with receiving() as receiver:
+        done = threading.Event()
+        threading.Thread(target=lambda: (receiver.connect(encode(b"x")), done.set())).start()
+        receiver.loop.poll(30)  # ends when the thread, which needs the GIL, has connected
+        assert done.wait(30)
+
+
+@pytest.mark.parametrize("flooded", [False, True])
+def test_a_signal_is_noticed_at_once(flooded: bool) -> None:
+    class Alarm(Exception):
+        pass
+
+    def ring(*_: object) -> None:
+        raise Alarm
+
+    with receiving() as receiver:
+        stop = threading.Event()
+        if flooded:
+            client = receiver.connect()
+            stream = encode(*[bytes(600)] * 100)
+            flood = threading.Thread(target=_flood, args=[client, stream, stop])
+            flood.start()
+            receiver.until(lambda: receiver.loop.stats().frames > 1000)
+        before = signal.signal(signal.SIGALRM, ring)
+        started = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        try:
+            with pytest.raises(Alarm):
+                while True:
+                    receiver.loop.poll(30)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+            stop.set()
+        assert time.monotonic() - started < 5
+        receiver.loop.close()
+        if flooded:
+            flood.join()
+
+
+def _flood(client: socket.socket, stream: bytes, stop: threading.Event) -> None:
+    try:
+        while not stop.is_set():
+            client.sendall(stream)
+    except OSError:
+        pass
+
+
+def test_a_watched_descriptor_ends_the_wait() -> None:
+    with receiving() as receiver:
+        ours, theirs = socket.socketpair()
+        receiver.loop.watch(ours.fileno())
+        assert receiver.turn(0).woken is False
+        theirs.send(b"!")
+        assert receiver.turn(30).woken is True
+        ours.recv(1)
+        assert receiver.turn(0).woken is False
+        ours.close()
+        theirs.close()
+
+
+# ---- what bad input gets -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [100, 40 * KIB, FRAME_LIMIT])
+def test_the_frame_limit_is_exact_and_costs_only_that_connection(limit: int) -> None:
+    with receiving(max_frame=limit) as receiver:
+        fine = receiver.connect()
+        too_long = receiver.connect(struct.pack(">I", limit + 1) + b"head")
+        threads = [
+            threading.Thread(target=fine.sendall, args=[encode(bytes(limit - 1), bytes(limit))])
+        ]
+        threads[0].start()
+        receiver.until(lambda: receiver.loop.stats().frames == 2 and receiver.loop.stats().refused)
+        threads[0].join()
+        assert [len(frame) for frame in receiver.frames()] == [limit - 1, limit]
+        (refusal,) = receiver.loop.refusals()
+        label = "frame over the limit" if limit < FRAME_LIMIT else "unknown protocol"
+        host, port = too_long.getsockname()
+        assert refusal.reason == label
+        assert (refusal.peer, refusal.length) == (f"{host}:{port}", limit + 1)
+        assert refusal.head == struct.pack(">I", limit + 1) + b"head"
+        assert was_closed(too_long)
+
+
+FOREIGN = {
+    "http": [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"POST /x HTTP/1.1\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+    "tls": [b"\x16\x03\x01\x02\x00\x01\x00"],
+    "syslog": [b"<34>1 2026-11-23T00:00:00Z host app - - - hello\n"],
+    "fluentd": [b"\x93\xa3tag\x00\x81\xa1k\xa1v", b"\x94\xa3tag"],
+    "lumberjack": [b"2W\x00\x00\x00\x01", b"1W\x00\x00\x00\x01"],
+    "fastlog": [b"\xfa\x57\x01\x00\x00\x00\x00\x10"],
+    "unknown protocol": [b"\xff\xfe\xfd\xfc", b"SSH-2.0-OpenSSH", b"G"],
+}
+
+
+@pytest.mark.parametrize(
+    ("label", "first"), [(label, first) for label, firsts in FOREIGN.items() for first in firsts]
+)
+def test_another_protocol_is_recognised_and_closed_without_a_reply(
+    label: str, first: bytes
+) -> None:
+    with receiving() as receiver:
+        client = receiver.connect(first)
+        client.shutdown(socket.SHUT_WR)
+        receiver.until(lambda: receiver.loop.stats().refused)
+        assert receiver.loop.stats().refused == {label: 1}
+        assert was_closed(client)
+        assert receiver.blocks == []
+
+
+def test_a_client_that_spoke_well_is_not_called_a_stranger_later() -> None:
+    with receiving() as receiver:
+        receiver.connect(encode(b"well") + b"GET / HTTP/1.1")
+        receiver.until(lambda: receiver.loop.stats().refused)
+        assert receiver.loop.stats().refused == {"frame over the limit": 1}
+        assert receiver.frames() == [b"well"]
+
+
+def test_refusals_beyond_what_the_queue_holds_are_counted() -> None:
+    with receiving() as receiver:
+        for _ in range(300):
+            receiver.connect(b"\0\0\0\1").close()
+        receiver.until(lambda: receiver.loop.stats().refused.get("truncated") == 300)
+        assert receiver.loop.stats().unreported == 44
+        assert len(receiver.loop.refusals()) == 256
+        assert receiver.loop.refusals() == []
+
+
+def test_peers_are_named_by_address_family(tmp_path: Path) -> None:
+    with receiving() as receiver:
+        unix = socket.socket(socket.AF_UNIX)
+        unix.bind(str(tmp_path / "s"))
+        unix.listen()
+        v6 = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        for listener in (unix, v6):
+            receiver.loop.listen(listener.fileno())
+        by_unix = socket.socket(socket.AF_UNIX)
+        by_unix.connect(str(tmp_path / "s"))
+        by_v6 = socket.create_connection(("::1", v6.getsockname()[1]))
+        mapped = socket.create_connection(("127.0.0.1", v6.getsockname()[1]))
+        for client in (by_unix, by_v6, mapped):
+            client.sendall(encode(b"x"))
+        receiver.until(lambda: receiver.loop.stats().frames == 3)
+        assert {run.peer for run in receiver.runs()} == {
+            "unix",
+            f"[::1]:{by_v6.getsockname()[1]}",
+            f"127.0.0.1:{mapped.getsockname()[1]}",
+        }
+        for one in (unix, v6, by_unix, by_v6, mapped):
+            one.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"max_frame": 0}, {"max_frame": FRAME_LIMIT + 1}, {"max_connections": 0}, {"arena": 100}],
+)
+def test_options_out_of_range_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        Loop(lambda block, count: None, **options)  # type: ignore[arg-type]
