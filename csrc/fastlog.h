@@ -182,10 +182,13 @@ int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context);
 /* Stops reading, or goes on; nothing is closed for its silence meanwhile. */
 void fl_loop_pause(fl_loop *loop, bool paused);
 
-/* Begins the end: takes what waits to be accepted, stops listening, and from now on closes each
- * connection as soon as it has nothing more to read. Poll until no connection is left, or as long
- * as you care to. */
+/* Begins the end: takes what waits to be accepted, stops listening, and asks the peers' kernels for
+ * what they still hold back. Poll until fl_loop_stats.bytes has stood still for a moment, or as
+ * long as you care to; then hang up. */
 int fl_loop_drain(fl_loop *loop);
+
+/* Closes every connection; those that are inside a frame are reported as truncated. */
+void fl_loop_hang_up(fl_loop *loop);
 
 /* Takes the oldest refusal that was not taken yet: 1, or 0 if there is none. 256 are kept. */
 int fl_loop_refusal(fl_loop *loop, fl_refusal *out);

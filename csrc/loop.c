@@ -186,10 +186,8 @@ static void read_ready(fl_loop *loop)
             break;
         case DRAINED:
             conn_set_ready(loop, slot, false);
-            if (loop->draining && loop->conns[slot].part_len)
-                conn_close_partial(loop, slot, FL_TRUNCATED);
-            else if (loop->draining)
-                conn_close(loop, slot);
+            if (loop->draining)
+                conn_ask_for_more(loop, slot);
             break;
         case CLOSED: break;
         }
@@ -273,6 +271,17 @@ int fl_loop_drain(fl_loop *loop)
         if (loop->conns[slot].fd >= 0)
             conn_set_ready(loop, slot, true);
     return 0;
+}
+
+void fl_loop_hang_up(fl_loop *loop)
+{
+    for (uint32_t slot = 0; slot < loop->slots; slot++) {
+        const conn *c = &loop->conns[slot];
+        if (c->fd >= 0 && c->part_len)
+            conn_close_partial(loop, slot, FL_TRUNCATED);
+        else if (c->fd >= 0)
+            conn_close(loop, slot);
+    }
 }
 
 void fl_loop_stats_get(const fl_loop *loop, fl_loop_stats *out)

@@ -238,11 +238,16 @@ class Loop:
         lib.fl_loop_pause(self._loop, paused)
 
     def drain(self) -> None:
-        """Begins the end: takes the backlog, stops listening, closes whoever has no more to read.
+        """Begins the end: takes the backlog, stops listening, asks for what peers hold back.
 
-        Poll until `stats().connections` is 0, or as long as you care to.
+        Poll until `stats().bytes` has stood still for a moment, or as long as you care to; then
+        `hang_up`.
         """
         self._check(lib.fl_loop_drain(self._loop), "drain")
+
+    def hang_up(self) -> None:
+        """Closes every connection; those that are inside a frame are refused as truncated."""
+        lib.fl_loop_hang_up(self._loop)
 
     def refusals(self) -> list[Refusal]:
         """The refusals since the last call, oldest first."""

@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from fastlog.errors import ConfigError, FastlogError
+
 STEADY = 10.0
 """Seconds of life after which an end is news again, not one more of a series."""
 
@@ -40,7 +42,7 @@ class Process:
         """When it is to be started again, on the monotonic clock."""
         self.ready = False
         """This life has said READY."""
-        self.fatal: str | None = None
+        self.fatal: FastlogError | None = None
         """Why this life said that it cannot go on."""
 
     @property
@@ -97,7 +99,8 @@ class Process:
             message = json.loads(line)
             self.ready = self.ready or message["type"] == "ready"
             if message["type"] == "fatal":
-                self.fatal = message["text"]
+                kind = ConfigError if message["config"] else FastlogError
+                self.fatal = kind(message["text"])
 
     def ended(self) -> str | None:
         """How it ended, in words, if it has; the process is then reaped and forgotten."""

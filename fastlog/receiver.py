@@ -10,14 +10,12 @@ import contextlib
 import json
 import logging
 import os
-import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
 
 from fastlog.block import make_notes
-from fastlog.child import Child, arguments, log_to_stderr
+from fastlog.child import Child, LostError, arguments, log_to_stderr
 from fastlog.config import Config
 from fastlog.core import Loop, Refusal
 from fastlog.errors import FastlogError
@@ -35,6 +33,9 @@ PATIENCE = 5.0
 the loop pauses, which the senders do not notice; after that it drops, if the config says so."""
 DRAIN = 5.0
 """Seconds that the connections have, at the end, to be read empty."""
+QUIET = 0.1
+"""Seconds without a byte after which they count as empty: longer than a kernel keeps back the last
+bytes of a stream for an acknowledgement (40 ms), and than most round trips."""
 RETRY = 0.05
 
 
@@ -88,7 +89,7 @@ class Receiver:
         self._loop.watch(fd)
 
     def stop(self) -> None:
-        """Makes `run` end soon. May be called by a signal handler."""
+        """Makes `run` end soon."""
         self._stopping = True
 
     def run(self, woken: Callable[[], None]) -> None:
@@ -103,15 +104,15 @@ class Receiver:
 
     # ---- a turn ---------------------------------------------------------------------------
 
-    def _turn(self, woken: Callable[[], None]) -> None:
-        turn = self._loop.poll(self._timeout())
+    def _turn(self, woken: Callable[[], None], at_most: float = CHORES_EVERY) -> None:
+        turn = self._loop.poll(min(at_most, self._timeout()))
         if turn.woken:
             self._read_wake()
             woken()
         for refusal in self._loop.refusals():
             self._refuse(refusal)
         if self._held is not None:
-            self._try_held()
+            self._offer(*self._held)
         if time.monotonic() >= self._chores_at:
             self._chores()
         if self._journal.crash is not None:
@@ -123,23 +124,24 @@ class Receiver:
 
     def _on_block(self, runs: bytes, frames: int) -> None:
         """From the loop: at most once a turn, and never while one is held."""
-        full = self._journal.append(runs, frames)
-        if full is not None:
-            self._cannot_keep(runs, frames, full)
+        self._offer(runs, frames)
 
-    def _cannot_keep(self, runs: bytes, frames: int, full: Full) -> None:
+    def _offer(self, runs: bytes, frames: int) -> None:
+        """Gives a block to the journal; what it does not take is held, or dropped and counted."""
+        full = self._journal.append(runs, frames)
         if full is Full.SIZE:
             self._release()
-            if self._journal.append(runs, frames) is None:
-                return
-        if self._must_drop(full):
+            full = self._journal.append(runs, frames)
+        was_held = self._held is not None
+        self._held = None
+        if full is not None and self._must_drop(full):
             reason = self._journal.failure or full.value
             self._notes.lost(runs, reason)
             self._refusal_log.add(f"records dropped: {reason}", frames)
-            self._held = None
-        else:
+        elif full is not None:
             self._held = runs, frames
-        self._loop.pause(self._held is not None)
+        if was_held != (self._held is not None):
+            self._loop.pause(not was_held)
 
     def _must_drop(self, full: Full) -> bool:
         if self._config.journal.when_full == "pause":
@@ -151,16 +153,6 @@ class Receiver:
             self._progress = self._journal.durable, time.monotonic()
             return False
         return time.monotonic() - since > PATIENCE
-
-    def _try_held(self) -> None:
-        assert self._held is not None
-        runs, frames = self._held
-        full = self._journal.append(runs, frames)
-        if full is None:
-            self._held = None
-            self._loop.pause(False)
-        else:
-            self._cannot_keep(runs, frames, full)
 
     def _on_durable(self, _: int) -> None:
         """From the journal's thread: there may be room for what is held."""
@@ -240,15 +232,22 @@ class Receiver:
         """Reads each connection to its end of data, journals it, and closes."""
         self._loop.drain()
         deadline = time.monotonic() + DRAIN
-        while time.monotonic() < deadline and (
-            self._loop.stats().connections or self._held is not None
-        ):
-            self._turn(woken)
+        received, since = -1, 0.0
+        while self._loop.stats().connections or self._held is not None:
+            now = time.monotonic()
+            if self._loop.stats().bytes != received:
+                received, since = self._loop.stats().bytes, now
+            if now >= deadline:
+                log.warning("hanging up on clients that have sent for %.0f s on end", DRAIN)
+                break
+            if now - since >= QUIET and self._held is None:
+                break
+            self._turn(woken, at_most=QUIET)
+        self._loop.hang_up()
+        for refusal in self._loop.refusals():
+            self._refuse(refusal)
         if self._held is not None:
             self._notes.lost(self._held[0], self._journal.failure or "the server was stopped")
-        left = self._loop.stats().connections
-        if left:
-            log.warning("closed %d connections that went on sending", left)
         self._journal_notes()
         self._write_status()
         self._loop.close()
@@ -268,31 +267,26 @@ def main(argv: list[str]) -> int:
     listeners = [int(fd) for fd in flags["listen-fds"].split(",")]
     for fd in listeners:
         os.set_inheritable(fd, False)
-    signals, wakeup = socket.socketpair()
-    for end in (signals, wakeup):
-        end.setblocking(False)
     try:
         receiver = Receiver(child.config, listeners)
     except (FastlogError, OSError) as error:
-        child.send({"type": "fatal", "text": str(error)})
+        child.fail(error)
         return 1
-    signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
-    signal.signal(signal.SIGTERM, lambda *_: receiver.stop())
-    for ignored in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(ignored, lambda *_: None)
-    receiver.watch(signals.fileno())
-    receiver.watch(child.fileno())
+    with child.signals() as signals:
 
-    def woken() -> None:
-        with contextlib.suppress(BlockingIOError):  # it may be the supervisor, or the journal
-            signals.recv(4096)
-        for message in child.receive():
-            receiver.sinks = message["when_full"]  # the only message there is, after a reload
-        if child.lost():
-            receiver.stop()
+        def woken() -> None:
+            try:
+                for message in signals.wait(0):
+                    receiver.sinks = message["when_full"]  # there is no other message
+            except LostError:
+                receiver.stop()
+            if signals.stopping():
+                receiver.stop()
 
-    child.send({"type": "ready"})
-    receiver.run(woken)
+        for fd in signals.filenos():
+            receiver.watch(fd)
+        child.send({"type": "ready"})
+        receiver.run(woken)
     return 0
 
 

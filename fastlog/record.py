@@ -1,11 +1,19 @@
-"""What a record is, and what becomes of a frame that is none.
+"""What a record is, how one is validated, and what becomes of a frame that is none.
 
 A frame ends as exactly one of `Record`, `Rejection` or (when it never arrived) a part of a `Loss`.
+
+Validation is strict about types and generous about content: what is odd is coerced where that is
+harmless; else the field is `None`, the original stays in `extra` under the field's own name, and
+`extra["!notes"]` says what was wrong.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+import logging
+import re
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -79,3 +87,176 @@ class Loss(msgspec.Struct, frozen=True, tag="losses", tag_field="table"):
 
 Note = Rejection | Loss
 """What the receiver writes into the journal beside the frames."""
+
+
+FIELDS: Final = frozenset(Record._fields[:17]) - {"message"} | {"msg"}
+"""The names under which a client sends the schema's fields. (`message` belongs to JSON clients;
+beside a `msg` it is an attribute like others.)"""
+
+NOTES = "!notes"
+
+_SILENT: Final = ("msecs", "relativeCreated")
+_SILENT_IF_EMPTY: Final = ("args", "exc_info")
+_EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
+_NUMBERS: Final = {
+    "NOTSET": logging.NOTSET,
+    "DEBUG": logging.DEBUG,
+    "INFO": logging.INFO,
+    "WARNING": logging.WARNING,
+    "WARN": logging.WARNING,
+    "ERROR": logging.ERROR,
+    "CRITICAL": logging.CRITICAL,
+    "FATAL": logging.CRITICAL,
+}
+_NAMES: Final = {number: name for name, number in _NUMBERS.items() if name not in ("WARN", "FATAL")}
+_TIMES: Final = (-62_135_596_800.0, 253_402_300_800.0)  # the years 1 to 9999, as datetime has them
+_DIGITS = re.compile(r"[+-]?[0-9]{1,20}", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{0,20})?", re.ASCII)
+
+T = TypeVar("T")
+
+
+def validate(
+    attributes: dict[str, Any], *, host: str, received: float, offset: int, idx: int
+) -> Record:
+    """Make the record of these attributes.
+
+    Args:
+        attributes: what the client sent, in normal form (`normal.attributes`). It is used up.
+        host: the peer, without its port.
+        received, offset, idx: as in `Record`.
+    """
+    odd: dict[str, Any] = {}
+    notes: list[str] = []
+
+    def text(name: str) -> str | None:
+        value = attributes.pop(name, None)
+        if value is None or type(value) is str:
+            return value
+        return _coerced(_text, "text", name, value, odd, notes)
+
+    def integer(name: str) -> int | None:
+        value = attributes.pop(name, None)
+        if value is None or (type(value) is int and -1 << 63 <= value < 1 << 63):
+            return value
+        return _coerced(_integer, "an integer", name, value, odd, notes)
+
+    created = attributes.pop("created", None)
+    if type(created) is not float or not _TIMES[0] <= created < _TIMES[1]:
+        created = _created(created, received, odd, notes)
+    levelno, levelname = integer("levelno"), text("levelname")
+    if levelno is None and levelname is not None:
+        levelno = _NUMBERS.get(levelname.upper())
+    elif levelname is None and levelno is not None:
+        levelname = _NAMES.get(levelno)
+    fields = (
+        created,
+        levelno,
+        levelname,
+        text("name"),
+        _message(attributes, odd),
+        text("pathname"),
+        text("filename"),
+        text("module"),
+        integer("lineno"),
+        text("funcName"),
+        integer("process"),
+        text("processName"),
+        integer("thread"),
+        text("threadName"),
+        text("taskName"),
+        text("exc_text"),
+        text("stack_info"),
+    )
+    return Record(*fields, host, received, _extra(attributes, odd, notes), offset, idx)
+
+
+def _coerced(
+    coerce: Callable[[Any], T | None],
+    wanted: str,
+    name: str,
+    value: Any,
+    odd: dict[str, Any],
+    notes: list[str],
+) -> T | None:
+    result = coerce(value)
+    if result is None:
+        odd[name] = value
+        notes.append(f"{name}: {_shown(value)} is not {wanted}")
+    return result
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if type(value) is int and value.bit_length() <= 64 else None
+
+
+def _integer(value: Any) -> int | None:
+    if (type(value) is str and _DIGITS.fullmatch(value)) or (
+        type(value) is float and value.is_integer()
+    ):
+        value = int(value)
+    return value if type(value) is int and -1 << 63 <= value < 1 << 63 else None
+
+
+def _created(value: Any, received: float, odd: dict[str, Any], notes: list[str]) -> float:
+    if value is None:
+        return received
+    created = _coerced(_time, "a time", "created", value, odd, notes)
+    return received if created is None else created
+
+
+def _time(value: Any) -> float | None:
+    if type(value) not in (int, float, str):
+        return None
+    if type(value) is str and not _DECIMAL.fullmatch(value):
+        return None
+    try:
+        seconds = float(value)
+    except OverflowError:  # an integer that no float holds
+        return None
+    return seconds if _TIMES[0] <= seconds < _TIMES[1] else None
+
+
+def _message(attributes: dict[str, Any], odd: dict[str, Any]) -> str:
+    """The message; SocketHandler has merged it into `msg`, JSON clients may call it `message`."""
+    name = "msg" if attributes.get("msg") is not None else "message"
+    value = attributes.pop(name, None)
+    attributes.pop("msg", None)
+    if value is None:
+        return ""
+    if name == "msg" and "message" in attributes and attributes["message"] in (None, value):
+        del attributes["message"]
+    if type(value) is str:
+        return value
+    odd[name] = value
+    return _json(value)
+
+
+def _extra(attributes: dict[str, Any], odd: dict[str, Any], notes: list[str]) -> str:
+    """What is left, as JSON text."""
+    for name in _SILENT:
+        attributes.pop(name, None)
+    for name in _SILENT_IF_EMPTY:
+        if name in attributes and attributes[name] in _EMPTY:
+            del attributes[name]
+    if odd:
+        attributes |= odd
+    if notes:
+        free = NOTES
+        while free in attributes:
+            free = f"!{free}"
+        attributes[free] = notes
+    return _json(attributes) if attributes else "{}"
+
+
+def _shown(value: Any) -> str:
+    """A value as a note shows it: short."""
+    shown = repr(value) if type(value) is str else _json(value)
+    return shown if len(shown) <= 80 else f"{shown[:80]}…"
+
+
+def _json(value: Any) -> str:
+    try:
+        return str(msgspec.json.encode(value), "utf-8")
+    except (OverflowError, ValueError):  # an integer beyond 64 bits
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -110,7 +110,7 @@ class Supervisor:
             self._turn(0.5)
             for process in started:
                 if process.fatal is not None:
-                    raise FastlogError(process.fatal)
+                    raise process.fatal
 
     def _start(self, process: Process) -> None:
         inherit = [self._lock]
@@ -159,7 +159,7 @@ class Supervisor:
         for fd in filenos:
             self._selector.unregister(fd)
         if process.fatal is not None and process is self._receiver:
-            raise FastlogError(process.fatal)
+            raise process.fatal
         log.error("%s %s; starting it again", process.role, process.fatal or how)
 
     # ---- signals --------------------------------------------------------------------------
@@ -238,7 +238,7 @@ class Supervisor:
 
 
 def _worker(name: str) -> Process:
-    return Process(f"worker[{name}]", "fastlog.workerprocess", ["--sink", name], 30.0)
+    return Process(f"worker[{name}]", "fastlog.worker", ["--sink", name], 30.0)
 
 
 def _when_full(config: Config) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def reference(stream: bytes, limit: int) -> tuple[list[bytes], bool]:
 
 def chunked(stream: bytes, cuts: list[int]) -> list[bytes]:
     places = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
-    return [stream[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [stream[a:b] for a, b in itertools.pairwise(places)]
 
 
 def split(chunks: list[bytes], limit: int) -> tuple[list[bytes], bool]:

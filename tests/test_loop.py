@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -114,7 +116,7 @@ def test_python_never_sees_less_than_a_frame_whatever_the_chunks(
     with receiving(max_frame=70 * KIB) as receiver:
         client = receiver.pair()
         client.setblocking(False)
-        for a, b in zip(places, places[1:], strict=False):
+        for a, b in itertools.pairwise(places):
             rest = memoryview(stream)[a:b]
             while rest:
                 try:
@@ -316,10 +318,8 @@ def test_when_the_budget_is_gone_the_largest_half_frames_are_closed() -> None:
 
 
 def _send_until_closed(client: socket.socket, data: bytes) -> None:
-    try:
+    with contextlib.suppress(OSError):
         client.sendall(data)
-    except OSError:
-        pass
 
 
 def test_half_a_frame_and_then_silence_is_closed_after_a_while() -> None:
@@ -376,9 +376,9 @@ def test_accepted_sockets_have_keepalive() -> None:
 
 
 def _server_side(client: socket.socket) -> socket.socket:
-    for fd in os.listdir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         try:
-            found = socket.socket(fileno=os.dup(int(fd)))
+            found = socket.socket(fileno=os.dup(int(entry.name)))
             if found.getpeername() == client.getsockname():
                 return found
             found.close()
@@ -410,11 +410,30 @@ def test_a_drained_loop_has_read_all_that_was_sent_even_from_the_backlog() -> No
             receiver.connect(encode(b"in the backlog"))
         receiver.clients[0].sendall(encode(b"and more") + b"\0\0\0\x05ab")
         receiver.loop.drain()
-        receiver.until(lambda: receiver.loop.stats().connections == 0)
+        receiver.until(lambda: receiver.loop.stats().frames == 7)
         assert sorted(receiver.frames()) == sorted(
             [b"early"] * 3 + [b"in the backlog"] * 3 + [b"and more"]
         )
+        receiver.loop.hang_up()
+        assert receiver.loop.stats().connections == 0
         assert receiver.loop.stats().refused == {"truncated": 1}
+        receiver.connect(encode(b"too late"))
+        receiver.turn()
+        assert receiver.loop.stats().accepted == 6
+
+
+def test_a_drained_loop_gets_what_the_senders_kernels_kept_back() -> None:
+    """Nagle's algorithm: a small write waits in the sender while the one before is not acked."""
+    with receiving() as receiver:
+        clients = [receiver.connect(encode(b"first")) for _ in range(50)]
+        receiver.until(lambda: receiver.loop.stats().frames == 50)
+        for client in clients:
+            for _ in range(3):
+                client.sendall(encode(b"small"))
+        receiver.loop.drain()
+        started = time.monotonic()
+        receiver.until(lambda: receiver.loop.stats().frames == 200)
+        assert time.monotonic() - started < 5
 
 
 def test_a_connected_socket_is_taken_over_with_what_was_received_of_its_frame() -> None:
@@ -439,11 +458,11 @@ def test_the_gil_is_free_while_the_loop_waits() -> None:
 
 @pytest.mark.parametrize("flooded", [False, True])
 def test_a_signal_is_noticed_at_once(flooded: bool) -> None:
-    class Alarm(Exception):
+    class AlarmError(Exception):
         pass
 
     def ring(*_: object) -> None:
-        raise Alarm
+        raise AlarmError
 
     with receiving() as receiver:
         stop = threading.Event()
@@ -457,7 +476,7 @@ def test_a_signal_is_noticed_at_once(flooded: bool) -> None:
         started = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         try:
-            with pytest.raises(Alarm):
+            with pytest.raises(AlarmError):
                 while True:
                     receiver.loop.poll(30)
         finally:

@@ -1,0 +1,96 @@
+"""What the processes of a service use, from /proc: Linux keeps the account."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_TICK = os.sysconf("SC_CLK_TCK")
+ENDED = "ended"
+
+
+class Usage(NamedTuple):
+    """What the supervisor and its children have used so far."""
+
+    cpu: dict[str, float]
+    """Seconds of user and system time, by role: `supervisor`, `receiver`, `worker sqlite`, and
+    `ended` for the children that are no more."""
+    peak_rss: int
+    """Bytes: each process's greatest resident set. What they share counts in each of them."""
+    pss: int
+    """Bytes at this moment, each page shared out among those that have it."""
+
+    def since(self, start: Usage) -> dict[str, float]:
+        """CPU-seconds by role, without those used before `start`."""
+        return {role: used - start.cpu.get(role, 0.0) for role, used in self.cpu.items()}
+
+
+def measure(supervisor: int) -> Usage:
+    """Measure the process and its children.
+
+    Raises:
+        ProcessLookupError: there is no such process.
+    """
+    own = _stat(supervisor)
+    if own is None:
+        raise ProcessLookupError(f"process {supervisor} has ended")
+    cpu = {"supervisor": own.cpu, ENDED: own.children_cpu}
+    peak_rss, pss = _memory(supervisor)
+    for pid, stat in _children(supervisor):
+        role = _role(pid)
+        cpu[role] = cpu.get(role, 0.0) + stat.cpu
+        memory = _memory(pid)
+        peak_rss, pss = peak_rss + memory[0], pss + memory[1]
+    return Usage(cpu, peak_rss, pss)
+
+
+class _Stat(NamedTuple):
+    parent: int
+    cpu: float
+    children_cpu: float
+    """Of those that ended and were waited for."""
+
+
+def _stat(pid: int) -> _Stat | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    words = text.rpartition(")")[2].split()  # the name before it may hold anything
+    utime, stime, cutime, cstime = map(int, words[11:15])
+    return _Stat(int(words[1]), (utime + stime) / _TICK, (cutime + cstime) / _TICK)
+
+
+def _children(parent: int) -> Iterator[tuple[int, _Stat]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            stat = _stat(int(entry.name))
+            if stat is not None and stat.parent == parent:
+                yield int(entry.name), stat
+
+
+def _memory(pid: int) -> tuple[int, int]:
+    """The greatest resident set and the proportional set, in bytes; 0 once it has ended."""
+    return _field(pid, "status", "VmHWM"), _field(pid, "smaps_rollup", "Pss")
+
+
+def _field(pid: int, file: str, name: str) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
+
+
+def _role(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return ENDED
+    if "fastlog.receiver" in words:
+        return "receiver"
+    if "fastlog.worker" in words:
+        return f"worker {words[words.index('--sink') + 1]}"
+    return "other"

@@ -1,0 +1,195 @@
+"""What the supervisor's children share: how they get their config, and how they hold to it.
+
+A child is started with two file descriptors. One holds the config as JSON. The other is a Unix
+stream socket to the supervisor, which carries JSON objects, one a line; when it ends, the
+supervisor is gone, and the child ends too. What a child logs goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+from fastlog.config import Config, from_json
+from fastlog.errors import ConfigError
+
+Message = dict[str, Any]
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+class LostError(Exception):
+    """The supervisor is gone: end at once. Not a `FastlogError`, which may be caught and shown."""
+
+
+class Child:
+    """The child's end of the contract."""
+
+    def __init__(self, config: Config, control: socket.socket) -> None:
+        self.config = config
+        self._control = control
+        self._unread = b""
+        self._ended = False
+
+    @classmethod
+    def from_fds(cls, config_fd: int, control_fd: int) -> Child:
+        """Take both over: `config_fd` is read and closed, `control_fd` is kept.
+
+        Raises:
+            msgspec.ValidationError: another version of fastlog wrote the config.
+        """
+        os.set_inheritable(control_fd, False)
+        with open(config_fd, "rb") as file:
+            if file.seekable():
+                file.seek(0)  # a memfd's offset is where its writer left it
+            config = from_json(file.read())
+        return cls(config, socket.socket(fileno=control_fd))
+
+    def fileno(self) -> int:
+        """Becomes readable when there is a message, or when the supervisor is gone."""
+        return self._control.fileno()
+
+    def send(self, message: Message) -> None:
+        """Send one message. If the supervisor is gone, nothing happens; `lost` will tell."""
+        try:
+            self._control.sendall(json.dumps(message).encode() + b"\n")
+        except ConnectionError:
+            self._ended = True
+
+    def fail(self, error: Exception) -> None:
+        """Tell the supervisor why this process cannot go on; a wrong config exits with 2."""
+        is_config = isinstance(error, ConfigError)
+        self.send({"type": "fatal", "text": str(error), "config": is_config})
+
+    def receive(self) -> list[Message]:
+        """The messages that have arrived; never waits."""
+        while not self._ended:
+            try:
+                data = self._control.recv(65536, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            except ConnectionError:
+                data = b""
+            self._ended = not data
+            self._unread += data
+        *lines, self._unread = self._unread.split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def lost(self) -> bool:
+        """Whether the supervisor is gone; never waits. Messages that arrived are kept."""
+        if not self._ended:
+            try:
+                self._ended = not self._control.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+            except BlockingIOError:
+                return False
+            except ConnectionError:
+                self._ended = True
+        return self._ended
+
+    def signals(self) -> Signals:
+        """Take over the process's signals; to be used as a context, in the main thread."""
+        return Signals(self)
+
+
+class Signals:
+    """SIGTERM and the end of the supervisor, noticed while waiting. HUP and INT are ignored.
+
+    An interrupt at a terminal reaches the whole process group; the supervisor then asks each child
+    to stop when its turn has come.
+    """
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._stopping = False
+        self._poll = select.poll()
+
+    def __enter__(self) -> Signals:
+        self._woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._waker = waker
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._stop)
+        for ignored in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a mask outlives exec
+        self._poll.register(self._woken, select.POLLIN)
+        self._poll.register(self._child, select.POLLIN)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        signal.set_wakeup_fd(-1)
+        os.close(self._woken)
+        os.close(self._waker)
+
+    def stopping(self) -> bool:
+        """Whether SIGTERM has arrived."""
+        return self._stopping
+
+    def filenos(self) -> tuple[int, int]:
+        """Become readable when `wait` has something to do, for who waits elsewhere."""
+        return self._woken, self._child.fileno()
+
+    def wait(self, seconds: float) -> list[Message]:
+        """Wait so long, or until something happens.
+
+        Returns:
+            What the supervisor has said.
+
+        Raises:
+            LostError: the supervisor is gone.
+        """
+        messages: list[Message] = []
+        for fd, _ in self._poll.poll(seconds * 1000):
+            if fd == self._woken:
+                os.read(self._woken, 4096)
+            else:
+                messages += self._child.receive()
+        if self._child.lost():
+            raise LostError
+        return messages
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+
+def log_to_stderr(role: str, level: str) -> None:
+    """Send what this process logs to stderr, one line an event.
+
+    Args:
+        role: what the process is, such as `receiver` or `worker[sqlite]`.
+        level: the name of the least level that is shown.
+    """
+    role = role.replace("%", "%%")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {role}: %(message)s"))
+    root, own = logging.getLogger(), logging.getLogger(_PACKAGE)
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # The sink `logging` gives the root logger to the user's handlers: what fastlog itself has to
+    # say must not go there, least of all what it says about them.
+    own.handlers[:] = [handler]
+    own.propagate = False
+
+
+def arguments(argv: list[str], names: dict[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """The values of `--name value` pairs, all of which the supervisor gives.
+
+    Raises:
+        SystemExit: something else was given; only the supervisor starts children.
+    """
+    flags = dict(zip(argv[::2], argv[1::2], strict=False))
+    if len(argv) % 2 or set(flags) != {f"--{name}" for name in names}:
+        sys.exit(f"expected {' '.join(f'--{name} VALUE' for name in names)}: {argv}")
+    return {name: read(flags[f"--{name}"]) for name, read in names.items()}

@@ -1,0 +1,30 @@
+"""The command `fastlog`: one file a command, and what they share."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from fastlog.cli.check import check
+from fastlog.cli.command import run
+from fastlog.cli.query import query
+from fastlog.cli.send import send
+from fastlog.cli.stats import stats
+from fastlog.cli.tail import tail
+from fastlog.version import __version__
+
+
+@click.group()
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def fastlog() -> None:
+    """Search, watch and examine the log records that fastlog-server stores."""
+
+
+for _command in (tail, query, stats, send, check):
+    fastlog.add_command(_command)
+
+
+def main() -> None:
+    """The entry point of `fastlog` and of `python -m fastlog`."""
+    sys.exit(run(fastlog, "fastlog"))

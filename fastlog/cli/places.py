@@ -1,0 +1,110 @@
+"""What a server leaves in its data directory, read from outside."""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from fastlog.config import Config
+from fastlog.errors import FastlogError
+from fastlog.query.days import open_file
+
+FRESH = 5.0
+"""Seconds after which a status is no longer that of a living receiver, which writes each second."""
+
+
+class Status(msgspec.Struct):
+    """`status.json`: what the receiver says of itself."""
+
+    at: float
+    durable: int = 0
+    oldest: int = 0
+    index: int = 0
+    size: int = 0
+    limit: int = 0
+    connections: int = 0
+    accepted: int = 0
+    frames: int = 0
+    dropped: int = 0
+    refused: dict[str, int] = {}
+    failure: str | None = None
+    """Why the journal cannot be written now."""
+
+    def is_fresh(self) -> bool:
+        """Whether the receiver lives."""
+        return abs(time.time() - self.at) < FRESH
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """Rows of the ledger that have one reason."""
+
+    reason: str
+    count: int
+    """How many records; those that nobody could count are not among them."""
+    last: float
+    """When the last was, seconds since the epoch."""
+
+
+def logs_directory(config: Config) -> Path:
+    """Where the day files are: with the first `sqlite:` sink, or where it had them.
+
+    Raises:
+        FastlogError: there is nothing to search.
+    """
+    urls = [urlsplit(sink.url) for sink in config.sinks]
+    stores = [url for url in urls if url.scheme == "sqlite"]
+    if stores and stores[0].path:
+        return Path(stores[0].path)
+    if not config.data_dir.is_dir():
+        raise FastlogError(
+            f"{config.data_dir}: there is no such data directory; name it with --data-dir"
+        )
+    logs = config.data_dir / "logs"
+    if not stores and not logs.is_dir():
+        raise FastlogError("there is nothing to search: the configuration has no sqlite: sink")
+    return logs
+
+
+def read_status(data_dir: Path) -> Status | None:
+    """The last status; `None` where no receiver ever ran."""
+    try:
+        return msgspec.json.decode((data_dir / "status.json").read_bytes(), type=Status)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise FastlogError(f"{data_dir / 'status.json'}: {error}") from None
+
+
+def is_running(data_dir: Path) -> bool:
+    """Whether a supervisor owns the data directory: it holds a lock for as long as it lives."""
+    try:
+        with (data_dir / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def read_tallies(data_dir: Path) -> tuple[list[Tally], list[Tally]]:
+    """The ledger's rejections and losses by reason, the most frequent first."""
+    path = data_dir / "ledger.db"
+    if not path.exists():
+        return [], []
+    with closing(open_file(path)) as ledger:
+        return _tally(ledger, "rejected", "received"), _tally(ledger, "losses", "last")
+
+
+def _tally(ledger: sqlite3.Connection, table: str, moment: str) -> list[Tally]:
+    rows = ledger.execute(
+        f"SELECT reason, sum(max(count, 0)), max({moment}) FROM {table}"  # noqa: S608 our own text
+        " GROUP BY reason ORDER BY 2 DESC, 1"
+    )
+    return [Tally(*row) for row in rows]

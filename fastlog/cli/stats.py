@@ -1,0 +1,200 @@
+"""`fastlog stats`: what is stored, what was lost, how far each sink got."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from fastlog.cli.command import OK, Command
+from fastlog.cli.options import filter_options, place_options, wants_colour
+from fastlog.cli.places import (
+    Status,
+    Tally,
+    is_running,
+    logs_directory,
+    read_status,
+    read_tallies,
+)
+from fastlog.config import Config, format_duration, format_size
+from fastlog.errors import FastlogError
+from fastlog.query import Filters, Totals, count
+
+TOP = 10
+"""Loggers and hosts that are shown to people; `--json` has all."""
+HOURS = 48
+"""Bars of hours that are shown to people; the newest."""
+
+
+class SinkLag(msgspec.Struct, frozen=True):
+    """How far a sink is behind the receiver."""
+
+    name: str
+    cursor: int
+    durable: int
+    lag_bytes: int | None
+    lag_records: int | None
+    """Frames, of which each is a record or a rejection. `None`: no receiver ever ran."""
+    at: float
+    error: str | None
+    when_full: str
+
+
+@click.command(cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+@click.option(
+    "--color/--no-color",
+    "colour",
+    default=None,
+    help="Coloured or not (default: on a terminal, unless NO_COLOR is set).",
+)
+@filter_options
+@place_options
+def stats(config: Config, filters: Filters, as_json: bool, colour: bool | None) -> int:
+    """Count the stored records; show losses, rejections, sinks and the receiver."""
+    totals = _count(config, filters)
+    status = read_status(config.data_dir)
+    rejected, losses = read_tallies(config.data_dir)
+    sinks = _read_lags(config.data_dir, status)
+    if as_json:
+        click.echo(_to_json(totals, rejected, losses, sinks, status))
+        return OK
+    console = Console(no_color=not wants_colour(colour), highlight=False)
+    console.print(f"{totals.records} records in {config.data_dir}")
+    if totals.records:
+        for title, counts in (("level", totals.levels), ("logger", totals.loggers)):
+            console.print(_count_table(title, counts))
+        console.print(_count_table("host", totals.hosts))
+        console.print(_hour_table(totals.hours))
+    for title, tallies in (("rejected", rejected), ("lost", losses)):
+        console.print(_tally_table(title, tallies) if tallies else f"{title}: none")
+    if sinks:
+        console.print(_sink_table(sinks))
+    console.print(_receiver_table(status) if status else "receiver: never ran here")
+    if status and not is_running(config.data_dir) and not status.is_fresh():
+        console.print(f"fastlog-server is not running; last seen {_shown_time(status.at)}")
+    return OK
+
+
+def _count(config: Config, filters: Filters) -> Totals:
+    try:
+        return count(logs_directory(config), filters)
+    except FastlogError:
+        if config.data_dir.is_dir():  # no sqlite sink: the rest is worth a look
+            return Totals(Counter(), Counter(), Counter(), Counter())
+        raise
+
+
+def _read_lags(data_dir: Path, status: Status | None) -> list[SinkLag]:
+    from fastlog.journal import read_positions
+
+    return [
+        SinkLag(
+            name=name,
+            cursor=position.cursor,
+            durable=position.durable,
+            lag_bytes=None if status is None else max(0, status.durable - position.cursor),
+            lag_records=None if status is None else max(0, status.index - position.index),
+            at=position.at,
+            error=position.error,
+            when_full=position.when_full,
+        )
+        for name, position in sorted(read_positions(data_dir).items())
+    ]
+
+
+def _to_json(
+    totals: Totals,
+    rejected: list[Tally],
+    losses: list[Tally],
+    sinks: list[SinkLag],
+    status: Status | None,
+) -> str:
+    tree: dict[str, Any] = {
+        "records": totals.records,
+        "levels": dict(totals.levels.most_common()),
+        "loggers": dict(totals.loggers.most_common()),
+        "hosts": dict(totals.hosts.most_common()),
+        "hours": {str(hour): number for hour, number in sorted(totals.hours.items())},
+        "rejected": rejected,
+        "losses": losses,
+        "sinks": sinks,
+        "receiver": status,
+    }
+    return msgspec.json.encode(tree).decode()
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for at, name in enumerate(columns):
+        table.add_column(name, justify="left" if at == 0 else "right", overflow="fold")
+    return table
+
+
+def _count_table(title: str, counts: Counter[str]) -> Table:
+    table = _table(title, "records")
+    for name, number in counts.most_common(TOP):
+        table.add_row(str(name), str(number))
+    rest = len(counts) - TOP
+    if rest > 0:
+        others = counts.total() - sum(number for _, number in counts.most_common(TOP))
+        table.add_row(f"({rest} more)", str(others))
+    return table
+
+
+def _hour_table(hours: Counter[int]) -> Table:
+    table = _table("hour", "records")
+    table.add_column("")
+    shown = sorted(hours)[-HOURS:]
+    most = max(hours[hour] for hour in shown)
+    for hour in shown:
+        bar = "█" * max(1, round(hours[hour] / most * 40))
+        table.add_row(f"{datetime.fromtimestamp(hour):%Y-%m-%d %H:%M}", str(hours[hour]), bar)
+    return table
+
+
+def _tally_table(title: str, tallies: list[Tally]) -> Table:
+    table = _table(title, "count", "last")
+    for tally in tallies:
+        table.add_row(tally.reason, str(tally.count), _shown_time(tally.last))
+    return table
+
+
+def _sink_table(sinks: list[SinkLag]) -> Table:
+    table = _table("sink", "cursor", "records behind", "bytes behind", "seen", "when full", "error")
+    for sink in sinks:
+        table.add_row(
+            sink.name,
+            str(sink.cursor),
+            "?" if sink.lag_records is None else str(sink.lag_records),
+            "?" if sink.lag_bytes is None else format_size(sink.lag_bytes),
+            f"{format_duration(max(0.0, time.time() - sink.at))} ago",
+            sink.when_full,
+            sink.error or "",
+        )
+    return table
+
+
+def _receiver_table(status: Status) -> Table:
+    table = _table("receiver", "")
+    table.add_row("connections", str(status.connections))
+    table.add_row("accepted", str(status.accepted))
+    table.add_row("frames", str(status.frames))
+    table.add_row("dropped", str(status.dropped))
+    table.add_row("journal", f"{format_size(status.size)} of {format_size(status.limit)}")
+    if status.failure:
+        table.add_row("failure", status.failure)
+    for reason, number in sorted(status.refused.items()):
+        table.add_row(f"refused: {reason}", str(number))
+    return table
+
+
+def _shown_time(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment):%Y-%m-%d %H:%M:%S}"

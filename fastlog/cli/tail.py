@@ -1,0 +1,45 @@
+"""`fastlog tail`: the newest records, then live."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from fastlog.cli.command import FAILED, OK, Command
+from fastlog.cli.options import filter_options, place_options, style_options
+from fastlog.cli.output import Style, printer
+from fastlog.cli.places import logs_directory
+from fastlog.config import Config
+from fastlog.query import Filters, follow, newest
+
+
+@click.command(cls=Command)
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=20,
+    metavar="N",
+    help="Print so many of the newest (default: 20).",
+)
+@click.option("-f", "--follow", "live", is_flag=True, help="Go on with those that arrive.")
+@filter_options
+@style_options
+@place_options
+def tail(config: Config, filters: Filters, style: Style, lines: int, live: bool) -> int:
+    """Print the newest records, and with -f those that arrive from now on."""
+    logs = logs_directory(config)
+    write = printer(style)
+    try:
+        records, mark = newest(logs, filters, lines)
+        count = write(records)
+        sys.stdout.flush()
+        if not live:
+            return OK if count or not lines else FAILED
+        for batch in follow(logs, filters, mark):
+            write(batch)
+            sys.stdout.flush()
+    except KeyboardInterrupt:  # the usual way out of -f
+        pass
+    return OK

@@ -1,0 +1,44 @@
+"""The configuration: `fastlog.toml`, `FASTLOG_*` variables and flags, made into one checked tree.
+
+`load` is the only way in from outside; what it returns is right in every field. The supervisor
+hands the tree to its children by `to_json` and `from_json`.
+"""
+
+from __future__ import annotations
+
+from fastlog.config.load import load
+from fastlog.config.sources import find_file
+from fastlog.config.tree import (
+    Config,
+    DecodeConfig,
+    JournalConfig,
+    LimitsConfig,
+    ListenConfig,
+    LogConfig,
+    Retention,
+    SinkConfig,
+    from_json,
+    to_json,
+)
+from fastlog.config.units import format_duration, format_size, parse_duration, parse_size
+from fastlog.config.values import nearest
+
+__all__ = [
+    "Config",
+    "DecodeConfig",
+    "JournalConfig",
+    "LimitsConfig",
+    "ListenConfig",
+    "LogConfig",
+    "Retention",
+    "SinkConfig",
+    "find_file",
+    "format_duration",
+    "format_size",
+    "from_json",
+    "load",
+    "nearest",
+    "parse_duration",
+    "parse_size",
+    "to_json",
+]

@@ -1,0 +1,198 @@
+"""From a file, the environment and flags to one tree, or to one line that says what is wrong.
+
+The last value given for a key wins, and every one is checked, so that a mistake shows even where
+a flag hides it.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from fastlog.config import urls
+from fastlog.config.locate import KeyPath
+from fastlog.config.sources import (
+    TOP_KEYS,
+    Setting,
+    environ_settings,
+    file_settings,
+    find_file,
+    flag_settings,
+)
+from fastlog.config.tree import SECTIONS, Config, ListenConfig, SinkConfig
+from fastlog.config.units import format_size
+from fastlog.config.values import nearest, read_value, shown
+from fastlog.errors import ConfigError
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
+
+
+def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
+    """Read, merge and check the configuration.
+
+    Args:
+        path: the value of `--config`.
+        environ: `FASTLOG_*` variables are read, all others ignored.
+        flags: by key: `data_dir`, `listen`, `sink`, or `section.key`. `None` and empty tuples
+            are flags that were not given.
+
+    Raises:
+        ConfigError: one line with place, expectation and the nearest valid name.
+    """
+    file = find_file(path, environ)
+    settings = list(file_settings(file)) if file is not None else []
+    settings += environ_settings(environ)
+    settings += flag_settings(flags)
+    return _build(settings)
+
+
+def _build(settings: list[Setting]) -> Config:
+    top: dict[str, Any] = {}
+    sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    origin: dict[tuple[str, str], Setting] = {}
+    for setting in settings:
+        origin[setting.section, setting.key] = setting
+        if setting.section:
+            struct = SECTIONS[setting.section]
+            sections[setting.section][setting.key] = _read(struct, setting)
+        elif setting.key == "data_dir":
+            top["data_dir"] = _read(Config, setting)
+        elif setting.key == "listen":
+            top["listen"] = _read_listeners(setting)
+        elif setting.key == "sink":
+            top["sinks"] = _read_sinks(setting)
+        else:
+            hint = nearest(setting.key, [*TOP_KEYS, *SECTIONS])
+            raise setting.source.error([setting.key], f"there is no key {setting.key!r}{hint}")
+    top |= {name: SECTIONS[name](**values) for name, values in sections.items()}
+    config = Config(**top)
+    _check_together(config, origin)
+    return config
+
+
+def _read(struct: type[Struct], setting: Setting) -> Any:
+    section, key = setting.section, setting.key
+    path = [section, key] if section else [key]
+    if key not in struct.__struct_fields__:
+        hint = nearest(key, struct.__struct_fields__)
+        raise setting.source.error(path, f"[{section}] has no key {key!r}{hint}")
+    annotation = typing.get_type_hints(struct, include_extras=True)[key]
+    try:
+        return read_value(annotation, setting.value, textual=setting.textual)
+    except ConfigError as error:
+        message = f"{'.'.join(path)}: {error}"
+        raise setting.source.error(path, message, setting.value) from None
+
+
+def _items(setting: Setting, allowed: tuple[str, ...]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """The entries of `listen` or `sink`, each as a table, with the path that it has."""
+    key, value, source = setting.key, setting.value, setting.source
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not value:
+        raise source.error([key], f"{key}: expected a list of URLs, got {shown(value)}")
+    for at, item in enumerate(value):
+        path: list[str | int] = [key, at]
+        if isinstance(item, str):
+            yield path, {"url": item}
+            continue
+        if not isinstance(item, dict):
+            raise source.error(path, f"{key}: expected a URL or a table, got {shown(item)}")
+        for name in item:
+            if name not in allowed:
+                message = f"[[{key}]] has no key {name!r}{nearest(name, allowed)}"
+                raise source.error([*path, name], message, name)
+        if "url" not in item:
+            raise source.error(path, f"[[{key}]] needs a url")
+        yield path, item
+
+
+def _field(
+    setting: Setting, path: KeyPath, struct: type[Struct], item: dict[str, Any], name: str
+) -> Any:
+    annotation = typing.get_type_hints(struct, include_extras=True)[name]
+    try:
+        return read_value(annotation, item[name], textual=setting.textual)
+    except ConfigError as error:
+        message = f"{setting.key}.{name}: {error}"
+        raise setting.source.error([*path, name], message, item[name]) from None
+
+
+def _read_listeners(setting: Setting) -> list[ListenConfig]:
+    listeners: list[ListenConfig] = []
+    for path, item in _items(setting, ListenConfig.__struct_fields__):
+        url = _field(setting, path, ListenConfig, item, "url")
+        try:
+            urls.check_listen(url)
+            if ListenConfig(url) in listeners and not url.endswith(":0"):
+                raise ConfigError(f"{url!r} is there twice")
+        except ConfigError as error:
+            raise setting.source.error(path, f"listen: {error}", url) from None
+        listeners.append(ListenConfig(url))
+    return listeners
+
+
+def _read_sinks(setting: Setting) -> list[SinkConfig]:
+    items = list(_items(setting, SinkConfig.__struct_fields__))
+    given = {item["name"] for _, item in items if isinstance(item.get("name"), str)}
+    sinks: list[SinkConfig] = []
+    for path, item in items:
+        url = _field(setting, path, SinkConfig, item, "url")
+        try:
+            urls.check_sink(url)
+        except ConfigError as error:
+            raise setting.source.error(path, f"sink: {error}", url) from None
+        taken = {sink.name for sink in sinks}
+        if "name" in item:
+            name = _field(setting, path, SinkConfig, item, "name")
+            _check_name(setting, [*path, "name"], name, taken)
+        else:
+            name = _free_name(url.partition(":")[0].lower(), taken | given)
+        when_full = "skip" if sinks else "hold"
+        if "when_full" in item:
+            when_full = _field(setting, path, SinkConfig, item, "when_full")
+        sinks.append(SinkConfig(url, name, typing.cast(typing.Any, when_full)))
+    return sinks
+
+
+def _check_name(setting: Setting, path: KeyPath, name: str, taken: set[str]) -> None:
+    if not _NAME.fullmatch(name):  # it is a file's name too
+        expected = "expected letters, digits, '_', '-' and '.', at most 64"
+        raise setting.source.error(path, f"sink.name: {expected}, got {shown(name)}", name)
+    if name in taken:
+        raise setting.source.error(path, f"sink.name: two sinks are named {name!r}")
+
+
+def _free_name(scheme: str, taken: set[str]) -> str:
+    name, count = scheme, 1
+    while name in taken:
+        count += 1
+        name = f"{scheme}-{count}"
+    return name
+
+
+def _check_together(config: Config, origin: Mapping[tuple[str, str], Setting]) -> None:
+    """What one value alone does not show."""
+    journal, limits = config.journal, config.limits
+    rules = (
+        ("journal", "size", "segment", journal.size, 2 * journal.segment, "two segments"),
+        ("limits", "partial_memory", "max_frame", limits.partial_memory, limits.max_frame, ""),
+        ("journal", "memory", "max_frame", journal.memory, limits.max_frame, ""),
+    )
+    for section, key, other, value, least, words in rules:
+        if value >= least:
+            continue
+        needed = words or "limits.max_frame"
+        message = (
+            f"{section}.{key}: expected at least {needed} ({format_size(least)}), "
+            f"got {format_size(value)}"
+        )
+        home = "limits" if other == "max_frame" else section
+        setting = origin.get((section, key)) or origin[home, other]
+        path = [setting.section, setting.key]
+        raise setting.source.error(path, message)

@@ -1,0 +1,118 @@
+"""The three places where settings come from, each read into a list of `Setting`.
+
+A setting remembers where it stands, so that whoever finds it wrong can point at it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from fastlog.config.locate import KeyPath, line_of
+from fastlog.config.tree import SECTIONS
+from fastlog.config.values import nearest, shown
+from fastlog.errors import ConfigError
+
+DEFAULT_FILE = Path("fastlog.toml")
+PREFIX = "FASTLOG_"
+TOP_KEYS = ("data_dir", "listen", "sink")
+"""The keys outside all tables."""
+
+
+class Setting(NamedTuple):
+    """A value and where it stands."""
+
+    section: str
+    """"" for what stands outside all tables."""
+    key: str
+    value: object
+    source: Source
+    textual: bool
+
+
+class Source(NamedTuple):
+    """Where settings come from, able to point at one of them."""
+
+    name: str
+    """The file's name, the variable, or the flag."""
+    text: str | None = None
+    """The file's text; `None` for a variable or a flag."""
+
+    def error(self, path: KeyPath, message: str, value: object = None) -> ConfigError:
+        """An error that says where it is."""
+        line = "" if self.text is None else f":{line_of(self.text, path, value)}"
+        return ConfigError(f"{self.name}{line}: {message}")
+
+
+def find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that `load` reads: the one given, `$FASTLOG_CONFIG`, `./fastlog.toml`, or none."""
+    if path is not None:
+        return path
+    if environ.get("FASTLOG_CONFIG"):
+        return Path(environ["FASTLOG_CONFIG"])
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def file_settings(file: Path) -> Iterator[Setting]:
+    try:
+        text = file.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: is not UTF-8 text") from None
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_error(file, text, str(error)) from None
+    source = Source(str(file), text)
+    for name, value in tree.items():
+        if name in SECTIONS:
+            if not isinstance(value, dict):
+                raise source.error([name], f"{name}: expected a table [{name}], got {shown(value)}")
+            for key, inner in value.items():
+                yield Setting(name, key, inner, source, textual=False)
+        elif name == "data_dir" and isinstance(value, str) and value:
+            # relative to the file, so that every command finds it from anywhere
+            yield Setting("", name, str(file.parent / value), source, textual=False)
+        else:
+            yield Setting("", name, value, source, textual=False)
+
+
+def _syntax_error(file: Path, text: str, message: str) -> ConfigError:
+    """`Expected '=' … (at line 3, column 5)` with the line where an editor looks for it."""
+    found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", message)
+    what = found[1] if found else message
+    line = found[2] if found and found[2] else text.rstrip().count("\n") + 1
+    return ConfigError(f"{file}:{line}: not TOML: {what[:1].lower()}{what[1:]}")
+
+
+def environ_settings(environ: Mapping[str, str]) -> Iterator[Setting]:
+    valid = {f"{PREFIX}{key}".upper(): ("", key) for key in TOP_KEYS}
+    for section, struct in SECTIONS.items():
+        for key in struct.__struct_fields__:
+            valid[f"{PREFIX}{section}_{key}".upper()] = (section, key)
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name == "FASTLOG_CONFIG":
+            continue
+        if name not in valid:
+            hint = nearest(name, [*valid, "FASTLOG_CONFIG"])
+            raise ConfigError(f"{name}: there is no such variable{hint}")
+        section, key = valid[name]
+        value: object = environ[name]
+        if key in ("listen", "sink"):
+            separator = r"[,\s]+" if key == "listen" else r"\s+"  # a sink's URL may hold commas
+            value = [part for part in re.split(separator, environ[name]) if part]
+        yield Setting(section, key, value, Source(name), textual=True)
+
+
+def flag_settings(flags: Mapping[str, object]) -> Iterator[Setting]:
+    for name, value in flags.items():
+        if value is None or value == ():
+            continue
+        section, _, key = name.rpartition(".")
+        source = Source("--" + name.replace("_", "-").replace(".", "-"))
+        given = list(value) if isinstance(value, tuple) else value
+        yield Setting(section, key, given, source, textual=True)

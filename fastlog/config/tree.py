@@ -1,0 +1,128 @@
+"""The tree of settings: their names, types, ranges and defaults.
+
+`docs/configuration.md` lists the same keys, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+SIZE = {"unit": "size"}
+TIME = {"unit": "time"}
+
+
+class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """An address to listen on."""
+
+    url: str
+    """`tcp://host:port` (port 0: any free one) or `unix:///path`."""
+
+
+class SinkConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """A place where records go."""
+
+    url: str
+    name: str
+    """Unique; names the sink's cursor, so a sink that is renamed is a new sink."""
+    when_full: Literal["hold", "skip"]
+    """Whether the full journal waits for this sink, or goes on without it and counts a loss."""
+
+
+class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the receiver accepts at most."""
+
+    max_frame: Annotated[int, Meta(ge=1, le=16 * MIB - 1, extra=SIZE)] = 1 * MIB
+    """Bytes of one frame; a connection that announces more is closed."""
+    connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    """Connections at once; the newest beyond are closed."""
+    partial_memory: Annotated[int, Meta(ge=1, extra=SIZE)] = 64 * MIB
+    """Bytes of all half-received frames together; beyond, the largest are closed."""
+
+
+class JournalConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """What lies between the receiver and the sinks."""
+
+    size: Annotated[int, Meta(ge=128 * KIB, extra=SIZE)] = 1 * GIB
+    """Bytes on disk, at least two segments."""
+    segment: Annotated[int, Meta(ge=64 * KIB, le=4 * GIB, extra=SIZE)] = 64 * MIB
+    """Bytes of one file of it."""
+    memory: Annotated[int, Meta(ge=1, extra=SIZE)] = 64 * MIB
+    """Bytes that are received but not durable yet."""
+    when_full: Literal["drop", "pause"] = "drop"
+    """Whether a full journal drops and counts records, or stops reading, which blocks the apps."""
+
+
+class Retention(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long stored records are kept; whichever bound is reached first."""
+
+    age: Annotated[float, Meta(gt=0, extra=TIME)] = 30 * 86400.0
+    """Seconds."""
+    size: Annotated[int, Meta(ge=1, extra=SIZE)] = 10 * GIB
+    """Bytes of a sink's files together."""
+
+
+class DecodeConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """How frames become records."""
+
+    engine: Literal["python"] = "python"
+
+
+class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The server's own log, on stderr."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of it."""
+
+    data_dir: Path = Path("fastlog-data")
+    listen: list[ListenConfig] = msgspec.field(
+        default_factory=lambda: [ListenConfig("tcp://127.0.0.1:9020")]
+    )
+    sinks: list[SinkConfig] = msgspec.field(
+        default_factory=lambda: [SinkConfig("sqlite:", "sqlite", "hold")]
+    )
+    limits: LimitsConfig = LimitsConfig()
+    journal: JournalConfig = JournalConfig()
+    retention: Retention = Retention()
+    decode: DecodeConfig = DecodeConfig()
+    log: LogConfig = LogConfig()
+
+
+SECTIONS: dict[str, type[Struct]] = {
+    "limits": LimitsConfig,
+    "journal": JournalConfig,
+    "retention": Retention,
+    "decode": DecodeConfig,
+    "log": LogConfig,
+}
+"""The tables of `fastlog.toml` and what each is made into."""
+
+
+def to_json(config: Config) -> bytes:
+    """The tree as one line of JSON, for `from_json` in another process."""
+    return msgspec.json.encode(config, enc_hook=str)
+
+
+def from_json(data: bytes) -> Config:
+    """The tree that `to_json` wrote.
+
+    Raises:
+        msgspec.ValidationError: another version of fastlog wrote it.
+    """
+    return msgspec.json.decode(data, type=Config, dec_hook=_decode_path)
+
+
+def _decode_path(kind: type, value: object) -> object:
+    if kind is Path:
+        return Path(str(value))
+    raise NotImplementedError

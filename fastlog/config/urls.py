@@ -1,0 +1,63 @@
+"""What the URLs of listeners and sinks may look like."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from fastlog.errors import ConfigError
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_SUN_PATH = 107
+"""Bytes that a Unix socket's address has for its path on Linux."""
+
+
+def check_listen(url: str) -> None:
+    """Refuse what cannot be listened on; the error says what is wrong with it.
+
+    Raises:
+        ConfigError: without a place; the caller knows it.
+    """
+    parts = _split(url)
+    if parts.scheme == "tcp":
+        _check_tcp(parts, url)
+    elif parts.scheme == "unix":
+        if parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
+            raise ConfigError(f"expected unix:///path, got {url!r}")
+        if len(parts.path.encode()) > _SUN_PATH:
+            raise ConfigError(f"the path of a Unix socket has at most {_SUN_PATH} bytes: {url!r}")
+    elif parts.scheme == "tls":
+        raise ConfigError(f"tls:// is not supported yet; use tcp:// or unix:// instead of {url!r}")
+    else:
+        raise ConfigError(f"expected tcp://host:port or unix:///path, got {url!r}")
+
+
+def _check_tcp(parts: SplitResult, url: str) -> None:
+    try:
+        port = parts.port
+    except ValueError:
+        raise ConfigError(f"expected a port from 0 to 65535 in {url!r}") from None
+    if parts.path or parts.query or parts.fragment or parts.username is not None:
+        raise ConfigError(f"expected tcp://host:port and nothing more, got {url!r}")
+    if not parts.hostname:
+        raise ConfigError(f"expected a host in {url!r}; 0.0.0.0 or [::] is every address")
+    if port is None:
+        raise ConfigError(f"expected a port in {url!r}, such as tcp://{parts.netloc}:9020")
+
+
+def check_sink(url: str) -> None:
+    """Refuse what is no URL. Whether there is such a sink, `fastlog.sinks` knows.
+
+    Raises:
+        ConfigError: without a place; the caller knows it.
+    """
+    if not _SCHEME.match(url):
+        raise ConfigError(f"expected a URL such as sqlite: or ndjson:///path, got {url!r}")
+    _split(url)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:  # an IPv6 address that is none
+        raise ConfigError(f"not a URL: {url!r} ({error})") from None

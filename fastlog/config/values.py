@@ -1,0 +1,120 @@
+"""One value of one setting: read from TOML or text, checked against its type and range."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import types
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from msgspec import Meta
+
+from fastlog.config.units import format_size, parse_duration, parse_size
+from fastlog.errors import ConfigError
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """`; did you mean 'size'?`, or the valid words when none of them is near."""
+    words = sorted(valid)
+    folded = {each.casefold(): each for each in words}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.55)
+    if close:
+        return f"; did you mean {folded[close[0]]!r}?"
+    return f"; there are {', '.join(words)}" if words else ""
+
+
+def read_value(annotation: object, value: object, *, textual: bool) -> Any:
+    """The value as the type of its field.
+
+    Args:
+        annotation: the field's type in `tree.py`, with its `Meta`.
+        value: what TOML gave, or text.
+        textual: it came from a variable or a flag, where everything is text.
+
+    Raises:
+        ConfigError: `expected …, got …`, without a place; the caller knows it.
+    """
+    kind, meta = annotation, Meta()
+    if get_origin(annotation) is Annotated:
+        kind, meta = get_args(annotation)
+    if get_origin(kind) is Literal:
+        return _read_choice(get_args(kind), value)
+    if kind is Path:
+        return _read_path(value)
+    if kind is str:
+        return _read_text(value)
+    unit = (meta.extra or {}).get("unit")
+    number = _read_number(unit, value, textual=textual)
+    _check_range(meta, unit, number, value)
+    return number
+
+
+def _read_choice(choices: tuple[str, ...], value: object) -> str:
+    if isinstance(value, str) and value in choices:
+        return value
+    if isinstance(value, str) and len(choices) > 2:
+        raise ConfigError(f"there is no {value!r}{nearest(value, choices)}")
+    raise ConfigError(f"expected {' or '.join(map(repr, choices))}, got {shown(value)}")
+
+
+def _read_path(value: object) -> Path:
+    if isinstance(value, Path) or (isinstance(value, str) and value and "\0" not in value):
+        return Path(value)
+    raise ConfigError(f"expected a path, got {shown(value)}")
+
+
+def _read_text(value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise ConfigError(f"expected text, got {shown(value)}")
+
+
+def _read_number(unit: str | None, value: object, *, textual: bool) -> int | float:
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if unit == "time":
+        if number or (isinstance(value, float) and math.isfinite(value)):
+            return float(value)  # type: ignore[arg-type]
+        if isinstance(value, str):
+            try:
+                return parse_duration(value)
+            except ValueError:
+                pass
+        raise ConfigError(f'expected a time such as 3600 or "30 days", got {shown(value)}')
+    if number:
+        return int(value)  # type: ignore[call-overload,no-any-return]
+    if isinstance(value, str) and (unit == "size" or textual):
+        try:
+            return parse_size(value) if unit == "size" else int(value)
+        except ValueError:
+            pass
+    if unit == "size":
+        raise ConfigError(f'expected a size such as 1048576 or "64 MiB", got {shown(value)}')
+    raise ConfigError(f"expected an integer, got {shown(value)}")
+
+
+def _check_range(meta: Meta, unit: str | None, number: int | float, value: object) -> None:
+    bounds = (
+        (meta.ge, "at least", meta.ge is not None and not number >= meta.ge),
+        (meta.gt, "more than", meta.gt is not None and not number > meta.gt),
+        (meta.le, "at most", meta.le is not None and not number <= meta.le),
+    )
+    for bound, words, broken in bounds:
+        if bound is not None and broken:
+            size = f" ({format_size(bound)})" if unit == "size" and bound % 1024 == 0 else ""
+            raise ConfigError(f"expected {words} {bound}{size}, got {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """A wrong value as an error shows it: short, on one line."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, types.NoneType):
+        return "nothing"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"

@@ -1,0 +1,127 @@
+"""From a block of the journal to the records in it, and to notes of what was none.
+
+Decoding is deterministic: the same block always gives the same answer, also in another process
+and after a restart. Nothing that a frame holds is imported, called or executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from fastlog import block as blocks
+from fastlog.block import Block, Kind, Run
+from fastlog.errors import ConfigError, RejectedError
+from fastlog.inert import read
+from fastlog.normal import attributes
+from fastlog.payload import read_json
+from fastlog.record import FIELDS, Loss, Record, Rejection, validate
+
+RAW = 4096
+"""Bytes that are kept of a rejected frame."""
+
+ENGINES = ("python",)
+
+
+class Located(NamedTuple):
+    """A note, and where in its block it stands."""
+
+    idx: int
+    """Ordinal of its frame, counted over all runs of the block, from 0."""
+    note: Rejection | Loss
+
+
+class Decoded(NamedTuple):
+    """What a block holds."""
+
+    block: Block
+    records: list[Record]
+    """In order of arrival."""
+    notes: list[Located]
+    """The frames that were rejected here, and what the receiver noted in the block, in order."""
+
+
+class Decoder:
+    """Decodes blocks. It keeps nothing from one block to the next."""
+
+    def __init__(self, engine: str = "python") -> None:
+        if engine not in ENGINES:
+            raise ConfigError(f"decode.engine: {engine!r} is none of {', '.join(ENGINES)}")
+        self.engine = engine
+
+    def decode(self, block: Block) -> Decoded:
+        """The records and the notes of a block; no bytes in its frames make this fail."""
+        records: list[Record] = []
+        notes: list[Located] = []
+        plain = self.plain_rows(block)
+        idx = 0
+        for run in blocks.runs(block.payload):
+            host = host_of(run.peer)
+            for frame in blocks.frames(run):
+                record = plain.get(idx)
+                if record is None:
+                    answer = _answer(block, run, host, frame, idx)
+                    if type(answer) is Record:
+                        record = answer
+                    else:
+                        notes.append(Located(idx, answer))  # type: ignore[arg-type]
+                if record is not None:
+                    records.append(record)
+                idx += 1
+        return Decoded(block, records, notes)
+
+    def plain_rows(self, block: Block) -> Mapping[int, Record]:
+        """The records that were read from the block as a whole, by idx.
+
+        This is where a faster engine stands: it answers for the frames that hold nothing but
+        plain data. Those that it leaves out are read one by one. The Python engine has none.
+        """
+        return {}
+
+
+def host_of(peer: str) -> str:
+    """The peer without its port: `127.0.0.1:5` is at `127.0.0.1`, `[::1]:5` at `::1`."""
+    if peer.startswith("["):
+        return peer[1:].partition("]")[0]
+    return peer.partition(":")[0] if peer.count(":") == 1 else peer
+
+
+def _answer(
+    block: Block, run: Run, host: str, frame: memoryview, idx: int
+) -> Record | Rejection | Loss:
+    try:
+        if run.kind is Kind.NOTE:
+            return blocks.read_note(frame)
+        return read_record(
+            bytes(frame), host=host, received=block.received, offset=block.offset, idx=idx
+        )
+    except RejectedError as error:
+        reason = str(error)
+    except msgspec.MsgspecError:
+        reason = "unreadable note of the receiver"
+    except Exception as error:
+        # A mistake of ours. The worker must get past it, and the ledger must tell of it.
+        reason = f"decoder failed: {type(error).__name__}"
+    return Rejection(
+        peer=run.peer,
+        reason=reason,
+        length=len(frame),
+        raw=bytes(frame[:RAW]),
+        received=block.received,
+    )
+
+
+def read_record(frame: bytes, *, host: str, received: float, offset: int, idx: int) -> Record:
+    """The record in one frame: a JSON object where it begins with `{`, else a pickle.
+
+    Raises:
+        RejectedError: the frame holds no record.
+    """
+    if frame.startswith(b"{"):
+        sent = attributes(read_json(frame), FIELDS)
+    else:
+        with read(frame) as value:
+            sent = attributes(value, FIELDS)
+    return validate(sent, host=host, received=received, offset=offset, idx=idx)

@@ -1,0 +1,432 @@
+"""The inert pickle reader: it reads a pickle and never imports, calls or sets anything.
+
+`read` turns the bytes of one pickle, of any protocol and any Python, into values and nodes
+(`nodes.py`). What an unpickler would import becomes a `Global`, what it would call an `Object`.
+Time and memory are linear in the bytes read, whatever they say: nothing is allocated by an
+announced size, and no step recurses.
+
+It reads exactly: every argument lies within the bytes (and within its frame, where frames are
+used), STOP is the last byte and leaves one value, the type of each operand is known. So there is
+one way to read a pickle here, where the unpicklers of CPython differ among themselves.
+
+The file is the table of opcodes, with a step for each; the state that they work on is in
+`machine.py`. A step takes the position behind its opcode, and answers the one behind its argument.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from struct import Struct
+from typing import Any, Final
+
+from fastlog.errors import RejectedError
+from fastlog.literals import read_float, read_int, read_long, read_string, read_unicode
+from fastlog.machine import Machine, Step, malformed, utf8
+from fastlog.nodes import (
+    Global,
+    Members,
+    Object,
+    Overflow,
+    Pairs,
+    integer_of_bytes,
+)
+
+OPEN_MARKS = 10_000
+PROTOCOL = 5
+
+_INDEX = re.compile(rb"[0-9]{1,6}")
+
+
+class Tree:
+    """The value of one pickle. Leave its `with` block, and cycles in it are undone, so that its
+    memory goes at once though nobody collects garbage."""
+
+    __slots__ = ("_shared", "value")
+
+    def __init__(self, value: Any, shared: list[Any]) -> None:
+        self.value = value
+        self._shared = shared
+
+    def __enter__(self) -> Any:
+        return self.value
+
+    def __exit__(self, *_: object) -> None:
+        _release(self._shared)
+
+
+def read(data: bytes) -> Tree:
+    """Read one pickle.
+
+    Raises:
+        RejectedError: the bytes are no pickle, or use an opcode that no record needs.
+    """
+    machine = Machine(data)
+    try:
+        return Tree(machine.run(STEPS), machine.shared)
+    except IndexError:
+        _release(machine.shared)
+        raise malformed("stack underflow") from None
+    except RejectedError:
+        _release(machine.shared)
+        raise
+
+
+def _release(shared: list[Any]) -> None:
+    # A cycle closes only through a second reference, and only GET makes one.
+    for node in shared:
+        node.clear()
+    shared.clear()
+
+
+# The framework of a pickle
+
+
+def _proto(m: Machine, pos: int) -> int:
+    if m.length(pos, 1) > PROTOCOL:
+        raise malformed("unknown protocol")
+    return pos + 1
+
+
+def _frame(m: Machine, pos: int) -> int:
+    if m.framed:
+        raise malformed("nested frame")
+    length = m.length(pos, 8)
+    pos += 8
+    if not 1 <= length <= m.end - pos:
+        raise malformed("frame length")
+    m.end = pos + length
+    m.framed = True
+    return pos
+
+
+def _stop(m: Machine, pos: int) -> int:
+    if pos != len(m.data):
+        raise malformed("bytes behind STOP")
+    if m.outer:
+        raise malformed("open mark")
+    if len(m.stack) != 1:
+        raise malformed("not one value")
+    return -1
+
+
+def _mark(m: Machine, pos: int) -> int:
+    if len(m.outer) == OPEN_MARKS:
+        raise malformed("nested too deep")
+    m.outer.append(m.stack)
+    m.stack = []
+    return pos
+
+
+def _pop(m: Machine, pos: int) -> int:
+    if m.stack:
+        m.stack.pop()
+    else:
+        m.collect()
+    return pos
+
+
+def _pop_mark(m: Machine, pos: int) -> int:
+    m.collect()
+    return pos
+
+
+# The memo
+
+
+def _memoize(m: Machine, pos: int) -> int:
+    m.put(len(m.memo) - m.holes)
+    return pos
+
+
+def _put(m: Machine, pos: int) -> int:
+    m.put(_index(m.line(pos)))
+    return m.data.index(b"\n", pos) + 1
+
+
+def _get(m: Machine, pos: int) -> int:
+    m.get(_index(m.line(pos)))
+    return m.data.index(b"\n", pos) + 1
+
+
+def _long_binput(m: Machine, pos: int) -> int:
+    m.put(m.length(pos, 4))
+    return pos + 4
+
+
+def _binget(m: Machine, pos: int) -> int:
+    m.get(m.length(pos, 1))
+    return pos + 1
+
+
+def _long_binget(m: Machine, pos: int) -> int:
+    m.get(m.length(pos, 4))
+    return pos + 4
+
+
+def _index(line: bytes) -> int:
+    if not _INDEX.fullmatch(line):
+        raise malformed("memo index out of bounds")
+    return int(line)
+
+
+# Values
+
+
+def _constant(value: Any) -> Step:
+    def step(m: Machine, pos: int) -> int:
+        m.stack.append(value)
+        return pos
+
+    return step
+
+
+def _number(width: int, unpack: Callable[..., tuple[Any, ...]]) -> Step:
+    def step(m: Machine, pos: int) -> int:
+        if width > m.end - pos:
+            raise malformed("truncated")
+        m.stack.append(unpack(m.data, pos)[0])
+        return pos + width
+
+    return step
+
+
+def _counted(width: int, make: Callable[[bytes], Any], *, signed: bool = False) -> Step:
+    def step(m: Machine, pos: int) -> int:
+        size = m.length(pos, width)
+        if signed and size >= 1 << 31:
+            raise malformed("negative length")
+        pos += width
+        m.stack.append(make(m.argument(pos, size)))
+        return pos + size
+
+    return step
+
+
+def _text_line(make: Callable[[bytes], Any]) -> Step:
+    def step(m: Machine, pos: int) -> int:
+        line = m.line(pos)
+        m.stack.append(make(line))
+        return pos + len(line) + 1
+
+    return step
+
+
+def _bytes(data: bytes) -> bytes:
+    return data
+
+
+# Containers
+
+
+def _empty(kind: type) -> Step:
+    def step(m: Machine, pos: int) -> int:
+        m.push(kind)
+        return pos
+
+    return step
+
+
+def _of_mark(kind: type) -> Step:
+    def step(m: Machine, pos: int) -> int:
+        m.push(kind, m.collect())
+        return pos
+
+    return step
+
+
+def _tuple_of(count: int) -> Step:
+    def step(m: Machine, pos: int) -> int:
+        stack = m.stack
+        if len(stack) < count:
+            raise malformed("stack underflow")
+        values = stack[-count:]
+        del stack[-count:]
+        m.push(tuple, values)
+        return pos
+
+    return step
+
+
+def _dict(m: Machine, pos: int) -> int:
+    flat = m.collect()
+    if len(flat) % 2:
+        raise malformed("key without a value")
+    m.push(Pairs, flat)
+    return pos
+
+
+def _append(m: Machine, pos: int) -> int:
+    m.extend([m.stack.pop()])
+    return pos
+
+
+def _appends(m: Machine, pos: int) -> int:
+    m.extend(m.collect())
+    return pos
+
+
+def _setitem(m: Machine, pos: int) -> int:
+    value = m.stack.pop()
+    m.update([m.stack.pop(), value])
+    return pos
+
+
+def _setitems(m: Machine, pos: int) -> int:
+    m.update(m.collect())
+    return pos
+
+
+def _additems(m: Machine, pos: int) -> int:
+    values = m.collect()
+    target = m.stack[-1]
+    if type(target) is Members:
+        target.extend(values)
+    elif type(target) is not Overflow:
+        raise malformed("ADDITEMS to what is no set")
+    return pos
+
+
+# Objects
+
+
+def _global(m: Machine, pos: int) -> int:
+    module = m.line(pos)
+    pos += len(module) + 1
+    name = m.line(pos)
+    m.push(Global, utf8(module), utf8(name))
+    return pos + len(name) + 1
+
+
+def _stack_global(m: Machine, pos: int) -> int:
+    name, module = m.stack.pop(), m.stack.pop()
+    if type(name) is not str or type(module) is not str:
+        raise malformed("global without a name")
+    m.push(Global, module, name)
+    return pos
+
+
+def _reduce(m: Machine, pos: int) -> int:
+    args = m.stack.pop()
+    m.call(m.stack.pop(), args)
+    return pos
+
+
+def _newobj_ex(m: Machine, pos: int) -> int:
+    kwargs, args = m.stack.pop(), m.stack.pop()
+    m.call(m.stack.pop(), args, kwargs)
+    return pos
+
+
+def _obj(m: Machine, pos: int) -> int:
+    values = m.collect()
+    if not values:
+        raise malformed("stack underflow")
+    m.call(values[0], tuple(values[1:]))
+    return pos
+
+
+def _inst(m: Machine, pos: int) -> int:
+    args = tuple(m.collect())
+    pos = _global(m, pos)
+    m.call(m.stack.pop(), args)
+    return pos
+
+
+def _build(m: Machine, pos: int) -> int:
+    state = m.stack.pop()
+    target = m.stack[-1]
+    if type(target) is Object:
+        target.state = state
+    elif type(target) is not Overflow:
+        raise malformed("BUILD of what is no object")
+    return pos
+
+
+# The table
+
+
+def _forbidden(name: str) -> Step:
+    def step(m: Machine, pos: int) -> int:
+        raise RejectedError(f"forbidden opcode {name}")
+
+    return step
+
+
+def _unknown(m: Machine, pos: int) -> int:
+    raise malformed("unknown opcode")
+
+
+def _table(steps: dict[bytes, Step]) -> list[Step]:
+    return [steps.get(bytes([opcode]), _unknown) for opcode in range(256)]
+
+
+STEPS: Final = _table(
+    {
+        b"\x80": _proto,
+        b"\x95": _frame,
+        b".": _stop,
+        b"(": _mark,
+        b"0": _pop,
+        b"1": _pop_mark,
+        b"\x94": _memoize,
+        b"p": _put,
+        b"g": _get,
+        b"r": _long_binput,
+        b"h": _binget,
+        b"j": _long_binget,
+        b"N": _constant(None),
+        b"\x88": _constant(True),
+        b"\x89": _constant(False),
+        b")": _constant(()),
+        b"K": _number(1, Struct("<B").unpack_from),
+        b"M": _number(2, Struct("<H").unpack_from),
+        b"J": _number(4, Struct("<i").unpack_from),
+        b"G": _number(8, Struct(">d").unpack_from),
+        b"I": _text_line(read_int),
+        b"L": _text_line(read_long),
+        b"F": _text_line(read_float),
+        b"S": _text_line(read_string),
+        b"V": _text_line(read_unicode),
+        b"\x8a": _counted(1, integer_of_bytes),
+        b"\x8b": _counted(4, integer_of_bytes, signed=True),
+        b"T": _counted(4, _bytes, signed=True),
+        b"C": _counted(1, _bytes),
+        b"B": _counted(4, _bytes),
+        b"\x8e": _counted(8, _bytes),
+        b"\x96": _counted(8, _bytes),
+        b"\x8d": _counted(8, utf8),
+        b"]": _empty(list),
+        b"}": _empty(Pairs),
+        b"\x8f": _empty(Members),
+        b"l": _of_mark(list),
+        b"t": _of_mark(tuple),
+        b"\x91": _of_mark(tuple),
+        b"d": _dict,
+        b"\x85": _tuple_of(1),
+        b"\x86": _tuple_of(2),
+        b"\x87": _tuple_of(3),
+        b"a": _append,
+        b"e": _appends,
+        b"s": _setitem,
+        b"u": _setitems,
+        b"\x90": _additems,
+        b"c": _global,
+        b"\x93": _stack_global,
+        b"R": _reduce,
+        b"\x81": _reduce,
+        b"\x92": _newobj_ex,
+        b"o": _obj,
+        b"i": _inst,
+        b"b": _build,
+        b"2": _forbidden("DUP"),
+        b"P": _forbidden("PERSID"),
+        b"Q": _forbidden("BINPERSID"),
+        b"\x82": _forbidden("EXT1"),
+        b"\x83": _forbidden("EXT2"),
+        b"\x84": _forbidden("EXT4"),
+        b"\x97": _forbidden("NEXT_BUFFER"),
+        b"\x98": _forbidden("READONLY_BUFFER"),
+    }
+)
+"""One step for each opcode. What the machine reads by itself (`X`, `q`, …) needs none here."""

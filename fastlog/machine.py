@@ -1,0 +1,211 @@
+"""The machine that the inert pickle reader runs: the stack, the marks, the memo and their bounds.
+
+It keeps the values since the last MARK in a list of their own. An operand below the mark is then
+out of reach by construction, and what a MARK collects needs no copying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Any, Final
+
+from fastlog.errors import RejectedError
+from fastlog.nodes import Global, Members, Object, Overflow, Pairs
+
+CONTAINERS = 65_536
+"""Containers that one pickle may hold; the rest become one shared `Overflow`. The renderer shows
+fewer, so this only bounds what an attacker's empty lists cost."""
+
+_UINT4 = Struct("<I").unpack_from
+_UINT8 = Struct("<Q").unpack_from
+
+_UNSET: Final = object()
+_OVERFLOW: Final = Overflow()
+_CALLABLE = (Global, Object, Overflow)
+_MUTABLE = (list, Pairs, Members, Object)
+
+_BINUNICODE = ord("X")
+_SHORT_BINUNICODE = 0x8C
+_SHORT_BINSTRING = ord("U")
+_BINPUT = ord("q")
+_MEMOIZE = 0x94
+
+
+def malformed(what: str) -> RejectedError:
+    """The error for bytes that are no pickle."""
+    return RejectedError(f"malformed pickle: {what}")
+
+
+def utf8(data: bytes) -> str:
+    """The text in these bytes; lone surrogates pass, as they do in a `str`."""
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError:
+        pass
+    try:
+        return str(data, "utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        raise malformed("text is not UTF-8") from None
+
+
+class Machine:
+    """The state of one reading. A step takes the position behind its opcode, and returns the one
+    behind its argument."""
+
+    __slots__ = ("data", "end", "framed", "holes", "memo", "outer", "room", "shared", "stack")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.end = len(data)
+        """Where the present frame ends, or the bytes do."""
+        self.framed = False
+        self.stack: list[Any] = []
+        """The values since the last mark."""
+        self.outer: list[list[Any]] = []
+        """The values below each open mark."""
+        self.memo: list[Any] = []
+        self.holes = 0
+        """Slots of the memo that are not set."""
+        self.room = CONTAINERS
+        self.shared: list[Any] = []
+        """The containers that GET fetched: every cycle goes through one of them."""
+
+    def run(self, steps: Sequence[Step]) -> Any:
+        """Read the pickle; `steps` has one step for each of the 256 opcodes."""
+        data, size, end = self.data, len(self.data), self.end
+        stack, memo, unpack = self.stack, self.memo, _UINT4
+        pos = 0
+        while True:
+            if pos == end:
+                if end == size:
+                    raise malformed("no STOP")
+                end = self.end = size
+                self.framed = False
+            op = data[pos]
+            pos += 1
+            # What makes up nearly all of a record is done here; all else is a step.
+            if op == _BINPUT:
+                if pos == end:
+                    raise malformed("truncated")
+                if data[pos] == len(memo):
+                    memo.append(stack[-1])
+                else:
+                    self.put(data[pos])
+                pos += 1
+            elif op == _BINUNICODE or op == _SHORT_BINUNICODE or op == _SHORT_BINSTRING:  # noqa: SIM109
+                if op == _BINUNICODE:
+                    start = pos + 4
+                    if start > end:
+                        raise malformed("truncated")
+                    pos = start + unpack(data, pos)[0]
+                else:
+                    start = pos + 1
+                    if start > end:
+                        raise malformed("truncated")
+                    pos = start + data[pos]
+                if pos > end:
+                    raise malformed("truncated")
+                chunk = data[start:pos]
+                if op == _SHORT_BINSTRING:
+                    stack.append(chunk)
+                elif chunk.isascii():
+                    stack.append(str(chunk, "ascii"))
+                else:
+                    stack.append(utf8(chunk))
+            elif op == _MEMOIZE and not self.holes:
+                memo.append(stack[-1])
+            else:
+                pos = steps[op](self, pos)
+                if pos < 0:
+                    return self.stack[0]
+                stack, end = self.stack, self.end
+
+    # What the steps are made of
+
+    def argument(self, pos: int, length: int) -> bytes:
+        if length > self.end - pos:
+            raise malformed("truncated")
+        return self.data[pos : pos + length]
+
+    def line(self, pos: int) -> bytes:
+        stop = self.data.find(b"\n", pos, self.end)
+        if stop < 0:
+            raise malformed("truncated")
+        return self.data[pos:stop]
+
+    def length(self, pos: int, width: int) -> int:
+        if width > self.end - pos:
+            raise malformed("truncated")
+        if width == 1:
+            return self.data[pos]
+        return int((_UINT4 if width == 4 else _UINT8)(self.data, pos)[0])
+
+    def put(self, index: int) -> None:
+        value, memo = self.stack[-1], self.memo
+        if index >= len(self.data) // 2 + 2:  # a PUT takes two bytes, so no pickler gets there
+            raise malformed("memo index out of bounds")
+        gap = index - len(memo)
+        if gap >= 0:
+            memo.extend([_UNSET] * gap)
+            memo.append(value)
+            self.holes += gap
+            return
+        if memo[index] is _UNSET:
+            self.holes -= 1
+        memo[index] = value
+
+    def get(self, index: int) -> None:
+        memo = self.memo
+        value = memo[index] if index < len(memo) else _UNSET
+        if value is _UNSET:
+            raise malformed("memo slot not set")
+        if isinstance(value, _MUTABLE):
+            self.shared.append(value)
+        self.stack.append(value)
+
+    def push(self, make: Callable[..., Any], *args: Any) -> None:
+        """Push a new container, while there is room for it."""
+        self.room -= 1
+        self.stack.append(make(*args) if self.room >= 0 else _OVERFLOW)
+
+    def collect(self) -> list[Any]:
+        """Close the last mark; answers the values behind it."""
+        values = self.stack
+        self.stack = self.outer.pop()
+        return values
+
+    def extend(self, values: list[Any]) -> None:
+        target = self.stack[-1]
+        if type(target) is list:
+            target.extend(values)
+        elif type(target) is Object:
+            target.items.extend(values)
+        elif target is not _OVERFLOW:
+            raise malformed("APPEND to what is no list")
+
+    def update(self, flat: list[Any]) -> None:
+        target = self.stack[-1]
+        if len(flat) % 2:
+            raise malformed("key without a value")
+        if type(target) is Pairs:
+            target.extend(flat)
+        elif type(target) is Object:
+            target.pairs.extend(flat)
+        elif target is not _OVERFLOW:
+            raise malformed("SETITEM in what is no dict")
+
+    def call(self, factory: Any, args: Any, kwargs: Any = None) -> None:
+        if not isinstance(factory, _CALLABLE):
+            raise malformed("call of what is no global")
+        if args is _OVERFLOW:
+            args = (args,)
+        if kwargs is _OVERFLOW:
+            kwargs = None
+        if type(args) is not tuple or not (kwargs is None or type(kwargs) is Pairs):
+            raise malformed("arguments that are no tuple")
+        self.push(Object, factory, args, kwargs)
+
+
+Step = Callable[[Machine, int], int]
+"""What one opcode does."""

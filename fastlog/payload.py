@@ -1,0 +1,52 @@
+"""JSON objects as payload: bounded in depth, exact about numbers, the same at any call depth."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from fastlog.errors import RejectedError
+from fastlog.nodes import integer_of_digits
+
+NESTING = 200
+"""Arrays and objects inside each other. (The normal form cuts far earlier; this bound is for the
+parser, which recurses, and would fail at a depth that depends on who called it.)"""
+NUMBER_LENGTH = 400
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_BRACKETS: Final = re.compile(rb"[\[{]|[\]}]")
+
+
+def read_json(data: bytes) -> dict[str, Any]:
+    """Read one JSON object; of equal keys the last counts.
+
+    Raises:
+        RejectedError: the bytes are not JSON, or nested too deep.
+    """
+    if data.count(b"[") + data.count(b"{") > NESTING:
+        _check_nesting(data)
+    try:
+        value = _DECODER.decode(str(data, "utf-8"))
+    except UnicodeDecodeError:
+        raise RejectedError("malformed JSON: text is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise RejectedError(f"malformed JSON: {error.msg}") from None
+    if type(value) is not dict:
+        raise RejectedError(f"not a record: {type(value).__name__}")
+    return value
+
+
+def _check_nesting(data: bytes) -> None:
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRING.sub(b"", data)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > NESTING:
+            raise RejectedError("malformed JSON: nested too deep")
+
+
+def _float(text: str) -> float | str:
+    return float(text) if len(text) <= NUMBER_LENGTH else text
+
+
+_DECODER: Final = json.JSONDecoder(parse_int=integer_of_digits, parse_float=_float)

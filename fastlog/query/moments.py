@@ -1,0 +1,54 @@
+"""Moments as people name them: `1h` ago, `yesterday`, `2026-11-23 14:30`, `14:30`."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, time, timedelta
+
+from fastlog.config import parse_duration
+from fastlog.errors import ConfigError
+
+_NUMBER = re.compile(r"[\d.]+")
+
+
+def parse_moment(text: str, now: float) -> float:
+    """Seconds since the epoch.
+
+    A date is its first second; what names no zone is in the local one.
+
+    Args:
+        text: a duration (that long before `now`), an ISO 8601 date or time, `now`, `today`,
+            `yesterday`, or `@` and seconds since the epoch.
+        now: seconds since the epoch.
+
+    Raises:
+        ConfigError: the text is none of these.
+    """
+    word = text.strip()
+    midnight = datetime.combine(datetime.fromtimestamp(now).date(), time())
+    days = {"today": midnight, "yesterday": midnight - timedelta(days=1)}
+    try:
+        if word.lower() == "now":
+            return now
+        if word.lower() in days:
+            return days[word.lower()].timestamp()
+        if word.startswith("@"):
+            return float(word[1:])
+        if not _NUMBER.fullmatch(word):
+            return _ago_or_iso(word, now, midnight)
+    except (ValueError, OverflowError):
+        pass
+    raise ConfigError(
+        f"expected a time such as 1h, 2026-11-23, '2026-11-23 14:30' or yesterday, got {text!r}"
+    )
+
+
+def _ago_or_iso(word: str, now: float, midnight: datetime) -> float:
+    try:
+        return now - parse_duration(word.removesuffix(" ago"))
+    except ValueError:
+        pass
+    if re.match(r"\d\d?:", word):
+        clock = time.fromisoformat(word.zfill(5) if len(word) < 5 else word)
+        return datetime.combine(midnight.date(), clock).timestamp()
+    return datetime.fromisoformat(word).timestamp()

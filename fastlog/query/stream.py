@@ -1,0 +1,114 @@
+"""Records in order of `created` over all day files, as a stream.
+
+A file is opened when the stream reaches its first record and closed behind its last. Files whose
+spans overlap (a client's clock was wrong, a day went on in a second file) are merged.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import operator
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastlog.query.days import Day, open_file, read_days, unless_gone
+from fastlog.query.filters import COLUMNS, Filters, clauses
+from fastlog.record import Record
+
+LIST = ", ".join(f'"{column}"' for column in COLUMNS)
+"""`COLUMNS` for a SELECT."""
+_CREATED = operator.itemgetter(0)
+
+Row = tuple[Any, ...]
+"""The values of `COLUMNS`."""
+
+
+class Found(NamedTuple):
+    """A record and the server that received it."""
+
+    record: Record
+    node: str
+
+
+def search(logs: Path, filters: Filters, *, newest_first: bool = False) -> Iterator[Found]:
+    """The records that match, by `created`; of equal ones, the first to arrive first.
+
+    What arrives after the call is not among them. With `newest_first`, exactly the reverse.
+    """
+    days = [day for day in read_days(logs) if _overlaps(day, filters)]
+    return map(found, merge_days(days, filters, newest_first=newest_first))
+
+
+def merge_days(days: list[Day], filters: Filters, *, newest_first: bool) -> Iterator[Row]:
+    """The matching rows of these files, which are in order of arrival."""
+    groups = _groups(days)
+    if newest_first:
+        groups = [group[::-1] for group in reversed(groups)]
+    return chain.from_iterable(
+        # equal ones come in the order of the files, which is that of arrival
+        heapq.merge(
+            *(_rows(day, filters, newest_first) for day in group),
+            key=_CREATED,
+            reverse=newest_first,
+        )
+        for group in groups
+    )
+
+
+def found(row: Row) -> Found:
+    """A row as a record."""
+    return Found(Record(*row[:-1]), row[-1])
+
+
+def where(filters: Filters, day: Day) -> tuple[str, tuple[object, ...]]:
+    """The WHERE of a search in one file, and its parameters.
+
+    It has the file's own bounds in any case: they keep what arrived since the file was looked at
+    out of the stream's order, and they make SQLite walk the index instead of sorting.
+    """
+    since = day.first if filters.since is None else max(filters.since, day.first)
+    sql = ["created >= ?", "created <= ?", "+rowid <= ?"]  # "+": this one is not to choose the plan
+    parameters: list[object] = [since, day.last, day.rowid]
+    if filters.until is not None:
+        sql.append("created < ?")
+        parameters.append(filters.until)
+    for clause in clauses(filters):
+        sql.append(clause.sql)
+        parameters += clause.parameters
+    return " AND ".join(sql), tuple(parameters)
+
+
+def select(filters: Filters, day: Day, *, newest_first: bool) -> tuple[str, tuple[object, ...]]:
+    """The statement that gives one file's rows in order, and its parameters."""
+    condition, parameters = where(filters, day)
+    order = "created DESC, rowid DESC" if newest_first else "created, rowid"
+    sql = f"SELECT {LIST} FROM records WHERE {condition} ORDER BY {order}"  # noqa: S608 our own text
+    return sql, parameters
+
+
+def _rows(day: Day, filters: Filters, newest_first: bool) -> Iterator[Row]:
+    with unless_gone(day.path), closing(open_file(day.path)) as connection:
+        yield from connection.execute(*select(filters, day, newest_first=newest_first))
+
+
+def _overlaps(day: Day, filters: Filters) -> bool:
+    since, until = filters.since, filters.until
+    return (since is None or day.last >= since) and (until is None or day.first < until)
+
+
+def _groups(days: list[Day]) -> list[list[Day]]:
+    """Files that must be read side by side; the groups, and the files of each, in order."""
+    groups: list[list[Day]] = []
+    end = -math.inf
+    arrival = {day.path: at for at, day in enumerate(days)}
+    for day in sorted(days, key=lambda day: day.first):
+        if groups and day.first <= end:
+            groups[-1].append(day)
+        else:
+            groups.append([day])
+        end = max(end, day.last)
+    return [sorted(group, key=lambda day: arrival[day.path]) for group in groups]

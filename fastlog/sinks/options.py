@@ -1,0 +1,63 @@
+"""What stands behind the `?` of a sink's URL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+from urllib.parse import SplitResult, parse_qsl
+
+from fastlog.config import parse_duration, parse_size
+from fastlog.config.values import nearest
+from fastlog.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Options:
+    """The options of one URL, each read once by its type.
+
+    Raises:
+        ConfigError: from every method; the text names the option and the URL's scheme.
+    """
+
+    def __init__(self, url: SplitResult, known: Sequence[str]) -> None:
+        self._scheme = url.scheme
+        self._values: dict[str, str] = {}
+        for name, value in parse_qsl(url.query, keep_blank_values=True):
+            if name not in known:
+                raise ConfigError(f"{url.scheme}: no option {name!r}{nearest(name, known)}")
+            if name in self._values:
+                raise ConfigError(f"{url.scheme}: option {name!r} is given twice")
+            self._values[name] = value
+
+    def size(self, name: str) -> int | None:
+        """Bytes, at least 1; None when it was not given."""
+        return self._read(name, parse_size, "a size such as 100MiB")
+
+    def duration(self, name: str) -> float | None:
+        """Seconds, above 0; None when it was not given."""
+        return self._read(name, parse_duration, "a time such as 1d")
+
+    def count(self, name: str) -> int | None:
+        """A number, at least 1; None when it was not given."""
+        return self._read(name, int, "a number")
+
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        """One of the choices; the first when it was not given."""
+        value = self._values.get(name, choices[0])
+        if value not in choices:
+            expected = " or ".join(choices)
+            raise ConfigError(f"{self._scheme}: {name} is {expected}, not {value!r}")
+        return value
+
+    def _read(self, name: str, parse: Callable[[str], T], expected: str) -> T | None:
+        text = self._values.get(name)
+        if text is None:
+            return None
+        try:
+            value = parse(text)
+        except ValueError:
+            value = None
+        if not value or value < 0:  # type: ignore[operator]
+            raise ConfigError(f"{self._scheme}: {name} is {expected}, not {text!r}")
+        return value

@@ -1,0 +1,92 @@
+"""How a worker stands: the position that it leaves for others, and what is wrong, said once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from fastlog.errors import SinkError
+from fastlog.journal import Position, read_positions, write_position
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY, LAST_DELAY = 0.1, 5.0
+
+
+class Standing:
+    """What a worker tells about its sink, and how long it waits when the sink fails."""
+
+    def __init__(
+        self, data_dir: Path, name: str, node: str, when_full: str, clock: Callable[[], float]
+    ) -> None:
+        self._data_dir = data_dir
+        self._name = name
+        self._node = node
+        self._when_full = when_full
+        self._clock = clock
+        self._error: str | None = None
+        self._delay = 0.0
+        known = read_positions(data_dir).get(name)
+        self.last: Position | None = known if known is not None and known.node == node else None
+        """What was left last, also by an earlier process; None where the sink is new."""
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the last thing that was tried failed."""
+        return self._error is not None
+
+    def leave(self, cursor: int, durable: int, index: int) -> None:
+        """Leave the position, if it is a new one, for the receiver and for `fastlog stats`."""
+        self._write(
+            Position(
+                node=self._node,
+                cursor=cursor,
+                durable=durable,
+                index=index,
+                at=self._clock(),
+                error=self._error,
+                when_full=self._when_full,
+            )
+        )
+
+    def trouble(self, error: Exception) -> float:
+        """Note what is wrong.
+
+        Returns:
+            Seconds to wait, longer each time.
+        """
+        expected = isinstance(error, SinkError)
+        text = str(error) if expected else f"{type(error).__name__}: {error}"
+        if self._error is None:
+            log.warning("sink %s: %s; trying again", self._name, text, exc_info=not expected)
+        self._delay = min(max(2 * self._delay, FIRST_DELAY), LAST_DELAY)
+        self._set_error(text)
+        return self._delay
+
+    def well(self) -> None:
+        """Note that nothing is wrong any more."""
+        if self._error is not None:
+            log.info("sink %s goes on", self._name)
+            self._delay = 0.0
+            self._set_error(None)
+
+    def _set_error(self, error: str | None) -> None:
+        self._error = error
+        if self.last is not None:
+            self._write(msgspec.structs.replace(self.last, error=error, at=self._clock()))
+
+    def _write(self, position: Position) -> None:
+        if (
+            self.last is not None
+            and msgspec.structs.replace(position, at=self.last.at) == self.last
+        ):
+            return
+        try:
+            write_position(self._data_dir, self._name, position)
+        except OSError as error:
+            log.warning("sink %s: cannot leave its position: %s", self._name, error.strerror)
+        else:
+            self.last = position

@@ -1,0 +1,123 @@
+"""A record as text for a terminal: one line, then its traceback indented.
+
+What a client logged must not drive the terminal: control characters, escape sequences, and the
+marks that reorder text are shown as escapes; a message of several lines is indented behind its
+first, so that it cannot look like another record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from fastlog.record import Record
+
+_RESET = "\x1b[0m"
+_DIM = "\x1b[2m"
+_CYAN = "\x1b[36m"
+_LEVELS = ((50, "\x1b[1;97;41m"), (40, "\x1b[31m"), (30, "\x1b[33m"), (20, "\x1b[32m"))
+"""The colour of a level is that of the first one here that it reaches."""
+
+_INDENT = "\n    "
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_BARE = re.compile(r'[^\s"=]+')
+
+
+def render(record: Record | Mapping[str, Any], colour: bool) -> str:
+    """The record as terminal text, without a line end behind the last line.
+
+    Args:
+        record: a record, or any mapping with the record's names, where missing ones count as None
+            and `extra` is JSON text or an object.
+        colour: whether to use ANSI colours.
+    """
+    fields: Mapping[str, Any] = record._asdict() if isinstance(record, Record) else record
+    get = fields.get
+    level = get("levelname") or get("levelno")
+    message, *more = _safe(get("message") or "").split("\n")
+    parts = [
+        _paint(_time(get("created")), _DIM, colour),
+        _paint(_line("-" if level is None else level).ljust(8), _level(get("levelno")), colour),
+        _paint(_line(get("name") or "-"), _CYAN, colour),
+        _paint(_line(_origin(fields)), _DIM, colour),
+        message,
+    ]
+    extra = _extra(get("extra"))
+    if extra:
+        parts.append(_paint(extra, _DIM, colour))
+    lines = [" ".join(parts), *more]
+    for name in ("exc_text", "stack_info"):
+        if text := get(name):
+            lines += _safe(text).rstrip("\n").split("\n")
+    return _INDENT.join(lines)
+
+
+def _paint(text: str, code: str, colour: bool) -> str:
+    return f"{code}{text}{_RESET}" if colour and code else text
+
+
+def _time(created: object) -> str:
+    """Local time with milliseconds."""
+    try:
+        moment = datetime.fromtimestamp(float(created))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, OSError):
+        return str(created)  # a clock that is out of every range
+    return moment.isoformat(" ", "milliseconds")
+
+
+def _level(levelno: object) -> str:
+    if not isinstance(levelno, int):
+        return ""
+    return next((code for least, code in _LEVELS if levelno >= least), _DIM)
+
+
+def _origin(fields: Mapping[str, Any]) -> str:
+    """`host/process`, as far as they are known."""
+    process = fields.get("processName")
+    number = fields.get("process")
+    if process in (None, "MainProcess"):
+        process = number
+    elif number is not None:
+        process = f"{process}[{number}]"
+    host = fields.get("host") or "-"
+    return str(host) if process is None else f"{host}/{process}"
+
+
+def _extra(extra: object) -> str:
+    if not extra or extra == "{}":
+        return ""
+    if isinstance(extra, str | bytes):
+        extra = msgspec.json.decode(extra)
+    if not isinstance(extra, Mapping):
+        return _line(extra)
+    return " ".join(f"{_line(key)}={_value(value)}" for key, value in extra.items())
+
+
+def _value(value: object) -> str:
+    if isinstance(value, str) and _BARE.fullmatch(value):
+        return _line(value)
+    return _line(msgspec.json.encode(value).decode())
+
+
+def _safe(text: object) -> str:
+    """The text with line ends and tabs as they are, and all else that is not for reading escaped.
+
+    Windows line ends count as line ends.
+    """
+    return _UNSAFE.sub(_escape, str(text).replace("\r\n", "\n"))
+
+
+def _line(text: object) -> str:
+    """The text on one line."""
+    return _safe(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -1,0 +1,425 @@
+"""A worker: follows the journal with one sink.
+
+journal → decode → ledger → sink, batch by batch. The sink holds the cursor, so a worker may be
+killed at any moment; the next one asks the sink and goes on. The supervisor starts it as
+`python -m fastlog.worker --config-fd N --control-fd N --sink NAME`.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from fastlog.block import Block, frames, runs
+from fastlog.child import Child, LostError, arguments, log_to_stderr
+from fastlog.config import Config
+from fastlog.decode import Decoded, Decoder
+from fastlog.errors import (
+    ConfigError,
+    FastlogError,
+    JournalDamagedError,
+    JournalError,
+    SinkConflictError,
+    SinkError,
+    SinkUnavailableError,
+)
+from fastlog.journal import JournalReader, SkippedError
+from fastlog.ledger import RAW_BYTES, Entry, Ledger
+from fastlog.record import Loss, Rejection
+from fastlog.sinks import Sink, SinkContext, make_sink
+from fastlog.standing import Standing
+
+log = logging.getLogger(__name__)
+
+BATCH_BYTES = 4 << 20
+BATCH_FRAMES = 10_000
+"""One transaction: enough to make its cost small, little enough to be done in a fraction of 1 s."""
+NAP = 0.1
+CHORES_EVERY = 1.0
+PATIENCE = 3
+"""Failures of a block before its rows are tried one by one."""
+GRACE = 10.0
+"""Seconds that the journal's mark may lag behind the sink's cursor: the receiver is starting."""
+FAREWELL = 10.0
+"""Seconds to catch up in when asked to stop."""
+COLLECT_EVERY = 60.0
+
+
+class CursorAheadError(JournalError):
+    """The sink has blocks of this journal that the journal does not have."""
+
+
+class Reader(Protocol):
+    """What a worker needs of a `JournalReader`."""
+
+    @property
+    def node(self) -> str: ...
+    def durable(self) -> int: ...
+    def read(self, offset: int, max_bytes: int = ...) -> list[Block]: ...
+
+
+class Worker:
+    """One sink and how far it is.
+
+    `step` does one batch and never raises for what may pass; it raises `ConfigError`,
+    `JournalDamagedError` and `CursorAheadError`, which somebody has to repair.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        decoder: Decoder,
+        sink: Sink,
+        ledger: Ledger,
+        name: str,
+        data_dir: Path,
+        *,
+        when_full: str = "hold",
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reader = reader
+        self._decoder = decoder
+        self._sink = sink
+        self._ledger = ledger
+        self._name = name
+        self._data_dir = data_dir
+        self._clock = clock
+        self._monotonic = monotonic
+
+        self._opened = False
+        self._cursor = 0
+        """The sink's, as far as this worker knows."""
+        self._durable = 0
+        self._index: int | None = None
+        """Ordinal of the first frame behind the cursor; None while unknown."""
+        self._stamp: float | None = None
+        """When the last applied block was received."""
+        self._next = 0
+        """Journal offset that is read next."""
+        self._blocks: list[Block] = []
+        """Read, not decoded."""
+        self._batch: list[Decoded] = []
+        """Decoded and in the ledger, not applied."""
+        self._one_by_one = False
+        """Whether a block of this batch was refused, and which is to be found out."""
+        self._failures = 0
+        """Of the batch's first block."""
+
+        self._standing = Standing(data_dir, name, reader.node, when_full, clock)
+        self._retry_at = float("-inf")
+        self._chores_at = float("-inf")
+        self._ahead_since: float | None = None
+
+    def run(self, stop: Callable[[], bool], nap: Callable[[float], object]) -> None:
+        """Follow the journal until `stop()`, then catch up, sync and close.
+
+        Args:
+            nap: called after each step with the seconds to wait, which may be 0. It may return
+                early.
+        """
+        while not stop():
+            nap(self.step())
+        self.finish(nap)
+
+    def step(self) -> float:
+        """Apply one batch and do what is due.
+
+        Returns:
+            Seconds until there may be more to do; 0 when there is more now.
+        """
+        now = self._monotonic()
+        if now < self._retry_at:
+            return self._retry_at - now
+        try:
+            found = self._advance()
+            if now >= self._chores_at + CHORES_EVERY:
+                self._sync()
+                self._sink.tick()
+                self._chores_at = now
+        except (ConfigError, JournalDamagedError, CursorAheadError):
+            raise
+        except Exception as error:
+            if isinstance(error, SinkConflictError):
+                self._opened = False
+            delay = self._standing.trouble(error)
+            self._retry_at = self._monotonic() + delay
+            return delay
+        if self._ahead_since is None:
+            self._standing.well()
+        return 0.0 if found else NAP
+
+    def finish(self, nap: Callable[[float], object]) -> None:
+        """Catch up to the durable mark of this moment if that takes no long time; sync; close."""
+        mark, deadline = self._reader.durable(), self._monotonic() + FAREWELL
+        while self._cursor < mark and self._monotonic() < deadline:
+            if self.step():
+                break  # in trouble, or nothing more to be had
+            nap(0)
+        try:
+            self._sync()
+        except Exception as error:
+            log.warning("sink %s: not synced at the end: %s", self._name, error)
+        self._sink.close()
+        self._ledger.close()
+
+    # The way of a batch
+
+    def _advance(self) -> bool:
+        """Apply the batch in hand, or the next.
+
+        Returns:
+            Whether there was one.
+        """
+        if not self._opened and not self._open():
+            return False
+        if not self._batch:
+            self._fetch()
+        if not self._batch:
+            return False
+        part = self._batch[:1] if self._one_by_one else self._batch
+        try:
+            self._sink.apply(part)
+        except (SinkUnavailableError, SinkConflictError):
+            raise
+        except Exception as error:
+            self._refused(part, error)
+        finally:
+            self._drop_applied()
+        return True
+
+    def _open(self) -> bool:
+        """Ask the sink where it stands, and go on from there."""
+        cursor = self._sink.open(self._reader.node)
+        if cursor > self._reader.durable():
+            return self._wait_for_mark(cursor)
+        self._ahead_since = None
+        left = self._standing.last
+        if left is not None and left.cursor == cursor:
+            self._index = left.index
+        else:
+            self._index = None if cursor else 0
+        self._cursor = self._next = cursor
+        self._blocks, self._batch = [], []
+        self._one_by_one, self._failures = False, 0
+        self._opened = True
+        return True
+
+    def _wait_for_mark(self, cursor: int) -> bool:
+        now = self._monotonic()
+        if self._ahead_since is None:
+            self._ahead_since = now
+        if now < self._ahead_since + GRACE:
+            return False
+        raise CursorAheadError(
+            f"sink {self._name} stands at offset {cursor} of journal {self._reader.node}, which "
+            f"ends at {self._reader.durable()}: the journal in {self._data_dir} is older than the "
+            "sink's data; restore a matching one, or move the journal away to begin a new one"
+        )
+
+    def _fetch(self) -> None:
+        """Read and decode the next batch, and enter what is wrong with it into the ledger."""
+        if not self._blocks:
+            self._blocks = self._read()
+        count = total = 0
+        for block in self._blocks:
+            count, total = count + 1, total + block.frames
+            if total >= BATCH_FRAMES:
+                break
+        if not count:
+            return
+        batch = [self._decoder.decode(block) for block in self._blocks[:count]]
+        entries = [
+            Entry(decoded.block.offset, located.idx, located.note)
+            for decoded in batch
+            for located in decoded.notes
+        ]
+        if entries:
+            self._ledger.record(self._reader.node, entries, batch[-1].block.end)
+        del self._blocks[:count]
+        self._batch = batch
+        self._next = batch[-1].block.end
+
+    def _read(self) -> list[Block]:
+        try:
+            blocks = self._reader.read(self._next, BATCH_BYTES)
+        except SkippedError as skipped:
+            self._skip(skipped)
+            return []
+        if blocks and self._index is None and blocks[0].offset == self._cursor:
+            self._index = blocks[0].index
+        return blocks
+
+    def _drop_applied(self) -> None:
+        """Take from the batch what the sink has."""
+        cursor = self._sink.cursor()
+        while self._batch and self._batch[0].block.end <= cursor:
+            block = self._batch.pop(0).block
+            self._cursor = block.end
+            self._index = block.index + block.frames
+            self._stamp = block.received
+            self._failures = 0
+        if not self._batch:
+            self._one_by_one = False
+
+    # What the journal no longer has
+
+    def _skip(self, skipped: SkippedError) -> None:
+        """Go on at the oldest block, and say what this sink will never get."""
+        left, name = self._standing.last, self._name
+        if left is None:
+            log.info("sink %s is new: it begins at offset %d", name, skipped.oldest)
+        elif self._cursor < left.durable:
+            log.warning(
+                "sink %s went back from offset %d to %d: what it had is not in the journal any "
+                "more; going on at %d",
+                *(name, left.durable, self._cursor, skipped.oldest),
+            )
+        else:
+            # Counted from the cursor, not from where the last skip led: under the same key, so
+            # that what is entered again after a restart replaces this.
+            count = -1 if self._index is None else skipped.index - self._index
+            loss = Loss(
+                peer="",
+                reason="the journal was full and the sink behind",
+                count=count,
+                first=self._stamp or left.at,
+                last=self._clock(),
+                detail=f"sink {name}, journal offsets {self._cursor} to {skipped.oldest}",
+            )
+            self._ledger.record(self._reader.node, [Entry(self._cursor, 0, loss, name)], 0)
+            log.error("sink %s was too far behind: %d records are lost to it", name, count)
+        self._next = skipped.oldest
+
+    # What the sink does not take
+
+    def _refused(self, part: Sequence[Decoded], error: Exception) -> None:
+        """Find out which block, then which rows; take the rows out of the block.
+
+        Raises:
+            SinkError: to try again later.
+        """
+        if len(part) > 1:
+            log.warning("sink %s: %r; applying blocks one by one", self._name, error)
+            self._one_by_one = True
+            return
+        (decoded,) = part
+        self._failures += 1
+        what = f"block {decoded.block.offset} is refused: {type(error).__name__}: {error}"
+        if self._failures < PATIENCE:
+            raise SinkError(what) from error
+        reasons = self._sink.offending(decoded)
+        if not reasons:
+            raise SinkError(f"{what}; the sink names no row to leave out") from error
+        entries = [
+            Entry(decoded.block.offset, rejection_idx, rejection, self._name)
+            for rejection_idx, rejection in _rejections(decoded.block, reasons)
+        ]
+        self._ledger.record(self._reader.node, entries, 0)
+        log.error(
+            "sink %s: %d rows of block %d are in the ledger instead: %s",
+            *(self._name, len(entries), decoded.block.offset, next(iter(reasons.values()))),
+        )
+        kept = [record for record in decoded.records if record.idx not in reasons]
+        self._batch[0] = decoded._replace(records=kept)
+        self._failures = 0
+
+    # How it stands
+
+    def _sync(self) -> None:
+        if not self._opened:
+            return
+        if self._durable != self._cursor:
+            self._durable = self._sink.sync()
+        self._standing.leave(self._cursor, self._durable, self._index or 0)
+
+
+def _rejections(block: Block, reasons: dict[int, str]) -> list[tuple[int, Rejection]]:
+    """The frames that a sink does not take, with their first bytes."""
+    found: list[tuple[int, Rejection]] = []
+    idx = 0
+    for run in runs(block.payload):
+        for frame in frames(run):
+            if idx in reasons:
+                raw = bytes(frame[:RAW_BYTES])
+                found.append(
+                    (idx, Rejection(run.peer, reasons[idx], len(frame), raw, 1, block.received))
+                )
+            idx += 1
+    return found
+
+
+def make_worker(config: Config, name: str) -> Worker:
+    """The worker of the sink that the config calls `name`.
+
+    Raises:
+        ConfigError: there is no such sink, or its URL is wrong.
+        JournalError: there is no journal yet.
+    """
+    settings = next((sink for sink in config.sinks if sink.name == name), None)
+    if settings is None:
+        raise ConfigError(f"the configuration has no sink called {name!r}")
+    context = SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention)
+    return Worker(
+        JournalReader(config.data_dir / "journal"),
+        Decoder(config.decode.engine),
+        make_sink(context),
+        Ledger(config.data_dir / "ledger.db"),
+        name,
+        config.data_dir,
+        when_full=settings.when_full,
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The process.
+
+    Returns:
+        0 when it was asked to stop; 1 after an error that it has told the supervisor.
+    """
+    values = arguments(
+        sys.argv[1:] if argv is None else argv, {"config-fd": int, "control-fd": int, "sink": str}
+    )
+    name = values["sink"]
+    child = Child.from_fds(values["config-fd"], values["control-fd"])
+    log_to_stderr(f"worker[{name}]", child.config.log.level)
+    # Decoding makes objects by the million and no cycles; looking for some costs 0.7 s a million.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        with child.signals() as signals:
+            worker = make_worker(child.config, name)
+            child.send({"type": "ready"})
+            worker.run(signals.stopping, _collecting(signals.wait))
+    except LostError:
+        os._exit(1)  # at once: whoever starts us next continues from what is committed
+    except FastlogError as error:
+        child.fail(error)
+        return 1
+    return 0
+
+
+def _collecting(wait: Callable[[float], object]) -> Callable[[float], None]:
+    """A nap that looks for cycles once a minute all the same; errors leave some behind."""
+    collected = time.monotonic()
+
+    def nap(seconds: float) -> None:
+        nonlocal collected
+        if seconds and time.monotonic() > collected + COLLECT_EVERY:
+            gc.collect()
+            collected = time.monotonic()
+        wait(seconds)
+
+    return nap
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""What the tests of sinks, ledger and worker are made of: records, blocks, a journal in memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from fastlog.block import HEADER, Block, Kind, make_run
+from fastlog.config import Retention
+from fastlog.decode import Decoded
+from fastlog.journal import SkippedError
+from fastlog.record import Record
+from fastlog.sinks import SinkContext
+
+NODE = "00112233445566778899aabbccddeeff"
+DAY = 86_400
+MONDAY = 20_780 * DAY
+"""A midnight, 2026-11-23 UTC, in seconds since the epoch."""
+
+
+def make_record(message: str, *, offset: int = 0, idx: int = 0, **fields: object) -> Record:
+    """A record as the decoder gives it; `fields` replace what it has else."""
+    record = Record(
+        created=MONDAY + 0.5,
+        levelno=20,
+        levelname="INFO",
+        name="app.db",
+        message=message,
+        pathname="/srv/app/db.py",
+        filename="db.py",
+        module="db",
+        lineno=7,
+        funcName="run",
+        process=11,
+        processName="MainProcess",
+        thread=12,
+        threadName="MainThread",
+        taskName=None,
+        exc_text=None,
+        stack_info=None,
+        host="127.0.0.1",
+        received=MONDAY + 1.0,
+        extra='{"user":7}',
+        offset=offset,
+        idx=idx,
+    )
+    return record._replace(**fields)
+
+
+def make_block(
+    messages: Sequence[str], *, offset: int = 0, index: int = 0, at: float = MONDAY
+) -> Block:
+    """A block whose frames are JSON objects, received `at` (seconds since the epoch)."""
+    frames = [msgspec.json.encode({"msg": message, "name": "app"}) for message in messages]
+    payload = make_run(Kind.STOCK, frames, peer="127.0.0.1:5")
+    end = offset + HEADER.size + len(payload)
+    return Block(offset, end, index, len(frames), int(at * 1e6), memoryview(payload))
+
+
+def make_decoded(
+    messages: Sequence[str], *, offset: int = 0, index: int = 0, at: float = MONDAY
+) -> Decoded:
+    """A block and its records."""
+    block = make_block(messages, offset=offset, index=index, at=at)
+    records = [
+        make_record(message, offset=offset, idx=idx, received=at)
+        for idx, message in enumerate(messages)
+    ]
+    return Decoded(block, records, [])
+
+
+def make_chain(contents: Iterable[tuple[Sequence[str], float]]) -> list[Decoded]:
+    """Consecutive blocks of these messages, each received at its time."""
+    chain: list[Decoded] = []
+    offset = index = 0
+    for messages, at in contents:
+        chain.append(make_decoded(messages, offset=offset, index=index, at=at))
+        offset, index = chain[-1].block.end, index + len(messages)
+    return chain
+
+
+def numbered(
+    count: int, *, per_block: int = 3, start: float = MONDAY, step: float = 1.0
+) -> list[Decoded]:
+    """`count` blocks with messages "0", "1", …"""
+    return make_chain(
+        ([str(n * per_block + k) for k in range(per_block)], start + n * step) for n in range(count)
+    )
+
+
+def messages_of(chain: Iterable[Decoded]) -> list[str]:
+    return [record.message for decoded in chain for record in decoded.records]
+
+
+def make_context(
+    data_dir: Path,
+    url: str,
+    *,
+    name: str | None = None,
+    clock: Callable[[], float] = lambda: MONDAY,
+    retention: Retention | None = None,
+) -> SinkContext:
+    parts = urlsplit(url)
+    return SinkContext(name or parts.scheme, parts, data_dir, retention or Retention(), clock)
+
+
+def rest_of(chain: Sequence[Decoded], cursor: int) -> list[Decoded]:
+    """What a worker would apply from the cursor on."""
+    return [decoded for decoded in chain if decoded.block.end > cursor]
+
+
+def in_child(work: Callable[[], object]) -> int | None:
+    """Run `work` in a forked process.
+
+    Returns:
+        The signal that ended it; None if it came to its end.
+    """
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        return os.WTERMSIG(status)
+    assert os.WEXITSTATUS(status) == 0, "the child failed; its traceback is on stderr"
+    return None
+
+
+class Fuse:
+    """Kills this process with SIGKILL at the n-th spark."""
+
+    def __init__(self, length: int) -> None:
+        self.left = length
+
+    def spark(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: float = MONDAY) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class MemoryJournal:
+    """A reader of blocks that lie in memory."""
+
+    def __init__(self, blocks: Sequence[Block], *, node: str = NODE) -> None:
+        self.node = node
+        self.blocks = list(blocks)
+        self.mark = self.blocks[-1].end if self.blocks else 0
+        self.oldest = 0
+
+    def durable(self) -> int:
+        return self.mark
+
+    def read(self, offset: int, max_bytes: int = 4 << 20) -> list[Block]:
+        if offset < self.oldest:
+            first = next(block for block in self.blocks if block.offset >= self.oldest)
+            raise SkippedError(offset, first.offset, first.index)
+        found: list[Block] = []
+        for block in self.blocks:
+            if block.offset >= offset and block.end <= self.mark:
+                if found and block.end - found[0].offset > max_bytes:
+                    break
+                found.append(block)
+        return found

@@ -1,0 +1,209 @@
+"""A real fastlog-server for tests: started as a user would, watched, and never left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from waiting import wait_for
+
+BIN = Path(sys.executable).parent
+SERVER = BIN / "fastlog-server"
+FASTLOG = BIN / "fastlog"
+
+
+class Server:
+    """`fastlog-server` in a directory of its own, on a free port unless told otherwise."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        listen: Sequence[str] = ("tcp://127.0.0.1:0",),
+        sinks: Sequence[str] = (),
+        config: str = "",
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self.home, self.data = home, home / "data"
+        self.logs = self.data / "logs"
+        """Where the day files are."""
+        self.log = home / "server.log"
+        self._config, self._listen, self._sinks = config, listen, sinks
+        self._env = {**os.environ, **(env or {})}
+        self.process: subprocess.Popen[str] | None = None
+        self.ready_line = ""
+
+    def command(self) -> list[str | Path]:
+        command: list[str | Path] = [SERVER, "--data-dir", self.data]
+        for url in self._listen:
+            command += ["--listen", url]
+        for url in self._sinks:
+            command += ["--sink", url]
+        if self._config:
+            path = self.home / "fastlog.toml"
+            path.write_text(self._config)
+            command += ["--config", path]
+        return command
+
+    def start(self) -> Server:
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=self._env,
+                cwd=self.home,
+            )
+        assert self.process.stdout is not None
+        self.ready_line = self.process.stdout.readline()
+        assert " listening on " in self.ready_line, self.messages()
+        return self
+
+    def __enter__(self) -> Server:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def messages(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def urls(self) -> list[str]:
+        return self.ready_line.partition(" listening on ")[2].partition(";")[0].split()
+
+    @property
+    def port(self) -> int:
+        port = urlsplit(self.urls()[0]).port
+        assert port is not None
+        return port
+
+    def fixed(self) -> Server:
+        """Keeps the port that was picked, over restarts."""
+        self._listen = tuple(self.urls())
+        return self
+
+    def connect(self, data: bytes = b"") -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        if data:
+            client.sendall(data)
+        return client
+
+    def children(self) -> dict[str, int]:
+        """The pids of the processes behind it, by role: `receiver`, `worker sqlite`."""
+        return {
+            role: pid for pid, role in processes_of(self.data) if role not in ("supervisor", "")
+        }
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self._wait()
+
+    def kill(self) -> None:
+        """kill -9 of all that there is of it."""
+        if self.process is not None:
+            for pid, _ in processes_of(self.data):
+                kill(pid)
+            self._wait()
+            wait_for(lambda: not processes_of(self.data), "all processes are gone")
+
+    def _wait(self) -> int:
+        assert self.process is not None
+        status = self.process.wait(60)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
+
+    # ---- what it holds ----
+
+    def records(self) -> list[dict[str, Any]]:
+        """All rows of the store, in the order of their arrival."""
+        return sorted(
+            (row for path in sorted(self.logs.glob("*.db")) for row in rows(path)),
+            key=lambda row: (row["offset"], row["idx"]),
+        )
+
+    def stored(self) -> int:
+        return sum(count_rows(path) for path in self.logs.glob("*.db"))
+
+    def wait_stored(self, count: int, seconds: float = 60.0) -> None:
+        wait_for(lambda: self.stored() >= count, f"{count} records stored", seconds)
+        assert self.stored() == count
+
+    def rejected(self) -> list[dict[str, Any]]:
+        return self._ledger("rejected")
+
+    def losses(self) -> list[dict[str, Any]]:
+        return self._ledger("losses")
+
+    def _ledger(self, table: str) -> list[dict[str, Any]]:
+        path = self.data / "ledger.db"
+        return list(rows(path, table)) if path.exists() else []
+
+    def status(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.data / "status.json").read_text()))
+        except FileNotFoundError:
+            return {}
+
+
+def rows(path: Path, table: str = "records") -> Iterator[dict[str, Any]]:
+    """The rows of a table; none while the file is being made."""
+    with closing(sqlite3.connect(path, timeout=30)) as database:
+        database.row_factory = sqlite3.Row
+        if database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [table]).fetchone():
+            yield from map(dict, database.execute(f"SELECT * FROM {table}"))
+
+
+def count_rows(path: Path) -> int:
+    with closing(sqlite3.connect(path, timeout=30)) as day:
+        if day.execute("SELECT 1 FROM sqlite_master WHERE name = 'records'").fetchone():
+            return int(day.execute("SELECT count(*) FROM records").fetchone()[0])
+    return 0
+
+
+def processes_of(data: Path) -> list[tuple[int, str]]:
+    """The processes that have this data directory's lock open, and what they are."""
+    lock = data / "lock"
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if any(os.path.realpath(fd) == str(lock) for fd in (entry / "fd").iterdir()):
+                words = (entry / "cmdline").read_bytes().decode().split("\0")
+                found.append((int(entry.name), _role(words)))
+        except OSError:
+            continue  # it has just ended, or is not ours
+    return found
+
+
+def _role(words: list[str]) -> str:
+    if "fastlog.receiver" in words:
+        return "receiver"
+    if "fastlog.worker" in words:
+        return f"worker {words[words.index('--sink') + 1]}"
+    return "supervisor"
+
+
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

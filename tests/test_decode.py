@@ -1,0 +1,402 @@
+"""From blocks to records: real frames of every Python, hostile ones, and all that lies between."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import math
+import pickle
+import random
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import shapes
+from attacks import attacks
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pythons import VERSIONS, interpreters
+
+from fastlog.block import Block, Kind, make_notes, make_run
+from fastlog.decode import Decoded, Decoder, Located, host_of, read_record
+from fastlog.errors import ConfigError, RejectedError
+from fastlog.record import Loss, Record, Rejection
+
+PEER = "127.0.0.1:5"
+GOOD = pickle.dumps({"msg": "unharmed", "levelno": 20}, 1)
+ATTACKS = attacks(1 << 20)
+SMALL_ATTACKS = attacks(1 << 18)
+REASONS = ("malformed pickle: ", "forbidden opcode ", "not a record: ", "malformed JSON: ")
+
+
+def block_of(*payloads: bytes, peer: str = PEER) -> Block:
+    return block_of_runs(make_run(Kind.STOCK, payloads, peer=peer), frames=len(payloads))
+
+
+def block_of_runs(*runs: bytes, frames: int) -> Block:
+    payload = b"".join(runs)
+    return Block(96, 96 + 48 + len(payload), 7, frames, 1_500_000, memoryview(payload))
+
+
+def decode(*payloads: bytes) -> Decoded:
+    return Decoder().decode(block_of(*payloads))
+
+
+def record_of(frame: bytes) -> Record:
+    return read_record(frame, host="h", received=1.5, offset=0, idx=0)
+
+
+# Real interpreters
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    if request.param not in interpreters():
+        pytest.skip(f"no Python {request.param} on this machine")
+    return str(request.param)
+
+
+def test_every_shape_of_every_pickler_arrives_in_its_normal_form(version: str) -> None:
+    wrong = []
+    frames = shapes.frames(version)
+    for shape, how, data in frames:
+        record = record_of(data)
+        extra = json.loads(record.extra)
+        message = "user bob" if how == "socket" else "m"
+        if (
+            {"x"} != set(extra)
+            or not shapes.accepts(shape, extra["x"])
+            or record.message != message
+        ):
+            wrong.append((shape, how, record.extra[:200]))
+    assert wrong == []
+    assert len({shape for shape, _, _ in frames}) > 85
+    assert len({how for _, how, _ in frames}) >= 7
+
+
+def test_a_stock_record_arrives_with_every_field(version: str) -> None:
+    frame = next(
+        data for shape, how, data in shapes.frames(version) if (shape, how) == ("text", "socket")
+    )
+    actual = record_of(frame)
+    expected = {
+        "levelno": 30,
+        "levelname": "WARNING",
+        "name": "app.db",
+        "message": "user bob",
+        "pathname": "/srv/app.py",
+        "filename": "app.py",
+        "module": "app",
+        "lineno": 12,
+        "funcName": "run",
+        "processName": "MainProcess",
+        "threadName": "MainThread",
+        "taskName": None,
+        "exc_text": None,
+        "stack_info": None,
+        "host": "h",
+        "received": 1.5,
+        "extra": '{"x":"plain"}',
+    }
+    fields = actual._asdict()
+    assert expected == {name: fields[name] for name in expected}
+    assert abs(actual.created - time.time()) < 600
+    assert actual.process and actual.thread
+
+
+# The oracle: what pickle makes of plain data, put into the normal form by a second hand
+
+
+def normal(value: Any) -> Any:
+    match value:
+        case bytes() | bytearray():
+            return bytes(value).decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+        case float() if not math.isfinite(value):
+            return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+        case list() | tuple() | set() | frozenset():
+            return [normal(each) for each in value]
+        case dict():
+            return {normal(key): normal(each) for key, each in value.items()}
+    return value
+
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=[]))
+    | st.binary()
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner, inner)
+        | st.dictionaries(st.text(st.characters(exclude_characters="\0\\")), inner)
+        | st.frozensets(st.integers(), max_size=1)
+        | st.sets(st.text(max_size=5), max_size=1)
+    ),
+    max_leaves=25,
+)
+PICKLERS: list[Callable[..., bytes]] = [pickle.dumps, pickle._dumps]  # type: ignore[attr-defined]
+
+
+@given(value=VALUES, protocol=st.integers(0, 5), dumps=st.sampled_from(PICKLERS))
+def test_plain_data_arrives_as_pickle_would_have_read_it(
+    value: Any, protocol: int, dumps: Callable[..., bytes]
+) -> None:
+    frame = dumps({"msg": "m", "x": value}, protocol)
+    expected = {"x": normal(pickle.loads(frame)["x"])}
+    assert repr(expected) == repr(json.loads(record_of(frame).extra))
+
+
+# Anything else
+
+
+def answered(frame: bytes) -> None:
+    """Whatever the frame holds: a record or a documented rejection, and the next is unharmed."""
+    decoded = decode(frame, GOOD)
+    assert decoded.records[-1].message == "unharmed"
+    assert len(decoded.records) + len(decoded.notes) == 2
+    for located in decoded.notes:
+        note = located.note
+        assert isinstance(note, Rejection)
+        assert note.reason.startswith(REASONS)
+        assert (PEER, len(frame), frame[:4096]) == (note.peer, note.length, note.raw)
+    for record in decoded.records:
+        json.loads(record.extra)
+        for text in record:
+            if isinstance(text, str):
+                assert "\0" not in text
+                text.encode()
+
+
+@given(st.binary(max_size=300))
+@example(b"")
+@example(b"{")
+@example(b"{}")
+@example(b"\x80")
+def test_any_bytes_are_answered(frame: bytes) -> None:
+    answered(frame)
+
+
+OPCODES = (
+    b"(.01NKMJGXUTCB}])tlde\x85\x86\x87asu\x8fpqrghjILFSVcoibR\x81\x92\x93\x94\x8a\x8c\x80\n\0\1\2"
+)
+
+
+@given(st.lists(st.sampled_from([OPCODES[i : i + 1] for i in range(len(OPCODES))]), max_size=60))
+def test_any_opcodes_are_answered(opcodes: list[bytes]) -> None:
+    answered(b"".join(opcodes))
+    answered(b"}X\x01\0\0\0x" + b"".join(opcodes) + b"s.")
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 10**9))
+def test_any_mutation_of_a_real_frame_is_answered(seed: int) -> None:
+    chance = random.Random(seed)
+    frames = [f for f in shapes.frames(max(interpreters())) if len(f.data) < 3000]
+    frame = bytearray(chance.choice(frames).data)
+    for _ in range(chance.randrange(1, 6)):
+        at = chance.randrange(len(frame))
+        match chance.randrange(4):
+            case 0:
+                frame[at] = chance.randrange(256)
+            case 1:
+                frame[at] = chance.choice(OPCODES)
+            case 2:
+                del frame[at : at + chance.randrange(1, 5)]
+                frame = frame or bytearray(b"N")
+            case _:
+                frame[at:at] = chance.choice(frames).data[: chance.randrange(1, 80)]
+    answered(bytes(frame))
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_costs_little_and_harms_nobody(attack: str) -> None:
+    frame, reason = ATTACKS[attack]
+    started = time.process_time()
+    decoded = decode(frame, GOOD)
+    assert time.process_time() - started < 1.0
+    assert decoded.records[-1].message == "unharmed"
+    found = "".join(located.note.reason for located in decoded.notes)
+    assert found.startswith(reason) and bool(found) == bool(reason)
+    if not reason:
+        assert decoded.records[0].message == ("" if frame.startswith(b"{") else "hi")
+        assert len(decoded.records[0].extra) < 8 << 20
+
+
+@pytest.mark.parametrize("attack", SMALL_ATTACKS)
+def test_an_attack_takes_memory_in_proportion_to_its_length(attack: str) -> None:
+    frame, _ = SMALL_ATTACKS[attack]
+    block = block_of(frame)
+    tracemalloc.start()
+    try:
+        Decoder().decode(block)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < (10 << 20) + 40 * len(frame)
+
+
+def test_reading_takes_time_in_proportion_to_the_frame() -> None:
+    def seconds(frame: bytes) -> float:
+        def once() -> float:
+            started = time.process_time()
+            decode(frame)
+            return time.process_time() - started
+
+        return min(once() for _ in range(3))
+
+    def frame(count: int) -> bytes:
+        return b"}X\x01\0\0\0x(" + b"\x8f" * count + b"X\x02\0\0\0abM\xff\xff" * count + b"ls."
+
+    assert seconds(frame(160_000)) < 16 * seconds(frame(20_000)) + 0.05
+
+
+# JSON
+
+
+def test_a_json_object_is_a_record_by_the_same_names() -> None:
+    sent = {"message": "m", "levelname": "ERROR", "created": 5, "lineno": "7", "user": {"id": [1]}}
+    actual = record_of(json.dumps(sent).encode())
+    fields = (actual.message, actual.levelno, actual.created, actual.lineno)
+    assert fields == ("m", 40, 5.0, 7)
+    assert actual.extra == '{"user":{"id":[1]}}'
+
+
+def test_json_that_python_reads_beyond_the_standard_is_stored_in_the_normal_form() -> None:
+    frame = b'{"a":NaN,"b":-Infinity,"c":1e999,"d":"\\ud800\\u0000","e":1,"e":2,"f":%d}' % (10**20)
+    expected = {"a": "NaN", "b": "-Infinity", "c": "Infinity", "d": "\\ud800\\x00", "e": 2}
+    assert expected | {"f": 10**20} == json.loads(record_of(frame).extra)
+
+
+def test_json_integers_over_the_bound_are_cut_to_text() -> None:
+    extra = json.loads(record_of(b'{"a":' + b"7" * 4096 + b',"b":-' + b"7" * 4097 + b"}").extra)
+    assert int("7" * 4096) == extra["a"]
+    assert extra["b"] == "-" + "7" * 31 + "… [cut: an integer of 4097 digits]"
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (b"{", "malformed JSON: Expecting property name enclosed in double quotes"),
+        (b"{} {}", "malformed JSON: Extra data"),
+        (b'{"a":"\xff"}', "malformed JSON: text is not UTF-8"),
+        (b'{"a":' + b"[" * 300 + b"]" * 300 + b"}", "malformed JSON: nested too deep"),
+        (b"[]", "malformed pickle: unknown opcode"),
+    ],
+)
+def test_json_that_is_no_object_is_rejected(frame: bytes, reason: str) -> None:
+    with pytest.raises(RejectedError) as caught:
+        record_of(frame)
+    assert reason == str(caught.value)
+
+
+def test_json_deeper_than_the_normal_form_is_cut_not_rejected() -> None:
+    brackets = b'"[{' * 500
+    frame = b'{"a":' + b"[" * 150 + b"]" * 150 + b',"b":' + brackets[:3] + b'[]"}'
+    assert '{"!cut":"depth"}' in record_of(frame).extra
+    assert "[{" * 400 in record_of(b'{"a":"' + b"[{" * 400 + b'"}').extra
+
+
+# Blocks
+
+
+def test_records_and_notes_of_a_block_keep_their_places() -> None:
+    loss = Loss("a:1", "journal full", 5, 1.0, 2.0)
+    refused = Rejection("b:2", "http", 40, b"GET /")
+    block = block_of_runs(
+        make_run(Kind.STOCK, [GOOD, b"junk"], peer=PEER),
+        make_notes([loss, refused]),
+        make_run(Kind.PADDING, []),
+        make_run(Kind.STOCK, [b"N.", GOOD], peer="[::1]:9"),
+        frames=6,
+    )
+    decoded = Decoder().decode(block)
+    assert block is decoded.block
+    assert [(each.idx, each.host) for each in decoded.records] == [(0, "127.0.0.1"), (5, "::1")]
+    assert {(96, 1.5)} == {(each.offset, each.received) for each in decoded.records}
+    assert [
+        Located(1, Rejection(PEER, "malformed pickle: truncated", 4, b"junk", 1, 1.5)),
+        Located(2, loss),
+        Located(3, refused),
+        Located(4, Rejection("[::1]:9", "not a record: nonetype", 2, b"N.", 1, 1.5)),
+    ] == decoded.notes
+
+
+def test_decoding_a_block_again_gives_the_same_answer() -> None:
+    payloads = [f.data for f in shapes.frames(max(interpreters())) if f.how == "socket"]
+    block = block_of(*payloads, b"junk")
+    assert repr(Decoder().decode(block)) == repr(Decoder().decode(block))
+
+
+def test_only_the_first_4_kib_of_a_rejected_frame_are_kept() -> None:
+    (located,) = decode(b"\x00" * 5000).notes
+    assert isinstance(located.note, Rejection)
+    assert (located.note.length, len(located.note.raw)) == (5000, 4096)
+
+
+def test_an_unreadable_note_is_itself_noted() -> None:
+    block = block_of_runs(make_run(Kind.NOTE, [b"{}", b"\xff"]), frames=2)
+    reasons = [each.note.reason for each in Decoder().decode(block).notes]
+    assert reasons == ["unreadable note of the receiver"] * 2
+
+
+def test_a_mistake_of_ours_costs_one_frame_and_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("fastlog.decode.validate", fail)
+    (located,) = decode(GOOD).notes
+    assert located.note.reason == "decoder failed: ZeroDivisionError"
+
+
+def test_a_faster_engine_answers_for_the_frames_it_knows() -> None:
+    known = record_of(GOOD)._replace(message="from the engine")
+
+    class Engine(Decoder):
+        def plain_rows(self, block: Block) -> dict[int, Record]:
+            return {1: known}
+
+    decoded = Engine().decode(block_of(GOOD, b"not even read", GOOD))
+    assert [each.message for each in decoded.records] == ["unharmed", "from the engine", "unharmed"]
+    assert decoded.notes == []
+
+
+def test_an_unknown_engine_is_a_mistake_in_the_configuration() -> None:
+    with pytest.raises(ConfigError, match=r"'fast' is none of python"):
+        Decoder("fast")
+
+
+@pytest.mark.parametrize(
+    ("peer", "host"),
+    [
+        ("127.0.0.1:5", "127.0.0.1"),
+        ("[::1]:5", "::1"),
+        ("[fe80::1%eth0]:5", "fe80::1%eth0"),
+        ("unix", "unix"),
+        ("::1", "::1"),
+        ("", ""),
+    ],
+)
+def test_the_host_is_the_peer_without_its_port(peer: str, host: str) -> None:
+    assert host == host_of(peer)
+
+
+def test_a_traceback_is_stored_as_it_was_formatted() -> None:
+    record = logging.LogRecord("app", 40, "/a.py", 1, "failed", None, None)
+    try:
+        raise ValueError("no")
+    except ValueError as error:
+        record.exc_info = (type(error), error, error.__traceback__)
+    handler = logging.handlers.SocketHandler("localhost", 0)
+    actual = record_of(handler.makePickle(record)[4:])
+    assert actual.exc_text and actual.exc_text.endswith("ValueError: no")
+    assert actual.extra == "{}"

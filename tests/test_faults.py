@@ -1,0 +1,282 @@
+"""Full disks, sinks that stand still, processes that are killed: the sums are exact.
+
+Each client numbers its records. What is stored and what the ledger's `losses` count must add up to
+what was sent, each number once, each client's in order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sending import Sender, stock_frame
+from serving import Server, kill, processes_of
+from waiting import wait_for
+
+from fastlog.block import Kind, frames, runs
+from fastlog.decode import Decoder
+from fastlog.journal import JournalReader
+
+KILLS = 10
+
+
+def numbers(rows: list[dict[str, Any]]) -> dict[str, list[int]]:
+    """The numbers of the stored records, by client, in the order of the store."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        extra = json.loads(row["extra"])
+        found[extra["client"]].append(extra["number"])
+    return dict(found)
+
+
+def send(server: Server, client: str, count: int, size: int = 1000, start: int = 0) -> None:
+    with server.connect() as connection:
+        for number in range(start, start + count):
+            connection.sendall(stock_frame("x" * size, client=client, number=number))
+
+
+def assert_adds_up(server: Server, client: str, sent: int) -> int:
+    """stored + lost = sent, in order, nothing twice. Returns how many were lost."""
+    stored = numbers(server.records()).get(client, [])
+    assert stored == sorted(set(stored)), "each once, in order"
+    lost = sum(row["count"] for row in server.losses())
+    assert len(stored) + lost == sent
+    return int(lost)
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that stands still for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def small_disk(at: Path, size: str) -> Iterator[Path]:
+    """A file system of its own, as small as that."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount the small file system that this needs")
+    at.mkdir()
+    out = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", at],
+        capture_output=True,
+        check=False,
+    )
+    if out.returncode != 0:
+        pytest.skip(f"this machine lets nobody mount: {out.stderr.decode().strip()}")
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "-l", at], check=True)
+
+
+# ---- a full journal ------------------------------------------------------------------------
+
+SMALL_JOURNAL = '[journal]\nsize = "1 MiB"\nsegment = "256 KiB"\nmemory = "1 MiB"\n'
+
+
+def test_a_full_journal_drops_what_comes_and_counts_it(tmp_path: Path) -> None:
+    with Server(tmp_path, config=SMALL_JOURNAL) as server:
+        send(server, "a", 100)
+        server.wait_stored(100)
+        with stopped(server.children()["worker sqlite"]):
+            send(server, "a", 3000, start=100)
+            wait_for(lambda: server.status()["dropped"])
+            wait_for(lambda: server.status()["frames"] == 3100)
+        wait_for(lambda: sum(row["count"] for row in server.losses()) + server.stored() == 3100)
+        send(server, "a", 100, start=3100)
+        wait_for(lambda: sum(row["count"] for row in server.losses()) + server.stored() == 3200)
+        assert assert_adds_up(server, "a", 3200) > 1000
+        (reason,) = {row["reason"] for row in server.losses()}
+        assert reason == "journal full"
+        assert {row["peer"] for row in server.losses()} == {"127.0.0.1"}
+        assert all(0 < row["first"] <= row["last"] <= time.time() for row in server.losses())
+        assert numbers(server.records())["a"][-100:] == list(range(3100, 3200))
+
+
+def test_a_full_journal_that_pauses_loses_nothing(tmp_path: Path) -> None:
+    with Server(tmp_path, config=SMALL_JOURNAL + 'when_full = "pause"\n') as server:
+        send(server, "a", 100)
+        server.wait_stored(100)
+        sender = None
+        with stopped(server.children()["worker sqlite"]):
+            sender = Sender("b", lambda: server.port, pause=0)
+            wait_for(lambda: server.status()["size"] > 900_000)
+            before = wait_for(lambda: _stands_still(sender))
+            assert before > 500
+        wait_for(lambda: sender.sent > before + 1000)
+        sender.stop()
+        server.wait_stored(100 + sender.sent)
+        assert numbers(server.records())["b"] == list(range(sender.sent))
+        assert server.losses() == []
+
+
+def _stands_still(sender: Sender) -> int:
+    """What it has sent, if it has not sent more within a second: it is blocked."""
+    before = sender.sent
+    time.sleep(1)  # nothing can be waited for: it is the nothing that is to be seen
+    return before if sender.sent == before else 0
+
+
+def test_a_sink_that_may_not_hold_the_journal_skips_and_counts(tmp_path: Path) -> None:
+    lines = tmp_path / "app.ndjson"
+    with Server(tmp_path, sinks=["sqlite:", f"ndjson://{lines}"], config=SMALL_JOURNAL) as server:
+        send(server, "a", 100)
+        wait_for(lambda: lines.exists() and lines.read_text().count("\n") == 100)
+        with stopped(server.children()["worker ndjson"]):
+            for start in range(100, 3100, 100):
+                send(server, "a", 100, start=start)
+                server.wait_stored(start + 100)
+        wait_for(server.losses)
+
+        def written() -> list[int]:
+            return [json.loads(line)["extra"]["number"] for line in lines.open()]
+
+        wait_for(lambda: written()[-1] == 3099)
+        (loss,) = server.losses()
+        assert loss["sink"] == "ndjson"
+        assert written() == sorted(set(written()))
+        assert len(written()) + loss["count"] == 3100
+        assert numbers(server.records())["a"] == list(range(3100)), "the other sink has all"
+
+
+# ---- a full disk ---------------------------------------------------------------------------
+
+
+def test_a_full_disk_under_the_journal_is_survived_and_counted(tmp_path: Path) -> None:
+    config = f'sink = ["sqlite://{tmp_path}/logs"]\n[journal]\nmemory = "1 MiB"\n'
+    with small_disk(tmp_path / "data", "8m") as disk, Server(tmp_path, config=config) as server:
+        server.logs = tmp_path / "logs"
+        send(server, "a", 100)
+        server.wait_stored(100)
+        ballast = disk / "ballast"
+        with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(bytes(1 << 16))
+        send(server, "a", 3000, start=100)
+        wait_for(lambda: "cannot write" in server.messages())
+        client = server.connect(stock_frame(client="a", number=3100))  # it still serves
+        assert server.process is not None
+        assert server.process.poll() is None
+        ballast.unlink()
+        wait_for(lambda: "takes blocks again" in server.messages())
+        client.sendall(stock_frame(client="a", number=3101))
+        client.close()
+        wait_for(lambda: sum(row["count"] for row in server.losses()) + server.stored() == 3102)
+        stored = numbers(server.records())["a"]
+        assert stored == sorted(set(stored))
+        assert stored[-1] == 3101
+        assert len(stored) < 3000
+
+
+def test_a_full_disk_under_the_store_only_delays(tmp_path: Path) -> None:
+    config = f'sink = ["sqlite://{tmp_path}/disk/logs"]\n'
+    with small_disk(tmp_path / "disk", "3m") as disk, Server(tmp_path, config=config) as server:
+        server.logs = disk / "logs"
+        send(server, "a", 100)
+        server.wait_stored(100)
+        send(server, "a", 5000, start=100)
+        wait_for(lambda: "sink sqlite" in server.messages())
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        server.wait_stored(5100)
+        assert numbers(server.records())["a"] == list(range(5100))
+
+
+# ---- kill -9 -------------------------------------------------------------------------------
+
+
+def test_killed_processes_lose_nothing_that_is_journaled(tmp_path: Path) -> None:
+    _kill_and_compare(tmp_path, kills=KILLS, seed=None)
+
+
+@pytest.mark.soak
+def test_killed_processes_lose_nothing_for_as_long_as_one_likes(tmp_path: Path) -> None:
+    deadline = time.monotonic() + 60 * float(os.environ.get("SOAK_MINUTES", "10"))
+    for turn in range(1_000_000):
+        if time.monotonic() > deadline:
+            break
+        home = tmp_path / str(turn)
+        home.mkdir()
+        _kill_and_compare(home, kills=30, seed=None)
+
+
+def _kill_and_compare(home: Path, kills: int, seed: int | None) -> None:
+    seed = random.randrange(1 << 32) if seed is None else seed
+    print(f"seed {seed}")  # shown when the test fails
+    dice = random.Random(seed)
+    with Server(home) as server:
+        server.fixed()
+        senders = [Sender(f"client {n}", lambda: server.port) for n in range(4)]
+        for victim in dice.sample(["worker", "receiver", "supervisor", "all"] * kills, kills):
+            _let_some_arrive(server, dice)
+            _kill_one(server, victim)
+        _let_some_arrive(server, dice)
+        for sender in senders:
+            sender.stop()
+        assert server.stop() == 0
+        assert processes_of(server.data) == []
+        journaled = _journaled(server.data)
+        assert numbers(server.records()) == journaled
+        for sender in senders:
+            own = journaled[sender.client]
+            assert own == sorted(set(own)), "each once, in order"
+            assert own[-1] < sender.sent
+
+
+def _let_some_arrive(server: Server, dice: random.Random) -> None:
+    goal = server.status().get("frames", 0) + dice.randrange(50, 500)
+    before = server.status().get("at")
+    wait_for(
+        lambda: (
+            server.status().get("frames", 0) >= goal
+            or (server.status().get("frames", 0) > 50 and server.status().get("at") != before)
+        )
+    )
+
+
+def _kill_one(server: Server, victim: str) -> None:
+    children = server.children()
+    if victim == "worker":
+        kill(children.get("worker sqlite", -1)) if "worker sqlite" in children else None
+    elif victim == "receiver":
+        if "receiver" in children:
+            kill(children["receiver"])
+            wait_for(lambda: server.children().get("receiver", 0) not in (0, children["receiver"]))
+    elif victim == "supervisor":
+        kill(server.pid)
+        server._wait()
+        server.start()
+    else:
+        server.kill()
+        server.start()
+
+
+def _journaled(data: Path) -> dict[str, list[int]]:
+    """The numbers that the journal holds, by client: too few for a segment to be released."""
+    reader, decoder = JournalReader(data / "journal"), Decoder()
+    found: dict[str, list[int]] = defaultdict(list)
+    offset = 0
+    while blocks := reader.read(offset):
+        for block in blocks:
+            offset = block.end
+            stock = [f for r in runs(block.payload) if r.kind is Kind.STOCK for f in frames(r)]
+            decoded = decoder.decode(block)
+            assert len(decoded.records) == len(stock)
+            for record in decoded.records:
+                extra = json.loads(record.extra)
+                found[extra["client"]].append(extra["number"])
+    reader.close()
+    return dict(found)

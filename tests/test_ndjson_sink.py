@@ -1,0 +1,413 @@
+"""The ndjson sink: its lines, and that a crash at any moment leaves each record there once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import (
+    DAY,
+    MONDAY,
+    NODE,
+    Clock,
+    Fuse,
+    in_child,
+    make_context,
+    make_decoded,
+    make_record,
+    messages_of,
+    numbered,
+    rest_of,
+)
+
+from fastlog.errors import ConfigError, SinkConflictError, SinkError, SinkUnavailableError
+from fastlog.record import Record
+from fastlog.sinks import linesfile
+from fastlog.sinks.ndjson import NdjsonSink
+
+
+def make(tmp_path: Path, options: str = "", **context: object) -> NdjsonSink:
+    url = f"ndjson://{tmp_path}/out/app.ndjson{options}"
+    return NdjsonSink(make_context(tmp_path / "data", url, **context))
+
+
+def lines(tmp_path: Path, name: str = "app.ndjson") -> list[Any]:
+    text = (tmp_path / "out" / name).read_bytes()
+    assert not text or text.endswith(b"\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def all_messages(tmp_path: Path) -> list[str]:
+    """Of the rotated files and the current one, in the order of their names."""
+    rotated = sorted(path.name for path in (tmp_path / "out").glob("app.ndjson.*"))
+    return [line["message"] for name in [*rotated, "app.ndjson"] for line in lines(tmp_path, name)]
+
+
+def test_a_line_is_one_object_with_the_records_names(tmp_path: Path) -> None:
+    record = make_record("ä\n語", extra='{"n":12345678901234567890123,"x":[1.5,null]}', idx=4)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply([make_decoded(["x"])._replace(records=[record])])
+
+    (line,) = lines(tmp_path)
+
+    assert list(line) == list(Record._fields)
+    assert line["extra"] == {"n": 12345678901234567890123, "x": [1.5, None]}
+    assert {**line, "extra": record.extra} == record._asdict()
+
+
+def test_it_goes_on_where_it_was_and_refuses_a_block_twice(tmp_path: Path) -> None:
+    chain = numbered(4)
+    sink = make(tmp_path)
+    assert sink.open(NODE) == 0
+    sink.apply(chain[:2])
+    assert sink.sync() == sink.cursor() == chain[1].block.end
+    with pytest.raises(SinkConflictError):
+        sink.apply(chain[1:])
+    sink.close()
+
+    again = make(tmp_path)
+    assert again.open(NODE) == chain[1].block.end
+    again.apply(chain[2:])
+    assert all_messages(tmp_path) == messages_of(chain)
+
+
+def test_what_was_not_synced_is_cut_and_written_again(tmp_path: Path) -> None:
+    chain = numbered(4)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain[:1])
+    sink.sync()
+    sink.apply(chain[1:3])
+    with (tmp_path / "out" / "app.ndjson").open("ab") as file:
+        file.write(b'{"half a li')  # as a kill in the middle of a write leaves it
+
+    again = make(tmp_path)
+    assert again.open(NODE) == chain[0].block.end
+    again.apply(rest_of(chain, again.cursor()))
+    assert all_messages(tmp_path) == messages_of(chain)
+
+
+def test_killed_at_any_step_it_goes_on_without_loss_or_double(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every system call of writing, syncing, noting and rotating is a step, also half a write."""
+    chain = numbered(6, per_block=4)
+    real_write = os.write
+
+    def life(place: Path, fuse: Fuse | None) -> None:
+        def half_write(fd: int, data: bytes) -> int:
+            fuse.spark()
+            written = real_write(fd, bytes(data)[: max(1, len(data) // 2)])
+            fuse.spark()
+            return written
+
+        with monkeypatch.context() as patched:
+            if fuse is not None:
+                patched.setattr(os, "write", half_write)
+                for target, name in (
+                    (os, "fdatasync"),
+                    (os, "fsync"),
+                    (os, "open"),
+                    (os, "ftruncate"),
+                    (Path, "rename"),
+                    (Path, "replace"),
+                ):
+                    patched.setattr(target, name, sparking(getattr(target, name), fuse))
+            sink = make(place, "?rotate_size=2500")
+            for decoded in rest_of(chain, sink.open(NODE)):
+                sink.apply([decoded])
+                if decoded.block.index % 8 == 0:
+                    sink.sync()
+            sink.sync()
+            sink.close()
+
+    length, died = 0, True
+    while died:
+        place = tmp_path / str(length)
+        died = in_child(lambda p=place, n=length: life(p, Fuse(n))) == signal.SIGKILL
+        in_child(lambda p=place, n=length: life(p, Fuse(n // 2)))  # once more, while it recovers
+        life(place, None)
+        assert all_messages(place) == messages_of(chain), f"killed at step {length}"
+        length += 1
+    assert len(list((place / "out").iterdir())) >= 3
+    assert length > 50
+
+
+def sparking(work: Any, fuse: Fuse) -> Any:
+    def sparked(*args: Any, **kwargs: Any) -> Any:
+        fuse.spark()
+        return work(*args, **kwargs)
+
+    return sparked
+
+
+def test_lines_are_durable_before_the_cursor_that_counts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = numbered(2)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain[:1])
+    order: list[str] = []
+    real_sync, real_replace = os.fdatasync, Path.replace
+
+    def sync(fd: int) -> None:
+        order.append(f"sync {Path(f'/proc/self/fd/{fd}').readlink().name}")
+        real_sync(fd)
+
+    def replace(self: Path, target: Path) -> Path:
+        order.append(f"replace {target.name}")
+        return real_replace(self, target)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    monkeypatch.setattr(Path, "replace", replace)
+    sink.sync()
+
+    assert order == ["sync app.ndjson", "sync ndjson.new", "replace ndjson.json"]
+    assert sink.sync() == chain[0].block.end
+    assert len(order) == 3, "nothing new, nothing to sync"
+
+
+def test_it_rotates_by_size_and_keeps_so_many(tmp_path: Path) -> None:
+    chain = numbered(6, per_block=4)
+    sink = make(tmp_path, "?rotate_size=1000&keep=2")
+    sink.open(NODE)
+    for decoded in chain:
+        sink.apply([decoded])
+
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["app.ndjson", "app.ndjson.000005", "app.ndjson.000006"]
+    assert all_messages(tmp_path) == messages_of(chain[4:])
+    assert sink.sync() == chain[-1].block.end
+
+
+def test_it_rotates_by_time_but_never_an_empty_file(tmp_path: Path) -> None:
+    clock = Clock()
+    chain = numbered(2)
+    sink = make(tmp_path, "?rotate_every=1d", clock=clock)
+    sink.open(NODE)
+    sink.apply(chain[:1])
+    clock.now = MONDAY + DAY - 1
+    sink.tick()
+    assert len(lines(tmp_path)) == 3
+    clock.now = MONDAY + DAY
+    sink.tick()
+    sink.tick()
+    clock.now += 5 * DAY
+    sink.tick()
+    sink.apply(chain[1:])
+
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "app.ndjson",
+        "app.ndjson.000001",
+    ]
+    assert all_messages(tmp_path) == messages_of(chain)
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_rotation(tmp_path: Path) -> None:
+    clock = Clock(MONDAY + 1000 * DAY)
+    sink = make(tmp_path, "?rotate_every=1d", clock=clock)
+    sink.open(NODE)
+    sink.apply(numbered(1))
+    clock.now = MONDAY
+    sink.tick()
+    clock.now = MONDAY + DAY
+    sink.tick()
+
+    assert lines(tmp_path) == []
+
+
+def test_lines_that_were_there_before_stay(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "app.ndjson").write_bytes(b'{"message": "old"}\n{"message": "cut"}')
+    chain = numbered(2)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain)
+    sink.close()  # killed before it was synced
+
+    again = make(tmp_path)
+    again.apply(rest_of(chain, again.open(NODE)))
+    assert all_messages(tmp_path) == ["old", "cut", *messages_of(chain)]
+
+
+def test_a_shorter_file_is_neither_cut_nor_filled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chain = numbered(3)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain[:2])
+    sink.sync()
+    sink.close()
+    path = tmp_path / "out" / "app.ndjson"
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+
+    again = make(tmp_path)
+    assert again.open(NODE) == chain[1].block.end
+    again.apply(chain[2:])
+
+    assert all_messages(tmp_path) == ["0", *messages_of(chain[2:])]
+    assert "is shorter" in caplog.text
+
+
+def test_another_file_with_the_same_inode_number_is_not_cut(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """File systems give the number of a deleted file to the next one."""
+    chain = numbered(2)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain[:1])
+    sink.sync()
+    sink.close()
+    path = tmp_path / "out" / "app.ndjson"
+    strange = '{"message": "strange"}\n' * 100
+    with path.open("r+") as file:
+        file.write(strange)
+
+    again = make(tmp_path)
+    again.open(NODE)
+    again.apply(chain[1:])
+
+    assert all_messages(tmp_path) == ["strange"] * 100 + messages_of(chain[1:])
+    assert "in the same place" in caplog.text
+
+
+def test_after_logrotate_it_goes_on_in_the_new_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chain = numbered(3)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain[:1])
+    (tmp_path / "out" / "app.ndjson").rename(tmp_path / "out" / "app.ndjson.1")
+    sink.apply(chain[1:2])
+    sink.sync()
+    sink.apply(chain[2:])
+    sink.sync()
+
+    assert [line["message"] for line in lines(tmp_path, "app.ndjson.1")] == messages_of(chain[:2])
+    assert [line["message"] for line in lines(tmp_path)] == messages_of(chain[2:])
+    assert "was moved or replaced" in caplog.text
+
+
+def test_killed_after_logrotate_the_renamed_file_is_cut_and_nothing_is_double(
+    tmp_path: Path,
+) -> None:
+    chain = numbered(3)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain[:1])
+    sink.sync()
+    sink.apply(chain[1:2])
+    (tmp_path / "out" / "app.ndjson").rename(tmp_path / "out" / "app.ndjson.1")
+    (tmp_path / "out" / "app.ndjson").touch()
+
+    again = make(tmp_path)
+    again.apply(rest_of(chain, again.open(NODE)))
+
+    assert all_messages(tmp_path) == messages_of(chain)
+
+
+def test_a_file_cut_by_copytruncate_is_said_and_used_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chain = numbered(2)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain[:1])
+    sink.sync()
+    os.truncate(tmp_path / "out" / "app.ndjson", 0)
+    sink.apply(chain[1:])
+    sink.sync()
+    sink.close()
+
+    assert make(tmp_path).open(NODE) == chain[1].block.end
+    assert all_messages(tmp_path) == messages_of(chain[1:])
+    assert "another program writes it" in caplog.text
+
+
+@pytest.mark.parametrize("call", ["write", "fdatasync"])
+def test_after_a_full_disk_it_goes_back_to_what_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    chain = numbered(3)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain[:1])
+    sink.sync()
+    sink.apply(chain[1:2])
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(linesfile.os, call, full)
+        with pytest.raises(SinkUnavailableError, match="No space left"):
+            sink.apply(chain[2:])
+            sink.sync()
+    with pytest.raises(SinkConflictError):
+        sink.apply(chain[2:])
+    sink.apply(rest_of(chain, sink.open(NODE)))
+    sink.sync()
+
+    assert all_messages(tmp_path) == messages_of(chain)
+
+
+def test_another_journal_begins_at_zero_and_cuts_nothing(tmp_path: Path) -> None:
+    chain = numbered(2)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain)
+    sink.close()
+
+    again = make(tmp_path)
+    assert again.open("ff" * 16) == 0
+    again.apply(chain[:1])
+    assert all_messages(tmp_path) == messages_of(chain) + messages_of(chain[:1])
+
+
+def test_a_damaged_cursor_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.close()
+    (tmp_path / "data" / "cursors" / "ndjson.json").write_text("{")
+
+    with pytest.raises(SinkError, match=r"ndjson\.json is damaged"):
+        make(tmp_path).open(NODE)
+
+
+def test_what_is_no_file_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / "app.ndjson")
+    with pytest.raises(SinkUnavailableError, match="not a regular file"):
+        make(tmp_path).open(NODE)
+
+
+def test_a_row_that_json_cannot_hold_is_offending(tmp_path: Path) -> None:
+    decoded = make_decoded(["good", "bad"])
+    records = [decoded.records[0], decoded.records[1]._replace(message="\ud800")]
+    assert list(make(tmp_path).offending(decoded._replace(records=records))) == [1]
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("ndjson:", "expected ndjson:///path"),
+        ("ndjson://host/file", "expected ndjson:///path"),
+        ("ndjson:///dir/", "expected ndjson:///path"),
+        ("ndjson:///f?rotate_sise=1", "did you mean 'rotate_size'"),
+        ("ndjson:///f?rotate_every=soon", "a time such as 1d"),
+        ("ndjson:///f?keep=0", "keep is a number"),
+        ("ndjson:///f?keep=1&keep=2", "given twice"),
+    ],
+)
+def test_a_wrong_url_is_explained(tmp_path: Path, url: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        NdjsonSink(make_context(tmp_path, url))

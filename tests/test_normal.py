@@ -1,0 +1,280 @@
+"""The normal form of nodes that no real pickler, or only a rare one, would send."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastlog.errors import RejectedError
+from fastlog.nodes import Global, Members, Object, Overflow, Pairs
+from fastlog.normal import CHARACTERS, DEPTH, NODES, attributes, clean, text_of
+
+
+def extra(value: Any) -> Any:
+    return attributes(Pairs(["x", value]), frozenset())["x"]
+
+
+def make(name: str, *args: Any, state: Any = None, pairs: Any = ()) -> Object:
+    module, _, cls = name.rpartition(".")
+    node = Object(Global(module, cls), args)
+    node.state = state
+    node.pairs.extend(pairs)
+    return node
+
+
+TEXTS = {
+    "DateTime with a pytz offset": (
+        make(
+            "datetime.datetime",
+            b"\x07\xea\x0b\x17\x0e\x05\x06\x00\x00\x00",
+            make("pytz._p", "Europe/Berlin", 3600, 0, "CET"),
+        ),
+        "2026-11-23T14:05:06+01:00",
+    ),
+    "pytz.UTC": (
+        make("datetime.datetime", b"\x07\xea\x0b\x17\x0e\x05\x06\x00\x00\x00", make("pytz._UTC")),
+        "2026-11-23T14:05:06+00:00",
+    ),
+    "a zone of unknown class": (
+        make("datetime.datetime", b"\x07\xea\x0b\x17\x0e\x05\x06\x00\x00\x00", make("app.Zone", 1)),
+        "2026-11-23T14:05:06[app.Zone]",
+    ),
+    "a bare name as zone": (
+        make("datetime.time", b"\x0e\x05\x06\x00\x00\x00", Global("app", "UTC")),
+        "14:05:06[app.UTC]",
+    ),
+    "dateutil": (
+        make("datetime.time", b"\x0e\x05\x06\x00\x00\x00", make("dateutil.tz.tz.tzutc")),
+        "14:05:06+00:00",
+    ),
+    "an Enum by name": (make("builtins.getattr", Global("app", "Color"), "RED"), "app.Color.RED"),
+    "an Enum of the standard library": (make("http.HTTPStatus", 404), 404),
+    "__newobj__": (
+        make("copyreg.__newobj__", Global("app", "P"), 1),
+        {"!": "app.P", "args": [1]},
+    ),
+    "__newobj_ex__": (
+        make("copyreg.__newobj_ex__", Global("app", "P"), (1,), Pairs(["k", 2])),
+        {"!": "app.P", "args": [1], "kwargs": {"k": 2}},
+    ),
+    "what a call made is called": (
+        Object(make("app.factory", 1), (2,)),
+        {"!": "app.factory()", "args": [2]},
+    ),
+    "dict and slots": (
+        make("app.P", state=(Pairs(["a", 1]), Pairs(["b", 2]))),
+        {"!": "app.P", "state": {"a": 1, "b": 2}},
+    ),
+    "a state that is no dict": (make("app.P", state=5), {"!": "app.P", "state": 5}),
+    "Python 3.13's paths": (make("pathlib._local.PosixPath", "/a", "b"), "/a/b"),
+    "a path of nothing": (make("pathlib.PurePosixPath"), "."),
+    "a path in Python 2's text": (make("pathlib.PosixPath", b"/caf\xe9"), "/caf\\udce9"),
+    "an overflow": (Overflow(), {"!cut": "size"}),
+    "a set": (Members([1, 2]), [1, 2]),
+}
+
+
+@pytest.mark.parametrize(("node", "expected"), TEXTS.values(), ids=TEXTS)
+def test_a_known_class_becomes_what_it_stands_for(node: Object, expected: Any) -> None:
+    assert expected == extra(node)
+
+
+LIES = [
+    make("datetime.datetime", b"\x00" * 10),
+    make("datetime.datetime", b"\xff" * 10),
+    make("datetime.datetime", "\u0416" * 10),
+    make("datetime.datetime", b"short"),
+    make("datetime.datetime"),
+    make("datetime.datetime", 2026, 11, 23),
+    make("datetime.date", b"\x00\x00\x00\x00"),
+    make("datetime.date", []),
+    make("datetime.time", b"\xff" * 6),
+    make("datetime.timedelta", 1, 2),
+    make("datetime.timedelta", 10**12, 0, 0),
+    make("datetime.timedelta", 10**400, 0, 0),
+    make("datetime.timedelta", 1.5, "x", None),
+    make("uuid.UUID", state=Pairs(["int", -1])),
+    make("uuid.UUID", state=Pairs(["int", 1 << 128])),
+    make("uuid.UUID", state=Pairs([Pairs(), "int"])),
+    make("uuid.UUID"),
+    make("decimal.Decimal", 1),
+    make("decimal.Decimal", "1", "2"),
+    make("pathlib.PosixPath", 1),
+    make("pathlib.PosixPath", *["a"] * 1000),
+    make("builtins.set", 5),
+    make("builtins.bytearray", 3_000_000_000),
+    make("_codecs.encode", "a", "rot13"),
+    make("_codecs.encode"),
+    make("http.HTTPStatus", []),
+    make("copyreg._reconstructor", 1, 2, 3),
+    make("copyreg.__newobj__"),
+    make("copyreg.__newobj__", "text"),
+    make("copyreg.__newobj_ex__", 1, 2, 3),
+]
+
+
+@pytest.mark.parametrize("node", LIES, ids=lambda node: f"{node.factory.name}{node.args!r:.40}")
+def test_an_object_of_another_shape_than_its_class_has_is_shown_as_it_came(node: Object) -> None:
+    actual = extra(node)
+    assert f"{node.factory.module}.{node.factory.name}" == actual["!"]
+    assert len(node.args) == len(actual.get("args", []))
+
+
+def test_a_zone_that_lies_still_leaves_the_time() -> None:
+    raw = b"\x07\xea\x0b\x17\x0e\x05\x06\x00\x00\x00"
+    for delta in (make("datetime.timedelta", 5, 0, 0), make("x.y"), 5):
+        zone = make("datetime.timezone", delta)
+        assert (
+            extra(make("datetime.datetime", raw, zone)) == "2026-11-23T14:05:06[datetime.timezone]"
+        )
+    assert extra(make("datetime.datetime", raw, make("pytz._p", "x", 10**9, 0, "y"))).endswith(
+        "[pytz._p]"
+    )
+
+
+def test_an_ordered_dict_whose_pairs_are_none_is_shown_as_its_list() -> None:
+    assert [extra(make("collections.OrderedDict", [("a", 1), 5]))] == [[["a", 1], 5]]
+
+
+def named(*pairs: Any) -> dict[str, Any]:
+    actual = extra(Pairs(pairs))
+    assert isinstance(actual, dict)
+    return actual
+
+
+def test_keys_never_collide_by_being_made_text() -> None:
+    assert named(1, "i", "1", "s") == {"1 (int)": "i", "1": "s"}
+    assert named("1", "s", 1, "i") == {"1": "s", "1 (int)": "i"}
+    assert named(b"a", 1, "a", 2) == {"a (bytes)": 1, "a": 2}
+    assert named(None, 1, "None", 2) == {"None (nonetype)": 1, "None": 2}
+    assert named("a\\x00", 1, "a\0", 2) == {"a\\x00": 1, "a\\x00 (str)": 2}
+    assert named("1", 0, 1, 1, b"1", 2) == {"1": 0, "1 (int)": 1, "1 (bytes)": 2}
+    assert named("1 (int)", 0, "1", 1, 1, 2) == {"1 (int)": 0, "1": 1, "1 (int 2)": 2}
+    assert named((1,), 1, (1,), 2) == {"[1]": 1, "[1] (tuple)": 2}
+    assert named(float("nan"), 1, Global("app", "F"), 2) == {"NaN": 1, "app.F": 2}
+
+
+def test_of_equal_keys_the_last_counts() -> None:
+    assert named("a", 1, "a", 2) == {"a": 2}
+    assert named(1, 1, 1, 2) == {"1": 2}
+    assert named("1", 0, 1, 2, 1, 3) == {"1": 0, "1 (int)": 3}
+
+
+def test_no_odd_key_takes_the_name_of_a_field() -> None:
+    sent = Pairs([b"msg", "bytes", "msg", "text", Global("a", "b"), 1])
+    first = frozenset({"msg", "a.b"})
+    expected = {"msg": "text", "msg (bytes)": "bytes", "a.b (global)": 1}
+    assert expected == attributes(sent, first)
+
+
+def test_the_text_of_python_2_names_fields_too() -> None:
+    assert attributes(Pairs([b"msg", b"text"]), frozenset({"msg"})) == {"msg": "text"}
+
+
+@pytest.mark.parametrize(
+    ("node", "kind"),
+    [
+        ([], "list"),
+        ((), "tuple"),
+        (None, "nonetype"),
+        (5, "int"),
+        ("text", "str"),
+        (b"", "bytes"),
+        (Members(), "set"),
+        (Global("m", "n"), "global"),
+        (make("posix.system", "ls"), "object"),
+        (Overflow(), "overflow"),
+    ],
+)
+def test_what_has_no_attributes_is_no_record(node: Any, kind: str) -> None:
+    with pytest.raises(RejectedError) as caught:
+        attributes(node, frozenset())
+    assert f"not a record: {kind}" == str(caught.value)
+
+
+def test_a_pickled_log_record_and_an_ordered_dict_are_records() -> None:
+    assert attributes(make("logging.LogRecord", state=Pairs(["msg", "m"])), frozenset()) == {
+        "msg": "m"
+    }
+    ordered = make("collections.OrderedDict", pairs=["msg", "m"])
+    assert attributes(ordered, frozenset()) == {"msg": "m"}
+
+
+WRAPS: dict[str, Callable[[Any], Any]] = {
+    "list": lambda node: [node],
+    "tuple": lambda node: (node,),
+    "dict": lambda node: Pairs(["k", node]),
+    "key": lambda node: Pairs([(node,), 1]),
+    "object": lambda node: make("app.P", node),
+    "state": lambda node: make("app.P", state=node),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+def test_what_is_deeper_than_the_bound_is_cut_with_a_mark(wrap: Callable[[Any], Any]) -> None:
+    node: Any = "deep"
+    for _ in range(5000):
+        node = wrap(node)
+    text = json.dumps(extra(node))
+    assert "deep" not in text
+    assert "!cut" in text
+
+
+def test_lists_up_to_the_bound_are_whole() -> None:
+    node: Any = "deep"
+    for _ in range(DEPTH):
+        node = [node]
+    assert node == extra(node)
+    assert '{"!cut": "depth"}' in json.dumps(extra([node]))
+
+
+def test_a_long_text_is_cut_at_the_bound_and_the_mark_tells_how_much() -> None:
+    longest = "x" * (CHARACTERS - len("x"))  # the key counts too
+    assert longest == extra(longest)
+    assert f"{longest}… [cut: 5 more]" == extra(longest + "xxxxx")
+    assert f"{longest}… [cut: 5 more]" == extra(longest.encode() + b"xxxxx")
+
+
+def test_a_long_list_and_a_long_dict_are_cut_and_the_mark_counts_the_rest() -> None:
+    cut = extra(list(range(NODES + 50)))
+    kept = len(cut) - 1
+    assert list(range(kept)) == cut[:-1]
+    assert {"!cut": NODES + 50 - kept} == cut[-1]
+    cut = extra(Pairs(each for number in range(NODES + 50) for each in (str(number), None)))
+    assert len(cut) - 1 + cut["!cut"] == NODES + 50
+
+
+def test_a_large_attribute_hides_neither_the_small_ones_nor_the_fields() -> None:
+    sent = Pairs(["big", [[]] * 50_000, "user", "bob", "ids", [1, 2], "msg", "hello"])
+    actual = attributes(sent, frozenset({"msg"}))
+    assert (actual["msg"], actual["user"], actual["ids"]) == ("hello", "bob", [1, 2])
+    assert "!cut" in actual["big"][-1]  # type: ignore[operator,index]
+
+
+def test_the_budget_holds_however_nodes_are_shared() -> None:
+    laughs: Any = ["ha"]
+    for _ in range(60):
+        laughs = [laughs, laughs]
+    long = "x" * 40_000
+    for node in (laughs, [long] * 20_000, Pairs([long, long] * 20_000), [10**4000] * 20_000):
+        text = json.dumps(attributes(Pairs(["x", node]), frozenset()))
+        assert len(text) < 2 * CHARACTERS
+
+
+@given(st.binary(max_size=200))
+def test_bytes_become_utf8_or_escapes(data: bytes) -> None:
+    assert data.decode("utf-8", "backslashreplace").replace("\0", "\\x00") == text_of(data)
+
+
+@given(st.text(st.characters(exclude_categories=[]), max_size=200))
+def test_text_is_kept_but_for_nul_and_lone_surrogates(text: str) -> None:
+    expected = "".join(
+        "\\x00" if char == "\0" else f"\\u{ord(char):04x}" if "\ud800" <= char <= "\udfff" else char
+        for char in text
+    )
+    assert expected == clean(text)

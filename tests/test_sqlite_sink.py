@@ -1,0 +1,545 @@
+"""The sqlite sink: exactly once, through crashes, rivals, midnights and full files."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from making import (
+    DAY,
+    MONDAY,
+    NODE,
+    Clock,
+    Fuse,
+    in_child,
+    make_chain,
+    make_context,
+    make_decoded,
+    make_record,
+    messages_of,
+    numbered,
+    rest_of,
+)
+
+from fastlog.config import Retention
+from fastlog.errors import ConfigError, SinkConflictError, SinkUnavailableError
+from fastlog.record import Record
+from fastlog.sinks import dayfile
+from fastlog.sinks.days import DayDirectory, Part, day_of, read_name
+from fastlog.sinks.sqlite import SqliteSink
+
+
+def make(data_dir: Path, *, limit: int = 1 << 30, **context: object) -> SqliteSink:
+    return SqliteSink(make_context(data_dir, "sqlite:", **context), file_limit=limit)
+
+
+def files(data_dir: Path) -> list[str]:
+    return sorted(path.name for path in (data_dir / "logs").glob("*.db"))
+
+
+def rows(data_dir: Path, column: str = "message") -> list[object]:
+    """One column of all rows of all files, in order of the journal."""
+    found: list[tuple[object, ...]] = []
+    for name in files(data_dir):
+        with closing(sqlite3.connect(data_dir / "logs" / name)) as connection:
+            if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                found += connection.execute(f"SELECT offset, idx, {column} FROM records")
+    return [row[2] for row in sorted(found, key=lambda row: row[:2])]
+
+
+def value(data_dir: Path, name: str, sql: str) -> object:
+    with closing(sqlite3.connect(data_dir / "logs" / name)) as connection:
+        return connection.execute(sql).fetchone()
+
+
+def test_every_field_comes_back_as_it_was_given(tmp_path: Path) -> None:
+    decoded = make_decoded(["one"])
+    record = make_record(
+        "ä\n語",
+        levelno=-(2**63),
+        thread=2**63 - 1,
+        lineno=None,
+        extra='{"a":[1,{"b":null}]}',
+        idx=3,
+    )
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply([decoded._replace(records=[record])])
+    columns = ", ".join(Record._fields)
+
+    stored = value(tmp_path, "2026-11-23.db", f"SELECT {columns} FROM records")
+
+    assert stored == tuple(record)
+    assert rows(tmp_path, "node") == [NODE]
+
+
+def test_a_new_sink_starts_at_zero_and_an_old_one_where_it_was(tmp_path: Path) -> None:
+    chain = numbered(4)
+    sink = make(tmp_path)
+    assert sink.open(NODE) == 0
+    sink.apply(chain[:2])
+    sink.apply(chain[2:])
+    assert sink.cursor() == chain[-1].block.end
+    sink.close()
+
+    assert make(tmp_path).open(NODE) == chain[-1].block.end
+    assert make(tmp_path).open("ff" * 16) == 0
+    assert rows(tmp_path) == messages_of(chain)
+
+
+def test_a_block_that_is_stored_already_is_a_conflict(tmp_path: Path) -> None:
+    chain = numbered(2)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain)
+
+    with pytest.raises(SinkConflictError):
+        sink.apply(chain[1:])
+    assert rows(tmp_path) == messages_of(chain)
+
+
+def test_a_block_goes_whole_into_the_day_of_its_stamp(tmp_path: Path) -> None:
+    chain = make_chain(
+        [
+            (["last of monday", "too"], MONDAY + DAY - 1e-6),
+            (["first of tuesday"], MONDAY + DAY),
+            (["thursday"], MONDAY + 3 * DAY + 5),
+        ]
+    )
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain)
+
+    assert files(tmp_path) == ["2026-11-23.db", "2026-11-24.db", "2026-11-26.db"]
+    assert value(tmp_path, "2026-11-23.db", "SELECT count(*) FROM records") == (2,)
+    assert value(tmp_path, "2026-11-23.db", "SELECT sealed FROM cursor") == ("2026-11-24.db",)
+    assert value(tmp_path, "2026-11-26.db", "SELECT offset, sealed FROM cursor") == (
+        chain[-1].block.end,
+        None,
+    )
+    assert rows(tmp_path) == messages_of(chain)
+
+
+def test_a_file_knows_its_smallest_and_largest_created(tmp_path: Path) -> None:
+    decoded = make_decoded(["a", "b", "c"])
+    times = [MONDAY - 100.0, MONDAY + 7.5, MONDAY + 1.0]
+    records = [r._replace(created=t) for r, t in zip(decoded.records, times, strict=True)]
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply([decoded._replace(records=records)])
+    sink.apply([make_decoded(["d"], offset=decoded.block.end)])
+
+    with closing(sqlite3.connect(tmp_path / "logs" / "2026-11-23.db")) as connection:
+        meta = dict(connection.execute("SELECT key, value FROM meta"))
+    assert (meta["min_created"], meta["max_created"]) == (MONDAY - 100.0, MONDAY + 7.5)
+
+
+def test_a_stamp_of_an_earlier_day_stays_in_the_file_that_is_open(tmp_path: Path) -> None:
+    chain = make_chain([(["a"], MONDAY + DAY), (["clock set back"], MONDAY), (["c"], MONDAY + DAY)])
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain)
+
+    assert files(tmp_path) == ["2026-11-24.db"]
+    assert rows(tmp_path) == messages_of(chain)
+
+
+def test_past_its_limit_a_day_goes_on_in_another_file(tmp_path: Path) -> None:
+    chain = numbered(5, per_block=200)
+    sink = make(tmp_path, limit=100_000)
+    sink.open(NODE)
+    for decoded in chain:
+        sink.apply([decoded])
+    sink.close()
+
+    assert files(tmp_path)[:2] == ["2026-11-23.1.db", "2026-11-23.2.db"]
+    assert rows(tmp_path) == messages_of(chain)
+    assert make(tmp_path, limit=100_000).open(NODE) == chain[-1].block.end
+
+
+def test_two_workers_apply_each_block_once(tmp_path: Path) -> None:
+    chain = numbered(3)
+    slow, fast = make(tmp_path), make(tmp_path)
+    slow.open(NODE)
+    fast.open(NODE)
+    fast.apply(chain[:2])
+
+    with pytest.raises(SinkConflictError):
+        slow.apply(chain[:1])
+    slow.apply(rest_of(chain, slow.open(NODE)))
+
+    assert rows(tmp_path) == messages_of(chain)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(turns=st.lists(st.sampled_from(["a", "b", "reopen a", "reopen b", "sync a"]), max_size=30))
+def test_rivals_in_any_order_store_every_block_once(
+    tmp_path_factory: pytest.TempPathFactory, turns: list[str]
+) -> None:
+    """Two workers with different limits, so that they would choose different files."""
+    data_dir = tmp_path_factory.mktemp("rivals")
+    chain = numbered(8, per_block=40, step=DAY / 3)
+    sinks = {"a": make(data_dir, limit=1), "b": make(data_dir, limit=60_000)}
+    for sink in sinks.values():
+        sink.open(NODE)
+
+    def work(name: str) -> None:
+        todo = rest_of(chain, sinks[name].cursor())
+        try:
+            sinks[name].apply(todo[:1]) if todo else sinks[name].sync()
+        except SinkConflictError:
+            sinks[name].open(NODE)
+
+    for turn in turns:
+        action, _, name = turn.rpartition(" ")
+        if action == "reopen":
+            sinks[name].open(NODE)
+        elif action == "sync" and sinks[name].cursor():
+            with_conflict(sinks[name].sync)
+        else:
+            work(name)
+    deadline = 0
+    while rest_of(chain, max(sink.cursor() for sink in sinks.values())) and deadline < 100:
+        work("a")
+        deadline += 1
+
+    assert rows(data_dir) == messages_of(chain)
+    for sink in sinks.values():
+        sink.close()
+
+
+def with_conflict(work: Callable[[], object]) -> None:
+    with suppress(SinkConflictError):
+        work()
+
+
+def test_inside_a_file_the_cursor_itself_decides_between_two_workers(tmp_path: Path) -> None:
+    """Nothing but the transaction stands between the two here."""
+    chain = numbered(3)
+    slow, fast = (dayfile.DayFile(tmp_path / "2026-11-23.db", NODE) for _ in range(2))
+    slow.enter(0)
+    fast.enter(0)
+    end = fast.append(chain[:1], 0)
+    for late in (
+        lambda: slow.append(chain[:1], 0),
+        lambda: slow.seal(0, "x"),
+        lambda: slow.enter(0),
+    ):
+        with pytest.raises(SinkConflictError):
+            late()
+    fast.seal(end, "2026-11-23.1.db")
+    for late in (
+        lambda: slow.append(chain[1:], end),
+        lambda: slow.seal(end, "2026-11-23.2.db"),
+        lambda: slow.enter(end),
+    ):
+        with pytest.raises(SinkConflictError):
+            late()
+
+    with closing(sqlite3.connect(tmp_path / "2026-11-23.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM records").fetchone() == (3,)
+        cursor = connection.execute("SELECT offset, sealed FROM cursor").fetchall()
+    assert cursor == [(end, "2026-11-23.1.db")]
+    slow.close()
+    fast.close()
+
+
+def test_a_worker_left_behind_at_midnight_cannot_write_to_the_old_day(tmp_path: Path) -> None:
+    chain = make_chain([(["monday"], MONDAY), (["tuesday"], MONDAY + DAY)])
+    stale, fresh = make(tmp_path), make(tmp_path)
+    stale.open(NODE)
+    stale.apply(chain[:1])
+    fresh.open(NODE)
+    fresh.apply(chain[1:])
+
+    # The same block, but the stale worker would take it for a block of Monday.
+    late = chain[1]._replace(block=replace(chain[1].block, stamp=int(MONDAY * 1e6)))
+    with pytest.raises(SinkConflictError):
+        stale.apply([late])
+
+    assert rows(tmp_path) == messages_of(chain)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_killed_before_any_statement_it_goes_on_without_loss_or_double(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """Two days and a file past its limit: every step of storing, sealing, entering, syncing."""
+    chain = numbered(5, per_block=30, step=DAY / 2)
+    connect = sqlite3.connect
+
+    def life(data_dir: Path, fuse: Fuse | None) -> None:
+        def fused(*args: object, **kwargs: object) -> sqlite3.Connection:
+            connection = connect(*args, **kwargs)  # type: ignore[arg-type]
+            if fuse is not None:
+                connection.set_trace_callback(lambda _: fuse.spark())
+            return connection
+
+        with monkeypatch.context() as patched:
+            patched.setattr(dayfile.sqlite3, "connect", fused)
+            sink = make(data_dir, limit=50_000)
+            todo = rest_of(chain, sink.open(NODE))
+            for start in range(0, len(todo), batch):
+                sink.apply(todo[start : start + batch])
+                sink.sync()
+            sink.close()
+
+    length, died = 0, True
+    while died:
+        data_dir = tmp_path / str(length)
+        died = in_child(lambda d=data_dir, n=length: life(d, Fuse(n))) == signal.SIGKILL
+        life(data_dir, None)
+        assert rows(data_dir) == messages_of(chain), f"killed at statement {length}"
+        length += 5 if length > 40 else 3
+    assert length > 60
+
+
+def test_a_crash_between_seal_and_entry_goes_on_in_the_file_that_the_seal_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = make_chain([(["monday"], MONDAY), (["tuesday"], MONDAY + DAY)])
+
+    def broken(self: object, offset: int) -> None:
+        raise SinkUnavailableError("power cut")
+
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain[:1])
+    with monkeypatch.context() as patched:
+        patched.setattr(dayfile.DayFile, "enter", broken)
+        with pytest.raises(SinkUnavailableError):
+            sink.apply(chain[1:])
+    assert value(tmp_path, "2026-11-23.db", "SELECT sealed FROM cursor") == ("2026-11-24.db",)
+
+    sink.apply(chain[1:])
+    assert rows(tmp_path) == messages_of(chain)
+
+
+def test_a_failed_transaction_leaves_neither_rows_nor_cursor(tmp_path: Path) -> None:
+    chain = numbered(2)
+    bad = chain[1]._replace(records=[*chain[1].records, make_record("x", thread=2**63)])
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain[:1])
+
+    with pytest.raises(OverflowError):
+        sink.apply([bad])
+
+    assert sink.cursor() == chain[0].block.end
+    assert rows(tmp_path) == messages_of(chain[:1])
+    sink.apply(chain[1:])
+    assert rows(tmp_path) == messages_of(chain)
+
+
+def test_offending_rows_are_named_and_nothing_is_stored(tmp_path: Path) -> None:
+    decoded = make_decoded(["good", "bad", "worse"])
+    records = [
+        decoded.records[0],
+        decoded.records[1]._replace(process=2**64),
+        decoded.records[2]._replace(message="\ud800"),
+    ]
+    sink = make(tmp_path)
+    sink.open(NODE)
+
+    reasons = sink.offending(decoded._replace(records=records))
+
+    assert list(reasons) == [1, 2]
+    assert "OverflowError" in reasons[1]
+    assert rows(tmp_path) == []
+
+
+def test_a_locked_file_is_unavailable_and_later_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dayfile, "_BUSY_TIMEOUT", 0.01)
+    chain = numbered(2)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain[:1])
+
+    with closing(sqlite3.connect(tmp_path / "logs" / "2026-11-23.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(SinkUnavailableError, match="locked"):
+            sink.apply(chain[1:])
+        other.execute("ROLLBACK")
+    sink.apply(chain[1:])
+
+    assert rows(tmp_path) == messages_of(chain)
+
+
+def test_a_full_disk_is_unavailable_and_later_it_goes_on(tmp_path: Path) -> None:
+    chain = numbered(3, per_block=500)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain[:1])
+    connection = sink._file.connection
+    connection.execute("PRAGMA max_page_count = 1")  # no page more than there are
+
+    with pytest.raises(SinkUnavailableError, match="full"):
+        sink.apply(chain[1:])
+    sink.apply(chain[1:])  # it opened the file again, which has room now
+
+    assert rows(tmp_path) == messages_of(chain)
+
+
+def test_sync_commits_something_even_where_nothing_is_new(tmp_path: Path) -> None:
+    """A commit that changes no page syncs no log, so what came before would not be durable."""
+    sink = make(tmp_path)
+    assert sink.open(NODE) == sink.sync() == 0
+    chain = numbered(1)
+    sink.apply(chain)
+    log = tmp_path / "logs" / "2026-11-23.db-wal"
+
+    for _ in range(2):
+        size = log.stat().st_size
+        assert sink.sync() == chain[-1].block.end
+        assert log.stat().st_size > size
+
+
+def test_a_long_reader_does_not_stop_the_writer(tmp_path: Path) -> None:
+    chain = numbered(40, per_block=50)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain[:1])
+
+    with closing(sqlite3.connect(tmp_path / "logs" / "2026-11-23.db")) as reader:
+        reader.execute("BEGIN")
+        seen = reader.execute("SELECT count(*) FROM records").fetchone()
+        for decoded in chain[1:]:
+            sink.apply([decoded])
+        assert sink.sync() == chain[-1].block.end
+        assert reader.execute("SELECT count(*) FROM records").fetchone() == seen
+
+    assert rows(tmp_path) == messages_of(chain)
+
+
+def test_files_that_were_removed_under_the_sink_are_noticed_and_filled_again(
+    tmp_path: Path,
+) -> None:
+    chain = numbered(2)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain)
+    for path in (tmp_path / "logs").iterdir():
+        path.unlink()
+
+    with pytest.raises(SinkUnavailableError, match="removed"):
+        sink.sync()
+    with pytest.raises(SinkConflictError):
+        sink.sync()
+    assert sink.open(NODE) == 0
+    sink.apply(chain)
+    assert rows(tmp_path) == messages_of(chain)
+
+
+def test_a_damaged_file_stops_the_sink_instead_of_being_skipped(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "2026-11-23.db").write_bytes(b"not a database, but long enough" * 100)
+
+    with pytest.raises(SinkUnavailableError, match=r"2026-11-23\.db is damaged"):
+        make(tmp_path).open(NODE)
+
+
+def ten_days(data_dir: Path, clock: Clock, retention: Retention) -> SqliteSink:
+    sink = make(data_dir, clock=clock, retention=retention)
+    sink.open(NODE)
+    sink.apply(numbered(10, step=DAY))
+    return sink
+
+
+def test_files_older_than_the_retention_are_deleted(tmp_path: Path) -> None:
+    clock = Clock(MONDAY + 10 * DAY)
+    sink = ten_days(tmp_path, clock, Retention(age=3 * DAY))
+    sink.tick()
+    # A day is over at its end, so three full days are kept besides the one that runs.
+    assert files(tmp_path) == ["2026-11-29.db", "2026-11-30.db", "2026-12-01.db", "2026-12-02.db"]
+
+    clock.now += 1000 * DAY
+    sink.tick()
+    assert files(tmp_path) == ["2026-12-02.db"], "the newest is never deleted"
+
+
+def test_the_oldest_files_are_deleted_while_all_are_too_big(tmp_path: Path) -> None:
+    ten_days(tmp_path, Clock(), Retention()).close()
+    parts = DayDirectory(tmp_path / "logs", 1)
+    total = sum(parts.size(part) for part in parts.parts()[-3:])
+
+    sink = make(tmp_path, retention=Retention(size=total))
+    cursor = sink.open(NODE)
+    sink.tick()
+
+    assert files(tmp_path) == ["2026-11-30.db", "2026-12-01.db", "2026-12-02.db"]
+    assert make(tmp_path).open(NODE) == cursor
+
+
+def test_retention_keeps_the_file_that_is_written_though_it_is_not_the_newest(
+    tmp_path: Path,
+) -> None:
+    """The clock was wrong by years, the journal was begun again, and now it is right."""
+    wrong = make(tmp_path)
+    wrong.open("ff" * 16)
+    wrong.apply(numbered(1, start=MONDAY + 3650 * DAY))
+    wrong.close()
+    sink = make(tmp_path, clock=Clock(MONDAY + 100 * DAY), retention=Retention(age=1.0))
+    sink.open(NODE)
+    chain = numbered(2)
+    sink.apply(chain[:1])
+    sink.tick()
+    sink.apply(chain[1:])
+
+    assert files(tmp_path)[0] == "2026-11-23.db"
+    assert make(tmp_path).open(NODE) == chain[-1].block.end
+
+
+def test_what_an_interrupted_deletion_left_is_swept_up(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for name in ("2026-11-01.db-wal", "2026-11-01.db-shm", "notes.db-wal", "readme"):
+        (logs / name).touch()
+    make(tmp_path).open(NODE)
+
+    assert sorted(path.name for path in logs.iterdir()) == ["notes.db-wal", "readme"]
+
+
+def test_another_directory_and_a_file_size_can_be_named(tmp_path: Path) -> None:
+    url = f"sqlite://{tmp_path}/elsewhere?file_size=1"
+    sink = SqliteSink(make_context(tmp_path, url))
+    sink.open(NODE)
+    for decoded in numbered(2):
+        sink.apply([decoded])
+
+    assert (tmp_path / "elsewhere" / "2026-11-23.1.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("sqlite:relative", "expected sqlite:"),
+        ("sqlite://host/dir", "expected sqlite:"),
+        ("sqlite:?file_siz=1", "did you mean 'file_size'"),
+        ("sqlite:?file_size=big", "a size such as"),
+    ],
+)
+def test_a_wrong_url_is_explained(tmp_path: Path, url: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        SqliteSink(make_context(tmp_path, url))
+
+
+def test_names_of_day_files_are_read_and_written() -> None:
+    day = day_of(int(MONDAY * 1e6))
+    assert [Part(day).name, Part(day).after().name] == ["2026-11-23.db", "2026-11-23.1.db"]
+    assert [read_name(name) for name in ("2026-11-23.db", "2026-11-23.12.db")] == [
+        Part(day),
+        Part(day, 12),
+    ]
+    strangers = ("2026-11-31.db", "2026-11-23.0.db", "2026-11-23.db-wal", "x.db", "2026-11-23")
+    assert [read_name(name) for name in strangers] == [None] * 5

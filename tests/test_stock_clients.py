@@ -1,0 +1,74 @@
+"""Unchanged SocketHandlers of every CPython on this machine: what they log is what is stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pythons import VERSIONS, interpreters
+from serving import Server
+from shapes import accepts
+from waiting import wait_for
+
+SCRIPT = Path(__file__).parent / "clients" / "log_everything.py"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("stock")
+    with Server(home, listen=["tcp://127.0.0.1:0", f"unix://{home}/socket"]) as server:
+        yield server
+
+
+def log_everything(version: str, *address: str) -> list[dict[str, Any]]:
+    env = {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    out = subprocess.run(
+        [interpreters()[version], SCRIPT, *address],
+        env=env, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert out.returncode == 0, out.stderr
+    return [json.loads(line) for line in out.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("transport", ["tcp", "unix"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_a_stock_handler_logs_is_what_is_stored(
+    server: Server, version: str, transport: str
+) -> None:
+    if version not in interpreters():
+        if version == "2.7" and os.environ.get("CI"):
+            pytest.fail("CI insists on Python 2.7")
+        pytest.skip(f"there is no Python {version} on this machine")
+    if version == "2.7" and transport == "unix":
+        pytest.skip("Python 2.7's SocketHandler knows no Unix sockets")
+    address = ["127.0.0.1", str(server.port)] if transport == "tcp" else [f"{server.home}/socket"]
+    logged = log_everything(version, transport, *address)
+    assert len(logged) > 80
+    process = logged[0]["process"]
+
+    def stored() -> list[dict[str, Any]]:
+        return [row for row in server.records() if row["process"] == process]
+
+    found = wait_for(lambda: len(rows := stored()) >= len(logged) and rows)
+    assert len(found) == len(logged)
+    assert {row["host"] for row in found} == {"127.0.0.1" if transport == "tcp" else "unix"}
+    for sent, row in zip(logged, found, strict=True):
+        shape = sent.pop("shape")
+        assert sent == {name: row[name] for name in sent}
+        # The shapes' own classes live in make_pickles here, and in __main__ where it is the script.
+        extra = json.loads(row["extra"].replace('"make_pickles.', '"__main__.'))
+        if shape is None:
+            assert extra == {}
+        else:
+            assert (extra["shape"], set(extra)) == (shape, {"shape", "x"})
+            assert accepts(shape, extra["x"]), (shape, extra["x"])
+
+
+def test_nothing_that_they_sent_was_rejected(server: Server) -> None:
+    assert server.rejected() == []
+    assert server.losses() == []
