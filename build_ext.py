@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 LINUX = sys.platform.startswith("linux")
 
 PURE = ["csrc/framer.c", "csrc/crc32c.c"]
-LOOP = ["csrc/conn.c", "csrc/read.c", "csrc/accept.c", "csrc/refusal.c", "csrc/loop.c"]
+LOOP = [f"csrc/{name}.c" for name in ("loop", "turn", "conn", "read", "accept", "refusal")]
 
 # The one call from C into Python; an error in it is kept by core.Loop and raised after the turn.
 CALLBACK = """

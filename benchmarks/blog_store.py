@@ -88,6 +88,12 @@ def count_rows(data_dir: Path) -> int:
     return sum(_one(path, "SELECT max(rowid) FROM records") for path in _day_files(data_dir))
 
 
+def count_load(data_dir: Path, load: str) -> int:
+    """How many rows of the load are stored. Reads them all."""
+    query = "SELECT count(*) FROM records WHERE json_extract(extra, '$.trace_id') GLOB ?"
+    return sum(_one(path, query, f"{load}-*") for path in _day_files(data_dir))
+
+
 def count_ledger(data_dir: Path) -> tuple[int, int]:
     """How many records the ledger has as rejected, and how many as lost."""
     path = data_dir / "ledger.db"
@@ -115,10 +121,10 @@ def _rows(path: Path, load: str) -> Iterator[Stored]:
             )
 
 
-def _one(path: Path, query: str) -> int:
+def _one(path: Path, query: str, *values: str) -> int:
     """The only value of a query, 0 for none and while the file is being made."""
     with closing(_open(path)) as database:
-        return (database.execute(query).fetchone()[0] or 0) if _has_tables(database) else 0
+        return database.execute(query, values).fetchone()[0] or 0 if _has_tables(database) else 0
 
 
 def _open(path: Path) -> sqlite3.Connection:

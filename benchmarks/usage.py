@@ -89,8 +89,6 @@ def _role(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return ENDED
-    if "fastlog.receiver" in words:
-        return "receiver"
-    if "fastlog.worker" in words:
+    if "--sink" in words:
         return f"worker {words[words.index('--sink') + 1]}"
-    return "other"
+    return "receiver" if "--listen-fds" in words else "other"

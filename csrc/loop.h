@@ -1,4 +1,4 @@
-/* loop.h: what conn.c, read.c, accept.c, refusal.c and loop.c share. Not public.
+/* loop.h: what the files of the loop share. Not public.
  *
  * A connection is a slot of one table. Slots are named by index, since the table moves when it
  * grows. A slot that is used again gets a new generation, and epoll carries both, so an event for
@@ -14,12 +14,14 @@
 #include "fastlog.h"
 
 #define NOBODY UINT32_MAX
+#define WATCHED 0x80000000u /* in epoll's data: a watched descriptor */
 
 enum {
     MAX_LISTENERS = 16,
     MAX_WATCHED = 8,
     REFUSALS = 256,
     RUN_HEADER = 16,
+    SWEEP_MS = 1000,
 };
 
 enum conn_flag {
@@ -77,6 +79,9 @@ struct fl_loop {
     fl_refusal refusals[REFUSALS];
     uint32_t refusal_first, refusal_count;
 };
+
+/* loop.c */
+int64_t monotonic_ms(void);
 
 /* conn.c */
 int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *slot);

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from fastlog.errors import SinkUnavailableError
-from fastlog.record import Loss, Rejection
+from fastlog.record import Loss, Rejection, host_of
 
 ROWS_A_SECOND = 10
 """Rejections of one host in one second that get rows of their own; the rest share another one."""
@@ -178,7 +178,7 @@ class _Entering:
         ).lastrowid
 
     def _fold(self, entry: Entry, note: Rejection) -> None:
-        place = (self._node, _host(note.peer), int(note.received))
+        place = (self._node, host_of(note.peer), int(note.received))
         self._execute(
             "DELETE FROM folding WHERE node = ? AND second < ?", (place[0], place[2] - 60)
         )
@@ -199,8 +199,3 @@ class _Entering:
             " WHERE node = ? AND host = ? AND second = ?",
             (rowid if rows == ROWS_A_SECOND else None, *place),
         )
-
-
-def _host(peer: str) -> str:
-    """The peer without its port."""
-    return peer.rpartition(":")[0] or peer

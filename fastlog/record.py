@@ -85,6 +85,13 @@ class Loss(msgspec.Struct, frozen=True, tag="losses", tag_field="table"):
     detail: str = ""
 
 
+def host_of(peer: str) -> str:
+    """The peer without its port: `127.0.0.1:5` is at `127.0.0.1`, `[::1]:5` at `::1`."""
+    if peer.startswith("["):
+        return peer[1:].partition("]")[0]
+    return peer.partition(":")[0] if peer.count(":") == 1 else peer
+
+
 Note = Rejection | Loss
 """What the receiver writes into the journal beside the frames."""
 

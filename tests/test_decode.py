@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from pythons import VERSIONS, interpreters
 
 from fastlog.block import Block, Kind, make_notes, make_run
-from fastlog.decode import Decoded, Decoder, Located, host_of, read_record
+from fastlog.decode import Decoded, Decoder, Located, read_record
 from fastlog.errors import ConfigError, RejectedError
-from fastlog.record import Loss, Record, Rejection
+from fastlog.record import Loss, Record, Rejection, host_of
 
 PEER = "127.0.0.1:5"
 GOOD = pickle.dumps({"msg": "unharmed", "levelno": 20}, 1)
@@ -353,7 +353,7 @@ def test_a_mistake_of_ours_costs_one_frame_and_is_noted(monkeypatch: pytest.Monk
     def fail(*args: Any, **kwargs: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("fastlog.decode.validate", fail)
+    monkeypatch.setattr("fastlog.decode.decoder.validate", fail)
     (located,) = decode(GOOD).notes
     assert located.note.reason == "decoder failed: ZeroDivisionError"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import struct
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sending import stock_frame
+from waiting import wait_for
 
 from fastlog import FRAME_LIMIT, FrameError, Framer
 from fastlog.core import crc32c
@@ -144,3 +147,34 @@ def test_two_files_are_enough_to_embed_it_in_a_c_program(tmp_path: Path) -> None
     )  # fmt: skip
     out = subprocess.run([program], capture_output=True, text=True, check=False)
     assert (out.returncode, out.stdout) == (0, "ok\n"), out.stderr
+
+
+def test_the_example_splits_what_a_stock_handler_sends_under_asyncio() -> None:
+    """examples/asyncio_listener.py, on a port of its own."""
+    source = (ROOT / "examples" / "asyncio_listener.py").read_text()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert source.count("9021") == 2
+    with subprocess.Popen(
+        [sys.executable, "-c", source.replace("9021", str(port))],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as example:
+        try:
+            client = wait_for(lambda: _connected(port))
+            frame = stock_frame()
+            client.sendall(frame + b"\xff\xff\xff\xff")
+            assert example.stdout is not None
+            assert example.stdout.readline() == f"a frame of {len(frame) - 4} bytes\n"
+            client.sendall(b"!")
+            assert example.stdout.readline().startswith("closing: frame over the limit")
+            client.close()
+        finally:
+            example.kill()
+
+
+def _connected(port: int) -> socket.socket | None:
+    try:
+        return socket.create_connection(("127.0.0.1", port), 5)
+    except ConnectionRefusedError:
+        return None

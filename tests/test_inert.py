@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastlog.decode.inert import read
+from fastlog.decode.machine import CONTAINERS
+from fastlog.decode.nodes import Global, Huge, Members, Object, Overflow, Pairs
 from fastlog.errors import RejectedError
-from fastlog.inert import read
-from fastlog.machine import CONTAINERS
-from fastlog.nodes import Global, Huge, Members, Object, Overflow, Pairs
 
 
 def value_of(data: bytes) -> Any:

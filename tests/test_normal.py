@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastlog.decode.nodes import Global, Members, Object, Overflow, Pairs
+from fastlog.decode.normal import CHARACTERS, DEPTH, NODES, attributes, clean, text_of
 from fastlog.errors import RejectedError
-from fastlog.nodes import Global, Members, Object, Overflow, Pairs
-from fastlog.normal import CHARACTERS, DEPTH, NODES, attributes, clean, text_of
 
 
 def extra(value: Any) -> Any:

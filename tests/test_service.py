@@ -12,7 +12,6 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -89,23 +88,17 @@ def test_a_stop_signal_loses_nothing_that_the_kernel_had_taken(
 
 
 @pytest.mark.parametrize("flooded", [False, True])
-def test_a_stop_signal_is_noticed_at_once(server: Server, flooded: bool) -> None:
+def test_a_stop_signal_ends_it_idle_or_flooded(server: Server, flooded: bool) -> None:
     client = server.connect(stock_frame())
     server.wait_stored(1)
     thread = threading.Thread(target=_flood, args=[client])
     if flooded:
         thread.start()
         wait_for(lambda: server.status().get("frames", 0) > 1000)
-    receiver = server.children()["receiver"]
-    started = time.monotonic()
-    assert server.process is not None
-    server.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: "receiver" not in server.children())
-    # An endless sender is cut off after 5 s of draining; an idle one at once.
-    assert time.monotonic() - started < (8 if flooded else 2), receiver
-    assert server.process.wait(60) == 0
+    assert server.stop() == 0
     if flooded:
-        thread.join()
+        thread.join()  # it was cut off, though it would have gone on for ever
+    assert ("hanging up on clients that have sent for 5 s on end" in server.messages()) is flooded
     client.close()
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import click
 
-from fastlog import datadir
 from fastlog.cli.command import FAILED, OK, Command
 from fastlog.cli.options import place_options
 from fastlog.cli.places import Status, is_running, read_status
 from fastlog.cli.trials import State, Verdict, existing_parent, try_directory, try_listen, try_sink
 from fastlog.config import Config, format_duration, format_size
 from fastlog.errors import FastlogError
+from fastlog.server import datadir
 
 PATIENCE = 3.0
 """Seconds to wait for the receiver's next status."""

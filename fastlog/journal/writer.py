@@ -37,6 +37,10 @@ _log = logging.getLogger(__name__)
 _GROUP_BYTES = 4 << 20
 """About how much one write may carry."""
 _GROUP_BLOCKS = 256
+_GATHER = 0.02
+"""Seconds that blocks gather in memory before they are written, unless `_GATHER_BYTES` are there
+earlier: waking up for each turn's few records costs more than writing them."""
+_GATHER_BYTES = 256 << 10
 _RETRY = 0.5
 """Seconds between tries while the disk refuses."""
 
@@ -107,7 +111,7 @@ class Journal:
         self._changed = threading.Condition()
         self._queue: deque[_Queued] = deque()
         self._undurable: deque[_Queued] = deque()
-        self._memory = 0
+        self._memory = self._queued = 0
         self._due: float | None = None
         self._closing = False
         self.failure: str | None = None
@@ -159,7 +163,9 @@ class Journal:
             self._end += block_size
             self._index += frames
             self._memory += block_size
-            self._changed.notify()
+            self._queued += block_size
+            if len(self._queue) == 1 or self._queued >= _GATHER_BYTES:
+                self._changed.notify()
             return None
 
     def release(self, everyone: int, holders: int) -> int:
@@ -217,6 +223,9 @@ class Journal:
                     self._changed.wait()
                 elif not self._changed.wait(max(0.0, self._due - time.monotonic())):
                     return True
+            self._changed.wait_for(
+                lambda: self._queued >= _GATHER_BYTES or self._closing, timeout=_GATHER
+            )
             return bool(self._queue) or self._due is not None
 
     def _write_some(self) -> None:
@@ -250,6 +259,7 @@ class Journal:
         with self._changed:
             for _ in group:
                 self._undurable.append(self._queue.popleft())
+            self._queued -= size
             self._written += size
         if self._due is None:
             self._due = time.monotonic() + self._delay
@@ -324,6 +334,7 @@ class Journal:
         """After a failed sync: all that is not durable goes into a new segment."""
         with self._changed:
             self._queue.extendleft(reversed(self._undurable))
+            self._queued += self._written - self._durable
             self._undurable.clear()
             self._written = self._durable
         self._spoilt = True

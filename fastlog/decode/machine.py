@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any, Final
 
+from fastlog.decode.nodes import Global, Members, Object, Overflow, Pairs
 from fastlog.errors import RejectedError
-from fastlog.nodes import Global, Members, Object, Overflow, Pairs
 
 CONTAINERS = 65_536
 """Containers that one pickle may hold; the rest become one shared `Overflow`. The renderer shows

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from fastlog.machine import malformed
-from fastlog.nodes import Huge, integer_of_digits
+from fastlog.decode.machine import malformed
+from fastlog.decode.nodes import Huge, integer_of_digits
 
 _INTEGER = re.compile(rb"-?(?:0|[1-9][0-9]*+)")
 _DECIMAL = re.compile(rb"-?(?:[0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]{1,3})?|inf|nan)")

@@ -6,8 +6,8 @@ import json
 import re
 from typing import Any, Final
 
+from fastlog.decode.nodes import integer_of_digits
 from fastlog.errors import RejectedError
-from fastlog.nodes import integer_of_digits
 
 NESTING = 200
 """Arrays and objects inside each other. (The normal form cuts far earlier; this bound is for the

@@ -20,10 +20,9 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final
 
-from fastlog.errors import RejectedError
-from fastlog.literals import read_float, read_int, read_long, read_string, read_unicode
-from fastlog.machine import Machine, Step, malformed, utf8
-from fastlog.nodes import (
+from fastlog.decode.literals import read_float, read_int, read_long, read_string, read_unicode
+from fastlog.decode.machine import Machine, Step, malformed, utf8
+from fastlog.decode.nodes import (
     Global,
     Members,
     Object,
@@ -31,6 +30,7 @@ from fastlog.nodes import (
     Pairs,
     integer_of_bytes,
 )
+from fastlog.errors import RejectedError
 
 OPEN_MARKS = 10_000
 PROTOCOL = 5

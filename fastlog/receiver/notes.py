@@ -13,18 +13,12 @@ from dataclasses import dataclass
 
 from fastlog.block import Kind, runs
 from fastlog.core import Refusal
-from fastlog.record import Loss, Note, Rejection
+from fastlog.record import Loss, Note, Rejection, host_of
 
 ONE_BY_ONE = 10
 """Refusals of one host that are told singly, in one second."""
 HOSTS = 1000
 """Hosts that are told apart; the rest are many, and have no name."""
-
-
-def host_of(peer: str) -> str:
-    """The peer without its port: `[::1]:5` is `::1`, `unix` is `unix`."""
-    host, colon, _ = peer.rpartition(":")
-    return host.strip("[]") if colon else peer
 
 
 @dataclass(slots=True)

@@ -1,7 +1,6 @@
 """The receiver: the loop's blocks go into the journal; what cannot be kept is counted.
 
-It is a process of its own, `python -m fastlog.receiver`, which the supervisor starts and gives the
-listeners. The session of the fastlog dialect will stand between the loop and the journal.
+The session of the fastlog dialect will stand between the two.
 """
 
 from __future__ import annotations
@@ -10,20 +9,18 @@ import contextlib
 import json
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 
 from fastlog.block import make_notes
-from fastlog.child import Child, LostError, arguments, log_to_stderr
 from fastlog.config import Config
 from fastlog.core import Loop, Refusal
 from fastlog.errors import FastlogError
 from fastlog.journal import Full, Journal, read_positions
 from fastlog.journal.position import replace_file
-from fastlog.notes import Notes
+from fastlog.receiver.notes import Notes
+from fastlog.receiver.refusallog import RefusalLog
 from fastlog.record import Rejection
-from fastlog.refusallog import RefusalLog
 
 log = logging.getLogger(__name__)
 
@@ -235,12 +232,12 @@ class Receiver:
         received, since = -1, 0.0
         while self._loop.stats().connections or self._held is not None:
             now = time.monotonic()
-            if self._loop.stats().bytes != received:
+            if self._loop.stats().bytes != received or self._held is not None:
                 received, since = self._loop.stats().bytes, now
             if now >= deadline:
                 log.warning("hanging up on clients that have sent for %.0f s on end", DRAIN)
                 break
-            if now - since >= QUIET and self._held is None:
+            if now - since >= QUIET:
                 break
             self._turn(woken, at_most=QUIET)
         self._loop.hang_up()
@@ -257,38 +254,3 @@ class Receiver:
         for note in self._notes.take():
             log.error("not in the ledger: %s", note)
         os.close(self._wake)
-
-
-def main(argv: list[str]) -> int:
-    """The process: descriptors from the supervisor in, an exit status out."""
-    flags = arguments(argv, {"config-fd": int, "control-fd": int, "listen-fds": str})
-    child = Child.from_fds(flags["config-fd"], flags["control-fd"])
-    log_to_stderr("receiver", child.config.log.level)
-    listeners = [int(fd) for fd in flags["listen-fds"].split(",")]
-    for fd in listeners:
-        os.set_inheritable(fd, False)
-    try:
-        receiver = Receiver(child.config, listeners)
-    except (FastlogError, OSError) as error:
-        child.fail(error)
-        return 1
-    with child.signals() as signals:
-
-        def woken() -> None:
-            try:
-                for message in signals.wait(0):
-                    receiver.sinks = message["when_full"]  # there is no other message
-            except LostError:
-                receiver.stop()
-            if signals.stopping():
-                receiver.stop()
-
-        for fd in signals.filenos():
-            receiver.watch(fd)
-        child.send({"type": "ready"})
-        receiver.run(woken)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -13,11 +13,11 @@ import msgspec
 
 from fastlog import block as blocks
 from fastlog.block import Block, Kind, Run
+from fastlog.decode.inert import read
+from fastlog.decode.normal import attributes
+from fastlog.decode.payload import read_json
 from fastlog.errors import ConfigError, RejectedError
-from fastlog.inert import read
-from fastlog.normal import attributes
-from fastlog.payload import read_json
-from fastlog.record import FIELDS, Loss, Record, Rejection, validate
+from fastlog.record import FIELDS, Loss, Record, Rejection, host_of, validate
 
 RAW = 4096
 """Bytes that are kept of a rejected frame."""
@@ -79,13 +79,6 @@ class Decoder:
         plain data. Those that it leaves out are read one by one. The Python engine has none.
         """
         return {}
-
-
-def host_of(peer: str) -> str:
-    """The peer without its port: `127.0.0.1:5` is at `127.0.0.1`, `[::1]:5` at `::1`."""
-    if peer.startswith("["):
-        return peer[1:].partition("]")[0]
-    return peer.partition(":")[0] if peer.count(":") == 1 else peer
 
 
 def _answer(

@@ -1,16 +1,12 @@
 """A worker: follows the journal with one sink.
 
 journal → decode → ledger → sink, batch by batch. The sink holds the cursor, so a worker may be
-killed at any moment; the next one asks the sink and goes on. The supervisor starts it as
-`python -m fastlog.worker --config-fd N --control-fd N --sink NAME`.
+killed at any moment; the next one asks the sink and goes on.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,12 +14,10 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from fastlog.block import Block, frames, runs
-from fastlog.child import Child, LostError, arguments, log_to_stderr
 from fastlog.config import Config
 from fastlog.decode import Decoded, Decoder
 from fastlog.errors import (
     ConfigError,
-    FastlogError,
     JournalDamagedError,
     JournalError,
     SinkConflictError,
@@ -34,7 +28,7 @@ from fastlog.journal import JournalReader, SkippedError
 from fastlog.ledger import RAW_BYTES, Entry, Ledger
 from fastlog.record import Loss, Rejection
 from fastlog.sinks import Sink, SinkContext, make_sink
-from fastlog.standing import Standing
+from fastlog.worker.standing import Standing
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +43,6 @@ GRACE = 10.0
 """Seconds that the journal's mark may lag behind the sink's cursor: the receiver is starting."""
 FAREWELL = 10.0
 """Seconds to catch up in when asked to stop."""
-COLLECT_EVERY = 60.0
 
 
 class CursorAheadError(JournalError):
@@ -82,6 +75,7 @@ class Worker:
         data_dir: Path,
         *,
         when_full: str = "hold",
+        segment: int = 64 << 20,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -91,6 +85,7 @@ class Worker:
         self._ledger = ledger
         self._name = name
         self._data_dir = data_dir
+        self._segment = segment
         self._clock = clock
         self._monotonic = monotonic
 
@@ -140,6 +135,9 @@ class Worker:
             return self._retry_at - now
         try:
             found = self._advance()
+            # A segment must not wait for the clock to be released: a small journal would be full.
+            if self._cursor - self._durable >= self._segment:
+                self._sync()
             if now >= self._chores_at + CHORES_EVERY:
                 self._sync()
                 self._sink.tick()
@@ -375,51 +373,5 @@ def make_worker(config: Config, name: str) -> Worker:
         name,
         config.data_dir,
         when_full=settings.when_full,
+        segment=config.journal.segment,
     )
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The process.
-
-    Returns:
-        0 when it was asked to stop; 1 after an error that it has told the supervisor.
-    """
-    values = arguments(
-        sys.argv[1:] if argv is None else argv, {"config-fd": int, "control-fd": int, "sink": str}
-    )
-    name = values["sink"]
-    child = Child.from_fds(values["config-fd"], values["control-fd"])
-    log_to_stderr(f"worker[{name}]", child.config.log.level)
-    # Decoding makes objects by the million and no cycles; looking for some costs 0.7 s a million.
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        with child.signals() as signals:
-            worker = make_worker(child.config, name)
-            child.send({"type": "ready"})
-            worker.run(signals.stopping, _collecting(signals.wait))
-    except LostError:
-        os._exit(1)  # at once: whoever starts us next continues from what is committed
-    except FastlogError as error:
-        child.fail(error)
-        return 1
-    return 0
-
-
-def _collecting(wait: Callable[[float], object]) -> Callable[[float], None]:
-    """A nap that looks for cycles once a minute all the same; errors leave some behind."""
-    collected = time.monotonic()
-
-    def nap(seconds: float) -> None:
-        nonlocal collected
-        if seconds and time.monotonic() > collected + COLLECT_EVERY:
-            gc.collect()
-            collected = time.monotonic()
-        wait(seconds)
-
-    return nap
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from itertools import pairwise
 from typing import Any, Final
 
-from fastlog.nodes import Global, Object, Overflow, Pairs
+from fastlog.decode.nodes import Global, Object, Overflow, Pairs
 
 MODULES: Final = {
     "__builtin__": "builtins",

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from fastlog import datadir, listeners
 from fastlog.child import log_to_stderr
 from fastlog.config import Config, to_json
 from fastlog.errors import FastlogError
-from fastlog.process import Process
+from fastlog.server import datadir, listeners
+from fastlog.server.process import Process
 from fastlog.version import __version__
 
 log = logging.getLogger(__name__)

@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final
 
+from fastlog.decode.nodes import Global, Huge, Members, Object, Overflow, Pairs
+from fastlog.decode.objects import dotted, simplify
 from fastlog.errors import RejectedError
-from fastlog.nodes import Global, Huge, Members, Object, Overflow, Pairs
-from fastlog.objects import dotted, simplify
 
 DEPTH = 32
 """Containers inside each other, the record itself not counted."""

@@ -1,0 +1,5 @@
+"""The receiver: the process that has the connections, and writes the journal."""
+
+from fastlog.receiver.receiver import Receiver
+
+__all__ = ["Receiver"]

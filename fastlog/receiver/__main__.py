@@ -1,0 +1,48 @@
+"""The receiver's process: descriptors from the supervisor in, an exit status out.
+
+`python -m fastlog.receiver --config-fd N --control-fd N --listen-fds N,N`
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from fastlog.child import Child, LostError, arguments, log_to_stderr
+from fastlog.errors import FastlogError
+from fastlog.receiver.receiver import Receiver
+
+
+def main(argv: list[str]) -> int:
+    """The process. Returns 0 when it was asked to stop, 1 after an error that it has told."""
+    flags = arguments(argv, {"config-fd": int, "control-fd": int, "listen-fds": str})
+    child = Child.from_fds(flags["config-fd"], flags["control-fd"])
+    log_to_stderr("receiver", child.config.log.level)
+    listeners = [int(fd) for fd in flags["listen-fds"].split(",")]
+    for fd in listeners:
+        os.set_inheritable(fd, False)
+    try:
+        receiver = Receiver(child.config, listeners)
+    except (FastlogError, OSError) as error:
+        child.fail(error)
+        return 1
+    with child.signals() as signals:
+
+        def woken() -> None:
+            try:
+                for message in signals.wait(0):
+                    receiver.sinks = message["when_full"]  # there is no other message
+            except LostError:
+                receiver.stop()
+            if signals.stopping():
+                receiver.stop()
+
+        for fd in signals.filenos():
+            receiver.watch(fd)
+        child.send({"type": "ready"})
+        receiver.run(woken)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
