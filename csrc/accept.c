@@ -61,9 +61,16 @@ int fl_loop_listen(fl_loop *loop, int fd)
     return result;
 }
 
+static void open_spare(fl_loop *loop)
+{
+    if (loop->spare_fd < 0)
+        loop->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 int listeners_arm(fl_loop *loop)
 {
     loop->rearm_at = 0;
+    open_spare(loop); /* another thread may have taken its place when it was given up */
     for (uint32_t i = 0; i < loop->listener_count; i++) {
         int result = listener_control(loop, EPOLL_CTL_MOD, i, EPOLLIN);
         if (result < 0)
@@ -74,6 +81,8 @@ int listeners_arm(fl_loop *loop)
 
 int listeners_disarm(fl_loop *loop)
 {
+    if (loop->draining)
+        return 0; /* they are out of the epoll set */
     loop->rearm_at = loop->now + DISARM_MS;
     for (uint32_t i = 0; i < loop->listener_count; i++) {
         int result = listener_control(loop, EPOLL_CTL_MOD, i, 0);
@@ -90,6 +99,7 @@ static void shed(fl_loop *loop, int listener)
     if (loop->spare_fd < 0)
         return;
     close(loop->spare_fd);
+    loop->spare_fd = -1;
     struct sockaddr_storage address = {0};
     socklen_t len = sizeof address;
     int fd = accept4(listener, (struct sockaddr *)&address, &len, SOCK_CLOEXEC);
@@ -99,7 +109,7 @@ static void shed(fl_loop *loop, int listener)
         close(fd);
         refuse(loop, FL_DESCRIPTORS, peer, NULL, 0);
     }
-    loop->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    open_spare(loop);
 }
 
 static void take(fl_loop *loop, int fd, const struct sockaddr_storage *address)

@@ -183,7 +183,7 @@ int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context);
 void fl_loop_pause(fl_loop *loop, bool paused);
 
 /* Begins the end: takes what waits to be accepted, stops listening, and asks the peers' kernels for
- * what they still hold back. Poll until fl_loop_stats.bytes has stood still for a moment, or as
+ * what they still hold back. A paused loop stays paused. Poll until fl_loop_stats.bytes has stood still for a moment, or as
  * long as you care to; then hang up. */
 int fl_loop_drain(fl_loop *loop);
 

@@ -121,19 +121,18 @@ void fl_loop_pause(fl_loop *loop, bool paused)
 
 int fl_loop_drain(fl_loop *loop)
 {
+    loop->draining = true;
     for (uint32_t i = 0; i < loop->listener_count; i++) {
-        int result = accept_some(loop, i, loop->options.max_connections);
-        if (result < 0)
-            return result;
         if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, loop->listeners[i], NULL) < 0) {
             loop->error = errno;
             return FL_ESYS;
         }
+        int result = accept_some(loop, i, loop->options.max_connections);
+        if (result < 0)
+            return result;
     }
     loop->listener_count = 0;
     loop->rearm_at = 0;
-    loop->paused = false;
-    loop->draining = true;
     for (uint32_t slot = 0; slot < loop->slots; slot++)
         if (loop->conns[slot].fd >= 0)
             conn_set_ready(loop, slot, true);

@@ -22,7 +22,7 @@ static int wait_ms(const fl_loop *loop, int timeout_ms)
     int64_t due = INT64_MAX;
     if (loop->ready.count && !loop->paused)
         return 0;
-    if (loop->partial.count)
+    if (loop->partial.count && !loop->paused)
         due = loop->sweep_at - loop->now;
     if (loop->rearm_at && loop->rearm_at - loop->now < due)
         due = loop->rearm_at - loop->now;

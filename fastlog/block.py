@@ -46,6 +46,9 @@ class Kind(IntEnum):
     """No frames; bytes that a repair could not read."""
 
 
+_KINDS: dict[int, Kind] = {kind.value: kind for kind in Kind}
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A block of the journal, checked, in memory."""
@@ -71,7 +74,8 @@ class Block:
 class Run(NamedTuple):
     """Consecutive frames of one connection."""
 
-    kind: Kind
+    kind: Kind | int
+    """A plain number where a newer fastlog wrote the run, whose frames then mean nothing here."""
     connection: int
     """Serial number of the connection in its receiver; 0 for none."""
     peer: str
@@ -86,8 +90,8 @@ def runs(payload: memoryview) -> Iterator[Run]:
     while at < len(payload):
         kind, peer_length, _, connection, frames, length = RUN.unpack_from(payload, at)
         body = at + RUN.size + peer_length
-        peer = str(payload[at + RUN.size : body], "utf-8")
-        yield Run(Kind(kind), connection, peer, frames, payload[body : body + length])
+        peer = str(payload[at + RUN.size : body], "utf-8", "replace")
+        yield Run(_KINDS.get(kind, kind), connection, peer, frames, payload[body : body + length])
         at = body + length
 
 

@@ -18,8 +18,10 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
+import msgspec
+
 from fastlog.config import Config, from_json
-from fastlog.errors import ConfigError
+from fastlog.errors import ConfigError, FastlogError, JournalDamagedError
 
 Message = dict[str, Any]
 
@@ -44,14 +46,20 @@ class Child:
         """Take both over: `config_fd` is read and closed, `control_fd` is kept.
 
         Raises:
-            msgspec.ValidationError: another version of fastlog wrote the config.
+            SystemExit: the config cannot be read, which the supervisor has been told.
         """
         os.set_inheritable(control_fd, False)
+        control = socket.socket(fileno=control_fd)
         with open(config_fd, "rb") as file:
             if file.seekable():
                 file.seek(0)  # a memfd's offset is where its writer left it
-            config = from_json(file.read())
-        return cls(config, socket.socket(fileno=control_fd))
+            text = file.read()
+        try:
+            return cls(from_json(text), control)
+        except msgspec.MsgspecError as error:
+            wrong = FastlogError(f"another version of fastlog wrote the configuration: {error}")
+            cls(Config(), control).fail(wrong)
+            raise SystemExit(1) from None
 
     def fileno(self) -> int:
         """Becomes readable when there is a message, or when the supervisor is gone."""
@@ -66,8 +74,8 @@ class Child:
 
     def fail(self, error: Exception) -> None:
         """Tell the supervisor why this process cannot go on; a wrong config exits with 2."""
-        is_config = isinstance(error, ConfigError)
-        self.send({"type": "fatal", "text": str(error), "config": is_config})
+        config, damage = (isinstance(error, kind) for kind in (ConfigError, JournalDamagedError))
+        self.send({"type": "fatal", "text": str(error), "config": config, "damage": damage})
 
     def receive(self) -> list[Message]:
         """The messages that have arrived; never waits."""

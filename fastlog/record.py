@@ -56,6 +56,10 @@ class Record(NamedTuple):
     """Ordinal of the frame in that block, from 0."""
 
 
+RAW_BYTES = 4096
+"""What is kept of a frame that was refused."""
+
+
 class Rejection(msgspec.Struct, frozen=True, tag="rejected", tag_field="table"):
     """One frame, or one connection, that was refused; a row of the ledger's table `rejected`."""
 
@@ -65,7 +69,7 @@ class Rejection(msgspec.Struct, frozen=True, tag="rejected", tag_field="table"):
     length: int
     """Bytes that the frame has, or announced."""
     raw: bytes = b""
-    """The first bytes of it, at most 4 KiB."""
+    """The first bytes of it, at most `RAW_BYTES`."""
     count: int = 1
     """How many like it this one stands for."""
     received: float = 0.0
@@ -78,7 +82,7 @@ class Loss(msgspec.Struct, frozen=True, tag="losses", tag_field="table"):
     """Who sent them, or "" for many."""
     reason: str
     count: int
-    """How many records, or -1 where only the span is known."""
+    """How many records; -n where these are n spans of which nobody knows how many each had."""
     first: float
     """When the first was lost, seconds since the epoch."""
     last: float

@@ -34,6 +34,7 @@ class Server:
         sinks: Sequence[str] = (),
         config: str = "",
         env: dict[str, str] | None = None,
+        open_files: int | None = None,
     ) -> None:
         self.home, self.data = home, home / "data"
         self.logs = self.data / "logs"
@@ -41,11 +42,14 @@ class Server:
         self.log = home / "server.log"
         self._config, self._listen, self._sinks = config, listen, sinks
         self._env = {**os.environ, **(env or {})}
+        self._open_files = open_files
         self.process: subprocess.Popen[str] | None = None
         self.ready_line = ""
 
     def command(self) -> list[str | Path]:
         command: list[str | Path] = [SERVER, "--data-dir", self.data]
+        if self._open_files is not None:
+            command = ["sh", "-c", f'ulimit -n {self._open_files} && exec "$@"', "sh", *command]
         for url in self._listen:
             command += ["--listen", url]
         for url in self._sinks:

@@ -289,10 +289,20 @@ def lived_in(data: Path) -> Path:
     ledger.record(
         "ab",
         [
-            Entry(0, 0, Rejection("h:1", "not a pickle", 5, b"hello", count=3, received=1.0)),
-            Entry(0, 1, Rejection("h:1", "not a pickle", 5, b"hello", count=1, received=2.0)),
+            Entry(
+                0,
+                0,
+                Rejection("h:1", "malformed pickle: truncated", 5, b"hello", count=3, received=1.0),
+            ),
+            Entry(
+                0,
+                1,
+                Rejection("h:1", "malformed pickle: truncated", 5, b"hello", count=1, received=2.0),
+            ),
             Entry(0, 2, Loss("", "journal full", 8, 1.0, 2.0)),
             Entry(0, 3, Loss("", "journal full", -1, 1.0, 3.0)),
+            Entry(0, 4, Loss("", "journal damage", -1, 1.0, 3.0)),
+            Entry(0, 5, Loss("", "journal damage", -2, 1.0, 3.0)),
         ],
         100,
     )
@@ -309,8 +319,13 @@ def test_stats_json_counts_records_losses_and_lags(command: Run, lived_in: Path)
     assert stats["loggers"] == {"app.web": 5, "app.db": 5}
     assert stats["hosts"] == {"127.0.0.1": 10}
     assert sum(stats["hours"].values()) == 10
-    assert stats["rejected"] == [{"reason": "not a pickle", "count": 4, "last": 2.0}]
-    assert stats["losses"] == [{"reason": "journal full", "count": 8, "last": 3.0}]
+    assert stats["rejected"] == [
+        {"reason": "malformed pickle: truncated", "count": 4, "unknown": 0, "last": 2.0}
+    ]
+    assert stats["losses"] == [
+        {"reason": "journal full", "count": 8, "unknown": 1, "last": 3.0},
+        {"reason": "journal damage", "count": 0, "unknown": 3, "last": 3.0},
+    ]
     [sink] = stats["sinks"]
     assert (sink["name"], sink["cursor"], sink["lag_bytes"], sink["lag_records"]) == (
         "sqlite", 4000, 1000, 10,
@@ -323,11 +338,28 @@ def test_stats_json_counts_records_losses_and_lags(command: Run, lived_in: Path)
 def test_stats_shows_the_same_to_people(command: Run, lived_in: Path):
     shown = command("stats", "--level", "WARNING").out
     assert "3 records in fastlog-data" in shown
-    for line in ("WARNING 3", "app.db 3", "not a pickle 4", "journal full 8", "connections 3"):
+    for line in (
+        "WARNING 3",
+        "app.db 3",
+        "truncated 4",
+        "connections 3",
+        "journal full 8 + unknown (1 span)",
+        "journal damage unknown (3 spans)",
+    ):
         assert line in " ".join(shown.split()), line
     assert "refused: http" in shown
     assert "█" in shown
     assert "disk full" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(("cursor", "behind"), [(4000, None), (5000, 0)])
+def test_stats_does_not_guess_how_many_records_a_sink_is_behind(
+    command: Run, lived_in: Path, cursor: int, behind: int | None
+):
+    write_position(lived_in, "sqlite", Position(cursor=cursor, durable=0, index=None, at=1.0))
+    [sink] = json.loads(command("stats", "--json").out)["sinks"]
+    assert sink["lag_records"] == behind
+    assert command("stats").code == 0
 
 
 def test_stats_of_a_new_directory_says_that_nothing_happened_yet(command: Run, tmp_path: Path):
@@ -509,7 +541,17 @@ def test_repair_is_refused_while_a_server_runs(command: Run, data: Path):
         refused = command("check", "--repair")
     message = "fastlog-data is in use: stop fastlog-server before a repair"
     assert refused == Result(1, "", f"fastlog check: {message}\n")
+    (data / "journal").mkdir()
     assert command("check", "--repair").out == "there is no journal to repair\n"
+
+
+def test_a_repair_of_a_mistyped_directory_fails_and_makes_nothing(command: Run, tmp_path: Path):
+    (tmp_path / "there").mkdir()
+    for name in ("there", "not-there"):
+        message = f"{name} holds no journal to repair; name the data directory with --data-dir"
+        failed = command("check", "--repair", "--data-dir", name)
+        assert failed == Result(1, "", f"fastlog check: {message}\n")
+    assert [path for path in tmp_path.rglob("*") if path.name != "there"] == []
 
 
 # --- the programs ----------------------------------------------------------------------------

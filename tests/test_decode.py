@@ -245,6 +245,17 @@ def test_an_attack_takes_memory_in_proportion_to_its_length(attack: str) -> None
     assert peak < (10 << 20) + 40 * len(frame)
 
 
+@pytest.mark.parametrize("name", ["msg", "x"])
+def test_a_short_frame_stays_short_whatever_its_aliases_and_escapes(name: str) -> None:
+    """2.9 KB that were 12 MB: a list of 724 times the same 1,448 control characters."""
+    key = b"X" + len(name).to_bytes(4, "little") + name.encode()
+    text = b"X" + (1448).to_bytes(4, "little") + b"\1" * 1448 + b"q\0"
+    frame = b"}" + key + b"](" + text + b"h\0" * 723 + b"es."
+    record = record_of(frame)
+    assert len(frame) < 3000
+    assert len(json.dumps(record.message)) + len(record.extra) < 32 * len(frame)
+
+
 def test_reading_takes_time_in_proportion_to_the_frame() -> None:
     def seconds(frame: bytes) -> float:
         def once() -> float:
@@ -325,8 +336,8 @@ def test_records_and_notes_of_a_block_keep_their_places() -> None:
     assert {(96, 1.5)} == {(each.offset, each.received) for each in decoded.records}
     assert [
         Located(1, Rejection(PEER, "malformed pickle: truncated", 4, b"junk", 1, 1.5)),
-        Located(2, loss),
-        Located(3, refused),
+        Located(2, loss, by_receiver=True),
+        Located(3, refused, by_receiver=True),
         Located(4, Rejection("[::1]:9", "not a record: nonetype", 2, b"N.", 1, 1.5)),
     ] == decoded.notes
 
@@ -347,6 +358,21 @@ def test_an_unreadable_note_is_itself_noted() -> None:
     block = block_of_runs(make_run(Kind.NOTE, [b"{}", b"\xff"]), frames=2)
     reasons = [each.note.reason for each in Decoder().decode(block).notes]
     assert reasons == ["unreadable note of the receiver"] * 2
+
+
+def test_a_run_of_an_unknown_kind_is_one_rejection_and_the_rest_of_the_block_is_read() -> None:
+    unknown = bytearray(make_run(Kind.STOCK, [b"x", b"yz"], peer=PEER))
+    unknown[0] = 77
+    block = block_of_runs(bytes(unknown), make_run(Kind.STOCK, [GOOD, b"junk"]), frames=4)
+    decoded = Decoder().decode(block)
+    assert [record.idx for record in decoded.records] == [2]
+    (first, second) = decoded.notes
+    assert isinstance(first.note, Rejection)
+    assert (first.idx, first.note.reason, first.note.count, first.note.peer) == (
+        *(0, "a run of the unknown kind 77"),
+        *(2, PEER),
+    )
+    assert (second.idx, second.by_receiver) == (3, False)
 
 
 def test_a_mistake_of_ours_costs_one_frame_and_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:

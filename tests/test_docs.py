@@ -11,12 +11,14 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, Struct
 
+from fastlog.block import Block, Kind, make_run
 from fastlog.cli import fastlog
 from fastlog.cli.serve import server
 from fastlog.config import Config, ListenConfig, SinkConfig
 from fastlog.config.sources import TOP_KEYS
 from fastlog.config.tree import SECTIONS
 from fastlog.config.units import parse_duration, parse_size
+from fastlog.decode import Decoder
 from fastlog.query import COLUMNS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -76,6 +78,16 @@ def test_the_examples_use_only_options_and_fields_that_there_are():
         assert used <= options(COMMANDS[name]), line
         for field in re.findall(r"[ '](\w+(?:\.\w+)*)(?:=|>=)", line):
             assert field.split(".")[0] in (*COLUMNS, "extra"), line
+
+
+def test_the_reasons_in_the_examples_are_reasons_that_there_are():
+    text = sections("commands.md")["fastlog stats"]
+    shown = re.findall(r"^(malformed \w+: .*?)  +\d", text, flags=re.MULTILINE)
+    assert shown
+    frames = [b"hello", b"\x80\x04", b'{"msg": ']
+    payload = make_run(Kind.STOCK, frames)
+    block = Block(0, len(payload), 0, len(frames), 0, memoryview(payload))
+    assert {located.note.reason for located in Decoder().decode(block).notes} == set(shown)
 
 
 def test_the_filters_are_described():

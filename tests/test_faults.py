@@ -67,7 +67,7 @@ def stopped(pid: int) -> Iterator[None]:
 @contextmanager
 def small_disk(at: Path, size: str) -> Iterator[Path]:
     """A file system of its own, as small as that."""
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and not os.environ.get("CI"):
         pytest.skip("only root can mount the small file system that this needs")
     at.mkdir()
     out = subprocess.run(
@@ -76,6 +76,7 @@ def small_disk(at: Path, size: str) -> Iterator[Path]:
         check=False,
     )
     if out.returncode != 0:
+        assert not os.environ.get("CI"), "CI insists on a small file system"
         pytest.skip(f"this machine lets nobody mount: {out.stderr.decode().strip()}")
     try:
         yield at
@@ -122,6 +123,29 @@ def test_a_full_journal_that_pauses_loses_nothing(tmp_path: Path) -> None:
         server.wait_stored(100 + sender.sent)
         assert numbers(server.records())["b"] == list(range(sender.sent))
         assert server.losses() == []
+
+
+def test_what_was_held_when_the_server_is_stopped_is_counted_by_the_next(tmp_path: Path) -> None:
+    with Server(tmp_path, config=SMALL_JOURNAL + 'when_full = "pause"\n') as server:
+        server.fixed()
+        worker = server.children()["worker sqlite"]
+        os.kill(worker, signal.SIGSTOP)
+        sender = Sender("b", lambda: server.port, pause=0)
+        wait_for(lambda: server.status().get("size", 0) > 900_000)
+        wait_for(lambda: _stands_still(sender))
+        assert server.process is not None
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "receiver" not in server.children())
+        sender.stop()
+        os.kill(worker, signal.SIGCONT)
+        assert server.process.wait(60) == 0
+        received = server.status()["frames"]
+        server.start()
+        (loss,) = wait_for(server.losses)
+        assert loss["count"] > 0
+        stored = numbers(server.records())["b"]
+        assert stored == list(range(len(stored)))
+        assert len(stored) + loss["count"] == received
 
 
 def _stands_still(sender: Sender) -> int:

@@ -21,7 +21,7 @@ LAYERS = [
     {"decode", "journal", "ledger", "terminal"},
     {"block", "config"},
     {"record", "core"},
-    {"errors", "version"},
+    {"errors", "eventlog", "version"},
 ]
 """From the top down. A part imports from below, and from beside it only within its own folder."""
 

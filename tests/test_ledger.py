@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from making import MONDAY, NODE
 
@@ -98,7 +98,19 @@ notes = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@pytest.fixture(params=[100, 3], ids=["of each host", "of all hosts"])
+def limit(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What is too much in a second."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ledgers, "ALL_ROWS_A_SECOND", request.param)
+        patched.setattr(ledgers, "REASONS", 1)
+        yield
+
+
+@pytest.mark.usefixtures("limit")
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     blocks=st.lists(notes, min_size=1, max_size=12),
     cuts=st.tuples(st.sets(st.integers(1, 11)), st.sets(st.integers(1, 11))),
@@ -113,7 +125,11 @@ def test_two_sinks_with_any_batches_enter_what_one_does_in_one_go(
     directory = tmp_path_factory.mktemp("ledger")
     entries = [
         [
-            Entry(n * 100, idx, rejection(peer, MONDAY + n // 4 + second, count=count))
+            Entry(
+                n * 100,
+                idx,
+                rejection(peer, MONDAY + n // 4 + second, count=count, reason=f"reason {count}"),
+            )
             for idx, (_, peer, second, count) in enumerate(block)
         ]
         for n, block in enumerate(blocks)
@@ -142,7 +158,7 @@ def batches(entries: Sequence[list[Entry]], cut: set[int]) -> list[tuple[list[En
 
 
 def counted(path: Path) -> list[tuple[object, ...]]:
-    return table(path, "SELECT offset, idx, peer, count FROM rejected ORDER BY 1, 2")
+    return table(path, "SELECT offset, idx, peer, reason, count FROM rejected ORDER BY 1, 2")
 
 
 def test_what_concerns_a_sink_is_kept_by_its_key_wherever_the_journal_is(tmp_path: Path) -> None:
@@ -161,13 +177,124 @@ def test_what_concerns_a_sink_is_kept_by_its_key_wherever_the_journal_is(tmp_pat
     ]
 
 
-def test_a_growing_loss_of_a_sink_replaces_its_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([(5, 10.0, "a"), (9, 20.0, "b"), (7, 15.0, "c")], (9, 20.0)),
+        ([(5, 20.0, "a"), (9, 10.0, "b")], (9, 20.0)),  # the clock was set back
+        ([(-1, 10.0, "a"), (9, 20.0, "b")], (9, 20.0)),
+        ([(9, 10.0, "a"), (-1, 20.0, "a")], (9, 10.0)),  # the same span, forgotten how long
+        ([(9, 10.0, "a"), (-1, 20.0, "b")], (-1, 20.0)),  # a longer one
+    ],
+)
+def test_a_growing_loss_of_a_sink_replaces_its_row(
+    tmp_path: Path, losses: list[tuple[int, float, str]], expected: tuple[int, float]
+) -> None:
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
-        for count, last in ((5, 10.0), (9, 20.0), (7, 15.0)):
-            ledger.record(NODE, [Entry(100, 0, loss(count=count, last=last), "console")], 0)
+        for count, last, detail in losses:
+            note = loss(count=count, last=last, detail=detail)
+            ledger.record(NODE, [Entry(100, 0, note, "console")], 0)
 
-    assert table(path, "SELECT count, last FROM losses") == [(9, 20.0)]
+    assert table(path, "SELECT count, last FROM losses") == [expected]
+
+
+def totals(path: Path) -> dict[str, int]:
+    return dict(
+        table(
+            path,
+            "SELECT reason, sum(count) FROM (SELECT reason, count FROM rejected UNION ALL"
+            " SELECT reason, count FROM losses) GROUP BY reason",
+        )
+    )
+
+
+def test_all_hosts_together_make_a_hundred_rows_a_second_and_some_sums(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    flood: list[Entry] = []
+    for k in range(3000):
+        peer = f"10.0.{k // 250}.{k % 250}:1"
+        note = (
+            loss(peer=peer, reason="full")
+            if k % 3 == 0
+            else rejection(peer, reason=f"reason {min(k % 40, 14)}")
+        )
+        flood.append(Entry(0, k, note))
+    with Ledger(path) as ledger:
+        ledger.record(NODE, flood, 1)
+
+    (rejected,) = table(path, "SELECT count(*), sum(count) FROM rejected")
+    (lost,) = table(path, "SELECT count(*), sum(count) FROM losses")
+    assert rejected == (ledgers.ALL_ROWS_A_SECOND + ledgers.REASONS + 1, 2000)
+    assert lost == (ledgers.ALL_ROWS_A_SECOND + 1, 3000)
+    assert table(path, "SELECT sum(count) FROM losses WHERE peer = ''") == [(2700,)]
+    various = "SELECT peer, raw FROM rejected WHERE reason = 'various reasons'"
+    assert table(path, various) == [("", b"")]
+
+
+def test_of_old_rows_the_sums_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledgers, "ROWS", 20)
+    path = tmp_path / "ledger.db"
+    expected: dict[str, int] = {}
+    with Ledger(path) as ledger:
+        for n in range(200):
+            reason = f"reason {n % 3}"
+            entries = [
+                Entry(n, 0, rejection(f"10.0.0.{n}:1", MONDAY + n, reason=reason)),
+                Entry(n, 1, loss(reason="full", last=MONDAY + n)),
+                Entry(n, 2, loss(reason="damage", count=-1, last=MONDAY + n)),
+            ]
+            for entry in entries:
+                expected[entry.note.reason] = expected.get(entry.note.reason, 0) + entry.note.count
+            for _ in range(2):
+                ledger.record(NODE, entries, n + 1)
+
+    assert totals(path) == expected
+    assert table(path, "SELECT count(*) FROM rejected") == [(20 + 3,)]
+    assert table(path, "SELECT count(*) FROM losses") == [(20 + 2,)]
+    sums = "SELECT node, peer, received FROM rejected WHERE rowid < 0 ORDER BY received DESC"
+    assert table(path, sums)[0] == ("", "", MONDAY + 179)
+    assert table(path, "SELECT first, last FROM losses WHERE rowid < 0 AND count > 0") == [
+        (1.0, MONDAY + 189)
+    ]
+
+
+def test_reasons_that_a_stranger_makes_up_are_not_told_apart_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "ROWS", 5)
+    monkeypatch.setattr(ledgers, "SUMS", 7)
+    path = tmp_path / "ledger.db"
+    with Ledger(path) as ledger:
+        for n in range(100):
+            note = rejection(at=MONDAY + n, reason=f"reason {n}")
+            ledger.record(NODE, [Entry(n, 0, note)], n + 1)
+
+    assert table(path, "SELECT count(*), sum(count) FROM rejected") == [(5 + 7 + 1, 100)]
+    assert totals(path)["various reasons"] == 100 - 5 - 7
+
+
+def test_a_sinks_row_that_has_become_part_of_a_sum_is_not_entered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "ROWS", 3)
+    path = tmp_path / "ledger.db"
+    entries = [
+        Entry(n, k, rejection(at=MONDAY + n, reason="bad taste"), "list")
+        for n in range(10)
+        for k in range(2)
+    ]
+    with Ledger(path) as ledger:
+        for at in range(0, len(entries), 2):
+            ledger.record(NODE, entries[at : at + 2], 0)
+        for n in range(20, 40):
+            ledger.record(NODE, [Entry(n, 0, rejection(at=MONDAY + n))], n + 1)
+        latest = table(path, "SELECT offset, idx FROM rejected WHERE sink = 'list' ORDER BY 1, 2")
+        for at in range(0, len(entries), 2):
+            ledger.record(NODE, entries[at : at + 2], 0)
+
+    assert totals(path) == {"bad taste": 20, "malformed": 20}
+    assert latest == [(9, 0), (9, 1)], "the worker may be killed before its sink has stored those"
 
 
 def test_of_old_rejections_the_bytes_go_and_the_rows_stay(

@@ -179,6 +179,20 @@ def test_since_is_included_and_until_is_not(tmp_path: Path):
     assert messages(tmp_path, filters) == ["message 1", "message 2"]
 
 
+def test_a_file_whose_note_says_that_its_records_are_of_another_time_is_not_searched(
+    tmp_path: Path,
+):
+    """The note is false here, which shows that it is believed; one that is missing is no note."""
+    path = write_day(tmp_path / "2026-11-23.db", [make_record(0), make_record(10)])
+    window = Filters(since=START + 5, until=START + 20)
+    assert messages(tmp_path, window) == ["message 10"]
+    with closing(open_day(path)) as day:
+        day.execute("UPDATE meta SET value = ? WHERE key = 'min_created'", (START,))
+        day.execute("UPDATE meta SET value = ? WHERE key = 'max_created'", (START + 4,))
+    assert messages(tmp_path, window) == []
+    assert messages(tmp_path, Filters(until=START + 20)) == ["message 0", "message 10"]
+
+
 @pytest.mark.parametrize(("level", "matches"), [(29, False), (30, True), (35, True), (None, False)])
 def test_a_level_is_the_lowest_one(tmp_path: Path, level: int | None, matches: bool):
     assert one(tmp_path, Filters(level=30), levelno=level) == matches
@@ -483,6 +497,41 @@ def test_following_goes_on_in_the_next_file_and_misses_nothing_of_the_last(tmp_p
     later = tmp_path / "2026-11-24.db"
     seen = followed(tmp_path, Filters(), midnight, lambda: write_day(later, [make_record(4)]))
     assert seen == ["message 1", "message 2", "message 3", "message 4"]
+
+
+def test_following_sees_what_arrives_beside_the_file_of_a_day_to_come(tmp_path: Path):
+    future = write_day(tmp_path / "2030-01-01.db", [make_record(0)])
+    today = tmp_path / "2026-11-23.db"
+    seen = followed(
+        tmp_path,
+        Filters(),
+        lambda: write_day(today, [make_record(1)]),
+        lambda: write_day(future, [make_record(2)]),
+        lambda: write_day(today, [make_record(3)]),
+    )
+    assert seen == ["message 1", "message 2", "message 3"]
+
+
+def test_following_reads_only_what_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    paths = [write_day(tmp_path / f"2026-11-2{n}.db", [make_record(n)]) for n in range(3)]
+    read: list[str] = []
+
+    def spy(path: Path) -> sqlite3.Connection:
+        read.append(path.name)
+        return open_file(path)
+
+    def age() -> None:
+        for path in paths:
+            os.utime(path, (START, START))
+
+    def grow() -> None:
+        read.clear()
+        write_day(paths[1], [make_record(9)])
+
+    age()
+    monkeypatch.setattr("fastlog.query.live.open_file", spy)
+    assert followed(tmp_path, Filters(), lambda: None, lambda: None, grow) == ["message 9"]
+    assert set(read) == {"2026-11-21.db"}
 
 
 def test_following_survives_the_deletion_of_old_files(tmp_path: Path):

@@ -98,7 +98,7 @@ def test_a_stop_signal_ends_it_idle_or_flooded(server: Server, flooded: bool) ->
     assert server.stop() == 0
     if flooded:
         thread.join()  # it was cut off, though it would have gone on for ever
-    assert ("hanging up on clients that have sent for 5 s on end" in server.messages()) is flooded
+    assert ("hanging up on clients after 5 s: they go on sending" in server.messages()) is flooded
     client.close()
 
 
@@ -179,18 +179,25 @@ def test_reload_adds_a_sink_while_connections_live_and_refuses_a_bad_config(
         toml = tmp_path / "fastlog.toml"
         toml.write_text(f'sink = ["sqlite:", "ndjson://{tmp_path}/app.ndjson"]\n')
         os.kill(server.pid, signal.SIGHUP)
-        wait_for(lambda: "reload: done" in server.messages())
+        wait_for(lambda: "worker ndjson" in server.children())
         client.sendall(stock_frame("two"))
         server.wait_stored(2)
         lines = tmp_path / "app.ndjson"
         wait_for(lambda: lines.exists() and lines.read_text().count("\n") == 2)
         assert [json.loads(line)["message"] for line in lines.open()] == ["one", "two"]
-        toml.write_text("sink = 5\n")
+        for mistake in ("sink = 5\n", 'sink = ["sqlit:"]\n'):
+            before = server.messages().count("going on as before")
+            toml.write_text(mistake)
+            os.kill(server.pid, signal.SIGHUP)
+            wait_for(lambda n=before: server.messages().count("going on as before") > n)
+        toml.write_text('sink = ["sqlite:"]\n[journal]\nsize = "1 MiB"\nsegment = "64 KiB"\n')
         os.kill(server.pid, signal.SIGHUP)
-        wait_for(lambda: "going on as before" in server.messages())
+        wait_for(lambda: "worker ndjson" not in server.children())
+        assert "limits and journal change at the next start only" in server.messages()
         client.sendall(stock_frame("three"))
         server.wait_stored(3)
         assert server.stop() == 0
+        assert lines.read_text().count("\n") == 2
 
 
 # ---- what bad input gets -------------------------------------------------------------------
@@ -335,6 +342,22 @@ def test_too_many_connections_lose_the_newest_only(tmp_path: Path) -> None:
         wait_for(lambda: server.status()["connections"] == 4)
         server.connect(stock_frame("there is room again"))
         server.wait_stored(11)
+
+
+def test_few_file_descriptors_mean_few_connections_and_no_harm(tmp_path: Path) -> None:
+    with Server(tmp_path, open_files=100) as server:
+        assert "36 connections at most: the system allows 100 open files" in server.messages()
+        clients = [server.connect() for _ in range(90)]
+        wait_for(lambda: server.status().get("refused") == {"too many connections": 54})
+        for client in clients[:36]:
+            client.sendall(stock_frame("still served"))
+        server.wait_stored(36)
+        for client in clients:
+            client.close()
+        wait_for(lambda: server.status()["connections"] == 0)
+        server.connect(stock_frame("and it recovers")).close()
+        server.wait_stored(37)
+        assert "Traceback" not in server.messages()
 
 
 def test_sinks_stand_side_by_side_and_hold_the_same(tmp_path: Path) -> None:

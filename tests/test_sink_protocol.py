@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import struct
+import subprocess
 import sys
 import tomllib
 from importlib import import_module
@@ -9,52 +12,37 @@ from pathlib import Path
 
 import pytest
 from making import NODE, make_context, make_decoded
+from plugins import install
+from serving import Server
+from waiting import wait_for
 
 from fastlog import sinks
 from fastlog.errors import ConfigError
+from fastlog.journal import read_positions
 from fastlog.sinks import Sink, make_sink
 
-PLUGIN = '''
-from fastlog.sinks import Sink
+DOCUMENT = Path(__file__).parent.parent / "docs" / "sinks.md"
 
-class ListSink(Sink):
-    """Keeps messages in a list; the shortest sink there is."""
-    stored = []
 
-    def __init__(self, context):
-        super().__init__(context)
-        self.at = 0
-
-    def open(self, node):
-        return self.at
-
-    def apply(self, blocks):
-        for decoded in blocks:
-            self.stored += [record.message for record in decoded.records]
-            self.at = decoded.block.end
-
-    def cursor(self):
-        return self.at
-
-    def sync(self):
-        return self.at
-
-    def close(self):
-        pass
-'''
+def documented(language: str) -> str:
+    """The one example of the document's last chapter in this language."""
+    chapter = DOCUMENT.read_text("utf-8").partition("## Writing one's own")[2]
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```", chapter, flags=re.M | re.S)
+    return str(found)
 
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A distribution `list-sink` on `sys.path`, as pip would install it."""
     site = tmp_path / "site"
-    metadata = site / "list_sink-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    (site / "list_sink.py").write_text(PLUGIN)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: list-sink\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        f"[{sinks.GROUP}]\n"
-        "list = list_sink:ListSink\nmissing = no_such_module:X\nwrong = list_sink:__name__\n"
+    install(
+        site,
+        {"list": documented("python")},
+        points={
+            "list": "list_sink:ListSink",
+            "missing": "no_such_module:X",
+            "wrong": "list_sink:__name__",
+        },
     )
     monkeypatch.syspath_prepend(site)
     monkeypatch.delitem(sys.modules, "list_sink", raising=False)
@@ -73,6 +61,41 @@ def test_a_third_partys_sink_is_found_by_its_scheme(tmp_path: Path) -> None:
     assert sink.sync() == sink.cursor() == decoded.block.end
     assert type(sink).stored == ["hello"]
     sink.close()
+
+
+def test_a_third_partys_sink_gets_what_a_server_receives(tmp_path: Path) -> None:
+    keeping = """
+
+class KeepingSink(ListSink):
+    def sync(self):
+        with open(self.context.url.path, "w") as file:
+            file.write(" ".join(self.stored))
+        return super().sync()
+"""
+    site, kept = tmp_path / "site", tmp_path / "kept"
+    install(
+        site, {"list": documented("python") + keeping}, points={"list": "list_sink:KeepingSink"}
+    )
+    urls = [f"list://{kept}"]
+    with Server(tmp_path, sinks=urls, env={"PYTHONPATH": str(site)}) as server:
+        frames = [b'{"msg":"%d"}' % n for n in range(100)]
+        server.connect(b"".join(struct.pack(">L", len(f)) + f for f in frames)).close()
+        wait_for(lambda: kept.exists() and len(kept.read_text().split()) == 100, "all are kept")
+        assert server.stop() == 0
+    assert kept.read_text().split() == [str(n) for n in range(100)]
+    assert read_positions(server.data)["list"].index == 100
+
+
+def test_a_sink_that_cannot_work_ends_the_start_of_the_server_with_one_line(
+    tmp_path: Path,
+) -> None:
+    server = Server(tmp_path, sinks=["sqlite:", "logging:///no/such.toml"])
+    done = subprocess.run(server.command(), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == (
+        "fastlog-server: cannot read /no/such.toml: No such file or directory"
+    )
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.usefixtures("plugin")

@@ -270,7 +270,7 @@ def test_a_worker_left_behind_at_midnight_cannot_write_to_the_old_day(tmp_path: 
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_killed_before_any_statement_it_goes_on_without_loss_or_double(
+def test_killed_before_every_third_to_fifth_statement_it_goes_on_without_loss_or_double(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     """Two days and a file past its limit: every step of storing, sealing, entering, syncing."""
@@ -322,6 +322,28 @@ def test_a_crash_between_seal_and_entry_goes_on_in_the_file_that_the_seal_names(
 
     sink.apply(chain[1:])
     assert rows(tmp_path) == messages_of(chain)
+
+
+def test_retention_makes_room_also_while_the_files_cannot_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = make_chain([(["old"], MONDAY), (["new"], MONDAY + 9 * DAY)])
+    context = {"clock": lambda: MONDAY + 9 * DAY, "retention": Retention(age=DAY)}
+    sink = make(tmp_path, **context)
+    sink.open(NODE)
+    sink.apply(chain)
+    sink.close()
+    assert len(files(tmp_path)) == 2
+
+    def full(path: Path, node: str) -> None:
+        raise SinkUnavailableError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fastlog.sinks.sqlite.read_place", full)
+        with pytest.raises(SinkUnavailableError, match="full"):
+            make(tmp_path, **context).open(NODE)
+    assert files(tmp_path) == ["2026-12-02.db"]
+    assert make(tmp_path, **context).open(NODE) == chain[-1].block.end
 
 
 def test_a_failed_transaction_leaves_neither_rows_nor_cursor(tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from making import (
+    DAY,
     MONDAY,
     NODE,
     Clock,
@@ -25,9 +27,10 @@ from making import (
     make_block,
     make_context,
 )
+from plugins import install
 
 from fastlog.block import HEADER, Block, Kind, make_notes, make_run
-from fastlog.config import Config, SinkConfig, to_json
+from fastlog.config import Config, Retention, SinkConfig, to_json
 from fastlog.decode import Decoded, Decoder
 from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.journal import Journal, Position, read_positions, write_position
@@ -283,8 +286,107 @@ def test_a_sink_that_was_left_behind_by_the_journal_gets_a_loss_row_once(tmp_pat
     assert bench.sink.stored == ["a", "e", "f", "g"]
     rows = bench.ledger("SELECT sink, offset, count, reason, first, detail FROM losses")
     assert [row[:3] for row in rows] == [("list", blocks[0].end, 3)]
-    assert rows[0][5] == f"sink list, journal offsets {blocks[0].end} to {blocks[3].offset}"
+    span = f"sink list, journal offsets {blocks[0].end} to {blocks[3].offset}"
+    assert rows[0][5] == f"{span}; counted in frames, with those that are no records"
     assert bench.position().index == 7
+
+
+def test_a_killed_worker_counts_on_from_the_position_that_it_left(tmp_path: Path) -> None:
+    blocks = chain_of(["a"], ["b", "c"], ["d"], ["e"], ["f"])
+    bench = Bench(tmp_path, blocks)
+    bench.journal.mark = blocks[0].end
+    bench.turn()
+    bench.sink.at = bench.journal.mark = blocks[2].end  # stored, and killed before it said so
+    bench.start()
+    bench.turn(2, 1.0)
+    assert (bench.position().cursor, bench.position().index) == (blocks[2].end, 4)
+
+    bench.journal.oldest, bench.journal.mark = blocks[4].offset, blocks[4].end
+    bench.turn(3, 1.0)
+    assert bench.ledger("SELECT count FROM losses") == [(1,)]
+
+
+def test_an_ordinal_that_nobody_knows_is_not_given_out_as_zero(tmp_path: Path) -> None:
+    blocks = chain_of(["a"], ["b", "c"], ["d"])
+    bench = Bench(tmp_path, blocks)
+    bench.sink.at = bench.journal.mark = blocks[1].end
+    bench.turn(2, 1.0)
+    assert (bench.position().cursor, bench.position().index) == (blocks[1].end, None)
+    bench.journal.mark = blocks[2].end
+    bench.turn(2, 1.0)
+    assert bench.position().index == 4
+
+
+def test_the_ordinal_at_the_cursor_is_that_of_the_block_there(tmp_path: Path) -> None:
+    blocks = chain_of(["a"], ["b", "c"], ["d"])
+    bench = Bench(tmp_path, blocks)
+    bench.sink.at = blocks[1].end
+    bench.sink.errors = [SinkUnavailableError("down")] * 2
+    bench.sink.open = lambda node: bench.sink.at  # type: ignore[method-assign]
+    bench.turn()
+    bench.journal.oldest = bench.journal.mark = blocks[2].end
+    bench.worker.finish(lambda _: None)
+    assert bench.position().index == 3
+
+
+def test_what_was_skipped_is_a_loss_of_unknown_size_where_the_position_is_lost(
+    tmp_path: Path,
+) -> None:
+    blocks = chain_of(["a"], ["b", "c"], ["d"])
+    bench = Bench(tmp_path, blocks)
+    bench.sink.at, bench.journal.oldest = blocks[0].end, blocks[2].offset
+    bench.turn(3, 1.0)
+    assert bench.sink.stored == ["d"]
+    assert bench.ledger("SELECT sink, offset, count FROM losses") == [("list", blocks[0].end, -1)]
+
+
+def test_chores_are_done_also_while_the_sink_takes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(tmp_path, chain_of(["a"]))
+    sink = bench.sink
+    sink.open = lambda node: sink.at  # type: ignore[method-assign]
+    sink.errors = [SinkUnavailableError("disk full")] * 50
+
+    def broken() -> None:
+        sink.ticks += 1
+        raise OSError("cannot delete")
+
+    sink.tick = broken  # type: ignore[method-assign]
+    bench.turn(20, 1.0)
+    assert sink.ticks == 20
+    sink.errors = []
+    bench.turn(20, 1.0)
+    assert sink.stored == ["a"], "nor do chores that fail hold the records up"
+    said = [record.getMessage() for record in caplog.records if "chores" in record.getMessage()]
+    assert said == ["sink list: chores: OSError: cannot delete; trying again"]
+
+
+def test_rejected_frames_are_logged_once_a_second_by_the_worker_that_enters_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = Rejection("10.0.0.9:5", "http", 5, b"GET /", 1, MONDAY)
+    frames = [b"garbage"] * 12 + [b'{"a\nb"']
+    payload = make_run(Kind.STOCK, frames, peer="10.0.0.5:9") + make_notes([refused])
+    bench = Bench(tmp_path, [block_of(payload, 14)])
+    other = Bench(tmp_path, bench.journal.blocks)
+    for each in (bench, other, bench, other):
+        each.turn(2, 1.0)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "rejected frames of 10.0.0.5: malformed pickle: truncated (12)",
+        "rejected frames of 10.0.0.5: malformed JSON: Invalid control character at (1)",
+    ]
+
+
+def test_a_block_full_of_rows_that_a_sink_refuses_makes_a_hundred_rows_and_a_sum(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path, chain_of([f"poison {n}" for n in range(150)] + ["good"]))
+    bench.sink.poison = {f"poison {n}" for n in range(150)}
+    bench.turn(8, 1.0)
+    assert bench.sink.stored == ["good"]
+    assert bench.ledger("SELECT count(*), sum(count), max(count) FROM rejected") == [(101, 150, 50)]
 
 
 def test_a_new_sink_begins_at_the_oldest_block_and_has_lost_nothing(tmp_path: Path) -> None:
@@ -368,12 +470,20 @@ def test_two_workers_with_real_sinks_store_every_record_once(tmp_path: Path) -> 
 class Process:
     """A real worker, with a supervisor's two ends in the test's hand."""
 
-    def __init__(self, data_dir: Path, url: str, name: str) -> None:
-        config = Config(data_dir=data_dir, sinks=[SinkConfig(url, name, "hold")])
+    def __init__(
+        self,
+        data_dir: Path,
+        url: str,
+        name: str,
+        *,
+        config: Config | None = None,
+        change: Callable[[bytes], bytes] = bytes,
+    ) -> None:
+        config = config or Config(data_dir=data_dir, sinks=[SinkConfig(url, name, "hold")])
         self.control, theirs = socket.socketpair()
         self.control.settimeout(20)
         config_fd = os.memfd_create("config")
-        os.write(config_fd, to_json(config))
+        os.write(config_fd, change(to_json(config)))
         arguments = ["--config-fd", config_fd, "--control-fd", theirs.fileno(), "--sink", name]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fastlog.worker", *map(str, arguments)],
@@ -480,16 +590,129 @@ def test_killed_again_and_again_the_process_stores_every_record_once(
     [
         ("sqlit:", "no sink is called 'sqlit'; did you mean 'sqlite'?"),
         ("logging:///no/such/file.toml", "cannot read /no/such/file.toml"),
+        ("logging://{tmp_path}/wrong.toml", "wrong.toml: Unable to configure handler 'x'"),
+        ("raising:", "sink 'raising' (raising_sink:Sink) cannot be made: KeyError: 'token'"),
+        ("broken:", "sink 'broken' (broken_sink:Sink) cannot be loaded: SyntaxError: "),
     ],
 )
 @pytest.mark.usefixtures("journal")
 def test_what_the_process_cannot_do_is_told_to_the_supervisor(
-    tmp_path: Path, url: str, text: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, text: str
 ) -> None:
-    worker = Process(tmp_path, url, "mine")
+    (tmp_path / "wrong.toml").write_text('[handlers.x]\nclass = "no.such.Handler"')
+    install(
+        tmp_path / "site",
+        {
+            "raising": "import fastlog.sinks\nclass Sink(fastlog.sinks.Sink):\n"
+            "    open = apply = cursor = sync = close = None\n"
+            "    def __init__(self, context):"
+            " {}['token']",
+            "broken": "class",
+        },
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    worker = Process(tmp_path, url.format(tmp_path=tmp_path), "mine")
     with worker.control.makefile() as messages:
-        told = [json.loads(line) for line in messages]
+        (told,) = [json.loads(line) for line in messages]
     assert worker.end() == 1
-    assert told[-1]["type"] == "fatal"
-    assert text in told[-1]["text"]
+    assert (told["type"], told["config"]) == ("fatal", True)
+    assert text in told["text"]
     assert worker.log == ""  # the supervisor says it
+
+
+def test_a_configuration_of_another_version_is_told_in_one_line(tmp_path: Path) -> None:
+    worker = Process(tmp_path, "sqlite:", "sqlite", change=lambda text: b'{"limits": 7}')
+    with worker.control.makefile() as messages:
+        (told,) = [json.loads(line) for line in messages]
+    assert worker.end() == 1
+    assert told["type"] == "fatal"
+    assert "another version of fastlog wrote the configuration: " in told["text"]
+    assert worker.log == ""
+
+
+def test_a_sink_that_cannot_be_reached_yet_does_not_keep_the_process_from_being_ready(
+    tmp_path: Path, journal: Journal
+) -> None:
+    lines = tmp_path / "later" / "out.ndjson"
+    lines.parent.write_text("a file in the way")
+    put(journal, ["a"])
+    worker = Process(tmp_path, f"ndjson://{lines}", "ndjson")
+    assert worker.message() == {"type": "ready"}
+    lines.parent.unlink()
+    eventually(lambda: stored_in(lines) == ["a"])
+    worker.process.terminate()
+    assert worker.end() == 0
+    assert "INFO worker[ndjson]: started at offset 0" in worker.log
+    assert f"INFO worker[ndjson]: stopped at offset {journal.durable}" in worker.log
+
+
+def test_killed_at_midnight_at_a_full_file_and_at_retention_every_record_is_stored_once(
+    tmp_path: Path,
+) -> None:
+    """Blocks of eight days, in files of 60 kB, of which two days are kept."""
+    now = Clock(time.time() - 8 * DAY)
+    journal = Journal(tmp_path / "journal", delay=0.01, clock=now)
+    config = Config(
+        data_dir=tmp_path,
+        sinks=[SinkConfig("sqlite:?file_size=60000", "sqlite", "hold")],
+        retention=Retention(age=2.5 * DAY),
+    )
+    stamps: dict[str, float] = {}
+    lives = 0
+
+    def day(number: int) -> None:
+        for k in range(12):
+            if k == 6:
+                now.now += DAY
+            for part in range(4):
+                messages = [f"{number}.{k}.{part}.{n}" for n in range(25)]
+                stamps.update(dict.fromkeys(messages, now.now))
+                put(journal, messages)
+
+    try:
+        for number in range(8):
+            worker = Process(tmp_path, "", "sqlite", config=config)
+            lives += 1
+            worker.message()
+            day(number)
+            enough = 1200 * number + (300, 700, 1100)[number % 3]
+            eventually(lambda n=enough: rows_ever(tmp_path) >= n)
+            worker.process.kill()
+            assert worker.end() == -signal.SIGKILL
+        worker = Process(tmp_path, "", "sqlite", config=config)
+        worker.message()
+        eventually(lambda: journal.durable == journal.end)
+        eventually(lambda: read_positions(tmp_path)["sqlite"].durable == journal.end)
+        worker.process.terminate()
+        assert worker.end() == 0
+    finally:
+        journal.close()
+
+    stored = [message for path in day_files(tmp_path) for message in messages_in(path)]
+    oldest = min(path.name for path in day_files(tmp_path))[:10]
+    expected = [m for m, at in stamps.items() if f"{datetime.fromtimestamp(at, UTC):%F}" >= oldest]
+    assert sorted(stored) == sorted(expected)
+    assert len(expected) < len(stamps), "retention deleted something"
+    assert any(".1.db" in path.name for path in day_files(tmp_path)), "a file was full"
+
+
+def day_files(data_dir: Path) -> list[Path]:
+    return list((data_dir / "logs").glob("*.db"))
+
+
+def messages_in(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path, timeout=10)) as day:
+        return [row[0] for row in day.execute("SELECT message FROM records")]
+
+
+def rows_ever(data_dir: Path) -> int:
+    """How many records the sink has taken, also those that retention has deleted again."""
+    last = 0
+    for path in day_files(data_dir):
+        with closing(sqlite3.connect(path, timeout=10)) as day, suppress(sqlite3.OperationalError):
+            for (message,) in day.execute(
+                "SELECT message FROM records ORDER BY offset DESC, idx DESC LIMIT 1"
+            ):
+                number, k, part, n = map(int, message.split("."))
+                last = max(last, ((number * 12 + k) * 4 + part) * 25 + n + 1)
+    return last

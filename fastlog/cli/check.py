@@ -43,6 +43,10 @@ def check(config: Config, repair: bool) -> int:
 def _repair(data_dir: Path) -> int:
     if is_running(data_dir):
         raise FastlogError(f"{data_dir} is in use: stop fastlog-server before a repair")
+    if not (data_dir / "journal").is_dir():  # mistyped? nothing must be made there
+        raise FastlogError(
+            f"{data_dir} holds no journal to repair; name the data directory with --data-dir"
+        )
     from fastlog.journal import repair
 
     lock = datadir.own(data_dir)  # so that none starts meanwhile

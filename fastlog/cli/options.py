@@ -23,17 +23,25 @@ from fastlog.query import Filters, check_regex, parse_condition, parse_level, pa
 
 Function = Callable[..., Any]
 
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Read this configuration (default: $FASTLOG_CONFIG, else fastlog.toml).",
+)
+colour_option = click.option(
+    "--color/--no-color",
+    "colour",
+    default=None,
+    help="Coloured or not (default: on a terminal, unless NO_COLOR is set).",
+)
+
 
 def place_options(function: Function) -> Function:
     """`--config` and `--data-dir`; the command gets `config`."""
 
-    @click.option(
-        "--config",
-        "config_file",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Read this configuration (default: $FASTLOG_CONFIG, else fastlog.toml).",
-    )
+    @config_option
     @click.option("--data-dir", metavar="DIR", help="Where the server keeps its data.")
     @functools.wraps(function)
     def command(config_file: Path | None, data_dir: str | None, **rest: Any) -> Any:
@@ -122,12 +130,7 @@ def style_options(function: Function) -> Function:
 
     @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
     @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated, with a header.")
-    @click.option(
-        "--color/--no-color",
-        "colour",
-        default=None,
-        help="Coloured or not (default: on a terminal, unless NO_COLOR is set).",
-    )
+    @colour_option
     @functools.wraps(function)
     def command(as_json: bool, as_csv: bool, colour: bool | None, **rest: Any) -> Any:
         if as_json and as_csv:

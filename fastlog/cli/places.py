@@ -47,6 +47,8 @@ class Tally(msgspec.Struct, frozen=True):
     reason: str
     count: int
     """How many records; those that nobody could count are not among them."""
+    unknown: int
+    """How many spans of records nobody could count."""
     last: float
     """When the last was, seconds since the epoch."""
 
@@ -104,7 +106,7 @@ def read_tallies(data_dir: Path) -> tuple[list[Tally], list[Tally]]:
 
 def _tally(ledger: sqlite3.Connection, table: str, moment: str) -> list[Tally]:
     rows = ledger.execute(
-        f"SELECT reason, sum(max(count, 0)), max({moment}) FROM {table}"  # noqa: S608 our own text
-        " GROUP BY reason ORDER BY 2 DESC, 1"
+        "SELECT reason, sum(max(count, 0)), sum(max(-count, 0)),"  # noqa: S608 our own text
+        f" max({moment}) FROM {table} GROUP BY reason ORDER BY 2 DESC, 1"
     )
     return [Tally(*row) for row in rows]

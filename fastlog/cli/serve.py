@@ -8,19 +8,13 @@ from pathlib import Path
 import click
 
 from fastlog.cli.command import Command, run
-from fastlog.cli.options import load_config
+from fastlog.cli.options import config_option, load_config
 from fastlog.config import Config
 from fastlog.version import __version__
 
 
 @click.command(cls=Command)
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Read this configuration (default: $FASTLOG_CONFIG, else fastlog.toml).",
-)
+@config_option
 @click.option(
     "--listen",
     metavar="URL",

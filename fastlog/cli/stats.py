@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fastlog.cli.command import OK, Command
-from fastlog.cli.options import filter_options, place_options, wants_colour
+from fastlog.cli.options import colour_option, filter_options, place_options, wants_colour
 from fastlog.cli.places import (
     Status,
     Tally,
@@ -26,6 +26,9 @@ from fastlog.cli.places import (
 from fastlog.config import Config, format_duration, format_size
 from fastlog.errors import FastlogError
 from fastlog.query import Filters, Totals, count
+
+if TYPE_CHECKING:
+    from fastlog.journal import Position
 
 TOP = 10
 """Loggers and hosts that are shown to people; `--json` has all."""
@@ -41,7 +44,8 @@ class SinkLag(msgspec.Struct, frozen=True):
     durable: int
     lag_bytes: int | None
     lag_records: int | None
-    """Frames, of which each is a record or a rejection. `None`: no receiver ever ran."""
+    """Frames, of which each is a record or a rejection. `None`: no receiver ever ran, or the
+    worker does not know (it was killed, and the sink cannot be reached since)."""
     at: float
     error: str | None
     when_full: str
@@ -49,12 +53,7 @@ class SinkLag(msgspec.Struct, frozen=True):
 
 @click.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
-@click.option(
-    "--color/--no-color",
-    "colour",
-    default=None,
-    help="Coloured or not (default: on a terminal, unless NO_COLOR is set).",
-)
+@colour_option
 @filter_options
 @place_options
 def stats(config: Config, filters: Filters, as_json: bool, colour: bool | None) -> int:
@@ -101,13 +100,21 @@ def _read_lags(data_dir: Path, status: Status | None) -> list[SinkLag]:
             cursor=position.cursor,
             durable=position.durable,
             lag_bytes=None if status is None else max(0, status.durable - position.cursor),
-            lag_records=None if status is None else max(0, status.index - position.index),
+            lag_records=_records_behind(position, status),
             at=position.at,
             error=position.error,
             when_full=position.when_full,
         )
         for name, position in sorted(read_positions(data_dir).items())
     ]
+
+
+def _records_behind(position: Position, status: Status | None) -> int | None:
+    if status is None:
+        return None
+    if position.cursor >= status.durable:
+        return 0
+    return None if position.index is None else max(0, status.index - position.index)
 
 
 def _to_json(
@@ -163,7 +170,7 @@ def _hour_table(hours: Counter[int]) -> Table:
 def _tally_table(title: str, tallies: list[Tally]) -> Table:
     table = _table(title, "count", "last")
     for tally in tallies:
-        table.add_row(tally.reason, str(tally.count), _shown_time(tally.last))
+        table.add_row(tally.reason, _shown_count(tally), _shown_time(tally.last))
     return table
 
 
@@ -194,6 +201,12 @@ def _receiver_table(status: Status) -> Table:
     for reason, number in sorted(status.refused.items()):
         table.add_row(f"refused: {reason}", str(number))
     return table
+
+
+def _shown_count(tally: Tally) -> str:
+    spans = f"unknown ({tally.unknown} {'span' if tally.unknown == 1 else 'spans'})"
+    known = [str(tally.count)] if tally.count or not tally.unknown else []
+    return " + ".join([*known, spans] if tally.unknown else known)
 
 
 def _shown_time(moment: float) -> str:

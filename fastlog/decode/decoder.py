@@ -14,13 +14,10 @@ import msgspec
 from fastlog import block as blocks
 from fastlog.block import Block, Kind, Run
 from fastlog.decode.inert import read
-from fastlog.decode.normal import attributes
+from fastlog.decode.normal import attributes, weight_of
 from fastlog.decode.payload import read_json
 from fastlog.errors import ConfigError, RejectedError
-from fastlog.record import FIELDS, Loss, Record, Rejection, host_of, validate
-
-RAW = 4096
-"""Bytes that are kept of a rejected frame."""
+from fastlog.record import FIELDS, RAW_BYTES, Loss, Record, Rejection, host_of, validate
 
 ENGINES = ("python",)
 
@@ -31,6 +28,8 @@ class Located(NamedTuple):
     idx: int
     """Ordinal of its frame, counted over all runs of the block, from 0."""
     note: Rejection | Loss
+    by_receiver: bool = False
+    """Whether the receiver refused or lost it, and has logged that."""
 
 
 class Decoded(NamedTuple):
@@ -58,6 +57,11 @@ class Decoder:
         plain = self.plain_rows(block)
         idx = 0
         for run in blocks.runs(block.payload):
+            if not isinstance(run.kind, Kind):
+                if run.frames:
+                    notes.append(Located(idx, _unknown(block, run)))
+                idx += run.frames
+                continue
             host = host_of(run.peer)
             for frame in blocks.frames(run):
                 record = plain.get(idx)
@@ -66,7 +70,8 @@ class Decoder:
                     if type(answer) is Record:
                         record = answer
                     else:
-                        notes.append(Located(idx, answer))  # type: ignore[arg-type]
+                        told = run.kind is Kind.NOTE
+                        notes.append(Located(idx, answer, told))  # type: ignore[arg-type]
                 if record is not None:
                     records.append(record)
                 idx += 1
@@ -79,6 +84,18 @@ class Decoder:
         plain data. Those that it leaves out are read one by one. The Python engine has none.
         """
         return {}
+
+
+def _unknown(block: Block, run: Run) -> Rejection:
+    """All frames of a run whose kind this version does not know: a newer one wrote it."""
+    return Rejection(
+        peer=run.peer,
+        reason=f"a run of the unknown kind {int(run.kind)}",
+        length=len(run.body),
+        raw=bytes(run.body[:RAW_BYTES]),
+        count=run.frames,
+        received=block.received,
+    )
 
 
 def _answer(
@@ -101,7 +118,7 @@ def _answer(
         peer=run.peer,
         reason=reason,
         length=len(frame),
-        raw=bytes(frame[:RAW]),
+        raw=bytes(frame[:RAW_BYTES]),
         received=block.received,
     )
 
@@ -113,8 +130,8 @@ def read_record(frame: bytes, *, host: str, received: float, offset: int, idx: i
         RejectedError: the frame holds no record.
     """
     if frame.startswith(b"{"):
-        sent = attributes(read_json(frame), FIELDS)
+        sent = attributes(read_json(frame), FIELDS, weight_of(len(frame)))
     else:
         with read(frame) as value:
-            sent = attributes(value, FIELDS)
+            sent = attributes(value, FIELDS, weight_of(len(frame)))
     return validate(sent, host=host, received=received, offset=offset, idx=idx)

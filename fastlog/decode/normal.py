@@ -17,9 +17,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final
+
+import msgspec
 
 from fastlog.decode.nodes import Global, Huge, Members, Object, Overflow, Pairs
 from fastlog.decode.objects import dotted, simplify
@@ -37,16 +40,27 @@ _SMALL: Final = 1 << 64
 
 Normal = None | bool | int | float | str | list[Any] | dict[str, Any]
 
-_ESCAPES: Final = {0: "\\x00", **{0xDC00 + byte: f"\\x{byte:02x}" for byte in range(128, 256)}}
+_ESCAPES: Final = {
+    "\0": "\\x00",
+    **{chr(0xDC00 + byte): f"\\x{byte:02x}" for byte in range(128, 256)},
+}
 _SEQUENCES = (list, tuple, Members)
+_UNREADABLE = re.compile("[\0\udc80-\udcff]+")
 
 
-def attributes(value: Any, first: frozenset[str]) -> dict[str, Normal]:
+def weight_of(length: int) -> int:
+    """Characters, as JSON writes them, that a frame of so many bytes may become: aliases and
+    escapes make more of it, and short frames that become large ones would be a cheap attack."""
+    return min(CHARACTERS, 8 * length + 8192)
+
+
+def attributes(value: Any, first: frozenset[str], weight: int = CHARACTERS) -> dict[str, Normal]:
     """The attributes of a record in normal form.
 
     Args:
         value: a dict, or an object with a dict as its state, as `inert.read` or `json` gave it.
         first: the names that are served first, whatever the others take.
+        weight: characters that all of them may have, as JSON writes them.
 
     Raises:
         RejectedError: the value has no attributes.
@@ -67,11 +81,11 @@ def attributes(value: Any, first: frozenset[str]) -> dict[str, Normal]:
             rest.extend((name.encode("latin-1"), node))
         else:
             known[name] = node
-    renderer = Renderer()
+    renderer = Renderer(weight)
     served = {name: renderer.value(node, 0) for name, node in known.items()}
     extra = renderer.mapping(rest, 0, first)
     if renderer.spent:  # once more, so that a large attribute hides none of the small ones
-        renderer = Renderer()
+        renderer = Renderer(weight)
         served = {name: renderer.value(node, 0) for name, node in known.items()}
         ordered = sorted(_pairs(rest), key=_size)
         extra = renderer.mapping(Pairs(chain.from_iterable(ordered)), 0, first)
@@ -114,13 +128,20 @@ def clean(text: str) -> str:
     return text.replace("\0", "\\x00") if "\0" in text else text
 
 
+def weight_in_json(text: str) -> int:
+    """Characters that JSON makes of it, quotes and backslashes apart."""
+    return len(text) if text.isprintable() else len(msgspec.json.encode(text)) - 2
+
+
 def text_of(data: bytes) -> str:
     """These bytes as text: UTF-8 where it is, escapes where it is not."""
     try:
         text = str(data, "utf-8")
     except UnicodeDecodeError:
-        # `backslashreplace` would call back for each bad byte.
-        return str(data, "utf-8", "surrogateescape").translate(_ESCAPES)
+        # `backslashreplace` would call back for each bad byte, and str.translate() grows its result
+        # by one character at a time, which only some allocators forgive.
+        text = str(data, "utf-8", "surrogateescape")
+        return _UNREADABLE.sub(lambda run: "".join(map(_ESCAPES.__getitem__, run[0])), text)
     return text.replace("\0", "\\x00") if "\0" in text else text
 
 
@@ -129,9 +150,9 @@ class Renderer:
 
     __slots__ = ("characters", "nodes", "path")
 
-    def __init__(self) -> None:
+    def __init__(self, weight: int = CHARACTERS) -> None:
         self.nodes = NODES
-        self.characters = CHARACTERS
+        self.characters = weight
         self.path: list[int] = []
         """The containers that are being rendered, by identity."""
 
@@ -179,11 +200,16 @@ class Renderer:
     def text(self, text: str, length: int = 0) -> str:
         room = self.characters
         if len(text) <= room and text.isascii() and "\0" not in text:
-            self.characters = room - len(text)
-            return text
+            weight = weight_in_json(text)
+            if weight <= room:
+                self.characters = room - weight
+                return text
         room = max(room, 0)
         out = clean(text[:room]) if len(text) > room else clean(text)
-        self.characters -= len(out)
+        weight = weight_in_json(out)
+        if weight > 2 * room:  # control characters: JSON makes six of one
+            room //= 6
+        self.characters -= weight
         if len(text) <= room and len(out) <= room:
             return out
         missing = max(len(text), length) - min(len(text), room)

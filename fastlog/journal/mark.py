@@ -23,12 +23,13 @@ class Mark:
     def __init__(self, directory: Path, *, writable: bool = False) -> None:
         flags = os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
         fd = os.open(directory / "mark", flags | os.O_CLOEXEC, 0o644)
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
         try:
             if os.fstat(fd).st_size < _SIZE:
                 if not writable:
                     raise FileNotFoundError(f"{directory / 'mark'} is empty")
-                os.ftruncate(fd, _SIZE)
-            self._map = mmap.mmap(fd, _SIZE, access=mmap.ACCESS_WRITE if writable else 1)
+                os.posix_fallocate(fd, 0, _SIZE)  # a hole would be SIGBUS on a full disk
+            self._map = mmap.mmap(fd, _SIZE, access=access)
         finally:
             os.close(fd)
         # Items of a cast view are moved as whole machine words, which a reader sees whole.

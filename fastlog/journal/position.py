@@ -21,8 +21,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     """Journal offset up to which blocks are applied."""
     durable: int
     """Journal offset up to which they are durable in the sink; segments below may go."""
-    index: int
-    """Ordinal of the next frame."""
+    index: int | None
+    """Ordinal of the next frame; None while the worker does not know it."""
     at: float
     """When this was written, seconds since the epoch."""
     error: str | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from fastlog.block import HEADER, Block
 from fastlog.errors import JournalDamagedError, JournalError
 from fastlog.journal.mark import Mark
-from fastlog.journal.segment import Segment, blocks, read_header, read_node, segments
+from fastlog.journal.segment import Segment, blocks, read_header, read_node, seed_of, segments
 
 
 class SkippedError(JournalError):
@@ -32,6 +32,7 @@ class JournalReader:
         self.node = node
         """The journal's node id, 32 hexadecimal digits."""
         self._directory = directory
+        self._seed = seed_of(node)
         self._mark = Mark(directory)
         self._open: tuple[Segment, int] | None = None
 
@@ -76,7 +77,9 @@ class JournalReader:
             raise self._damaged(segment, offset)
         if len(data) < HEADER.size + next_header.length:
             data = self._pread(segment, offset, HEADER.size + next_header.length)
-        found = [block for block, _ in blocks(memoryview(data), offset) if block.end <= until]
+        found = [
+            block for block, _ in blocks(memoryview(data), offset, self._seed) if block.end <= until
+        ]
         if not found:
             raise self._damaged(segment, offset)
         return found

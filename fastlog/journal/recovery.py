@@ -15,7 +15,7 @@ from pathlib import Path
 from fastlog.errors import JournalDamagedError
 from fastlog.journal.mark import Mark
 from fastlog.journal.position import read_positions
-from fastlog.journal.segment import Segment, blocks, next_block, read_block, read_node, segments
+from fastlog.journal.segment import Segment, blocks, next_block, read_node, seed_of, segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +59,26 @@ def known_durable(directory: Path) -> int:
     return max(known)
 
 
-def scan(segment: Segment, until: int | None, index: int, stamp: int) -> Scan:
+def scan(segment: Segment, until: int | None, index: int, stamp: int, seed: int) -> Scan:
     """Reads one segment, to `until` if another follows there."""
-    data = memoryview(segment.path.read_bytes())
+    data = segment.path.read_bytes()
     if until is not None:
         data = data[: until - segment.start]
+    view = memoryview(data)
     end, durable = segment.start, 0
-    for block, header in blocks(data, segment.start):
+    for block, header in blocks(view, segment.start, seed):
         end, index, stamp = block.end, block.index + block.frames, block.stamp
         durable = max(durable, header.durable)
     at = end - segment.start
     excess = len(data) - at
-    while excess and (later := next_block(data, at, segment.start)) is not None:
-        found = read_block(data, later, segment.start + later)
-        assert found is not None
-        durable = max(durable, found[1].durable)
-        at = found[0].end - segment.start
+    while (later := next_block(data, at, segment.start, seed)) is not None:
+        for block, header in blocks(view[later:], segment.start + later, seed):
+            at = block.end - segment.start
+            durable = max(durable, header.durable)
     return Scan(end, index, stamp, durable, excess)
 
 
-def recover(directory: Path) -> Recovered:
+def recover(directory: Path, node: str) -> Recovered:
     """Reads the journal through, cuts a torn tail, and makes what is left durable.
 
     Raises:
@@ -94,7 +94,7 @@ def recover(directory: Path) -> Recovered:
             raise _damaged(
                 segment.path, at, f"the {segment.start - at} bytes before it are missing"
             )
-        seen = scan(segment, following, index, stamp)
+        seen = scan(segment, following, index, stamp, seed_of(node))
         at, index, stamp = seen.end, seen.index, seen.stamp
         durable = max(durable, seen.durable)
         if following is not None and at != following:
@@ -103,14 +103,19 @@ def recover(directory: Path) -> Recovered:
     if at < durable:
         raise _damaged(found[-1].path, at, f"{durable - at} bytes there cannot be read")
     if found:
-        _make_durable(found[-1], at)
+        _make_durable(found[-1], max(durable, found[-1].start), at)
     return Recovered(found, at, index, stamp, cut)
 
 
-def _make_durable(last: Segment, end: int) -> None:
+def _make_durable(last: Segment, durable: int, end: int) -> None:
+    """Cuts the tail, and syncs what is not known to be durable: written anew, since the kernel may
+    have tried and failed to write it, and then takes it for clean."""
     fd = os.open(last.path, os.O_RDWR | os.O_CLOEXEC)
     try:
         os.ftruncate(fd, end - last.start)
+        at = durable - last.start
+        while piece := os.pread(fd, 1 << 20, at):
+            at += os.pwrite(fd, piece, at)
         os.fsync(fd)
     finally:
         os.close(fd)

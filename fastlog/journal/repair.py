@@ -20,6 +20,8 @@ from fastlog.journal.segment import (
     next_block,
     pack_header,
     read_block,
+    read_node,
+    seed_of,
     segment_path,
     segments,
     sync_directory,
@@ -33,20 +35,22 @@ _SMALLEST = HEADER.size + RUN.size
 def repair(directory: Path) -> str:
     """Repairs the journal in `directory`, which no server may be using. Returns what was done."""
     durable = known_durable(directory)
-    found = segments(directory)
-    if not found:
+    found, node = segments(directory), read_node(directory)
+    if not found or node is None:
         return "there is no journal to repair"
+    seed = seed_of(node)
     report: list[str] = []
-    at, index, stamp = found[0].start, 0, 0
+    at, stamp = found[0].start, 0
+    index = 0 if at == 0 else None  # the ordinal of the next frame, once a sound block tells it
     for i, segment in enumerate(found):
         if at < segment.start:
             hole = Segment(segment_path(directory, at), at)
             hole.path.touch()
-            report.append(_fill(hole, at, segment.start, index, None, stamp))
-            at = segment.start
-        last = i + 1 == len(found)
-        until = None if last else found[i + 1].start
-        done = _repair_segment(segment, until, durable, index, stamp)
+            after = _first_index(segment, seed)
+            report.append(_fill(hole, (at, segment.start), (index, after), stamp, seed))
+            at, index = segment.start, index if after is None else after
+        following = found[i + 1] if i + 1 < len(found) else None
+        done = _repair_segment(segment, following, durable, index, stamp, seed)
         at, index, stamp = done[:3]
         report += done[3]
     sync_directory(directory)
@@ -56,35 +60,57 @@ def repair(directory: Path) -> str:
 
 
 def _repair_segment(
-    segment: Segment, until: int | None, durable: int, index: int, stamp: int
-) -> tuple[int, int, int, list[str]]:
+    segment: Segment,
+    following: Segment | None,
+    durable: int,
+    index: int | None,
+    stamp: int,
+    seed: int,
+) -> tuple[int, int | None, int, list[str]]:
     """Returns the segment's end now, the next frame's ordinal, the last stamp, and a report."""
-    data = memoryview(segment.path.read_bytes())
+    until = None if following is None else following.start
+    data = segment.path.read_bytes()
     if until is not None:
         data = data[: until - segment.start]
+    view = memoryview(data)
     end, report = segment.start, []
     while True:
-        for block, _ in blocks(data[end - segment.start :], end):
+        for block, _ in blocks(view[end - segment.start :], end, seed):
             end, index, stamp = block.end, block.index + block.frames, block.stamp
-        later = next_block(data, end - segment.start, segment.start)
+        later = next_block(data, end - segment.start, segment.start, seed)
         if later is not None:
-            found = read_block(data, later, segment.start + later)
+            found = read_block(view, later, segment.start + later, seed)
             assert found is not None
-            report.append(_fill(segment, end, segment.start + later, index, found[0].index, stamp))
+            span = end, segment.start + later
+            report.append(_fill(segment, span, (index, found[0].index), stamp, seed))
             end, index = segment.start + later, found[0].index
             continue
         goal = until if until is not None else max(durable, end)
         if end < goal:
-            report.append(_fill(segment, end, goal, index, None, stamp))
-            end = goal
+            after = None if following is None else _first_index(following, seed)
+            report.append(_fill(segment, (end, goal), (index, after), stamp, seed))
+            end, index = goal, index if after is None else after
         return end, index, stamp, report
 
 
+def _first_index(segment: Segment, seed: int) -> int | None:
+    """The ordinal of the segment's first frame, if its first block is sound."""
+    data = memoryview(segment.path.read_bytes())
+    found = read_block(data, 0, segment.start, seed)
+    return None if found is None else found[0].index
+
+
 def _fill(
-    segment: Segment, start: int, end: int, index: int, next_index: int | None, stamp: int
+    segment: Segment,
+    span: tuple[int, int],
+    indexes: tuple[int | None, int | None],
+    stamp: int,
+    seed: int,
 ) -> str:
-    """Puts padding blocks over [start, end) of the journal. Returns a line of the report."""
-    count = next_index - index if next_index is not None else -1
+    """Puts padding blocks over a span of the journal. Returns a line of the report."""
+    (start, end), (index, next_index) = span, indexes
+    count = -1 if index is None or next_index is None else next_index - index
+    index = index if index is not None else next_index or 0
     with segment.path.open("r+b") as file:
         file.seek(start - segment.start)
         damaged = file.read(end - start)
@@ -99,7 +125,7 @@ def _fill(
             if end - at - size < _SMALLEST and end - at > _PADDING_MAX:
                 size -= _SMALLEST  # leave enough for the last one
             with_note = at == start and size >= _SMALLEST + len(notes)
-            block = _padding(at, size, index, stamp, notes if with_note else b"")
+            block = _padding(at, size, index, stamp, notes if with_note else b"", seed)
             file.seek(at - segment.start)
             file.write(block)
             at += size
@@ -112,11 +138,11 @@ def _fill(
     )
 
 
-def _padding(offset: int, size: int, index: int, stamp: int, notes: bytes) -> bytes:
+def _padding(offset: int, size: int, index: int, stamp: int, notes: bytes, seed: int) -> bytes:
     """A block of exactly `size` bytes that holds the notes, if any, and nothing else."""
     filler = size - HEADER.size - len(notes) - RUN.size
     if filler < 0:
         raise ValueError(f"{size} bytes at offset {offset} are too few for a block")
     payload = notes + RUN.pack(Kind.PADDING, 0, 0, 0, 0, filler) + bytes(filler)
     header = Header(len(payload), 1 if notes else 0, offset, 0, index, stamp)
-    return pack_header(header, payload) + payload
+    return pack_header(header, payload, seed) + payload

@@ -58,11 +58,17 @@ def segments(directory: Path) -> list[Segment]:
     return sorted(found, key=lambda segment: segment.start)
 
 
-def pack_header(header: Header, runs: bytes) -> bytes:
+def seed_of(node: str) -> int:
+    """Where the checksums of a journal start. It is secret, so that nobody can put a block of his
+    own making into a record, to be found when the journal is damaged."""
+    return crc32c(node.encode("ascii"))
+
+
+def pack_header(header: Header, runs: bytes, seed: int) -> bytes:
     """The header of a block of these runs, with its checksum filled in."""
     h = header
     fields = h.length, h.frames, h.offset, h.durable, h.index, h.stamp
-    crc = crc32c(runs, crc32c(HEADER.pack(MAGIC, 0, *fields)[_CRC_END:]))
+    crc = crc32c(runs, crc32c(HEADER.pack(MAGIC, 0, *fields)[_CRC_END:], seed))
     return HEADER.pack(MAGIC, crc, *fields)
 
 
@@ -76,13 +82,13 @@ def read_header(data: memoryview, at: int, offset: int) -> Header | None:
     return Header(length, frames, offset, durable, index, stamp, crc)
 
 
-def read_block(data: memoryview, at: int, offset: int) -> tuple[Block, Header] | None:
+def read_block(data: memoryview, at: int, offset: int, seed: int) -> tuple[Block, Header] | None:
     """The block at data[at:], if it is whole and its checksum holds."""
     header = read_header(data, at, offset)
     if header is None or len(data) - at - HEADER.size < header.length:
         return None
     end = at + HEADER.size + header.length
-    if crc32c(data[at + _CRC_END : end]) != header.crc:
+    if crc32c(data[at + _CRC_END : end], seed) != header.crc or header.durable > offset:
         return None
     block = Block(
         offset=offset,
@@ -95,20 +101,20 @@ def read_block(data: memoryview, at: int, offset: int) -> tuple[Block, Header] |
     return block, header
 
 
-def blocks(data: memoryview, start: int) -> Iterator[tuple[Block, Header]]:
+def blocks(data: memoryview, start: int, seed: int) -> Iterator[tuple[Block, Header]]:
     """The blocks at the beginning of `data`, which lies at journal offset `start`, as far as they
     are sound."""
     at = 0
-    while found := read_block(data, at, start + at):
+    while found := read_block(data, at, start + at, seed):
         yield found
         at = found[0].end - start
 
 
-def next_block(data: memoryview, at: int, start: int) -> int | None:
+def next_block(data: bytes, at: int, start: int, seed: int) -> int | None:
     """Where behind data[at] the next sound block begins, or None. For damaged segments."""
-    raw = bytes(data)
-    while (at := raw.find(MAGIC, at)) >= 0:
-        if read_block(data, at, start + at):
+    view = memoryview(data)
+    while (at := data.find(MAGIC, at)) >= 0:
+        if read_block(view, at, start + at, seed):
             return at
         at += 1
     return None

@@ -28,7 +28,9 @@ from fastlog.journal.segment import (
     make_node,
     pack_header,
     read_node,
+    seed_of,
     segment_path,
+    segments,
     sync_directory,
 )
 
@@ -95,17 +97,24 @@ class Journal:
         on_durable: Callable[[int], None] | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.node = read_node(directory) or make_node(directory)
+        # Without segments it is a new journal: cursors of an old one must not be taken for its own.
+        node = read_node(directory) if segments(directory) else None
+        self.node = node or make_node(directory)
+        self._seed = seed_of(self.node)
         self._directory, self._size_limit = directory, size
         self._segment_size = min(segment, size // 4)  # only whole segments can be released
-        self._memory_limit, self._delay, self._clock = memory, delay, clock
+        self._memory_limit, self._clock = memory, clock
+        self._delay = max(0.0, delay - _GATHER)
         self._on_durable = on_durable
-        recovered = recover(directory)
+        recovered = recover(directory, self.node)
         if recovered.cut:
             _log.warning("journal: cut a torn tail of %d bytes at %d", recovered.cut, recovered.end)
         self._end = self._written = self._durable = recovered.end
         self._index, self._stamp = recovered.index, recovered.stamp
         self._segments = recovered.segments
+        self._needed_from = 0
+        self._released: list[Segment] = []
+        self._roll = False
         self._fd: int | None = None
         self._spoilt = False  # a sync of the open segment failed: nothing more goes into it
         self._changed = threading.Condition()
@@ -143,21 +152,29 @@ class Journal:
     @property
     def oldest(self) -> int:
         """Journal offset of the oldest block that is kept."""
-        return self._segments[0].start if self._segments else self._end
+        return self._segments[0].start if self._segments else self._written
 
     @property
     def size(self) -> int:
         """Bytes that the segments have, with what waits to be written."""
         return self._end - self.oldest
 
-    def append(self, runs: bytes, frames: int) -> Full | None:
-        """Takes a block of these runs, to be written soon; or says why it cannot. Never waits."""
+    def append(self, runs: bytes, frames: int, *, over_size: bool = False) -> Full | None:
+        """Takes a block of these runs, to be written soon; or says why it cannot. Never waits.
+
+        Args:
+            over_size: Up to a segment more than the journal may have: for notes of what it could
+                not take.
+        """
         with self._changed:
             block_size = HEADER.size + len(runs)
             if self._memory and self._memory + block_size > self._memory_limit:
                 return Full.MEMORY
-            if self.size and self.size + block_size > self._size_limit:
-                return Full.SIZE
+            limit = self._size_limit + (self._segment_size if over_size else 0)
+            if self.size and self.size + block_size > limit:
+                if self._needed_from < self._end:
+                    return Full.SIZE
+                self._roll = True  # all of it was released but for the segment that is open
             self._stamp = max(self._stamp, int(self._clock() * 1e6))
             self._queue.append(_Queued(self._end, runs, frames, self._index, self._stamp))
             self._end += block_size
@@ -168,35 +185,32 @@ class Journal:
                 self._changed.notify()
             return None
 
-    def release(self, everyone: int, holders: int) -> int:
-        """Deletes segments that are not needed any more, and returns how many.
+    def release(self, everyone: int, holders: int) -> None:
+        """Lets go of segments that are not needed any more; the thread deletes them.
 
         Args:
             everyone: The offset up to which all sinks have made blocks durable.
             holders: The same for those sinks that may hold the journal: when it is nearly full,
                 the others have to skip.
         """
-        released: list[Segment] = []
         with self._changed:
-            while len(self._segments) > 1:
-                end = self._segments[1].start
+            nearly_full = self.size + self._segment_size > self._size_limit
+            self._needed_from = max(everyone, holders) if nearly_full else everyone
+            while len(self._segments) > 1 and self._segments[1].start <= self._needed_from:
+                self._released.append(self._segments.pop(0))
                 nearly_full = self.size + self._segment_size > self._size_limit
-                if end > (max(everyone, holders) if nearly_full else everyone):
-                    break
-                released.append(self._segments.pop(0))
-        for segment in released:
-            segment.path.unlink(missing_ok=True)
-        if released:
-            sync_directory(self._directory)  # in order: a gap would look like damage
-        return len(released)
+                self._needed_from = max(everyone, holders) if nearly_full else everyone
+            if self._released:
+                self._changed.notify()
 
-    def close(self, timeout: float = 10.0) -> int:
-        """Writes and syncs what is left, and ends. Returns how many frames could not be kept."""
+    def close(self, timeout: float = 10.0) -> list[bytes]:
+        """Writes and syncs what is left, and ends. Returns the runs of blocks that could not be."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         self._thread.join(timeout)
-        lost = sum(block.frames for block in (*self._undurable, *self._queue))
+        with self._changed:
+            lost = [block.runs for block in (*self._undurable, *self._queue)]
         if not self._thread.is_alive():
             if self._fd is not None:
                 os.close(self._fd)
@@ -208,6 +222,7 @@ class Journal:
     def _run(self) -> None:
         try:
             while self._wait():
+                self._delete_released()
                 self._write_some()
                 if self._due is not None and (self._closing or time.monotonic() >= self._due):
                     self._sync()
@@ -216,17 +231,30 @@ class Journal:
             self.crash = error
 
     def _wait(self) -> bool:
-        """Waits for something to write or to sync. False: the end."""
+        """Waits for something to write, to sync or to delete. False: the end."""
         with self._changed:
-            while not self._queue and not self._closing:
+            while not self._queue and not self._closing and not self._released:
                 if self._due is None:
                     self._changed.wait()
                 elif not self._changed.wait(max(0.0, self._due - time.monotonic())):
                     return True
-            self._changed.wait_for(
-                lambda: self._queued >= _GATHER_BYTES or self._closing, timeout=_GATHER
-            )
-            return bool(self._queue) or self._due is not None
+            if self._queue:
+                self._changed.wait_for(
+                    lambda: self._queued >= _GATHER_BYTES or self._closing, timeout=_GATHER
+                )
+            return bool(self._queue or self._released) or self._due is not None
+
+    def _delete_released(self) -> None:
+        """Deletes in order, oldest first, and durably: a gap would look like damage."""
+        with self._changed:
+            released, self._released = self._released, []
+        try:
+            for segment in released:
+                segment.path.unlink(missing_ok=True)
+            if released:
+                sync_directory(self._directory)
+        except OSError as error:
+            _log.error("journal: cannot delete %s: %s", segment.path, error.strerror)
 
     def _write_some(self) -> None:
         if self._is_segment_full() and not self._sync():
@@ -244,7 +272,7 @@ class Journal:
                 index=block.index,
                 stamp=block.stamp,
             )
-            buffers += pack_header(header, block.runs), block.runs
+            buffers += pack_header(header, block.runs, self._seed), block.runs
         size = sum(map(len, buffers))
         try:
             fd = self._segment_for(group[0].offset)
@@ -268,17 +296,20 @@ class Journal:
         group: list[_Queued] = []
         size = 0
         with self._changed:
+            room = self._segment_size
+            if self._segments and not self._is_segment_full():
+                room -= self._written - self._segments[-1].start
+            room = min(room, _GROUP_BYTES)
             for block in self._queue:
-                if group and (size + block.size > _GROUP_BYTES or len(group) == _GROUP_BLOCKS):
+                if group and (size + block.size > room or len(group) == _GROUP_BLOCKS):
                     break
                 group.append(block)
                 size += block.size
         return group
 
     def _is_segment_full(self) -> bool:
-        return bool(self._segments) and (
-            self._written - self._segments[-1].start >= self._segment_size
-        )
+        written = self._written - self._segments[-1].start if self._segments else 0
+        return written >= self._segment_size or (self._roll and written > 0)
 
     def _segment_for(self, offset: int) -> int:
         """The descriptor of the segment that the block at `offset` goes into."""
@@ -304,7 +335,7 @@ class Journal:
             self._segments.append(Segment(path, offset))
         if self._fd is not None:
             os.close(self._fd)
-        self._fd, self._spoilt = fd, False
+        self._fd, self._spoilt, self._roll = fd, False, False
 
     def _sync(self) -> bool:
         """Makes what was written durable, and says so. False: the disk refused."""

@@ -33,23 +33,50 @@ def list_files(logs: Path) -> list[Path]:
     return [logs / part.name for part in parts]
 
 
-def read_days(logs: Path) -> list[Day]:
-    """The day files that hold records, in the order in which they were begun."""
-    days = (read_day(path) for path in list_files(logs))
+def read_days(logs: Path, since: float | None = None, until: float | None = None) -> list[Day]:
+    """The day files that hold records of that time, in the order in which they were begun."""
+    days = (read_day(path, since, until) for path in list_files(logs))
     return [day for day in days if day is not None]
 
 
-def read_day(path: Path) -> Day | None:
-    """What a file holds now; `None` when that is nothing, also because it is gone."""
+def read_day(path: Path, since: float | None = None, until: float | None = None) -> Day | None:
+    """What a file holds now; `None` when it holds nothing of that time, or is gone.
+
+    Args:
+        since, until: as in `Filters`.
+    """
     with unless_gone(path), closing(open_file(path)) as connection:
-        # the ends of two indexes; never stale, as a copy of them could be
+        if not _may_hold(connection, since, until):
+            return None
         first, last, rowid = connection.execute(
             "SELECT (SELECT min(created) FROM records), (SELECT max(created) FROM records),"
             " (SELECT max(rowid) FROM records)"
         ).fetchone()
         if rowid is not None:
-            return Day(path, first, last, rowid)
+            day = Day(path, first, last, rowid)
+            return day if _overlap(first, last, since, until) else None
     return None
+
+
+def _may_hold(connection: sqlite3.Connection, since: float | None, until: float | None) -> bool:
+    """What the file's own note of its span says: one page, where the index takes a dozen.
+
+    The sink writes it in the transaction of the records; a file that was made otherwise may lack
+    it.
+    """
+    if since is None and until is None:
+        return True
+    span = dict(
+        connection.execute(
+            "SELECT key, value FROM meta WHERE key IN ('min_created', 'max_created')"
+        )
+    )
+    first, last = span.get("min_created"), span.get("max_created")
+    return first is None or last is None or _overlap(first, last, since, until)
+
+
+def _overlap(first: float, last: float, since: float | None, until: float | None) -> bool:
+    return (since is None or last >= since) and (until is None or first < until)
 
 
 @contextmanager
@@ -86,7 +113,6 @@ def open_file(path: Path) -> sqlite3.Connection:
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.absolute()))}?{options}"
-    # closed by whichever thread ends the generator that owns it
     connection = sqlite3.connect(uri, uri=True, timeout=10.0, isolation_level=None)
     try:
         connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()  # opens it for real

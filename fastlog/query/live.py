@@ -13,17 +13,41 @@ from fastlog.query.filters import Filters, clauses
 from fastlog.query.stream import LIST, Found, Row, found, merge_days
 
 INTERVAL = 0.2
-"""Seconds between two looks at the newest file."""
+"""Seconds between two looks at the files."""
+SETTLED = 2.0
+"""Seconds after which a file that has not changed is not read again until it does: clocks of file
+systems are coarse, so of one that has just changed the time does not tell whether it did again."""
 BATCH = 500
 """Records at once, so that a burst is not held in memory."""
 
 
+Change = tuple[tuple[int, int], ...]
+
+
 class Mark:
-    """How far the files were read: rows up to `rowid` of `path`, and all files before it."""
+    """How far each file was read.
+
+    Any may grow, not only the last by name: while a server's clock was wrong it may have begun a
+    file of some future day, and the next server, with another journal, begins where it should.
+    """
 
     def __init__(self, days: list[Day]) -> None:
-        self.path = days[-1].path if days else None
-        self.rowid = days[-1].rowid if days else 0
+        self.rowids = {day.path: day.rowid for day in days}
+        """The last row that was read."""
+        self._seen: dict[Path, Change | None] = {}
+
+    def changed(self, logs: Path) -> list[Path]:
+        """The files that may have grown since the last call, in the order of their names."""
+        files = list_files(logs)
+        for gone in self.rowids.keys() - files:
+            del self.rowids[gone]
+        # Looked at before the file is read: what comes in between is then seen twice, not never.
+        found = {path: _last_change(path) for path in files}
+        fresh = [
+            path for path in files if found[path] is None or found[path] != self._seen.get(path)
+        ]
+        self._seen = found
+        return fresh
 
 
 def newest(logs: Path, filters: Filters, count: int) -> tuple[list[Found], Mark]:
@@ -45,14 +69,8 @@ def follow(
         pause: called with `INTERVAL` whenever there is nothing new.
     """
     while True:
-        # The list is taken before its files are read: a server begins a new file only when it has
-        # left the one before, so all but the last of them are complete by then.
-        # Retention deletes the oldest first: where the marked one is gone, all others are newer.
-        files = list_files(logs)
         fresh = False
-        for path in files[files.index(mark.path) if mark.path in files else 0 :]:
-            if path != mark.path:
-                mark.path, mark.rowid = path, 0
+        for path in mark.changed(logs):
             for batch in _read(path, filters, mark):
                 fresh = True
                 yield batch
@@ -67,9 +85,26 @@ def _read(path: Path, filters: Filters, mark: Mark) -> Iterator[list[Found]]:
     sql = f"SELECT {LIST} FROM records WHERE {condition} ORDER BY rowid"  # noqa: S608 our own text
     with unless_gone(path), closing(open_file(path)) as connection:
         (last,) = connection.execute("SELECT max(rowid) FROM records").fetchone()
-        if last is None or last <= mark.rowid:
+        known = mark.rowids.get(path, 0)
+        if last is None or last <= known:
             return
-        cursor = connection.execute(sql, (mark.rowid, last, *parameters))
+        cursor = connection.execute(sql, (known, last, *parameters))
         while rows := cursor.fetchmany(BATCH):
             yield [found(row) for row in rows]
-        mark.rowid = last
+        mark.rowids[path] = last
+
+
+def _last_change(path: Path) -> Change | None:
+    """When the file or its log changed, and how long they are; None while it changes."""
+    change: list[tuple[int, int]] = []
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            status = file.stat()
+        except FileNotFoundError:
+            continue
+        if not status.st_size:
+            continue  # a log without anything in it, perhaps made by our own look
+        if time.time() - status.st_mtime < SETTLED:
+            return None
+        change.append((status.st_mtime_ns, status.st_size))
+    return tuple(change)

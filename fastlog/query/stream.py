@@ -39,7 +39,7 @@ def search(logs: Path, filters: Filters, *, newest_first: bool = False) -> Itera
 
     What arrives after the call is not among them. With `newest_first`, exactly the reverse.
     """
-    days = [day for day in read_days(logs) if _overlaps(day, filters)]
+    days = read_days(logs, filters.since, filters.until)
     return map(found, merge_days(days, filters, newest_first=newest_first))
 
 
@@ -93,11 +93,6 @@ def select(filters: Filters, day: Day, *, newest_first: bool) -> tuple[str, tupl
 def _rows(day: Day, filters: Filters, newest_first: bool) -> Iterator[Row]:
     with unless_gone(day.path), closing(open_file(day.path)) as connection:
         yield from connection.execute(*select(filters, day, newest_first=newest_first))
-
-
-def _overlaps(day: Day, filters: Filters) -> bool:
-    since, until = filters.since, filters.until
-    return (since is None or day.last >= since) and (until is None or day.first < until)
 
 
 def _groups(days: list[Day]) -> list[list[Day]]:

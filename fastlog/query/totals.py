@@ -41,7 +41,7 @@ _KEYS = {
 def count(logs: Path, filters: Filters) -> Totals:
     """Count the records that match."""
     totals = Totals(Counter(), Counter(), Counter(), Counter())
-    for day in read_days(logs):
+    for day in read_days(logs, filters.since, filters.until):
         _add(totals, day, filters)
     return totals
 

@@ -40,7 +40,11 @@ def main(argv: list[str]) -> int:
         for fd in signals.filenos():
             receiver.watch(fd)
         child.send({"type": "ready"})
-        receiver.run(woken)
+        try:
+            receiver.run(woken)
+        except (FastlogError, OSError) as error:
+            child.fail(error)
+            return 1
     return 0
 
 

@@ -17,8 +17,10 @@ from fastlog.record import Loss, Note, Rejection, host_of
 
 ONE_BY_ONE = 10
 """Refusals of one host that are told singly, in one second."""
-HOSTS = 1000
-"""Hosts that are told apart; the rest are many, and have no name."""
+HOSTS = 100
+"""Hosts that are told apart in one second; the rest are many, and have no name."""
+ALL = 200
+"""Refusals that are told singly in one second, of all hosts together."""
 
 
 @dataclass(slots=True)
@@ -56,7 +58,7 @@ class Notes:
         """The same, in the ledger's words."""
         host = self._known(host_of(rejection.peer), self._told)
         self._told[host] += 1
-        if self._told[host] <= ONE_BY_ONE:
+        if host and self._told[host] <= ONE_BY_ONE and len(self._single) < ALL:
             self._single.append(rejection)
             return
         key = host, rejection.reason

@@ -9,18 +9,21 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import time
 from collections.abc import Callable, Sequence
 
-from fastlog.block import make_notes
+import msgspec
+
+from fastlog.block import LENGTH, make_notes
 from fastlog.config import Config
 from fastlog.core import Loop, Refusal
 from fastlog.errors import FastlogError
+from fastlog.eventlog import EventLog
 from fastlog.journal import Full, Journal, read_positions
 from fastlog.journal.position import replace_file
 from fastlog.receiver.notes import Notes
-from fastlog.receiver.refusallog import RefusalLog
-from fastlog.record import Rejection
+from fastlog.record import Note, Rejection, host_of
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,8 @@ QUIET = 0.1
 """Seconds without a byte after which they count as empty: longer than a kernel keeps back the last
 bytes of a stream for an acknowledgement (40 ms), and than most round trips."""
 RETRY = 0.05
+OWN_FILES = 64
+"""Descriptors that connections leave to the journal, and to all else that must go on."""
 
 
 class Receiver:
@@ -55,7 +60,7 @@ class Receiver:
         self.sinks: dict[str, str] = {sink.name: sink.when_full for sink in config.sinks}
         """The sinks for which segments are kept, and whether a full journal waits for them."""
         self._notes = Notes(clock)
-        self._refusal_log = RefusalLog(log)
+        self._events = EventLog(log)
         self._held: tuple[bytes, int] | None = None
         self._progress = (0, time.monotonic())
         self._strangers: set[str] = set()
@@ -74,12 +79,14 @@ class Receiver:
         self._loop = Loop(
             self._on_block,
             max_frame=config.limits.max_frame,
-            max_connections=config.limits.connections,
-            partial_memory=config.limits.partial_memory,
+            max_connections=_affordable(config.limits.connections),
+            partial_memory=max(config.limits.partial_memory, config.limits.max_frame + LENGTH.size),
         )
         self._loop.watch(self._wake)
         for fd in listeners:
             self._loop.listen(fd)
+        self._leftovers = config.data_dir / "leftovers.json"
+        self._recall()
 
     def watch(self, fd: int) -> None:
         """Lets a readable `fd` wake the loop."""
@@ -95,9 +102,12 @@ class Receiver:
         Args:
             woken: Called when a watched descriptor is readable; it has to read it.
         """
-        while not self._stopping:
-            self._turn(woken)
-        self._drain(woken)
+        try:
+            while not self._stopping:
+                self._turn(woken)
+            self._drain(woken)
+        finally:
+            self._finish()
 
     # ---- a turn ---------------------------------------------------------------------------
 
@@ -120,7 +130,8 @@ class Receiver:
         return min(until_chores, RETRY) if self._held is not None else until_chores
 
     def _on_block(self, runs: bytes, frames: int) -> None:
-        """From the loop: at most once a turn, and never while one is held."""
+        """From the loop: at most once a turn, and never while one is held, since it is paused."""
+        assert self._held is None
         self._offer(runs, frames)
 
     def _offer(self, runs: bytes, frames: int) -> None:
@@ -134,7 +145,7 @@ class Receiver:
         if full is not None and self._must_drop(full):
             reason = self._journal.failure or full.value
             self._notes.lost(runs, reason)
-            self._refusal_log.add(f"records dropped: {reason}", frames)
+            self._events.add("dropped", f"dropped records: {reason}", frames)
         elif full is not None:
             self._held = runs, frames
         if was_held != (self._held is not None):
@@ -162,7 +173,7 @@ class Receiver:
 
     def _refuse(self, refusal: Refusal) -> None:
         self._notes.refused(refusal)
-        self._refusal_log.add(f"refused {refusal.peer}: {refusal.reason}", 1)
+        self._events.add("refused", f"refused {host_of(refusal.peer)}: {refusal.reason}")
 
     # ---- once a second --------------------------------------------------------------------
 
@@ -172,7 +183,7 @@ class Receiver:
             self._progress = self._journal.durable, time.monotonic()
         self._release()
         self._journal_notes()
-        self._refusal_log.tell()
+        self._events.tell()
         self._write_status()
 
     def _release(self) -> None:
@@ -196,9 +207,12 @@ class Receiver:
         untold = self._loop.stats().unreported - self._untold
         if untold:
             self._untold += untold
-            self._notes.rejected(Rejection("", "refused, too many to tell apart", 0, b"", untold))
+            reason = "refused, too many to tell apart"
+            self._notes.rejected(Rejection("", reason, 0, b"", untold, self._clock()))
         notes = self._notes.take()
-        if notes and self._journal.append(make_notes(notes), len(notes)) is not None:
+        if not notes:
+            return
+        if self._journal.append(make_notes(notes), len(notes), over_size=True) is not None:
             self._notes.give_back(notes)
 
     def _write_status(self) -> None:
@@ -226,7 +240,9 @@ class Receiver:
     # ---- the end --------------------------------------------------------------------------
 
     def _drain(self, woken: Callable[[], None]) -> None:
-        """Reads each connection to its end of data, journals it, and closes."""
+        """Reads each connection to its end of data, and journals it."""
+        if self._loop.stats().connections:
+            log.info("stopping: reading %d connections empty", self._loop.stats().connections)
         self._loop.drain()
         deadline = time.monotonic() + DRAIN
         received, since = -1, 0.0
@@ -235,7 +251,8 @@ class Receiver:
             if self._loop.stats().bytes != received or self._held is not None:
                 received, since = self._loop.stats().bytes, now
             if now >= deadline:
-                log.warning("hanging up on clients that have sent for %.0f s on end", DRAIN)
+                why = "the journal takes no more" if self._held else "they go on sending"
+                log.warning("hanging up on clients after %.0f s: %s", DRAIN, why)
                 break
             if now - since >= QUIET:
                 break
@@ -243,14 +260,48 @@ class Receiver:
         self._loop.hang_up()
         for refusal in self._loop.refusals():
             self._refuse(refusal)
+
+    def _finish(self) -> None:
+        """Keeps what can be kept, whatever has happened, and counts the rest."""
         if self._held is not None:
             self._notes.lost(self._held[0], self._journal.failure or "the server was stopped")
         self._journal_notes()
         self._write_status()
         self._loop.close()
-        unkept = self._journal.close()
-        if unkept:
-            log.error("lost %d records: %s", unkept, self._journal.failure)
-        for note in self._notes.take():
-            log.error("not in the ledger: %s", note)
+        for runs in self._journal.close():
+            self._notes.lost(runs, self._journal.failure or "the server was stopped")
+        self._leave(self._notes.take())
+        self._events.tell()
         os.close(self._wake)
+
+    def _leave(self, notes: list[Note]) -> None:
+        """What the journal did not take is left for the next start to journal."""
+        if not notes:
+            return
+        try:
+            self._leftovers.write_bytes(msgspec.json.encode(notes))
+        except OSError:
+            for note in notes:
+                log.error("not in the ledger: %s", note)
+
+    def _recall(self) -> None:
+        """Journals what the last receiver could not. Twice rather than never, if we die here."""
+        try:
+            notes = msgspec.json.decode(self._leftovers.read_bytes(), type=list[Note])
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError) as error:
+            log.error("%s cannot be read, and is not in the ledger: %s", self._leftovers, error)
+            return
+        self._notes.give_back(notes)
+        self._journal_notes()
+        self._leftovers.unlink()
+
+
+def _affordable(connections: int) -> int:
+    """As many connections as there are descriptors for, with some kept for files of our own."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY or connections <= limit - OWN_FILES:
+        return connections
+    log.warning("%d connections at most: the system allows %d open files", limit - OWN_FILES, limit)
+    return max(1, limit - OWN_FILES)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from fastlog.errors import ConfigError, FastlogError
+from fastlog.errors import ConfigError, FastlogError, JournalDamagedError
 
 STEADY = 10.0
 """Seconds of life after which an end is news again, not one more of a series."""
@@ -23,14 +23,17 @@ class Process:
     """One child, over all its lives.
 
     Args:
+        name: The sink's, for a worker.
         role: What it is, for messages: `receiver`, `worker[sqlite]`.
         module: What is run, by `python -m`.
         arguments: For it, beside the descriptors of the contract (see `fastlog.child`).
         patience: The longest wait before it is started again, in seconds.
     """
 
-    def __init__(self, role: str, module: str, arguments: Sequence[str], patience: float) -> None:
-        self.role = role
+    def __init__(
+        self, name: str, role: str, module: str, arguments: Sequence[str], patience: float
+    ) -> None:
+        self.name, self.role = name, role
         self._module, self._arguments, self._patience = module, arguments, patience
         self._popen: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -38,6 +41,9 @@ class Process:
         self._unread = b""
         self._started = 0.0
         self._delay = 0.0
+        self._kill_at: float | None = None
+        self.asked_to_end = False
+        """Its end is meant, and no reason to wait before the next start."""
         self.start_at: float | None = None
         """When it is to be started again, on the monotonic clock."""
         self.ready = False
@@ -63,11 +69,11 @@ class Process:
 
     def start(self, config: bytes, inherit: Sequence[int]) -> None:
         """Starts it. `inherit`: descriptors that it shall have under the same numbers."""
-        self._control, theirs = socket.socketpair()
-        config_fd = os.memfd_create("fastlog-config")
-        with theirs, open(config_fd, "r+b") as file:  # noqa: PTH123 - there is no path
-            file.write(config)
-            file.flush()
+        ours, theirs = socket.socketpair()
+        with contextlib.ExitStack() as undo, theirs:
+            undo.callback(ours.close)
+            config_fd = _memory_file(config)
+            undo.callback(os.close, config_fd)
             contract = ["--config-fd", str(config_fd), "--control-fd", str(theirs.fileno())]
             self._popen = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
                 # -P: a file in the current directory must not stand in for a module of ours
@@ -76,8 +82,10 @@ class Process:
                 pass_fds=[config_fd, theirs.fileno(), *inherit],
                 process_group=0,  # Ctrl-C in a terminal is the supervisor's to hear
             )
-        self._control.setblocking(False)
-        self._pidfd = os.pidfd_open(self._popen.pid)
+            undo.pop_all()
+        os.close(config_fd)
+        ours.setblocking(False)
+        self._control, self._pidfd = ours, os.pidfd_open(self._popen.pid)
         self._unread, self.ready, self.fatal = b"", False, None
         self._started, self.start_at = time.monotonic(), None
 
@@ -99,8 +107,7 @@ class Process:
             message = json.loads(line)
             self.ready = self.ready or message["type"] == "ready"
             if message["type"] == "fatal":
-                kind = ConfigError if message["config"] else FastlogError
-                self.fatal = kind(message["text"])
+                self.fatal = _kind(message)(message["text"])
 
     def ended(self) -> str | None:
         """How it ended, in words, if it has; the process is then reaped and forgotten."""
@@ -108,30 +115,53 @@ class Process:
             return None
         self.read()
         code = self._popen.returncode
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        how = f"ended with {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
         assert self._control is not None
         self._control.close()
         os.close(self._pidfd)
         self._popen = self._control = None
         if time.monotonic() - self._started > STEADY:
             self._delay = 0.0
-        self.start_at = time.monotonic() + self._delay
-        self._delay = min(max(0.1, 2 * self._delay), self._patience)
+        self.asked_to_end, self._kill_at = False, None
+        self.try_later()
         return how
 
-    def terminate(self) -> None:
-        """Asks it to finish."""
+    def try_later(self) -> None:
+        """Sets the time of the next start, later each time in a row."""
+        self.start_at = time.monotonic() + self._delay
+        self._delay = min(max(0.1, 2 * self._delay), self._patience)
+
+    def terminate(self, patience: float) -> None:
+        """Asks it to finish, and kills it (see `due`) when it takes longer than `patience`."""
         if self._popen is not None:
             self._popen.terminate()
+            self.asked_to_end, self._kill_at = True, time.monotonic() + patience
 
-    def stop(self, timeout: float) -> None:
-        """Waits until it has ended, and kills it when the time is over."""
-        if self._popen is None:
-            return
-        try:
-            self._popen.wait(timeout)
-        except subprocess.TimeoutExpired:
+    def due(self) -> float | None:
+        """When something is to be done about it, on the monotonic clock."""
+        return self.start_at if self._popen is None else self._kill_at
+
+    def kill_late(self) -> None:
+        """Kills it if its time to finish is over."""
+        if self._popen and self._kill_at is not None and self._kill_at <= time.monotonic():
             self._popen.kill()
-            self._popen.wait()
-        self.ended()
-        self.start_at = None
+            self._kill_at = None
+
+
+def _kind(message: dict[str, Any]) -> type[FastlogError]:
+    if message["damage"]:
+        return JournalDamagedError
+    return ConfigError if message["config"] else FastlogError
+
+
+def _memory_file(content: bytes) -> int:
+    fd = os.memfd_create("fastlog-config")
+    os.write(fd, content)
+    return fd
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"

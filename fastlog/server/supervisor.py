@@ -8,28 +8,34 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
+
+import msgspec
 
 from fastlog.child import log_to_stderr
 from fastlog.config import Config, to_json
-from fastlog.errors import FastlogError
+from fastlog.errors import ConfigError, FastlogError, JournalDamagedError
 from fastlog.server import datadir, listeners
 from fastlog.server.process import Process
+from fastlog.sinks import SinkContext, make_sink
 from fastlog.version import __version__
 
 log = logging.getLogger(__name__)
 
-START = 30.0
-"""Seconds that the children have to say READY when the service starts."""
+SLOW_START = 10.0
+"""Seconds after which a start that takes long is mentioned, again and again."""
 RECEIVER_END = 20.0
 """Seconds that the receiver has to drain and to journal."""
 WORKER_END = 15.0
 """Seconds that the workers have to store what is journaled; the rest waits for the next start."""
+LASTING = (ConfigError, JournalDamagedError)
+"""What no new try will mend."""
 
 
 def serve(config: Config, reload: Callable[[], Config]) -> int:
@@ -46,6 +52,7 @@ def serve(config: Config, reload: Callable[[], Config]) -> int:
         FastlogError: It cannot start, or cannot go on; the text says why.
     """
     log_to_stderr("supervisor", config.log.level)
+    allow_many_files()
     lock = datadir.own(config.data_dir)
     try:
         bound = listeners.bind([listen.url for listen in config.listen])
@@ -56,6 +63,12 @@ def serve(config: Config, reload: Callable[[], Config]) -> int:
     finally:
         os.close(lock)
     return 0
+
+
+def allow_many_files() -> None:
+    """Lets this process and its children open as many files as the system lets them at most."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Supervisor:
@@ -71,9 +84,9 @@ class Supervisor:
         self._config, self._read_config = config, reload
         self._listeners, self._lock = bound, lock
         self._selector = selectors.DefaultSelector()
-        self._stopping = self._reloading = False
+        self._starting = self._stopping = self._reloading = False
         fds = ",".join(str(listener.fileno()) for listener in bound)
-        self._receiver = Process("receiver", "fastlog.receiver", ["--listen-fds", fds], 5.0)
+        self._receiver = Process("", "receiver", "fastlog.receiver", ["--listen-fds", fds], 5.0)
         self._workers = {sink.name: _worker(sink.name) for sink in config.sinks}
 
     def run(self) -> None:
@@ -85,32 +98,42 @@ class Supervisor:
         with self._signals():
             try:
                 self._start_all()
-                print(self._ready_line(), flush=True)
+                if not self._stopping:
+                    print(self._ready_line(), flush=True)
+                    log.info("started, pid %d; sinks: %s", os.getpid(), ", ".join(self._workers))
                 while not self._stopping:
                     self._turn()
             finally:
                 self._stop_all()
+            log.info("stopped")
 
     # ---- the start ------------------------------------------------------------------------
 
     def _start_all(self) -> None:
         """The receiver first: only its journal knows what the workers may read."""
+        self._starting = True
         self._start(self._receiver)
-        self._await([self._receiver])
+        self._await(self._receiver)
         for worker in self._workers.values():
-            self._start(worker)
-        self._await(list(self._workers.values()))
+            if not self._stopping:
+                self._start(worker)
+        for worker in self._workers.values():
+            self._await(worker)
+        self._starting = False
 
-    def _await(self, started: list[Process]) -> None:
-        deadline = time.monotonic() + START
-        while not self._stopping and not all(process.ready for process in started):
-            if time.monotonic() > deadline:
-                late = ", ".join(process.role for process in started if not process.ready)
-                raise FastlogError(f"{late} did not start within {START:.0f} s")
+    def _await(self, process: Process) -> None:
+        """Waits for its READY. A long journal takes its time to be read, so there is no deadline:
+        it becomes ready, says why not, or ends."""
+        patience = time.monotonic() + SLOW_START
+        while not (self._stopping or process.ready):
             self._turn(0.5)
-            for process in started:
-                if process.fatal is not None:
-                    raise process.fatal
+            if process.fatal is not None:
+                raise process.fatal
+            if not process.lives:
+                raise FastlogError(f"{process.role} ended while it was starting")
+            if time.monotonic() > patience:
+                log.info("still waiting for %s to start", process.role)
+                patience = time.monotonic() + SLOW_START
 
     def _start(self, process: Process) -> None:
         inherit = [self._lock]
@@ -129,7 +152,7 @@ class Supervisor:
     # ---- a turn ---------------------------------------------------------------------------
 
     def _turn(self, at_most: float | None = None) -> None:
-        due = [p.start_at for p in self._processes() if p.start_at is not None]
+        due = [when for process in self._processes() if (when := process.due()) is not None]
         timeout = max(0.0, min(due) - time.monotonic()) if due else None
         if at_most is not None:
             timeout = at_most if timeout is None else min(timeout, at_most)
@@ -141,11 +164,26 @@ class Supervisor:
         if self._reloading and not self._stopping:
             self._reload()
         for process in self._processes():
-            if process.start_at is not None and process.start_at <= time.monotonic():
-                self._start(process)
+            process.kill_late()
+            start_at = None if self._stopping else process.start_at
+            if start_at is not None and start_at <= time.monotonic():
+                self._start_again(process)
 
     def _processes(self) -> list[Process]:
         return [self._receiver, *self._workers.values()]
+
+    def _start_again(self, process: Process) -> None:
+        if process is not self._receiver and not self._is_configured(process):
+            del self._workers[process.name]  # a reload took it out of the configuration
+            return
+        try:
+            self._start(process)
+        except OSError as error:  # no memory or no descriptor now: there may be later
+            log.error("cannot start %s: %s", process.role, error.strerror)
+            process.try_later()
+
+    def _is_configured(self, worker: Process) -> bool:
+        return any(sink.name == worker.name for sink in self._config.sinks)
 
     def _hear(self, process: Process) -> None:
         """It has said something, or ended."""
@@ -153,19 +191,24 @@ class Supervisor:
             return  # the second event of its end
         process.read()
         filenos = process.filenos()
+        was_asked = process.asked_to_end
         how = process.ended()
         if how is None:
             return
         for fd in filenos:
             self._selector.unregister(fd)
-        if process.fatal is not None and process is self._receiver:
+        if self._starting:
+            process.start_at = None  # a start that fails ends the service, and says why once
+        if self._starting or self._stopping or was_asked:
+            return
+        if process is self._receiver and isinstance(process.fatal, LASTING):
             raise process.fatal
         log.error("%s %s; starting it again", process.role, process.fatal or how)
 
     # ---- signals --------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _signals(self):  # type: ignore[no-untyped-def]
+    def _signals(self) -> Iterator[None]:
         """Signals wake the selector; what they mean is noted by their handlers."""
         readable, wakeup = socket.socketpair()
         for end in (readable, wakeup):
@@ -199,55 +242,61 @@ class Supervisor:
             readable.recv(4096)
 
     def _reload(self) -> None:
-        """SIGHUP: the workers go on with the new configuration, each at the end of a block."""
+        """SIGHUP: the workers go on with the new configuration, each at the end of a block.
+
+        What the receiver has taken in stays as it is until the service is started anew.
+        """
         self._reloading = False
         try:
             config = self._read_config()
+            for sink in config.sinks:
+                url = urlsplit(sink.url)
+                make_sink(SinkContext(sink.name, url, config.data_dir, config.retention))
         except FastlogError as error:
             log.error("reload: %s; going on as before", error)
             return
-        if _receiving(config) != _receiving(self._config):
-            log.warning("reload: listen, limits and journal change at the next start only")
-        self._config = config
-        self._receiver.send({"type": "sinks", "when_full": _when_full(config)})
+        old = self._config
+        kept = msgspec.structs.replace(
+            config, data_dir=old.data_dir, listen=old.listen, limits=old.limits, journal=old.journal
+        )
+        if kept != config:
+            log.warning(
+                "reload: data_dir, listen, limits and journal change at the next start only"
+            )
+        self._config = kept
+        self._receiver.send({"type": "sinks", "when_full": _when_full(kept)})
         for worker in self._workers.values():
-            self._forget(worker)
-            worker.terminate()
-        for worker in self._workers.values():
-            worker.stop(WORKER_END)
-        self._workers = {sink.name: _worker(sink.name) for sink in config.sinks}
-        for worker in self._workers.values():
-            self._start(worker)
-        log.info("reload: done, sinks: %s", ", ".join(self._workers))
+            worker.terminate(WORKER_END)
+        for sink in kept.sinks:
+            if sink.name not in self._workers:
+                self._workers[sink.name] = worker = _worker(sink.name)
+                worker.start_at = time.monotonic()
+        log.info("reload: done; sinks: %s", ", ".join(sink.name for sink in kept.sinks))
 
     # ---- the end --------------------------------------------------------------------------
 
     def _stop_all(self) -> None:
         """The receiver first, so that the workers see all it has journaled."""
-        self._receiver.terminate()
-        self._receiver.stop(RECEIVER_END)
-        for worker in self._workers.values():
-            worker.terminate()
-        for worker in self._workers.values():
-            worker.stop(WORKER_END)
+        self._stopping = True
+        self._end([self._receiver], RECEIVER_END)
+        self._end(list(self._workers.values()), WORKER_END)
 
-    def _forget(self, process: Process) -> None:
-        if process.lives:
-            for fd in process.filenos():
-                self._selector.unregister(fd)
+    def _end(self, processes: list[Process], patience: float) -> None:
+        for process in processes:
+            process.start_at = None
+            process.terminate(patience)
+        while any(process.lives for process in processes):
+            self._turn()
+            for process in processes:
+                process.start_at = None
 
 
 def _worker(name: str) -> Process:
-    return Process(f"worker[{name}]", "fastlog.worker", ["--sink", name], 30.0)
+    return Process(name, f"worker[{name}]", "fastlog.worker", ["--sink", name], 30.0)
 
 
 def _when_full(config: Config) -> dict[str, str]:
     return {sink.name: sink.when_full for sink in config.sinks}
-
-
-def _receiving(config: Config) -> tuple[object, ...]:
-    """What a receiver that runs has taken in already."""
-    return config.data_dir, config.listen, config.limits, config.journal
 
 
 def _store(config: Config, url: str) -> str:

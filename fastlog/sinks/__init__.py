@@ -61,6 +61,9 @@ class Sink(ABC):
         Args:
             node: the journal's id in hex. Offsets of another node mean nothing for this one.
 
+        Raises:
+            ConfigError: the sink cannot work the way it is configured, whatever happens outside.
+
         Returns:
             The journal offset up to which blocks are applied; 0 for none.
         """
@@ -89,7 +92,11 @@ class Sink(ABC):
         """
 
     def tick(self) -> None:  # noqa: B027 - most sinks have no chores
-        """Do chores, about once a second: retention, rotation by time."""
+        """Do chores: retention, rotation by time.
+
+        Called about once a second when `open` has succeeded once, also while the sink is in
+        trouble: a retention may be what frees the disk. An error is logged and stops nothing.
+        """
 
     def offending(self, block: Decoded) -> dict[int, str]:
         """Find the rows that the sink will never take, and change nothing.
@@ -119,11 +126,18 @@ def make_sink(context: SinkContext) -> Sink:
         raise ConfigError(f"no sink is called {scheme!r}{nearest(scheme, known)}")
     try:
         found = point.load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"sink {scheme!r} ({point.value}) cannot be loaded: {error}") from error
+    except Exception as error:  # a third party's module may fail in any way
+        what = error if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise ConfigError(f"sink {scheme!r} ({point.value}) cannot be loaded: {what}") from error
     if not (isinstance(found, type) and issubclass(found, Sink)):
         raise ConfigError(f"sink {scheme!r}: {point.value} is not a fastlog.sinks.Sink")
-    return found(context)
+    try:
+        return found(context)
+    except ConfigError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"sink {scheme!r} ({point.value}) cannot be made: {what}") from error
 
 
 def _known() -> dict[str, EntryPoint]:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from fastlog.errors import SinkError, SinkUnavailableError
+from fastlog.journal.segment import sync_directory
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -66,12 +67,3 @@ class CursorFile(Generic[T]):
             sync_directory(self.path.parent)
         except OSError as error:
             raise SinkUnavailableError(f"cannot write {self.path}: {error.strerror}") from error
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable: what was created, renamed and removed there."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastlog.errors import SinkConflictError, SinkUnavailableError
+from fastlog.journal.segment import sync_directory
 from fastlog.record import Record
-from fastlog.sinks.cursorfile import sync_directory
 
 if TYPE_CHECKING:
     from fastlog.decode import Decoded
@@ -155,7 +155,7 @@ class DayFile:
             if sealed.rowcount != 1:
                 raise SinkConflictError(f"{self.path}: the cursor is no longer open at {offset}")
 
-    def sync(self, offset: int) -> None:
+    def sync(self) -> None:
         """Make all that was committed here durable.
 
         A commit with synchronous=FULL syncs the write-ahead log, and with it every commit before.

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastlog.errors import SinkConflictError, SinkUnavailableError
+from fastlog.journal.segment import sync_directory
 from fastlog.sinks import SinkContext
-from fastlog.sinks.cursorfile import Cursor, CursorFile, sync_directory
+from fastlog.sinks.cursorfile import Cursor, CursorFile
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastlog.errors import ConfigError, SinkConflictError, SinkUnavailableError
+from fastlog.journal.segment import sync_directory
 from fastlog.sinks import Sink, SinkContext
-from fastlog.sinks.cursorfile import sync_directory
 from fastlog.sinks.dayfile import DayFile, Place, read_place
 from fastlog.sinks.days import DayDirectory, Part, day_of, read_name
 from fastlog.sinks.options import Options
@@ -54,7 +54,11 @@ class SqliteSink(Sink):
             self._directory.sweep()
         except OSError as error:
             raise SinkUnavailableError(f"{path}: {error.strerror}") from error
-        self._part, self._cursor = self._find()
+        try:
+            self._part, self._cursor = self._find()
+        except SinkUnavailableError:
+            self.tick()  # a disk that is full may not even let itself be read: make room
+            raise
         return self._cursor
 
     def apply(self, blocks: Sequence[Decoded]) -> None:
@@ -78,7 +82,7 @@ class SqliteSink(Sink):
     def sync(self) -> int:
         if self._part is not None:
             try:
-                self._current().sync(self._cursor)
+                self._current().sync()
             except BaseException:
                 self._forget()
                 raise

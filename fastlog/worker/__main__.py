@@ -32,6 +32,7 @@ def main(argv: list[str]) -> int:
     try:
         with child.signals() as signals:
             worker = make_worker(child.config, name)
+            worker.open()
             child.send({"type": "ready"})
             worker.run(signals.stopping, _collecting(signals.wait))
     except LostError:

@@ -33,12 +33,7 @@ class Standing:
         self.last: Position | None = known if known is not None and known.node == node else None
         """What was left last, also by an earlier process; None where the sink is new."""
 
-    @property
-    def in_trouble(self) -> bool:
-        """Whether the last thing that was tried failed."""
-        return self._error is not None
-
-    def leave(self, cursor: int, durable: int, index: int) -> None:
+    def leave(self, cursor: int, durable: int, index: int | None) -> None:
         """Leave the position, if it is a new one, for the receiver and for `fastlog stats`."""
         self._write(
             Position(

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urlsplit
 
-from fastlog.block import Block, frames, runs
+from fastlog.block import Block
 from fastlog.config import Config
 from fastlog.decode import Decoded, Decoder
 from fastlog.errors import (
@@ -24,10 +23,13 @@ from fastlog.errors import (
     SinkError,
     SinkUnavailableError,
 )
+from fastlog.eventlog import EventLog
 from fastlog.journal import JournalReader, SkippedError
-from fastlog.ledger import RAW_BYTES, Entry, Ledger
-from fastlog.record import Loss, Rejection
+from fastlog.ledger import Entry, Ledger
+from fastlog.record import Rejection, host_of
 from fastlog.sinks import Sink, SinkContext, make_sink
+from fastlog.worker import refusals
+from fastlog.worker.progress import Progress, Reader
 from fastlog.worker.standing import Standing
 
 log = logging.getLogger(__name__)
@@ -41,21 +43,14 @@ PATIENCE = 3
 """Failures of a block before its rows are tried one by one."""
 GRACE = 10.0
 """Seconds that the journal's mark may lag behind the sink's cursor: the receiver is starting."""
+LINE = 300
+"""Characters of a reason that are logged."""
 FAREWELL = 10.0
 """Seconds to catch up in when asked to stop."""
 
 
 class CursorAheadError(JournalError):
     """The sink has blocks of this journal that the journal does not have."""
-
-
-class Reader(Protocol):
-    """What a worker needs of a `JournalReader`."""
-
-    @property
-    def node(self) -> str: ...
-    def durable(self) -> int: ...
-    def read(self, offset: int, max_bytes: int = ...) -> list[Block]: ...
 
 
 class Worker:
@@ -86,17 +81,11 @@ class Worker:
         self._name = name
         self._data_dir = data_dir
         self._segment = segment
-        self._clock = clock
         self._monotonic = monotonic
 
-        self._opened = False
-        self._cursor = 0
-        """The sink's, as far as this worker knows."""
+        self._opened = self._was_opened = False
+        self._progress = Progress(reader, name, clock)
         self._durable = 0
-        self._index: int | None = None
-        """Ordinal of the first frame behind the cursor; None while unknown."""
-        self._stamp: float | None = None
-        """When the last applied block was received."""
         self._next = 0
         """Journal offset that is read next."""
         self._blocks: list[Block] = []
@@ -109,8 +98,10 @@ class Worker:
         """Of the batch's first block."""
 
         self._standing = Standing(data_dir, name, reader.node, when_full, clock)
+        self._events = EventLog(log)
         self._retry_at = float("-inf")
-        self._chores_at = float("-inf")
+        self._chores_at = self._synced_at = float("-inf")
+        self._chores_error = ""
         self._ahead_since: float | None = None
 
     def run(self, stop: Callable[[], bool], nap: Callable[[float], object]) -> None:
@@ -123,6 +114,21 @@ class Worker:
         while not stop():
             nap(self.step())
         self.finish(nap)
+        log.info("stopped at offset %d", self._progress.cursor)
+
+    def open(self) -> None:
+        """Try to open the sink, once; where that fails for now, `step` goes on trying.
+
+        Raises:
+            ConfigError: the sink cannot work the way it is configured.
+        """
+        try:
+            self._open()
+        except (ConfigError, JournalDamagedError, CursorAheadError):
+            raise
+        except Exception as error:
+            self._later(error)
+        log.info("started at offset %d", self._progress.cursor)
 
     def step(self) -> float:
         """Apply one batch and do what is due.
@@ -131,25 +137,26 @@ class Worker:
             Seconds until there may be more to do; 0 when there is more now.
         """
         now = self._monotonic()
-        if now < self._retry_at:
-            return self._retry_at - now
+        wait = self._retry_at - now
+        if wait <= 0:
+            wait = self._turn(now)
+        if now >= self._chores_at + CHORES_EVERY and self._was_opened:
+            self._chores_at = now
+            self._do_chores()
+        return wait
+
+    def _turn(self, now: float) -> float:
         try:
             found = self._advance()
             # A segment must not wait for the clock to be released: a small journal would be full.
-            if self._cursor - self._durable >= self._segment:
+            full = self._progress.cursor - self._durable >= self._segment
+            if full or now >= self._synced_at + CHORES_EVERY:
                 self._sync()
-            if now >= self._chores_at + CHORES_EVERY:
-                self._sync()
-                self._sink.tick()
-                self._chores_at = now
+                self._synced_at = now
         except (ConfigError, JournalDamagedError, CursorAheadError):
             raise
         except Exception as error:
-            if isinstance(error, SinkConflictError):
-                self._opened = False
-            delay = self._standing.trouble(error)
-            self._retry_at = self._monotonic() + delay
-            return delay
+            return self._later(error)
         if self._ahead_since is None:
             self._standing.well()
         return 0.0 if found else NAP
@@ -157,7 +164,7 @@ class Worker:
     def finish(self, nap: Callable[[float], object]) -> None:
         """Catch up to the durable mark of this moment if that takes no long time; sync; close."""
         mark, deadline = self._reader.durable(), self._monotonic() + FAREWELL
-        while self._cursor < mark and self._monotonic() < deadline:
+        while self._progress.cursor < mark and self._monotonic() < deadline:
             if self.step():
                 break  # in trouble, or nothing more to be had
             nap(0)
@@ -165,8 +172,32 @@ class Worker:
             self._sync()
         except Exception as error:
             log.warning("sink %s: not synced at the end: %s", self._name, error)
+        self._events.tell()
         self._sink.close()
         self._ledger.close()
+
+    def _later(self, error: Exception) -> float:
+        """Note what is wrong; returns the seconds until the next try."""
+        if isinstance(error, SinkConflictError):
+            self._opened = False
+        delay = self._standing.trouble(error)
+        self._retry_at = self._monotonic() + delay
+        return delay
+
+    def _do_chores(self) -> None:
+        """What is due about once a second, whatever else fails: retention may be what ends that."""
+        self._events.tell()
+        try:
+            self._sink.tick()
+        except Exception as error:
+            if isinstance(error, SinkConflictError):
+                self._opened = False
+            text = f"{type(error).__name__}: {error}"
+            if text != self._chores_error:
+                log.warning("sink %s: chores: %s; trying again", self._name, text)
+            self._chores_error = text
+        else:
+            self._chores_error = ""
 
     # The way of a batch
 
@@ -199,15 +230,11 @@ class Worker:
         if cursor > self._reader.durable():
             return self._wait_for_mark(cursor)
         self._ahead_since = None
-        left = self._standing.last
-        if left is not None and left.cursor == cursor:
-            self._index = left.index
-        else:
-            self._index = None if cursor else 0
-        self._cursor = self._next = cursor
+        self._progress.begin(cursor, self._standing.last)
+        self._next = cursor
         self._blocks, self._batch = [], []
         self._one_by_one, self._failures = False, 0
-        self._opened = True
+        self._opened = self._was_opened = True
         return True
 
     def _wait_for_mark(self, cursor: int) -> bool:
@@ -240,7 +267,8 @@ class Worker:
             for located in decoded.notes
         ]
         if entries:
-            self._ledger.record(self._reader.node, entries, batch[-1].block.end)
+            known = self._ledger.record(self._reader.node, entries, batch[-1].block.end)
+            self._tell(decoded for decoded in batch if decoded.block.offset >= known)
         del self._blocks[:count]
         self._batch = batch
         self._next = batch[-1].block.end
@@ -249,52 +277,32 @@ class Worker:
         try:
             blocks = self._reader.read(self._next, BATCH_BYTES)
         except SkippedError as skipped:
-            self._skip(skipped)
+            loss = self._progress.gap(skipped, self._standing.last)
+            if loss is not None:
+                entry = Entry(self._progress.cursor, 0, loss, self._name)
+                self._ledger.record(self._reader.node, [entry], 0)
+            self._next = skipped.oldest
             return []
-        if blocks and self._index is None and blocks[0].offset == self._cursor:
-            self._index = blocks[0].index
+        if blocks:
+            self._progress.comes(blocks[0])
         return blocks
+
+    def _tell(self, found: Iterable[Decoded]) -> None:
+        """Log the rejections that no other worker has entered, and so logged, before."""
+        for decoded in found:
+            for _, note, by_receiver in decoded.notes:
+                if isinstance(note, Rejection) and not by_receiver:
+                    text = f"rejected frames of {host_of(note.peer)}: {note.reason}"
+                    self._events.add("rejected", _one_line(text), note.count)
 
     def _drop_applied(self) -> None:
         """Take from the batch what the sink has."""
         cursor = self._sink.cursor()
         while self._batch and self._batch[0].block.end <= cursor:
-            block = self._batch.pop(0).block
-            self._cursor = block.end
-            self._index = block.index + block.frames
-            self._stamp = block.received
+            self._progress.passed(self._batch.pop(0).block)
             self._failures = 0
         if not self._batch:
             self._one_by_one = False
-
-    # What the journal no longer has
-
-    def _skip(self, skipped: SkippedError) -> None:
-        """Go on at the oldest block, and say what this sink will never get."""
-        left, name = self._standing.last, self._name
-        if left is None:
-            log.info("sink %s is new: it begins at offset %d", name, skipped.oldest)
-        elif self._cursor < left.durable:
-            log.warning(
-                "sink %s went back from offset %d to %d: what it had is not in the journal any "
-                "more; going on at %d",
-                *(name, left.durable, self._cursor, skipped.oldest),
-            )
-        else:
-            # Counted from the cursor, not from where the last skip led: under the same key, so
-            # that what is entered again after a restart replaces this.
-            count = -1 if self._index is None else skipped.index - self._index
-            loss = Loss(
-                peer="",
-                reason="the journal was full and the sink behind",
-                count=count,
-                first=self._stamp or left.at,
-                last=self._clock(),
-                detail=f"sink {name}, journal offsets {self._cursor} to {skipped.oldest}",
-            )
-            self._ledger.record(self._reader.node, [Entry(self._cursor, 0, loss, name)], 0)
-            log.error("sink %s was too far behind: %d records are lost to it", name, count)
-        self._next = skipped.oldest
 
     # What the sink does not take
 
@@ -316,14 +324,11 @@ class Worker:
         reasons = self._sink.offending(decoded)
         if not reasons:
             raise SinkError(f"{what}; the sink names no row to leave out") from error
-        entries = [
-            Entry(decoded.block.offset, rejection_idx, rejection, self._name)
-            for rejection_idx, rejection in _rejections(decoded.block, reasons)
-        ]
+        entries = refusals.entries(decoded.block, reasons, self._name)
         self._ledger.record(self._reader.node, entries, 0)
         log.error(
             "sink %s: %d rows of block %d are in the ledger instead: %s",
-            *(self._name, len(entries), decoded.block.offset, next(iter(reasons.values()))),
+            *(self._name, len(reasons), decoded.block.offset, next(iter(reasons.values()))),
         )
         kept = [record for record in decoded.records if record.idx not in reasons]
         self._batch[0] = decoded._replace(records=kept)
@@ -334,24 +339,15 @@ class Worker:
     def _sync(self) -> None:
         if not self._opened:
             return
-        if self._durable != self._cursor:
+        cursor = self._progress.cursor
+        if self._durable != cursor:
             self._durable = self._sink.sync()
-        self._standing.leave(self._cursor, self._durable, self._index or 0)
+        self._standing.leave(cursor, self._durable, self._progress.index)
 
 
-def _rejections(block: Block, reasons: dict[int, str]) -> list[tuple[int, Rejection]]:
-    """The frames that a sink does not take, with their first bytes."""
-    found: list[tuple[int, Rejection]] = []
-    idx = 0
-    for run in runs(block.payload):
-        for frame in frames(run):
-            if idx in reasons:
-                raw = bytes(frame[:RAW_BYTES])
-                found.append(
-                    (idx, Rejection(run.peer, reasons[idx], len(frame), raw, 1, block.received))
-                )
-            idx += 1
-    return found
+def _one_line(text: str) -> str:
+    """Fit for a log: what a stranger sent may be in it."""
+    return "".join(c if c.isprintable() else "?" for c in text[:LINE])
 
 
 def make_worker(config: Config, name: str) -> Worker:

@@ -1,0 +1,27 @@
+"""Sinks of third parties, as pip would install them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fastlog.sinks import GROUP
+
+
+def install(
+    site: Path, sources: Mapping[str, str], *, points: Mapping[str, str] | None = None
+) -> None:
+    """Put a distribution into `site`: for each source a module `NAME_sink`, and the sink `NAME`
+    which is the class `Sink` in it.
+
+    Args:
+        points: further entry points, or others for these sinks.
+    """
+    metadata = site / "test_sinks-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    found = {name: f"{name}_sink:Sink" for name in sources} | dict(points or {})
+    for name, source in sources.items():
+        (site / f"{name}_sink.py").write_text(source, "utf-8")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: test-sinks\nVersion: 1.0\n")
+    lines = "".join(f"{name} = {value}\n" for name, value in found.items())
+    (metadata / "entry_points.txt").write_text(f"[{GROUP}]\n{lines}")
