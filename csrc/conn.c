@@ -2,12 +2,9 @@
 #include "loop.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 /* ---- lists ---- */
@@ -130,14 +127,6 @@ static void drop_part(fl_loop *loop, uint32_t slot)
     c->part = NULL;
     c->part_len = c->part_cap = 0;
     set_partial(loop, slot, false);
-}
-
-/* A peer with Nagle's algorithm keeps its last bytes until what went before is acknowledged, and we
- * acknowledge late, by up to 40 ms. Asks for them now: QUICKACK sends what is owed (tcp(7)). */
-void conn_ask_for_more(const fl_loop *loop, uint32_t slot)
-{
-    int on = 1; /* fails on Unix sockets, which keep nothing back */
-    (void)setsockopt(loop->conns[slot].fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
 /* Closes without a word; see conn_close_partial() for a connection that is inside a frame. */

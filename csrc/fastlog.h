@@ -182,9 +182,10 @@ int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context);
 /* Stops reading, or goes on; nothing is closed for its silence meanwhile. */
 void fl_loop_pause(fl_loop *loop, bool paused);
 
-/* Begins the end: takes what waits to be accepted, stops listening, and asks the peers' kernels for
- * what they still hold back. A paused loop stays paused. Poll until fl_loop_stats.bytes has stood still for a moment, or as
- * long as you care to; then hang up. */
+/* Begins the end: takes what waits to be accepted, stops listening, and has every connection read
+ * once more. A paused loop stays paused. Poll until fl_loop_stats.bytes has stood still for a
+ * moment, or as long as you care to; then hang up. A moment is more than the 40 ms for which a
+ * kernel may keep back a sender's last bytes (Nagle's algorithm and delayed acknowledgements). */
 int fl_loop_drain(fl_loop *loop);
 
 /* Closes every connection; those that are inside a frame are reported as truncated. */

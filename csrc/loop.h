@@ -87,7 +87,6 @@ int64_t monotonic_ms(void);
 int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *slot);
 void conn_close(fl_loop *loop, uint32_t slot);
 void conn_close_partial(fl_loop *loop, uint32_t slot, int reason);
-void conn_ask_for_more(const fl_loop *loop, uint32_t slot);
 void conn_set_ready(fl_loop *loop, uint32_t slot, bool ready);
 bool conn_reserve(fl_loop *loop, uint32_t slot, uint32_t cap);
 bool conn_hold(fl_loop *loop, uint32_t slot, const uint8_t *data, size_t len, bool fresh);

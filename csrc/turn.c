@@ -81,11 +81,7 @@ static void read_ready(fl_loop *loop)
             conn_set_ready(loop, slot, false);
             conn_set_ready(loop, slot, true); /* to the end of the queue */
             break;
-        case DRAINED:
-            conn_set_ready(loop, slot, false);
-            if (loop->draining)
-                conn_ask_for_more(loop, slot);
-            break;
+        case DRAINED: conn_set_ready(loop, slot, false); break;
         case CLOSED: break;
         }
     }

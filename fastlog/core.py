@@ -238,7 +238,7 @@ class Loop:
         lib.fl_loop_pause(self._loop, paused)
 
     def drain(self) -> None:
-        """Begins the end: takes the backlog, stops listening, asks for what peers hold back.
+        """Begins the end: takes the backlog, stops listening, reads every connection once more.
 
         Poll until `stats().bytes` has stood still for a moment, or as long as you care to; then
         `hang_up`.

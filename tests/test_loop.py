@@ -331,6 +331,21 @@ def _send_until_closed(client: socket.socket, data: bytes) -> None:
         client.sendall(data)
 
 
+def test_a_small_frame_finds_room_at_the_cost_of_the_largest() -> None:
+    with receiving(max_frame=FRAME_LIMIT, partial_memory=MIB) as receiver:
+        large = receiver.connect()
+        half = FRAME_LIMIT.to_bytes(4, "big") + bytes(900 * KIB)
+        thread = threading.Thread(target=_send_until_closed, args=[large, half])
+        thread.start()
+        receiver.until(lambda: receiver.loop.stats().partial_bytes > MIB - 64 * KIB)
+        small = receiver.connect(encode(bytes(100 * KIB))[: 90 * KIB])
+        receiver.until(lambda: receiver.loop.stats().refused)
+        small.sendall(encode(bytes(100 * KIB))[90 * KIB :])
+        receiver.until(lambda: receiver.loop.stats().frames == 1)
+        assert was_closed(large)
+        thread.join()
+
+
 def test_half_a_frame_and_then_silence_is_closed_after_a_while() -> None:
     with receiving(stall=0.2) as receiver:
         client = receiver.connect(encode(bytes(100))[:50])
@@ -397,19 +412,21 @@ def _server_side(client: socket.socket) -> socket.socket:
 
 
 def test_a_paused_loop_reads_nothing_closes_nobody_and_goes_on() -> None:
-    with receiving(stall=0.2) as receiver:
+    with receiving(stall=1.0) as receiver:
         half = receiver.connect(encode(b"half and half")[:7])
         receiver.until(lambda: receiver.loop.stats().partials == 1)
         receiver.loop.pause(True)
-        half.sendall(encode(b"half and half")[7:])
+        receiver.connect(encode(b"later"))
         until, turns = time.monotonic() + 1.5, 0
         while time.monotonic() < until:
             assert receiver.turn(0.5).more is False
             turns += 1
         assert turns < 20, "it spins"
-        assert (receiver.loop.stats().frames, receiver.loop.stats().connections) == (0, 1)
+        assert (receiver.loop.stats().frames, receiver.loop.stats().connections) == (0, 2)
         receiver.loop.pause(False)
-        receiver.until(lambda: receiver.frames() == [b"half and half"])
+        receiver.until(lambda: receiver.frames() == [b"later"])
+        half.sendall(encode(b"half and half")[7:])
+        receiver.until(lambda: receiver.frames() == [b"later", b"half and half"])
 
 
 def test_a_drained_loop_has_read_all_that_was_sent_even_from_the_backlog() -> None:
