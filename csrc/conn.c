@@ -42,28 +42,27 @@ static void list_remove(fl_loop *loop, list *l, uint32_t slot)
     l->count--;
 }
 
-void conn_set_ready(fl_loop *loop, uint32_t slot, bool ready)
+/* Puts a connection on a list, at its end, or takes it off. */
+static void set_listed(fl_loop *loop, list *l, enum conn_flag flag, uint32_t slot, bool listed)
 {
     conn *c = &loop->conns[slot];
-    if (ready == !!(c->flags & IS_READY))
+    if (listed == !!(c->flags & flag))
         return;
-    c->flags ^= IS_READY;
-    if (ready)
-        list_append(loop, &loop->ready, slot);
+    c->flags ^= (uint8_t)flag;
+    if (listed)
+        list_append(loop, l, slot);
     else
-        list_remove(loop, &loop->ready, slot);
+        list_remove(loop, l, slot);
+}
+
+void conn_set_ready(fl_loop *loop, uint32_t slot, bool ready)
+{
+    set_listed(loop, &loop->ready, IS_READY, slot, ready);
 }
 
 static void set_partial(fl_loop *loop, uint32_t slot, bool partial)
 {
-    conn *c = &loop->conns[slot];
-    if (partial == !!(c->flags & IS_PARTIAL))
-        return;
-    c->flags ^= IS_PARTIAL;
-    if (partial)
-        list_append(loop, &loop->partial, slot);
-    else
-        list_remove(loop, &loop->partial, slot);
+    set_listed(loop, &loop->partial, IS_PARTIAL, slot, partial);
 }
 
 /* ---- slots ---- */

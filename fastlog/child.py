@@ -7,6 +7,7 @@ supervisor is gone, and the child ends too. What a child logs goes to stderr.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -48,7 +50,7 @@ class Child:
         Raises:
             SystemExit: the config cannot be read, which the supervisor has been told.
         """
-        os.set_inheritable(control_fd, False)
+        _keep_descriptors()
         control = socket.socket(fileno=control_fd)
         with open(config_fd, "rb") as file:
             if file.seekable():
@@ -170,6 +172,14 @@ class Signals:
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
+
+
+def _keep_descriptors() -> None:
+    """Let nobody that this process may start inherit what it was given: the lock, the listeners."""
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the listing's own has been closed meanwhile
+            if int(entry.name) > 2:
+                os.set_inheritable(int(entry.name), False)
 
 
 def log_to_stderr(role: str, level: str) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from fastlog.child import Child, LostError, arguments, log_to_stderr
@@ -19,8 +18,6 @@ def main(argv: list[str]) -> int:
     child = Child.from_fds(flags["config-fd"], flags["control-fd"])
     log_to_stderr("receiver", child.config.log.level)
     listeners = [int(fd) for fd in flags["listen-fds"].split(",")]
-    for fd in listeners:
-        os.set_inheritable(fd, False)
     try:
         receiver = Receiver(child.config, listeners)
     except (FastlogError, OSError) as error:
