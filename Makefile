@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
+# setuptools warns of every editable install that it is one.
+INSTALL = PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 SOURCES = $(wildcard csrc/*) build_ext.py setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
@@ -19,15 +21,15 @@ $(VENV)/made:
 	touch $@
 
 $(VENV)/installed: $(VENV)/made $(SOURCES)
-	$(BIN)/pip install --quiet --editable .
+	$(INSTALL) --editable .
 	touch $@
 
 $(VENV)/test: $(VENV)/installed
-	$(BIN)/pip install --quiet --editable '.[test]'
+	$(INSTALL) --editable '.[test]'
 	touch $@
 
 $(VENV)/lint: $(VENV)/test
-	$(BIN)/pip install --quiet --editable '.[test,lint]'
+	$(INSTALL) --editable '.[test,lint]'
 	touch $@
 
 run: $(VENV)/installed ## start the server on 127.0.0.1:9020, with its data in ./fastlog-data
