@@ -27,6 +27,10 @@ from fastlog.record import Loss, Record, Rejection, host_of
 
 PEER = "127.0.0.1:5"
 GOOD = pickle.dumps({"msg": "unharmed", "levelno": 20}, 1)
+BOUND = 5.0
+"""CPU-seconds. The slowest of them takes half a second, three times that in a sanitized build; what
+they guard against takes minutes, or for ever."""
+
 ATTACKS = attacks(1 << 20)
 SMALL_ATTACKS = attacks(1 << 18)
 REASONS = ("malformed pickle: ", "forbidden opcode ", "not a record: ", "malformed JSON: ")
@@ -223,7 +227,7 @@ def test_an_attack_costs_little_and_harms_nobody(attack: str) -> None:
     frame, reason = ATTACKS[attack]
     started = time.process_time()
     decoded = decode(frame, GOOD)
-    assert time.process_time() - started < 1.0
+    assert time.process_time() - started < BOUND
     assert decoded.records[-1].message == "unharmed"
     found = "".join(located.note.reason for located in decoded.notes)
     assert found.startswith(reason) and bool(found) == bool(reason)
