@@ -332,22 +332,25 @@ def _send_until_closed(client: socket.socket, data: bytes) -> None:
 
 
 def test_a_small_frame_finds_room_at_the_cost_of_the_largest() -> None:
-    with receiving(max_frame=FRAME_LIMIT, partial_memory=MIB) as receiver:
+    with receiving(max_frame=FRAME_LIMIT, partial_memory=MIB + 8 * KIB) as receiver:
+        bystander = receiver.connect(encode(b"unharmed")[:5])
+        receiver.until(lambda: receiver.loop.stats().partials == 1)
         large = receiver.connect()
         half = FRAME_LIMIT.to_bytes(4, "big") + bytes(900 * KIB)
         thread = threading.Thread(target=_send_until_closed, args=[large, half])
         thread.start()
-        receiver.until(lambda: receiver.loop.stats().partial_bytes > MIB - 64 * KIB)
+        receiver.until(lambda: receiver.loop.stats().partial_bytes > MIB)
         small = receiver.connect(encode(bytes(100 * KIB))[: 90 * KIB])
         receiver.until(lambda: receiver.loop.stats().refused)
         small.sendall(encode(bytes(100 * KIB))[90 * KIB :])
-        receiver.until(lambda: receiver.loop.stats().frames == 1)
+        bystander.sendall(encode(b"unharmed")[5:])
+        receiver.until(lambda: receiver.loop.stats().frames == 2)
         assert was_closed(large)
         thread.join()
 
 
 def test_half_a_frame_and_then_silence_is_closed_after_a_while() -> None:
-    with receiving(stall=0.2) as receiver:
+    with receiving(stall=0.2, min_rate=0) as receiver:
         client = receiver.connect(encode(bytes(100))[:50])
         idle = receiver.connect(encode(b"whole"))
         receiver.until(lambda: receiver.loop.stats().refused == {"truncated": 1})
