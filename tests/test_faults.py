@@ -28,6 +28,7 @@ from fastlog.decode import Decoder
 from fastlog.journal import JournalReader
 
 KILLS = 10
+LARGE_JOURNAL = '[journal]\nsize = "4 GiB"\nsegment = "1 GiB"\n'
 
 
 def numbers(rows: list[dict[str, Any]]) -> dict[str, list[int]]:
@@ -252,7 +253,7 @@ def _kill_and_compare(home: Path, kills: int, seed: int | None) -> None:
     seed = random.randrange(1 << 32) if seed is None else seed
     print(f"seed {seed}")  # shown when the test fails
     dice = random.Random(seed)
-    with Server(home) as server:
+    with Server(home, config=LARGE_JOURNAL) as server:
         server.fixed()
         senders = [Sender(f"client {n}", lambda: server.port) for n in range(4)]
         for victim in dice.sample(["worker", "receiver", "supervisor", "all"] * kills, kills):
@@ -300,7 +301,7 @@ def _kill_one(server: Server, victim: str) -> None:
 
 
 def _journaled(data: Path) -> dict[str, list[int]]:
-    """The numbers that the journal holds, by client: too few for a segment to be released."""
+    """The numbers that the journal holds, by client: it has released nothing, being one segment."""
     reader, decoder = JournalReader(data / "journal"), Decoder()
     found: dict[str, list[int]] = defaultdict(list)
     offset = 0
