@@ -204,6 +204,11 @@ def test_variables_list_listeners_and_sinks():
             "fastlog.toml:2: journal.size: expected at least two segments (2 GiB), got 1 GiB",
         ),
         (
+            "[[sink]]\nurl = 'console:'\nwhen_full = 'skip'",
+            "fastlog.toml:1: sink.when_full: one sink must hold the journal, or what it notes may "
+            "be lost",
+        ),
+        (
             "[journal]\nwhen_full = 'stop'",
             "fastlog.toml:2: journal.when_full: expected 'drop' or 'pause', got 'stop'",
         ),

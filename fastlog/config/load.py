@@ -157,6 +157,9 @@ def _read_sinks(setting: Setting) -> list[SinkConfig]:
         if "when_full" in item:
             when_full = _field(setting, path, SinkConfig, item, "when_full")
         sinks.append(SinkConfig(url, name, typing.cast(typing.Any, when_full)))
+    if items and all(sink.when_full == "skip" for sink in sinks):
+        expected = "sink.when_full: one sink must hold the journal, or what it notes may be lost"
+        raise setting.source.error(items[0][0], expected)
     return sinks
 
 
