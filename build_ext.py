@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 LINUX = sys.platform.startswith("linux")
 
 PURE = ["csrc/framer.c", "csrc/crc32c.c"]
-LOOP = [f"csrc/{name}.c" for name in ("loop", "turn", "conn", "read", "accept", "refusal")]
+LOOP = [f"csrc/{name}.c" for name in ("loop", "turn", "conn", "read", "accept", "refusal", "handed")]
 
 # The one call from C into Python; an error in it is kept by core.Loop and raised after the turn.
 CALLBACK = """

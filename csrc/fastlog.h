@@ -170,6 +170,10 @@ int fl_loop_watch(fl_loop *loop, int fd);
  * FL_PEER_SIZE - 1 bytes. */
 int fl_loop_add(fl_loop *loop, int fd, const char *peer, const uint8_t *partial, size_t len);
 
+int fl_loop_export(const fl_loop *loop, uint32_t *at, char peer[56], size_t *len);
+void fl_loop_state(const fl_loop *loop, uint32_t at, uint8_t *state);
+int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, size_t len);
+
 enum {
     FL_WOKEN = 1, /* a watched descriptor is readable */
     FL_MORE = 2,  /* there is more to read: the next turn will not wait */

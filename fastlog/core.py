@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastlog._core import ffi, lib
@@ -130,6 +130,15 @@ class LoopStats(NamedTuple):
     """Connections that are known to have more to read."""
 
 
+class Handed(NamedTuple):
+    """A connection on its way to another process."""
+
+    fd: int
+    peer: str
+    state: bytes
+    """What was received of its next frame, and a client's numbers, in the loop's own layout."""
+
+
 class Turn(NamedTuple):
     """What a turn of the loop left behind."""
 
@@ -222,6 +231,23 @@ class Loop:
                 frame; `fd` is still the caller's.
         """
         self._check(lib.fl_loop_add(self._loop, fd, peer.encode(), partial, len(partial)), "add")
+
+    def export(self) -> Iterator[Handed]:
+        """The connections, for another process; they stay this loop's. Do not poll meanwhile."""
+        at, size = ffi.new("uint32_t *"), ffi.new("size_t *")
+        peer = ffi.new("char[]", lib.FL_PEER_SIZE)
+        while (fd := lib.fl_loop_export(self._loop, at, peer, size)) >= 0:
+            state = ffi.new("uint8_t[]", size[0])
+            lib.fl_loop_state(self._loop, at[0], state)
+            name = str(ffi.string(peer), "ascii", "replace")
+            yield Handed(fd, name, ffi.buffer(state)[:])
+
+    def take(self, handed: Handed) -> None:
+        """Takes over a connection that another loop has exported, and owns its descriptor."""
+        peer, state = handed.peer.encode(), handed.state
+        self._check(
+            lib.fl_loop_take(self._loop, handed.fd, peer, state, len(state)), "take over"
+        )
 
     def poll(self, timeout: float | None = None) -> Turn:
         """Runs one turn, waiting `timeout` seconds at most; a signal ends the wait."""
