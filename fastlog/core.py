@@ -245,9 +245,7 @@ class Loop:
     def take(self, handed: Handed) -> None:
         """Takes over a connection that another loop has exported, and owns its descriptor."""
         peer, state = handed.peer.encode(), handed.state
-        self._check(
-            lib.fl_loop_take(self._loop, handed.fd, peer, state, len(state)), "take over"
-        )
+        self._check(lib.fl_loop_take(self._loop, handed.fd, peer, state, len(state)), "take over")
 
     def poll(self, timeout: float | None = None) -> Turn:
         """Runs one turn, waiting `timeout` seconds at most; a signal ends the wait."""

@@ -7,12 +7,13 @@ The receiver's `Journal` writes it and publishes how much is durable; each worke
 from fastlog.journal.position import Position, read_positions, write_position
 from fastlog.journal.reader import JournalReader, SkippedError
 from fastlog.journal.repair import repair
-from fastlog.journal.writer import Full, Journal
+from fastlog.journal.writer import Full, Journal, JournalState
 
 __all__ = [
     "Full",
     "Journal",
     "JournalReader",
+    "JournalState",
     "Position",
     "SkippedError",
     "read_positions",

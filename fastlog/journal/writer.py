@@ -19,9 +19,11 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
+import msgspec
+
 from fastlog.block import HEADER
 from fastlog.journal.mark import Mark
-from fastlog.journal.recovery import recover
+from fastlog.journal.recovery import Recovered, recover
 from fastlog.journal.segment import (
     Header,
     Segment,
@@ -54,6 +56,18 @@ class Full(Enum):
     SIZE = "journal full"
 
 
+class JournalState(msgspec.Struct, frozen=True, kw_only=True):
+    """A journal of which every block is durable: all that another process needs to go on with it
+    as its writer, without reading it."""
+
+    node: str
+    end: int
+    index: int
+    stamp: int
+    segments: list[int]
+    """The journal offset of each one's first byte, oldest first."""
+
+
 class _Queued:
     """A block in memory."""
 
@@ -69,7 +83,7 @@ class _Queued:
 
 
 class Journal:
-    """The journal's one writer. Opening it recovers what is there.
+    """The journal's one writer. Opening it recovers what is there, unless its state is given.
 
     Args:
         directory: Where the segments are; made if it is not there.
@@ -79,6 +93,8 @@ class Journal:
         delay: Seconds that a block may wait for its fdatasync while nobody waits for it.
         clock: The wall clock, for receive stamps.
         on_durable: Called in the journal's thread with the new mark.
+        state: Of the writer before, which must have ended before anything is appended. Nothing
+            is written to the directory until then.
 
     Raises:
         JournalDamagedError: See `recover`.
@@ -95,18 +111,16 @@ class Journal:
         delay: float = 0.1,
         clock: Callable[[], float] = time.time,
         on_durable: Callable[[int], None] | None = None,
+        state: JournalState | None = None,
     ) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        # Without segments it is a new journal: cursors of an old one must not be taken for its own.
-        node = read_node(directory) if segments(directory) else None
-        self.node = node or make_node(directory)
+        self.node = state.node if state is not None else _node_of(directory)
         self._seed = seed_of(self.node)
         self._directory, self._size_limit = directory, size
         self._segment_size = min(segment, size // 4)  # only whole segments can be released
         self._memory_limit, self._clock = memory, clock
         self._delay = max(0.0, delay - _GATHER)
         self._on_durable = on_durable
-        recovered = recover(directory, self.node)
+        recovered = recover(directory, self.node) if state is None else _known(directory, state)
         if recovered.cut:
             _log.warning("journal: cut a torn tail of %d bytes at %d", recovered.cut, recovered.end)
         self._end = self._written = self._durable = recovered.end
@@ -122,13 +136,14 @@ class Journal:
         self._undurable: deque[_Queued] = deque()
         self._memory = self._queued = 0
         self._due: float | None = None
-        self._closing = False
+        self._closing = self._flushing = False
         self.failure: str | None = None
         """What the disk refuses now, in words; None while it works."""
         self.crash: BaseException | None = None
         """A bug that ended the thread; the receiver must not go on."""
         self._mark = Mark(directory, writable=True)
-        self._mark.publish(self._durable)
+        if state is None:
+            self._mark.publish(self._durable)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -203,6 +218,33 @@ class Journal:
             if self._released:
                 self._changed.notify()
 
+    def flush(self, timeout: float) -> bool:
+        """Waits until all that was appended is durable, and all that was released is deleted.
+
+        Returns:
+            False if that took too long, or if the disk refuses.
+        """
+        with self._changed:
+            self._flushing = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._is_idle() or self.failure, timeout)
+            self._flushing = False
+            return self._is_idle()
+
+    def _is_idle(self) -> bool:
+        return not (self._queue or self._undurable or self._released)
+
+    def state(self) -> JournalState:
+        """For the next writer; to be called after a `flush` that succeeded."""
+        assert self._is_idle()
+        return JournalState(
+            node=self.node,
+            end=self._end,
+            index=self._index,
+            stamp=self._stamp,
+            segments=[segment.start for segment in self._segments],
+        )
+
     def close(self, timeout: float = 10.0) -> list[bytes]:
         """Writes and syncs what is left, and ends. Returns the runs of blocks that could not be."""
         with self._changed:
@@ -224,7 +266,8 @@ class Journal:
             while self._wait():
                 self._delete_released()
                 self._write_some()
-                if self._due is not None and (self._closing or time.monotonic() >= self._due):
+                hurry = self._closing or self._flushing
+                if self._due is not None and (hurry or time.monotonic() >= self._due):
                     self._sync()
         except BaseException as error:
             _log.exception("journal: the thread died")
@@ -236,18 +279,21 @@ class Journal:
             while not self._queue and not self._closing and not self._released:
                 if self._due is None:
                     self._changed.wait()
-                elif not self._changed.wait(max(0.0, self._due - time.monotonic())):
+                elif self._flushing or not self._changed.wait(
+                    max(0.0, self._due - time.monotonic())
+                ):
                     return True
             if self._queue:
                 self._changed.wait_for(
-                    lambda: self._queued >= _GATHER_BYTES or self._closing, timeout=_GATHER
+                    lambda: self._queued >= _GATHER_BYTES or self._closing or self._flushing,
+                    timeout=_GATHER,
                 )
             return bool(self._queue or self._released) or self._due is not None
 
     def _delete_released(self) -> None:
         """Deletes in order, oldest first, and durably: a gap would look like damage."""
         with self._changed:
-            released, self._released = self._released, []
+            released = list(self._released)
         try:
             for segment in released:
                 segment.path.unlink(missing_ok=True)
@@ -255,6 +301,9 @@ class Journal:
                 sync_directory(self._directory)
         except OSError as error:
             _log.error("journal: cannot delete %s: %s", segment.path, error.strerror)
+        with self._changed:
+            del self._released[: len(released)]
+            self._changed.notify_all()
 
     def _write_some(self) -> None:
         if self._is_segment_full() and not self._sync():
@@ -353,6 +402,7 @@ class Journal:
             self._durable = self._written
             self._memory -= sum(block.size for block in self._undurable)
             self._undurable.clear()
+            self._changed.notify_all()  # who flushes
         self._mark.publish(self._durable)
         if self.failure is not None:
             _log.warning("journal: the disk takes blocks again")
@@ -385,4 +435,19 @@ class Journal:
     def _refused(self, what: str, error: OSError) -> None:
         if self.failure is None:
             _log.error("journal: cannot %s: %s; keeping what comes in memory", what, error)
-        self.failure = f"cannot {what}: {error.strerror or error}"
+        with self._changed:
+            self.failure = f"cannot {what}: {error.strerror or error}"
+            self._changed.notify_all()
+
+
+def _node_of(directory: Path) -> str:
+    """The id of the journal there, which is a new one if it has no segments: cursors of an old one
+    must not be taken for its own."""
+    directory.mkdir(parents=True, exist_ok=True)
+    node = read_node(directory) if segments(directory) else None
+    return node or make_node(directory)
+
+
+def _known(directory: Path, state: JournalState) -> Recovered:
+    kept = [Segment(segment_path(directory, start), start) for start in state.segments]
+    return Recovered(kept, state.end, state.index, state.stamp, cut=0)

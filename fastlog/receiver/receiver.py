@@ -17,11 +17,12 @@ import msgspec
 
 from fastlog.block import LENGTH, make_notes
 from fastlog.config import Config
-from fastlog.core import Loop, Refusal
+from fastlog.core import Handed, Loop, Refusal
 from fastlog.errors import FastlogError
 from fastlog.eventlog import EventLog
 from fastlog.journal import Full, Journal, read_positions
 from fastlog.journal.position import replace_file
+from fastlog.receiver.handover import Counters, Parcel
 from fastlog.receiver.notes import Notes
 from fastlog.record import Note, Rejection, host_of
 
@@ -37,6 +38,8 @@ QUIET = 0.1
 """Seconds without a byte after which they count as empty: longer than a kernel keeps back the last
 bytes of a stream for an acknowledgement (40 ms), and than most round trips."""
 RETRY = 0.05
+FLUSH = 5.0
+"""Seconds in which all must be durable for a new receiver to take over."""
 OWN_FILES = 64
 """Descriptors that connections leave to the journal, and to all else that must go on."""
 
@@ -48,6 +51,11 @@ class Receiver:
         config: The whole configuration.
         listeners: Descriptors of listening sockets.
         clock: The wall clock, for stamps.
+        taken: What the receiver before has handed over, which it must not use any more when `run`
+            is called. Until then nothing is read, and nothing written.
+
+    Raises:
+        FastlogError: The journal is damaged, or something that was handed over cannot be taken.
     """
 
     def __init__(
@@ -55,7 +63,9 @@ class Receiver:
         config: Config,
         listeners: Sequence[int],
         clock: Callable[[], float] = time.time,
+        taken: tuple[Parcel, list[Handed]] | None = None,
     ) -> None:
+        parcel, handed = taken or (None, [])
         self._config, self._clock = config, clock
         self.sinks: dict[str, str] = {sink.name: sink.when_full for sink in config.sinks}
         """The sinks for which segments are kept, and whether a full journal waits for them."""
@@ -75,18 +85,23 @@ class Receiver:
             memory=config.journal.memory,
             clock=clock,
             on_durable=self._on_durable,
+            state=parcel.journal if parcel is not None else None,
         )
         self._loop = Loop(
             self._on_block,
             max_frame=config.limits.max_frame,
-            max_connections=_affordable(config.limits.connections),
+            max_connections=max(_affordable(config.limits.connections), len(handed)),
             partial_memory=max(config.limits.partial_memory, config.limits.max_frame + LENGTH.size),
         )
         self._loop.watch(self._wake)
         for fd in listeners:
             self._loop.listen(fd)
         self._leftovers = config.data_dir / "leftovers.json"
-        self._recall()
+        self._before = Counters()
+        if parcel is None:
+            self._recall()
+        else:
+            self._take(parcel, handed)
 
     def watch(self, fd: int) -> None:
         """Lets a readable `fd` wake the loop."""
@@ -226,16 +241,76 @@ class Receiver:
             "size": journal.size,
             "limit": self._config.journal.size,
             "connections": stats.connections,
-            "accepted": stats.accepted,
-            "frames": stats.frames,
-            "dropped": self._notes.dropped,
-            "refused": stats.refused,
+            **msgspec.structs.asdict(self._counters()),
             "failure": journal.failure,
         }
         try:
             replace_file(self._config.data_dir / "status.json", json.dumps(status).encode())
         except OSError as error:
             log.debug("status.json: %s", error)  # the disk is full: the journal has said so
+
+    def _counters(self) -> Counters:
+        """Since the service was started, over all receivers."""
+        stats, before = self._loop.stats(), self._before
+        reasons = before.refused.keys() | stats.refused.keys()
+        return Counters(
+            accepted=before.accepted + stats.accepted,
+            frames=before.frames + stats.frames,
+            dropped=before.dropped + self._notes.dropped,
+            refused={
+                reason: before.refused.get(reason, 0) + stats.refused.get(reason, 0)
+                for reason in sorted(reasons)
+            },
+        )
+
+    # ---- from one receiver to the next ----------------------------------------------------
+
+    def freeze(self) -> tuple[Parcel, list[int]]:
+        """Makes all that was received durable, and stands still until `thaw`.
+
+        Returns:
+            What the next receiver has to know, and the descriptors of the connections. They stay
+            this one's.
+
+        Raises:
+            FastlogError: The disk does not take it; the receiver goes on.
+        """
+        self._loop.pause(True)
+        for refusal in self._loop.refusals():
+            self._refuse(refusal)
+        self._journal_notes()
+        self._events.tell()
+        if not self._journal.flush(FLUSH):
+            self._go_on()
+            why = self._journal.failure or f"the disk did not take it within {FLUSH:.0f} s"
+            raise FastlogError(f"what was received cannot be made durable: {why}")
+        connections = list(self._loop.export())
+        counters = self._counters()
+        counters.accepted -= len(connections)  # the next one counts them when it takes them
+        parcel = Parcel(
+            journal=self._journal.state(),
+            counters=counters,
+            notes=self._notes.take(),
+            held=self._held,
+            connections=[(handed.peer, handed.state) for handed in connections],
+        )
+        return parcel, [handed.fd for handed in connections]
+
+    def thaw(self, parcel: Parcel) -> None:
+        """Goes on: the next receiver, to which this parcel was sent, is no more."""
+        self._notes.give_back(parcel.notes)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._loop.pause(self._held is not None)
+
+    def _take(self, parcel: Parcel, handed: list[Handed]) -> None:
+        self._before = parcel.counters
+        self._notes.give_back(parcel.notes)
+        for connection in handed:
+            self._loop.take(connection)
+        self._held = parcel.held
+        self._loop.pause(self._held is not None)
 
     # ---- the end --------------------------------------------------------------------------
 
