@@ -216,13 +216,23 @@ def log_to_stderr(role: str, level: str) -> None:
     own.propagate = False
 
 
-def arguments(argv: list[str], names: dict[str, Callable[[str], Any]]) -> dict[str, Any]:
-    """The values of `--name value` pairs, all of which the supervisor gives.
+def arguments(
+    argv: list[str],
+    names: dict[str, Callable[[str], Any]],
+    optional: dict[str, Callable[[str], Any]] | None = None,
+) -> dict[str, Any]:
+    """The values of `--name value` pairs, as the supervisor gives them.
+
+    Returns:
+        All of `names`, and of the optional ones those that were given.
 
     Raises:
         SystemExit: something else was given; only the supervisor starts children.
     """
-    flags = dict(zip(argv[::2], argv[1::2], strict=False))
-    if len(argv) % 2 or set(flags) != {f"--{name}" for name in names}:
+    flags = {
+        key.removeprefix("--"): value for key, value in zip(argv[::2], argv[1::2], strict=False)
+    }
+    known = names | (optional or {})
+    if len(argv) % 2 or not names.keys() <= flags.keys() <= known.keys():
         sys.exit(f"expected {' '.join(f'--{name} VALUE' for name in names)}: {argv}")
-    return {name: read(flags[f"--{name}"]) for name, read in names.items()}
+    return {name: known[name](value) for name, value in flags.items()}

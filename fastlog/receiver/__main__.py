@@ -1,10 +1,13 @@
 """The receiver's process: descriptors from the supervisor in, an exit status out.
 
-`python -m fastlog.receiver --config-fd N --control-fd N --listen-fds N,N --takeover-fd N`
+`python -m fastlog.receiver --config-fd N --control-fd N --listen-fds N+N,N [--takeover-fd N]`
 
-With a `--takeover-fd` (-1 is none) it goes on from where another receiver stands, in four steps: it
-says `ready`, takes what comes from that descriptor, says `taken`, and touches none of it before it
-is told to `go`.
+The listeners' descriptors come in the order of the configuration; where a name stands for several
+addresses, there are several for one listener.
+
+With a `--takeover-fd` it goes on from where another receiver stands, in four steps: it says
+`ready`, takes what comes from that descriptor, says `taken`, and touches none of it before it is
+told to `go`.
 """
 
 from __future__ import annotations
@@ -26,13 +29,15 @@ WAIT = 60.0
 def main(argv: list[str]) -> int:
     """The process. Returns 0 when it was asked to stop, 1 after an error that it has told."""
     flags = arguments(
-        argv, {"config-fd": int, "control-fd": int, "listen-fds": str, "takeover-fd": int}
+        argv,
+        {"config-fd": int, "control-fd": int, "listen-fds": str},
+        optional={"takeover-fd": int},
     )
     child = Child.from_fds(flags["config-fd"], flags["control-fd"])
     log_to_stderr("receiver", child.config.log.level)
-    listeners = [int(fd) for fd in flags["listen-fds"].split(",")]
+    listeners = [int(fd) for one in flags["listen-fds"].split(",") for fd in one.split("+")]
     try:
-        if flags["takeover-fd"] >= 0:
+        if "takeover-fd" in flags:
             with child.signals() as signals:
                 child.send({"type": "ready"})
                 post = _take_over(child, signals, listeners, flags["takeover-fd"])
