@@ -101,6 +101,8 @@ class Post:
             try:
                 try:
                     handover.send(to, parcel, fds)
+                except ConnectionError:
+                    pass  # the other has died, which is the supervisor's to see
                 except OSError as error:
                     self._child.send({"type": "cannot", "text": f"handing over: {error.strerror}"})
                 while (order := self._next_order()) != "thaw":

@@ -118,12 +118,12 @@ def _await(
     watch.turn(0)  # what has just been said may have been the last thing
     if watch.stopping:
         raise ReloadError("the server is stopping")
+    if "cannot" in old.said:
+        raise ReloadError(f"the old receiver cannot hand over: {old.said['cannot'].get('text')}")
     if new.fatal is not None:
         raise ReloadError(f"the new receiver cannot go on: {new.fatal}")
     if not new.lives:
         raise ReloadError(f"the new receiver {new.how}")
-    if "cannot" in old.said:
-        raise ReloadError(f"the old receiver cannot hand over: {old.said['cannot'].get('text')}")
     if not is_done():
         raise ReloadError(f"the new receiver {what} after {seconds:.0f} s")
 
