@@ -7,6 +7,7 @@ The receiver's `Journal` writes it and publishes how much is durable; each worke
 from fastlog.journal.position import Position, read_positions, write_position
 from fastlog.journal.reader import JournalReader, SkippedError
 from fastlog.journal.repair import repair
+from fastlog.journal.snapshot import Snapshot, read_snapshot
 from fastlog.journal.writer import Full, Journal
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "JournalReader",
     "Position",
     "SkippedError",
+    "Snapshot",
     "read_positions",
+    "read_snapshot",
     "repair",
     "write_position",
 ]

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
-from fastlog.block import HEADER
+from fastlog.block import HEADER, Block
 from fastlog.journal.mark import Mark
 from fastlog.journal.recovery import recover
 from fastlog.journal.segment import (
@@ -33,6 +33,7 @@ from fastlog.journal.segment import (
     segments,
     sync_directory,
 )
+from fastlog.journal.snapshot import Snapshot, reserve, write_snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Journal:
         memory: Bytes that may be in memory, not yet durable.
         delay: Seconds that a block may wait for its fdatasync while nobody waits for it.
         clock: The wall clock, for receive stamps.
+        visit: Is shown every block that is there at the start, in order.
         on_durable: Called in the journal's thread with the new mark.
 
     Raises:
@@ -94,6 +96,7 @@ class Journal:
         memory: int = 64 << 20,
         delay: float = 0.1,
         clock: Callable[[], float] = time.time,
+        visit: Callable[[Block], None] | None = None,
         on_durable: Callable[[int], None] | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -106,7 +109,7 @@ class Journal:
         self._memory_limit, self._clock = memory, clock
         self._delay = max(0.0, delay - _GATHER)
         self._on_durable = on_durable
-        recovered = recover(directory, self.node)
+        recovered = recover(directory, self.node, visit)
         if recovered.cut:
             _log.warning("journal: cut a torn tail of %d bytes at %d", recovered.cut, recovered.end)
         self._end = self._written = self._durable = recovered.end
@@ -114,6 +117,7 @@ class Journal:
         self._segments = recovered.segments
         self._needed_from = 0
         self._released: list[Segment] = []
+        self._snapshot: Snapshot | None = None
         self._roll = False
         self._fd: int | None = None
         self._spoilt = False  # a sync of the open segment failed: nothing more goes into it
@@ -122,11 +126,13 @@ class Journal:
         self._undurable: deque[_Queued] = deque()
         self._memory = self._queued = 0
         self._due: float | None = None
+        self._awaited = 0
         self._closing = False
         self.failure: str | None = None
         """What the disk refuses now, in words; None while it works."""
         self.crash: BaseException | None = None
         """A bug that ended the thread; the receiver must not go on."""
+        reserve(directory)
         self._mark = Mark(directory, writable=True)
         self._mark.publish(self._durable)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -155,14 +161,23 @@ class Journal:
         return self._segments[0].start if self._segments else self._written
 
     @property
+    def memory(self) -> int:
+        """Bytes that are in memory and not durable yet."""
+        return self._memory
+
+    @property
     def size(self) -> int:
         """Bytes that the segments have, with what waits to be written."""
         return self._end - self.oldest
 
-    def append(self, runs: bytes, frames: int, *, over_size: bool = False) -> Full | None:
+    def append(
+        self, runs: bytes, frames: int, *, over_size: bool = False, urgent: bool = False
+    ) -> Full | None:
         """Takes a block of these runs, to be written soon; or says why it cannot. Never waits.
 
         Args:
+            urgent: Somebody waits for it to be durable: it is written and synced at once, with all
+                others that are there by then.
             over_size: Up to a segment more than the journal may have: for notes of what it could
                 not take.
         """
@@ -181,27 +196,49 @@ class Journal:
             self._index += frames
             self._memory += block_size
             self._queued += block_size
-            if len(self._queue) == 1 or self._queued >= _GATHER_BYTES:
+            if urgent:
+                self._awaited = self._end
+            if len(self._queue) == 1 or self._queued >= _GATHER_BYTES or urgent:
                 self._changed.notify()
             return None
 
-    def release(self, everyone: int, holders: int) -> None:
+    def flush(self, timeout: float) -> bool:
+        """Waits until all that was taken is durable. False: it is not, after so many seconds."""
+        with self._changed:
+            self._awaited = self._end
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: self._durable >= self._end, timeout)
+
+    def can_release(self, everyone: int, holders: int) -> bool:
+        """Whether `release` would let go of something."""
+        with self._changed:
+            needed = max(everyone, holders) if self._is_nearly_full() else everyone
+            return len(self._segments) > 1 and self._segments[1].start <= needed
+
+    def release(self, everyone: int, holders: int, snapshot: Snapshot | None = None) -> None:
         """Lets go of segments that are not needed any more; the thread deletes them.
 
         Args:
             everyone: The offset up to which all sinks have made blocks durable.
             holders: The same for those sinks that may hold the journal: when it is nearly full,
                 the others have to skip.
+            snapshot: To be durable before they go; segments behind its offset stay.
         """
         with self._changed:
-            nearly_full = self.size + self._segment_size > self._size_limit
-            self._needed_from = max(everyone, holders) if nearly_full else everyone
-            while len(self._segments) > 1 and self._segments[1].start <= self._needed_from:
+            needed = max(everyone, holders) if self._is_nearly_full() else everyone
+            if snapshot is not None:
+                needed = min(needed, snapshot.offset)
+            while len(self._segments) > 1 and self._segments[1].start <= needed:
                 self._released.append(self._segments.pop(0))
-                nearly_full = self.size + self._segment_size > self._size_limit
-                self._needed_from = max(everyone, holders) if nearly_full else everyone
+                self._snapshot = snapshot
+                if not self._is_nearly_full():
+                    needed = min(needed, everyone)
+            self._needed_from = needed
             if self._released:
                 self._changed.notify()
+
+    def _is_nearly_full(self) -> bool:
+        return self.size + self._segment_size > self._size_limit
 
     def close(self, timeout: float = 10.0) -> list[bytes]:
         """Writes and syncs what is left, and ends. Returns the runs of blocks that could not be."""
@@ -224,7 +261,7 @@ class Journal:
             while self._wait():
                 self._delete_released()
                 self._write_some()
-                if self._due is not None and (self._closing or time.monotonic() >= self._due):
+                if self._due is not None and (self._is_urgent() or time.monotonic() >= self._due):
                     self._sync()
         except BaseException as error:
             _log.exception("journal: the thread died")
@@ -233,21 +270,33 @@ class Journal:
     def _wait(self) -> bool:
         """Waits for something to write, to sync or to delete. False: the end."""
         with self._changed:
-            while not self._queue and not self._closing and not self._released:
+            while not (self._queue or self._closing or self._released):
+                if self._due is not None and self._is_urgent():
+                    return True
                 if self._due is None:
                     self._changed.wait()
                 elif not self._changed.wait(max(0.0, self._due - time.monotonic())):
                     return True
             if self._queue:
                 self._changed.wait_for(
-                    lambda: self._queued >= _GATHER_BYTES or self._closing, timeout=_GATHER
+                    lambda: self._queued >= _GATHER_BYTES or self._is_urgent(), timeout=_GATHER
                 )
             return bool(self._queue or self._released) or self._due is not None
+
+    def _is_urgent(self) -> bool:
+        return self._closing or self._durable < self._awaited
 
     def _delete_released(self) -> None:
         """Deletes in order, oldest first, and durably: a gap would look like damage."""
         with self._changed:
             released, self._released = self._released, []
+            snapshot, self._snapshot = self._snapshot, None
+        if snapshot is not None and not self._keep(snapshot):
+            with self._changed:
+                self._released[:0] = released
+                self._snapshot = self._snapshot or snapshot
+            time.sleep(_RETRY)
+            return
         try:
             for segment in released:
                 segment.path.unlink(missing_ok=True)
@@ -255,6 +304,14 @@ class Journal:
                 sync_directory(self._directory)
         except OSError as error:
             _log.error("journal: cannot delete %s: %s", segment.path, error.strerror)
+
+    def _keep(self, snapshot: Snapshot) -> bool:
+        try:
+            write_snapshot(self._directory, snapshot)
+        except OSError as error:
+            _log.error("journal: cannot keep its table of clients: %s", error.strerror)
+            return False
+        return True
 
     def _write_some(self) -> None:
         if self._is_segment_full() and not self._sync():
@@ -353,6 +410,7 @@ class Journal:
             self._durable = self._written
             self._memory -= sum(block.size for block in self._undurable)
             self._undurable.clear()
+            self._changed.notify_all()  # who waits in flush()
         self._mark.publish(self._durable)
         if self.failure is not None:
             _log.warning("journal: the disk takes blocks again")

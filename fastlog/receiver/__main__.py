@@ -1,6 +1,8 @@
 """The receiver's process: descriptors from the supervisor in, an exit status out.
 
-`python -m fastlog.receiver --config-fd N --control-fd N --listen-fds N,N`
+`python -m fastlog.receiver --config-fd N --control-fd N --listen-fds N,N;N`
+
+The descriptors of the listeners stand in groups, one for each URL of the configuration.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ def main(argv: list[str]) -> int:
     flags = arguments(argv, {"config-fd": int, "control-fd": int, "listen-fds": str})
     child = Child.from_fds(flags["config-fd"], flags["control-fd"])
     log_to_stderr("receiver", child.config.log.level)
-    listeners = [int(fd) for fd in flags["listen-fds"].split(",")]
+    groups = [map(int, fds.split(",")) for fds in flags["listen-fds"].split(";")]
+    listeners = [
+        (fd, listen) for fds, listen in zip(groups, child.config.listen, strict=True) for fd in fds
+    ]
     try:
         receiver = Receiver(child.config, listeners)
     except (FastlogError, OSError) as error:

@@ -1,7 +1,4 @@
-"""The receiver: the loop's blocks go into the journal; what cannot be kept is counted.
-
-The session of the fastlog dialect will stand between the two.
-"""
+"""The receiver: the loop's blocks go into the journal; what cannot be kept is counted."""
 
 from __future__ import annotations
 
@@ -15,15 +12,17 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from fastlog.block import LENGTH, make_notes
-from fastlog.config import Config
+from fastlog.block import LENGTH, Block, make_notes, runs
+from fastlog.config import Config, ListenConfig
 from fastlog.core import Loop, Refusal
 from fastlog.errors import FastlogError
 from fastlog.eventlog import EventLog
-from fastlog.journal import Full, Journal, read_positions
+from fastlog.journal import Full, Journal, read_positions, read_snapshot
 from fastlog.journal.position import replace_file
+from fastlog.receiver.door import Door
 from fastlog.receiver.notes import Notes
 from fastlog.record import Note, Rejection, host_of
+from fastlog.session import Clients, Sessions, Terms
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +36,12 @@ QUIET = 0.1
 """Seconds without a byte after which they count as empty: longer than a kernel keeps back the last
 bytes of a stream for an acknowledgement (40 ms), and than most round trips."""
 RETRY = 0.05
+FLUSH = 5.0
+"""Seconds that the journal has, at the end, to make durable what clients wait for."""
+OK, SLOW, FULL = 0, 1, 2
+"""How the journal is, as clients are told."""
+MARGIN = 8
+"""Clients stop sending when less than one part in so many of the journal is left."""
 OWN_FILES = 64
 """Descriptors that connections leave to the journal, and to all else that must go on."""
 
@@ -46,14 +51,14 @@ class Receiver:
 
     Args:
         config: The whole configuration.
-        listeners: Descriptors of listening sockets.
+        listeners: Descriptors of listening sockets, and what was configured for each.
         clock: The wall clock, for stamps.
     """
 
     def __init__(
         self,
         config: Config,
-        listeners: Sequence[int],
+        listeners: Sequence[tuple[int, ListenConfig]],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._config, self._clock = config, clock
@@ -68,25 +73,53 @@ class Receiver:
         self._untold = 0
         self._chores_at = time.monotonic()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._journal = Journal(
-            config.data_dir / "journal",
-            segment=config.journal.segment,
-            size=config.journal.size,
-            memory=config.journal.memory,
-            clock=clock,
-            on_durable=self._on_durable,
-        )
+        self._clients = Clients()
+        self._journal = self._open_journal()
         self._loop = Loop(
             self._on_block,
             max_frame=config.limits.max_frame,
             max_connections=_affordable(config.limits.connections),
             partial_memory=max(config.limits.partial_memory, config.limits.max_frame + LENGTH.size),
+            keepalive=config.clients.keepalive,
         )
         self._loop.watch(self._wake)
-        for fd in listeners:
-            self._loop.listen(fd)
+        for fd, listen in listeners:
+            self._loop.listen(fd, stock=listen.stock, auth=listen.auth == "required")
+        self._sessions = Sessions(
+            bytes.fromhex(self._journal.node),
+            self._clients,
+            dict(_key(text) for text in config.auth.keys),
+            self._terms,
+            clock,
+        )
+        self._door = Door(self._loop, self._journal, self._sessions, self._refuse_client)
+        self._set_window()
         self._leftovers = config.data_dir / "leftovers.json"
         self._recall()
+
+    def _open_journal(self) -> Journal:
+        """Opens it, and makes the table of clients from what is there."""
+        config = self._config
+        directory = config.data_dir / "journal"
+        snapshot = read_snapshot(directory)
+        remembered = snapshot.offset if snapshot is not None else 0
+        if snapshot is not None:
+            self._clients.load(snapshot.content)
+
+        def visit(block: Block) -> None:
+            if block.offset >= remembered:
+                for run in runs(block.payload):
+                    self._clients.saw_run(run, block.stamp)
+
+        return Journal(
+            directory,
+            segment=config.journal.segment,
+            size=config.journal.size,
+            memory=config.journal.memory,
+            clock=self._clock,
+            visit=visit,
+            on_durable=self._on_durable,
+        )
 
     def watch(self, fd: int) -> None:
         """Lets a readable `fd` wake the loop."""
@@ -120,6 +153,8 @@ class Receiver:
             self._refuse(refusal)
         if self._held is not None:
             self._offer(*self._held)
+        self._door.acknowledge()
+        self._door.serve()
         if time.monotonic() >= self._chores_at:
             self._chores()
         if self._journal.crash is not None:
@@ -136,17 +171,21 @@ class Receiver:
 
     def _offer(self, runs: bytes, frames: int) -> None:
         """Gives a block to the journal; what it does not take is held, or dropped and counted."""
-        full = self._journal.append(runs, frames)
+        urgent = self._loop.touched() > 0
+        full = self._journal.append(runs, frames, urgent=urgent)
         if full is Full.SIZE:
             self._release()
-            full = self._journal.append(runs, frames)
+            full = self._journal.append(runs, frames, urgent=urgent)
         was_held = self._held is not None
         self._held = None
-        if full is not None and self._must_drop(full):
+        if full is None:
+            self._door.journaled()
+        elif self._must_drop(full):
+            self._loop.discarded()
             reason = self._journal.failure or full.value
-            self._notes.lost(runs, reason)
-            self._events.add("dropped", f"dropped records: {reason}", frames)
-        elif full is not None:
+            if lost := self._notes.lost(runs, reason):
+                self._events.add("dropped", f"dropped records: {reason}", lost)
+        else:
             self._held = runs, frames
         if was_held != (self._held is not None):
             self._loop.pause(not was_held)
@@ -163,8 +202,8 @@ class Receiver:
         return time.monotonic() - since > PATIENCE
 
     def _on_durable(self, _: int) -> None:
-        """From the journal's thread: there may be room for what is held."""
-        if self._held is not None:
+        """From the journal's thread: there may be room for what is held, or acks may go out."""
+        if self._held is not None or self._door.owes():
             os.eventfd_write(self._wake, 1)
 
     def _read_wake(self) -> None:
@@ -175,6 +214,28 @@ class Receiver:
         self._notes.refused(refusal)
         self._events.add("refused", f"refused {host_of(refusal.peer)}: {refusal.reason}")
 
+    def _refuse_client(self, peer: str, reason: str) -> None:
+        self._notes.rejected(Rejection(peer, reason, 0, b"", 1, self._clock()))
+        self._events.add("refused", f"refused {host_of(peer)}: {reason}")
+
+    # ---- what clients are told ------------------------------------------------------------
+
+    def _terms(self) -> Terms:
+        window, _ = self._window()
+        return Terms(self._config.limits.max_frame, window, self._config.clients.keepalive)
+
+    def _window(self) -> tuple[int, int]:
+        """What a client may send now, in bytes, and how the journal is."""
+        journal, config = self._journal, self._config
+        if journal.failure is not None or journal.size > _nearly(config.journal.size):
+            return 0, FULL
+        if journal.memory > config.journal.memory // 2:
+            return 0, SLOW
+        return config.clients.window, OK
+
+    def _set_window(self) -> None:
+        self._loop.window(*self._window())
+
     # ---- once a second --------------------------------------------------------------------
 
     def _chores(self) -> None:
@@ -182,6 +243,7 @@ class Receiver:
         if self._journal.durable != self._progress[0] or self._journal.durable == self._journal.end:
             self._progress = self._journal.durable, time.monotonic()
         self._release()
+        self._set_window()
         self._journal_notes()
         self._events.tell()
         self._write_status()
@@ -196,9 +258,14 @@ class Receiver:
             for name in self.sinks
         }
         holders = [durable[name] for name, when in self.sinks.items() if when == "hold"]
-        self._journal.release(
-            everyone=min(durable.values()), holders=min(holders, default=self._journal.durable)
-        )
+        everyone = min(durable.values())
+        holder = min(holders, default=self._journal.durable)
+        snapshot = None
+        if self._journal.can_release(everyone, holder):
+            snapshot = self._door.snapshot()
+            if snapshot is None:
+                return  # a client is just leaving: the next time
+        self._journal.release(everyone, holder, snapshot)
         for name in left.keys() - self.sinks.keys() - self._strangers:
             self._strangers.add(name)
             log.warning("sink %s is not in the configuration any more: nothing waits for it", name)
@@ -226,6 +293,9 @@ class Receiver:
             "size": journal.size,
             "limit": self._config.journal.size,
             "connections": stats.connections,
+            "clients": stats.clients,
+            "acks": stats.acks,
+            "repeated": stats.repeated,
             "accepted": stats.accepted,
             "frames": stats.frames,
             "dropped": self._notes.dropped,
@@ -257,6 +327,9 @@ class Receiver:
             if now - since >= QUIET:
                 break
             self._turn(woken, at_most=QUIET)
+        if self._door.owes():
+            self._journal.flush(FLUSH)
+            self._door.acknowledge()
         self._loop.hang_up()
         for refusal in self._loop.refusals():
             self._refuse(refusal)
@@ -268,8 +341,8 @@ class Receiver:
         self._journal_notes()
         self._write_status()
         self._loop.close()
-        for runs in self._journal.close():
-            self._notes.lost(runs, self._journal.failure or "the server was stopped")
+        for block in self._journal.close():
+            self._notes.lost(block, self._journal.failure or "the server was stopped")
         self._leave(self._notes.take())
         self._events.tell()
         os.close(self._wake)
@@ -296,6 +369,16 @@ class Receiver:
         self._notes.give_back(notes)
         self._journal_notes()
         self._leftovers.unlink()
+
+
+def _key(text: str) -> tuple[str, bytes]:
+    """`ID:SECRET`, as the configuration has it."""
+    name, _, secret = text.partition(":")
+    return name, secret.encode()
+
+
+def _nearly(size: int) -> int:
+    return size - size // MARGIN
 
 
 def _affordable(connections: int) -> int:

@@ -16,23 +16,23 @@ from fastlog.errors import FastlogError
 BACKLOG = 4096
 
 
-def bind(urls: Sequence[str]) -> list[socket.socket]:
-    """Listens on all of them.
+def bind(urls: Sequence[str]) -> list[list[socket.socket]]:
+    """Listens on all of them: a name may stand for several addresses, so one gives a group.
 
     Raises:
         FastlogError: One cannot be bound; none is left open.
     """
-    bound: list[socket.socket] = []
+    bound: list[list[socket.socket]] = []
     try:
         for url in urls:
             parts = urlsplit(url)
             if parts.scheme == "unix":
-                bound.append(_bind_unix(parts.path))
+                bound.append([_bind_unix(parts.path)])
             else:
                 assert parts.hostname is not None  # the configuration was checked
-                bound += _bind_tcp(parts.hostname, parts.port or 0)
+                bound.append(_bind_tcp(parts.hostname, parts.port or 0))
     except OSError as error:
-        close(bound)
+        close([listener for group in bound for listener in group])
         what = error.strerror or str(error)
         if error.errno == errno.EADDRINUSE:
             what = "the address is in use; stop who uses it, or choose another with --listen"

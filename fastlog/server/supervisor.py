@@ -59,7 +59,7 @@ def serve(config: Config, reload: Callable[[], Config]) -> int:
         try:
             Supervisor(config, reload, bound, lock).run()
         finally:
-            listeners.close(bound)
+            listeners.close([listener for group in bound for listener in group])
     finally:
         os.close(lock)
     return 0
@@ -78,14 +78,14 @@ class Supervisor:
         self,
         config: Config,
         reload: Callable[[], Config],
-        bound: list[socket.socket],
+        bound: list[list[socket.socket]],
         lock: int,
     ) -> None:
         self._config, self._read_config = config, reload
-        self._listeners, self._lock = bound, lock
+        self._listeners, self._lock = [one for group in bound for one in group], lock
         self._selector = selectors.DefaultSelector()
         self._starting = self._stopping = self._reloading = False
-        fds = ",".join(str(listener.fileno()) for listener in bound)
+        fds = ";".join(",".join(str(one.fileno()) for one in group) for group in bound)
         self._receiver = Process("", "receiver", "fastlog.receiver", ["--listen-fds", fds], 5.0)
         self._workers = {sink.name: _worker(sink.name) for sink in config.sinks}
 
