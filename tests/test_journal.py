@@ -263,6 +263,7 @@ def test_only_a_nearly_full_journal_is_released_over_a_sink_that_may_not_hold_it
         wait_for(lambda: journal.durable == journal.end)
     journal.release(everyone=0, holders=journal.durable)
     assert journal.oldest > 0
+    wait_for(lambda: not (directory / f"{0:020}.seg").exists(), "the thread has deleted it")
     reader = JournalReader(directory)
     with pytest.raises(SkippedError) as skipped:
         reader.read(0)
