@@ -71,7 +71,7 @@ class Welcome(NamedTuple):
     keepalive: int
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The server answered with an ERROR."""
 
     def __init__(self, payload: bytes) -> None:
@@ -149,7 +149,7 @@ class Speaker:
         """The next frame.
 
         Raises:
-            Refused: It is an ERROR.
+            RefusedError: It is an ERROR.
             EOFError: The connection has ended.
         """
         head = self._exactly(8)
@@ -157,7 +157,7 @@ class Speaker:
         assert (magic, flags) == (b"\xfaW", 0)
         payload = self._exactly(length)
         if kind == ERROR:
-            raise Refused(payload)
+            raise RefusedError(payload)
         return Frame(kind, payload)
 
     def ack(self) -> Ack:
@@ -173,12 +173,12 @@ class Speaker:
         assert ack.committed == committed
         return ack
 
-    def refusal(self) -> Refused:
+    def refusal(self) -> RefusedError:
         """The ERROR that must come, and behind it the end."""
         try:
             while True:
                 self.read()
-        except Refused as refused:
+        except RefusedError as refused:
             assert self.at_end()
             return refused
 

@@ -9,6 +9,8 @@ import os
 import resource
 import time
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -85,6 +87,13 @@ class Receiver:
         self._loop.watch(self._wake)
         for fd, listen in listeners:
             self._loop.listen(fd, stock=listen.stock, auth=listen.auth == "required")
+        for listen in {listen.url: listen for _, listen in listeners}.values():
+            if listen.stock and _is_public(listen.url):
+                log.warning(
+                    "%s admits clients that nobody has authenticated, from other machines too; "
+                    'stock = false and auth = "required" would keep strangers out',
+                    listen.url,
+                )
         self._sessions = Sessions(
             bytes.fromhex(self._journal.node),
             self._clients,
@@ -375,6 +384,17 @@ def _key(text: str) -> tuple[str, bytes]:
     """`ID:SECRET`, as the configuration has it."""
     name, _, secret = text.partition(":")
     return name, secret.encode()
+
+
+def _is_public(url: str) -> bool:
+    """Whether other machines can reach this address."""
+    host = urlsplit(url).hostname
+    if host is None or host == "localhost":
+        return False  # a Unix socket
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:  # a name
+        return True
 
 
 def _nearly(size: int) -> int:
