@@ -14,7 +14,14 @@ HERE = Path(__file__).parent
 LINUX = sys.platform.startswith("linux")
 
 PURE = ["csrc/framer.c", "csrc/crc32c.c"]
-LOOP = [f"csrc/{name}.c" for name in ("loop", "turn", "conn", "read", "accept", "refusal", "handed")]
+DIALECT = ["csrc/wire.c", "csrc/session.c", "csrc/crc32.c"]
+LOOP = [
+    f"csrc/{name}.c"
+    for name in (
+        *("loop", "turn", "conn", "read", "block", "accept", "refusal"),
+        *("clients", "dialect", "reply", "handed"),
+    )
+]
 
 # The one call from C into Python; an error in it is kept by core.Loop and raised after the turn.
 CALLBACK = """
@@ -37,7 +44,7 @@ if LINUX:
 ffibuilder.set_source(
     "fastlog._core",
     '#include "fastlog.h"',
-    sources=PURE + (LOOP if LINUX else []),
+    sources=PURE + (DIALECT + LOOP if LINUX else []),
     include_dirs=["csrc"],
     define_macros=[("_GNU_SOURCE", None), ("Py_LIMITED_API", "0x030b0000")],
     extra_compile_args=["-std=c11"] if LINUX else [],

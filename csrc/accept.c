@@ -45,9 +45,9 @@ static int listener_control(fl_loop *loop, int operation, uint32_t index, uint32
     return 0;
 }
 
-int fl_loop_listen(fl_loop *loop, int fd)
+int fl_loop_listen(fl_loop *loop, int fd, uint32_t terms)
 {
-    if (loop->listener_count == MAX_LISTENERS || loop->draining)
+    if (loop->listener_count == MAX_LISTENERS || loop->draining || terms > (FL_NO_STOCK | FL_AUTH))
         return FL_EINVAL;
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
@@ -55,6 +55,7 @@ int fl_loop_listen(fl_loop *loop, int fd)
         return FL_ESYS;
     }
     loop->listeners[loop->listener_count] = fd;
+    loop->terms[loop->listener_count] = (uint8_t)terms;
     int result = listener_control(loop, EPOLL_CTL_ADD, loop->listener_count, EPOLLIN);
     if (result == 0)
         loop->listener_count++;
@@ -112,7 +113,7 @@ static void shed(fl_loop *loop, int listener)
     open_spare(loop);
 }
 
-static void take(fl_loop *loop, int fd, const struct sockaddr_storage *address)
+static void take(fl_loop *loop, int fd, const struct sockaddr_storage *address, uint8_t terms)
 {
     char peer[FL_PEER_SIZE];
     uint32_t slot;
@@ -129,7 +130,10 @@ static void take(fl_loop *loop, int fd, const struct sockaddr_storage *address)
     if (conn_open(loop, fd, peer, &slot) < 0) {
         close(fd);
         refuse(loop, FL_DESCRIPTORS, peer, NULL, 0);
+        return;
     }
+    loop->conns[slot].terms = terms;
+    loop->stats.accepted++;
 }
 
 /* Accepts from one listener, `limit` connections at most. Returns 0 or an error. */
@@ -141,7 +145,7 @@ int accept_some(fl_loop *loop, uint32_t index, uint32_t limit)
         int fd = accept4(loop->listeners[index], (struct sockaddr *)&address, &len,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            take(loop, fd, &address);
+            take(loop, fd, &address, loop->terms[index]);
             continue;
         }
         if (errno == EAGAIN || errno == EWOULDBLOCK)

@@ -113,12 +113,11 @@ int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *out)
     c->peer_len = (uint8_t)strnlen(peer, FL_PEER_SIZE - 1);
     memcpy(c->peer, peer, c->peer_len);
     loop->stats.connections++;
-    loop->stats.accepted++;
     *out = slot;
     return 0;
 }
 
-static void drop_part(fl_loop *loop, uint32_t slot)
+void conn_drop_part(fl_loop *loop, uint32_t slot)
 {
     conn *c = &loop->conns[slot];
     loop->stats.partial_bytes -= c->part_cap;
@@ -132,7 +131,10 @@ static void drop_part(fl_loop *loop, uint32_t slot)
 void conn_close(fl_loop *loop, uint32_t slot)
 {
     conn *c = &loop->conns[slot];
-    drop_part(loop, slot);
+    if (c->client)
+        client_lose_connection(loop, c->client);
+    c->client = NULL;
+    conn_drop_part(loop, slot);
     conn_set_ready(loop, slot, false);
     /* close() alone leaves the registration if the descriptor was handed to another process. */
     epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
@@ -157,11 +159,13 @@ static uint32_t largest_partial(const fl_loop *loop)
     return largest;
 }
 
-/* Closes, and reports the frame that it leaves half-received. */
+/* Closes, and reports the frame that it leaves half-received, unless it is a client's: who sends
+ * that again has lost nothing. */
 void conn_close_partial(fl_loop *loop, uint32_t slot, int reason)
 {
     conn *c = &loop->conns[slot];
-    refuse_frame(loop, reason, c, c->part, c->part_len);
+    if (c->dialect != FASTLOG)
+        refuse_frame(loop, reason, c, c->part, c->part_len);
     conn_close(loop, slot);
 }
 
@@ -217,7 +221,7 @@ uint32_t conn_release(fl_loop *loop, uint32_t slot, uint8_t *to)
     uint32_t len = c->part_len;
     if (len)
         memcpy(to, c->part, len);
-    drop_part(loop, slot);
+    conn_drop_part(loop, slot);
     return len;
 }
 

@@ -1,9 +1,9 @@
 /* fastlog.h: the C API of fastlog.
  *
- * Three parts. The framer and the checksum are pure: no system header, no I/O, no global state.
- * To embed the framer in a program of your own, take framer.c and this header; nothing else is
- * needed. The loop (Linux) receives from many sockets by edge-triggered epoll and hands complete
- * frames to one callback.
+ * Four parts. The framer, the checksums and the fastlog dialect are pure: no system header, no I/O,
+ * no global state. To embed the framer in a program of your own, take framer.c and this header;
+ * nothing else is needed. The loop (Linux) receives from many sockets by edge-triggered epoll,
+ * hands complete frames to one callback, and acknowledges those of clients that want it.
  *
  * Conventions. A result >= 0 is a success or a count; a negative one is one of enum fl_error, and
  * fl_strerror() has its text. Errors of a framer are sticky. Objects come from *_new() and go to
@@ -27,6 +27,9 @@ enum fl_error {
     FL_ETRUNCATED = -3, /* the stream ended inside a frame */
     FL_EINVAL = -4,     /* an argument out of range, or a call out of turn */
     FL_ESYS = -5,       /* a system call failed: errno, or fl_loop_errno(), says why */
+    FL_EMAGIC = -6,     /* these bytes do not begin a frame of the fastlog dialect */
+    FL_EMALFORMED = -7, /* a frame of it contradicts itself */
+    FL_ESEQUENCE = -8,  /* records are missing before these */
 };
 
 /* The text of an error, static, in lower case, without a full stop. */
@@ -81,6 +84,127 @@ uint32_t fl_crc32c(uint32_t crc, const uint8_t *data, size_t len);
 
 /* cffi: end pure */
 
+/* ---- The fastlog dialect: docs/protocol.md has its frames and rules ----------------------------
+ */
+
+enum fl_type {
+    FL_T_HELLO = 0x01,
+    FL_T_CHALLENGE = 0x02,
+    FL_T_AUTH = 0x03,
+    FL_T_WELCOME = 0x04,
+    FL_T_BATCH = 0x10,
+    FL_T_GAP = 0x11,
+    FL_T_ACK = 0x20,
+    FL_T_NOTICE = 0x40,
+    FL_T_ERROR = 0x4F,
+    FL_T_BYE = 0x50,
+};
+
+/* Codes of an ERROR, and what the client shall do. */
+enum {
+    FL_C_SEQUENCE = 4,
+    FL_C_MALFORMED = 5,
+    FL_C_FULL = 6,
+    FL_C_TURN = 7,
+    FL_C_LIMIT = 8,
+    FL_RETRY = 0,
+    FL_FIX_CONFIG = 1,
+};
+
+enum {
+    FL_HEAD_BYTES = 8,      /* before every frame */
+    FL_GREETING_MAX = 512,  /* payload of a frame before WELCOME */
+    FL_BATCH_EXTRA = 65536, /* what a batch may have beyond one record at the limit */
+    FL_GAP_BYTES = 33,
+    FL_ACK_BYTES = 21,
+    FL_TEXT_BYTES = 200,
+    FL_ERROR_BYTES = FL_HEAD_BYTES + 11 + FL_TEXT_BYTES,
+};
+
+typedef struct fl_head {
+    uint8_t type, flags;
+    uint32_t len; /* of the payload */
+} fl_head;
+
+/* Reads a header. 1: it is in out; 0: it takes more bytes; FL_EMAGIC, as early as that shows. */
+int fl_head_read(const uint8_t *data, size_t len, fl_head *out);
+
+typedef struct fl_crc32_tables {
+    uint32_t of[8][256];
+} fl_crc32_tables;
+
+void fl_crc32_prepare(fl_crc32_tables *tables);
+
+/* zlib's crc32() of data. */
+uint32_t fl_crc32(const fl_crc32_tables *tables, const uint8_t *data, size_t len);
+
+/* Records `base` to `base + count - 1`, as frames behind their lengths. */
+typedef struct fl_batch {
+    uint64_t base;
+    uint32_t count;
+    const uint8_t *frames; /* in the payload */
+    size_t len;
+} fl_batch;
+
+/* Reads the payload of a BATCH, head->len bytes, and checks every length in it. Returns 0,
+ * FL_EMALFORMED, or FL_ETOOLONG for a record over max_record. */
+int fl_batch_read(const fl_crc32_tables *tables, const fl_head *head, const uint8_t *payload,
+                  uint32_t max_record, fl_batch *out);
+
+/* Leaves out the first n records, n <= count. */
+void fl_batch_skip(fl_batch *batch, uint32_t n);
+
+/* Records first to last will never come. */
+typedef struct fl_gap {
+    uint64_t first, last;
+    uint8_t reason;
+    uint64_t t0, t1; /* when the first and the last were given up, microseconds since the epoch */
+} fl_gap;
+
+/* 0 or FL_EMALFORMED. */
+int fl_gap_read(const fl_head *head, const uint8_t *payload, fl_gap *out);
+void fl_gap_write(uint8_t to[FL_GAP_BYTES], const fl_gap *gap);
+
+/* The last sequence of a client that leaves: 0 or FL_EMALFORMED. */
+int fl_bye_read(const fl_head *head, const uint8_t *payload, uint64_t *last);
+
+/* Whole frames; those with a text (cut at FL_TEXT_BYTES) return their length. */
+void fl_ack_write(uint8_t to[FL_ACK_BYTES], uint64_t committed, uint32_t window, uint8_t state);
+size_t fl_error_write(uint8_t to[FL_ERROR_BYTES], int code, int action, uint64_t seq,
+                      const char *text);
+size_t fl_notice_write(uint8_t to[FL_ERROR_BYTES], int code, uint32_t retry_ms, const char *text);
+
+typedef struct fl_mark {
+    uint64_t offset, accepted;
+} fl_mark;
+
+/* What was taken from one client. Its fields are for reading. */
+typedef struct fl_session {
+    uint64_t accepted;  /* the last sequence that is in a block */
+    uint64_t journaled; /* the last that the journal has taken */
+    uint64_t committed; /* the last that is durable: what is acknowledged */
+    fl_mark *marks; /* a ring: what becomes committed when the journal is durable up to offset */
+    uint32_t mark_first, mark_count, mark_cap;
+} fl_session;
+
+void fl_session_begin(fl_session *session, uint64_t committed);
+void fl_session_end(fl_session *session);
+
+/* How many of these `count` sequences, from `first`, were taken before. 0 or FL_ESEQUENCE. */
+int fl_session_offer(const fl_session *session, uint64_t first, uint64_t count, uint64_t *skip);
+
+/* Makes room for one more mark; to be called before `accepted` is moved. False: no memory. */
+bool fl_session_reserve(fl_session *session);
+
+/* The journal has taken what was accepted, in a block that ends at this offset of it. */
+void fl_session_journaled(fl_session *session, uint64_t offset);
+
+/* The journal has refused what was accepted since the last block. */
+void fl_session_discarded(fl_session *session);
+
+/* The journal is durable up to this offset. True: there is something to acknowledge. */
+bool fl_session_durable(fl_session *session, uint64_t offset);
+
 #ifdef __linux__
 /* cffi: begin loop */
 
@@ -101,8 +225,12 @@ enum fl_reason {
     FL_SYSLOG,
     FL_FLUENTD,
     FL_LUMBERJACK,
-    FL_FASTLOG,     /* our own dialect, of which this version speaks nothing yet */
     FL_UNKNOWN,     /* none that we know */
+    FL_STOCK,       /* a stock client, where the listener admits none */
+    FL_SILENT,      /* a fastlog client that did not say hello in time */
+    FL_OUT_OF_TURN, /* a frame of the fastlog dialect that may not come now */
+    FL_MALFORMED,   /* one that contradicts itself */
+    FL_SEQUENCE,    /* records of a fastlog client are missing before those it sent */
     FL_CONNECTIONS, /* max_connections are open */
     FL_DESCRIPTORS, /* the process has no file descriptor left */
     FL_MEMORY,      /* partial_memory is used up, and this half-received frame was the largest */
@@ -133,15 +261,20 @@ typedef struct fl_loop_options {
     uint32_t arena;           /* size of a block, about: at least 64 KiB */
     uint32_t stall_ms;        /* a half-received frame may be silent so long */
     uint32_t min_rate;        /* bytes/s that one must bring once it is older than that */
-    uint32_t nap_us; /* after a turn that brought little: wait so long for more; 0: never */
+    uint32_t nap_us;       /* after a turn that brought little: wait so long for more; 0: never */
+    uint32_t hello_ms;     /* a fastlog client has so long to be welcomed */
+    uint32_t keepalive_ms; /* it hears from us at least this often */
 } fl_loop_options;
 
 typedef struct fl_loop_stats {
     uint64_t accepted;    /* connections taken, since the start */
     uint64_t frames;      /* complete frames handed to the callback */
     uint64_t bytes;       /* bytes received */
-    uint64_t refused[12]; /* FL_REASONS counts */
+    uint64_t refused[16]; /* FL_REASONS counts */
     uint64_t unreported;  /* refusals that found the queue of fl_loop_refusal() full */
+    uint64_t acks;        /* sent to fastlog clients */
+    uint64_t repeated;    /* records that these sent once more, and that were skipped */
+    uint32_t clients;     /* fastlog clients that are welcome now */
     uint32_t connections; /* open now */
     uint32_t partials;    /* of these, inside a frame */
     size_t partial_bytes; /* memory these hold */
@@ -159,8 +292,15 @@ fl_loop *fl_loop_new(const fl_loop_options *options, fl_block_fn on_block, int *
 /* Closes every connection; listeners and watched descriptors stay open, they are the caller's. */
 void fl_loop_free(fl_loop *loop);
 
-/* Accepts from a listening socket, TCP or Unix, which is made non-blocking. Up to 16 of them. */
-int fl_loop_listen(fl_loop *loop, int fd);
+/* What a listener asks of those who connect. */
+enum {
+    FL_NO_STOCK = 1, /* only clients that show the magic number */
+    FL_AUTH = 2,     /* only clients that prove that they have a key: for the caller to check */
+};
+
+/* Accepts from a listening socket, TCP or Unix, which is made non-blocking. Up to 16 of them.
+ * terms: FL_NO_STOCK, FL_AUTH. */
+int fl_loop_listen(fl_loop *loop, int fd, uint32_t terms);
 
 /* Makes a readable fd end a turn at once (FL_WOKEN). Up to 8. The caller reads it. */
 int fl_loop_watch(fl_loop *loop, int fd);
@@ -170,9 +310,84 @@ int fl_loop_watch(fl_loop *loop, int fd);
  * FL_PEER_SIZE - 1 bytes. */
 int fl_loop_add(fl_loop *loop, int fd, const char *peer, const uint8_t *partial, size_t len);
 
+/* ---- Fastlog clients: greeted by the caller, then served by the loop ----
+ *
+ * The loop reports a HELLO and an AUTH as events, and reads no further on that connection until the
+ * caller has answered: with fl_loop_send(), fl_loop_admit() or fl_loop_dismiss(). A client that was
+ * admitted is the loop's: its batches and gaps become runs of the block, what it sent before is
+ * skipped, and what fl_loop_durable() makes safe is acknowledged. When its connection has ended and
+ * all that it sent is durable or discarded, FL_ENDED says so.
+ */
+enum fl_event_kind {
+    FL_HELLO, /* a HELLO has come: its payload is in data */
+    FL_PROOF, /* an AUTH has come */
+    FL_ENDED, /* the connection of a client that said hello has ended */
+};
+
+typedef struct fl_event {
+    uint64_t conn; /* names the connection in the calls below */
+    int kind;      /* enum fl_event_kind */
+    uint32_t terms;
+    uint32_t len;
+    uint8_t data[512];  /* FL_GREETING_MAX */
+    char peer[56];      /* FL_PEER_SIZE */
+    uint64_t committed; /* FL_ENDED: what is durable, if it was admitted */
+    bool admitted, said_bye;
+} fl_event;
+
+/* Takes the oldest event that was not taken yet: 1, or 0 if there is none. */
+int fl_loop_event(fl_loop *loop, fl_event *out);
+
+/* Sends a frame of the greeting, len <= 512, and reads on. The calls that name a connection return
+ * FL_EINVAL when it has ended. */
+int fl_loop_send(fl_loop *loop, uint64_t conn, const uint8_t *data, size_t len);
+
+/* Makes it a client: all up to `committed` is known of it. welcome is the frame that says so. */
+int fl_loop_admit(fl_loop *loop, uint64_t conn, const uint8_t id[16], uint64_t incarnation,
+                  uint64_t committed, const uint8_t *welcome, size_t len);
+
+/* Sends a last frame, if len > 0, and closes; what the client has sent and we have not read is
+ * dropped. */
+int fl_loop_dismiss(fl_loop *loop, uint64_t conn, const uint8_t *frame, size_t len);
+
+/* What is durable of an admitted client. */
+int fl_loop_committed(const fl_loop *loop, uint64_t conn, uint64_t *out);
+
+/* Clients whose records are in blocks of which the journal has not said yet whether it takes them.
+ */
+uint32_t fl_loop_touched(const fl_loop *loop);
+
+/* The journal has taken those blocks; the last ends at this offset of it. */
+void fl_loop_journaled(fl_loop *loop, uint64_t offset);
+
+/* The journal has refused them: these clients are told to send again later. */
+void fl_loop_discarded(fl_loop *loop);
+
+/* The journal is durable up to this offset: acknowledges what that makes safe. */
+void fl_loop_durable(fl_loop *loop, uint64_t offset);
+
+/* How much clients may send beyond what is committed, in bytes, and how the journal is: 0 ok, 1
+ * slow, 2 full. Clients are told at once if it is more than before. */
+void fl_loop_window(fl_loop *loop, uint32_t bytes, uint8_t state);
+
+/* ---- Handing connections to another process ----
+ *
+ * A connection is a descriptor, its peer and its state: what was received of its next frame, and
+ * for an admitted client its numbers. The state has a version; its layout is handed.c's own.
+ */
+
+/* The next connection from slot *at on, which becomes the slot behind it. Returns its descriptor,
+ * which stays the loop's, or -1 at the end. Clients that were not admitted yet are left out. *len
+ * is the size of its state. */
 int fl_loop_export(const fl_loop *loop, uint32_t *at, char peer[56], size_t *len);
+
+/* Writes the state of the connection that fl_loop_export() found last, *len bytes. */
 void fl_loop_state(const fl_loop *loop, uint32_t at, uint8_t *state);
-int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, size_t len);
+
+/* Takes over a connection with such a state. Returns 0 and the name of the connection if it is an
+ * admitted client, else 0 in *conn, with its id; or an error: then fd is still the caller's. */
+int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, size_t len,
+                 uint64_t *conn, uint8_t id[16]);
 
 enum {
     FL_WOKEN = 1, /* a watched descriptor is readable */
@@ -186,10 +401,11 @@ int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context);
 /* Stops reading, or goes on; nothing is closed for its silence meanwhile. */
 void fl_loop_pause(fl_loop *loop, bool paused);
 
-/* Begins the end: takes what waits to be accepted, stops listening, and has every connection read
- * once more. A paused loop stays paused. Poll until fl_loop_stats.bytes has stood still for a
- * moment, or as long as you care to; then hang up. A moment is more than the 40 ms for which a
- * kernel may keep back a sender's last bytes (Nagle's algorithm and delayed acknowledgements). */
+/* Begins the end: tells the clients, takes what waits to be accepted, stops listening, and has
+ * every connection read once more. A paused loop stays paused. Poll until fl_loop_stats.bytes has
+ * stood still for a moment, or as long as you care to; then hang up. A moment is more than the 40
+ * ms for which a kernel may keep back a sender's last bytes (Nagle's algorithm and delayed
+ * acknowledgements). */
 int fl_loop_drain(fl_loop *loop);
 
 /* Closes every connection; those that are inside a frame are reported as truncated. */

@@ -1,29 +1,159 @@
-/* handed.c: connections on their way to another process (a stand-in until the dialect's is there). */
+/* handed.c: connections on their way to another process: what a new receiver takes over.
+ *
+ *     state  = version u8 | dialect u8 | flags u8 | terms u8 | client, if FASTLOG | part
+ *     client = id 16 | incarnation u64 | committed u64 | ack_due u8 | out_len u16 | out
+ *
+ * part is what was received of the next frame, to the end. Integers are as this machine has them:
+ * the state never leaves it.
+ */
 #include "loop.h"
 
+#include <fcntl.h>
 #include <string.h>
+
+enum {
+    STATE_VERSION = 1,
+    STATE_HEAD = 4,
+    STATE_CLIENT = 16 + 8 + 8 + 1 + 2,
+};
+
+/* Greetings are begun anew, and partings end: only who was admitted, and owes nothing to the
+ * journal, goes along. */
+static bool can_go(const conn *c)
+{
+    const client *k = c->client;
+    return c->fd >= 0 && (!k || (k->state == ADMITTED && !k->is_touched && !k->is_waiting));
+}
+
+static uint32_t waiting_out(const client *k)
+{
+    return (uint32_t)(k->out_len - k->out_at);
+}
 
 int fl_loop_export(const fl_loop *loop, uint32_t *at, char peer[FL_PEER_SIZE], size_t *len)
 {
     while (*at < loop->slots) {
         const conn *c = &loop->conns[(*at)++];
-        if (c->fd < 0)
+        if (!can_go(c))
             continue;
         memcpy(peer, c->peer, FL_PEER_SIZE);
-        *len = c->part_len;
+        *len = STATE_HEAD + c->part_len;
+        if (c->client)
+            *len += STATE_CLIENT + waiting_out(c->client);
         return c->fd;
     }
     return -1;
 }
 
+static uint8_t *put(uint8_t *to, const void *from, size_t len)
+{
+    memcpy(to, from, len);
+    return to + len;
+}
+
+static uint8_t *write_client(uint8_t *p, const client *k)
+{
+    uint16_t out_len = (uint16_t)waiting_out(k);
+    p = put(p, k->id, sizeof k->id);
+    p = put(p, &k->incarnation, sizeof k->incarnation);
+    p = put(p, &k->session.committed, sizeof k->session.committed);
+    *p++ = k->ack_due;
+    p = put(p, &out_len, sizeof out_len);
+    return put(p, k->out + k->out_at, out_len);
+}
+
 void fl_loop_state(const fl_loop *loop, uint32_t at, uint8_t *state)
 {
     const conn *c = &loop->conns[at - 1];
+    uint8_t head[STATE_HEAD] = {STATE_VERSION, c->dialect, c->flags & HAS_SPOKEN, c->terms};
+    uint8_t *p = put(state, head, sizeof head);
+    if (c->client)
+        p = write_client(p, c->client);
     if (c->part_len)
-        memcpy(state, c->part, c->part_len);
+        put(p, c->part, c->part_len);
 }
 
-int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, size_t len)
+/* What a state says of a client. */
+typedef struct handed_client {
+    uint8_t id[16];
+    uint64_t incarnation, committed;
+    uint8_t ack_due;
+    uint16_t out_len;
+    const uint8_t *out;
+} handed_client;
+
+static const uint8_t *get(void *to, const uint8_t *from, size_t len)
 {
-    return fl_loop_add(loop, fd, peer, state, len);
+    memcpy(to, from, len);
+    return from + len;
+}
+
+/* Returns the bytes that it takes, or 0 if it is none. */
+static size_t read_client(const uint8_t *state, size_t len, handed_client *out)
+{
+    if (len < STATE_CLIENT)
+        return 0;
+    const uint8_t *p = get(out->id, state, sizeof out->id);
+    p = get(&out->incarnation, p, sizeof out->incarnation);
+    p = get(&out->committed, p, sizeof out->committed);
+    out->ack_due = *p++;
+    p = get(&out->out_len, p, sizeof out->out_len);
+    out->out = p;
+    if (out->out_len > CLIENT_OUT || out->out_len > len - STATE_CLIENT)
+        return 0;
+    return STATE_CLIENT + (size_t)out->out_len;
+}
+
+static void restore_client(fl_loop *loop, client *k, const handed_client *from)
+{
+    memcpy(k->id, from->id, sizeof k->id);
+    memcpy(k->out, from->out, from->out_len);
+    k->out_len = from->out_len;
+    k->incarnation = from->incarnation;
+    k->ack_due = from->ack_due;
+    k->state = ADMITTED;
+    k->is_known = k->was_admitted = true;
+    fl_session_begin(&k->session, from->committed);
+    loop->stats.clients++;
+    client_flush_later(loop, k); /* the other process may be told yet to keep the connection */
+}
+
+int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, size_t len,
+                 uint64_t *conn_name, uint8_t id[16])
+{
+    handed_client handed = {0};
+    size_t at = STATE_HEAD;
+    uint32_t slot;
+    *conn_name = 0;
+    if (len < STATE_HEAD || state[0] != STATE_VERSION || state[1] > FASTLOG)
+        return FL_EINVAL;
+    if (state[1] == FASTLOG) {
+        size_t size = read_client(state + at, len - at, &handed);
+        if (!size)
+            return FL_EINVAL;
+        at += size;
+    }
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || !(flags & O_NONBLOCK)) /* it comes from a loop */
+        return FL_EINVAL;
+    int result = conn_open(loop, fd, peer, &slot);
+    if (result < 0)
+        return result;
+    conn *c = &loop->conns[slot];
+    c->dialect = state[1];
+    c->flags |= state[2];
+    c->terms = state[3];
+    if (c->dialect == FASTLOG) {
+        if (!client_begin(loop, slot)) {
+            conn_close(loop, slot);
+            return 0; /* its client connects again */
+        }
+        restore_client(loop, c->client, &handed);
+        *conn_name = c->client->name;
+        memcpy(id, handed.id, sizeof handed.id);
+    }
+    if (at < len && !conn_hold(loop, slot, state + at, len - at, true))
+        return 0; /* no memory for a half frame: closed, and reported */
+    conn_set_ready(loop, slot, true);
+    return 0;
 }

@@ -10,9 +10,10 @@
 
 enum { ARENA_MIN = 65536 };
 
-_Static_assert(FL_REASONS == sizeof((fl_loop_stats *)0)->refused / sizeof(uint64_t),
+_Static_assert(FL_REASONS <= sizeof((fl_loop_stats *)0)->refused / sizeof(uint64_t),
                "one count each");
 _Static_assert(FL_HEAD_SIZE == sizeof((fl_refusal *)0)->head, "the header says so");
+_Static_assert(FL_GREETING_MAX == sizeof((fl_event *)0)->data, "the header says so");
 _Static_assert(FL_PEER_SIZE == sizeof((fl_refusal *)0)->peer, "the header says so");
 
 int64_t monotonic_ms(void)
@@ -26,7 +27,7 @@ static bool options_are_valid(const fl_loop_options *o)
 {
     return o->max_frame >= 1 && o->max_frame <= FL_FRAME_LIMIT && o->max_connections >= 1 &&
            o->max_connections < WATCHED && o->arena >= ARENA_MIN && o->arena <= INT32_MAX &&
-           o->partial_memory >= 4096 && o->nap_us < 1000000;
+           o->partial_memory >= 4096 && o->nap_us < 1000000 && o->keepalive_ms >= 1;
 }
 
 fl_loop *fl_loop_new(const fl_loop_options *options, fl_block_fn on_block, int *error)
@@ -48,6 +49,7 @@ fl_loop *fl_loop_new(const fl_loop_options *options, fl_block_fn on_block, int *
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->arena = malloc(options->arena);
     loop->arena_cap = options->arena;
+    fl_crc32_prepare(&loop->crc);
     if (loop->epoll_fd < 0 || loop->spare_fd < 0)
         *error = FL_ESYS;
     else if (loop->arena)
@@ -65,12 +67,14 @@ void fl_loop_free(fl_loop *loop)
     for (uint32_t slot = 0; slot < loop->slots; slot++)
         if (loop->conns[slot].fd >= 0)
             conn_close(loop, slot);
+    clients_free(loop);
     if (loop->epoll_fd >= 0)
         close(loop->epoll_fd);
     if (loop->spare_fd >= 0)
         close(loop->spare_fd);
     free(loop->conns);
     free(loop->arena);
+    free(loop->scratch);
     free(loop);
 }
 
@@ -102,6 +106,10 @@ int fl_loop_add(fl_loop *loop, int fd, const char *peer, const uint8_t *partial,
         return FL_ESYS;
     }
     int result = conn_open(loop, fd, peer, &slot);
+    if (result == 0)
+        loop->stats.accepted++;
+    if (result == 0 && len)
+        loop->conns[slot].dialect = STOCK;
     if (result == 0 && len)
         (void)conn_hold(loop, slot, partial, len, true); /* no memory: closed, and reported */
     return result;
@@ -122,6 +130,7 @@ void fl_loop_pause(fl_loop *loop, bool paused)
 int fl_loop_drain(fl_loop *loop)
 {
     loop->draining = true;
+    clients_announce_end(loop);
     for (uint32_t i = 0; i < loop->listener_count; i++) {
         if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, loop->listeners[i], NULL) < 0) {
             loop->error = errno;

@@ -4,6 +4,9 @@
  * grows. A slot that is used again gets a new generation, and epoll carries both, so an event for
  * the connection that had the slot before finds nobody.
  *
+ * A connection that shows the magic number has a client beside its slot. The client outlives the
+ * connection until the journal has answered for all that it sent.
+ *
  * Two lists run through the slots: the ready list (connections that have, or may have, more to
  * read) and the partial list (connections that are inside a frame). Both are doubly linked, because
  * a connection can be closed while it is anywhere in them.
@@ -13,6 +16,8 @@
 
 #include "fastlog.h"
 
+#include <sys/types.h>
+
 #define NOBODY UINT32_MAX
 #define WATCHED 0x80000000u /* in epoll's data: a watched descriptor */
 
@@ -21,8 +26,18 @@ enum {
     MAX_WATCHED = 8,
     REFUSALS = 256,
     RUN_HEADER = 16,
+    RUN_STAMP = 32, /* of a run of a fastlog client: id, incarnation, first sequence */
     SWEEP_MS = 1000,
+    CHUNK = 64 * 1024,       /* of one recv() */
+    TURN_BUDGET = 2 * CHUNK, /* of one connection in one turn */
+    LARGE = 32 * 1024,       /* a frame from here on is completed in the connection's memory */
+    CLIENT_OUT = 512,
 };
+
+/* What the frames of a run are: fastlog/block.py has the same list. */
+enum run_kind { RUN_STOCK = 0, RUN_BATCH = 3, RUN_GAP = 4 };
+
+enum dialect { UNDECIDED, STOCK, FASTLOG };
 
 enum conn_flag {
     IS_READY = 1,   /* on the ready list */
@@ -44,14 +59,56 @@ typedef struct conn {
     uint32_t generation;
     uint32_t serial; /* of the connection, from 1, in this loop */
     uint8_t flags;
+    uint8_t dialect; /* enum dialect */
+    uint8_t terms;   /* of the listener: FL_NO_STOCK, FL_AUTH */
     uint8_t peer_len;
     char peer[FL_PEER_SIZE];
+    struct client *client; /* FASTLOG: who it is */
     neighbours ready, partial;
     uint8_t *part; /* the beginning of a frame, with its length */
     uint32_t part_len, part_cap;
     uint32_t graced_len;           /* part_len when the frame became older than stall_ms, or 0 */
     int64_t part_since, part_last; /* ms: its first and its latest byte */
 } conn;
+
+enum client_state {
+    GREETING, /* a HELLO must come next, or the AUTH that it was asked for */
+    ASKING,   /* one has come: nothing more is read until the caller has answered */
+    ADMITTED,
+    LEAVING, /* it has said BYE: when all is acknowledged, it parts */
+    PARTING, /* the last bytes are on the way out; what comes in is dropped */
+};
+
+typedef struct client {
+    struct client *prev, *next; /* of all */
+    struct client *next_touched, *next_waiting, *next_event;
+    uint32_t slot; /* of its connection; NOBODY once that has ended */
+    uint64_t name; /* generation << 32 | slot, as long as there is a connection */
+    uint8_t state; /* enum client_state */
+    uint8_t terms;
+    bool is_known;  /* the caller has got its HELLO, and wants to hear of its end */
+    bool was_asked; /* for an AUTH */
+    bool was_admitted, said_bye;
+    bool is_touched; /* it has records in a block that the journal has not answered for */
+    bool is_waiting; /* it has marks */
+    bool has_event;
+    bool ack_due;
+    bool wants_out; /* EPOLLOUT is asked for */
+    bool has_shut;
+    uint8_t id[16];
+    uint64_t incarnation;
+    fl_session session;
+    int64_t since; /* ms: of its greeting, or its parting */
+    int64_t told;  /* ms: when it last got bytes from us */
+    uint8_t asked_type;
+    uint16_t asked_len, out_at, out_len;
+    uint8_t asked[FL_GREETING_MAX];
+    uint8_t out[CLIENT_OUT]; /* bytes that its socket has not taken yet */
+} client;
+
+typedef struct client_queue {
+    client *head, *tail;
+} client_queue;
 
 struct fl_loop {
     fl_loop_options options;
@@ -64,7 +121,16 @@ struct fl_loop {
     uint32_t slots, free_slot, last_serial, last_generation;
     list ready, partial;
 
+    client *clients, *touched, *waiting;
+    client_queue events;
+    uint32_t touched_count;
+    uint32_t window;
+    uint8_t journal_state;
+    fl_crc32_tables crc;
+    uint8_t *scratch; /* LARGE + CHUNK bytes in which the frames of clients are looked at */
+
     int listeners[MAX_LISTENERS];
+    uint8_t terms[MAX_LISTENERS];
     uint32_t listener_count, watched_count;
     int64_t rearm_at; /* ms: when the disarmed listeners listen again; 0: they are armed */
     bool paused, draining;
@@ -83,6 +149,11 @@ struct fl_loop {
 /* loop.c */
 int64_t monotonic_ms(void);
 
+/* block.c */
+bool block_has_room(fl_loop *loop, size_t len);
+void block_end_run(fl_loop *loop, const conn *c, int kind, uint32_t frames, size_t body,
+                   size_t end);
+
 /* conn.c */
 int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *slot);
 void conn_close(fl_loop *loop, uint32_t slot);
@@ -90,6 +161,7 @@ void conn_close_partial(fl_loop *loop, uint32_t slot, int reason);
 void conn_set_ready(fl_loop *loop, uint32_t slot, bool ready);
 bool conn_reserve(fl_loop *loop, uint32_t slot, uint32_t cap);
 bool conn_hold(fl_loop *loop, uint32_t slot, const uint8_t *data, size_t len, bool fresh);
+void conn_drop_part(fl_loop *loop, uint32_t slot);
 uint32_t conn_release(fl_loop *loop, uint32_t slot, uint8_t *to);
 void conn_sweep(fl_loop *loop);
 
@@ -102,6 +174,27 @@ enum service {
 
 /* read.c */
 enum service conn_read(fl_loop *loop, uint32_t slot);
+ssize_t conn_receive(fl_loop *loop, const conn *c, uint8_t *to, size_t len);
+bool conn_has_emptied(const conn *c, size_t got, size_t asked);
+enum service conn_fill(fl_loop *loop, uint32_t slot, size_t need, size_t *budget);
+
+/* dialect.c */
+enum service client_read(fl_loop *loop, uint32_t slot);
+
+/* clients.c */
+bool client_begin(fl_loop *loop, uint32_t slot);
+void client_ask(fl_loop *loop, client *k, const fl_head *head, const uint8_t *payload);
+void client_touch(fl_loop *loop, client *k);
+void client_part(fl_loop *loop, client *k);
+void client_lose_connection(fl_loop *loop, client *k);
+void clients_sweep(fl_loop *loop);
+void clients_announce_end(fl_loop *loop);
+void clients_free(fl_loop *loop);
+
+/* reply.c */
+void client_tell(fl_loop *loop, client *k, const uint8_t *frame, size_t len);
+void client_flush(fl_loop *loop, client *k);
+void client_flush_later(fl_loop *loop, client *k);
 
 /* accept.c */
 int accept_some(fl_loop *loop, uint32_t index, uint32_t limit);

@@ -12,12 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum {
-    CHUNK = 64 * 1024,       /* of one recv() */
-    TURN_BUDGET = 2 * CHUNK, /* of one connection in one turn */
-    LARGE = 32 * 1024,       /* a frame from here on is completed in the connection's memory */
-    ROOM_MIN = 4096,         /* what a recv() must have room for to be worth its cost */
-};
+enum { ROOM_MIN = 4096 }; /* what a recv() must have room for to be worth its cost */
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -25,7 +20,7 @@ static size_t smaller(size_t a, size_t b)
 }
 
 /* Receives at most len bytes. Returns how many; 0: there are none now; -1: the connection ended. */
-static ssize_t receive(fl_loop *loop, const conn *c, uint8_t *to, size_t len)
+ssize_t conn_receive(fl_loop *loop, const conn *c, uint8_t *to, size_t len)
 {
     for (;;) {
         ssize_t n = recv(c->fd, to, len, 0);
@@ -45,7 +40,7 @@ static ssize_t receive(fl_loop *loop, const conn *c, uint8_t *to, size_t len)
 /* A read that got less than it asked for has emptied the socket (epoll(7)), unless an end or an
  * error waits behind the data: that takes one more read. A read also stops short at TCP's urgent
  * mark; who sends one may wait for his own next byte. */
-static bool has_emptied(const conn *c, size_t got, size_t asked)
+bool conn_has_emptied(const conn *c, size_t got, size_t asked)
 {
     return got < asked && !(c->flags & IS_ENDING);
 }
@@ -60,7 +55,7 @@ static size_t held_need(const conn *c)
 }
 
 /* Receives into the held frame until it is complete: UNDONE then, or when the budget is spent. */
-static enum service fill_held(fl_loop *loop, uint32_t slot, size_t need, size_t *budget)
+enum service conn_fill(fl_loop *loop, uint32_t slot, size_t need, size_t *budget)
 {
     conn *c = &loop->conns[slot];
     while (c->part_len < need && *budget) {
@@ -68,7 +63,7 @@ static enum service fill_held(fl_loop *loop, uint32_t slot, size_t need, size_t 
             !conn_reserve(loop, slot, (uint32_t)smaller(need, (size_t)c->part_cap * 2)))
             return CLOSED;
         size_t asked = smaller(smaller(need, c->part_cap) - c->part_len, *budget);
-        ssize_t n = receive(loop, c, c->part + c->part_len, asked);
+        ssize_t n = conn_receive(loop, c, c->part + c->part_len, asked);
         if (n < 0) {
             conn_close_partial(loop, slot, FL_TRUNCATED);
             return CLOSED;
@@ -78,25 +73,10 @@ static enum service fill_held(fl_loop *loop, uint32_t slot, size_t need, size_t 
         c->part_len += (uint32_t)n;
         c->part_last = loop->now;
         *budget -= (size_t)n;
-        if (c->part_len < need && has_emptied(c, (size_t)n, asked))
+        if (c->part_len < need && conn_has_emptied(c, (size_t)n, asked))
             return DRAINED;
     }
     return UNDONE;
-}
-
-/* Is there room for len more bytes in the arena? An empty one grows for a large frame. */
-static bool has_room(fl_loop *loop, size_t len)
-{
-    if (loop->arena_cap - loop->arena_len >= len)
-        return true;
-    if (loop->arena_len)
-        return false;
-    uint8_t *grown = realloc(loop->arena, len);
-    if (!grown)
-        return false;
-    loop->arena = grown;
-    loop->arena_cap = len;
-    return true;
 }
 
 typedef struct run {
@@ -122,53 +102,63 @@ static enum service receive_run(fl_loop *loop, const conn *c, run *r, size_t bud
         size_t asked = smaller(smaller(CHUNK, loop->arena_cap - r->end), budget);
         if (asked < ROOM_MIN)
             return UNDONE;
-        ssize_t n = receive(loop, c, loop->arena + r->end, asked);
+        ssize_t n = conn_receive(loop, c, loop->arena + r->end, asked);
         if (n <= 0)
             return n ? CLOSED : DRAINED;
         r->end += (size_t)n;
         budget -= (size_t)n;
-        if (split(loop, r) < 0 || has_emptied(c, (size_t)n, asked))
+        if (split(loop, r) < 0 || conn_has_emptied(c, (size_t)n, asked))
             return DRAINED;
     }
     return UNDONE;
 }
 
-static void put_u32(uint8_t *p, uint32_t value)
+/* What does a new connection speak? Looks at its first byte without taking it. */
+static enum service decide(fl_loop *loop, uint32_t slot)
 {
-    p[0] = (uint8_t)(value >> 24);
-    p[1] = (uint8_t)(value >> 16);
-    p[2] = (uint8_t)(value >> 8);
-    p[3] = (uint8_t)value;
+    conn *c = &loop->conns[slot];
+    uint8_t head[FL_HEAD_SIZE];
+    ssize_t n = recv(c->fd, head, sizeof head, MSG_PEEK);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return errno == EINTR ? UNDONE : DRAINED;
+    if (n > 0 && head[0] == 0xFA && client_begin(loop, slot)) {
+        c->dialect = FASTLOG;
+        return UNDONE;
+    }
+    c->dialect = STOCK; /* or a stranger, which its first frame will show */
+    if (n > 0 && !(head[0] == 0 && c->terms & FL_NO_STOCK))
+        return UNDONE;
+    if (n > 0)
+        refuse(loop, FL_STOCK, c->peer, head, (size_t)n);
+    conn_close(loop, slot);
+    return CLOSED;
 }
 
-/* Makes the run a part of the block: fastlog/block.py has the layout. */
-static void commit_run(fl_loop *loop, conn *c, const run *r)
-{
-    uint8_t *header = loop->arena + loop->arena_len;
-    header[0] = 0; /* Kind.STOCK */
-    header[1] = c->peer_len;
-    header[2] = header[3] = 0;
-    put_u32(header + 4, c->serial);
-    put_u32(header + 8, r->frames);
-    put_u32(header + 12, (uint32_t)(r->split - r->body));
-    memcpy(header + RUN_HEADER, c->peer, c->peer_len);
-    loop->arena_len = r->split;
-    loop->arena_frames += r->frames;
-    c->flags |= HAS_SPOKEN;
-}
+static enum service stock_read(fl_loop *loop, uint32_t slot);
 
 enum service conn_read(fl_loop *loop, uint32_t slot)
+{
+    const conn *c = &loop->conns[slot];
+    if (c->dialect == UNDECIDED) {
+        enum service service = decide(loop, slot);
+        if (c->dialect == UNDECIDED || service == CLOSED)
+            return service;
+    }
+    return c->dialect == FASTLOG ? client_read(loop, slot) : stock_read(loop, slot);
+}
+
+static enum service stock_read(fl_loop *loop, uint32_t slot)
 {
     conn *c = &loop->conns[slot];
     size_t budget = TURN_BUDGET, need = held_need(c);
 
     if (need > LARGE && c->part_len < need) {
-        enum service service = fill_held(loop, slot, need, &budget);
+        enum service service = conn_fill(loop, slot, need, &budget);
         if (service == CLOSED || c->part_len < need)
             return service;
     }
     size_t before_body = (size_t)RUN_HEADER + c->peer_len;
-    if (!has_room(loop, before_body + c->part_len + ROOM_MIN)) {
+    if (!block_has_room(loop, before_body + c->part_len + ROOM_MIN)) {
         if (loop->arena_len)
             return NO_ROOM;
         conn_close_partial(loop, slot, FL_MEMORY); /* the next turn would have no more of it */
@@ -182,8 +172,10 @@ enum service conn_read(fl_loop *loop, uint32_t slot)
     split(loop, &r); /* a large frame may be complete without another byte */
     enum service service = receive_run(loop, c, &r, budget);
 
-    if (r.frames)
-        commit_run(loop, c, &r);
+    if (r.frames) {
+        block_end_run(loop, c, RUN_STOCK, r.frames, r.body, r.split);
+        c->flags |= HAS_SPOKEN;
+    }
     const uint8_t *rest = loop->arena + r.split;
     size_t rest_len = r.end - r.split;
     fl_span span;

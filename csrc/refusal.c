@@ -13,8 +13,12 @@ const char *fl_reason_text(int reason)
     case FL_SYSLOG: return "syslog";
     case FL_FLUENTD: return "fluentd";
     case FL_LUMBERJACK: return "lumberjack";
-    case FL_FASTLOG: return "fastlog";
     case FL_UNKNOWN: return "unknown protocol";
+    case FL_STOCK: return "stock client not admitted here";
+    case FL_SILENT: return "no hello in time";
+    case FL_OUT_OF_TURN: return "frame out of turn";
+    case FL_MALFORMED: return "malformed fastlog frame";
+    case FL_SEQUENCE: return "records missing in the sequence";
     case FL_CONNECTIONS: return "too many connections";
     case FL_DESCRIPTORS: return "no file descriptor left";
     case FL_MEMORY: return "no memory for half-received frames";
@@ -44,8 +48,6 @@ static int foreign_protocol(const uint8_t *head, size_t len)
         return FL_TLS;
     if (head[0] == '<' && head[1] >= '0' && head[1] <= '9')
         return FL_SYSLOG;
-    if (head[0] == 0xFA && head[1] == 0x57)
-        return FL_FASTLOG;
     if (head[0] >= 0x92 && head[0] <= 0x94)
         return FL_FLUENTD;
     if ((head[0] == '1' || head[0] == '2') && memchr("WDJCA", head[1], 5))
@@ -69,7 +71,10 @@ void refuse(fl_loop *loop, int reason, const char *peer, const uint8_t *head, si
         return;
     r->head_len = (uint32_t)(len < FL_HEAD_SIZE ? len : FL_HEAD_SIZE);
     memcpy(r->head, head, r->head_len);
-    if (len >= FL_FRAME_HEADER)
+    fl_head fastlog;
+    if (fl_head_read(head, len, &fastlog) == 1)
+        r->length = fastlog.len;
+    else if (len >= FL_FRAME_HEADER)
         r->length = (uint32_t)head[0] << 24 | (uint32_t)head[1] << 16 | (uint32_t)head[2] << 8 |
                     (uint32_t)head[3];
 }

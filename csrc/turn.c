@@ -22,7 +22,7 @@ static int wait_ms(const fl_loop *loop, int timeout_ms)
     int64_t due = INT64_MAX;
     if (loop->ready.count && !loop->paused)
         return 0;
-    if (loop->partial.count && !loop->paused)
+    if (loop->clients || (loop->partial.count && !loop->paused))
         due = loop->sweep_at - loop->now;
     if (loop->rearm_at && loop->rearm_at - loop->now < due)
         due = loop->rearm_at - loop->now;
@@ -47,6 +47,8 @@ static void note_connection(fl_loop *loop, uint32_t slot, uint32_t generation, u
         return; /* closed earlier in this turn, and perhaps the slot was given to another */
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         loop->conns[slot].flags |= IS_ENDING;
+    if (events & EPOLLOUT && loop->conns[slot].client)
+        client_flush(loop, loop->conns[slot].client);
     conn_set_ready(loop, slot, true);
 }
 
@@ -125,10 +127,12 @@ int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context)
     if (!loop->paused) {
         read_ready(loop);
         hand_over(loop, context);
-        if (loop->now >= loop->sweep_at) {
-            loop->sweep_at = loop->now + SWEEP_MS;
+    }
+    if (loop->now >= loop->sweep_at) {
+        loop->sweep_at = loop->now + SWEEP_MS;
+        if (!loop->paused)
             conn_sweep(loop);
-        }
+        clients_sweep(loop);
     }
     return flags | (loop->ready.count && !loop->paused ? FL_MORE : 0);
 }

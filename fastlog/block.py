@@ -4,7 +4,8 @@
     header = magic "FLB1" | crc32c u32 | length u32 | frames u32
              | offset u64 | durable u64 | index u64 | received u64
     run    = kind u8 | peer_length u8 | 0 u16 | connection u32 | frames u32 | length u32
-             | peer | frame | frame | …
+             | peer | [stamp] | frame | frame | …
+    stamp  = client 16 B | incarnation u64 | sequence u64      (in runs of fastlog clients)
     frame  = length u32 | that many bytes
 
 All integers are big-endian, as on the wire. `crc32c` covers everything behind itself; the header's
@@ -31,6 +32,7 @@ MAGIC = b"FLB1"
 HEADER = struct.Struct(">4sIIIQQQQ")
 RUN = struct.Struct(">BBHIII")
 LENGTH = struct.Struct(">I")
+STAMP = struct.Struct(">16sQQ")
 
 _NOTE: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
 
@@ -44,8 +46,16 @@ class Kind(IntEnum):
     """What the receiver itself refused or lost: `Rejection` or `Loss` as JSON."""
     PADDING = 2
     """No frames; bytes that a repair could not read."""
+    BATCH = 3
+    """Records of a fastlog client: consecutive sequences, from that of the stamp on."""
+    GAP = 4
+    """Sequences of a fastlog client that will never come: frames as `wire.Gap` has them."""
 
 
+RECORDS = (Kind.STOCK, Kind.BATCH)
+"""The kinds of runs whose frames are records."""
+
+_STAMPED = (Kind.BATCH, Kind.GAP)
 _KINDS: dict[int, Kind] = {kind.value: kind for kind in Kind}
 
 
@@ -71,6 +81,16 @@ class Block:
         return self.stamp / 1e6
 
 
+class Stamp(NamedTuple):
+    """Whose records a run holds."""
+
+    client: bytes
+    """The client's id, 16 bytes."""
+    incarnation: int
+    sequence: int
+    """Of the first frame."""
+
+
 class Run(NamedTuple):
     """Consecutive frames of one connection."""
 
@@ -82,6 +102,8 @@ class Run(NamedTuple):
     frames: int
     body: memoryview
     """The frames, each behind its length."""
+    stamp: Stamp | None = None
+    """In runs of the kinds `BATCH` and `GAP`."""
 
 
 def runs(payload: memoryview) -> Iterator[Run]:
@@ -91,8 +113,11 @@ def runs(payload: memoryview) -> Iterator[Run]:
         kind, peer_length, _, connection, frames, length = RUN.unpack_from(payload, at)
         body = at + RUN.size + peer_length
         peer = str(payload[at + RUN.size : body], "utf-8", "replace")
-        yield Run(_KINDS.get(kind, kind), connection, peer, frames, payload[body : body + length])
-        at = body + length
+        at, stamp = body + length, None
+        if kind in _STAMPED:
+            stamp = Stamp._make(STAMP.unpack_from(payload, body))
+            body += STAMP.size
+        yield Run(_KINDS.get(kind, kind), connection, peer, frames, payload[body:at], stamp)
 
 
 def frames(run: Run) -> Iterator[memoryview]:
@@ -106,10 +131,15 @@ def frames(run: Run) -> Iterator[memoryview]:
 
 
 def make_run(
-    kind: Kind, payloads: Iterable[bytes], *, peer: str = "", connection: int = 0
+    kind: Kind,
+    payloads: Iterable[bytes],
+    *,
+    peer: str = "",
+    connection: int = 0,
+    stamp: Stamp | None = None,
 ) -> bytes:
     """The run of these frames, as the loop would lay it out."""
-    body = bytearray()
+    body = bytearray() if stamp is None else bytearray(STAMP.pack(*stamp))
     count = 0
     for payload in payloads:
         body += LENGTH.pack(len(payload))

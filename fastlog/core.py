@@ -111,23 +111,31 @@ class Refusal(NamedTuple):
     """The first bytes of that frame, with the length, 64 at most."""
 
 
-class LoopStats(NamedTuple):
-    """Counters of a loop; all but the last four count since its start."""
+class Hello(NamedTuple):
+    """A client of the fastlog dialect has said hello; nothing more is read until it is answered."""
 
-    accepted: int
-    frames: int
-    bytes: int
-    refused: dict[str, int]
-    """Connections refused or closed, by reason; only reasons that occurred."""
-    unreported: int
-    """Refusals that are in `refused`, but were too many to be told one by one."""
-    connections: int
-    partials: int
-    """Connections that are inside a frame."""
-    partial_bytes: int
-    """Memory that these hold."""
-    ready: int
-    """Connections that are known to have more to read."""
+    conn: int
+    """Names the connection."""
+    peer: str
+    payload: bytes
+    auth: bool
+    """The listener admits only who proves that he has a key."""
+
+
+class Proof(NamedTuple):
+    """The answer to a challenge."""
+
+    conn: int
+    payload: bytes
+
+
+class Ended(NamedTuple):
+    """The connection of a client that said hello has ended, and all it sent has been settled."""
+
+    conn: int
+    committed: int | None
+    """The last sequence that is durable; None if it was never admitted."""
+    said_bye: bool
 
 
 class Handed(NamedTuple):
@@ -137,6 +145,31 @@ class Handed(NamedTuple):
     peer: str
     state: bytes
     """What was received of its next frame, and a client's numbers, in the loop's own layout."""
+
+
+class LoopStats(NamedTuple):
+    """Counters of a loop; all but the last five count since its start."""
+
+    accepted: int
+    frames: int
+    bytes: int
+    refused: dict[str, int]
+    """Connections refused or closed, by reason; only reasons that occurred."""
+    unreported: int
+    """Refusals that are in `refused`, but were too many to be told one by one."""
+    acks: int
+    """Acknowledgements sent."""
+    repeated: int
+    """Records that clients sent once more, and that were skipped."""
+    clients: int
+    """Clients of the fastlog dialect that are admitted now."""
+    connections: int
+    partials: int
+    """Connections that are inside a frame."""
+    partial_bytes: int
+    """Memory that these hold."""
+    ready: int
+    """Connections that are known to have more to read."""
 
 
 class Turn(NamedTuple):
@@ -164,6 +197,8 @@ class Loop:
         stall: Seconds that a half-received frame may be silent.
         min_rate: Bytes a second that such a frame must bring once it is older than `stall`.
         nap: Seconds to wait for company after a turn that brought little.
+        hello: Seconds that a client of the fastlog dialect has for its greeting.
+        keepalive: Seconds after which such a client hears from us at the latest.
 
     Raises:
         ValueError: An argument is out of range.
@@ -181,6 +216,8 @@ class Loop:
         stall: float = 30.0,
         min_rate: int = 1024,
         nap: float = 0.002,
+        hello: float = 5.0,
+        keepalive: float = 5.0,
     ) -> None:
         options = ffi.new("fl_loop_options *")
         options.max_frame = max_frame
@@ -190,6 +227,8 @@ class Loop:
         options.stall_ms = round(stall * 1000)
         options.min_rate = min_rate
         options.nap_us = round(nap * 1e6)
+        options.hello_ms = round(hello * 1000)
+        options.keepalive_ms = round(keepalive * 1000)
         error = ffi.new("int *")
         loop = lib.fl_loop_new(options, lib.fl_on_block, error)
         if loop == ffi.NULL:
@@ -213,9 +252,15 @@ class Loop:
             ffi.release(self._loop)
             self._loop = None
 
-    def listen(self, fd: int) -> None:
-        """Accepts from a listening socket (TCP or Unix), which stays the caller's. Up to 16."""
-        self._check(lib.fl_loop_listen(self._loop, fd), "listen on")
+    def listen(self, fd: int, *, stock: bool = True, auth: bool = False) -> None:
+        """Accepts from a listening socket (TCP or Unix), which stays the caller's. Up to 16.
+
+        Args:
+            stock: Whether unchanged `SocketHandler`s are admitted.
+            auth: Passed on in `Hello`.
+        """
+        terms = (0 if stock else lib.FL_NO_STOCK) | (lib.FL_AUTH if auth else 0)
+        self._check(lib.fl_loop_listen(self._loop, fd, terms), "listen on")
 
     def watch(self, fd: int) -> None:
         """Lets a readable `fd` end a turn at once; the caller reads it. Up to 8."""
@@ -231,21 +276,6 @@ class Loop:
                 frame; `fd` is still the caller's.
         """
         self._check(lib.fl_loop_add(self._loop, fd, peer.encode(), partial, len(partial)), "add")
-
-    def export(self) -> Iterator[Handed]:
-        """The connections, for another process; they stay this loop's. Do not poll meanwhile."""
-        at, size = ffi.new("uint32_t *"), ffi.new("size_t *")
-        peer = ffi.new("char[]", lib.FL_PEER_SIZE)
-        while (fd := lib.fl_loop_export(self._loop, at, peer, size)) >= 0:
-            state = ffi.new("uint8_t[]", size[0])
-            lib.fl_loop_state(self._loop, at[0], state)
-            name = str(ffi.string(peer), "ascii", "replace")
-            yield Handed(fd, name, ffi.buffer(state)[:])
-
-    def take(self, handed: Handed) -> None:
-        """Takes over a connection that another loop has exported, and owns its descriptor."""
-        peer, state = handed.peer.encode(), handed.state
-        self._check(lib.fl_loop_take(self._loop, handed.fd, peer, state, len(state)), "take over")
 
     def poll(self, timeout: float | None = None) -> Turn:
         """Runs one turn, waiting `timeout` seconds at most; a signal ends the wait."""
@@ -288,6 +318,97 @@ class Loop:
             )
         return taken
 
+    # ---- clients of the fastlog dialect ----
+
+    def events(self) -> Iterator[Hello | Proof | Ended]:
+        """What clients want of the caller, oldest first; a greeting is then to be answered."""
+        one = ffi.new("fl_event *")
+        while lib.fl_loop_event(self._loop, one):
+            payload = ffi.buffer(one.data, one.len)[:]
+            if one.kind == lib.FL_HELLO:
+                peer = str(ffi.string(one.peer), "ascii", "replace")
+                yield Hello(one.conn, peer, payload, bool(one.terms & lib.FL_AUTH))
+            elif one.kind == lib.FL_PROOF:
+                yield Proof(one.conn, payload)
+            else:
+                yield Ended(one.conn, one.committed if one.admitted else None, one.said_bye)
+
+    def send(self, conn: int, frame: bytes) -> None:
+        """Sends a frame of the greeting, and reads on. If the connection has ended: nothing."""
+        lib.fl_loop_send(self._loop, conn, frame, len(frame))
+
+    def admit(
+        self, conn: int, client: bytes, incarnation: int, committed: int, welcome: bytes
+    ) -> None:
+        """Takes this client's records from `committed` + 1 on. If it has ended: nothing."""
+        lib.fl_loop_admit(self._loop, conn, client, incarnation, committed, welcome, len(welcome))
+
+    def dismiss(self, conn: int, frame: bytes = b"") -> None:
+        """Sends a last frame and closes; what was not read is dropped. `Ended` follows."""
+        lib.fl_loop_dismiss(self._loop, conn, frame, len(frame))
+
+    def committed(self, conn: int) -> int | None:
+        """The last sequence of this client that is durable; None if its connection has ended."""
+        out = ffi.new("uint64_t *")
+        return int(out[0]) if lib.fl_loop_committed(self._loop, conn, out) == 0 else None
+
+    def touched(self) -> int:
+        """Clients with records in blocks for which neither `journaled` nor `discarded` was said."""
+        return int(lib.fl_loop_touched(self._loop))
+
+    def journaled(self, offset: int) -> None:
+        """Those blocks are in the journal, and end at this offset of it."""
+        lib.fl_loop_journaled(self._loop, offset)
+
+    def discarded(self) -> None:
+        """Those blocks were not taken: their clients shall send again, later."""
+        lib.fl_loop_discarded(self._loop)
+
+    def durable(self, offset: int) -> None:
+        """Acknowledges what is below this offset of the journal."""
+        lib.fl_loop_durable(self._loop, offset)
+
+    def window(self, size: int, state: int) -> None:
+        """Lets clients send so many bytes beyond what is committed.
+
+        Args:
+            state: How the journal is: 0 ok, 1 slow, 2 full.
+        """
+        lib.fl_loop_window(self._loop, size, state)
+
+    # ---- handing connections over ----
+
+    def export(self) -> Iterator[Handed]:
+        """The connections, for another process; they stay this loop's. Do not poll meanwhile.
+
+        Left out are clients whose greeting is under way: they connect again.
+        """
+        at, size = ffi.new("uint32_t *"), ffi.new("size_t *")
+        peer = ffi.new("char[]", lib.FL_PEER_SIZE)
+        while (fd := lib.fl_loop_export(self._loop, at, peer, size)) >= 0:
+            state = ffi.new("uint8_t[]", size[0])
+            lib.fl_loop_state(self._loop, at[0], state)
+            name = str(ffi.string(peer), "ascii", "replace")
+            yield Handed(fd, name, ffi.buffer(state)[:])
+
+    def take(self, handed: Handed) -> tuple[int, bytes] | None:
+        """Takes over a connection that another loop has exported, and owns its descriptor.
+
+        Returns:
+            For a client of the fastlog dialect: the connection's name, and the client's id.
+
+        Raises:
+            LoopError: It cannot be taken; the descriptor is still the caller's.
+        """
+        conn, client = ffi.new("uint64_t *"), ffi.new("uint8_t[16]")
+        state = handed.state
+        peer = handed.peer.encode()
+        self._check(
+            lib.fl_loop_take(self._loop, handed.fd, peer, state, len(state), conn, client),
+            "take over",
+        )
+        return (int(conn[0]), ffi.buffer(client)[:]) if conn[0] else None
+
     def stats(self) -> LoopStats:
         """The counters as they are now."""
         raw = ffi.new("fl_loop_stats *")
@@ -299,6 +420,9 @@ class Loop:
             bytes=raw.bytes,
             refused=refused,
             unreported=raw.unreported,
+            acks=raw.acks,
+            repeated=raw.repeated,
+            clients=raw.clients,
             connections=raw.connections,
             partials=raw.partials,
             partial_bytes=raw.partial_bytes,

@@ -7,12 +7,13 @@ import os
 import shutil
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waiting import wait_for
 
 from fastlog.block import Block, Kind, frames, make_run, read_note, runs
 from fastlog.errors import JournalDamagedError
@@ -38,13 +39,6 @@ def run_of(*payloads: bytes) -> bytes:
 
 def payloads(blocks: list[Block]) -> list[bytes]:
     return [bytes(f) for b in blocks for r in runs(b.payload) for f in frames(r)]
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        os.sched_yield()
 
 
 def read_all(directory: Path, offset: int = 0) -> list[Block]:
@@ -263,6 +257,7 @@ def test_only_a_nearly_full_journal_is_released_over_a_sink_that_may_not_hold_it
         wait_for(lambda: journal.durable == journal.end)
     journal.release(everyone=0, holders=journal.durable)
     assert journal.oldest > 0
+    wait_for(lambda: not (directory / f"{0:020}.seg").exists(), "the thread has deleted it")
     reader = JournalReader(directory)
     with pytest.raises(SkippedError) as skipped:
         reader.read(0)

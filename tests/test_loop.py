@@ -587,7 +587,6 @@ FOREIGN = {
     "syslog": [b"<34>1 2026-11-23T00:00:00Z host app - - - hello\n"],
     "fluentd": [b"\x93\xa3tag\x00\x81\xa1k\xa1v", b"\x94\xa3tag"],
     "lumberjack": [b"2W\x00\x00\x00\x01", b"1W\x00\x00\x00\x01"],
-    "fastlog": [b"\xfa\x57\x01\x00\x00\x00\x00\x10"],
     "unknown protocol": [b"\xff\xfe\xfd\xfc", b"SSH-2.0-OpenSSH", b"G"],
 }
 

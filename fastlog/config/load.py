@@ -19,6 +19,7 @@ from fastlog.config.locate import KeyPath
 from fastlog.config.sources import (
     TOP_KEYS,
     Setting,
+    Source,
     environ_settings,
     file_settings,
     find_file,
@@ -129,11 +130,12 @@ def _read_listeners(setting: Setting) -> list[ListenConfig]:
         url = _field(setting, path, ListenConfig, item, "url")
         try:
             urls.check_listen(url)
-            if ListenConfig(url) in listeners and not url.endswith(":0"):
+            if not url.endswith(":0") and any(url == listener.url for listener in listeners):
                 raise ConfigError(f"{url!r} is there twice")
         except ConfigError as error:
             raise setting.source.error(path, f"listen: {error}", url) from None
-        listeners.append(ListenConfig(url))
+        given = {name: _field(setting, path, ListenConfig, item, name) for name in item}
+        listeners.append(ListenConfig(**given))
     return listeners
 
 
@@ -199,3 +201,22 @@ def _check_together(config: Config, origin: Mapping[tuple[str, str], Setting]) -
         setting = origin.get((section, key)) or origin[home, other]
         path = [setting.section, setting.key]
         raise setting.source.error(path, message)
+    _check_keys(config, origin.get(("auth", "keys")))
+
+
+def _check_keys(config: Config, setting: Setting | None) -> None:
+    """Keys are never shown, not even wrong ones."""
+    seen: set[str] = set()
+    for key in config.auth.keys:
+        assert setting is not None
+        name, _, secret = key.partition(":")
+        if not (_NAME.fullmatch(name) and secret):
+            expected = "expected ID:SECRET, the id being letters, digits, '_', '-' and '.'"
+            raise setting.source.error(["auth", "keys"], f"auth.keys: {expected}")
+        if name in seen:
+            raise setting.source.error(["auth", "keys"], f"auth.keys: two are named {name!r}")
+        seen.add(name)
+    if any(listen.auth == "required" for listen in config.listen) and not seen:
+        where = setting.source if setting else Source("the configuration")
+        text = "auth.keys: a listener requires a key, and there is none"
+        raise where.error(["auth", "keys"], text)

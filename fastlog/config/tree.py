@@ -24,6 +24,10 @@ class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str
     """`tcp://host:port` (port 0: any free one) or `unix:///path`."""
+    stock: bool = True
+    """Whether unchanged `SocketHandler`s are admitted, or only clients of the fastlog dialect."""
+    auth: Literal["optional", "required"] = "optional"
+    """Whether those clients must prove that they have a key."""
 
 
 class SinkConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,6 +64,22 @@ class JournalConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a full journal drops and counts records, or stops reading, which blocks the apps."""
 
 
+class ClientsConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """What clients of the fastlog dialect are told."""
+
+    window: Annotated[int, Meta(ge=64 * KIB, le=1 * GIB, extra=SIZE)] = 1 * MIB
+    """Bytes that one may send before they are acknowledged."""
+    keepalive: Annotated[float, Meta(ge=0.1, le=3600, extra=TIME)] = 5.0
+    """Seconds after which one hears from the server at the latest."""
+
+
+class AuthConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is who."""
+
+    keys: list[str] = []
+    """Keys of clients, each `ID:SECRET`."""
+
+
 class Retention(Struct, frozen=True, forbid_unknown_fields=True):
     """How long stored records are kept; whichever bound is reached first."""
 
@@ -93,6 +113,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     )
     limits: LimitsConfig = LimitsConfig()
     journal: JournalConfig = JournalConfig()
+    clients: ClientsConfig = ClientsConfig()
+    auth: AuthConfig = AuthConfig()
     retention: Retention = Retention()
     decode: DecodeConfig = DecodeConfig()
     log: LogConfig = LogConfig()
@@ -101,6 +123,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 SECTIONS: dict[str, type[Struct]] = {
     "limits": LimitsConfig,
     "journal": JournalConfig,
+    "clients": ClientsConfig,
+    "auth": AuthConfig,
     "retention": Retention,
     "decode": DecodeConfig,
     "log": LogConfig,

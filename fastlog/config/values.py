@@ -45,6 +45,10 @@ def read_value(annotation: object, value: object, *, textual: bool) -> Any:
         return _read_path(value)
     if kind is str:
         return _read_text(value)
+    if kind is bool:
+        return _read_flag(value)
+    if get_origin(kind) is list:
+        return _read_texts(value, textual=textual)
     unit = (meta.extra or {}).get("unit")
     number = _read_number(unit, value, textual=textual)
     _check_range(meta, unit, number, value)
@@ -69,6 +73,20 @@ def _read_text(value: object) -> str:
     if isinstance(value, str) and value:
         return value
     raise ConfigError(f"expected text, got {shown(value)}")
+
+
+def _read_flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ConfigError(f"expected true or false, got {shown(value)}")
+
+
+def _read_texts(value: object, *, textual: bool) -> list[str]:
+    if textual and isinstance(value, str):
+        value = [part for part in value.split(",") if part]
+    if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
+        return value
+    raise ConfigError(f"expected a list of texts, got {shown(value)}")
 
 
 def _read_number(unit: str | None, value: object, *, textual: bool) -> int | float:

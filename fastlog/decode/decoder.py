@@ -6,12 +6,13 @@ and after a restart. Nothing that a frame holds is imported, called or executed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from fastlog import block as blocks
+from fastlog import wire
 from fastlog.block import Block, Kind, Run
 from fastlog.decode.inert import read
 from fastlog.decode.normal import attributes, weight_of
@@ -20,6 +21,7 @@ from fastlog.errors import ConfigError, RejectedError
 from fastlog.record import FIELDS, RAW_BYTES, Loss, Record, Rejection, host_of, validate
 
 ENGINES = ("python",)
+_YEAR_9999 = 253_402_300_800_000_000
 
 
 class Located(NamedTuple):
@@ -62,6 +64,10 @@ class Decoder:
                     notes.append(Located(idx, _unknown(block, run)))
                 idx += run.frames
                 continue
+            if run.kind is Kind.GAP:
+                notes += _gaps(block, run, idx)
+                idx += run.frames
+                continue
             host = host_of(run.peer)
             for frame in blocks.frames(run):
                 record = plain.get(idx)
@@ -96,6 +102,30 @@ def _unknown(block: Block, run: Run) -> Rejection:
         count=run.frames,
         received=block.received,
     )
+
+
+def _gaps(block: Block, run: Run, idx: int) -> Iterator[Located]:
+    """What a client has given up. What another server has is no loss."""
+    assert run.stamp is not None
+    for at, frame in enumerate(blocks.frames(run), idx):
+        gap = wire.read_gap(frame)
+        if gap.reason == wire.Reason.ELSEWHERE:
+            continue
+        unknown = f"given up by the client, reason {gap.reason}"
+        loss = Loss(
+            peer=run.peer,
+            reason=wire.REASONS.get(gap.reason, unknown),
+            count=min(gap.last - gap.first + 1, (1 << 63) - 1),
+            first=_moment(gap.t0, block),
+            last=_moment(gap.t1, block),
+            detail=f"client {run.stamp.client.hex()}, records {gap.first} to {gap.last}",
+        )
+        yield Located(at, loss)
+
+
+def _moment(microseconds: int, block: Block) -> float:
+    """A time that a client has told; when we heard of it, where that cannot be."""
+    return microseconds / 1e6 if 0 < microseconds < _YEAR_9999 else block.received
 
 
 def _answer(

@@ -7,6 +7,7 @@ The receiver's `Journal` writes it and publishes how much is durable; each worke
 from fastlog.journal.position import Position, read_positions, write_position
 from fastlog.journal.reader import JournalReader, SkippedError
 from fastlog.journal.repair import repair
+from fastlog.journal.snapshot import Snapshot, read_snapshot
 from fastlog.journal.writer import Full, Journal, JournalState
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "JournalState",
     "Position",
     "SkippedError",
+    "Snapshot",
     "read_positions",
+    "read_snapshot",
     "repair",
     "write_position",
 ]

@@ -9,9 +9,11 @@ it, something that was safe has been damaged since, and that is for a person to 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastlog.block import Block
 from fastlog.errors import JournalDamagedError
 from fastlog.journal.mark import Mark
 from fastlog.journal.position import read_positions
@@ -59,8 +61,15 @@ def known_durable(directory: Path) -> int:
     return max(known)
 
 
-def scan(segment: Segment, until: int | None, index: int, stamp: int, seed: int) -> Scan:
-    """Reads one segment, to `until` if another follows there."""
+def scan(
+    segment: Segment,
+    until: int | None,
+    index: int,
+    stamp: int,
+    seed: int,
+    visit: Callable[[Block], None] | None = None,
+) -> Scan:
+    """Reads one segment, to `until` if another follows there, and shows its sound blocks."""
     data = segment.path.read_bytes()
     if until is not None:
         data = data[: until - segment.start]
@@ -69,6 +78,8 @@ def scan(segment: Segment, until: int | None, index: int, stamp: int, seed: int)
     for block, header in blocks(view, segment.start, seed):
         end, index, stamp = block.end, block.index + block.frames, block.stamp
         durable = max(durable, header.durable)
+        if visit is not None:
+            visit(block)
     at = end - segment.start
     excess = len(data) - at
     while (later := next_block(data, at, segment.start, seed)) is not None:
@@ -78,8 +89,11 @@ def scan(segment: Segment, until: int | None, index: int, stamp: int, seed: int)
     return Scan(end, index, stamp, durable, excess)
 
 
-def recover(directory: Path, node: str) -> Recovered:
+def recover(directory: Path, node: str, visit: Callable[[Block], None] | None = None) -> Recovered:
     """Reads the journal through, cuts a torn tail, and makes what is left durable.
+
+    Args:
+        visit: Is shown every block that is left, in order.
 
     Raises:
         JournalDamagedError: Something that was durable cannot be read.
@@ -94,7 +108,7 @@ def recover(directory: Path, node: str) -> Recovered:
             raise _damaged(
                 segment.path, at, f"the {segment.start - at} bytes before it are missing"
             )
-        seen = scan(segment, following, index, stamp, seed_of(node))
+        seen = scan(segment, following, index, stamp, seed_of(node), visit)
         at, index, stamp = seen.end, seen.index, seen.stamp
         durable = max(durable, seen.durable)
         if following is not None and at != following:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from fastlog.block import HEADER
+from fastlog.block import HEADER, Block
 from fastlog.journal.mark import Mark
 from fastlog.journal.recovery import Recovered, recover
 from fastlog.journal.segment import (
@@ -35,6 +35,7 @@ from fastlog.journal.segment import (
     segments,
     sync_directory,
 )
+from fastlog.journal.snapshot import Snapshot, reserve, write_snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -92,9 +93,10 @@ class Journal:
         memory: Bytes that may be in memory, not yet durable.
         delay: Seconds that a block may wait for its fdatasync while nobody waits for it.
         clock: The wall clock, for receive stamps.
+        visit: Is shown every block that is there at the start, in order.
         on_durable: Called in the journal's thread with the new mark.
         state: Of the writer before, which must have ended before anything is appended. Nothing
-            is written to the directory until then.
+            is read then, and nothing written until something is appended.
 
     Raises:
         JournalDamagedError: See `recover`.
@@ -110,17 +112,21 @@ class Journal:
         memory: int = 64 << 20,
         delay: float = 0.1,
         clock: Callable[[], float] = time.time,
+        visit: Callable[[Block], None] | None = None,
         on_durable: Callable[[int], None] | None = None,
         state: JournalState | None = None,
     ) -> None:
-        self.node = state.node if state is not None else _node_of(directory)
+        self.node = _node_of(directory) if state is None else state.node
         self._seed = seed_of(self.node)
         self._directory, self._size_limit = directory, size
         self._segment_size = min(segment, size // 4)  # only whole segments can be released
         self._memory_limit, self._clock = memory, clock
         self._delay = max(0.0, delay - _GATHER)
         self._on_durable = on_durable
-        recovered = recover(directory, self.node) if state is None else _known(directory, state)
+        if state is None:
+            recovered = recover(directory, self.node, visit)
+        else:
+            recovered = _known(directory, state)
         if recovered.cut:
             _log.warning("journal: cut a torn tail of %d bytes at %d", recovered.cut, recovered.end)
         self._end = self._written = self._durable = recovered.end
@@ -128,6 +134,7 @@ class Journal:
         self._segments = recovered.segments
         self._needed_from = 0
         self._released: list[Segment] = []
+        self._snapshot: Snapshot | None = None
         self._roll = False
         self._fd: int | None = None
         self._spoilt = False  # a sync of the open segment failed: nothing more goes into it
@@ -136,13 +143,15 @@ class Journal:
         self._undurable: deque[_Queued] = deque()
         self._memory = self._queued = 0
         self._due: float | None = None
-        self._closing = self._flushing = False
+        self._awaited = 0
+        self._closing = False
         self.failure: str | None = None
         """What the disk refuses now, in words; None while it works."""
         self.crash: BaseException | None = None
         """A bug that ended the thread; the receiver must not go on."""
         self._mark = Mark(directory, writable=True)
         if state is None:
+            reserve(directory)
             self._mark.publish(self._durable)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -170,14 +179,23 @@ class Journal:
         return self._segments[0].start if self._segments else self._written
 
     @property
+    def memory(self) -> int:
+        """Bytes that are in memory and not durable yet."""
+        return self._memory
+
+    @property
     def size(self) -> int:
         """Bytes that the segments have, with what waits to be written."""
         return self._end - self.oldest
 
-    def append(self, runs: bytes, frames: int, *, over_size: bool = False) -> Full | None:
+    def append(
+        self, runs: bytes, frames: int, *, over_size: bool = False, urgent: bool = False
+    ) -> Full | None:
         """Takes a block of these runs, to be written soon; or says why it cannot. Never waits.
 
         Args:
+            urgent: Somebody waits for it to be durable: it is written and synced at once, with all
+                others that are there by then.
             over_size: Up to a segment more than the journal may have: for notes of what it could
                 not take.
         """
@@ -196,47 +214,26 @@ class Journal:
             self._index += frames
             self._memory += block_size
             self._queued += block_size
-            if len(self._queue) == 1 or self._queued >= _GATHER_BYTES:
+            if urgent:
+                self._awaited = self._end
+            if len(self._queue) == 1 or self._queued >= _GATHER_BYTES or urgent:
                 self._changed.notify()
             return None
 
-    def release(self, everyone: int, holders: int) -> None:
-        """Lets go of segments that are not needed any more; the thread deletes them.
-
-        Args:
-            everyone: The offset up to which all sinks have made blocks durable.
-            holders: The same for those sinks that may hold the journal: when it is nearly full,
-                the others have to skip.
-        """
-        with self._changed:
-            nearly_full = self.size + self._segment_size > self._size_limit
-            self._needed_from = max(everyone, holders) if nearly_full else everyone
-            while len(self._segments) > 1 and self._segments[1].start <= self._needed_from:
-                self._released.append(self._segments.pop(0))
-                nearly_full = self.size + self._segment_size > self._size_limit
-                self._needed_from = max(everyone, holders) if nearly_full else everyone
-            if self._released:
-                self._changed.notify()
-
     def flush(self, timeout: float) -> bool:
-        """Waits until all that was appended is durable, and all that was released is deleted.
-
-        Returns:
-            False if that took too long, or if the disk refuses.
-        """
+        """Waits until all that was taken is durable, and all that was released is deleted. False:
+        it is not, after so many seconds."""
         with self._changed:
-            self._flushing = True
+            self._awaited = self._end
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._is_idle() or self.failure, timeout)
-            self._flushing = False
-            return self._is_idle()
+            return self._changed.wait_for(self._is_settled, timeout)
 
-    def _is_idle(self) -> bool:
-        return not (self._queue or self._undurable or self._released)
+    def _is_settled(self) -> bool:
+        return self._durable >= self._end and not self._released
 
     def state(self) -> JournalState:
         """For the next writer; to be called after a `flush` that succeeded."""
-        assert self._is_idle()
+        assert self._is_settled()
         return JournalState(
             node=self.node,
             end=self._end,
@@ -244,6 +241,37 @@ class Journal:
             stamp=self._stamp,
             segments=[segment.start for segment in self._segments],
         )
+
+    def can_release(self, everyone: int, holders: int) -> bool:
+        """Whether `release` would let go of something."""
+        with self._changed:
+            needed = max(everyone, holders) if self._is_nearly_full() else everyone
+            return len(self._segments) > 1 and self._segments[1].start <= needed
+
+    def release(self, everyone: int, holders: int, snapshot: Snapshot | None = None) -> None:
+        """Lets go of segments that are not needed any more; the thread deletes them.
+
+        Args:
+            everyone: The offset up to which all sinks have made blocks durable.
+            holders: The same for those sinks that may hold the journal: when it is nearly full,
+                the others have to skip.
+            snapshot: To be durable before they go; segments behind its offset stay.
+        """
+        with self._changed:
+            needed = max(everyone, holders) if self._is_nearly_full() else everyone
+            if snapshot is not None:
+                needed = min(needed, snapshot.offset)
+            while len(self._segments) > 1 and self._segments[1].start <= needed:
+                self._released.append(self._segments.pop(0))
+                self._snapshot = snapshot
+                if not self._is_nearly_full():
+                    needed = min(needed, everyone)
+            self._needed_from = needed
+            if self._released:
+                self._changed.notify()
+
+    def _is_nearly_full(self) -> bool:
+        return self.size + self._segment_size > self._size_limit
 
     def close(self, timeout: float = 10.0) -> list[bytes]:
         """Writes and syncs what is left, and ends. Returns the runs of blocks that could not be."""
@@ -266,8 +294,7 @@ class Journal:
             while self._wait():
                 self._delete_released()
                 self._write_some()
-                hurry = self._closing or self._flushing
-                if self._due is not None and (hurry or time.monotonic() >= self._due):
+                if self._due is not None and (self._is_urgent() or time.monotonic() >= self._due):
                     self._sync()
         except BaseException as error:
             _log.exception("journal: the thread died")
@@ -276,24 +303,29 @@ class Journal:
     def _wait(self) -> bool:
         """Waits for something to write, to sync or to delete. False: the end."""
         with self._changed:
-            while not self._queue and not self._closing and not self._released:
+            while not (self._queue or self._closing or self._released):
+                if self._due is not None and self._is_urgent():
+                    return True
                 if self._due is None:
                     self._changed.wait()
-                elif self._flushing or not self._changed.wait(
-                    max(0.0, self._due - time.monotonic())
-                ):
+                elif not self._changed.wait(max(0.0, self._due - time.monotonic())):
                     return True
             if self._queue:
                 self._changed.wait_for(
-                    lambda: self._queued >= _GATHER_BYTES or self._closing or self._flushing,
-                    timeout=_GATHER,
+                    lambda: self._queued >= _GATHER_BYTES or self._is_urgent(), timeout=_GATHER
                 )
             return bool(self._queue or self._released) or self._due is not None
+
+    def _is_urgent(self) -> bool:
+        return self._closing or self._durable < self._awaited
 
     def _delete_released(self) -> None:
         """Deletes in order, oldest first, and durably: a gap would look like damage."""
         with self._changed:
-            released = list(self._released)
+            released, snapshot = list(self._released), self._snapshot
+        if snapshot is not None and not self._keep(snapshot):
+            time.sleep(_RETRY)
+            return
         try:
             for segment in released:
                 segment.path.unlink(missing_ok=True)
@@ -303,7 +335,17 @@ class Journal:
             _log.error("journal: cannot delete %s: %s", segment.path, error.strerror)
         with self._changed:
             del self._released[: len(released)]
-            self._changed.notify_all()
+            if self._snapshot is snapshot:
+                self._snapshot = None
+            self._changed.notify_all()  # who flushes
+
+    def _keep(self, snapshot: Snapshot) -> bool:
+        try:
+            write_snapshot(self._directory, snapshot)
+        except OSError as error:
+            _log.error("journal: cannot keep its table of clients: %s", error.strerror)
+            return False
+        return True
 
     def _write_some(self) -> None:
         if self._is_segment_full() and not self._sync():
@@ -402,7 +444,7 @@ class Journal:
             self._durable = self._written
             self._memory -= sum(block.size for block in self._undurable)
             self._undurable.clear()
-            self._changed.notify_all()  # who flushes
+            self._changed.notify_all()  # who waits in flush()
         self._mark.publish(self._durable)
         if self.failure is not None:
             _log.warning("journal: the disk takes blocks again")
@@ -435,14 +477,12 @@ class Journal:
     def _refused(self, what: str, error: OSError) -> None:
         if self.failure is None:
             _log.error("journal: cannot %s: %s; keeping what comes in memory", what, error)
-        with self._changed:
-            self.failure = f"cannot {what}: {error.strerror or error}"
-            self._changed.notify_all()
+        self.failure = f"cannot {what}: {error.strerror or error}"
 
 
 def _node_of(directory: Path) -> str:
-    """The id of the journal there, which is a new one if it has no segments: cursors of an old one
-    must not be taken for its own."""
+    """The id of the journal there; a new one where there are no segments, since cursors of an old
+    journal must not be taken for its own."""
     directory.mkdir(parents=True, exist_ok=True)
     node = read_node(directory) if segments(directory) else None
     return node or make_node(directory)

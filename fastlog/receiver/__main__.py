@@ -1,9 +1,8 @@
 """The receiver's process: descriptors from the supervisor in, an exit status out.
 
-`python -m fastlog.receiver --config-fd N --control-fd N --listen-fds N+N,N [--takeover-fd N]`
+`python -m fastlog.receiver --config-fd N --control-fd N --listen-fds N,N;N [--takeover-fd N]`
 
-The listeners' descriptors come in the order of the configuration; where a name stands for several
-addresses, there are several for one listener.
+The descriptors of the listeners stand in groups, one for each URL of the configuration.
 
 With a `--takeover-fd` it goes on from where another receiver stands, in four steps: it says
 `ready`, takes what comes from that descriptor, says `taken`, and touches none of it before it is
@@ -19,11 +18,14 @@ import sys
 from collections import deque
 
 from fastlog.child import Child, LostError, Message, Signals, arguments, log_to_stderr
+from fastlog.config import ListenConfig
 from fastlog.errors import FastlogError
 from fastlog.receiver import handover
 from fastlog.receiver.receiver import Receiver
 
 WAIT = 60.0
+
+Listeners = list[tuple[int, ListenConfig]]
 
 
 def main(argv: list[str]) -> int:
@@ -35,7 +37,10 @@ def main(argv: list[str]) -> int:
     )
     child = Child.from_fds(flags["config-fd"], flags["control-fd"])
     log_to_stderr("receiver", child.config.log.level)
-    listeners = [int(fd) for one in flags["listen-fds"].split(",") for fd in one.split("+")]
+    groups = [map(int, fds.split(",")) for fds in flags["listen-fds"].split(";")]
+    listeners = [
+        (fd, listen) for fds, listen in zip(groups, child.config.listen, strict=True) for fd in fds
+    ]
     try:
         if "takeover-fd" in flags:
             with child.signals() as signals:
@@ -117,7 +122,7 @@ class Post:
         return str(self._orders.popleft()["type"])
 
 
-def _take_over(child: Child, signals: Signals, listeners: list[int], from_fd: int) -> Post:
+def _take_over(child: Child, signals: Signals, listeners: Listeners, from_fd: int) -> Post:
     poll = select.poll()
     for fd in (from_fd, *signals.filenos()):
         poll.register(fd, select.POLLIN)

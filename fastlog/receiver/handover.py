@@ -19,9 +19,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from fastlog.block import Kind, frames, make_run, runs
 from fastlog.core import Handed
 from fastlog.errors import FastlogError
-from fastlog.journal import JournalState
+from fastlog.journal import JournalState, Snapshot
 from fastlog.record import Note
 
 VERSION = 1
@@ -36,6 +37,8 @@ RETRY = 0.001
 class Counters(msgspec.Struct, kw_only=True):
     """What a receiver has counted since the service was started, its predecessors' counts too."""
 
+    acks: int = 0
+    repeated: int = 0
     accepted: int = 0
     frames: int = 0
     dropped: int = 0
@@ -47,6 +50,8 @@ class Parcel(msgspec.Struct, kw_only=True):
 
     version: int = VERSION
     journal: JournalState
+    clients: Snapshot
+    """Of whom the journal has records, up to its end."""
     counters: Counters
     notes: list[Note]
     """What the journal has not taken yet."""
@@ -98,6 +103,16 @@ def receive(
         Handed(fd, peer, state) for fd, (peer, state) in zip(fds, parcel.connections, strict=True)
     ]
     return parcel, handed
+
+
+def only_stock(block: bytes) -> tuple[bytes, int] | None:
+    """What of a block came from stock clients, with the number of its frames."""
+    kept = [run for run in runs(memoryview(block)) if run.kind is Kind.STOCK]
+    content = b"".join(
+        make_run(Kind.STOCK, map(bytes, frames(run)), peer=run.peer, connection=run.connection)
+        for run in kept
+    )
+    return (content, sum(run.frames for run in kept)) if kept else None
 
 
 def _memory(content: bytes) -> int:

@@ -68,11 +68,13 @@ class Notes:
             peer=host, reason=rejection.reason, length=0, count=count, received=rejection.received
         )
 
-    def lost(self, block: bytes, reason: str) -> None:
-        """The frames of this block could not be kept."""
-        for run in runs(memoryview(block)):
-            if run.kind is Kind.STOCK:
-                self._lose(host_of(run.peer), reason, run.frames)
+    def lost(self, block: bytes, reason: str) -> int:
+        """This block could not be kept. Returns how many records are lost by that: those of
+        stock clients. Others keep theirs, and send them again."""
+        stock = [run for run in runs(memoryview(block)) if run.kind is Kind.STOCK]
+        for run in stock:
+            self._lose(host_of(run.peer), reason, run.frames)
+        return sum(run.frames for run in stock)
 
     def _lose(self, host: str, reason: str, count: int) -> None:
         now = self._clock()

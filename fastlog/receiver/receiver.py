@@ -1,7 +1,4 @@
-"""The receiver: the loop's blocks go into the journal; what cannot be kept is counted.
-
-The session of the fastlog dialect will stand between the two.
-"""
+"""The receiver: the loop's blocks go into the journal; what cannot be kept is counted."""
 
 from __future__ import annotations
 
@@ -11,20 +8,25 @@ import logging
 import os
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 import msgspec
 
-from fastlog.block import LENGTH, make_notes
-from fastlog.config import Config
+from fastlog.block import LENGTH, Block, make_notes, runs
+from fastlog.config import Config, ListenConfig
 from fastlog.core import Handed, Loop, Refusal
 from fastlog.errors import FastlogError
 from fastlog.eventlog import EventLog
-from fastlog.journal import Full, Journal, read_positions
+from fastlog.journal import Full, Journal, Snapshot, read_positions, read_snapshot
 from fastlog.journal.position import replace_file
-from fastlog.receiver.handover import Counters, Parcel
+from fastlog.receiver.door import Door
+from fastlog.receiver.handover import Counters, Parcel, only_stock
 from fastlog.receiver.notes import Notes
 from fastlog.record import Note, Rejection, host_of
+from fastlog.session import Clients, Sessions, Terms
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,12 @@ QUIET = 0.1
 bytes of a stream for an acknowledgement (40 ms), and than most round trips."""
 RETRY = 0.05
 FLUSH = 5.0
-"""Seconds in which all must be durable for a new receiver to take over."""
+"""Seconds that the journal has, at the end, to make durable what clients wait for; and to make all
+durable before another receiver takes over."""
+OK, SLOW, FULL = 0, 1, 2
+"""How the journal is, as clients are told."""
+MARGIN = 8
+"""Clients stop sending when less than one part in so many of the journal is left."""
 OWN_FILES = 64
 """Descriptors that connections leave to the journal, and to all else that must go on."""
 
@@ -49,7 +56,7 @@ class Receiver:
 
     Args:
         config: The whole configuration.
-        listeners: Descriptors of listening sockets.
+        listeners: Descriptors of listening sockets, and what was configured for each.
         clock: The wall clock, for stamps.
         taken: What the receiver before has handed over, which it must not use any more when `run`
             is called. Until then nothing is read, and nothing written.
@@ -61,7 +68,7 @@ class Receiver:
     def __init__(
         self,
         config: Config,
-        listeners: Sequence[int],
+        listeners: Sequence[tuple[int, ListenConfig]],
         clock: Callable[[], float] = time.time,
         taken: tuple[Parcel, list[Handed]] | None = None,
     ) -> None:
@@ -78,30 +85,65 @@ class Receiver:
         self._untold = 0
         self._chores_at = time.monotonic()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._journal = Journal(
-            config.data_dir / "journal",
-            segment=config.journal.segment,
-            size=config.journal.size,
-            memory=config.journal.memory,
-            clock=clock,
-            on_durable=self._on_durable,
-            state=parcel.journal if parcel is not None else None,
-        )
+        self._clients = Clients()
+        self._journal = self._open_journal(parcel)
         self._loop = Loop(
             self._on_block,
             max_frame=config.limits.max_frame,
             max_connections=max(_affordable(config.limits.connections), len(handed)),
             partial_memory=max(config.limits.partial_memory, config.limits.max_frame + LENGTH.size),
+            keepalive=config.clients.keepalive,
         )
         self._loop.watch(self._wake)
-        for fd in listeners:
-            self._loop.listen(fd)
+        for fd, listen in listeners:
+            self._loop.listen(fd, stock=listen.stock, auth=listen.auth == "required")
+        for listen in {listen.url: listen for _, listen in listeners}.values():
+            if listen.stock and _is_public(listen.url):
+                log.warning(
+                    "%s admits clients that nobody has authenticated, from other machines too; "
+                    'stock = false and auth = "required" would keep strangers out',
+                    listen.url,
+                )
+        self._sessions = Sessions(
+            bytes.fromhex(self._journal.node),
+            self._clients,
+            dict(_key(text) for text in config.auth.keys),
+            self._terms,
+            clock,
+        )
+        self._door = Door(self._loop, self._journal, self._sessions, self._refuse_client)
+        self._set_window()
         self._leftovers = config.data_dir / "leftovers.json"
         self._before = Counters()
         if parcel is None:
             self._recall()
         else:
             self._take(parcel, handed)
+
+    def _open_journal(self, parcel: Parcel | None) -> Journal:
+        """Opens it, and makes the table of clients from what is there, or from what is known."""
+        config = self._config
+        directory = config.data_dir / "journal"
+        snapshot = read_snapshot(directory) if parcel is None else parcel.clients
+        remembered = snapshot.offset if snapshot is not None else 0
+        if snapshot is not None:
+            self._clients.load(snapshot.content)
+
+        def visit(block: Block) -> None:
+            if block.offset >= remembered:
+                for run in runs(block.payload):
+                    self._clients.saw_run(run, block.stamp)
+
+        return Journal(
+            directory,
+            segment=config.journal.segment,
+            size=config.journal.size,
+            memory=config.journal.memory,
+            clock=self._clock,
+            visit=visit,
+            on_durable=self._on_durable,
+            state=None if parcel is None else parcel.journal,
+        )
 
     def watch(self, fd: int) -> None:
         """Lets a readable `fd` wake the loop."""
@@ -135,6 +177,8 @@ class Receiver:
             self._refuse(refusal)
         if self._held is not None:
             self._offer(*self._held)
+        self._door.acknowledge()
+        self._door.serve()
         if time.monotonic() >= self._chores_at:
             self._chores()
         if self._journal.crash is not None:
@@ -151,17 +195,21 @@ class Receiver:
 
     def _offer(self, runs: bytes, frames: int) -> None:
         """Gives a block to the journal; what it does not take is held, or dropped and counted."""
-        full = self._journal.append(runs, frames)
+        urgent = self._loop.touched() > 0
+        full = self._journal.append(runs, frames, urgent=urgent)
         if full is Full.SIZE:
             self._release()
-            full = self._journal.append(runs, frames)
+            full = self._journal.append(runs, frames, urgent=urgent)
         was_held = self._held is not None
         self._held = None
-        if full is not None and self._must_drop(full):
+        if full is None:
+            self._door.journaled()
+        elif self._must_drop(full):
+            self._loop.discarded()
             reason = self._journal.failure or full.value
-            self._notes.lost(runs, reason)
-            self._events.add("dropped", f"dropped records: {reason}", frames)
-        elif full is not None:
+            if lost := self._notes.lost(runs, reason):
+                self._events.add("dropped", f"dropped records: {reason}", lost)
+        else:
             self._held = runs, frames
         if was_held != (self._held is not None):
             self._loop.pause(not was_held)
@@ -178,8 +226,8 @@ class Receiver:
         return time.monotonic() - since > PATIENCE
 
     def _on_durable(self, _: int) -> None:
-        """From the journal's thread: there may be room for what is held."""
-        if self._held is not None:
+        """From the journal's thread: there may be room for what is held, or acks may go out."""
+        if self._held is not None or self._door.owes():
             os.eventfd_write(self._wake, 1)
 
     def _read_wake(self) -> None:
@@ -190,6 +238,28 @@ class Receiver:
         self._notes.refused(refusal)
         self._events.add("refused", f"refused {host_of(refusal.peer)}: {refusal.reason}")
 
+    def _refuse_client(self, peer: str, reason: str) -> None:
+        self._notes.rejected(Rejection(peer, reason, 0, b"", 1, self._clock()))
+        self._events.add("refused", f"refused {host_of(peer)}: {reason}")
+
+    # ---- what clients are told ------------------------------------------------------------
+
+    def _terms(self) -> Terms:
+        window, _ = self._window()
+        return Terms(self._config.limits.max_frame, window, self._config.clients.keepalive)
+
+    def _window(self) -> tuple[int, int]:
+        """What a client may send now, in bytes, and how the journal is."""
+        journal, config = self._journal, self._config
+        if journal.failure is not None or journal.size > _nearly(config.journal.size):
+            return 0, FULL
+        if journal.memory > config.journal.memory // 2:
+            return 0, SLOW
+        return config.clients.window, OK
+
+    def _set_window(self) -> None:
+        self._loop.window(*self._window())
+
     # ---- once a second --------------------------------------------------------------------
 
     def _chores(self) -> None:
@@ -197,6 +267,7 @@ class Receiver:
         if self._journal.durable != self._progress[0] or self._journal.durable == self._journal.end:
             self._progress = self._journal.durable, time.monotonic()
         self._release()
+        self._set_window()
         self._journal_notes()
         self._events.tell()
         self._write_status()
@@ -211,9 +282,14 @@ class Receiver:
             for name in self.sinks
         }
         holders = [durable[name] for name, when in self.sinks.items() if when == "hold"]
-        self._journal.release(
-            everyone=min(durable.values()), holders=min(holders, default=self._journal.durable)
-        )
+        everyone = min(durable.values())
+        holder = min(holders, default=self._journal.durable)
+        snapshot = None
+        if self._journal.can_release(everyone, holder):
+            snapshot = self._door.snapshot()
+            if snapshot is None:
+                return  # a client is just leaving: the next time
+        self._journal.release(everyone, holder, snapshot)
         for name in left.keys() - self.sinks.keys() - self._strangers:
             self._strangers.add(name)
             log.warning("sink %s is not in the configuration any more: nothing waits for it", name)
@@ -232,7 +308,7 @@ class Receiver:
 
     def _write_status(self) -> None:
         """`status.json`, for `fastlog stats` and `fastlog check`."""
-        stats, journal = self._loop.stats(), self._journal
+        stats, journal, counters = self._loop.stats(), self._journal, self._counters()
         status = {
             "at": self._clock(),
             "durable": journal.durable,
@@ -241,7 +317,8 @@ class Receiver:
             "size": journal.size,
             "limit": self._config.journal.size,
             "connections": stats.connections,
-            **msgspec.structs.asdict(self._counters()),
+            "clients": stats.clients,
+            **msgspec.structs.asdict(counters),
             "failure": journal.failure,
         }
         try:
@@ -252,15 +329,15 @@ class Receiver:
     def _counters(self) -> Counters:
         """Since the service was started, over all receivers."""
         stats, before = self._loop.stats(), self._before
-        reasons = before.refused.keys() | stats.refused.keys()
+        refused = Counter(before.refused)
+        refused.update(stats.refused)
         return Counters(
+            acks=before.acks + stats.acks,
+            repeated=before.repeated + stats.repeated,
             accepted=before.accepted + stats.accepted,
             frames=before.frames + stats.frames,
             dropped=before.dropped + self._notes.dropped,
-            refused={
-                reason: before.refused.get(reason, 0) + stats.refused.get(reason, 0)
-                for reason in sorted(reasons)
-            },
+            refused=dict(refused),
         )
 
     # ---- from one receiver to the next ----------------------------------------------------
@@ -276,24 +353,22 @@ class Receiver:
             FastlogError: The disk does not take it; the receiver goes on.
         """
         self._loop.pause(True)
-        for refusal in self._loop.refusals():
-            self._refuse(refusal)
-        self._journal_notes()
-        self._events.tell()
-        if not self._journal.flush(FLUSH):
+        try:
+            clients = self._settle()
+            connections = list(self._loop.export())
+            counters = self._counters()
+            counters.accepted -= len(connections)  # the next one counts them when it takes them
+            parcel = Parcel(
+                journal=self._journal.state(),
+                clients=clients,
+                counters=counters,
+                notes=self._notes.take(),
+                held=self._held,
+                connections=[(handed.peer, handed.state) for handed in connections],
+            )
+        except BaseException:
             self._go_on()
-            why = self._journal.failure or f"the disk did not take it within {FLUSH:.0f} s"
-            raise FastlogError(f"what was received cannot be made durable: {why}")
-        connections = list(self._loop.export())
-        counters = self._counters()
-        counters.accepted -= len(connections)  # the next one counts them when it takes them
-        parcel = Parcel(
-            journal=self._journal.state(),
-            counters=counters,
-            notes=self._notes.take(),
-            held=self._held,
-            connections=[(handed.peer, handed.state) for handed in connections],
-        )
+            raise
         return parcel, [handed.fd for handed in connections]
 
     def thaw(self, parcel: Parcel) -> None:
@@ -304,13 +379,37 @@ class Receiver:
     def _go_on(self) -> None:
         self._loop.pause(self._held is not None)
 
+    def _settle(self) -> Snapshot:
+        """Leaves nothing that waits for the journal, and says what is then known of clients."""
+        if self._held is not None:
+            # Our own clients send again what was held of theirs: nobody else could tell them.
+            self._loop.discarded()
+            self._held = only_stock(self._held[0])
+        for refusal in self._loop.refusals():
+            self._refuse(refusal)
+        self._journal_notes()
+        self._events.tell()
+        deadline = time.monotonic() + FLUSH
+        while True:
+            self._door.acknowledge()
+            self._door.serve()
+            if self._journal.flush(RETRY) and not self._door.owes():
+                clients = self._door.snapshot()
+                if clients is not None:
+                    return clients
+            if self._journal.failure is not None or time.monotonic() > deadline:
+                why = self._journal.failure or f"that takes more than {FLUSH:.0f} s"
+                raise FastlogError(f"what was received cannot be made durable: {why}")
+
     def _take(self, parcel: Parcel, handed: list[Handed]) -> None:
         self._before = parcel.counters
         self._notes.give_back(parcel.notes)
         for connection in handed:
-            self._loop.take(connection)
+            client = self._loop.take(connection)
+            if client is not None:
+                self._sessions.taken(*client)
         self._held = parcel.held
-        self._loop.pause(self._held is not None)
+        self._go_on()
 
     # ---- the end --------------------------------------------------------------------------
 
@@ -332,6 +431,9 @@ class Receiver:
             if now - since >= QUIET:
                 break
             self._turn(woken, at_most=QUIET)
+        if self._door.owes():
+            self._journal.flush(FLUSH)
+            self._door.acknowledge()
         self._loop.hang_up()
         for refusal in self._loop.refusals():
             self._refuse(refusal)
@@ -343,8 +445,8 @@ class Receiver:
         self._journal_notes()
         self._write_status()
         self._loop.close()
-        for runs in self._journal.close():
-            self._notes.lost(runs, self._journal.failure or "the server was stopped")
+        for block in self._journal.close():
+            self._notes.lost(block, self._journal.failure or "the server was stopped")
         self._leave(self._notes.take())
         self._events.tell()
         os.close(self._wake)
@@ -371,6 +473,27 @@ class Receiver:
         self._notes.give_back(notes)
         self._journal_notes()
         self._leftovers.unlink()
+
+
+def _key(text: str) -> tuple[str, bytes]:
+    """`ID:SECRET`, as the configuration has it."""
+    name, _, secret = text.partition(":")
+    return name, secret.encode()
+
+
+def _is_public(url: str) -> bool:
+    """Whether other machines can reach this address."""
+    host = urlsplit(url).hostname
+    if host is None or host == "localhost":
+        return False  # a Unix socket
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:  # a name
+        return True
+
+
+def _nearly(size: int) -> int:
+    return size - size // MARGIN
 
 
 def _affordable(connections: int) -> int:

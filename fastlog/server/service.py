@@ -55,7 +55,7 @@ def make_receiver(plan: Plan, lock: int, bound: list[Bound]) -> Process:
         "",
         "receiver",
         "fastlog.receiver",
-        ["--listen-fds", ",".join("+".join(map(str, one)) for one in fds)],
+        ["--listen-fds", ";".join(",".join(map(str, one)) for one in fds)],
         RECEIVER_PATIENCE,
         config=plan.config,
         inherit=[lock, *(fd for one in fds for fd in one)],

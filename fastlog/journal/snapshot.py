@@ -1,0 +1,83 @@
+"""What the receiver has to remember of blocks whose segments are gone: its table of clients.
+
+Two files take turns and are written in place, so that a full disk, which segments must leave to get
+better, need not have room for a third. Each begins with a header; the newer sound one counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from fastlog.core import crc32c
+
+_NAMES = ("clients.0", "clients.1")
+_MAGIC = b"FLS1"
+_HEADER = struct.Struct(">4sIQQ")
+_RESERVED = 64 << 10
+"""Bytes that each file has from the beginning: 1,600 clients."""
+
+
+class Snapshot(NamedTuple):
+    """What is to be remembered of the blocks below an offset of the journal."""
+
+    offset: int
+    content: bytes
+
+
+def reserve(directory: Path) -> None:
+    """Makes both files, if they are not there."""
+    for name in _NAMES:
+        fd = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            if os.fstat(fd).st_size < _RESERVED:
+                os.posix_fallocate(fd, 0, _RESERVED)
+        finally:
+            os.close(fd)
+
+
+def read_snapshot(directory: Path) -> Snapshot | None:
+    """The newest one, if there ever was one."""
+    found = [s for name in _NAMES if (s := _read(directory / name)) is not None]
+    return max(found, key=lambda snapshot: snapshot.offset, default=None)
+
+
+def write_snapshot(directory: Path, snapshot: Snapshot) -> None:
+    """Replaces the older one, durably.
+
+    Raises:
+        OSError: The disk refuses; the newer one is as it was.
+    """
+    path = min((directory / name for name in _NAMES), key=_age)
+    fields = snapshot.offset, len(snapshot.content)
+    body = _HEADER.pack(_MAGIC, 0, *fields)[8:] + snapshot.content
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        data = _HEADER.pack(_MAGIC, crc32c(body), *fields)[:8] + body
+        if os.pwrite(fd, data, 0) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _age(path: Path) -> int:
+    found = _read(path)
+    return -1 if found is None else found.offset
+
+
+def _read(path: Path) -> Snapshot | None:
+    data = b""
+    with contextlib.suppress(FileNotFoundError):
+        data = path.read_bytes()
+    if len(data) < _HEADER.size:
+        return None
+    magic, crc, offset, length = _HEADER.unpack_from(data)
+    end = _HEADER.size + length
+    if magic != _MAGIC or len(data) < end or crc32c(memoryview(data)[8:end]) != crc:
+        return None
+    return Snapshot(offset, data[_HEADER.size : end])

@@ -1,0 +1,371 @@
+"""The fastlog dialect without I/O: who a client is, what is known of it, and who is let in.
+
+The loop reports greetings, the receiver brings them here, and does what is answered:
+
+    Hello ──▶ key id?  ──▶ Send(challenge) … Proof ──▶ right? ──┐
+                 no ────────────────────────────────────────────┤
+    another connection of this client? ──▶ Dismiss it, wait for its Ended
+    the client begins behind what we have? ──▶ Enter(gap), wait until that is durable
+    ──▶ Admit(welcome), or Dismiss(error)
+
+Data never passes through here: batches, acknowledgements and keepalives are the loop's. What is
+kept is the table of clients, by which a record that is sent twice is stored once.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fastlog import core, wire
+from fastlog.block import Kind, Run, Stamp, frames, make_run
+from fastlog.wire import Action, Code, Gap, Reason, Type
+
+FORGET_AFTER = 30 * 86400.0
+"""Seconds after which a client that has not come back is a new one."""
+MAX_CLIENTS = 1_000_000
+"""In the table; beyond that, those that have been away longest are forgotten. 40 MB on disk."""
+
+_ENTRY = struct.Struct(">16sQQQ")
+
+
+# ---- the table ------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of a client."""
+
+    incarnation: int
+    committed: int
+    """The last of its sequences that is durable in the journal."""
+    seen: int
+    """When it last sent something, in microseconds since the epoch."""
+
+
+class Clients:
+    """The clients that this journal has records of, by id."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Known] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, client: bytes) -> Known | None:
+        return self._known.get(client)
+
+    def saw(self, client: bytes, incarnation: int, committed: int, seen: int) -> None:
+        """It has come, or come further."""
+        known = self._known.setdefault(client, Known(incarnation, committed, seen))
+        known.incarnation = max(known.incarnation, incarnation)
+        known.committed = max(known.committed, committed)
+        known.seen = max(known.seen, seen)
+
+    def saw_run(self, run: Run, stamp: int) -> None:
+        """A run of the journal, when the table is built anew. `stamp`: its block's."""
+        if run.stamp is None or not run.frames:
+            return
+        client, incarnation, sequence = run.stamp
+        last = sequence + run.frames - 1
+        if run.kind is Kind.GAP:
+            last = max(wire.read_gap(frame).last for frame in frames(run))
+        self.saw(client, incarnation, last, stamp)
+
+    def forget(self, client: bytes) -> None:
+        """It has left for good."""
+        self._known.pop(client, None)
+
+    def forget_old(self, now: int) -> int:
+        """Forgets who has been away for too long. Returns how many had to go for want of room."""
+        oldest = now - int(FORGET_AFTER * 1e6)
+        for client in [c for c, known in self._known.items() if known.seen < oldest]:
+            del self._known[client]
+        excess = max(0, len(self._known) - MAX_CLIENTS)
+        by_age = sorted(self._known, key=lambda c: self._known[c].seen) if excess else []
+        for client in by_age[:excess]:
+            del self._known[client]
+        return excess
+
+    def dump(self) -> bytes:
+        """The table as bytes, 40 for each client."""
+        return b"".join(
+            _ENTRY.pack(client, known.incarnation, known.committed, known.seen)
+            for client, known in self._known.items()
+        )
+
+    def load(self, data: bytes) -> None:
+        """Reads what `dump` wrote."""
+        for client, *numbers in _ENTRY.iter_unpack(data):
+            self.saw(client, *numbers)
+
+
+# ---- what the receiver is to do -------------------------------------------------------------
+
+
+class Send(NamedTuple):
+    """Send this frame of the greeting."""
+
+    conn: int
+    frame: bytes
+
+
+class Admit(NamedTuple):
+    """Take this client's records from `committed` + 1 on, and send it this frame."""
+
+    conn: int
+    client: bytes
+    incarnation: int
+    committed: int
+    frame: bytes
+
+
+class Dismiss(NamedTuple):
+    """Send this frame, if it is not empty, and close."""
+
+    conn: int
+    frame: bytes = b""
+
+
+class Enter(NamedTuple):
+    """Journal this run of one frame; then say `entered`, or `not_entered`."""
+
+    conn: int
+    run: bytes
+    text: str
+    """What it says, for people."""
+
+
+class Refuse(NamedTuple):
+    """Count this refusal."""
+
+    peer: str
+    reason: str
+
+
+Do = Send | Admit | Dismiss | Enter | Refuse
+
+
+# ---- the greeting ---------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Greeting:
+    """A client on its way in."""
+
+    conn: int
+    peer: str
+    payload: bytes
+    hello: wire.Hello
+    challenge: bytes = b""
+    """Our nonce, once the client was asked for a proof."""
+    key: bytes = b""
+    """What both have, once that is proved."""
+
+
+class Terms(NamedTuple):
+    """What a WELCOME says."""
+
+    max_record: int
+    window: int
+    keepalive: float
+    """Seconds."""
+
+
+class Sessions:
+    """Lets clients in.
+
+    Args:
+        node: The journal's node id, 16 bytes.
+        clients: The table, as of the journal's end.
+        keys: Secrets by key id.
+        terms: Gives what a WELCOME says now.
+        clock: The wall clock, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        node: bytes,
+        clients: Clients,
+        keys: Mapping[str, bytes],
+        terms: Callable[[], Terms],
+        clock: Callable[[], float],
+    ) -> None:
+        self.clients = clients
+        self._node, self._keys, self._terms, self._clock = node, keys, terms, clock
+        self._greetings: dict[int, _Greeting] = {}
+        self._live: dict[bytes, int] = {}
+        """The connection of each client that was admitted and has not ended."""
+        self._owners: dict[int, bytes] = {}
+        """The same the other way round."""
+        self._waiting: dict[bytes, int] = {}
+        """The greeting that waits until that connection has ended."""
+        self._entered: list[tuple[int, int, wire.Hello]] = []
+        """Gaps that are in the journal and may not be durable: offset behind, connection, hello."""
+
+    def hello(self, event: core.Hello) -> Iterator[Do]:
+        """A client has said hello."""
+        hello = wire.read_hello(event.payload)
+        if hello is None or not 1 <= hello.first_seq <= hello.next_seq < 1 << 63:
+            text = "a HELLO that contradicts itself"
+            yield from _refuse(event.conn, event.peer, Code.MALFORMED, Action.FIX_CONFIG, text)
+            return
+        greeting = _Greeting(event.conn, event.peer, event.payload, hello)
+        if not hello.version_min <= wire.VERSION <= hello.version_max:
+            text = f"this server speaks version {wire.VERSION} only"
+            yield from _refuse(event.conn, event.peer, Code.VERSION, Action.FIX_CONFIG, text)
+        elif hello.key_id:
+            self._greetings[event.conn] = greeting
+            greeting.challenge = secrets.token_bytes(16)
+            yield Send(event.conn, wire.frame(Type.CHALLENGE, greeting.challenge))
+        elif event.auth:
+            text = "this listener wants a key"
+            yield from _refuse(event.conn, event.peer, Code.AUTH, Action.FIX_CONFIG, text)
+        else:
+            self._greetings[event.conn] = greeting
+            yield from self._let_in(greeting)
+
+    def proof(self, event: core.Proof) -> Iterator[Do]:
+        """A client has answered our challenge."""
+        greeting = self._greetings[event.conn]
+        key = self._keys.get(greeting.hello.key_id)
+        expected = _digest(
+            # An unknown key takes as long to refuse as a wrong one.
+            key or secrets.token_bytes(32),
+            b"fl1c",
+            greeting.challenge,
+            greeting.payload,
+        )
+        if hmac.compare_digest(expected, event.payload) and key:
+            greeting.key = key
+            yield from self._let_in(greeting)
+        else:
+            del self._greetings[event.conn]
+            text = f"no key {greeting.hello.key_id!r} with this secret"
+            yield from _refuse(event.conn, greeting.peer, Code.AUTH, Action.FIX_CONFIG, text)
+
+    def ended(self, event: core.Ended) -> Iterator[Do]:
+        """A connection has ended, and all that came over it is settled."""
+        greeting = self._greetings.pop(event.conn, None)
+        if greeting is not None and self._waiting.get(greeting.hello.client) == event.conn:
+            del self._waiting[greeting.hello.client]
+        client = self._owners.pop(event.conn, None)
+        if client is None:
+            return
+        del self._live[client]
+        if event.said_bye or not event.committed:
+            self.clients.forget(client)
+        else:
+            self.clients.saw(client, 0, event.committed, self._now())
+        if client in self._waiting:
+            yield from self._let_in(self._greetings[self._waiting.pop(client)])
+
+    def entered(self, conn: int, offset: int) -> None:
+        """The run that was to be journaled is, and ends at this offset."""
+        self._entered.append((offset, conn, self._greetings[conn].hello))
+
+    def not_entered(self, conn: int) -> Iterator[Do]:
+        """The journal takes nothing now."""
+        del self._greetings[conn]
+        text = "the journal takes nothing now"
+        yield Dismiss(conn, wire.make_error(Code.FULL, Action.RETRY, text))
+
+    def durable(self, offset: int) -> Iterator[Do]:
+        """The journal is durable up to this offset."""
+        while self._entered and self._entered[0][0] <= offset:
+            _, conn, hello = self._entered.pop(0)
+            self.clients.saw(hello.client, hello.incarnation, hello.first_seq - 1, self._now())
+            if conn in self._greetings:
+                yield from self._let_in(self._greetings[conn])
+
+    def taken(self, conn: int, client: bytes) -> None:
+        """This connection of an admitted client was taken over from another process."""
+        self._live[client], self._owners[conn] = conn, client
+
+    def snapshot(self, committed: Callable[[int], int | None]) -> bytes | None:
+        """The table as those blocks have made it that were durable when the loop was told last;
+        None while that cannot be said of every client.
+
+        Args:
+            committed: What the loop knows of a connection.
+        """
+        now = self._now()
+        for client, conn in self._live.items():
+            sequence = committed(conn)
+            if sequence is None:
+                return None
+            if sequence:
+                self.clients.saw(client, 0, sequence, now)
+        self.clients.forget_old(now)
+        return self.clients.dump()
+
+    # ---- the way in ----
+
+    def _let_in(self, greeting: _Greeting) -> Iterator[Do]:
+        hello, conn = greeting.hello, greeting.conn
+        known = self.clients.get(hello.client)
+        if known is not None and hello.incarnation < known.incarnation:
+            yield from self._send_away(greeting, "this id is in use by a newer incarnation")
+        elif hello.client in self._live:
+            before = self._waiting.get(hello.client)
+            if before is not None:
+                del self._greetings[before]
+                yield Dismiss(before)
+            self._waiting[hello.client] = conn
+            yield Dismiss(self._live[hello.client])
+        elif known is not None and hello.next_seq <= known.committed:
+            yield from self._send_away(greeting, "this id is in use by a client that is ahead")
+        elif hello.first_seq > (known.committed if known else 0) + 1:
+            yield self._skip(greeting, known.committed if known else 0)
+        else:
+            yield self._admit(greeting, known.committed if known else 0)
+
+    def _admit(self, greeting: _Greeting, committed: int) -> Admit:
+        hello, conn = greeting.hello, greeting.conn
+        del self._greetings[conn]
+        self.taken(conn, hello.client)
+        self.clients.saw(hello.client, hello.incarnation, committed, self._now())
+        capabilities = hello.capabilities & (wire.CRC | wire.PERSISTENT)
+        welcome = wire.make_welcome(capabilities, self._node, committed, *self._terms())
+        if greeting.key:
+            parts = hello.nonce, greeting.challenge, greeting.payload, welcome
+            welcome += _digest(greeting.key, b"fl1s", *parts)
+        frame = wire.frame(Type.WELCOME, welcome)
+        return Admit(conn, hello.client, hello.incarnation, committed, frame)
+
+    def _send_away(self, greeting: _Greeting, text: str) -> Iterator[Do]:
+        del self._greetings[greeting.conn]
+        yield from _refuse(greeting.conn, greeting.peer, Code.CLIENT_ID, Action.NEW_ID, text)
+
+    def _skip(self, greeting: _Greeting, committed: int) -> Enter:
+        """Go on behind what we have: the client saw the rest acknowledged."""
+        hello, now = greeting.hello, self._now()
+        here = hello.acked_by == self._node
+        gap = Gap(
+            first=committed + 1,
+            last=hello.first_seq - 1,
+            reason=Reason.FORGOTTEN if here else Reason.ELSEWHERE,
+            t0=now,
+            t1=now,
+        )
+        stamp = Stamp(hello.client, hello.incarnation, gap.first)
+        run = make_run(Kind.GAP, [wire.make_gap(gap)], peer=greeting.peer, stamp=stamp)
+        where = "were acknowledged here, and are gone" if here else "are with another server"
+        text = f"client {hello.client.hex()} of {greeting.peer}: its records {gap.first} to "
+        return Enter(greeting.conn, run, f"{text}{gap.last} {where}")
+
+    def _now(self) -> int:
+        return int(self._clock() * 1e6)
+
+
+def _refuse(conn: int, peer: str, code: Code, action: Action, text: str) -> Iterator[Do]:
+    yield Refuse(peer, text)
+    yield Dismiss(conn, wire.make_error(code, action, text))
+
+
+def _digest(key: bytes, *parts: bytes) -> bytes:
+    return hmac.digest(key, b"".join(parts), "sha256")

@@ -1,0 +1,564 @@
+"""The fastlog dialect at a real server: what is taken, acknowledged, skipped and refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sending import stock_frame
+from serving import Server, kill
+from speaking import (
+    ACK,
+    AUTH,
+    BATCH,
+    GAP,
+    HELLO,
+    NOTICE,
+    Ack,
+    RefusedError,
+    Speaker,
+    batch,
+    bye,
+    frame,
+    gap,
+    record,
+)
+from waiting import wait_for
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path) as server:
+        yield server
+
+
+def records(first: int, last: int) -> list[bytes]:
+    return [record(number) for number in range(first, last + 1)]
+
+
+def numbers(server: Server) -> list[int]:
+    """The numbers in the store, in the order of arrival."""
+    return [json.loads(row["extra"])["number"] for row in server.records()]
+
+
+def refused(server: Server, reason: str, count: int = 1) -> None:
+    """Waits until the ledger has so many refusals of that kind, and no others."""
+
+    def there() -> int:
+        rows = server.rejected()
+        assert {row["reason"] for row in rows} <= {reason}
+        return sum(row["count"] for row in rows)
+
+    wait_for(lambda: there() >= count, f"{count} x {reason}")
+    assert there() == count
+
+
+# ---- what is taken -------------------------------------------------------------------------
+
+
+def test_a_batch_is_stored_and_acknowledged(server: Server) -> None:
+    with Speaker(server.port) as client:
+        assert client.greet().committed == 0
+        client.send(batch(1, records(1, 3)))
+        assert client.until(3) == Ack(3, 1 << 20, 0)
+    server.wait_stored(3)
+    assert numbers(server) == [1, 2, 3]
+    assert {row["host"] for row in server.records()} == {"127.0.0.1"}
+
+
+def test_both_dialects_share_a_port_and_a_unix_socket(tmp_path: Path) -> None:
+    listen = ["tcp://127.0.0.1:0", f"unix://{tmp_path}/s"]
+    with Server(tmp_path, listen=listen) as server:
+        for port in (server.port, f"{tmp_path}/s"):
+            with Speaker(port) as client:
+                client.greet()
+                client.send(batch(1, records(1, 1)))
+                client.until(1)
+        server.connect(stock_frame(number=2)).close()
+        server.wait_stored(3)
+        assert numbers(server) == [1, 1, 2]
+
+
+def test_any_chunking_is_the_same(server: Server) -> None:
+    stream = b"".join(batch(n, records(n, n + 9)) for n in range(1, 400, 10)) + gap(401, 410)
+    dice = random.Random(5)
+    with Speaker(server.port) as client:
+        client.greet()
+        at = 0
+        while at < len(stream):
+            size = dice.choice([1, 3, 7, 8, 9, 100, 5000, 70_000])
+            client.send(stream[at : at + size])
+            at += size
+        client.until(410)
+    server.wait_stored(400)
+    assert numbers(server) == list(range(1, 401))
+
+
+def test_every_byte_of_a_greeting_and_a_batch_may_come_alone(server: Server) -> None:
+    with Speaker(server.port) as client:
+        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in frame(HELLO, client.hello_payload()):
+            client.send(bytes([byte]))
+        assert client.read().kind == 4
+        for byte in batch(1, records(1, 1)):
+            client.send(bytes([byte]))
+        client.until(1)
+
+
+def test_a_batch_as_large_as_the_limit_allows_is_taken_whole(server: Server) -> None:
+    with Speaker(server.port) as client:
+        limit = client.greet().max_record
+        small, large = record(1), record(2, pad="")
+        while len(large) < limit:  # the length of its length grows with it
+            large = record(2, pad="x" * (limit - len(record(2, pad="x" * 70_000)) + 70_000))
+        assert len(large) == limit
+        client.send(batch(1, [small, large]))
+        client.until(2)
+    server.wait_stored(2)
+
+
+def test_without_a_checksum_it_works_too(server: Server) -> None:
+    with Speaker(server.port) as client:
+        client.greet()
+        client.send(batch(1, records(1, 2), crc=False))
+        client.until(2)
+
+
+def test_json_objects_are_records(server: Server) -> None:
+    with Speaker(server.port) as client:
+        client.greet()
+        client.send(batch(1, [b'{"msg": "hello", "number": 1}'], format=1))
+        client.until(1)
+    server.wait_stored(1)
+    assert [row["message"] for row in server.records()] == ["hello"]
+
+
+def test_an_unreadable_record_is_rejected_and_acknowledged(server: Server) -> None:
+    with Speaker(server.port) as client:
+        client.greet()
+        client.send(batch(1, [record(1), b"cos\nsystem\n(S'true'\ntR.", record(3)]))
+        client.until(3)
+    server.wait_stored(2)
+    assert numbers(server) == [1, 3]
+    wait_for(server.rejected)
+    (row,) = server.rejected()
+    assert row["reason"].startswith("not a record")
+
+
+# ---- gaps ----------------------------------------------------------------------------------
+
+
+def test_a_gap_becomes_a_loss_and_is_acknowledged(server: Server) -> None:
+    with Speaker(server.port) as client:
+        client.greet()
+        client.send(
+            batch(1, records(1, 2)) + gap(3, 7, 1, 1_700_000_000_000_000, 1_700_000_001_000_000)
+        )
+        client.send(batch(8, records(8, 8)))
+        client.until(8)
+    server.wait_stored(3)
+    assert numbers(server) == [1, 2, 8]
+    (loss,) = server.losses()
+    assert (loss["count"], loss["first"], loss["last"]) == (5, 1.7e9, 1.7e9 + 1)
+    assert loss["reason"] == "dropped by the client: its memory was full"
+    assert loss["detail"] == f"client {client.client.hex()}, records 3 to 7"
+
+
+def test_the_part_of_a_gap_that_is_known_is_ignored(server: Server) -> None:
+    with Speaker(server.port) as client:
+        client.greet()
+        client.send(batch(1, records(1, 5)) + gap(3, 4) + gap(4, 8) + gap(8, 8))
+        client.until(8)
+    (loss,) = wait_for(server.losses)
+    assert (loss["count"], loss["detail"].split()[-3:]) == (3, ["6", "to", "8"])
+
+
+# ---- what is sent again --------------------------------------------------------------------
+
+
+def test_what_was_sent_before_is_skipped_and_acknowledged(server: Server) -> None:
+    with Speaker(server.port) as client:
+        client.greet()
+        client.send(batch(1, records(1, 5)))
+        client.until(5)
+        client.send(batch(1, records(1, 5)))
+        assert client.ack().committed == 5
+        client.send(batch(4, records(4, 8)))
+        client.until(8)
+    server.wait_stored(8)
+    assert numbers(server) == list(range(1, 9))
+    wait_for(lambda: server.status()["repeated"] == 7)
+
+
+@pytest.mark.parametrize("restart", ["nothing", "receiver", "everything", "stop"])
+def test_what_is_sent_again_after_a_restart_is_stored_once(server: Server, restart: str) -> None:
+    server.fixed()
+    with Speaker(server.port) as client:
+        client.greet()
+        client.send(batch(1, records(1, 50)))
+        client.until(50)
+    if restart == "receiver":
+        before = server.children()["receiver"]
+        kill(before)
+        wait_for(lambda: server.children().get("receiver", before) != before)
+    elif restart == "everything":
+        server.kill()
+        server.start()
+    elif restart == "stop":
+        server.stop()
+        server.start()
+    with Speaker(server.port, client.client) as again:
+        assert wait_for(lambda: again.greet(40, 61)).committed == 50
+        again.send(batch(40, records(40, 60)))
+        again.until(60)
+    server.wait_stored(60)
+    assert numbers(server) == list(range(1, 61))
+
+
+def test_the_table_of_clients_outlives_the_segments(tmp_path: Path) -> None:
+    config = '[journal]\nsize = "64 MiB"\nsegment = "64 KiB"\n'
+    with Server(tmp_path, config=config) as server:
+        server.fixed()
+        with Speaker(server.port) as client:
+            client.greet()
+            client.send(batch(1, records(1, 5)))
+            client.until(5)
+        with Speaker(server.port) as busy:
+            busy.greet()
+            for first in range(1, 1001, 100):
+                busy.send(batch(first, records(first, first + 99)))
+                busy.until(first + 99)
+            journal = server.data / "journal"
+            wait_for(lambda: not (journal / f"{0:020}.seg").exists(), "the first segment is gone")
+            server.kill()
+        server.start()
+        for gone, last in ((client, 5), (busy, 1000)):
+            with Speaker(server.port, gone.client) as again:
+                assert again.greet(1, last + 2).committed == last
+        server.stop()
+        assert server.losses() == []
+
+
+def test_a_connection_that_is_cut_at_any_byte_of_a_batch_costs_nothing(server: Server) -> None:
+    whole = batch(1, records(1, 2))
+    client = os.urandom(16)
+    for length in range(len(whole)):
+        with Speaker(server.port, client) as cut:
+            assert cut.greet(1, 3).committed == 0
+            cut.send(whole[:length])
+            linger = struct.pack("ii", 1, 0)
+            cut.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)  # a reset
+    with Speaker(server.port, client) as last:
+        last.greet(1, 3)
+        last.send(whole)
+        last.until(2)
+    server.wait_stored(2)
+    assert server.rejected() == []
+
+
+# ---- several connections -------------------------------------------------------------------
+
+
+def test_a_new_connection_of_a_client_closes_the_old(server: Server) -> None:
+    with Speaker(server.port) as old, Speaker(server.port, old.client) as new:
+        old.greet()
+        old.send(batch(1, records(1, 3)))
+        old.until(3)
+        assert new.greet(1, 4).committed == 3
+        assert old.at_end()
+        new.send(batch(4, records(4, 4)))
+        new.until(4)
+
+
+def test_bye_is_acknowledged_and_the_client_forgotten(server: Server) -> None:
+    with Speaker(server.port) as client:
+        client.greet()
+        client.send(batch(1, records(1, 3)) + bye(3))
+        client.until(3)
+        assert client.at_end()
+    with Speaker(server.port, client.client) as again:
+        assert again.greet().committed == 0
+
+
+def test_a_client_that_begins_later_comes_from_another_server(server: Server) -> None:
+    with Speaker(server.port) as client:
+        assert client.greet(10, 12, acked_by=b"elsewhere.......").committed == 9
+        client.send(batch(10, records(10, 11)))
+        client.until(11)
+    server.wait_stored(2)
+    assert server.losses() == []
+    assert "its records 1 to 9 are with another server" in server.messages()
+
+
+def test_what_was_acknowledged_here_and_is_gone_is_a_loss(server: Server) -> None:
+    node = bytes.fromhex((server.data / "journal" / "node").read_text())
+    with Speaker(server.port) as client:
+        assert client.greet(10, 12, acked_by=node).committed == 9
+    (loss,) = wait_for(server.losses)
+    assert (loss["count"], loss["reason"]) == (9, "acknowledged here once, and gone since")
+
+
+# ---- what is refused -----------------------------------------------------------------------
+
+Mistake = Callable[[Speaker], None]
+
+
+def _sends(data: bytes) -> Mistake:
+    return lambda client: client.send(data)
+
+
+FEW = [record(1), record(2)]
+LONG = struct.pack(">2sBBI", b"\xfaW", BATCH, 0, (1 << 20) + 65537)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "code", "reason"),
+    [
+        (_sends(batch(2, FEW)), 4, "records missing in the sequence"),
+        (_sends(gap(2, 3)), 4, "records missing in the sequence"),
+        (_sends(bye(1)), 4, "records missing in the sequence"),
+        (_sends(batch(1, FEW, crc32=1)), 5, "malformed fastlog frame"),
+        (_sends(batch(1, FEW, count=1)), 5, "malformed fastlog frame"),
+        (_sends(batch(1, FEW, count=3)), 5, "malformed fastlog frame"),
+        (_sends(batch(1, FEW, raw_length=9)), 5, "malformed fastlog frame"),
+        (_sends(batch(1, FEW, codec=1)), 5, "malformed fastlog frame"),
+        (_sends(batch(1, FEW, format=2)), 5, "malformed fastlog frame"),
+        (_sends(batch(1, [])), 5, "malformed fastlog frame"),
+        (_sends(batch(0, FEW)), 5, "malformed fastlog frame"),
+        (_sends(batch((1 << 64) - 2, FEW)), 5, "malformed fastlog frame"),
+        (_sends(gap(3, 2)), 5, "malformed fastlog frame"),
+        (_sends(gap(0, 2)), 5, "malformed fastlog frame"),
+        (_sends(gap(1, (1 << 64) - 1)), 5, "malformed fastlog frame"),
+        (_sends(frame(GAP, bytes(32))), 5, "malformed fastlog frame"),
+        (_sends(frame(BATCH, b"", 1)), 5, "malformed fastlog frame"),
+        (_sends(frame(BATCH, bytes(15))), 5, "malformed fastlog frame"),
+        (_sends(frame(BATCH, bytes(16), 2)), 5, "malformed fastlog frame"),
+        (_sends(batch(1, FEW) + b"\x00\x00\x00\x05hello"), 5, "malformed fastlog frame"),
+        (_sends(b"\xfaX" + bytes(6)), 5, "malformed fastlog frame"),
+        (_sends(frame(HELLO, bytes(85))), 7, "frame out of turn"),
+        (_sends(frame(ACK, bytes(13))), 7, "frame out of turn"),
+        (_sends(LONG), 8, "frame over the limit"),
+        (_sends(batch(1, [bytes((1 << 20) + 1)])), 8, "frame over the limit"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_answered_counted_and_nothing_of_it_stored(
+    server: Server, mistake: Mistake, code: int, reason: str
+) -> None:
+    with Speaker(server.port) as client:
+        client.greet()
+        mistake(client)
+        assert client.refusal().code == code
+    refused(server, reason)
+    with Speaker(server.port) as other:  # the server is as it was
+        other.greet()
+        other.send(batch(1, [record(99)]))
+        other.until(1)
+    wait_for(lambda: 99 in numbers(server))
+    assert set(numbers(server)) <= {99, 1, 2}
+
+
+@pytest.mark.parametrize("data", [batch(1, FEW), gap(1, 2), bye(0), frame(AUTH, bytes(32))])
+def test_a_frame_before_the_hello_is_refused(server: Server, data: bytes) -> None:
+    with Speaker(server.port) as client:
+        client.send(data)
+        refusal = client.refusal()
+        assert (refusal.code, refusal.action) == (7, 1)
+    refused(server, "frame out of turn")
+    assert server.stored() == 0
+
+
+def test_who_does_not_finish_its_hello_is_closed(server: Server) -> None:
+    with Speaker(server.port) as silent, Speaker(server.port) as half:
+        silent.send(b"\xfa")
+        half.send(frame(HELLO, half.hello_payload())[:50])
+        assert silent.at_end()
+        assert half.at_end()
+    refused(server, "no hello in time", 2)
+
+
+def test_a_wrong_second_byte_is_a_stranger_and_gets_no_reply(server: Server) -> None:
+    with Speaker(server.port) as client:
+        client.send(b"\xfaX" + bytes(100))
+        assert client.at_end()
+    refused(server, "unknown protocol")
+
+
+KEYS = '[[listen]]\nurl = "tcp://127.0.0.1:0"\nauth = "required"\n[auth]\nkeys = ["web:s3cret"]\n'
+
+
+def test_a_listener_that_requires_a_key_admits_only_who_has_it(tmp_path: Path) -> None:
+    with Server(tmp_path, listen=[], config=KEYS) as server:
+        for key in ("", "web:wrong", "other:s3cret"):
+            with Speaker(server.port, key=key) as client, pytest.raises(RefusedError) as error:
+                client.greet()
+            assert (error.value.code, error.value.action) == (2, 1)
+        with Speaker(server.port, key="web:s3cret") as client:
+            client.greet()
+            client.send(batch(1, records(1, 1)))
+            client.until(1)
+        server.wait_stored(1)
+
+
+def test_a_replayed_greeting_is_refused(tmp_path: Path) -> None:
+    with Server(tmp_path, listen=[], config=KEYS) as server:
+        sent: list[bytes] = []
+        with Speaker(server.port, key="web:s3cret") as client:
+            send = client.send
+            client.send = lambda data: (sent.append(data), send(data))[1]  # type: ignore[method-assign]
+            client.greet()
+        with Speaker(server.port) as replay:
+            replay.send(sent[0])
+            assert replay.read().kind == 2
+            replay.send(sent[1])
+            assert replay.refusal().code == 2
+        assert server.stored() == 0
+
+
+STRICT = '[[listen]]\nurl = "tcp://127.0.0.1:0"\nstock = false\n'
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (stock_frame("hello"), "stock client not admitted here"),
+        (bytes(100), "stock client not admitted here"),
+        (b"\xfaX" + bytes(50), "unknown protocol"),
+        (bytes(range(1, 100)), "unknown protocol"),
+        (b"GET / HTTP/1.1\r\n\r\n", "http"),
+    ],
+)
+def test_a_listener_for_the_magic_number_admits_nothing_else(
+    tmp_path: Path, data: bytes, reason: str
+) -> None:
+    with Server(tmp_path, listen=[], config=STRICT) as server:
+        with Speaker(server.port) as stranger:
+            stranger.send(data)
+            assert stranger.at_end()
+        refused(server, reason)
+        with Speaker(server.port) as client:
+            client.greet()
+            client.send(batch(1, [record(7)]))
+            client.until(1)
+            client.send(b"\xfbW" + bytes(30))
+            assert client.refusal().code == 5
+        server.wait_stored(1)
+        assert numbers(server) == [7]
+
+
+def test_a_public_listener_that_admits_stock_clients_is_mentioned(tmp_path: Path) -> None:
+    with Server(tmp_path, listen=["tcp://0.0.0.0:0"]) as server:
+        assert "admits clients that nobody has authenticated" in server.messages()
+
+
+# ---- slow and silent clients, slow and full journals ---------------------------------------
+
+
+def test_an_idle_client_hears_from_the_server(tmp_path: Path) -> None:
+    with (
+        Server(tmp_path, config='[clients]\nkeepalive = "1 s"\n') as server,
+        Speaker(server.port) as client,
+    ):
+        assert client.greet().keepalive == 1
+        for _ in range(3):
+            assert client.ack() == Ack(0, 1 << 20, 0)
+
+
+def test_keepalives_come_while_the_disk_stands_still(tmp_path: Path) -> None:
+    """A journal that waits for its disk is a thread that waits: here, for one that is stopped."""
+    config = '[clients]\nkeepalive = "1 s"\n[journal]\nsize = "512 KiB"\nsegment = "128 KiB"\n' \
+        'memory = "1 MiB"\nwhen_full = "pause"\n'  # fmt: skip
+    with Server(tmp_path, config=config) as server, Speaker(server.port) as client:
+        client.greet()
+        worker = server.children()["worker sqlite"]
+        os.kill(worker, signal.SIGSTOP)
+        with server.connect() as stock:
+            stock.setblocking(False)
+            wait_for(lambda: _is_stuck(stock), "a stock client is blocked")
+            states = {client.ack().state for _ in range(3)}
+            os.kill(worker, signal.SIGCONT)
+        assert states <= {0, 1, 2}
+
+
+def _is_stuck(stock: socket.socket) -> bool:
+    try:
+        stock.send(stock_frame("x" * 10_000))
+    except BlockingIOError:
+        return True
+    return False
+
+
+def test_a_client_that_never_reads_costs_neither_memory_nor_others_their_time(
+    tmp_path: Path,
+) -> None:
+    with Server(tmp_path) as server, Speaker(server.port) as deaf, Speaker(server.port) as other:
+        deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        deaf.greet()
+        other.greet()
+        receiver = server.children()["receiver"]
+        before = memory_of(receiver)
+        for number in range(1, 20_001):
+            deaf.send(batch(number, [b"{}"], crc=False))
+            if number % 2000 == 0:
+                other.send(batch(number // 2000, [record(number)]))
+                other.until(number // 2000)
+        wait_for(lambda: server.status()["frames"] == 20_010)
+        assert memory_of(receiver) < before + (8 << 20)
+
+
+def memory_of(pid: int) -> int:
+    """Resident bytes."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_full_journal_closes_the_window_and_opens_it_again(tmp_path: Path) -> None:
+    config = '[journal]\nsize = "512 KiB"\nsegment = "128 KiB"\n'
+    with Server(tmp_path, config=config) as server:
+        server.fixed()
+        worker = server.children()["worker sqlite"]
+        os.kill(worker, signal.SIGSTOP)
+        client, at = Speaker(server.port), 1
+        client.greet()
+        while True:  # without a thought for the window, until the journal takes no more
+            try:
+                client.send(batch(at, [record(n, pad="x" * 1000) for n in range(at, at + 20)]))
+                client.until(at + 19)
+            except RefusedError as refused:
+                assert (refused.code, refused.action) == (6, 0)
+                break
+            at += 20
+        with client, Speaker(server.port, client.client) as again:
+            welcome = again.greet(at, at + 20)
+            assert (welcome.committed, welcome.window) == (at - 1, 0)
+            os.kill(worker, signal.SIGCONT)
+            while not (ack := again.ack()).window:
+                pass
+            assert ack == Ack(at - 1, 1 << 20, 0)
+            again.send(batch(at, records(at, at + 19)))
+            again.until(at + 19)
+        server.wait_stored(at + 19)
+        assert numbers(server) == list(range(1, at + 20))
+        assert server.losses() == []
+
+
+def test_at_the_end_clients_are_told_and_what_they_sent_is_acknowledged(server: Server) -> None:
+    with Speaker(server.port) as client:
+        client.greet()
+        assert server.process is not None
+        client.send(batch(1, records(1, 5)))
+        server.process.send_signal(signal.SIGTERM)
+        kinds, committed = set(), 0
+        with pytest.raises(EOFError):
+            while True:
+                answer = client.read()
+                kinds.add(answer.kind)
+                if answer.kind == ACK:
+                    committed = struct.unpack_from(">Q", answer.payload)[0]
+        assert (kinds, committed) == ({ACK, NOTICE}, 5)

@@ -1,0 +1,331 @@
+"""Sessions without a network: who is let in, with what, and what is remembered of them."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import struct
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from speaking import CHALLENGE, ERROR, WELCOME
+
+from fastlog import wire
+from fastlog.block import Kind, Run, Stamp, make_run, runs
+from fastlog.core import Ended, Hello, Proof
+from fastlog.session import (
+    FORGET_AFTER,
+    Admit,
+    Clients,
+    Dismiss,
+    Do,
+    Enter,
+    Refuse,
+    Send,
+    Sessions,
+    Terms,
+)
+
+NODE, OTHER = bytes(range(16)), bytes(16)
+ME = b"m" * 16
+NONCE = b"n" * 16
+
+
+class Door:
+    """Sessions, with a clock to turn."""
+
+    def __init__(self, clients: Clients | None = None, **keys: bytes) -> None:
+        self.now = 1_700_000_000.0
+        self.sessions = Sessions(
+            NODE,
+            clients or Clients(),
+            keys,
+            lambda: Terms(1 << 20, 1 << 20, 5.0),
+            lambda: self.now,
+        )
+
+    def hello(
+        self,
+        conn: int,
+        first: int = 1,
+        next_seq: int | None = None,
+        *,
+        client: bytes = ME,
+        incarnation: int = 1,
+        acked_by: bytes = OTHER,
+        versions: tuple[int, int] = (1, 1),
+        key_id: str = "",
+        auth: bool = False,
+    ) -> list[Do]:
+        payload = (
+            struct.pack(">BBH16s", *versions, 3, client)
+            + struct.pack(">QQQ", incarnation, first, first if next_seq is None else next_seq)
+            + struct.pack(">16sI16sB", acked_by, 1 << 20, NONCE, len(key_id))
+            + key_id.encode()
+        )
+        return list(self.sessions.hello(Hello(conn, "10.0.0.5:4", payload, auth)))
+
+    def ended(self, conn: int, committed: int | None = None, *, bye: bool = False) -> list[Do]:
+        return list(self.sessions.ended(Ended(conn, committed, bye)))
+
+
+def error(answers: Iterable[Do]) -> tuple[int, int]:
+    """Code and action of the one error that is in these answers."""
+    (dismissed,) = [a for a in answers if isinstance(a, Dismiss)]
+    assert dismissed.frame[2] == ERROR
+    code, action = struct.unpack_from(">HB", dismissed.frame, 8)
+    return code, action
+
+
+def known(committed: int, incarnation: int = 1) -> Clients:
+    clients = Clients()
+    clients.saw(ME, incarnation, committed, 1_700_000_000_000_000)
+    return clients
+
+
+def test_a_new_client_is_admitted_with_nothing_committed() -> None:
+    (admitted,) = Door().hello(7)
+    assert isinstance(admitted, Admit)
+    assert (admitted.conn, admitted.client, admitted.committed) == (7, ME, 0)
+    assert admitted.frame[2] == WELCOME
+    assert struct.unpack(">BBH16sQIIIHH", admitted.frame[8:]) == (
+        *(1, 0, 3, NODE, 0, (1 << 20) + 65536, 1 << 20, 1 << 20, 100, 5),
+    )
+
+
+def test_a_known_client_is_told_what_is_committed_of_it() -> None:
+    (admitted,) = Door(known(41)).hello(7, first=30, next_seq=60)
+    assert isinstance(admitted, Admit)
+    assert admitted.committed == 41
+    assert struct.unpack_from(">Q", admitted.frame, 8 + 20) == (41,)
+
+
+@pytest.mark.parametrize(
+    ("hello", "expected"),
+    [
+        ({"versions": (9, 2)}, (1, 1)),
+        ({"versions": (0, 0)}, (1, 1)),
+        ({"first": 5, "next_seq": 4}, (5, 1)),
+        ({"first": 0}, (5, 1)),
+        ({"auth": True}, (2, 1)),
+        ({"incarnation": 0, "first": 42, "next_seq": 50}, (3, 2)),
+        ({"first": 10, "next_seq": 41}, (3, 2)),
+    ],
+    ids=["newer", "older", "backwards", "from zero", "no key", "incarnation", "clone"],
+)
+def test_who_cannot_come_in_is_told_why_and_counted(
+    hello: dict[str, object], expected: tuple[int, int]
+) -> None:
+    answers = Door(known(41)).hello(7, **hello)  # type: ignore[arg-type]
+    assert error(answers) == expected
+    assert [a.peer for a in answers if isinstance(a, Refuse)] == ["10.0.0.5:4"]
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", bytes(84), bytes(84) + b"\x05abc", bytes(84) + b"\x01\xff"]
+)
+def test_a_malformed_hello_is_refused(payload: bytes) -> None:
+    answers = list(Door().sessions.hello(Hello(1, "x", payload, auth=False)))
+    assert error(answers) == (5, 1)
+
+
+def test_a_second_connection_of_a_client_waits_until_the_first_is_settled() -> None:
+    door = Door()
+    door.hello(1)
+    assert door.hello(2, first=1, next_seq=10) == [Dismiss(1)]
+    (admitted,) = door.ended(1, committed=6)
+    assert isinstance(admitted, Admit)
+    assert (admitted.conn, admitted.committed) == (2, 6)
+
+
+def test_of_two_that_wait_for_a_client_the_later_is_admitted() -> None:
+    door = Door()
+    door.hello(1)
+    door.hello(2)
+    assert door.hello(3, next_seq=2) == [Dismiss(2), Dismiss(1)]
+    assert door.ended(2) == []
+    (admitted,) = door.ended(1, committed=1)
+    assert isinstance(admitted, Admit)
+    assert admitted.conn == 3
+
+
+def test_an_older_incarnation_does_not_disturb_the_newer() -> None:
+    door = Door()
+    door.hello(1, incarnation=5)
+    assert error(door.hello(2, incarnation=4)) == (3, 2)
+    assert door.hello(3, incarnation=5) == [Dismiss(1)]
+
+
+def test_who_leaves_while_it_waits_is_forgotten() -> None:
+    door = Door()
+    door.hello(1)
+    door.hello(2)
+    assert door.ended(2) == []
+    assert door.ended(1, committed=1) == []
+
+
+# ---- keys ----
+
+
+def proof(door: Door, conn: int, challenge: bytes, key: bytes, hello: bytes) -> list[Do]:
+    digest = hmac.digest(key, b"fl1c" + challenge + hello, "sha256")
+    return list(door.sessions.proof(Proof(conn, digest)))
+
+
+def challenged(door: Door, conn: int, key_id: str) -> tuple[bytes, bytes]:
+    """The challenge, and the hello that it answers."""
+    (sent,) = door.hello(conn, key_id=key_id, auth=True)
+    assert isinstance(sent, Send)
+    assert sent.frame[2] == CHALLENGE
+    return sent.frame[8:], door.sessions._greetings[conn].payload
+
+
+def test_who_proves_its_key_is_admitted_and_gets_a_proof() -> None:
+    door = Door(web=b"secret")
+    challenge, hello = challenged(door, 1, "web")
+    (admitted,) = proof(door, 1, challenge, b"secret", hello)
+    assert isinstance(admitted, Admit)
+    fields, digest = admitted.frame[8:52], admitted.frame[52:]
+    assert digest == hmac.digest(b"secret", b"fl1s" + NONCE + challenge + hello + fields, "sha256")
+
+
+@pytest.mark.parametrize(("key_id", "key"), [("web", b"wrong"), ("nobody", b"secret")])
+def test_a_wrong_key_is_refused(key_id: str, key: bytes) -> None:
+    door = Door(web=b"secret")
+    challenge, hello = challenged(door, 1, key_id)
+    assert error(proof(door, 1, challenge, key, hello)) == (2, 1)
+
+
+def test_the_proof_of_one_greeting_is_worth_nothing_in_another() -> None:
+    door = Door(web=b"secret")
+    first, hello = challenged(door, 1, "web")
+    second, _ = challenged(door, 2, "web")
+    assert first != second
+    assert error(proof(door, 2, first, b"secret", hello)) == (2, 1)
+
+
+# ---- clients that begin behind what we have ----
+
+
+@pytest.mark.parametrize(
+    ("acked_by", "reason"), [(NODE, wire.Reason.FORGOTTEN), (OTHER, wire.Reason.ELSEWHERE)]
+)
+def test_what_a_client_skips_is_journaled_before_it_is_admitted(
+    acked_by: bytes, reason: int
+) -> None:
+    door = Door(known(10))
+    (entry,) = door.hello(1, first=15, next_seq=20, acked_by=acked_by)
+    assert isinstance(entry, Enter)
+    (run,) = runs(memoryview(entry.run))
+    assert run.kind is Kind.GAP
+    assert run.stamp == Stamp(ME, 1, 11)
+    gap = wire.read_gap(run.body[4:])
+    assert (gap.first, gap.last, gap.reason) == (11, 14, reason)
+    door.sessions.entered(1, 500)
+    assert list(door.sessions.durable(499)) == []
+    (admitted,) = door.sessions.durable(500)
+    assert isinstance(admitted, Admit)
+    assert admitted.committed == 14
+
+
+def test_when_the_journal_takes_nothing_the_client_shall_come_again() -> None:
+    door = Door()
+    door.hello(1, first=15)
+    assert error(door.sessions.not_entered(1)) == (6, 0)
+
+
+def test_what_was_journaled_for_a_client_that_has_left_is_remembered() -> None:
+    door = Door()
+    door.hello(1, first=15)
+    door.sessions.entered(1, 500)
+    door.ended(1)
+    assert list(door.sessions.durable(500)) == []
+    (admitted,) = door.hello(2, first=10, next_seq=20)
+    assert isinstance(admitted, Admit)
+    assert admitted.committed == 14
+
+
+# ---- what is remembered ----
+
+
+def test_a_client_that_said_bye_is_forgotten() -> None:
+    door = Door()
+    door.hello(1)
+    door.ended(1, committed=5, bye=True)
+    assert door.sessions.clients.get(ME) is None
+
+
+def test_a_client_that_sent_nothing_is_forgotten() -> None:
+    door = Door()
+    door.hello(1)
+    door.ended(1, committed=0)
+    assert len(door.sessions.clients) == 0
+
+
+def test_who_stays_away_for_a_month_is_forgotten() -> None:
+    door = Door(known(5))
+    door.now += FORGET_AFTER - 1
+    assert len(restored(door.sessions.snapshot(lambda _: None))) == 1
+    door.now += 2
+    assert len(restored(door.sessions.snapshot(lambda _: None))) == 0
+
+
+def restored(content: bytes | None) -> Clients:
+    assert content is not None
+    clients = Clients()
+    clients.load(content)
+    return clients
+
+
+def test_a_snapshot_holds_what_the_loop_has_committed() -> None:
+    door = Door(known(5))
+    door.hello(9, first=6, incarnation=3)
+    found = restored(door.sessions.snapshot({9: 77}.get)).get(ME)
+    assert found is not None
+    assert (found.committed, found.incarnation) == (77, 3)
+
+
+def test_there_is_no_snapshot_while_a_client_is_unsettled() -> None:
+    door = Door()
+    door.hello(9)
+    assert door.sessions.snapshot(lambda _: None) is None
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([b"a" * 16, b"b" * 16]), st.booleans(), st.integers(1, 9)),
+        max_size=20,
+    ),
+    st.integers(0, 20),
+)
+def test_snapshot_and_later_runs_make_the_same_table_as_all_runs(
+    history: list[tuple[bytes, bool, int]], cut: int
+) -> None:
+    at: dict[bytes, int] = {}
+    parts: list[Run] = []
+    for client, is_gap, count in history:
+        first = at.get(client, 0) + 1
+        at[client] = first + count - 1
+        parts.append(run_of(client, first, count, is_gap=is_gap))
+    whole, before = Clients(), Clients()
+    for run in parts:
+        whole.saw_run(run, 7)
+    for run in parts[:cut]:
+        before.saw_run(run, 7)
+    after = restored(before.dump())
+    for run in parts[cut:]:
+        after.saw_run(run, 7)
+    assert after.dump() == whole.dump()
+    assert {c: k.committed for c in at if (k := whole.get(c))} == at
+
+
+def run_of(client: bytes, first: int, count: int, *, is_gap: bool) -> Run:
+    stamp = Stamp(client, 1, first)
+    frames = [os.urandom(5)] * count
+    if is_gap:
+        frames = [wire.make_gap(wire.Gap(first, first + count - 1, 1, 0, 0))]
+    made = make_run(Kind.GAP if is_gap else Kind.BATCH, frames, peer="p", stamp=stamp)
+    (run,) = runs(memoryview(made))
+    return run
