@@ -356,12 +356,10 @@ class Receiver:
         try:
             clients = self._settle()
             connections = list(self._loop.export())
-            counters = self._counters()
-            counters.accepted -= len(connections)  # the next one counts them when it takes them
             parcel = Parcel(
                 journal=self._journal.state(),
                 clients=clients,
-                counters=counters,
+                counters=self._counters(),
                 notes=self._notes.take(),
                 held=self._held,
                 connections=[(handed.peer, handed.state) for handed in connections],
