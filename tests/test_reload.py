@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ import struct
 import subprocess
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,7 @@ import pytest
 from pythons import interpreters
 from sending import Sender, stock_frame
 from serving import SERVER, Server, kill, processes_of
+from speaking import Speaker, batch, frame, record
 from test_faults import SMALL_JOURNAL, numbers, small_disk, stopped
 from waiting import wait_for
 
@@ -93,6 +96,45 @@ class Program:
         return int(result["logged"])
 
 
+class Batches(threading.Thread):
+    """A client of the fastlog dialect that sends batches over one connection, and reads the
+    acknowledgements, until it is told to stop."""
+
+    def __init__(self, server: Server, client: str, pause: float = 0.01) -> None:
+        super().__init__(daemon=True)
+        self.client, self.sent = client, 0
+        self._speaker, self._pause = Speaker(server.port), pause
+        self._ended = threading.Event()
+        self._failure: BaseException | None = None
+        self._committed = self._speaker.greet().committed
+        self.start()
+
+    def run(self) -> None:
+        try:
+            while not self._ended.wait(self._pause):
+                records = [record(self.sent + n, client=self.client) for n in range(5)]
+                self._speaker.send(batch(self.sent + 1, records))
+                self.sent += len(records)
+                while select.select([self._speaker.socket], [], [], 0)[0]:
+                    self._hear()
+            while self._committed < self.sent:
+                self._hear()
+        except BaseException as error:
+            self._failure = error
+
+    def _hear(self) -> None:
+        committed = self._speaker.ack().committed
+        assert self._committed <= committed <= self.sent
+        self._committed = committed
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join(60)
+        assert not self.is_alive()
+        assert self._failure is None, repr(self._failure)
+        self._speaker.socket.close()
+
+
 def some_versions() -> list[str]:
     found = list(interpreters())
     return sorted({found[0], found[len(found) // 2], found[-1]})  # 2.7 is the first, where it is
@@ -114,7 +156,9 @@ def replace_under_load(home: Path, reloads: int) -> None:
     with Installed(home) as server:
         pid = server.pid
         programs = [Program(server, version, 0.0005) for version in some_versions()]
-        senders = [Sender(f"sender {n}", lambda: server.port, pause=0.0005) for n in range(5)]
+        senders: list[Sender | Batches] = []
+        senders += [Sender(f"sender {n}", lambda: server.port, pause=0.0005) for n in range(5)]
+        senders += [Batches(server, f"batches {n}") for n in range(3)]
         accepted = len(programs) + len(senders)
         wait_for(lambda: len(numbers(server.records())) == accepted)
         for _ in range(reloads):
@@ -188,6 +232,89 @@ def test_a_thousand_connections_pause_for_tens_of_milliseconds(server: Installed
         client.sendall(stock_frame(f"again {n}")[2:])
     server.wait_stored(2000)
     assert server.status()["accepted"] == 1000
+
+
+# ---- clients of the fastlog dialect -----------------------------------------------------------
+
+
+def test_half_frames_of_the_dialect_go_along_wherever_they_were_cut(server: Installed) -> None:
+    clients = []
+    for cut in (1, 2, 7, 8, 9, 24, 25, 100, 50_000, -1):
+        speaker = Speaker(server.port)
+        speaker.greet()
+        sent = batch(1, [record(n, client=f"{cut}", x="y" * 50_000) for n in range(3)])
+        speaker.send(sent[:cut])
+        clients.append((speaker, sent[cut:]))
+    server.reload()
+    server.reload()
+    for speaker, rest in clients:
+        speaker.send(rest)
+        assert speaker.until(3).committed == 3
+        speaker.socket.close()
+    server.wait_stored(30)
+    assert set(map(tuple, numbers(server.records()).values())) == {(0, 1, 2)}
+
+
+def test_what_was_sent_before_is_known_after_it(server: Installed) -> None:
+    gone, stays = Speaker(server.port), Speaker(server.port)
+    for client in (gone, stays):
+        client.greet()
+        client.send(batch(1, [record(n, client=client.client.hex()) for n in range(10)]))
+        client.until(10)
+    gone.socket.close()
+    server.reload()
+    for client in (gone, stays):  # the one that is still connected has lost its network, say
+        again = Speaker(server.port, client.client)
+        assert again.greet(1, 21).committed == 10
+        again.send(batch(1, [record(n, client=client.client.hex()) for n in range(20)]))
+        again.until(20)
+    server.wait_stored(40)
+    assert set(map(tuple, numbers(server.records()).values())) == {tuple(range(20))}
+    with pytest.raises(EOFError):
+        while True:
+            stays.ack()
+
+
+def test_a_greeting_that_is_under_way_is_begun_anew(server: Installed) -> None:
+    speaker = Speaker(server.port)
+    speaker.send(frame(1, speaker.hello_payload())[:40])
+    wait_for(lambda: server.status().get("connections") == 1)
+    server.reload()
+    assert speaker.at_end()
+    assert Speaker(server.port, speaker.client).greet().committed == 0
+
+
+def test_what_is_held_of_clients_that_can_send_again_is_sent_again(tmp_path: Path) -> None:
+    config = SMALL_JOURNAL + 'when_full = "pause"\n'
+    with Installed(tmp_path, config=config) as server:
+        stock, speaker = server.connect(), Speaker(server.port)
+        speaker.greet()
+        speaker.socket.settimeout(0.5)
+        with stopped(server.children()["worker sqlite"]):
+            sent = 0
+            with pytest.raises(TimeoutError):  # it minds no window
+                while True:
+                    speaker.send(batch(sent + 1, [record(sent, client="a", x="y" * 20_000)]))
+                    stock.sendall(stock_frame(client="b", number=sent))
+                    sent += 1
+            stock_sent = sent
+            os.kill(server.pid, signal.SIGHUP)
+            wait_for(lambda: "took over in" in server.messages())
+        wait_for(lambda: server.said(NEW))
+        speaker.socket.settimeout(30)
+        refused = speaker.refusal()
+        assert (refused.code, refused.action) == (6, 0), "the journal takes nothing now; try again"
+        again = Speaker(server.port, speaker.client)
+        committed = again.greet(1, sent + 1).committed
+        assert 0 < committed < sent
+        for n in range(sent):
+            again.send(batch(n + 1, [record(n, client="a", x="y" * 20_000)]))
+        again.until(sent)
+        server.wait_stored(sent + stock_sent)
+        stored = numbers(server.records())
+        assert stored["a"] == list(range(sent))
+        assert stored["b"] == list(range(stock_sent))
+        assert server.losses() == []
 
 
 # ---- new code that does not work -------------------------------------------------------------
@@ -287,7 +414,7 @@ def test_new_code_that_does_not_work_is_not_taken(tmp_path: Path, what: str) -> 
     make_impatient(server)
     with server:
         half = server.connect(stock_frame("half")[:50])
-        senders = [Sender(f"{n}", lambda: server.port) for n in range(3)]
+        senders = [Sender("a", lambda: server.port), Batches(server, "b"), Batches(server, "c")]
         wait_for(lambda: server.stored() > 30)
         children = server.children()
         good = server.edit(file, old, new)
