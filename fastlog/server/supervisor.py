@@ -5,10 +5,12 @@ It does no work of its own, so there is little that could make it fail. Its pid 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import resource
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from fastlog.child import log_to_stderr
@@ -94,15 +96,12 @@ class Supervisor:
         Raises:
             FastlogError: A child says that it cannot go on.
         """
-        with self._watch.signals():
-            try:
-                self._start_all()
-                if not self._watch.stopping:
-                    print(self._service.ready_line(), flush=True)
-                    log.info("started, pid %d; sinks: %s", os.getpid(), self._sinks())
-                self._watch_all()
-            finally:
-                self._stop_all()
+        with self._until_the_end():
+            self._start_all()
+            if not self._watch.stopping:
+                print(self._service.ready_line(), flush=True)
+                log.info("started, pid %d; sinks: %s", os.getpid(), self._sinks())
+            self._watch_all()
 
     def go_on(self) -> None:
         """Watches what runs already, until a signal says to stop.
@@ -110,12 +109,18 @@ class Supervisor:
         Raises:
             FastlogError: A child says that it cannot go on.
         """
+        with self._until_the_end():
+            log.info("reload: done, fastlog %s; sinks: %s", __version__, self._sinks())
+            self._watch_all()
+
+    @contextlib.contextmanager
+    def _until_the_end(self) -> Iterator[None]:
         with self._watch.signals():
             try:
-                log.info("reload: done, fastlog %s; sinks: %s", __version__, self._sinks())
-                self._watch_all()
+                yield
             finally:
                 self._stop_all()
+        log.info("stopped")
 
     def _sinks(self) -> str:
         return ", ".join(self._service.workers)
@@ -171,7 +176,6 @@ class Supervisor:
             self._watch.leave(process)
         self._end([process for process in everyone if not process.name], RECEIVER_END)
         self._end([process for process in everyone if process.name], WORKER_END)
-        log.info("stopped")
 
     def _end(self, processes: list[Process], patience: float) -> None:
         for process in processes:
