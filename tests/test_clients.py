@@ -20,6 +20,8 @@ from fastlog.errors import LoopError
 from fastlog.wire import read_gap
 
 ME = b"m" * 16
+FULL = (6, 0, 0)
+"""The journal takes nothing; come again; nothing is accepted."""
 
 
 class Server:
@@ -81,7 +83,9 @@ class Client:
         self.socket = end
         self.socket.setblocking(False)
         self._unsent = self._unread = b""
-        self.welcomed = self.refused = self.over = False
+        self.welcomed = self.over = False
+        self.refused: tuple[int, ...] = ()
+        """Code, action and sequence of the ERROR that came."""
         self.acked = 0
 
     def send(self, data: bytes, at_most: int | None = None) -> None:
@@ -116,7 +120,8 @@ class Client:
             payload, self._unread = self._unread[8 : 8 + length], self._unread[8 + length :]
             if kind == ACK:
                 self.acked = struct.unpack_from(">Q", payload)[0]
-            self.refused = self.refused or kind == ERROR
+            if kind == ERROR:
+                self.refused = struct.unpack_from(">HBQ", payload)
 
     @property
     def is_welcome(self) -> bool:
@@ -228,8 +233,8 @@ def test_what_the_journal_refuses_is_taken_back_and_the_client_told() -> None:
     with serving() as server:
         client = _connected(server)
         client.send(some(1, 3))
-        wait_for(lambda: server.turn(takes=False) or client.read() or client.refused)
-        assert client.acked == 0
+        wait_for(lambda: server.turn(takes=False) or client.read() or client.over)
+        assert (client.refused, client.acked) == (FULL, 0)
         client.socket.close()
         _settle(server, 0)
         assert (server.committed, server.sequences()) == (0, [])
