@@ -19,6 +19,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -320,7 +321,7 @@ def test_what_is_held_of_clients_that_can_send_again_is_sent_again(tmp_path: Pat
 # ---- new code that does not work -------------------------------------------------------------
 
 FUTURE = "from __future__ import annotations\n"
-MAIN = "\nimport os, time\nif __name__ == '__main__':\n    "
+MAIN = "\nimport os, sys, time\nif __name__ == '__main__':\n    "
 BROKEN = {
     "a receiver that does not import": (
         ("receiver/receiver.py", FUTURE, FUTURE + "import nothing_of_that_name\n"),
@@ -551,6 +552,90 @@ def test_a_receiver_that_was_stopped_for_good_when_it_had_handed_over_is_killed(
         assert server.children()["receiver"] != before
         client.sendall(stock_frame("before")[30:])
         server.wait_stored(1)
+
+
+def test_a_receiver_that_dies_meanwhile_is_started_again_as_it_was(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with Installed(tmp_path) as server:
+        waiting = f"while '--takeover-fd' in sys.argv and not os.path.exists({str(gate)!r}):"
+        waiting += " time.sleep(0.01)\n"
+        server.edit("receiver/__main__.py", FUTURE, FUTURE + MAIN + waiting)
+        server.connect(stock_frame("before")).close()
+        server.wait_stored(1)
+        before = server.children()["receiver"]
+        os.kill(server.pid, signal.SIGHUP)
+        wait_for(lambda: len(receivers(server)) == 2)
+        kill(before)
+        wait_for(lambda: server.said("the old receiver was killed by SIGKILL; " + OLD))
+        wait_for(lambda: server.children().get("receiver", before) != before)
+        server.connect(stock_frame("it works again")).close()
+        server.wait_stored(2)
+        gate.touch()
+        server.reload()
+
+
+def test_a_worker_that_dies_meanwhile_is_started_again(server: Installed) -> None:
+    gate = server.home / "gate"
+    gate.touch()
+    server.edit("receiver/receiver.py", FUTURE, FUTURE + "import os, time\n"
+                f"while os.path.exists({str(gate)!r}): time.sleep(0.01)\n")  # fmt: skip
+    known = running(server)
+    os.kill(server.pid, signal.SIGHUP)
+    wait_for(lambda: running(server) - known)
+    worker = server.children()["worker sqlite"]
+    kill(worker)
+    wait_for(lambda: server.children().get("worker sqlite", worker) != worker)
+    assert server.said(NEW) == 0
+    gate.unlink()
+    wait_for(lambda: server.said(NEW))
+
+
+def test_a_receiver_that_is_dead_when_it_has_all_leaves_it_to_the_old_one(
+    server: Installed,
+) -> None:
+    """It has said that it has taken over, and is killed before the supervisor hears of it."""
+    client = server.connect(stock_frame("before"))
+    server.wait_stored(1)
+    before = server.children()["receiver"]
+    server.edit("receiver/receiver.py", "        self._before = parcel.counters\n",
+                "        self._before = parcel.counters\n"
+                f"        os.kill({server.pid}, 19)\n")  # fmt: skip
+    os.kill(server.pid, signal.SIGHUP)
+    wait_for(lambda: state_of(server.pid) == "T", "the supervisor stands still")
+    (new,) = set(receivers(server)) - {before}
+    wait_for(lambda: state_of(new) == "S" and state_of(before) == "S")
+    client.sendall(stock_frame("while both stood still"))
+    unread = stands_unread(client)
+    kill(new)
+    wait_for(lambda: state_of(new) == "Z")
+    os.kill(server.pid, signal.SIGCONT)
+    wait_for(lambda: server.said("the new receiver was killed by SIGKILL; " + OLD))
+    server.wait_stored(2)
+    assert unread, "nobody read before one of them was told to"
+    assert server.children()["receiver"] == before
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
+def stands_unread(client: socket.socket) -> bool:
+    """What was sent last is in the server's kernel, and stays there for a while."""
+    for _ in range(20):
+        time.sleep(0.01)  # nothing can be waited for: it is the nothing that is to be seen
+        if not unread_by_peer(client):
+            return False
+    return True
+
+
+def unread_by_peer(client: socket.socket) -> int:
+    """Bytes that the other end of this connection has not read yet."""
+    ports = [f":{address[1]:04X}" for address in (client.getpeername(), client.getsockname())]
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        local, remote, _, queues = line.split()[1:5]
+        if local.endswith(ports[0]) and remote.endswith(ports[1]):
+            return int(queues.partition(":")[2], 16)
+    raise AssertionError("there is no such connection")
 
 
 def test_a_receiver_that_cannot_be_kept_alive_is_replaced_all_the_same(tmp_path: Path) -> None:
@@ -797,6 +882,9 @@ def test_no_descriptor_is_left_over(server: Installed) -> None:
     server.wait_stored(1)
     server.reload()
     before = {role: descriptors(pid) for pid, role in processes_of(server.data)}
+    good = server.edit("receiver/receiver.py", "    def _take(self", "    def _lose(self")
+    server.reload(OLD)
+    (server.package / "receiver/receiver.py").write_text(good)
     for _ in range(3):
         server.reload()
     after = {role: descriptors(pid) for pid, role in processes_of(server.data)}

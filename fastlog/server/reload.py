@@ -49,6 +49,9 @@ def reload(service: Service) -> None:
     except (FastlogError, OSError) as error:
         log.error("reload: %s; going on as before", error)
         return
+    except Exception:
+        log.exception("reload: a mistake of fastlog's own; going on as before")
+        return
     try:
         ask(service, final=True)
         replace_self(service)
@@ -111,7 +114,7 @@ def _await(
     watch, old = service.watch, service.receiver
 
     def is_settled() -> bool:
-        ended = not new.lives or new.fatal is not None
+        ended = not (new.lives and old.lives) or new.fatal is not None
         return is_done() or ended or "cannot" in old.said or watch.stopping
 
     watch.until(is_settled, seconds)
@@ -124,6 +127,8 @@ def _await(
         raise ReloadError(f"the new receiver cannot go on: {new.fatal}")
     if not new.lives:
         raise ReloadError(f"the new receiver {new.how}")
+    if not (old.lives or "taken" in new.said):
+        raise ReloadError(f"the old receiver {old.how}")
     if not is_done():
         raise ReloadError(f"the new receiver {what} after {seconds:.0f} s")
 
