@@ -83,8 +83,10 @@ def ask(service: Service, *, final: bool = False) -> Plan:
         raise ReloadError(_last_line(complaints) or f"the new code {describe(status)}")
     try:
         return read_plan(_last_line(printed))
-    except msgspec.MsgspecError:
-        raise ReloadError(f"the new code has no plan, but {_last_line(printed)[:200]!r}") from None
+    except msgspec.ValidationError as error:
+        raise ReloadError(f"the old code cannot follow the new one's plan: {error}") from None
+    except msgspec.DecodeError:
+        raise ReloadError(f"the new code has no plan, but {_last_line(printed)[:80]!r}") from None
 
 
 def _await(service: Service, pid: int, ended: int) -> int:
