@@ -921,5 +921,5 @@ def inheritable(pid: int) -> list[str]:
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
         (flags,) = re.findall(r"^flags:\s+(\d+)$", entry.read_text(), flags=re.MULTILINE)
         if not int(flags, 8) & os.O_CLOEXEC and int(entry.name) > 2:
-            found.append(os.readlink(f"/proc/{pid}/fd/{entry.name}"))
+            found.append(str(Path(f"/proc/{pid}/fd/{entry.name}").readlink()))
     return found
