@@ -14,6 +14,7 @@ import logging
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -553,5 +554,38 @@ def test_several_interpreters_through_kills_and_cuts(server: Server) -> None:
             dice.choice([proxy.cut, lambda: (server.kill(), server.start())])()
         stats = [client.stop() for client in clients]
     assert [(s["left"], s["gaps"]) for s in stats] == [(0, 0)] * len(clients)
+    for client in clients:
+        assert_exact(server, client.name, client.sent)
+
+
+# ---- the server is replaced ----------------------------------------------------------------
+
+
+def test_nobody_notices_that_the_server_is_replaced(server: Server) -> None:
+    _replace_again_and_again(server, 4)
+
+
+@pytest.mark.soak
+def test_nobody_notices_that_the_server_is_replaced_twenty_times(server: Server) -> None:
+    _replace_again_and_again(server, 20)
+
+
+def _replace_again_and_again(server: Server, times: int) -> None:
+    """test_reload.py has the same for stock clients, and for all that may go wrong."""
+    pythons = {v: path for v, path in interpreters().items() if v in ("2.7", "3.6", "3.13")}
+    clients = [Process(server.port, version, path) for version, path in pythons.items()]
+    for _ in range(times):
+        goal = [client.sent + 100 for client in clients]
+        wait_for(
+            lambda goal=goal: all(c.sent > g for c, g in zip(clients, goal, strict=True)),  # type: ignore[misc]
+            "all go on logging",
+        )
+        done = server.messages().count("reload: done")
+        os.kill(server.pid, signal.SIGHUP)
+        wait_for(lambda done=done: server.messages().count("reload: done") > done)  # type: ignore[misc]
+    stats = [client.stop() for client in clients]
+    assert [(s["reconnects"], s["resent_records"], s["left"]) for s in stats] == [(0, 0, 0)] * len(
+        clients
+    )
     for client in clients:
         assert_exact(server, client.name, client.sent)
