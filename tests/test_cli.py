@@ -406,6 +406,21 @@ def test_send_goes_to_the_first_listener_of_the_configuration(command: Run, tmp_
         assert receive(listener)["msg"] == "hello"
 
 
+def test_send_goes_where_stock_clients_are_admitted(command: Run, tmp_path: Path):
+    ours = '[[listen]]\nurl = "tcp://127.0.0.1:1"\nstock = false\n'
+    path = tmp_path / "s"
+    (tmp_path / "fastlog.toml").write_text(f'{ours}[[listen]]\nurl = "unix://{path}"')
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        assert command("send", "hello").code == 0
+        assert receive(listener)["msg"] == "hello"
+    (tmp_path / "fastlog.toml").write_text(ours)
+    refused = command("send", "hello")
+    assert refused.code == 1
+    assert refused.err.startswith("fastlog send: no listener of the configuration admits stock")
+
+
 def test_send_says_when_nobody_listens(command: Run, tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"

@@ -245,7 +245,8 @@ class Receiver:
     # ---- what clients are told ------------------------------------------------------------
 
     def _terms(self) -> Terms:
-        window, _ = self._window()
+        # The loop must know what a WELCOME says, or it would not announce that it has changed.
+        window = self._set_window()
         return Terms(self._config.limits.max_frame, window, self._config.clients.keepalive)
 
     def _window(self) -> tuple[int, int]:
@@ -257,8 +258,10 @@ class Receiver:
             return 0, SLOW
         return config.clients.window, OK
 
-    def _set_window(self) -> None:
-        self._loop.window(*self._window())
+    def _set_window(self) -> int:
+        size, state = self._window()
+        self._loop.window(size, state)
+        return size
 
     # ---- once a second --------------------------------------------------------------------
 
