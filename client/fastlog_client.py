@@ -206,7 +206,7 @@ class _Gap(object):
 
     def grow(self, stamp):
         self.count += 1
-        self.t1 = stamp
+        self.t1 = max(self.t1, stamp)  # the clock may have been set back
 
 
 class _NewIdNeeded(Exception):
@@ -1316,7 +1316,7 @@ def _close(connection):
 _NAP = 0.02  # seconds, while records keep coming: they are gathered
 _LONGEST_SLEEP = 5.0
 _LOOK_SECONDS = 5.0  # between two looks for spools whose process has ended
-_GRACE = 0.5  # seconds before the deadline of close(): what cannot be sent is declared as left
+_GRACE = 0.5  # seconds before the deadline of close(), at most, to declare what cannot be sent
 _OPEN_HANDLERS = weakref.WeakSet()
 
 
@@ -1430,7 +1430,7 @@ class _Sender(object):
         self._seen = 1  # the store's `next` when this turn began
         self._adopted = None  # a link of its own
         self._look_at = 0.0
-        self._deadline = None
+        self._deadline = self._give_up_at = None
         self._has_given_up = False
 
     def start(self):
@@ -1443,7 +1443,9 @@ class _Sender(object):
 
     def finish(self, seconds):
         """Send all that can be sent in that time; then end. Returns when it has ended."""
-        self._deadline = _monotonic() + seconds
+        deadline = _monotonic() + seconds
+        self._give_up_at = deadline - min(_GRACE, seconds / 4)
+        self._deadline = deadline
         self.waker.set()
         if self.thread is None:
             self._run()
@@ -1477,7 +1479,7 @@ class _Sender(object):
         seen, self._seen = self._seen, self.link.store.next
         if self._deadline is not None:
             self.link.finishing = True
-            if now >= self._deadline - _GRACE:
+            if now >= self._give_up_at:
                 self._give_up(stamp)
         self.link.step(now, stamp)
         self._tend_orphans(now, stamp)
@@ -1493,8 +1495,7 @@ class _Sender(object):
         if self.directory is not None and self._adopted is None:
             until.append(self._look_at)
         if self._deadline is not None:
-            grace = self._deadline - _GRACE
-            until.append(self._deadline if now >= grace else grace)
+            until.append(self._deadline if now >= self._give_up_at else self._give_up_at)
             can_nap = False
         descriptors = [(self.waker.fileno(), False)]
         if is_busy and can_nap and not any(link.has_backlog for link in links):
@@ -1912,6 +1913,10 @@ class SocketHandler(logging.Handler):
             seconds = 0.1  # logging.shutdown() flushes first: it has waited already
         if self._sender is not None:
             self._sender.finish(seconds)
+            if (
+                not self._sender.ended.is_set()
+            ):  # it waits for the name of the host, or is this thread
+                self._left = self._store.pending
             self._tell_what_is_left()
         _OPEN_HANDLERS.discard(self)
         logging.Handler.close(self)
@@ -2041,6 +2046,8 @@ def _address(host, port):
     if port is None:
         if not host:
             raise ValueError("host must be a name or a path")
+        if not hasattr(socket, "AF_UNIX"):
+            raise ValueError("there are no Unix sockets on this system: port must be given")
         return host
     if "/" in host:
         raise ValueError("a Unix path takes no port: %s" % host)

@@ -132,6 +132,23 @@ def test_a_hole_is_a_gap_and_what_follows_is_sent(tmp_path: Path, fill: bytes | 
     assert heir.pending == 0
 
 
+def test_a_byte_that_has_changed_costs_the_record_that_it_is_in(tmp_path: Path):
+    spool = make(tmp_path)
+    spool.extend([record(1)], STAMP)
+    begin = spool._segments[-1].size
+    spool.extend([record(2)], STAMP)
+    end = spool._segments[-1].size
+    spool.extend([record(3)], STAMP)
+    path = Path(spool._segments[-1].path)
+    folder = crash(spool)
+    data = path.read_bytes()
+    for place in range(begin, end):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1 :])
+        heir = adopt(folder)
+        assert drain(heir) == [(1, 1), (2, (1, client._DAMAGED)), (3, 3)], place - begin
+        heir.abandon()
+
+
 def test_a_segment_that_is_gone_is_a_gap(tmp_path: Path):
     spool = make(tmp_path, 8 * 1024)
     spool.extend([record(n, 300) for n in range(1, 12)], STAMP)
