@@ -23,7 +23,7 @@ import msgspec
 
 from fastlog.block import HEADER, Block
 from fastlog.journal.mark import Mark
-from fastlog.journal.recovery import Recovered, recover
+from fastlog.journal.recovery import Recovered, known_durable, recover
 from fastlog.journal.segment import (
     Header,
     Segment,
@@ -481,11 +481,11 @@ class Journal:
 
 
 def _node_of(directory: Path) -> str:
-    """The id of the journal there; a new one where there are no segments, since cursors of an old
-    journal must not be taken for its own."""
+    """The id of the journal there; a new one where segments were and are no more, since cursors of
+    an old journal must not be taken for its own."""
     directory.mkdir(parents=True, exist_ok=True)
-    node = read_node(directory) if segments(directory) else None
-    return node or make_node(directory)
+    is_whole = segments(directory) or not known_durable(directory)
+    return (read_node(directory) if is_whole else None) or make_node(directory)
 
 
 def _known(directory: Path, state: JournalState) -> Recovered:
