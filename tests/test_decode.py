@@ -388,18 +388,6 @@ def test_a_mistake_of_ours_costs_one_frame_and_is_noted(monkeypatch: pytest.Monk
     assert located.note.reason == "decoder failed: ZeroDivisionError"
 
 
-def test_a_faster_engine_answers_for_the_frames_it_knows() -> None:
-    known = record_of(GOOD)._replace(message="from the engine")
-
-    class Engine(Decoder):
-        def plain_rows(self, block: Block) -> dict[int, Record]:
-            return {1: known}
-
-    decoded = Engine().decode(block_of(GOOD, b"not even read", GOOD))
-    assert [each.message for each in decoded.records] == ["unharmed", "from the engine", "unharmed"]
-    assert decoded.notes == []
-
-
 def test_an_unknown_engine_is_a_mistake_in_the_configuration() -> None:
     with pytest.raises(ConfigError, match=r"'fast' is none of python"):
         Decoder("fast")

@@ -32,6 +32,8 @@ DEPTH = 32
 """Containers inside each other, the record itself not counted."""
 NODES = 20_000
 CHARACTERS = 1 << 20
+WEIGHT_TIMES = 8
+WEIGHT_MORE = 8192
 
 MORE = "!cut"
 """The key of a mark: how many were left out, or why."""
@@ -51,7 +53,7 @@ _UNREADABLE = re.compile("[\0\udc80-\udcff]+")
 def weight_of(length: int) -> int:
     """Characters, as JSON writes them, that a frame of so many bytes may become: aliases and
     escapes make more of it, and short frames that become large ones would be a cheap attack."""
-    return min(CHARACTERS, 8 * length + 8192)
+    return min(CHARACTERS, WEIGHT_TIMES * length + WEIGHT_MORE)
 
 
 def attributes(value: Any, first: frozenset[str], weight: int = CHARACTERS) -> dict[str, Normal]:
