@@ -15,6 +15,8 @@
 
 #include "fastlog.h"
 
+#include <string.h>
+
 /* What a value is. Containers hold `len` values in batches, dicts key and value in turn. */
 enum fl_kind {
     FL_K_UNSET, /* a memo slot that nothing was put into */
@@ -176,6 +178,35 @@ int fl_text_check(const uint8_t *text, size_t len);
 /* The bytes of an escaped text: what is no UTF-8 as \xNN, NUL as \x00, and lone surrogates as
  * \udNNN where `surrogates` (a str has them, bytes do not). With out == NULL it only counts. */
 size_t fl_text_escape(const uint8_t *text, size_t len, bool surrogates, uint8_t *out);
+
+/* Whether len bytes are the same; for short ones, without a call. */
+static inline bool fl_same(const void *a, const void *b, size_t len)
+{
+    const uint8_t *p = a, *q = b;
+    uint64_t x, y, differ = 0;
+    if (len < 4) {
+        for (size_t i = 0; i < len; i++)
+            differ |= (uint64_t)(p[i] ^ q[i]);
+        return !differ;
+    }
+    if (len < 8) { /* the two halves overlap */
+        uint32_t v, w;
+        memcpy(&v, p, 4);
+        memcpy(&w, q, 4);
+        differ = v ^ w;
+        memcpy(&v, p + len - 4, 4);
+        memcpy(&w, q + len - 4, 4);
+        return !(differ | (v ^ w));
+    }
+    for (size_t at = 0; at < len - 8 && !differ; at += 8) {
+        memcpy(&x, p + at, 8);
+        memcpy(&y, q + at, 8);
+        differ = x ^ y;
+    }
+    memcpy(&x, p + len - 8, 8);
+    memcpy(&y, q + len - 8, 8);
+    return !(differ | (x ^ y));
+}
 
 /* Makes room for n more bytes; false: no memory. */
 bool fl_bytes_reserve(fl_bytes *bytes, size_t n);

@@ -17,7 +17,10 @@ enum {
     INTERNED = 1024, /* a power of two */
     INTERNED_MAX = 768,
     INTERNED_LEN = 255,
+    TEXT_HEAD = 2, /* before a text of that length at most */
     PROBES = 8,
+    GUESSES = 64,
+    SHORT = 3,   /* what is no longer is read as fast as it is fetched from the memo */
     NUMBER = 11, /* the longest opcode of a number, with its argument */
 };
 
@@ -58,6 +61,8 @@ struct fl_row {
     size_t charged; /* what its texts have, before JSON escapes them */
     size_t dropped; /* what those have that were dropped */
 
+    uint8_t guess[GUESSES]; /* column + 1 of each attribute of the last record, in its order */
+
     /* The block. */
     double received;
     uint64_t offset;
@@ -72,6 +77,11 @@ static uint32_t hash_name(const uint8_t *name, size_t len)
     return (uint32_t)len * 31 ^ (uint32_t)name[0] * 7 ^ (uint32_t)name[len - 1] * 13;
 }
 
+static bool is_named(const fl_row *row, int column, const uint8_t *name, size_t len)
+{
+    return row->column[column].len == len && fl_same(row->column[column].name, name, len);
+}
+
 /* The column of this name, or -1. */
 static int find_column(const fl_row *row, const uint8_t *name, size_t len)
 {
@@ -79,10 +89,22 @@ static int find_column(const fl_row *row, const uint8_t *name, size_t len)
         return -1;
     for (uint32_t at = hash_name(name, len);; at++) {
         int column = row->lookup[at % LOOKUP] - 1;
-        if (column < 0 ||
-            (row->column[column].len == len && !memcmp(row->column[column].name, name, len)))
+        if (column < 0 || is_named(row, column, name, len))
             return column;
     }
+}
+
+/* The same, for the attribute at this place: a client sends them in the same order each time. */
+static int guess_column(fl_row *row, uint32_t place, const uint8_t *name, size_t len)
+{
+    if (place >= GUESSES)
+        return find_column(row, name, len);
+    int guess = row->guess[place] - 1;
+    if (guess >= 0 && is_named(row, guess, name, len))
+        return guess;
+    int column = find_column(row, name, len);
+    row->guess[place] = (uint8_t)(column + 1);
+    return column;
 }
 
 static bool has_name(uint8_t kind)
@@ -227,7 +249,7 @@ static int add_entry(fl_row *row, fl_reader *reader, size_t first, const fl_valu
         return verdict;
     for (const fl_entry *other = &row->entries[first]; other < entry; other++)
         if (other->name.len == entry->name.len &&
-            !memcmp(other->name.text, entry->name.text, entry->name.len))
+            fl_same(other->name.text, entry->name.text, entry->name.len))
             return FL_FOREIGN;
     entry->value = value;
     row->entries_used++;
@@ -267,11 +289,12 @@ static int take_field(fl_row *row, fl_reader *reader, int column, const fl_value
 static int take_all(fl_row *row, fl_reader *reader, const fl_value *record)
 {
     fl_walk walk = fl_walk_over(reader, record);
-    for (const fl_value *key; (key = fl_walk_next(&walk));) {
+    uint32_t place = 0;
+    for (const fl_value *key; (key = fl_walk_next(&walk)); place++) {
         const fl_value *value = fl_walk_next(&walk);
         int column = -1;
         if ((key->kind == FL_K_TEXT || key->kind == FL_K_BYTES) && !key->object)
-            column = find_column(row, key->at.text, key->len);
+            column = guess_column(row, place, key->at.text, key->len);
         int verdict = column >= 0 ? take_field(row, reader, column, key, value)
                                   : add_entry(row, reader, 0, key, value);
         if (verdict)
@@ -289,10 +312,8 @@ static bool is_set(const fl_value *value)
 static int check_text(fl_row *row, fl_reader *reader, size_t column)
 {
     const fl_value *value = row->values[column];
-    if (!is_set(value)) {
-        row->texts[column].text = NULL;
+    if (!is_set(value))
         return FL_PLAIN;
-    }
     return fl_is_text(value) ? text_of(row, reader, value, &row->texts[column]) : FL_FOREIGN;
 }
 
@@ -351,7 +372,7 @@ static int drop_twin(fl_row *row, fl_reader *reader)
         int verdict = text_of(row, reader, twin, &text);
         if (verdict)
             return verdict;
-        if (text.len != message->len || memcmp(text.text, message->text, text.len))
+        if (text.len != message->len || !fl_same(text.text, message->text, text.len))
             return FL_PLAIN;
     }
     row->dropped += fl_json_length(message->text, message->len);
@@ -505,6 +526,12 @@ static uint8_t *put_little(uint8_t *to, uint64_t value, int width)
     return to;
 }
 
+static uint8_t *put_none(uint8_t *to)
+{
+    *to++ = 'N';
+    return to;
+}
+
 static uint8_t *put_integer(uint8_t *to, int64_t value)
 {
     if (value >= 0 && value <= UINT8_MAX) {
@@ -568,7 +595,7 @@ static uint32_t hash_bytes(const uint8_t *data, size_t len)
 
 static bool is_written(const fl_interned *at, const fl_bytes *out, const uint8_t *data, size_t len)
 {
-    return at->len == len && !memcmp(out->data + at->offset, data, len);
+    return at->len == len && fl_same(out->data + at->offset, data, len);
 }
 
 /* Writes an opcode with its argument, or gets what it made before out of the memo. The bytes are at
@@ -598,43 +625,50 @@ static uint8_t *intern(fl_row *row, const fl_bytes *out, size_t column, uint8_t 
     return to + len + 1;
 }
 
-static uint8_t *put_value(fl_row *row, fl_bytes *out, size_t column, uint8_t *to,
+/* Writes a text that may well be the one that stood in this column before. */
+static uint8_t *put_recurring(fl_row *row, const fl_bytes *out, size_t column, uint8_t *to,
+                              fl_span_text text)
+{
+    const fl_interned *last = &row->last[column];
+    size_t len = text.len + TEXT_HEAD;
+    if (text.len > INTERNED_LEN)
+        return put_text(to, text.text, text.len);
+    if (last->len == len && fl_same(out->data + last->offset + TEXT_HEAD, text.text, text.len))
+        return put_get(to, last->memo);
+    put_text(to, text.text, text.len);
+    return intern(row, out, column, to, len);
+}
+
+static uint8_t *put_value(fl_row *row, const fl_bytes *out, size_t column, uint8_t *to,
                           const fl_value *host, uint32_t idx)
 {
     const fl_value *value = row->values[column];
     fl_span_text text = row->texts[column];
-    uint8_t *end;
+    uint8_t kind = row->column[column].kind, *end;
     bool recurs = row->column[column].flags & FL_COL_RECURS;
 
-    switch (row->column[column].kind) {
+    switch (kind) {
     case FL_COL_TIME: end = put_float(to, is_set(value) ? value->at.real : row->received); break;
     case FL_COL_RECEIVED: end = put_float(to, row->received); break;
     case FL_COL_OFFSET: end = put_integer(to, (int64_t)row->offset); break;
     case FL_COL_IDX: end = put_integer(to, idx); break;
     case FL_COL_INTEGER:
-        if (!is_set(value)) {
-            *to++ = 'N';
-            return to;
-        }
-        end = put_integer(to, value->at.integer);
-        break;
-    case FL_COL_EXTRA:
-        end = put_text(to, row->json.data, row->json.len);
-        recurs = recurs && row->json.len == 2; /* {} */
-        break;
-    case FL_COL_HOST:
-        text = (fl_span_text){host->at.text, host->len};
-        end = put_text(to, text.text, text.len);
+        end = is_set(value) ? put_integer(to, value->at.integer) : put_none(to);
         break;
     default:
-        if (!text.text) {
-            *to++ = 'N';
-            return to;
+        if (kind == FL_COL_HOST)
+            text = (fl_span_text){host->at.text, host->len};
+        if (kind == FL_COL_EXTRA) {
+            text = (fl_span_text){row->json.data, (uint32_t)row->json.len};
+            recurs = recurs && text.len == 2; /* {}: others hardly do */
         }
-        end = put_text(to, text.text, text.len);
+        if (!text.text)
+            return put_none(to);
+        return recurs ? put_recurring(row, out, column, to, text)
+                      : put_text(to, text.text, text.len);
     }
     size_t len = (size_t)(end - to);
-    return recurs && len <= INTERNED_LEN ? intern(row, out, column, to, len) : end;
+    return recurs && len > SHORT ? intern(row, out, column, to, len) : end;
 }
 
 static int write_row(fl_row *row, const fl_value *host, uint32_t idx, fl_bytes *out)
@@ -659,8 +693,10 @@ int fl_row_add(fl_row *row, fl_reader *reader, const fl_value *record, size_t fr
 {
     if (record->kind != FL_K_DICT || record->object)
         return FL_FOREIGN;
-    memset(row->values, 0, sizeof row->values);
-    memset(row->texts, 0, sizeof row->texts);
+    for (size_t i = 0; i < row->columns; i++) {
+        row->values[i] = NULL;
+        row->texts[i].text = NULL;
+    }
     row->entries_used = row->json.len = row->charged = row->dropped = 0;
     row->nodes = 0;
     row->weight = weight_limit(&row->bounds, frame_len);

@@ -33,6 +33,11 @@ static uint32_t little32(const uint8_t *p)
     return (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | (uint32_t)p[0];
 }
 
+static uint32_t big32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
+}
+
 static uint64_t little64(const uint8_t *p)
 {
     return (uint64_t)little32(p + 4) << 32 | little32(p);
@@ -250,15 +255,12 @@ static int text_integer(machine *m, bool is_long)
     return digits(m, text, len);
 }
 
-static void binary_float(machine *m)
+static fl_value binary_float(const uint8_t *p)
 {
-    uint64_t bits = 0;
-    fl_value *value = m->sp++;
-    for (int i = 0; i < 8; i++)
-        bits = bits << 8 | m->p[i];
-    *value = (fl_value){.kind = FL_K_FLOAT};
-    memcpy(&value->at.real, &bits, sizeof bits);
-    m->p += 8;
+    uint64_t bits = (uint64_t)big32(p) << 32 | big32(p + 4);
+    fl_value value = {.kind = FL_K_FLOAT};
+    memcpy(&value.at.real, &bits, sizeof bits);
+    return value;
 }
 
 /* ---- Containers ---- */
@@ -451,7 +453,7 @@ static int stop(machine *m, fl_value *out)
     return FL_PLAIN;
 }
 
-/* One opcode with its argument; what makes up nearly all of a record is done in the loop. */
+/* One opcode with its argument. */
 static int step(machine *m, uint8_t opcode)
 {
     switch (opcode) {
@@ -463,6 +465,7 @@ static int step(machine *m, uint8_t opcode)
     case '(': return mark(m);
     case 0x94: /* MEMOIZE */
         return m->reader->holes ? put(m, m->reader->memo_used - m->reader->holes) : append(m);
+    case 'q': /* BINPUT, but not into the next slot */ m->p++; return put(m, m->p[-1]);
     case 'r': /* LONG_BINPUT */
         if (left(m) < 4)
             return FL_CUT;
@@ -477,7 +480,6 @@ static int step(machine *m, uint8_t opcode)
             return FL_CUT;
         m->p += 4;
         return get(m, little32(m->p - 4));
-    case 'N': push(m, FL_K_NONE); return FL_PLAIN;
     case 0x88: push(m, FL_K_TRUE); return FL_PLAIN;
     case 0x89: push(m, FL_K_FALSE); return FL_PLAIN;
     case 'J': /* BININT */
@@ -491,7 +493,6 @@ static int step(machine *m, uint8_t opcode)
     case 0x8a: return binary_long(m, 1);
     case 0x8b: return binary_long(m, 4);
     case 'T': return bytes(m, 4, true);
-    case 'U': return bytes(m, 1, false);
     case 'C': return bytes(m, 1, false);
     case 'B': return bytes(m, 4, false);
     case 0x8e: return bytes(m, 8, false);
@@ -540,49 +541,139 @@ static int step(machine *m, uint8_t opcode)
     }
 }
 
+/* Whether all bytes are from 1 to 7F. */
+static inline bool is_plain(const uint8_t *p, size_t len)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    uint64_t word, last;
+    if (len >= 8) {
+        memcpy(&last, p + len - 8, 8);
+        word = (last - ones) | last;
+        for (; len > 8; p += 8, len -= 8) {
+            memcpy(&last, p, 8);
+            word |= (last - ones) | last;
+            if (len < 16)
+                break;
+        }
+        return !(word & highs);
+    }
+    if (len >= 4) { /* the two halves overlap */
+        uint32_t begin, end;
+        memcpy(&begin, p, 4);
+        memcpy(&end, p + len - 4, 4);
+        word = (uint64_t)begin << 32 | end;
+        return !(((word - ones) | word) & highs);
+    }
+    for (size_t i = 0; i < len; i++)
+        if (p[i] - 1u > 0x7E)
+            return false;
+    return true;
+}
+
+/* The loop does by itself what makes up nearly all of a record, on copies of p and sp that the
+ * compiler can keep in registers; all else is a step. */
 static int run(machine *m, fl_value *out)
 {
-    int verdict = FL_PLAIN;
-    while (!verdict) {
-        if (m->p == m->end) {
-            if (m->end == m->stop)
+    fl_reader *reader = m->reader;
+    const uint8_t *p = m->p, *end = m->end;
+    fl_value *sp = m->sp;
+    size_t len;
+    int verdict;
+
+    for (;;) {
+        if (p == end) {
+            if (end == m->stop)
                 return FL_NO_STOP;
-            m->end = m->stop;
+            end = m->end = m->stop;
             m->framed = false;
         }
-        if (m->sp == m->limit) /* no step pushes more than one value */
+        if (sp == m->limit) /* no opcode pushes more than one value */
             return FL_FOREIGN;
-        uint8_t opcode = *m->p++;
-        switch (opcode) {
+        switch (*p) {
+        case 'X': /* BINUNICODE */
+            if (end - p < 5)
+                return FL_CUT;
+            len = little32(p + 1);
+            p += 5;
+            goto text;
+        case 0x8c: /* SHORT_BINUNICODE */
+            if (end - p < 2)
+                return FL_CUT;
+            len = p[1];
+            p += 2;
+        text:
+            if ((size_t)(end - p) < len)
+                return FL_CUT;
+            sp->kind = FL_K_TEXT;
+            if (!is_plain(p, len)) {
+                int found = fl_text_check(p, len);
+                if (found == FL_TEXT_INVALID)
+                    return FL_NOT_UTF8;
+                sp->kind = found == FL_TEXT_CLEAN ? FL_K_TEXT : FL_K_ODD;
+            }
+        counted:
+            sp->object = 0;
+            sp->len = (uint32_t)len;
+            sp->at.text = p;
+            sp++;
+            p += len;
+            if (end - p < 2 || *p != 'q' || sp == m->limit)
+                continue;
+            /* FALLTHROUGH: a text is put into the memo at once */
         case 'q': /* BINPUT */
-            if (!left(m))
+            if (end - p < 2)
                 return FL_CUT;
-            verdict = *m->p == m->reader->memo_used ? append(m) : put(m, *m->p);
-            m->p++;
-            break;
-        case 'X': verdict = text(m, 4); break;
-        case 0x8c: verdict = text(m, 1); break;
+            if (p[1] != reader->memo_used) /* which is below `slots`, as these are over 255 */
+                break;
+            if (sp == m->base)
+                return FL_UNDERFLOW;
+            reader->memo[reader->memo_used++] = sp[-1];
+            p += 2;
+            continue;
+        case 'U': /* SHORT_BINSTRING */
+            if (end - p < 2)
+                return FL_CUT;
+            len = p[1];
+            p += 2;
+            if ((size_t)(end - p) < len)
+                return FL_CUT;
+            sp->kind = FL_K_BYTES;
+            goto counted;
+        case 'N':
+            *sp++ = (fl_value){.kind = FL_K_NONE};
+            p++;
+            continue;
         case 'K': /* BININT1 */
-            if (!left(m))
+            if (end - p < 2)
                 return FL_CUT;
-            push_integer(m, *m->p++);
-            break;
+            *sp++ = (fl_value){.kind = FL_K_INT, .at.integer = p[1]};
+            p += 2;
+            continue;
         case 'M': /* BININT2 */
-            if (left(m) < 2)
+            if (end - p < 3)
                 return FL_CUT;
-            push_integer(m, m->p[0] | m->p[1] << 8);
-            m->p += 2;
-            break;
+            *sp++ = (fl_value){.kind = FL_K_INT, .at.integer = p[1] | p[2] << 8};
+            p += 3;
+            continue;
         case 'G': /* BINFLOAT */
-            if (left(m) < 8)
+            if (end - p < 9)
                 return FL_CUT;
-            binary_float(m);
-            break;
-        case '.': return stop(m, out);
-        default: verdict = step(m, opcode);
+            *sp++ = binary_float(p + 1);
+            p += 9;
+            continue;
+        case '.':
+            m->p = p + 1;
+            m->sp = sp;
+            return stop(m, out);
         }
+        m->p = p + 1;
+        m->sp = sp;
+        if ((verdict = step(m, *p)))
+            return verdict;
+        p = m->p;
+        end = m->end;
+        sp = m->sp;
     }
-    return verdict;
 }
 
 int fl_reader_read(fl_reader *reader, const uint8_t *data, size_t len, fl_value *out)
