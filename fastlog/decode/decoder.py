@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -19,7 +19,6 @@ from fastlog.core import FOREIGN, PLAIN, verdict_text
 from fastlog.decode.inert import read
 from fastlog.decode.normal import attributes, weight_of
 from fastlog.decode.payload import read_json
-from fastlog.decode.plain import NoTranslator, Translator
 from fastlog.errors import ConfigError, RejectedError
 from fastlog.record import FIELDS, RAW_BYTES, Loss, Record, Rejection, host_of, validate
 
@@ -48,6 +47,42 @@ class Decoded(NamedTuple):
     """The frames that were rejected here, and what the receiver noted in the block, in order."""
 
 
+class PlainReader(Protocol):
+    """Reads the plain frames of a block, run by run; `plain.Translator` is one."""
+
+    def begin(self, block: Block) -> None:
+        """Begin a block."""
+
+    def run(self, run: Run, idx: int) -> bytes | None:
+        """Take a run of records, of which the first is number `idx`.
+
+        Returns:
+            What became of each frame, as `core.Repacker.run` says it; None: all are plain.
+        """
+
+    def end(self) -> list[Record]:
+        """The records of all plain frames, in order."""
+
+
+class _NoPlainReader:
+    """The engine without C: to it no frame is plain."""
+
+    def begin(self, block: Block) -> None:
+        pass
+
+    def run(self, run: Run, idx: int) -> bytes | None:
+        return bytes([FOREIGN]) * run.frames
+
+    def end(self) -> list[Record]:
+        return []
+
+
+def _plain_reader() -> PlainReader:
+    from fastlog.decode.plain import Translator  # imports pickle, which only this engine uses
+
+    return Translator()
+
+
 class Decoder:
     """Decodes blocks. It keeps nothing from one block to the next.
 
@@ -60,23 +95,23 @@ class Decoder:
         if engine not in ENGINES:
             raise ConfigError(f"decode.engine: {engine!r} is none of {', '.join(ENGINES)}")
         self.engine = engine
-        self._translator = Translator() if engine == "c" else NoTranslator()
+        self._reader: PlainReader = _plain_reader() if engine == "c" else _NoPlainReader()
 
     def decode(self, block: Block) -> Decoded:
         """The records and the notes of a block; no bytes in its frames make this fail."""
         notes: list[Located] = []
         aside: list[_Aside] = []
-        self._translator.begin(block)
+        self._reader.begin(block)
         idx = 0
         for run in blocks.runs(block.payload):
             if run.kind in blocks.RECORDS:
-                verdicts = self._translator.run(run, idx)
+                verdicts = self._reader.run(run, idx)
                 if verdicts is not None:
                     aside.append(_Aside(run, idx, verdicts))
             elif run.frames:
                 notes += _notes(block, run, idx)
             idx += run.frames
-        records = self._translator.end()
+        records = self._reader.end()
         if aside:
             for each in aside:
                 _read_aside(block, each, records, notes)
@@ -86,7 +121,7 @@ class Decoder:
 
 
 class _Aside(NamedTuple):
-    """A run with frames that the translator has set aside."""
+    """A run with frames that the reader of plain ones has set aside."""
 
     run: Run
     idx: int

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, get_type_hints
 
 from fastlog.block import Block, Run
-from fastlog.core import FOREIGN, Bounds, Column, Repacker
+from fastlog.core import Bounds, Column, Repacker
 from fastlog.decode.normal import CHARACTERS, DEPTH, NODES, WEIGHT_MORE, WEIGHT_TIMES
 from fastlog.record import (
     LEVEL,
@@ -45,7 +45,7 @@ def columns() -> Iterator[Column]:
 
 
 class Translator:
-    """Reads the plain frames of a block, run by run."""
+    """Reads the plain frames of a block, run by run: a `decoder.PlainReader`."""
 
     def __init__(self) -> None:
         self._repacker = Repacker(columns(), BOUNDS)
@@ -55,33 +55,14 @@ class Translator:
         self._repacker.begin(block.received, block.offset)
 
     def run(self, run: Run, idx: int) -> bytes | None:
-        """Take a run of records, of which the first is number `idx`.
-
-        Returns:
-            What became of each frame, as `core.Repacker.run` says it; None: all are plain.
-        """
+        """Take a run of records, of which the first is number `idx`; answers what became of each
+        frame, or None: all are plain."""
         return self._repacker.run(run.body, run.frames, idx, host_of(run.peer))
 
     def end(self) -> list[Record]:
         """The records of all plain frames, in order."""
         rows = pickle.loads(self._repacker.end())  # noqa: S301  # our own pickle, data only
         return list(map(_RECORD, rows))
-
-
-class NoTranslator(Translator):
-    """The engine without C: no frame is plain."""
-
-    def __init__(self) -> None:
-        pass
-
-    def begin(self, block: Block) -> None:
-        pass
-
-    def run(self, run: Run, idx: int) -> bytes | None:
-        return bytes([FOREIGN]) * run.frames
-
-    def end(self) -> list[Record]:
-        return []
 
 
 _RECORD: Final = partial(tuple.__new__, Record)  # Record._make would count the values once more
