@@ -190,6 +190,11 @@ static int binary_long(machine *m, size_t width)
     int verdict = counted(m, width, width > 1, &len);
     if (verdict)
         return verdict;
+    if (len == 9 && m->p[8] == 0 && m->p[7] >> 7) {
+        *m->sp++ = (fl_value){.kind = FL_K_UINT, .at.natural = little64(m->p)};
+        m->p += len;
+        return FL_PLAIN;
+    }
     if (len > 8) {
         push_counted(m, FL_K_BIG_BYTES, len);
         return FL_PLAIN;
@@ -619,7 +624,7 @@ static int run(machine *m, fl_value *out)
             p += len;
             if (end - p < 2 || *p != 'q' || sp == m->limit)
                 continue;
-            /* FALLTHROUGH: a text is put into the memo at once */
+            /* fall through */
         case 'q': /* BINPUT */
             if (end - p < 2)
                 return FL_CUT;
