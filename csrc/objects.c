@@ -1,8 +1,9 @@
-/* objects.c: the well-known classes whose objects are plain values. Pure.
+/* objects.c: what objects stand for. Pure.
  *
  * The twin of fastlog/decode/objects.py for what log records have every day, in the shapes that the
  * picklers of CPython give it. Each shape is matched exactly, by the names and the arguments;
- * nothing is called. Another shape, and another class, is for the Python reader.
+ * nothing is called. A well-known class in another shape is for the Python reader; of an object of
+ * any other class, the class, the arguments and the state are kept as they came.
  */
 #include "repack.h"
 
@@ -48,6 +49,19 @@ static const struct {
     {"http.HTTPStatus", FL_O_VALUE},
     {"http.HTTPMethod", FL_O_VALUE},
     {"signal.Signals", FL_O_VALUE},
+    {"builtins.tuple", FL_O_TUPLE},
+    {"builtins.list", FL_O_STRANGE},
+    {"builtins.dict", FL_O_STRANGE},
+    {"builtins.str", FL_O_STRANGE},
+    {"builtins.unicode", FL_O_STRANGE},
+    {"cdecimal.Decimal", FL_O_STRANGE},
+    {"collections.deque", FL_O_STRANGE},
+    {"copyreg.__newobj__", FL_O_STRANGE},
+    {"copyreg.__newobj_ex__", FL_O_STRANGE},
+    {"pathlib.WindowsPath", FL_O_STRANGE},
+    {"pathlib.PureWindowsPath", FL_O_STRANGE},
+    {"socket.AddressFamily", FL_O_STRANGE},
+    {"socket.SocketKind", FL_O_STRANGE},
 };
 
 static bool equals(const fl_value *value, const char *text)
@@ -79,6 +93,8 @@ int fl_object_global(fl_reader *reader, const fl_value *module, const fl_value *
     for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++)
         if (equals(out, KNOWN[i].name))
             out->object = KNOWN[i].known;
+    if (equals(name, "getattr")) /* of a class: how methods, and members of an Enum, are named */
+        out->object = FL_O_STRANGE;
     return FL_PLAIN;
 }
 
@@ -394,16 +410,40 @@ static int zone(const fl_value *args, size_t n, fl_value *out)
     return FL_PLAIN;
 }
 
-/* ---- UUIDs: an object without arguments, whose state has its 128 bits as an integer ---- */
+/* ---- Objects of other classes ---- */
 
-static int reconstructor(const fl_value *args, size_t n, fl_value *out)
+static const fl_value NOTHING = {.kind = FL_K_TUPLE};
+
+/* An object that was made of this class and these arguments, a tuple. */
+static int other(fl_reader *reader, const fl_value *class, const fl_value *args, fl_value *out)
 {
-    if (n != 3 || args[0].kind != FL_K_GLOBAL || args[0].object != FL_O_UUID ||
-        args[1].kind != FL_K_GLOBAL || args[1].object != FL_O_OBJECT || args[2].kind != FL_K_NONE)
+    if (class->object)
         return FL_FOREIGN;
-    *out = (fl_value){.kind = FL_K_UUID};
-    return FL_PLAIN;
+    const fl_value parts[FL_OBJECT_PARTS] = {[FL_OBJECT_CLASS] = *class, [FL_OBJECT_ARGS] = *args};
+    *out = (fl_value){.kind = FL_K_OBJECT};
+    return fl_reader_batch(reader, parts, FL_OBJECT_PARTS, &out->at.items.first);
 }
+
+/* How protocol 1 spells an object: its class, the class of C below it, and what that one holds. */
+static int reconstructor(fl_reader *reader, const fl_value *args, size_t n, fl_value *out)
+{
+    if (n != 3 || args[0].kind != FL_K_GLOBAL || args[1].kind != FL_K_GLOBAL)
+        return FL_FOREIGN;
+    const fl_value *class = &args[0], *value = &args[2];
+    if (args[1].object == FL_O_OBJECT) {
+        if (class->object != FL_O_UUID)
+            return other(reader, class, &NOTHING, out);
+        *out = (fl_value){.kind = FL_K_UUID};
+        return FL_PLAIN;
+    }
+    if (args[1].object == FL_O_TUPLE && value->kind == FL_K_TUPLE && !value->object)
+        return other(reader, class, value, out);
+    fl_value held = {.kind = FL_K_TUPLE, .len = 1};
+    int verdict = fl_reader_batch(reader, value, 1, &held.at.items.first);
+    return verdict ? verdict : other(reader, class, &held, out);
+}
+
+/* ---- UUIDs: an object without arguments, whose state has its 128 bits as an integer ---- */
 
 typedef struct number {
     uint32_t words[4]; /* the least significant first */
@@ -454,7 +494,7 @@ static bool number_of(const fl_value *value, number *out)
     return true;
 }
 
-int fl_object_build(fl_reader *reader, const fl_value *state, fl_value *object)
+static int build_uuid(fl_reader *reader, const fl_value *state, fl_value *object)
 {
     number found;
     if (object->kind != FL_K_UUID || state->kind != FL_K_DICT || state->object ||
@@ -484,6 +524,16 @@ int fl_object_build(fl_reader *reader, const fl_value *state, fl_value *object)
 
 /* ---- All of them ---- */
 
+int fl_object_build(fl_reader *reader, const fl_value *state, fl_value *object)
+{
+    if (object->kind != FL_K_OBJECT)
+        return build_uuid(reader, state, object);
+    if (state->kind == FL_K_TUPLE) /* that of an object with slots */
+        return FL_FOREIGN;
+    reader->pool[object->at.items.first + 1 + FL_OBJECT_STATE] = *state;
+    return FL_PLAIN;
+}
+
 static int make(fl_reader *reader, uint8_t known, const fl_value *args, size_t n, fl_value *out)
 {
     switch (known) {
@@ -501,7 +551,7 @@ static int make(fl_reader *reader, uint8_t known, const fl_value *args, size_t n
     case FL_O_UTC: *out = (fl_value){.kind = FL_K_ZONE}; return FL_PLAIN;
     case FL_O_DECIMAL: return decimal(args, n, out);
     case FL_O_UUID: *out = (fl_value){.kind = FL_K_UUID}; return n ? FL_FOREIGN : FL_PLAIN;
-    case FL_O_RECONSTRUCTOR: return reconstructor(args, n, out);
+    case FL_O_RECONSTRUCTOR: return reconstructor(reader, args, n, out);
     case FL_O_PATH: return path(reader, args, n, out);
     case FL_O_VALUE: return member(args, n, out);
     default: return FL_FOREIGN;
@@ -510,9 +560,10 @@ static int make(fl_reader *reader, uint8_t known, const fl_value *args, size_t n
 
 int fl_object_call(fl_reader *reader, const fl_value *factory, const fl_value *args, fl_value *out)
 {
+    const fl_value *values = &reader->pool[args->at.items.first] + 1;
     *out = (fl_value){.kind = FL_K_NONE};
-    int verdict =
-        make(reader, factory->object, &reader->pool[args->at.items.first] + 1, args->len, out);
-    out->object = factory->object;
+    int verdict = factory->object ? make(reader, factory->object, values, args->len, out)
+                                  : other(reader, factory, args, out);
+    out->object = factory->object ? factory->object : FL_O_OTHER;
     return verdict;
 }

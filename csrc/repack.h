@@ -37,6 +37,7 @@ enum fl_kind {
     FL_K_TUPLE,
     FL_K_GLOBAL, /* its dotted name at at.text; `object` says which, if we know it */
     FL_K_UUID,   /* a UUID that waits for its state */
+    FL_K_OBJECT, /* of any other class: its global, arguments and state are a batch */
     FL_K_DELTA,  /* a timedelta: at.integer microseconds */
     FL_K_ZONE,   /* a timezone: at.integer seconds east of UTC */
     FL_K_BATCH,  /* not a value: heads a batch of `len` of them; at.items.first is the next one */
@@ -85,6 +86,9 @@ typedef struct fl_reader {
 
 /* Reads one pickle; its value, whose texts point into data, is in *out. */
 int fl_reader_read(fl_reader *reader, const uint8_t *data, size_t len, fl_value *out);
+
+/* Puts n values, at least one, into the pool; the batch is in *batch. FL_FOREIGN: it is full. */
+int fl_reader_batch(fl_reader *reader, const fl_value *values, size_t n, uint32_t *batch);
 
 /* Room for a text of len bytes; NULL: no memory. */
 uint8_t *fl_reader_scratch(fl_reader *reader, size_t len);
@@ -147,8 +151,13 @@ enum fl_known {
     FL_O_PATH,
     FL_O_VALUE,
     FL_O_OBJECT,
+    FL_O_TUPLE,
     FL_O_RECONSTRUCTOR,
+    FL_O_STRANGE, /* a class that only the Python reader knows */
+    FL_O_OTHER,   /* one that nobody knows */
 };
+
+enum { FL_OBJECT_CLASS, FL_OBJECT_ARGS, FL_OBJECT_STATE, FL_OBJECT_PARTS };
 
 /* Makes *out the global of this module and name. */
 int fl_object_global(fl_reader *reader, const fl_value *module, const fl_value *name,

@@ -480,6 +480,30 @@ static int json_scalar(fl_row *row, fl_reader *reader, const fl_value *value)
     return FL_PLAIN;
 }
 
+/* An object that is shown as it came: {"!": "module.Class", "args": […], "state": …}. */
+static int json_object(fl_row *row, fl_reader *reader, const fl_value *object, uint32_t depth)
+{
+    const fl_value *parts = &reader->pool[object->at.items.first + 1];
+    const fl_value *class = &parts[FL_OBJECT_CLASS], *args = &parts[FL_OBJECT_ARGS];
+    const fl_value *state = &parts[FL_OBJECT_STATE];
+    int verdict = FL_PLAIN;
+
+    json_literal(row, "{\"!\":");
+    fl_json_text(&row->json, class->at.text, class->len);
+    if (args->len) {
+        json_literal(row, ",\"args\":");
+        verdict = json_list(row, reader, args, depth);
+    }
+    bool none =
+        state->kind <= FL_K_NONE || (is_empty(state) && is_container(state) && !state->object);
+    if (!none && !verdict) {
+        json_literal(row, ",\"state\":");
+        verdict = json_value(row, reader, state, depth);
+    }
+    json_literal(row, "}");
+    return verdict;
+}
+
 /* One value, `depth` containers below the record. A known object counts as one: the Python reader
  * asks how deep it lies before it asks what it is. */
 static int json_value(fl_row *row, fl_reader *reader, const fl_value *value, uint32_t depth)
@@ -493,6 +517,8 @@ static int json_value(fl_row *row, fl_reader *reader, const fl_value *value, uin
         return FL_FOREIGN;
     if (value->kind == FL_K_DICT)
         return json_dict(row, reader, value, depth + 1);
+    if (value->kind == FL_K_OBJECT)
+        return json_object(row, reader, value, depth + 1);
     return deeper ? json_list(row, reader, value, depth + 1) : json_scalar(row, reader, value);
 }
 

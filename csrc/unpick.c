@@ -112,7 +112,8 @@ static int append(machine *m)
     return FL_PLAIN;
 }
 
-/* A container is in the memo as it was when it was put there, so only a tuple may be fetched. */
+/* A container is in the memo as it was when it was put there, so only a tuple may be fetched; and
+ * an object, whose parts lie in the pool. */
 static int get(machine *m, size_t index)
 {
     const fl_reader *reader = m->reader;
@@ -270,18 +271,27 @@ static fl_value binary_float(const uint8_t *p)
 
 /* ---- Containers ---- */
 
+int fl_reader_batch(fl_reader *reader, const fl_value *values, size_t n, uint32_t *batch)
+{
+    if (n >= 2 * reader->slots - reader->pool_used)
+        return FL_FOREIGN;
+    *batch = reader->pool_used;
+    reader->pool[*batch] = (fl_value){.kind = FL_K_BATCH, .len = (uint32_t)n};
+    memcpy(&reader->pool[*batch + 1], values, n * sizeof *values);
+    reader->pool_used += (uint32_t)n + 1;
+    return FL_PLAIN;
+}
+
 /* Puts n values, which leave the stack, behind those that a container has. */
 static int fill(machine *m, fl_value *container, const fl_value *values, size_t n)
 {
     fl_reader *reader = m->reader;
+    uint32_t batch;
     if (!n)
         return FL_PLAIN;
-    if (n >= 2 * reader->slots - reader->pool_used)
-        return FL_FOREIGN;
-    uint32_t batch = reader->pool_used;
-    reader->pool[batch] = (fl_value){.kind = FL_K_BATCH, .len = (uint32_t)n};
-    memcpy(&reader->pool[batch + 1], values, n * sizeof *values);
-    reader->pool_used += (uint32_t)n + 1;
+    int verdict = fl_reader_batch(reader, values, n, &batch);
+    if (verdict)
+        return verdict;
     if (container->at.items.last)
         reader->pool[container->at.items.last].at.items.first = batch;
     else

@@ -237,7 +237,7 @@ class Writer:
         if self.is_odd():
             moment[chance.randrange(10)] = chance.randrange(256)
         spell = self.latin if chance.random() < 0.5 else self.bytes
-        match chance.randrange(13):
+        match chance.randrange(16):
             case 0:
                 self.latin(chance.choice((b"plain", b"\xff\0", "é".encode(), moment)))
             case 1:
@@ -266,8 +266,24 @@ class Writer:
                 self.out += b"("
                 self.pairs(depth, chance.randrange(3))
                 self.out += b"u"
-            case _:
+            case 12:
                 self.call("builtins bytearray", lambda: self.latin(b"abc"))
+            case _:
+                self.thing(depth)
+
+    def thing(self, depth: int) -> None:
+        """An object of a class of the sender's own."""
+        name = self.chance.choice(("app Thing", "builtins ValueError", "exceptions KeyError"))
+        if self.chance.random() < 0.5:
+            self.call(name, lambda: self.items(depth, self.chance.randrange(3)))
+        else:
+            base = self.chance.choice((b"c__builtin__\nobject\n", b"cbuiltins\ntuple\n"))
+            held = self.chance.choice((b"N", b")", b"K\1K\2\x86", b"K\1"))
+            self.call("copyreg _reconstructor", lambda: self.name(name), base, held)
+        if self.chance.random() < 0.5:
+            self.out += b"}("
+            self.pairs(depth, self.chance.randrange(3))
+            self.out += b"ub"
 
     def uuid(self) -> None:
         self.call("copy_reg _reconstructor", b"cuuid\nUUID\n", b"c__builtin__\nobject\n", b"N")

@@ -31,6 +31,7 @@ from fastlog.block import LENGTH, Block, Kind, Run, make_run
 from fastlog.core import FOREIGN, PLAIN, Bounds, Column, verdict_text
 from fastlog.decode import Decoder
 from fastlog.decode.normal import CHARACTERS, DEPTH, NODES
+from fastlog.decode.objects import READERS
 from fastlog.decode.plain import BOUNDS, columns
 from fastlog.record import FIELDS, RECURRING, Record
 
@@ -62,12 +63,13 @@ ORDINARY = (
     *("bytes_all", "bytes_long", "list", "list_empty", "list_long", "tuple_empty", "tuple1"),
     *("tuple2", "tuple3", "tuple4", "set", "set_empty", "frozenset", "dict", "dict_empty"),
     *("keys_int", "datetime", "date", "time", "timedelta", "uuid", "decimal", "defaultdict"),
-    *("counter", "function", "class"),
+    *("counter", "function", "class", "complex", "exception", "exception_attr", "object"),
+    *("namedtuple", "text_subclass"),
 )
 """The shapes that every Python's stock handler sends, and that never need the slower reader."""
 OF_PYTHON_3 = (
     *("bytearray", "ordered", "datetime_utc", "datetime_offset", "datetime_fold", "time_utc"),
-    *("path", "path_relative"),
+    *("path", "path_relative", "enum"),
 )
 
 
@@ -124,12 +126,9 @@ def version(request: pytest.FixtureRequest) -> str:
 
 def test_what_python_services_log_every_day_is_plain(version: str) -> None:
     ordinary = {*ORDINARY, *(OF_PYTHON_3 if version != "2.7" else ())}
-    frames = [f for f in shapes.frames(version) if f.shape in ordinary and f.how[-1] not in "0"]
-    if version == "2.7":
-        frames = [f for f in frames if f.how == "socket" or "1" in f.how or "2" in f.how]
-    foreign = {(f.shape, f.how) for f in frames if verdict_of(f.data) != PLAIN}
-    assert foreign <= {(shape, how) for shape, how in foreign if how.startswith("py")}
-    assert {shape for shape, how in foreign if how == "socket"} == set()
+    frames = [f for f in shapes.frames(version) if f.shape in ordinary and f.how[-1] != "0"]
+    assert [(f.shape, f.how) for f in frames if verdict_of(f.data) != PLAIN] == []
+    assert {f.shape for f in frames if f.how == "socket"} == ordinary
 
 
 def test_the_columns_are_those_of_the_record_by_the_names_that_clients_use() -> None:
@@ -250,6 +249,49 @@ def test_the_parts_of_a_path_are_joined_as_posixpath_joins_them(parts: list[str]
 def test_any_uuid_gives_the_same_answer(number: int, protocol: int) -> None:
     state = pickle.dumps({"int": number}, protocol).removeprefix(b"\x80\x02")[:-1]
     is_plain(opcodes_with(b"cuuid\nUUID\n)\x81" + state + b"b"))
+
+
+ARGUMENTS = (
+    *(
+        b")",
+        b"N\x85",
+        b"K\1\x85",
+        b"X\1\0\0\0a\x85",
+        b"C\1a\x85",
+        b"]\x85",
+        b"}\x85",
+        b"(K\1K\2K\3t",
+    ),
+    *(b"X\1\0\0\0aX\6\0\0\0latin1\x86", b"](K\1K\2e\x85", b"capp\nf\n\x85", b"capp\nf\nN\x86"),
+    *(b"C\4\x07\xea\1\1\x85", b"C\6\1\1\1\1\1\1\x85", b"C\x0a\x07\xea\1\1\1\1\1\1\1\1N\x86"),
+)
+ENDS = (b"", b"Nb", b"}b", b"](K\1e", b"(K\1K\2u", b"}X\3\0\0\0intK\1sb", b"NK\1\x86b")
+
+
+@pytest.mark.parametrize(
+    "name", [*sorted(READERS), "app.Thing", "copyreg._reconstructor", "app.getattr"]
+)
+def test_a_class_that_the_python_reader_knows_gives_the_same_answer_whatever_it_is_given(
+    name: str,
+) -> None:
+    module, _, name = name.rpartition(".")
+    for arguments in ARGUMENTS:
+        for end in ENDS:
+            for call in (b"R", b"\x81"):
+                opcodes = f"c{module}\n{name}\n".encode() + arguments + call + end
+                is_plain(opcodes_with(opcodes))
+                is_plain(opcodes_with(b"]" + opcodes + b"a"))
+
+
+def test_an_object_that_is_fetched_before_it_has_its_state_has_it_all_the_same() -> None:
+    thing = b"capp\nC\n)Rq\7h\7h\7}X\1\0\0\0kK\1sb"
+    assert is_plain(opcodes_with(b"(" + thing + b"t"))
+    assert rows_of(opcodes_with(b"(" + thing + b"t"))[0].extra.count('"state":{"k":1}') == 3
+
+
+def test_an_object_in_itself_is_not_followed_for_ever() -> None:
+    assert not is_plain(opcodes_with(b"capp\nC\n)Rq\7}X\1\0\0\0kh\7sb"))
+    assert not is_plain(opcodes_with(b"capp\nC\n)Rq\7](h\7h\7h\7eb"))
 
 
 # Bounds
