@@ -1,7 +1,7 @@
 /* embed_repack.c: a C program that embeds the translator. It reads a file of frames, each behind
  * its length, and translates each of them, and each beginning of each, at the very end of a page,
  * so that a read of one byte too many crashes. Run by test_repack.py. */
-#include "fastlog.h"
+#include "fuzz/schema.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,24 +9,6 @@
 #include <sys/mman.h>
 
 enum { PAGE = 4096 };
-
-static const fl_column COLUMNS[] = {
-    {"created", FL_COL_TIME, 0},
-    {"levelno", FL_COL_INTEGER, FL_COL_TOGETHER},
-    {"levelname", FL_COL_TEXT, FL_COL_RECURS | FL_COL_TOGETHER},
-    {"name", FL_COL_TEXT, FL_COL_RECURS},
-    {"msg", FL_COL_MESSAGE, 0},
-    {"thread", FL_COL_INTEGER, FL_COL_RECURS},
-    {"host", FL_COL_HOST, FL_COL_RECURS},
-    {"received", FL_COL_RECEIVED, FL_COL_RECURS},
-    {"extra", FL_COL_EXTRA, FL_COL_RECURS},
-    {"offset", FL_COL_OFFSET, FL_COL_RECURS},
-    {"idx", FL_COL_IDX, 0},
-    {"args", FL_COL_EMPTY, 0},
-    {"message", FL_COL_TWIN, 0},
-};
-
-static const fl_bounds BOUNDS = {32, 20000, 1 << 20, 8, 8192, 0.0, 4e9};
 
 /* Translates one frame alone; its verdict, or an error. */
 static int translate(fl_repacker *repacker, const uint8_t *run, size_t len)
