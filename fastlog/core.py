@@ -196,9 +196,15 @@ class Repacker:
         if frames > len(self._verdicts):
             self._verdicts = ffi.new("uint8_t[]", frames)
         name = host.encode("utf-8", "replace")
-        view = ffi.from_buffer(body)
         others = lib.fl_repacker_run(
-            self._repacker, view, len(view), frames, idx, name, len(name), self._verdicts
+            self._repacker,
+            ffi.from_buffer(body),
+            len(body),
+            frames,
+            idx,
+            name,
+            len(name),
+            self._verdicts,
         )
         if others == 0:
             return None

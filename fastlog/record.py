@@ -13,6 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -89,6 +90,7 @@ class Loss(msgspec.Struct, frozen=True, tag="losses", tag_field="table"):
     detail: str = ""
 
 
+@lru_cache(maxsize=1024)
 def host_of(peer: str) -> str:
     """The peer without its port: `127.0.0.1:5` is at `127.0.0.1`, `[::1]:5` at `::1`."""
     if peer.startswith("["):
