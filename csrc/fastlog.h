@@ -120,7 +120,8 @@ typedef struct fl_column {
 /* What a plain frame stays below. */
 typedef struct fl_bounds {
     uint32_t depth;        /* containers inside each other */
-    uint32_t nodes;        /* values */
+    uint32_t nodes;        /* values, and no more than */
+    uint32_t nodes_more;   /* the frame has bytes, and so many */
     uint32_t weight;       /* bytes as JSON writes them, and no more than */
     uint32_t weight_times; /* so many times the bytes of the frame, */
     uint32_t weight_more;  /* and so many more */

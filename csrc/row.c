@@ -56,7 +56,7 @@ struct fl_row {
     fl_entry *entries; /* a stack: those of each dict that is being written */
     size_t entries_used;
     fl_bytes json;
-    uint32_t nodes;
+    uint32_t nodes, nodes_limit;
     size_t weight;  /* what it may weigh */
     size_t charged; /* what its texts have, before JSON escapes them */
     size_t dropped; /* what those have that were dropped */
@@ -511,7 +511,7 @@ static int json_value(fl_row *row, fl_reader *reader, const fl_value *value, uin
     bool deeper = is_container(value);
     bool object = value->object && value->kind != FL_K_GLOBAL;
     row->nodes += 1 + object;
-    if (row->nodes >= row->bounds.nodes || row->json.len >= row->weight)
+    if (row->nodes >= row->nodes_limit || row->json.len >= row->weight)
         return FL_FOREIGN;
     if ((deeper || object) && depth >= row->bounds.depth)
         return FL_FOREIGN;
@@ -528,6 +528,12 @@ static size_t weight_limit(const fl_bounds *bounds, size_t frame_len)
 {
     uint64_t limit = (uint64_t)bounds->weight_times * frame_len + bounds->weight_more;
     return limit < bounds->weight ? (size_t)limit : bounds->weight;
+}
+
+static uint32_t nodes_limit(const fl_bounds *bounds, size_t frame_len)
+{
+    uint64_t limit = (uint64_t)frame_len + bounds->nodes_more;
+    return limit < bounds->nodes ? (uint32_t)limit : bounds->nodes;
 }
 
 /* Whether nothing is cut: what JSON makes of all texts stays below the limit. Six bytes for each is
@@ -726,6 +732,7 @@ int fl_row_add(fl_row *row, fl_reader *reader, const fl_value *record, size_t fr
     row->entries_used = row->json.len = row->charged = row->dropped = 0;
     row->nodes = 0;
     row->weight = weight_limit(&row->bounds, frame_len);
+    row->nodes_limit = nodes_limit(&row->bounds, frame_len);
     int verdict = take_all(row, reader, record);
     if (!verdict)
         verdict = check_columns(row, reader);
@@ -737,7 +744,7 @@ int fl_row_add(fl_row *row, fl_reader *reader, const fl_value *record, size_t fr
         return verdict;
     if (row->json.failed)
         return FL_ENOMEM;
-    if (row->nodes >= row->bounds.nodes || !is_light(row))
+    if (row->nodes >= row->nodes_limit || !is_light(row))
         return FL_FOREIGN;
     return write_row(row, host, idx, out);
 }

@@ -128,7 +128,8 @@ class Bounds(NamedTuple):
     depth: int
     """Containers inside each other; 64 at most."""
     nodes: int
-    """Values; 1,048,576 at most."""
+    """Values; 1,048,576 at most, and no more than the frame has bytes, plus `nodes_more`."""
+    nodes_more: int
     weight: int
     """Bytes of all texts as JSON writes them, and no more than `weight_times` the frame's own bytes
     plus `weight_more`."""
@@ -167,7 +168,7 @@ class Repacker:
             into.flags = (lib.FL_COL_RECURS if column.recurs else 0) | (
                 lib.FL_COL_TOGETHER if column.together else 0
             )
-        limits = ffi.new("fl_bounds *", (*bounds[:5], *bounds.times))
+        limits = ffi.new("fl_bounds *", (*bounds[:6], *bounds.times))
         repacker = lib.fl_repacker_new(described, len(columns), limits)
         if repacker == ffi.NULL:
             raise ValueError("a column or a bound of the translator is out of range")

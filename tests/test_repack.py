@@ -362,6 +362,13 @@ def test_a_memo_index_is_bound_by_the_length_of_the_frame(size: int) -> None:
             is_plain(frame)
 
 
+def test_a_memo_index_beyond_the_translators_own_memory_is_for_the_python_reader() -> None:
+    for index in (41_023, 41_024, 60_000):
+        put = b"X\1\0\0\0yr" + struct.pack("<I", index) + b"C\1z"
+        frame = opcodes_with(b"(" + put + b"B" + struct.pack("<I", 130_000) + b"z" * 130_000 + b"t")
+        assert is_plain(frame) == (index < 41_024)
+
+
 def test_the_slots_of_a_memo_are_counted_as_pickle_counts_them() -> None:
     holes = b"X\1\0\0\0ar\6\0\0\0X\1\0\0\0b\x94X\1\0\0\0c\x94h\1h\2h\6"
     assert is_plain(opcodes_with(b"(" + holes + b"t"))
@@ -611,7 +618,7 @@ def test_a_bound_out_of_range_is_refused(wrong: dict[str, int]) -> None:
 
 def test_a_schema_of_ones_own_gives_rows_of_ones_own() -> None:
     mine = [Column("level", "integer"), Column("extra", "extra"), Column("text", "message")]
-    translator = Repacker(mine, Bounds(4, 100, 1000, 8, 64, (0.0, 1.0)))
+    translator = Repacker(mine, Bounds(4, 100, 64, 1000, 8, 64, (0.0, 1.0)))
     translator.begin(0.0, 0)
     frame = pickle.dumps({"text": "t", "level": -7, "more": [1, {"a": None}]}, 4)
     assert translator.run(body_of([frame]), 1, 0, "h") is None

@@ -17,7 +17,7 @@ from fastlog import wire
 from fastlog.block import Block, Kind, Run
 from fastlog.core import FOREIGN, PLAIN, verdict_text
 from fastlog.decode.inert import read
-from fastlog.decode.normal import attributes, weight_of
+from fastlog.decode.normal import attributes, nodes_of, weight_of
 from fastlog.decode.payload import read_json
 from fastlog.errors import ConfigError, RejectedError
 from fastlog.record import FIELDS, RAW_BYTES, Loss, Record, Rejection, host_of, validate
@@ -227,9 +227,10 @@ def read_record(frame: bytes, *, host: str, received: float, offset: int, idx: i
     Raises:
         RejectedError: the frame holds no record.
     """
+    budget = weight_of(len(frame)), nodes_of(len(frame))
     if frame.startswith(b"{"):
-        sent = attributes(read_json(frame), FIELDS, weight_of(len(frame)))
+        sent = attributes(read_json(frame), FIELDS, *budget)
     else:
         with read(frame) as value:
-            sent = attributes(value, FIELDS, weight_of(len(frame)))
+            sent = attributes(value, FIELDS, *budget)
     return validate(sent, host=host, received=received, offset=offset, idx=idx)

@@ -14,7 +14,14 @@ from typing import Final, get_type_hints
 
 from fastlog.block import Block, Run
 from fastlog.core import Bounds, Column, Repacker
-from fastlog.decode.normal import CHARACTERS, DEPTH, NODES, WEIGHT_MORE, WEIGHT_TIMES
+from fastlog.decode.normal import (
+    CHARACTERS,
+    DEPTH,
+    NODES,
+    NODES_MORE,
+    WEIGHT_MORE,
+    WEIGHT_TIMES,
+)
 from fastlog.record import (
     LEVEL,
     RECURRING,
@@ -30,7 +37,7 @@ _KINDS: Final = {float: "time", int | None: "integer", str | None: "text", str: 
 _OWN: Final = ("host", "received", "extra", "offset", "idx")
 """The columns that no attribute fills; they are called as their kinds are."""
 
-BOUNDS: Final = Bounds(DEPTH, NODES, CHARACTERS, WEIGHT_TIMES, WEIGHT_MORE, TIMES)
+BOUNDS: Final = Bounds(DEPTH, NODES, NODES_MORE, CHARACTERS, WEIGHT_TIMES, WEIGHT_MORE, TIMES)
 
 
 def columns() -> Iterator[Column]:

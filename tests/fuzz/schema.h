@@ -17,6 +17,6 @@ static const fl_column COLUMNS[] = {
     {"message", FL_COL_TWIN, 0},
 };
 
-static const fl_bounds BOUNDS = {32, 20000, 1 << 20, 8, 8192, 0.0, 4e9};
+static const fl_bounds BOUNDS = {32, 20000, 64, 1 << 20, 8, 8192, 0.0, 4e9};
 
 enum { COLUMN_COUNT = sizeof COLUMNS / sizeof *COLUMNS, VALUES = 11 /* in a row */ };
