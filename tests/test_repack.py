@@ -395,6 +395,8 @@ REJECTED = [
     (b"e.", "stack underflow"),
     (b"]a.", "stack underflow"),
     (b"(q\0.", "stack underflow"),
+    (b"(q\2.", "stack underflow"),
+    (b"(r\2\0\0\0.", "stack underflow"),
     (b"N(\x85.", "stack underflow"),
     (b"NNNr\xff\0\0\0.", "memo index out of bounds"),
     (b"h\0.", "memo slot not set"),
