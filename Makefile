@@ -9,7 +9,7 @@ INSTALL = PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 SOURCES = $(wildcard csrc/*) build_ext.py setup.py pyproject.toml client/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint sanitize clean
+.PHONY: help run test soak fuzz lint sanitize clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -41,13 +41,40 @@ test: $(VENV)/test ## the whole suite
 soak: $(VENV)/test ## the long tests, for SOAK_MINUTES (default 10)
 	SOAK_MINUTES=$(or $(SOAK_MINUTES),10) $(BIN)/pytest -m soak --timeout 0
 
+# libFuzzer comes with clang. Without it the same targets run under a driver of our own, which mutates
+# the corpus and does not look at what it reaches; gcc has the sanitizers.
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS = -std=c11 -D_GNU_SOURCE -g -O1 -Icsrc -fno-omit-frame-pointer -fno-sanitize-recover=all
+FUZZ_framer = csrc/framer.c
+FUZZ_repack = $(addprefix csrc/,repack.c unpick.c objects.c row.c text.c shortest.c framer.c)
+fuzz: ## the framer and the translator against any input, each for FUZZ_SECONDS (default 60)
+	@rm -rf build/fuzz && mkdir -p build/fuzz
+	@if clang --version >/dev/null 2>&1 && echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
+	    clang -fsanitize=fuzzer -x c - -o build/fuzz/try 2>/dev/null; then \
+	  for name in framer repack; do $(MAKE) --no-print-directory fuzz-clang-$$name || exit 1; done; \
+	else \
+	  echo 'no clang with libFuzzer (Debian: clang and libclang-rt-dev): using tests/fuzz/driver.c'; \
+	  for name in framer repack; do $(MAKE) --no-print-directory fuzz-driver-$$name || exit 1; done; \
+	fi
+
+fuzz-clang-%:
+	clang $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined tests/fuzz/fuzz_$*.c $(FUZZ_$*) -o build/fuzz/$*
+	mkdir -p build/fuzz/$*-found
+	cd build/fuzz && ./$* -max_total_time=$(FUZZ_SECONDS) $*-found ../../tests/fuzz/corpus/$*
+
+fuzz-driver-%:
+	$(CC) $(FUZZ_FLAGS) -fsanitize=address,undefined tests/fuzz/driver.c tests/fuzz/fuzz_$*.c $(FUZZ_$*) -o build/fuzz/$*
+	cp -r tests/fuzz/corpus/$* build/fuzz/$*-corpus
+	ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 \
+	  build/fuzz/$* $(FUZZ_SECONDS) build/fuzz/$*-corpus
+
 lint: $(VENV)/lint ## ruff, mypy --strict, clang-format, and the C compiler's warnings as errors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check client
 	$(BIN)/ruff format --check client
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror csrc/*.c csrc/*.h tests/*.c
+	$(BIN)/clang-format --dry-run --Werror csrc/*.c csrc/*.h tests/*.c tests/fuzz/*.[ch]
 	for file in csrc/*.c; do \
 	  $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -fsyntax-only $$file || exit 1; done
 
@@ -63,7 +90,7 @@ sanitize: ## the suite under ASan and UBSan
 	git ls-files -z | xargs -0 cp --parents -t build/sanitize
 	CFLAGS='$(SANITIZE)' LDFLAGS='-fsanitize=address,undefined' \
 	  $(MAKE) -C build/sanitize PYTHON='$(abspath $(shell command -v $(PYTHON)))' VENV=.venv .venv/test
-	cd build/sanitize && $(SANITIZED) PYTHONMALLOC=malloc .venv/bin/pytest tests/test_framer.py tests/test_loop.py
+	cd build/sanitize && $(SANITIZED) PYTHONMALLOC=malloc .venv/bin/pytest tests/test_framer.py tests/test_repack.py tests/test_loop.py
 	cd build/sanitize && $(SANITIZED) .venv/bin/pytest
 
 clean: ## forget what was built

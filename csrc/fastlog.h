@@ -82,6 +82,112 @@ int fl_framer_end(fl_framer *framer);
 /* CRC-32C (Castagnoli; RFC 3720, B.4) of data, continuing from crc; the first call passes 0. */
 uint32_t fl_crc32c(uint32_t crc, const uint8_t *data, size_t len);
 
+/* ---- The translator: the pickles of a block in, one pickle of their rows out -------------------
+ *
+ * A row is a tuple with one value for each column. The pickle is a list of rows; it holds nothing
+ * but data, and nothing in it was copied without being understood, so an unpickler may read it.
+ * Only frames that are plain are in it. See docs/pickle.md for what becomes of a value.
+ */
+
+/* What stands in a column; the last three name attributes that never come to `extra` and have no
+ * column. */
+enum fl_column_kind {
+    FL_COL_TIME,    /* an attribute: a float within bounds->first and last; else `received` */
+    FL_COL_INTEGER, /* an attribute: an integer of 64 bits, or None */
+    FL_COL_TEXT,    /* an attribute: a str, or None */
+    FL_COL_MESSAGE, /* an attribute: a str */
+    FL_COL_HOST,
+    FL_COL_RECEIVED,
+    FL_COL_EXTRA, /* all other attributes, as JSON text */
+    FL_COL_OFFSET,
+    FL_COL_IDX,
+    FL_COL_SILENT, /* dropped */
+    FL_COL_EMPTY,  /* dropped when it is None, or empty */
+    FL_COL_TWIN,   /* dropped when it is None, or equals the message */
+};
+
+enum {
+    FL_COL_RECURS = 1,   /* its values recur from row to row: each is written once */
+    FL_COL_TOGETHER = 2, /* columns of which a plain frame has all or none */
+};
+
+typedef struct fl_column {
+    const char *name; /* of the attribute, under 64 bytes of ASCII; copied */
+    uint8_t kind;     /* enum fl_column_kind */
+    uint8_t flags;
+} fl_column;
+
+/* What a plain frame stays below. */
+typedef struct fl_bounds {
+    uint32_t depth;        /* containers inside each other */
+    uint32_t nodes;        /* values, and no more than */
+    uint32_t nodes_more;   /* the frame has bytes, and so many */
+    uint32_t weight;       /* bytes as JSON writes them, and no more than */
+    uint32_t weight_times; /* so many times the bytes of the frame, */
+    uint32_t weight_more;  /* and so many more */
+    double first, last;    /* times, in seconds since the epoch; the last is excluded */
+} fl_bounds;
+
+/* What became of a frame. */
+enum fl_verdict {
+    FL_PLAIN,
+    FL_FOREIGN, /* it takes a fuller reader to tell: it holds objects, goes over a bound, is odd */
+    FL_NO_STOP, /* from here on: malformed, or forbidden */
+    FL_CUT,
+    FL_UNDERFLOW,
+    FL_MEMO_INDEX,
+    FL_MEMO_UNSET,
+    FL_NOT_UTF8,
+    FL_NESTED_FRAME,
+    FL_FRAME_LENGTH,
+    FL_PROTOCOL,
+    FL_MARKS,
+    FL_TRAILING,
+    FL_OPEN_MARK,
+    FL_NOT_ONE,
+    FL_NUMBER,
+    FL_NEGATIVE,
+    FL_ODD_PAIRS,
+    FL_NO_LIST,
+    FL_NO_DICT,
+    FL_NO_SET,
+    FL_OPCODE,
+    FL_DUP,
+    FL_PERSID,
+    FL_BINPERSID,
+    FL_EXT1,
+    FL_EXT2,
+    FL_EXT4,
+    FL_NEXT_BUFFER,
+    FL_READONLY_BUFFER,
+    FL_VERDICTS, /* how many there are */
+};
+
+/* A rejection in words, static: "malformed pickle: no STOP". */
+const char *fl_verdict_text(int verdict);
+
+typedef struct fl_repacker fl_repacker;
+
+/* A translator into rows of these columns, 32 at most. NULL: no memory, or an argument out of
+ * range.
+ */
+fl_repacker *fl_repacker_new(const fl_column *columns, size_t n, const fl_bounds *bounds);
+void fl_repacker_free(fl_repacker *repacker);
+
+/* Begins a block: what all its rows have in common. Returns 0. */
+int fl_repacker_begin(fl_repacker *repacker, double received, uint64_t offset);
+
+/* Translates a run: that many frames, each behind its length (u32), in exactly len bytes. idx is
+ * the number of the first one, host their sender. verdicts gets one byte a frame. Returns how many
+ * are not plain, FL_EINVAL when the lengths do not fit, or FL_ENOMEM. After an error, begin anew.
+ */
+int fl_repacker_run(fl_repacker *repacker, const uint8_t *frames, size_t len, uint32_t count,
+                    uint32_t idx, const char *host, size_t host_len, uint8_t *verdicts);
+
+/* Ends the block: the pickle. It is the repacker's, until the next begin. Returns 0 or FL_ENOMEM.
+ */
+int fl_repacker_end(fl_repacker *repacker, const uint8_t **data, size_t *len);
+
 /* cffi: end pure */
 
 /* ---- The fastlog dialect: docs/protocol.md has its frames and rules ----------------------------

@@ -13,6 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -89,6 +90,7 @@ class Loss(msgspec.Struct, frozen=True, tag="losses", tag_field="table"):
     detail: str = ""
 
 
+@lru_cache(maxsize=1024)
 def host_of(peer: str) -> str:
     """The peer without its port: `127.0.0.1:5` is at `127.0.0.1`, `[::1]:5` at `::1`."""
     if peer.startswith("["):
@@ -106,8 +108,21 @@ beside a `msg` it is an attribute like others.)"""
 
 NOTES = "!notes"
 
-_SILENT: Final = ("msecs", "relativeCreated")
-_SILENT_IF_EMPTY: Final = ("args", "exc_info")
+SILENT: Final = ("msecs", "relativeCreated")
+"""Attributes that are dropped: the first is in `created`, the second says nothing to others."""
+SILENT_IF_EMPTY: Final = ("args", "exc_info")
+TWIN: Final = "message"
+"""The attribute that is dropped where it says the same as `msg`."""
+LEVEL: Final = ("levelno", "levelname")
+"""Where one of these is missing, it is derived from the other."""
+RECURRING: Final = frozenset(
+    {
+        *("levelname", "name", "pathname", "filename", "module", "funcName"),
+        *("process", "processName", "thread", "threadName", "taskName"),
+        *("host", "received", "extra", "offset"),
+    }
+)
+"""What has the same few values in most records of a block."""
 _EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
 _NUMBERS: Final = {
     "NOTSET": logging.NOTSET,
@@ -120,7 +135,8 @@ _NUMBERS: Final = {
     "FATAL": logging.CRITICAL,
 }
 _NAMES: Final = {number: name for name, number in _NUMBERS.items() if name not in ("WARN", "FATAL")}
-_TIMES: Final = (-62_135_596_800.0, 253_402_300_800.0)  # the years 1 to 9999, as datetime has them
+TIMES: Final = (-62_135_596_800.0, 253_402_300_800.0)
+"""The years 1 to 9999, as datetime has them; the second bound is excluded."""
 _DIGITS = re.compile(r"[+-]?[0-9]{1,20}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{0,20})?", re.ASCII)
 
@@ -153,7 +169,7 @@ def validate(
         return _coerced(_integer, "an integer", name, value, odd, notes)
 
     created = attributes.pop("created", None)
-    if type(created) is not float or not _TIMES[0] <= created < _TIMES[1]:
+    if type(created) is not float or not TIMES[0] <= created < TIMES[1]:
         created = _created(created, received, odd, notes)
     levelno, levelname = integer("levelno"), text("levelname")
     if levelno is None and levelname is not None:
@@ -225,7 +241,7 @@ def _time(value: Any) -> float | None:
         seconds = float(value)
     except OverflowError:  # an integer that no float holds
         return None
-    return seconds if _TIMES[0] <= seconds < _TIMES[1] else None
+    return seconds if TIMES[0] <= seconds < TIMES[1] else None
 
 
 def _message(attributes: dict[str, Any], odd: dict[str, Any]) -> str:
@@ -245,9 +261,9 @@ def _message(attributes: dict[str, Any], odd: dict[str, Any]) -> str:
 
 def _extra(attributes: dict[str, Any], odd: dict[str, Any], notes: list[str]) -> str:
     """What is left, as JSON text."""
-    for name in _SILENT:
+    for name in SILENT:
         attributes.pop(name, None)
-    for name in _SILENT_IF_EMPTY:
+    for name in SILENT_IF_EMPTY:
         if name in attributes and attributes[name] in _EMPTY:
             del attributes[name]
     if odd:

@@ -92,7 +92,8 @@ class Retention(Struct, frozen=True, forbid_unknown_fields=True):
 class DecodeConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """How frames become records."""
 
-    engine: Literal["python"] = "python"
+    engine: Literal["c", "python"] = "c"
+    """Whether plain frames are read many at once, in C, or all one by one, in Python."""
 
 
 class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,9 +1,10 @@
 """Decoding: from a block of the journal to records. `docs/pickle.md` says what becomes of what.
 
-`decoder` goes through a block; `inert` reads a pickle with the `machine`, `literals` and `nodes`;
-`normal` and `objects` put what was read into the normal form; `payload` reads JSON.
+`decoder` goes through a block; `plain` reads its plain frames many at once, by way of C. For all
+others, `inert` reads a pickle with the `machine`, `literals` and `nodes`; `normal` and `objects`
+put what was read into the normal form; `payload` reads JSON.
 """
 
-from fastlog.decode.decoder import Decoded, Decoder, Located, read_record
+from fastlog.decode.decoder import ENGINES, Decoded, Decoder, Located, read_record
 
-__all__ = ["Decoded", "Decoder", "Located", "read_record"]
+__all__ = ["ENGINES", "Decoded", "Decoder", "Located", "read_record"]

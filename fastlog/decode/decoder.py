@@ -6,21 +6,24 @@ and after a restart. Nothing that a frame holds is imported, called or executed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from fastlog import block as blocks
 from fastlog import wire
 from fastlog.block import Block, Kind, Run
+from fastlog.core import FOREIGN, PLAIN, verdict_text
 from fastlog.decode.inert import read
-from fastlog.decode.normal import attributes, weight_of
+from fastlog.decode.normal import attributes, nodes_of, weight_of
 from fastlog.decode.payload import read_json
 from fastlog.errors import ConfigError, RejectedError
 from fastlog.record import FIELDS, RAW_BYTES, Loss, Record, Rejection, host_of, validate
 
-ENGINES = ("python",)
+ENGINES = ("c", "python")
+"""The first is the default."""
 _YEAR_9999 = 253_402_300_800_000_000
 
 
@@ -44,52 +47,112 @@ class Decoded(NamedTuple):
     """The frames that were rejected here, and what the receiver noted in the block, in order."""
 
 
-class Decoder:
-    """Decodes blocks. It keeps nothing from one block to the next."""
+class PlainReader(Protocol):
+    """Reads the plain frames of a block, run by run; `plain.Translator` is one."""
 
-    def __init__(self, engine: str = "python") -> None:
+    def begin(self, block: Block) -> None:
+        """Begin a block."""
+
+    def run(self, run: Run, idx: int) -> bytes | None:
+        """Take a run of records, of which the first is number `idx`.
+
+        Returns:
+            What became of each frame, as `core.Repacker.run` says it; None: all are plain.
+        """
+
+    def end(self) -> list[Record]:
+        """The records of all plain frames, in order."""
+
+
+class _NoPlainReader:
+    """The engine without C: to it no frame is plain."""
+
+    def begin(self, block: Block) -> None:
+        pass
+
+    def run(self, run: Run, idx: int) -> bytes | None:
+        return bytes([FOREIGN]) * run.frames
+
+    def end(self) -> list[Record]:
+        return []
+
+
+def _plain_reader() -> PlainReader:
+    from fastlog.decode.plain import Translator  # imports pickle, which only this engine uses
+
+    return Translator()
+
+
+class Decoder:
+    """Decodes blocks. It keeps nothing from one block to the next.
+
+    Args:
+        engine: `c` reads plain frames many at once, and what is not plain as `python` does, which
+            reads every frame by itself. Both give the same answers.
+    """
+
+    def __init__(self, engine: str = ENGINES[0]) -> None:
         if engine not in ENGINES:
             raise ConfigError(f"decode.engine: {engine!r} is none of {', '.join(ENGINES)}")
         self.engine = engine
+        self._reader: PlainReader = _plain_reader() if engine == "c" else _NoPlainReader()
 
     def decode(self, block: Block) -> Decoded:
         """The records and the notes of a block; no bytes in its frames make this fail."""
-        records: list[Record] = []
         notes: list[Located] = []
-        plain = self.plain_rows(block)
+        aside: list[_Aside] = []
+        self._reader.begin(block)
         idx = 0
         for run in blocks.runs(block.payload):
-            if not isinstance(run.kind, Kind):
-                if run.frames:
-                    notes.append(Located(idx, _unknown(block, run)))
-                idx += run.frames
-                continue
-            if run.kind is Kind.GAP:
-                notes += _gaps(block, run, idx)
-                idx += run.frames
-                continue
-            host = host_of(run.peer)
-            for frame in blocks.frames(run):
-                record = plain.get(idx)
-                if record is None:
-                    answer = _answer(block, run, host, frame, idx)
-                    if type(answer) is Record:
-                        record = answer
-                    else:
-                        told = run.kind is Kind.NOTE
-                        notes.append(Located(idx, answer, told))  # type: ignore[arg-type]
-                if record is not None:
-                    records.append(record)
-                idx += 1
+            if run.kind in blocks.RECORDS:
+                verdicts = self._reader.run(run, idx)
+                if verdicts is not None:
+                    aside.append(_Aside(run, idx, verdicts))
+            elif run.frames:
+                notes += _notes(block, run, idx)
+            idx += run.frames
+        records = self._reader.end()
+        if aside:
+            for each in aside:
+                _read_aside(block, each, records, notes)
+            records.sort(key=attrgetter("idx"))
+            notes.sort(key=attrgetter("idx"))
         return Decoded(block, records, notes)
 
-    def plain_rows(self, block: Block) -> Mapping[int, Record]:
-        """The records that were read from the block as a whole, by idx.
 
-        This is where a faster engine stands: it answers for the frames that hold nothing but
-        plain data. Those that it leaves out are read one by one. The Python engine has none.
-        """
-        return {}
+class _Aside(NamedTuple):
+    """A run with frames that the reader of plain ones has set aside."""
+
+    run: Run
+    idx: int
+    verdicts: bytes
+
+
+def _read_aside(block: Block, aside: _Aside, records: list[Record], notes: list[Located]) -> None:
+    """Read the frames that are foreign, one by one, and note those that are rejected."""
+    run, idx, verdicts = aside
+    host = host_of(run.peer)
+    for verdict, frame in zip(verdicts, blocks.frames(run), strict=True):
+        if verdict == FOREIGN:
+            answer = _answer(block, run, host, frame, idx)
+            if isinstance(answer, Record):
+                records.append(answer)
+            else:
+                notes.append(Located(idx, answer))
+        elif verdict != PLAIN:
+            notes.append(Located(idx, _rejection(block, run, frame, verdict_text(verdict))))
+        idx += 1
+
+
+def _notes(block: Block, run: Run, idx: int) -> Iterator[Located]:
+    """What a run that holds no records tells the ledger."""
+    if run.kind is Kind.GAP:
+        yield from _gaps(block, run, idx)
+    elif run.kind is Kind.NOTE:
+        for at, frame in enumerate(blocks.frames(run), idx):
+            yield Located(at, _note(block, run, frame), by_receiver=True)
+    elif not isinstance(run.kind, Kind):
+        yield Located(idx, _unknown(block, run))
 
 
 def _unknown(block: Block, run: Run) -> Rejection:
@@ -128,22 +191,27 @@ def _moment(microseconds: int, block: Block) -> float:
     return microseconds / 1e6 if 0 < microseconds < _YEAR_9999 else block.received
 
 
-def _answer(
-    block: Block, run: Run, host: str, frame: memoryview, idx: int
-) -> Record | Rejection | Loss:
+def _note(block: Block, run: Run, frame: memoryview) -> Rejection | Loss:
     try:
-        if run.kind is Kind.NOTE:
-            return blocks.read_note(frame)
+        return blocks.read_note(frame)
+    except msgspec.MsgspecError:
+        return _rejection(block, run, frame, "unreadable note of the receiver")
+
+
+def _answer(block: Block, run: Run, host: str, frame: memoryview, idx: int) -> Record | Rejection:
+    try:
         return read_record(
             bytes(frame), host=host, received=block.received, offset=block.offset, idx=idx
         )
     except RejectedError as error:
         reason = str(error)
-    except msgspec.MsgspecError:
-        reason = "unreadable note of the receiver"
     except Exception as error:
         # A mistake of ours. The worker must get past it, and the ledger must tell of it.
         reason = f"decoder failed: {type(error).__name__}"
+    return _rejection(block, run, frame, reason)
+
+
+def _rejection(block: Block, run: Run, frame: memoryview, reason: str) -> Rejection:
     return Rejection(
         peer=run.peer,
         reason=reason,
@@ -159,9 +227,10 @@ def read_record(frame: bytes, *, host: str, received: float, offset: int, idx: i
     Raises:
         RejectedError: the frame holds no record.
     """
+    budget = weight_of(len(frame)), nodes_of(len(frame))
     if frame.startswith(b"{"):
-        sent = attributes(read_json(frame), FIELDS, weight_of(len(frame)))
+        sent = attributes(read_json(frame), FIELDS, *budget)
     else:
         with read(frame) as value:
-            sent = attributes(value, FIELDS, weight_of(len(frame)))
+            sent = attributes(value, FIELDS, *budget)
     return validate(sent, host=host, received=received, offset=offset, idx=idx)

@@ -32,6 +32,9 @@ DEPTH = 32
 """Containers inside each other, the record itself not counted."""
 NODES = 20_000
 CHARACTERS = 1 << 20
+WEIGHT_TIMES = 8
+WEIGHT_MORE = 8192
+NODES_MORE = 64
 
 MORE = "!cut"
 """The key of a mark: how many were left out, or why."""
@@ -51,16 +54,26 @@ _UNREADABLE = re.compile("[\0\udc80-\udcff]+")
 def weight_of(length: int) -> int:
     """Characters, as JSON writes them, that a frame of so many bytes may become: aliases and
     escapes make more of it, and short frames that become large ones would be a cheap attack."""
-    return min(CHARACTERS, 8 * length + 8192)
+    return min(CHARACTERS, WEIGHT_TIMES * length + WEIGHT_MORE)
 
 
-def attributes(value: Any, first: frozenset[str], weight: int = CHARACTERS) -> dict[str, Normal]:
+def nodes_of(length: int) -> int:
+    """Values that a frame of so many bytes may become. A value takes a byte or more, so only one
+    whose containers are shared, and shared again, can mean more; 300 bytes would be 20 ms of work.
+    """
+    return min(NODES, length + NODES_MORE)
+
+
+def attributes(
+    value: Any, first: frozenset[str], weight: int = CHARACTERS, nodes: int = NODES
+) -> dict[str, Normal]:
     """The attributes of a record in normal form.
 
     Args:
         value: a dict, or an object with a dict as its state, as `inert.read` or `json` gave it.
         first: the names that are served first, whatever the others take.
         weight: characters that all of them may have, as JSON writes them.
+        nodes: values that they may have.
 
     Raises:
         RejectedError: the value has no attributes.
@@ -81,11 +94,11 @@ def attributes(value: Any, first: frozenset[str], weight: int = CHARACTERS) -> d
             rest.extend((name.encode("latin-1"), node))
         else:
             known[name] = node
-    renderer = Renderer(weight)
+    renderer = Renderer(weight, nodes)
     served = {name: renderer.value(node, 0) for name, node in known.items()}
     extra = renderer.mapping(rest, 0, first)
     if renderer.spent:  # once more, so that a large attribute hides none of the small ones
-        renderer = Renderer(weight)
+        renderer = Renderer(weight, nodes)
         served = {name: renderer.value(node, 0) for name, node in known.items()}
         ordered = sorted(_pairs(rest), key=_size)
         extra = renderer.mapping(Pairs(chain.from_iterable(ordered)), 0, first)
@@ -150,8 +163,8 @@ class Renderer:
 
     __slots__ = ("characters", "nodes", "path")
 
-    def __init__(self, weight: int = CHARACTERS) -> None:
-        self.nodes = NODES
+    def __init__(self, weight: int, nodes: int) -> None:
+        self.nodes = nodes
         self.characters = weight
         self.path: list[int] = []
         """The containers that are being rendered, by identity."""

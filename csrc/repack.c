@@ -1,0 +1,150 @@
+/* repack.c: the runs of a block in, one pickle of their rows out. Pure: see fastlog.h for the
+ * contract, repack.h for the parts. */
+#include "repack.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLOTS_MORE = 1024, NODES_MAX = 1 << 20 };
+
+struct fl_repacker {
+    fl_reader reader;
+    fl_row *row;
+    fl_bytes out;
+};
+
+static const char *const REASONS[FL_VERDICTS] = {
+    [FL_PLAIN] = "plain",
+    [FL_FOREIGN] = "foreign",
+    [FL_NO_STOP] = "malformed pickle: no STOP",
+    [FL_CUT] = "malformed pickle: truncated",
+    [FL_UNDERFLOW] = "malformed pickle: stack underflow",
+    [FL_MEMO_INDEX] = "malformed pickle: memo index out of bounds",
+    [FL_MEMO_UNSET] = "malformed pickle: memo slot not set",
+    [FL_NOT_UTF8] = "malformed pickle: text is not UTF-8",
+    [FL_NESTED_FRAME] = "malformed pickle: nested frame",
+    [FL_FRAME_LENGTH] = "malformed pickle: frame length",
+    [FL_PROTOCOL] = "malformed pickle: unknown protocol",
+    [FL_MARKS] = "malformed pickle: nested too deep",
+    [FL_TRAILING] = "malformed pickle: bytes behind STOP",
+    [FL_OPEN_MARK] = "malformed pickle: open mark",
+    [FL_NOT_ONE] = "malformed pickle: not one value",
+    [FL_NUMBER] = "malformed pickle: not a number",
+    [FL_NEGATIVE] = "malformed pickle: negative length",
+    [FL_ODD_PAIRS] = "malformed pickle: key without a value",
+    [FL_NO_LIST] = "malformed pickle: APPEND to what is no list",
+    [FL_NO_DICT] = "malformed pickle: SETITEM in what is no dict",
+    [FL_NO_SET] = "malformed pickle: ADDITEMS to what is no set",
+    [FL_OPCODE] = "malformed pickle: unknown opcode",
+    [FL_DUP] = "forbidden opcode DUP",
+    [FL_PERSID] = "forbidden opcode PERSID",
+    [FL_BINPERSID] = "forbidden opcode BINPERSID",
+    [FL_EXT1] = "forbidden opcode EXT1",
+    [FL_EXT2] = "forbidden opcode EXT2",
+    [FL_EXT4] = "forbidden opcode EXT4",
+    [FL_NEXT_BUFFER] = "forbidden opcode NEXT_BUFFER",
+    [FL_READONLY_BUFFER] = "forbidden opcode READONLY_BUFFER",
+};
+
+const char *fl_verdict_text(int verdict)
+{
+    return verdict >= 0 && verdict < FL_VERDICTS ? REASONS[verdict] : "unknown verdict";
+}
+
+static uint32_t read_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
+}
+
+fl_repacker *fl_repacker_new(const fl_column *columns, size_t n, const fl_bounds *bounds)
+{
+    if (bounds->nodes > NODES_MAX)
+        return NULL;
+    fl_repacker *repacker = calloc(1, sizeof *repacker);
+    if (!repacker)
+        return NULL;
+    fl_reader *reader = &repacker->reader;
+    reader->slots = 2 * bounds->nodes + SLOTS_MORE; /* keys take slots as well */
+    reader->stack = malloc(reader->slots * sizeof *reader->stack);
+    reader->memo = malloc(reader->slots * sizeof *reader->memo);
+    reader->pool = malloc(2 * (size_t)reader->slots * sizeof *reader->pool);
+    repacker->row = fl_row_new(columns, n, bounds);
+    if (reader->stack && reader->memo && reader->pool && repacker->row)
+        return repacker;
+    fl_repacker_free(repacker);
+    return NULL;
+}
+
+void fl_repacker_free(fl_repacker *repacker)
+{
+    if (!repacker)
+        return;
+    fl_reader *reader = &repacker->reader;
+    free(reader->stack);
+    free(reader->memo);
+    free(reader->pool);
+    while (reader->scratch) {
+        fl_chunk *chunk = reader->scratch;
+        reader->scratch = chunk->next;
+        free(chunk);
+    }
+    fl_row_free(repacker->row);
+    free(repacker->out.data);
+    free(repacker);
+}
+
+int fl_repacker_begin(fl_repacker *repacker, double received, uint64_t offset)
+{
+    static const uint8_t begin[] = {0x80, 4, ']', '('}; /* PROTO 4, a list, what is in it */
+    repacker->out.len = 0;
+    repacker->out.failed = false;
+    fl_bytes_add(&repacker->out, begin, sizeof begin);
+    fl_row_begin(repacker->row, received, offset);
+    return repacker->out.failed ? FL_ENOMEM : 0;
+}
+
+static int translate(fl_repacker *repacker, const uint8_t *frame, uint32_t len,
+                     const fl_value *host, uint32_t idx)
+{
+    fl_value record;
+    if (len && frame[0] == '{') /* a JSON object */
+        return FL_FOREIGN;
+    int verdict = fl_reader_read(&repacker->reader, frame, len, &record);
+    if (verdict)
+        return verdict;
+    return fl_row_add(repacker->row, &repacker->reader, &record, len, host, idx, &repacker->out);
+}
+
+int fl_repacker_run(fl_repacker *repacker, const uint8_t *frames, size_t len, uint32_t count,
+                    uint32_t idx, const char *host, size_t host_len, uint8_t *verdicts)
+{
+    fl_value from = {
+        .kind = FL_K_TEXT, .len = (uint32_t)host_len, .at.text = (const uint8_t *)host};
+    int others = 0;
+
+    if (fl_text_check(from.at.text, host_len) == FL_TEXT_INVALID || count > INT32_MAX)
+        return FL_EINVAL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (len < FL_FRAME_HEADER)
+            return FL_EINVAL;
+        uint32_t size = read_u32(frames);
+        if (len - FL_FRAME_HEADER < size)
+            return FL_EINVAL;
+        int verdict = translate(repacker, frames + FL_FRAME_HEADER, size, &from, idx + i);
+        if (verdict < 0)
+            return verdict;
+        verdicts[i] = (uint8_t)verdict;
+        others += verdict != FL_PLAIN;
+        frames += FL_FRAME_HEADER + size;
+        len -= FL_FRAME_HEADER + size;
+    }
+    return len ? FL_EINVAL : others;
+}
+
+int fl_repacker_end(fl_repacker *repacker, const uint8_t **data, size_t *len)
+{
+    fl_bytes_add(&repacker->out, "e.", 2); /* into the list, and that is all */
+    *data = repacker->out.data;
+    *len = repacker->out.len;
+    return repacker->out.failed ? FL_ENOMEM : 0;
+}

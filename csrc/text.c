@@ -1,0 +1,188 @@
+/* text.c: UTF-8, the escapes of what is none, JSON strings, integers. Pure. */
+#include "repack.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char HEX[] = "0123456789abcdef";
+
+/* Bytes of the character here: 1 to 4, 0 for none, -3 for a lone surrogate. */
+static int character(const uint8_t *p, size_t len)
+{
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] < 0xC2 || p[0] > 0xF4 || len < 2)
+        return 0;
+    /* Only the second byte has narrower bounds than 80..BF, by the first. */
+    uint8_t low = p[0] == 0xE0 ? 0xA0 : p[0] == 0xF0 ? 0x90 : 0x80;
+    uint8_t high = p[0] == 0xF4 ? 0x8F : 0xBF;
+    if (p[1] < low || p[1] > high)
+        return 0;
+    if (p[0] < 0xE0)
+        return 2;
+    if (len < 3 || (p[2] & 0xC0) != 0x80)
+        return 0;
+    if (p[0] < 0xF0)
+        return p[0] == 0xED && p[1] >= 0xA0 ? -3 : 3;
+    return len >= 4 && (p[3] & 0xC0) == 0x80 ? 4 : 0;
+}
+
+int fl_text_check(const uint8_t *text, size_t len)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    int found = FL_TEXT_CLEAN;
+    size_t at = 0;
+
+    while (at < len) {
+        uint64_t word;
+        while (len - at >= 8) { /* bytes of 1 to 7F, eight at a time */
+            memcpy(&word, text + at, 8);
+            if ((word | (word - ones)) & highs)
+                break;
+            at += 8;
+        }
+        if (at == len)
+            break;
+        int n = character(text + at, len - at);
+        if (n == 0)
+            return FL_TEXT_INVALID;
+        if (n < 0 || text[at] == 0)
+            found = FL_TEXT_ODD;
+        at += n < 0 ? 3 : (size_t)n;
+    }
+    return found;
+}
+
+/* \xNN, at out + at if there is one. */
+static size_t escape(uint8_t byte, uint8_t *out, size_t at)
+{
+    const uint8_t escaped[] = {'\\', 'x', (uint8_t)HEX[byte >> 4], (uint8_t)HEX[byte & 15]};
+    if (out)
+        memcpy(out + at, escaped, sizeof escaped);
+    return sizeof escaped;
+}
+
+static size_t escape_surrogate(const uint8_t *p, uint8_t *out, size_t at)
+{
+    unsigned low = (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu); /* of 1101 high and low bits */
+    const uint8_t escaped[] = {'\\',
+                               'u',
+                               'd',
+                               (uint8_t)HEX[low >> 8],
+                               (uint8_t)HEX[low >> 4 & 15],
+                               (uint8_t)HEX[low & 15]};
+    if (out)
+        memcpy(out + at, escaped, sizeof escaped);
+    return sizeof escaped;
+}
+
+size_t fl_text_escape(const uint8_t *text, size_t len, bool surrogates, uint8_t *out)
+{
+    size_t at = 0, made = 0;
+
+    while (at < len) {
+        int n = character(text + at, len - at);
+        if (n == -3 && surrogates) {
+            made += escape_surrogate(text + at, out, made);
+            at += 3;
+        } else if (n <= 0 || text[at] == 0) {
+            made += escape(text[at], out, made);
+            at++;
+        } else {
+            if (out)
+                memcpy(out + made, text + at, (size_t)n);
+            made += (size_t)n;
+            at += (size_t)n;
+        }
+    }
+    return made;
+}
+
+bool fl_bytes_reserve(fl_bytes *bytes, size_t n)
+{
+    if (n <= bytes->cap - bytes->len)
+        return true;
+    size_t cap = bytes->cap ? bytes->cap : 4096;
+    while (cap - bytes->len < n)
+        cap *= 2; /* from lengths of what lies in memory, so it cannot overflow */
+    uint8_t *grown = realloc(bytes->data, cap);
+    if (!grown) {
+        bytes->failed = true;
+        return false;
+    }
+    bytes->data = grown;
+    bytes->cap = cap;
+    return true;
+}
+
+void fl_bytes_add(fl_bytes *bytes, const void *data, size_t n)
+{
+    if (n && fl_bytes_reserve(bytes, n)) {
+        memcpy(bytes->data + bytes->len, data, n);
+        bytes->len += n;
+    }
+}
+
+/* What stands behind the backslash: 'u' for four hexadecimal digits, 0 for no escape. */
+static char json_escape(uint8_t byte)
+{
+    if (byte >= 0x20)
+        return byte == '"' || byte == '\\' ? (char)byte : 0;
+    switch (byte) {
+    case '\b': return 'b';
+    case '\t': return 't';
+    case '\n': return 'n';
+    case '\f': return 'f';
+    case '\r': return 'r';
+    default: return 'u';
+    }
+}
+
+size_t fl_json_length(const uint8_t *text, size_t len)
+{
+    size_t length = len;
+    for (size_t i = 0; i < len; i++) {
+        char escaped = json_escape(text[i]);
+        if (escaped)
+            length += escaped == 'u' ? 5 : 1;
+    }
+    return length;
+}
+
+void fl_json_text(fl_bytes *out, const uint8_t *text, size_t len)
+{
+    size_t done = 0;
+
+    fl_bytes_add(out, "\"", 1);
+    for (size_t at = 0; at < len; at++) {
+        char escaped = json_escape(text[at]);
+        if (!escaped)
+            continue;
+        const char code[] = {'\\', escaped, '0', '0', HEX[text[at] >> 4], HEX[text[at] & 15]};
+        fl_bytes_add(out, text + done, at - done);
+        fl_bytes_add(out, code, escaped == 'u' ? 6 : 2);
+        done = at + 1;
+    }
+    fl_bytes_add(out, text + done, len - done);
+    fl_bytes_add(out, "\"", 1);
+}
+
+size_t fl_natural_write(uint64_t value, char out[20])
+{
+    char digits[20];
+    size_t n = 0;
+    do
+        digits[n++] = (char)('0' + value % 10);
+    while (value /= 10);
+    for (size_t i = 0; i < n; i++)
+        out[i] = digits[n - 1 - i];
+    return n;
+}
+
+size_t fl_integer_write(int64_t value, char out[21])
+{
+    if (value >= 0)
+        return fl_natural_write((uint64_t)value, out);
+    out[0] = '-';
+    return 1 + fl_natural_write(0 - (uint64_t)value, out + 1);
+}

@@ -1,0 +1,708 @@
+/* unpick.c: one pickle in, its values out; nothing is called. Pure.
+ *
+ * The twin of fastlog/decode/machine.py and inert.py for what holds plain data: where both read a
+ * pickle to its end they agree, and where this one rejects a frame it does so for the same reason,
+ * so the checks stand in the same order. Whatever it does not know for certain is FL_FOREIGN.
+ *
+ * Time is linear in the frame, memory too: nothing is allocated by what the frame announces. What
+ * goes into a container has left the stack, and is never reached again, because a GET of a
+ * container that can change is foreign. So containers are trees, and are complete when they are put
+ * away.
+ */
+#include "repack.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 64 * 1024, PROTOCOL = 5, INDEX_DIGITS = 6 };
+
+/* The state of one reading. Positions are pointers into the frame. */
+typedef struct machine {
+    fl_reader *reader;
+    const uint8_t *p, *end; /* the next byte; the end of the pickle's frame, or of the pickle */
+    const uint8_t *start, *stop;
+    fl_value *sp;   /* behind the topmost value */
+    fl_value *base; /* the first value behind the last mark */
+    fl_value *limit;
+    uint32_t marks;
+    bool framed;
+} machine;
+
+static uint32_t little32(const uint8_t *p)
+{
+    return (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | (uint32_t)p[0];
+}
+
+static uint32_t big32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
+}
+
+static uint64_t little64(const uint8_t *p)
+{
+    return (uint64_t)little32(p + 4) << 32 | little32(p);
+}
+
+static size_t left(const machine *m)
+{
+    return (size_t)(m->end - m->p);
+}
+
+static size_t depth(const machine *m)
+{
+    return (size_t)(m->sp - m->base);
+}
+
+uint8_t *fl_reader_scratch(fl_reader *reader, size_t len)
+{
+    fl_chunk *chunk = reader->scratch;
+    if (!chunk || chunk->cap - chunk->used < len) {
+        size_t cap = len > CHUNK ? len : CHUNK;
+        fl_chunk *fresh = malloc(sizeof *fresh + cap);
+        if (!fresh)
+            return NULL;
+        *fresh = (fl_chunk){.next = chunk, .cap = cap};
+        reader->scratch = chunk = fresh;
+    }
+    chunk->used += len;
+    return chunk->data + chunk->used - len;
+}
+
+/* Keeps one chunk of the usual size. */
+static void forget_scratch(fl_reader *reader)
+{
+    while (reader->scratch && (reader->scratch->next || reader->scratch->cap > CHUNK)) {
+        fl_chunk *chunk = reader->scratch;
+        reader->scratch = chunk->next;
+        free(chunk);
+    }
+    if (reader->scratch)
+        reader->scratch->used = 0;
+}
+
+/* ---- The memo ---- */
+
+static int put(machine *m, size_t index)
+{
+    fl_reader *reader = m->reader;
+    if (m->sp == m->base)
+        return FL_UNDERFLOW;
+    if (index >= (size_t)(m->stop - m->start) / 2 + 2)
+        return FL_MEMO_INDEX;
+    if (index >= reader->slots)
+        return FL_FOREIGN;
+    while (reader->memo_used <= index) {
+        reader->memo[reader->memo_used++].kind = FL_K_UNSET;
+        reader->holes++;
+    }
+    reader->holes -= reader->memo[index].kind == FL_K_UNSET;
+    reader->memo[index] = m->sp[-1];
+    return FL_PLAIN;
+}
+
+/* The next slot: no bound but that of our memory, as there are no more puts than bytes. */
+static int append(machine *m)
+{
+    fl_reader *reader = m->reader;
+    if (m->sp == m->base)
+        return FL_UNDERFLOW;
+    if (reader->memo_used == reader->slots)
+        return FL_FOREIGN;
+    reader->memo[reader->memo_used++] = m->sp[-1];
+    return FL_PLAIN;
+}
+
+/* A container is in the memo as it was when it was put there, so only a tuple may be fetched; and
+ * an object, whose parts lie in the pool. */
+static int get(machine *m, size_t index)
+{
+    const fl_reader *reader = m->reader;
+    if (index >= reader->memo_used || reader->memo[index].kind == FL_K_UNSET)
+        return FL_MEMO_UNSET;
+    uint8_t kind = reader->memo[index].kind;
+    if (kind == FL_K_LIST || kind == FL_K_SET || kind == FL_K_DICT || kind == FL_K_UUID)
+        return FL_FOREIGN;
+    *m->sp++ = reader->memo[index];
+    return FL_PLAIN;
+}
+
+/* ---- Values ---- */
+
+static void push(machine *m, uint8_t kind)
+{
+    *m->sp++ = (fl_value){.kind = kind};
+}
+
+static void push_integer(machine *m, int64_t integer)
+{
+    *m->sp++ = (fl_value){.kind = FL_K_INT, .at.integer = integer};
+}
+
+static void push_counted(machine *m, uint8_t kind, size_t len)
+{
+    *m->sp++ = (fl_value){.kind = kind, .len = (uint32_t)len, .at.text = m->p};
+    m->p += len;
+}
+
+static int push_text(machine *m, size_t len)
+{
+    int found = fl_text_check(m->p, len);
+    if (found == FL_TEXT_INVALID)
+        return FL_NOT_UTF8;
+    push_counted(m, found == FL_TEXT_CLEAN ? FL_K_TEXT : FL_K_ODD, len);
+    return FL_PLAIN;
+}
+
+/* A length of `width` bytes that stands here and fits what is behind it. */
+static int counted(machine *m, size_t width, bool is_signed, size_t *len)
+{
+    if (left(m) < width)
+        return FL_CUT;
+    uint64_t announced = width == 1 ? m->p[0] : width == 4 ? little32(m->p) : little64(m->p);
+    if (is_signed && announced >> 31)
+        return FL_NEGATIVE;
+    m->p += width;
+    if (announced > left(m))
+        return FL_CUT;
+    *len = (size_t)announced;
+    return FL_PLAIN;
+}
+
+static int text(machine *m, size_t width)
+{
+    size_t len;
+    int verdict = counted(m, width, false, &len);
+    return verdict ? verdict : push_text(m, len);
+}
+
+static int bytes(machine *m, size_t width, bool is_signed)
+{
+    size_t len;
+    int verdict = counted(m, width, is_signed, &len);
+    if (!verdict)
+        push_counted(m, FL_K_BYTES, len);
+    return verdict;
+}
+
+/* An integer in little-endian two's complement. */
+static int binary_long(machine *m, size_t width)
+{
+    size_t len;
+    int verdict = counted(m, width, width > 1, &len);
+    if (verdict)
+        return verdict;
+    if (len == 9 && m->p[8] == 0 && m->p[7] >> 7) {
+        *m->sp++ = (fl_value){.kind = FL_K_UINT, .at.natural = little64(m->p)};
+        m->p += len;
+        return FL_PLAIN;
+    }
+    if (len > 8) {
+        push_counted(m, FL_K_BIG_BYTES, len);
+        return FL_PLAIN;
+    }
+    uint64_t bits = len && m->p[len - 1] >> 7 ? UINT64_MAX : 0;
+    for (size_t i = len; i-- > 0;)
+        bits = bits << 8 | m->p[i];
+    m->p += len;
+    push_integer(m, (int64_t)bits);
+    return FL_PLAIN;
+}
+
+/* The line here: its length without the newline. */
+static int line(machine *m, size_t *len)
+{
+    const uint8_t *newline = memchr(m->p, '\n', left(m));
+    if (!newline)
+        return FL_CUT;
+    *len = (size_t)(newline - m->p);
+    return FL_PLAIN;
+}
+
+/* The integer that these bytes spell as Python does: no plus, no spaces, no leading zeros. */
+static int digits(machine *m, const uint8_t *text, size_t len)
+{
+    bool minus = len && text[0] == '-', fits = true;
+    uint64_t natural = 0;
+    size_t at = minus;
+
+    if (at == len || (text[at] == '0' && len - at > 1))
+        return FL_NUMBER;
+    for (; at < len; at++) {
+        unsigned digit = text[at] - (unsigned)'0';
+        if (digit > 9)
+            return FL_NUMBER;
+        if (natural > (UINT64_MAX - digit) / 10)
+            fits = false;
+        natural = natural * 10 + digit;
+    }
+    if (!fits || (minus && natural > UINT64_C(1) << 63))
+        *m->sp++ = (fl_value){.kind = FL_K_BIG_DIGITS, .len = (uint32_t)len, .at.text = text};
+    else if (!minus && natural >> 63)
+        *m->sp++ = (fl_value){.kind = FL_K_UINT, .at.natural = natural};
+    else
+        push_integer(m, (int64_t)(minus ? 0 - natural : natural));
+    return FL_PLAIN;
+}
+
+static int text_integer(machine *m, bool is_long)
+{
+    size_t len;
+    int verdict = line(m, &len);
+    if (verdict)
+        return verdict;
+    const uint8_t *text = m->p;
+    m->p += len + 1;
+    if (is_long)
+        return len && text[len - 1] == 'L' ? digits(m, text, len - 1) : FL_NUMBER;
+    if (len == 2 && text[0] == '0' && (text[1] == '0' || text[1] == '1')) {
+        push(m, text[1] == '1' ? FL_K_TRUE : FL_K_FALSE);
+        return FL_PLAIN;
+    }
+    return digits(m, text, len);
+}
+
+static fl_value binary_float(const uint8_t *p)
+{
+    uint64_t bits = (uint64_t)big32(p) << 32 | big32(p + 4);
+    fl_value value = {.kind = FL_K_FLOAT};
+    memcpy(&value.at.real, &bits, sizeof bits);
+    return value;
+}
+
+/* ---- Containers ---- */
+
+int fl_reader_batch(fl_reader *reader, const fl_value *values, size_t n, uint32_t *batch)
+{
+    if (n >= 2 * reader->slots - reader->pool_used)
+        return FL_FOREIGN;
+    *batch = reader->pool_used;
+    reader->pool[*batch] = (fl_value){.kind = FL_K_BATCH, .len = (uint32_t)n};
+    memcpy(&reader->pool[*batch + 1], values, n * sizeof *values);
+    reader->pool_used += (uint32_t)n + 1;
+    return FL_PLAIN;
+}
+
+/* Puts n values, which leave the stack, behind those that a container has. */
+static int fill(machine *m, fl_value *container, const fl_value *values, size_t n)
+{
+    fl_reader *reader = m->reader;
+    uint32_t batch;
+    if (!n)
+        return FL_PLAIN;
+    int verdict = fl_reader_batch(reader, values, n, &batch);
+    if (verdict)
+        return verdict;
+    if (container->at.items.last)
+        reader->pool[container->at.items.last].at.items.first = batch;
+    else
+        container->at.items.first = batch;
+    container->at.items.last = batch;
+    container->len += (uint32_t)n;
+    return FL_PLAIN;
+}
+
+/* Closes the last mark: the values behind it are from *values up to the old top. */
+static int collect(machine *m, fl_value **values, size_t *n)
+{
+    if (!m->marks)
+        return FL_UNDERFLOW;
+    *values = m->base;
+    *n = depth(m);
+    m->sp = m->base;
+    m->base = m->reader->stack + m->reader->marks[--m->marks];
+    return FL_PLAIN;
+}
+
+static int mark(machine *m)
+{
+    if (m->marks == FL_OPEN_MARKS)
+        return FL_MARKS;
+    m->reader->marks[m->marks++] = (uint32_t)(m->base - m->reader->stack);
+    m->base = m->sp;
+    return FL_PLAIN;
+}
+
+/* Moves n values, which lie behind the topmost one, into it. */
+static int extend(machine *m, uint8_t kind, const fl_value *values, size_t n)
+{
+    if (m->sp == m->base)
+        return FL_UNDERFLOW;
+    fl_value *target = m->sp - 1;
+    if (kind == FL_K_DICT && n % 2)
+        return FL_ODD_PAIRS;
+    bool fits = target->kind == kind;
+    if (target->object && !(fits && kind == FL_K_DICT))
+        return FL_FOREIGN; /* an object may take items of any sort */
+    if (!fits)
+        return kind == FL_K_LIST ? FL_NO_LIST : kind == FL_K_DICT ? FL_NO_DICT : FL_NO_SET;
+    return fill(m, target, values, n);
+}
+
+static int extend_by_one(machine *m, uint8_t kind, size_t n)
+{
+    if (depth(m) < n)
+        return FL_UNDERFLOW;
+    m->sp -= n;
+    return extend(m, kind, m->sp, n);
+}
+
+static int extend_by_many(machine *m, uint8_t kind)
+{
+    fl_value *values;
+    size_t n;
+    int verdict = collect(m, &values, &n);
+    return verdict ? verdict : extend(m, kind, values, n);
+}
+
+static int push_tuple(machine *m, const fl_value *values, size_t n)
+{
+    fl_value made = {.kind = FL_K_TUPLE};
+    int verdict = fill(m, &made, values, n);
+    *m->sp++ = made;
+    return verdict;
+}
+
+static int tuple(machine *m, size_t n)
+{
+    if (depth(m) < n)
+        return FL_UNDERFLOW;
+    m->sp -= n;
+    return push_tuple(m, m->sp, n);
+}
+
+static int marked_tuple(machine *m)
+{
+    fl_value *values;
+    size_t n;
+    int verdict = collect(m, &values, &n);
+    return verdict ? verdict : push_tuple(m, values, n);
+}
+
+/* ---- Objects ---- */
+
+static int name_line(machine *m, fl_value *out)
+{
+    size_t len;
+    int verdict = line(m, &len);
+    if (verdict)
+        return verdict;
+    *out = (fl_value){.kind = FL_K_TEXT, .len = (uint32_t)len, .at.text = m->p};
+    m->p += len + 1;
+    return FL_PLAIN;
+}
+
+static int global(machine *m)
+{
+    fl_value module, name;
+    int verdict = name_line(m, &module);
+    if (!verdict)
+        verdict = name_line(m, &name);
+    if (verdict)
+        return verdict;
+    if (fl_text_check(module.at.text, module.len) || fl_text_check(name.at.text, name.len))
+        return FL_FOREIGN;
+    return fl_object_global(m->reader, &module, &name, m->sp++);
+}
+
+static int stack_global(machine *m)
+{
+    if (depth(m) < 2)
+        return FL_UNDERFLOW;
+    m->sp -= 2;
+    if (m->sp[0].kind != FL_K_TEXT || m->sp[1].kind != FL_K_TEXT || m->sp[0].object ||
+        m->sp[1].object)
+        return FL_FOREIGN;
+    fl_value made;
+    int verdict = fl_object_global(m->reader, &m->sp[0], &m->sp[1], &made);
+    *m->sp++ = made;
+    return verdict;
+}
+
+static int call(machine *m)
+{
+    if (depth(m) < 2)
+        return FL_UNDERFLOW;
+    m->sp -= 2;
+    if (m->sp[0].kind != FL_K_GLOBAL || m->sp[1].kind != FL_K_TUPLE || m->sp[1].object)
+        return FL_FOREIGN;
+    fl_value made;
+    int verdict = fl_object_call(m->reader, &m->sp[0], &m->sp[1], &made);
+    *m->sp++ = made;
+    return verdict;
+}
+
+static int build(machine *m)
+{
+    if (depth(m) < 2)
+        return FL_UNDERFLOW;
+    m->sp--;
+    return fl_object_build(m->reader, m->sp, m->sp - 1);
+}
+
+/* ---- The framework ---- */
+
+static int frame(machine *m)
+{
+    if (m->framed)
+        return FL_NESTED_FRAME;
+    if (left(m) < 8)
+        return FL_CUT;
+    uint64_t len = little64(m->p);
+    m->p += 8;
+    if (len < 1 || len > left(m))
+        return FL_FRAME_LENGTH;
+    m->end = m->p + len;
+    m->framed = true;
+    return FL_PLAIN;
+}
+
+static int stop(machine *m, fl_value *out)
+{
+    if (m->p != m->stop)
+        return FL_TRAILING;
+    if (m->marks)
+        return FL_OPEN_MARK;
+    if (depth(m) != 1)
+        return FL_NOT_ONE;
+    *out = m->sp[-1];
+    return FL_PLAIN;
+}
+
+/* One opcode with its argument. */
+static int step(machine *m, uint8_t opcode)
+{
+    switch (opcode) {
+    case 0x80: /* PROTO */
+        if (!left(m))
+            return FL_CUT;
+        return *m->p++ > PROTOCOL ? FL_PROTOCOL : FL_PLAIN;
+    case 0x95: return frame(m);
+    case '(': return mark(m);
+    case 0x94: /* MEMOIZE */
+        return m->reader->holes ? put(m, m->reader->memo_used - m->reader->holes) : append(m);
+    case 'q': /* BINPUT, but not into the next slot */ m->p++; return put(m, m->p[-1]);
+    case 'r': /* LONG_BINPUT */
+        if (left(m) < 4)
+            return FL_CUT;
+        m->p += 4;
+        return put(m, little32(m->p - 4));
+    case 'h': /* BINGET */
+        if (!left(m))
+            return FL_CUT;
+        return get(m, *m->p++);
+    case 'j': /* LONG_BINGET */
+        if (left(m) < 4)
+            return FL_CUT;
+        m->p += 4;
+        return get(m, little32(m->p - 4));
+    case 0x88: push(m, FL_K_TRUE); return FL_PLAIN;
+    case 0x89: push(m, FL_K_FALSE); return FL_PLAIN;
+    case 'J': /* BININT */
+        if (left(m) < 4)
+            return FL_CUT;
+        m->p += 4;
+        push_integer(m, (int32_t)little32(m->p - 4));
+        return FL_PLAIN;
+    case 'I': return text_integer(m, false);
+    case 'L': return text_integer(m, true);
+    case 0x8a: return binary_long(m, 1);
+    case 0x8b: return binary_long(m, 4);
+    case 'T': return bytes(m, 4, true);
+    case 'C': return bytes(m, 1, false);
+    case 'B': return bytes(m, 4, false);
+    case 0x8e: return bytes(m, 8, false);
+    case 0x96: return bytes(m, 8, false);
+    case 0x8d: return text(m, 8);
+    case ')': push(m, FL_K_TUPLE); return FL_PLAIN;
+    case ']': push(m, FL_K_LIST); return FL_PLAIN;
+    case '}': push(m, FL_K_DICT); return FL_PLAIN;
+    case 0x8f: push(m, FL_K_SET); return FL_PLAIN;
+    case 't': return marked_tuple(m);
+    case 0x91: return marked_tuple(m); /* FROZENSET */
+    case 0x85: return tuple(m, 1);
+    case 0x86: return tuple(m, 2);
+    case 0x87: return tuple(m, 3);
+    case 'a': return extend_by_one(m, FL_K_LIST, 1);
+    case 'e': return extend_by_many(m, FL_K_LIST);
+    case 's': return extend_by_one(m, FL_K_DICT, 2);
+    case 'u': return extend_by_many(m, FL_K_DICT);
+    case 0x90: return extend_by_many(m, FL_K_SET);
+    case 'c': return global(m);
+    case 0x93: return stack_global(m);
+    case 'R': return call(m);
+    case 0x81: return call(m);
+    case 'b': return build(m);
+    case '0': /* these are for the fuller reader: POP, POP_MARK, PUT, GET, FLOAT, STRING, */
+    case '1': /* UNICODE, LIST, DICT, NEWOBJ_EX, OBJ, INST */
+    case 'p':
+    case 'g':
+    case 'F':
+    case 'S':
+    case 'V':
+    case 'l':
+    case 'd':
+    case 0x92:
+    case 'o':
+    case 'i': return FL_FOREIGN;
+    case '2': return FL_DUP;
+    case 'P': return FL_PERSID;
+    case 'Q': return FL_BINPERSID;
+    case 0x82: return FL_EXT1;
+    case 0x83: return FL_EXT2;
+    case 0x84: return FL_EXT4;
+    case 0x97: return FL_NEXT_BUFFER;
+    case 0x98: return FL_READONLY_BUFFER;
+    default: return FL_OPCODE;
+    }
+}
+
+/* Whether all bytes are from 1 to 7F. */
+static inline bool is_plain(const uint8_t *p, size_t len)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    uint64_t word, last;
+    if (len >= 8) {
+        memcpy(&last, p + len - 8, 8);
+        word = (last - ones) | last;
+        for (; len > 8; p += 8, len -= 8) {
+            memcpy(&last, p, 8);
+            word |= (last - ones) | last;
+            if (len < 16)
+                break;
+        }
+        return !(word & highs);
+    }
+    if (len >= 4) { /* the two halves overlap */
+        uint32_t begin, end;
+        memcpy(&begin, p, 4);
+        memcpy(&end, p + len - 4, 4);
+        word = (uint64_t)begin << 32 | end;
+        return !(((word - ones) | word) & highs);
+    }
+    for (size_t i = 0; i < len; i++)
+        if (p[i] - 1u > 0x7E)
+            return false;
+    return true;
+}
+
+/* The loop does by itself what makes up nearly all of a record, on copies of p and sp that the
+ * compiler can keep in registers; all else is a step. */
+static int run(machine *m, fl_value *out)
+{
+    fl_reader *reader = m->reader;
+    const uint8_t *p = m->p, *end = m->end;
+    fl_value *sp = m->sp;
+    size_t len;
+    int verdict;
+
+    for (;;) {
+        if (p == end) {
+            if (end == m->stop)
+                return FL_NO_STOP;
+            end = m->end = m->stop;
+            m->framed = false;
+        }
+        if (sp == m->limit) /* no opcode pushes more than one value */
+            return FL_FOREIGN;
+        switch (*p) {
+        case 'X': /* BINUNICODE */
+            if (end - p < 5)
+                return FL_CUT;
+            len = little32(p + 1);
+            p += 5;
+            goto text;
+        case 0x8c: /* SHORT_BINUNICODE */
+            if (end - p < 2)
+                return FL_CUT;
+            len = p[1];
+            p += 2;
+        text:
+            if ((size_t)(end - p) < len)
+                return FL_CUT;
+            sp->kind = FL_K_TEXT;
+            if (!is_plain(p, len)) {
+                int found = fl_text_check(p, len);
+                if (found == FL_TEXT_INVALID)
+                    return FL_NOT_UTF8;
+                sp->kind = found == FL_TEXT_CLEAN ? FL_K_TEXT : FL_K_ODD;
+            }
+        counted:
+            sp->object = 0;
+            sp->len = (uint32_t)len;
+            sp->at.text = p;
+            sp++;
+            p += len;
+            if (end - p < 2 || *p != 'q' || sp == m->limit)
+                continue;
+            /* fall through */
+        case 'q': /* BINPUT */
+            if (end - p < 2)
+                return FL_CUT;
+            if (p[1] != reader->memo_used) /* which is below `slots`, as these are over 255 */
+                break;
+            if (sp == m->base)
+                return FL_UNDERFLOW;
+            reader->memo[reader->memo_used++] = sp[-1];
+            p += 2;
+            continue;
+        case 'U': /* SHORT_BINSTRING */
+            if (end - p < 2)
+                return FL_CUT;
+            len = p[1];
+            p += 2;
+            if ((size_t)(end - p) < len)
+                return FL_CUT;
+            sp->kind = FL_K_BYTES;
+            goto counted;
+        case 'N':
+            *sp++ = (fl_value){.kind = FL_K_NONE};
+            p++;
+            continue;
+        case 'K': /* BININT1 */
+            if (end - p < 2)
+                return FL_CUT;
+            *sp++ = (fl_value){.kind = FL_K_INT, .at.integer = p[1]};
+            p += 2;
+            continue;
+        case 'M': /* BININT2 */
+            if (end - p < 3)
+                return FL_CUT;
+            *sp++ = (fl_value){.kind = FL_K_INT, .at.integer = p[1] | p[2] << 8};
+            p += 3;
+            continue;
+        case 'G': /* BINFLOAT */
+            if (end - p < 9)
+                return FL_CUT;
+            *sp++ = binary_float(p + 1);
+            p += 9;
+            continue;
+        case '.':
+            m->p = p + 1;
+            m->sp = sp;
+            return stop(m, out);
+        }
+        m->p = p + 1;
+        m->sp = sp;
+        if ((verdict = step(m, *p)))
+            return verdict;
+        p = m->p;
+        end = m->end;
+        sp = m->sp;
+    }
+}
+
+int fl_reader_read(fl_reader *reader, const uint8_t *data, size_t len, fl_value *out)
+{
+    machine m = {.reader = reader,
+                 .p = data,
+                 .end = data + len,
+                 .start = data,
+                 .stop = data + len,
+                 .sp = reader->stack,
+                 .base = reader->stack,
+                 .limit = reader->stack + reader->slots};
+    reader->pool_used = 1; /* 0 is no batch */
+    reader->memo_used = reader->holes = 0;
+    forget_scratch(reader);
+    return run(&m, out);
+}

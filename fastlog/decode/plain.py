@@ -1,0 +1,75 @@
+"""Records out of plain frames, many at once: the C translator's pickle, read by `pickle.loads`.
+
+This is the only file that knows an unpickler, and no byte from the network reaches it: what it
+reads is the pickle that `csrc/repack.c` wrote, which holds the data of those frames and no names to
+import. Tests hold both.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from functools import partial
+from typing import Final, get_type_hints
+
+from fastlog.block import Block, Run
+from fastlog.core import Bounds, Column, Repacker
+from fastlog.decode.normal import (
+    CHARACTERS,
+    DEPTH,
+    NODES,
+    NODES_MORE,
+    WEIGHT_MORE,
+    WEIGHT_TIMES,
+)
+from fastlog.record import (
+    LEVEL,
+    RECURRING,
+    SILENT,
+    SILENT_IF_EMPTY,
+    TIMES,
+    TWIN,
+    Record,
+    host_of,
+)
+
+_KINDS: Final = {float: "time", int | None: "integer", str | None: "text", str: "message"}
+_OWN: Final = ("host", "received", "extra", "offset", "idx")
+"""The columns that no attribute fills; they are called as their kinds are."""
+
+BOUNDS: Final = Bounds(DEPTH, NODES, NODES_MORE, CHARACTERS, WEIGHT_TIMES, WEIGHT_MORE, TIMES)
+
+
+def columns() -> Iterator[Column]:
+    """The columns of `Record`, by the names under which clients send them, and what has none."""
+    for name, annotation in get_type_hints(Record).items():
+        kind = name if name in _OWN else _KINDS[annotation]
+        sent = "msg" if kind == "message" else name
+        yield Column(sent, kind, name in RECURRING, name in LEVEL)
+    yield from (Column(name, "silent") for name in SILENT)
+    yield from (Column(name, "empty") for name in SILENT_IF_EMPTY)
+    yield Column(TWIN, "twin")
+
+
+class Translator:
+    """Reads the plain frames of a block, run by run: a `decoder.PlainReader`."""
+
+    def __init__(self) -> None:
+        self._repacker = Repacker(columns(), BOUNDS)
+
+    def begin(self, block: Block) -> None:
+        """Begin a block."""
+        self._repacker.begin(block.received, block.offset)
+
+    def run(self, run: Run, idx: int) -> bytes | None:
+        """Take a run of records, of which the first is number `idx`; answers what became of each
+        frame, or None: all are plain."""
+        return self._repacker.run(run.body, run.frames, idx, host_of(run.peer))
+
+    def end(self) -> list[Record]:
+        """The records of all plain frames, in order."""
+        rows = pickle.loads(self._repacker.end())  # noqa: S301  # our own pickle, data only
+        return list(map(_RECORD, rows))
+
+
+_RECORD: Final = partial(tuple.__new__, Record)  # Record._make would count the values once more

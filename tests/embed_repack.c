@@ -1,0 +1,64 @@
+/* embed_repack.c: a C program that embeds the translator. It reads a file of frames, each behind
+ * its length, and translates each of them, and each beginning of each, at the very end of a page,
+ * so that a read of one byte too many crashes. Run by test_repack.py. */
+#include "fuzz/schema.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { PAGE = 4096 };
+
+/* Translates one frame alone; its verdict, or an error. */
+static int translate(fl_repacker *repacker, const uint8_t *run, size_t len)
+{
+    const uint8_t *data;
+    size_t size;
+    uint8_t verdict;
+    fl_repacker_begin(repacker, 1.5, 7);
+    int result = fl_repacker_run(repacker, run, len, 1, 0, "h", 1, &verdict);
+    if (result < 0)
+        return result;
+    result = fl_repacker_end(repacker, &data, &size);
+    return result < 0 || size < 6 || data[size - 1] != '.' ? -1 : verdict;
+}
+
+int main(int argc, char **argv)
+{
+    FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
+    fl_repacker *repacker = fl_repacker_new(COLUMNS, sizeof COLUMNS / sizeof *COLUMNS, &BOUNDS);
+    uint8_t *pages =
+        mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    static uint8_t frame[PAGE];
+    unsigned plain = 0, others = 0;
+
+    if (!file || !repacker || pages == MAP_FAILED)
+        return 2;
+    mprotect(pages + PAGE, PAGE, PROT_NONE);
+    while (fread(frame, 1, FL_FRAME_HEADER, file) == FL_FRAME_HEADER) {
+        size_t len = (size_t)frame[2] << 8 | frame[3];
+        if (len > PAGE - FL_FRAME_HEADER || fread(frame, 1, len, file) != len)
+            return 3;
+        for (size_t cut = 0; cut <= len; cut++) {
+            uint8_t *run = pages + PAGE - FL_FRAME_HEADER - cut;
+            memcpy(run, (uint8_t[]){0, 0, (uint8_t)(cut >> 8), (uint8_t)cut}, FL_FRAME_HEADER);
+            memcpy(run + FL_FRAME_HEADER, frame, cut);
+            int verdict = translate(repacker, run, FL_FRAME_HEADER + cut);
+            if (verdict < 0 || (verdict == FL_PLAIN && cut < len)) {
+                fprintf(stderr, "a frame of %zu bytes, cut to %zu: %d\n", len, cut, verdict);
+                return 1;
+            }
+            plain += verdict == FL_PLAIN;
+            others += verdict != FL_PLAIN;
+        }
+    }
+    fclose(file);
+    fl_repacker_free(repacker);
+    fl_repacker_free(NULL);
+    munmap(pages, 2 * PAGE);
+    if (strcmp(fl_verdict_text(FL_DUP), "forbidden opcode DUP") || !plain || !others)
+        return 4;
+    puts("ok");
+    return 0;
+}

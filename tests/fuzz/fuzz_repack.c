@@ -1,0 +1,117 @@
+/* fuzz_repack.c: any frame is answered, harms nobody, and what comes out is nothing but data.
+ *
+ * The input is one frame. It is translated twice, with a good frame behind it: both answers are the
+ * same, the good frame is plain, and the translation is a list of rows as only the translator
+ * writes it. Built with libFuzzer, or with driver.c where there is none.
+ */
+#include "schema.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const uint8_t GOOD[] = "}(X\3\0\0\0msgX\2\0\0\0hiX\7\0\0\0levelnoK\24X\11\0\0\0"
+                              "levelnameX\4\0\0\0INFOX\4\0\0\0nameX\3\0\0\0appX\1\0\0\0xG"
+                              "\77\362\0\0\0\0\0\0u.";
+
+#define REQUIRE(condition)                                                                         \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            abort();                                                                               \
+    } while (0)
+
+typedef struct reader {
+    const uint8_t *p, *end;
+    uint32_t memo;
+} reader;
+
+static uint32_t take(reader *in, int width)
+{
+    uint32_t value = 0;
+    REQUIRE(in->end - in->p >= width);
+    for (int i = 0; i < width; i++)
+        value |= (uint32_t)in->p[i] << 8 * i;
+    in->p += width;
+    return value;
+}
+
+static void skip(reader *in, uint32_t n)
+{
+    REQUIRE((size_t)(in->end - in->p) >= n);
+    in->p += n;
+}
+
+/* One value, with the opcode that puts it into the memo. */
+static void check_value(reader *in)
+{
+    switch (take(in, 1)) {
+    case 'N': return;
+    case 'K': skip(in, 1); break;
+    case 'M': skip(in, 2); break;
+    case 'J': skip(in, 4); break;
+    case 0x8a: skip(in, take(in, 1)); break;
+    case 'G': skip(in, 8); break;
+    case 0x8c: skip(in, take(in, 1)); break;
+    case 'X': skip(in, take(in, 4)); break;
+    case 'h': REQUIRE(take(in, 1) < in->memo); return;
+    case 'j': REQUIRE(take(in, 4) < in->memo); return;
+    default: abort();
+    }
+    if (in->p < in->end && *in->p == 0x94) {
+        in->p++;
+        in->memo++;
+    }
+}
+
+static void check(const uint8_t *data, size_t len, int rows)
+{
+    reader in = {.p = data, .end = data + len};
+    REQUIRE(take(&in, 4) == 0x285d0480u); /* PROTO 4, EMPTY_LIST, MARK */
+    for (int row = 0; row < rows; row++) {
+        REQUIRE(take(&in, 1) == '(');
+        for (int i = 0; i < VALUES; i++)
+            check_value(&in);
+        REQUIRE(take(&in, 1) == 't');
+    }
+    REQUIRE(take(&in, 2) == 0x2e65 && in.p == in.end); /* APPENDS, STOP */
+}
+
+static uint8_t *put_frame(uint8_t *to, const uint8_t *data, size_t len)
+{
+    for (int shift = 24; shift >= 0; shift -= 8)
+        *to++ = (uint8_t)(len >> shift);
+    if (len)
+        memcpy(to, data, len);
+    return to + len;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static fl_repacker *repacker;
+    const uint8_t *first, *again;
+    size_t first_len, again_len, good = sizeof GOOD - 1;
+    uint8_t verdicts[2] = {0}, same[2] = {0};
+
+    if (!repacker)
+        repacker = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS);
+    uint8_t *run = malloc(2 * FL_FRAME_HEADER + size + good);
+    REQUIRE(repacker && run);
+    uint8_t *end = put_frame(put_frame(run, data, size), GOOD, good);
+    fl_repacker_begin(repacker, 1.5, 7);
+    int others = fl_repacker_run(repacker, run, (size_t)(end - run), 2, 0, "h", 1, verdicts);
+    REQUIRE(others >= 0 && verdicts[0] < FL_VERDICTS && verdicts[1] == FL_PLAIN);
+    REQUIRE(fl_repacker_end(repacker, &first, &first_len) == 0);
+    check(first, first_len, 2 - others);
+
+    uint8_t *kept = malloc(first_len);
+    REQUIRE(kept);
+    memcpy(kept, first, first_len);
+    fl_repacker_begin(repacker, 1.5, 7);
+    REQUIRE(fl_repacker_run(repacker, run, (size_t)(end - run), 2, 0, "h", 1, same) == others);
+    REQUIRE(fl_repacker_end(repacker, &again, &again_len) == 0 && same[0] == verdicts[0]);
+    REQUIRE(again_len == first_len && memcmp(kept, again, first_len) == 0);
+    free(kept);
+    free(run);
+    return 0;
+}

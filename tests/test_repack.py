@@ -1,0 +1,662 @@
+"""The translator: what it takes, it gives as the Python reader would; the rest it leaves alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import math
+import pickle
+import pickletools
+import random
+import struct
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import grammar
+import msgspec
+import pytest
+import shapes
+from attacks import attacks
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pythons import VERSIONS, interpreters
+
+from fastlog import Repacker
+from fastlog.block import LENGTH, Block, Kind, Run, make_run
+from fastlog.core import FOREIGN, PLAIN, Bounds, Column, verdict_text
+from fastlog.decode import Decoder
+from fastlog.decode.normal import CHARACTERS, DEPTH, NODES
+from fastlog.decode.objects import READERS
+from fastlog.decode.plain import BOUNDS, columns
+from fastlog.record import FIELDS, RECURRING, Record
+
+ROOT = Path(__file__).parent.parent
+PYTHON, C = Decoder("python"), Decoder("c")
+DATA_OPCODES = frozenset(
+    {
+        *(
+            "PROTO",
+            "EMPTY_LIST",
+            "MARK",
+            "NONE",
+            "BININT",
+            "BININT1",
+            "BININT2",
+            "LONG1",
+            "BINFLOAT",
+        ),
+        *("SHORT_BINUNICODE", "BINUNICODE", "TUPLE", "MEMOIZE", "BINGET", "LONG_BINGET"),
+        *("APPENDS", "STOP"),
+    }
+)
+
+ORDINARY = (
+    *("none", "true", "false", "zero", "small", "short", "medium", "minus", "int31", "int32"),
+    *("int63", "minus63", "float", "whole", "tiny", "nan", "inf", "minus_inf", "text", "empty"),
+    *("latin", "cyrillic", "cjk", "arabic", "emoji", "nul", "surrogate", "lines", "quotes", "long"),
+    *("wide", "bytes", "bytes_empty", "bytes_utf8", "bytes_latin", "bytes_nul", "bytes_quotes"),
+    *("bytes_all", "bytes_long", "list", "list_empty", "list_long", "tuple_empty", "tuple1"),
+    *("tuple2", "tuple3", "tuple4", "set", "set_empty", "frozenset", "dict", "dict_empty"),
+    *("keys_int", "datetime", "date", "time", "timedelta", "uuid", "decimal", "defaultdict"),
+    *("counter", "function", "class", "complex", "exception", "exception_attr", "object"),
+    *("namedtuple", "text_subclass"),
+)
+"""The shapes that every Python's stock handler sends, and that never need the slower reader."""
+OF_PYTHON_3 = (
+    *("bytearray", "ordered", "datetime_utc", "datetime_offset", "datetime_fold", "time_utc"),
+    *("path", "path_relative", "enum"),
+)
+
+
+def repacker() -> Repacker:
+    return Repacker(columns(), BOUNDS)
+
+
+def body_of(frames: Iterable[bytes]) -> bytes:
+    return b"".join(LENGTH.pack(len(frame)) + frame for frame in frames)
+
+
+def translate(*frames: bytes) -> tuple[list[int], bytes]:
+    """The verdicts, and the translation."""
+    translator = repacker()
+    translator.begin(1.5, 7)
+    verdicts = translator.run(body_of(frames), len(frames), 0, "h")
+    return list(verdicts or [PLAIN] * len(frames)), bytes(translator.end())
+
+
+def rows_of(*frames: bytes) -> list[Record]:
+    return [Record._make(row) for row in pickle.loads(translate(*frames)[1])]
+
+
+def verdict_of(frame: bytes) -> int:
+    return translate(frame)[0][0]
+
+
+def is_plain(frame: bytes) -> bool:
+    """Whether the translator takes it; whoever reads it, the answer is the same."""
+    payload = make_run(Kind.STOCK, [frame], peer="h:1")
+    block = Block(0, len(payload), 0, 1, 1_500_000, memoryview(payload))
+    assert repr(C.decode(block)) == repr(PYTHON.decode(block))
+    return verdict_of(frame) == PLAIN
+
+
+def frame_with(value: Any, protocol: int = 1, **fields: Any) -> bytes:
+    return pickle.dumps({"msg": "m", **fields, "x": value}, protocol)
+
+
+def opcodes_with(opcodes: bytes) -> bytes:
+    """A record whose attribute `x` is what these opcodes leave on the stack."""
+    return b"\x80\x02}(X\x03\0\0\0msgX\x02\0\0\0hiX\x01\0\0\0x" + opcodes + b"u."
+
+
+# What is plain
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    if request.param not in interpreters():
+        pytest.skip(f"no Python {request.param} on this machine")
+    return str(request.param)
+
+
+def test_what_python_services_log_every_day_is_plain(version: str) -> None:
+    ordinary = {*ORDINARY, *(OF_PYTHON_3 if version != "2.7" else ())}
+    frames = [f for f in shapes.frames(version) if f.shape in ordinary and f.how[-1] != "0"]
+    assert [(f.shape, f.how) for f in frames if verdict_of(f.data) != PLAIN] == []
+    assert {f.shape for f in frames if f.how == "socket"} == ordinary
+
+
+def test_the_columns_are_those_of_the_record_by_the_names_that_clients_use() -> None:
+    made = list(columns())
+    named = [c for c in made if c.kind in ("time", "integer", "text", "message")]
+    assert {column.name for column in named} == FIELDS
+    own = [column for column in made if column.kind not in ("silent", "empty", "twin")]
+    assert [("message" if c.name == "msg" else c.name) for c in own] == list(Record._fields)
+    assert {c.name for c in made if c.recurs} == RECURRING
+
+
+# Equal to the Python reader
+
+
+@settings(max_examples=400)
+@given(st.integers(0, 10**12))
+def test_any_pickle_of_the_grammar_gives_the_same_answer_as_the_python_reader(seed: int) -> None:
+    is_plain(grammar.frame(seed))
+
+
+def test_the_grammar_reaches_every_verdict_that_matters() -> None:
+    verdicts = [verdict_of(grammar.frame(seed)) for seed in range(1500)]
+    assert verdicts.count(PLAIN) > 500
+    assert verdicts.count(FOREIGN) > 300
+    assert len(set(verdicts)) > 8
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.floats(allow_nan=True), max_size=30),
+    st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=4).map(float), max_size=9),
+)
+@example([0.0, -0.0, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 2e23, 1e23], [])
+@example([1e-5, 9.999999999999999e-6, 1e15, 9999999999999998.0, 1e16, 4.35, 9007199254740993.0], [])
+def test_a_float_is_written_as_msgspec_writes_it(floats: list[float], more: list[float]) -> None:
+    assert is_plain(frame_with(floats + more))
+    finite = [each for each in floats + more if math.isfinite(each)]
+    (row,) = rows_of(frame_with(finite))
+    assert row.extra == msgspec.json.encode({"x": finite}).decode()
+
+
+def test_a_million_floats_are_written_as_msgspec_writes_them() -> None:
+    chance = random.Random(5)
+    for _ in range(100):
+        bits = [struct.unpack("<d", chance.randbytes(8))[0] for _ in range(4000)]
+        near = [2.0 ** chance.randrange(-1074, 1024) for _ in range(1000)]
+        tens = [10.0 ** chance.randrange(-323, 309) for _ in range(1000)]
+        short = [round(chance.random() * 10**6, chance.randrange(9)) for _ in range(4000)]
+        floats = [each for each in bits + near + tens + short if math.isfinite(each)]
+        (row,) = rows_of(frame_with(floats, 4))
+        assert row.extra == msgspec.json.encode({"x": floats}).decode()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+@example("".join(map(chr, range(1, 0x250))))
+def test_a_text_is_escaped_as_msgspec_escapes_it(text: str) -> None:
+    (row,) = rows_of(pickle.dumps({"msg": text, "x": text, "y" + text: 1}, 4))
+    assert row.extra == msgspec.json.encode({"x": text, "y" + text: 1}).decode()
+    assert row.message == text
+
+
+@given(st.integers(-(1 << 63), (1 << 64) - 1), st.integers(0, 5))
+@example(-(1 << 63), 0)
+@example((1 << 64) - 1, 1)
+def test_an_integer_of_64_bits_is_plain_however_it_is_spelt(number: int, protocol: int) -> None:
+    assert is_plain(frame_with(number, protocol or 1))
+
+
+@given(st.integers(-(1 << 63), (1 << 63) - 1), st.sampled_from(["levelno", "lineno", "thread"]))
+def test_an_integer_of_a_field_arrives_as_it_was(number: int, name: str) -> None:
+    fields = {"levelno": 1, "levelname": "L", name: number}
+    (row,) = rows_of(frame_with(None, **fields))
+    assert getattr(row, name) == number
+
+
+SAMPLES = {
+    "datetime": b"\x07\xea\x0b\x17\x0e\x05\x06\x00\x03\x15",
+    "date": b"\x07\xea\x0b\x17",
+    "time": b"\x0e\x05\x06\x00\x03\x15",
+}
+
+
+@given(st.sampled_from(sorted(SAMPLES)), st.binary(min_size=1, max_size=11), st.integers(0, 9))
+@example("datetime", b"\x00\x01\x02\x1d\x00\x00\x00\x00\x00\x00", 0)  # year 1 has no leap day
+@example("datetime", b"\x07\xd0\x02\x1d\x17\x3b\x3b\x0f\x42\x3f", 0)  # 2000 has one
+@example("datetime", b"\x07\x6c\x02\x1d\x00\x00\x00\x00\x00\x00", 0)  # 1900 has none
+@example("datetime", b"\x27\x0f\x0c\x1f\x17\x3b\x3b\x0f\x42\x40", 0)
+@example("date", b"\x00\x00\x01\x01", 0)
+@example("time", b"\x98\x00\x00\x00\x00\x00", 0)
+def test_any_state_of_a_moment_gives_the_same_answer(kind: str, state: bytes, at: int) -> None:
+    spoilt = bytearray(SAMPLES[kind])
+    spoilt[at % len(spoilt)] = state[0]
+    for data in (state, bytes(spoilt)):
+        text = b"C" + bytes([len(data)]) + data
+        is_plain(opcodes_with(b"cdatetime\n%b\n" % kind.encode() + text + b"\x85R"))
+
+
+@given(*[st.integers(-(10**10), 10**10) | st.integers(-3, 86_400 * 2) for _ in range(3)])
+@example(-1, 0, 0)
+@example(1, 86_399, 999_999)
+@example(-999_999_999, 0, 0)
+@example(99_999_999, 36_000, 0)
+def test_any_timedelta_gives_the_same_answer(days: int, seconds: int, micros: int) -> None:
+    args = pickle.dumps((days, seconds, micros), 2)[2:-1].replace(b"q\0", b"")
+    delta = b"cdatetime\ntimedelta\n" + args + b"R"
+    is_plain(opcodes_with(delta))
+    zoned = b"cdatetime\ndatetime\nC\x0a" + SAMPLES["datetime"]
+    is_plain(opcodes_with(zoned + b"cdatetime\ntimezone\n" + delta + b"\x85R\x86R"))
+
+
+@given(st.lists(st.sampled_from(["/", "", "a", "/b", "c/", "."]), max_size=5))
+def test_the_parts_of_a_path_are_joined_as_posixpath_joins_them(parts: list[str]) -> None:
+    args = b"(" + b"".join(pickle.dumps(part, 1)[:-1].replace(b"q\0", b"") for part in parts)
+    assert is_plain(opcodes_with(b"cpathlib\nPosixPath\n" + args + b"tR"))
+
+
+@given(st.integers(-5, (1 << 128) + 5) | st.integers(0, 1 << 64), st.integers(1, 2))
+def test_any_uuid_gives_the_same_answer(number: int, protocol: int) -> None:
+    state = pickle.dumps({"int": number}, protocol).removeprefix(b"\x80\x02")[:-1]
+    is_plain(opcodes_with(b"cuuid\nUUID\n)\x81" + state + b"b"))
+
+
+ARGUMENTS = (
+    *(
+        b")",
+        b"N\x85",
+        b"K\1\x85",
+        b"X\1\0\0\0a\x85",
+        b"C\1a\x85",
+        b"]\x85",
+        b"}\x85",
+        b"(K\1K\2K\3t",
+    ),
+    *(b"X\1\0\0\0aX\6\0\0\0latin1\x86", b"](K\1K\2e\x85", b"capp\nf\n\x85", b"capp\nf\nN\x86"),
+    *(b"C\4\x07\xea\1\1\x85", b"C\6\1\1\1\1\1\1\x85", b"C\x0a\x07\xea\1\1\1\1\1\1\1\1N\x86"),
+)
+ENDS = (b"", b"Nb", b"}b", b"](K\1e", b"(K\1K\2u", b"}X\3\0\0\0intK\1sb", b"NK\1\x86b")
+
+
+@pytest.mark.parametrize(
+    "name", [*sorted(READERS), "app.Thing", "copyreg._reconstructor", "app.getattr"]
+)
+def test_a_class_that_the_python_reader_knows_gives_the_same_answer_whatever_it_is_given(
+    name: str,
+) -> None:
+    module, _, name = name.rpartition(".")
+    for arguments in ARGUMENTS:
+        for end in ENDS:
+            for call in (b"R", b"\x81"):
+                opcodes = f"c{module}\n{name}\n".encode() + arguments + call + end
+                is_plain(opcodes_with(opcodes))
+                is_plain(opcodes_with(b"]" + opcodes + b"a"))
+
+
+def test_an_object_that_is_fetched_before_it_has_its_state_has_it_all_the_same() -> None:
+    thing = b"capp\nC\n)Rq\7h\7h\7}X\1\0\0\0kK\1sb"
+    assert is_plain(opcodes_with(b"(" + thing + b"t"))
+    assert rows_of(opcodes_with(b"(" + thing + b"t"))[0].extra.count('"state":{"k":1}') == 3
+
+
+def test_an_object_in_itself_is_not_followed_for_ever() -> None:
+    assert not is_plain(opcodes_with(b"capp\nC\n)Rq\7}X\1\0\0\0kh\7sb"))
+    assert not is_plain(opcodes_with(b"capp\nC\n)Rq\7](h\7h\7h\7eb"))
+
+
+# Bounds
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for level in range(depth):
+        value = ([value], (value,), {"k": value})[level % 3]
+    return value
+
+
+def test_containers_are_plain_down_to_the_depth_at_which_they_are_cut() -> None:
+    assert is_plain(frame_with(nested(DEPTH)))
+    assert not is_plain(frame_with(nested(DEPTH + 1)))
+
+
+def test_an_object_lies_as_deep_as_a_container() -> None:
+    moment = b"cdecimal\nDecimal\nX\x01\0\0\x001\x85R"
+    for depth, expected in ((DEPTH - 1, True), (DEPTH, False)):
+        assert is_plain(opcodes_with(b"]" * depth + moment + b"a" * depth)) is expected
+
+
+def test_nodes_are_plain_up_to_the_number_at_which_they_are_cut() -> None:
+    assert is_plain(frame_with([None] * (NODES - 10), 4))
+    assert not is_plain(frame_with([None] * NODES, 4))
+    assert not is_plain(frame_with([[None] * 90 for _ in range(NODES // 90)], 4))
+
+
+@pytest.mark.parametrize("text", ["x" * 1000, "\1" * 1000, "é" * 500, '"' * 1000])
+def test_texts_are_plain_up_to_the_weight_at_which_they_are_cut(text: str) -> None:
+    """The edge is not exact: nothing that is cut is plain, and little that is not is foreign."""
+    for key in ("x", "msg"):
+        outcomes = []
+        for times in (1, 3, 5, 6, 7, 8, 9, 10, 12, 15, 20, 40):
+            data = {"msg": "m", "y": [text] * times} | ({"msg": text} if key == "msg" else {})
+            outcomes.append(is_plain(pickle.dumps(data, 1)))
+        assert outcomes[0]
+        assert not outcomes[-1]
+        assert outcomes == sorted(outcomes, reverse=True)
+
+
+def test_a_long_message_is_plain_unless_it_is_cut() -> None:
+    for size, expected in ((900_000, True), (CHARACTERS - 3, True), (CHARACTERS + 1, False)):
+        assert is_plain(pickle.dumps({"msg": "x" * size}, 1)) is expected
+    assert is_plain(pickle.dumps({"msg": "\n" * (CHARACTERS // 2 - 9)}, 1))
+    assert not is_plain(pickle.dumps({"msg": "\n" * (CHARACTERS // 2 + 9)}, 1))
+
+
+def test_a_twin_of_the_message_weighs_though_it_is_dropped() -> None:
+    text = "x" * (CHARACTERS // 2)
+    assert is_plain(pickle.dumps({"msg": text[:-99], "message": str(text[:-99])}, 1))
+    assert not is_plain(pickle.dumps({"msg": text, "message": text + ""}, 1))
+
+
+def test_dicts_are_plain_up_to_256_keys() -> None:
+    assert is_plain(frame_with({str(key): key for key in range(256)}))
+    assert not is_plain(frame_with({str(key): key for key in range(257)}))
+    assert is_plain(frame_with({key: key for key in range(256)}))
+
+
+@pytest.mark.parametrize("size", [0, 1, 253, 254, 255, 256, 510, 511, 512, 100_000])
+def test_a_memo_index_is_bound_by_the_length_of_the_frame(size: int) -> None:
+    for index in range(max(0, size // 2 - 3), size // 2 + 12):
+        for put in (b"r" + struct.pack("<I", index), b"q" + bytes([index % 256])):
+            frame = b"}X\x03\0\0\0msgX\x01\0\0\0m" + put + b"s"
+            frame += b"N0" * 0 + b"X\x01\0\0\0yB" + struct.pack("<I", size) + b"z" * size + b"s."
+            is_plain(frame)
+
+
+def test_a_memo_index_beyond_the_translators_own_memory_is_for_the_python_reader() -> None:
+    for index in (41_023, 41_024, 60_000):
+        put = b"X\1\0\0\0yr" + struct.pack("<I", index) + b"C\1z"
+        frame = opcodes_with(b"(" + put + b"B" + struct.pack("<I", 130_000) + b"z" * 130_000 + b"t")
+        assert is_plain(frame) == (index < 41_024)
+
+
+def test_the_slots_of_a_memo_are_counted_as_pickle_counts_them() -> None:
+    holes = b"X\1\0\0\0ar\6\0\0\0X\1\0\0\0b\x94X\1\0\0\0c\x94h\1h\2h\6"
+    assert is_plain(opcodes_with(b"(" + holes + b"t"))
+    assert pickle.loads(b"(" + holes + b"t.") == ("a", "b", "c", "b", "c", "a")
+
+
+@pytest.mark.parametrize("marks", [9_999, 10_000, 10_001])
+def test_marks_are_bound(marks: int) -> None:
+    is_plain(b"}X\3\0\0\0msg" + b"(" * marks + b"t" * marks + b"s.")
+    is_plain(b"(" * marks)
+
+
+REJECTED = [
+    (b"", "no STOP"),
+    (b"N", "no STOP"),
+    (b"X\6\0\0\0abcd.", "truncated"),
+    (b"\x8c", "truncated"),
+    (b"h", "truncated"),
+    (b"q", "truncated"),
+    (b"j\0\0\0", "truncated"),
+    (b"G\0\0\0\0\0\0\0", "truncated"),
+    (b"I5", "truncated"),
+    (b"cos\nsystem", "truncated"),
+    (b"e.", "stack underflow"),
+    (b"]a.", "stack underflow"),
+    (b"(q\0.", "stack underflow"),
+    (b"(q\2.", "stack underflow"),
+    (b"(r\2\0\0\0.", "stack underflow"),
+    (b"N(\x85.", "stack underflow"),
+    (b"NNNr\xff\0\0\0.", "memo index out of bounds"),
+    (b"h\0.", "memo slot not set"),
+    (b"X\2\0\0\0\xc3(.", "text is not UTF-8"),
+    (b"\x95\2\0\0\0\0\0\0\0X\0\0\0\0.", "truncated"),
+    (b"\x95\x0b\0\0\0\0\0\0\0\x95\1\0\0\0\0\0\0\0N.", "nested frame"),
+    (b"\x95\0\0\0\0\0\0\0\0N.", "frame length"),
+    (b"\x95\xff\xff\xff\xff\xff\xff\xff\xffN.", "frame length"),
+    (b"\x80\6N.", "unknown protocol"),
+    (b"N..", "bytes behind STOP"),
+    (b"N(.", "not one value"),
+    (b"N(N.", "open mark"),
+    (b"NN.", "not one value"),
+    (b".", "not one value"),
+    (b"I05\n.", "not a number"),
+    (b"I+5\n.", "not a number"),
+    (b"I\n.", "not a number"),
+    (b"I-\n.", "not a number"),
+    (b"I5L\n.", "not a number"),
+    (b"L5\n.", "not a number"),
+    (b"I 5\n.", "not a number"),
+    (b"\x8b\xff\xff\xff\xffN.", "negative length"),
+    (b"T\0\0\0\x80N.", "negative length"),
+    (b"}(Nu.", "key without a value"),
+    (b"NNa.", "APPEND to what is no list"),
+    (b"](NNu.", "SETITEM in what is no dict"),
+    (b"](N\x90.", "ADDITEMS to what is no set"),
+    (b"\xff.", "unknown opcode"),
+]
+FORBIDDEN = {
+    "2": "DUP",
+    "P": "PERSID",
+    "Q": "BINPERSID",
+    "\x82": "EXT1",
+    "\x83": "EXT2",
+    "\x84": "EXT4",
+    "\x97": "NEXT_BUFFER",
+    "\x98": "READONLY_BUFFER",
+}
+
+
+@pytest.mark.parametrize(("frame", "reason"), REJECTED, ids=[repr(f)[2:-1] for f, _ in REJECTED])
+def test_a_malformed_pickle_is_rejected_for_the_reason_that_the_python_reader_has(
+    frame: bytes, reason: str
+) -> None:
+    assert not is_plain(frame)
+    if reason != "not one value" or frame != b"N(.":
+        assert verdict_text(verdict_of(frame)) == f"malformed pickle: {reason}"
+
+
+@pytest.mark.parametrize("opcode", FORBIDDEN)
+def test_a_forbidden_opcode_is_rejected_by_name(opcode: str) -> None:
+    frame = b"N" + opcode.encode("latin-1") + b"."
+    assert not is_plain(frame)
+    assert verdict_text(verdict_of(frame)) == f"forbidden opcode {FORBIDDEN[opcode]}"
+
+
+def test_every_end_of_a_stock_frame_is_answered_like_the_python_reader_does() -> None:
+    record = logging.LogRecord("app", 30, "/a.py", 12, "m %s", ("é",), None, "run")
+    record.x = {"a": [1, 2.5, (None,)]}
+    frame = logging.handlers.SocketHandler("localhost", 0).makePickle(record)[4:]
+    for end in range(len(frame)):
+        assert not is_plain(frame[:end])
+    assert is_plain(frame)
+
+
+# Attacks
+
+
+def test_all_attacks_together_take_little_memory_and_time() -> None:
+    """What C takes is not seen by tracemalloc: a process of its own tells."""
+    script = """
+import resource, sys, time
+sys.path.insert(0, sys.argv[1])
+from attacks import attacks
+from fastlog import Repacker
+from fastlog.decode.plain import BOUNDS, columns
+frames = [frame for frame, _ in attacks(1 << 20).values()]
+translator = Repacker(columns(), BOUNDS)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+started = time.process_time()
+for frame in frames:
+    translator.begin(1.5, 7)
+    translator.run(len(frame).to_bytes(4, "big") + frame, 1, 0, "h")
+    assert len(translator.end()) < 8 << 20
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.process_time() - started)
+"""
+    command = [sys.executable, "-c", script, str(ROOT / "tests")]
+    out = subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()
+    assert int(out[0]) < 64 * 1024  # KiB; a frame of 1 MiB among them
+    assert float(out[1]) < 2.0  # for 50 MB of attacks
+
+
+# The translation itself
+
+
+def only_data(translation: bytes) -> bool:
+    found = {opcode.name for opcode, _, _ in pickletools.genops(translation)}
+    return found <= DATA_OPCODES
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=5))
+def test_the_translation_holds_nothing_but_data(seeds: list[int]) -> None:
+    verdicts, translation = translate(*map(grammar.frame, seeds))
+    assert only_data(translation)
+    assert len(pickle.loads(translation)) == verdicts.count(PLAIN)
+
+
+def test_the_translation_of_attacks_and_of_every_shape_holds_nothing_but_data() -> None:
+    frames = [frame for frame, _ in attacks(1 << 14).values()]
+    frames += [f.data for f in shapes.frames(max(interpreters(), key=VERSIONS.index))]
+    assert only_data(translate(*frames)[1])
+
+
+def test_loading_a_translation_imports_and_calls_nothing() -> None:
+    code = (
+        "import sys\n"
+        "from fastlog.block import Block, Kind, make_run\n"
+        "from fastlog.decode import Decoder\n"
+        "decoder = Decoder('c')\n"
+        "data = b'}(X\\x03\\0\\0\\0msgX\\x02\\0\\0\\0hiX\\x01\\0\\0\\0a' \\\n"
+        " b'c_codecs\\nencode\\n(X\\x02\\0\\0\\0lsX\\x06\\0\\0\\0latin1tRu.'\n"
+        "evil = data.replace(b'c_codecs\\nencode', b'cposix\\nsystem')\n"
+        "run = make_run(Kind.STOCK, [data, evil, data], peer='h:1')\n"
+        "block = Block(0, len(run), 0, 3, 0, memoryview(run))\n"
+        "before, events = set(sys.modules), []\n"
+        "sys.addaudithook(lambda name, args: events.append(name) if name != 'builtins.id' else 0)\n"
+        "records = decoder.decode(block).records\n"
+        "print([r.extra for r in records], sorted(set(sys.modules) - before), events)\n"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    expected = ['{"a":"ls"}', '{"a":{"!":"posix.system","args":["ls","latin1"]}}', '{"a":"ls"}']
+    assert f"{expected} [] []" == result.stdout.strip()
+
+
+def test_what_recurs_is_written_once_and_shared() -> None:
+    fields = {"levelno": 20, "levelname": "INFO", "name": "app.db", "thread": 1 << 46}
+    frames = [frame_with(None, pathname=f"/srv/{n % 2}.py", **fields) for n in range(600)]
+    verdicts, translation = translate(*frames)
+    assert set(verdicts) == {PLAIN}
+    assert translation.count(b"app.db") == translation.count(b"/srv/1.py") == 1
+    rows = [Record._make(row) for row in pickle.loads(translation)]
+    for name in ("levelname", "name", "thread", "host", "received", "offset"):
+        assert len({id(getattr(row, name)) for row in rows}) == 1
+    assert [row.pathname for row in rows] == ["/srv/0.py", "/srv/1.py"] * 300
+    assert [row.idx for row in rows] == list(range(600))
+
+
+def test_rows_are_right_however_many_texts_recur() -> None:
+    """More than the memo takes, and more than one byte counts; and long ones, which it leaves."""
+    names = [f"logger.{n % 1000}" + "x" * (n % 300) for n in range(3000)]
+    rows = rows_of(*[frame_with(None, name=name, thread=(1 << 40) + n % 900)
+                     for n, name in enumerate(names)])  # fmt: skip
+    assert [row.name for row in rows] == names
+    assert [row.thread for row in rows] == [(1 << 40) + n % 900 for n in range(3000)]
+
+
+def test_nothing_is_carried_from_one_block_to_the_next() -> None:
+    translator = repacker()
+    frames = [frame_with(None, name=name) for name in ("a", "b", "b")]
+    answers = []
+    for offset in (7, 7, 9):
+        translator.begin(1.5, offset)
+        assert translator.run(body_of(frames), 3, 0, "h") is None
+        answers.append(bytes(translator.end()))
+    assert answers[0] == answers[1]
+    assert pickle.loads(answers[2])[0][-2] == 9
+
+
+def test_a_frame_is_read_alike_whatever_came_before_it() -> None:
+    alone = {seed: rows_of(grammar.frame(seed)) for seed in range(300)}
+    frames = [grammar.frame(seed) for seed in range(300)]
+    together = rows_of(*frames)
+    expected = [row for rows in alone.values() for row in rows]
+    assert repr([row[:-1] for row in together]) == repr([row[:-1] for row in expected])
+
+
+# The interface
+
+
+def test_a_run_whose_lengths_do_not_fit_is_refused_and_the_next_block_is_read() -> None:
+    translator = repacker()
+    good = body_of([frame_with(1)])
+    for body, frames in ((good, 2), (good[:-1], 1), (good + b"x", 1), (b"\0\0", 1), (b"", 1)):
+        translator.begin(1.5, 0)
+        with pytest.raises(ValueError, match="does not fit"):
+            translator.run(body, frames, 0, "h")
+    translator.begin(1.5, 0)
+    assert translator.run(good, 1, 0, "h") is None
+    assert len(pickle.loads(translator.end())) == 1
+
+
+def test_a_run_without_frames_is_plain() -> None:
+    translator = repacker()
+    translator.begin(1.5, 0)
+    assert translator.run(b"", 0, 0, "") is None
+    assert pickle.loads(translator.end()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [Column("a", "colour")],
+        [Column("", "text")],
+        [Column("a" * 64, "text")],
+        [Column("a", "text"), Column("a", "integer")],
+        [Column(f"c{n}", "text") for n in range(33)],
+    ],
+)
+def test_a_column_out_of_range_is_refused(wrong: list[Column]) -> None:
+    with pytest.raises(ValueError, match="column"):
+        Repacker(wrong, BOUNDS)
+
+
+@pytest.mark.parametrize("wrong", [{"depth": 65}, {"nodes": (1 << 20) + 1}])
+def test_a_bound_out_of_range_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="bound"):
+        Repacker(columns(), BOUNDS._replace(**wrong))
+
+
+def test_a_schema_of_ones_own_gives_rows_of_ones_own() -> None:
+    mine = [Column("level", "integer"), Column("extra", "extra"), Column("text", "message")]
+    translator = Repacker(mine, Bounds(4, 100, 64, 1000, 8, 64, (0.0, 1.0)))
+    translator.begin(0.0, 0)
+    frame = pickle.dumps({"text": "t", "level": -7, "more": [1, {"a": None}]}, 4)
+    assert translator.run(body_of([frame]), 1, 0, "h") is None
+    assert pickle.loads(translator.end()) == [(-7, '{"more":[1,{"a":null}]}', "t")]
+
+
+@pytest.mark.parametrize("kind", [Kind.STOCK, Kind.BATCH])
+def test_a_run_of_either_kind_of_records_is_translated(kind: Kind) -> None:
+    from fastlog.block import Stamp
+
+    stamp = Stamp(bytes(16), 1, 1) if kind is Kind.BATCH else None
+    payload = make_run(kind, [frame_with(1)], peer="h:1", stamp=stamp)
+    block = Block(0, len(payload), 0, 1, 1_500_000, memoryview(payload))
+    assert json.loads(C.decode(block).records[0].extra) == {"x": 1}
+    assert repr(C.decode(block)) == repr(PYTHON.decode(block))
+    assert isinstance(Run(kind, 0, "h:1", 1, memoryview(b"")), tuple)
+
+
+# In C
+
+
+def test_its_files_alone_make_a_c_program_and_read_no_byte_too_many(tmp_path: Path) -> None:
+    """Each frame, and each beginning of it, lies at the end of a page; the next is forbidden."""
+    frames = [frame for frame, _ in attacks(1 << 8).values() if len(frame) < 4000]
+    frames += [f.data for f in shapes.frames(max(interpreters(), key=VERSIONS.index))]
+    frames += [grammar.frame(seed) for seed in range(500)]
+    corpus = tmp_path / "frames"
+    corpus.write_bytes(body_of([frame for frame in frames if len(frame) < 3000]))
+    program = tmp_path / "embed"
+    names = ("framer", "repack", "unpick", "objects", "row", "text", "shortest")
+    compiler = sysconfig.get_config_var("CC").split()[0]
+    subprocess.run(
+        [compiler, "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-g",
+         f"-I{ROOT / 'csrc'}", *[str(ROOT / f"csrc/{name}.c") for name in names],
+         str(ROOT / "tests/embed_repack.c"), "-o", str(program)],
+        check=True,
+    )  # fmt: skip
+    out = subprocess.run([program, corpus], capture_output=True, text=True, check=False)
+    assert (out.returncode, out.stdout) == (0, "ok\n"), out.stderr
