@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 # setuptools warns of every editable install that it is one.
 INSTALL = PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
-SOURCES = $(wildcard csrc/*) build_ext.py setup.py pyproject.toml
+SOURCES = $(wildcard csrc/*) build_ext.py setup.py pyproject.toml client/pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help run test soak fuzz lint sanitize clean
@@ -21,15 +21,15 @@ $(VENV)/made:
 	touch $@
 
 $(VENV)/installed: $(VENV)/made $(SOURCES)
-	$(INSTALL) --editable .
+	$(INSTALL) --editable client --editable .
 	touch $@
 
 $(VENV)/test: $(VENV)/installed
-	$(INSTALL) --editable '.[test]'
+	$(INSTALL) --editable client --editable '.[test]'
 	touch $@
 
 $(VENV)/lint: $(VENV)/test
-	$(INSTALL) --editable '.[test,lint]'
+	$(INSTALL) --editable client --editable '.[test,lint]'
 	touch $@
 
 run: $(VENV)/installed ## start the server on 127.0.0.1:9020, with its data in ./fastlog-data
@@ -71,6 +71,8 @@ fuzz-driver-%:
 lint: $(VENV)/lint ## ruff, mypy --strict, clang-format, and the C compiler's warnings as errors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/ruff check client
+	$(BIN)/ruff format --check client
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror csrc/*.c csrc/*.h tests/*.c tests/fuzz/*.[ch]
 	for file in csrc/*.c; do \

@@ -1,8 +1,11 @@
 /* clients.c: fastlog clients, from the first byte to the last acknowledgement. */
 #include "loop.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum {
     PARTING_MS = 2000, /* a client has so long to read our last words */
@@ -21,6 +24,8 @@ bool client_begin(fl_loop *loop, uint32_t slot)
     if (!k)
         return false;
     conn *c = &loop->conns[slot];
+    int on = 1; /* an ACK shall not wait until the peer's kernel confirms the one before */
+    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     k->slot = slot;
     k->name = (uint64_t)c->generation << 32 | slot;
     k->terms = c->terms;

@@ -1,7 +1,7 @@
 /* handed.c: connections on their way to another process: what a new receiver takes over.
  *
  *     state  = version u8 | dialect u8 | flags u8 | terms u8 | client, if FASTLOG | part
- *     client = id 16 | incarnation u64 | committed u64 | ack_due u8 | out_len u16 | out
+ *     client = id 16 | incarnation u64 | committed u64 | out_len u16 | out
  *
  * part is what was received of the next frame, to the end. Integers are as this machine has them:
  * the state never leaves it.
@@ -14,7 +14,7 @@
 enum {
     STATE_VERSION = 1,
     STATE_HEAD = 4,
-    STATE_CLIENT = 16 + 8 + 8 + 1 + 2,
+    STATE_CLIENT = 16 + 8 + 8 + 2,
 };
 
 /* Greetings are begun anew, and partings end: only who was admitted, and owes nothing to the
@@ -57,7 +57,6 @@ static uint8_t *write_client(uint8_t *p, const client *k)
     p = put(p, k->id, sizeof k->id);
     p = put(p, &k->incarnation, sizeof k->incarnation);
     p = put(p, &k->session.committed, sizeof k->session.committed);
-    *p++ = k->ack_due;
     p = put(p, &out_len, sizeof out_len);
     return put(p, k->out + k->out_at, out_len);
 }
@@ -77,7 +76,6 @@ void fl_loop_state(const fl_loop *loop, uint32_t at, uint8_t *state)
 typedef struct handed_client {
     uint8_t id[16];
     uint64_t incarnation, committed;
-    uint8_t ack_due;
     uint16_t out_len;
     const uint8_t *out;
 } handed_client;
@@ -96,7 +94,6 @@ static size_t read_client(const uint8_t *state, size_t len, handed_client *out)
     const uint8_t *p = get(out->id, state, sizeof out->id);
     p = get(&out->incarnation, p, sizeof out->incarnation);
     p = get(&out->committed, p, sizeof out->committed);
-    out->ack_due = *p++;
     p = get(&out->out_len, p, sizeof out->out_len);
     out->out = p;
     if (out->out_len > CLIENT_OUT || out->out_len > len - STATE_CLIENT)
@@ -110,12 +107,12 @@ static void restore_client(fl_loop *loop, client *k, const handed_client *from)
     memcpy(k->out, from->out, from->out_len);
     k->out_len = from->out_len;
     k->incarnation = from->incarnation;
-    k->ack_due = from->ack_due;
+    k->ack_due = true; /* the window may be another now */
     k->state = ADMITTED;
     k->is_known = k->was_admitted = true;
     fl_session_begin(&k->session, from->committed);
     loop->stats.clients++;
-    client_flush(loop, k);
+    client_flush_later(loop, k); /* the connection may yet stay with the other process */
 }
 
 int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, size_t len,

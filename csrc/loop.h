@@ -194,6 +194,7 @@ void clients_free(fl_loop *loop);
 /* reply.c */
 void client_tell(fl_loop *loop, client *k, const uint8_t *frame, size_t len);
 void client_flush(fl_loop *loop, client *k);
+void client_flush_later(fl_loop *loop, client *k);
 
 /* accept.c */
 int accept_some(fl_loop *loop, uint32_t index, uint32_t limit);

@@ -11,7 +11,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-static void want_room(fl_loop *loop, client *k)
+/* Has it flushed in the next turn in which its socket has room. */
+void client_flush_later(fl_loop *loop, client *k)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
     event.data.u64 = k->name;
@@ -30,7 +31,7 @@ static bool send_waiting(fl_loop *loop, client *k)
             k->out_at = (uint16_t)(k->out_at + n);
             k->told = loop->now;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            want_room(loop, k);
+            client_flush_later(loop, k);
             return false;
         } else if (errno != EINTR) { /* the connection has ended, which reading it will show */
             c->flags |= IS_ENDING;

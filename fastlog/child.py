@@ -1,12 +1,14 @@
 """What the supervisor's children share: how they get their config, and how they hold to it.
 
 A child is started with two file descriptors. One holds the config as JSON. The other is a Unix
-stream socket to the supervisor, which carries JSON objects, one a line; when it ends, the
-supervisor is gone, and the child ends too. What a child logs goes to stderr.
+stream socket to the supervisor, which carries JSON objects, one a line, and to the child also
+descriptors; when it ends, the supervisor is gone, and the child ends too. What a child logs goes to
+stderr.
 """
 
 from __future__ import annotations
 
+import array
 import contextlib
 import json
 import logging
@@ -27,6 +29,7 @@ from fastlog.errors import ConfigError, FastlogError, JournalDamagedError
 
 Message = dict[str, Any]
 
+_ROOM = socket.CMSG_LEN(8 * array.array("i").itemsize)
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -41,6 +44,7 @@ class Child:
         self.config = config
         self._control = control
         self._unread = b""
+        self._fds = array.array("i")
         self._ended = False
 
     @classmethod
@@ -83,7 +87,7 @@ class Child:
         """The messages that have arrived; never waits."""
         while not self._ended:
             try:
-                data = self._control.recv(65536, socket.MSG_DONTWAIT)
+                data = self._receive()
             except BlockingIOError:
                 break
             except ConnectionError:
@@ -92,6 +96,17 @@ class Child:
             self._unread += data
         *lines, self._unread = self._unread.split(b"\n")
         return [json.loads(line) for line in lines]
+
+    def _receive(self) -> bytes:
+        flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+        data, ancillary, _, _ = self._control.recvmsg(65536, _ROOM, flags)
+        for _, _, content in ancillary:
+            self._fds.frombytes(content)
+        return data
+
+    def take_fd(self) -> int:
+        """The descriptor that came with a message, or with several: the oldest not taken yet."""
+        return self._fds.pop(0)
 
     def lost(self) -> bool:
         """Whether the supervisor is gone; never waits. Messages that arrived are kept."""
@@ -201,13 +216,23 @@ def log_to_stderr(role: str, level: str) -> None:
     own.propagate = False
 
 
-def arguments(argv: list[str], names: dict[str, Callable[[str], Any]]) -> dict[str, Any]:
-    """The values of `--name value` pairs, all of which the supervisor gives.
+def arguments(
+    argv: list[str],
+    names: dict[str, Callable[[str], Any]],
+    optional: dict[str, Callable[[str], Any]] | None = None,
+) -> dict[str, Any]:
+    """The values of `--name value` pairs, as the supervisor gives them.
+
+    Returns:
+        All of `names`, and of the optional ones those that were given.
 
     Raises:
         SystemExit: something else was given; only the supervisor starts children.
     """
-    flags = dict(zip(argv[::2], argv[1::2], strict=False))
-    if len(argv) % 2 or set(flags) != {f"--{name}" for name in names}:
+    flags = {
+        key.removeprefix("--"): value for key, value in zip(argv[::2], argv[1::2], strict=False)
+    }
+    known = names | (optional or {})
+    if len(argv) % 2 or not names.keys() <= flags.keys() <= known.keys():
         sys.exit(f"expected {' '.join(f'--{name} VALUE' for name in names)}: {argv}")
-    return {name: read(flags[f"--{name}"]) for name, read in names.items()}
+    return {name: known[name](value) for name, value in flags.items()}

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastlog.config import (
+    AuthConfig,
+    ClientsConfig,
     Config,
     JournalConfig,
     LimitsConfig,
@@ -85,6 +87,43 @@ def test_sizes_and_times_are_read_in_units():
     assert config.journal.size == 2 * 1024 * MIB
     assert config.journal.segment == MIB
     assert config.retention == Retention(age=43200.0, size=10**10)
+
+
+def test_a_listener_says_whom_it_admits():
+    config = load_text(
+        'auth = {keys = ["web:a:b"]}\nclients = {window = "64 KiB", keepalive = "500 ms"}\n'
+        '[[listen]]\nurl = "unix:///run/fastlog"\n'
+        '[[listen]]\nurl = "tcp://127.0.0.1:1"\nstock = false\nauth = "required"\n'
+    )
+    assert config.listen == [
+        ListenConfig("unix:///run/fastlog", stock=True, auth="optional"),
+        ListenConfig("tcp://127.0.0.1:1", stock=False, auth="required"),
+    ]
+    assert config.auth == AuthConfig(["web:a:b"])
+    assert config.clients == ClientsConfig(window=65536, keepalive=0.5)
+    environ = {"FASTLOG_AUTH_KEYS": "web:x,batch:y"}
+    assert load(None, environ, {}).auth.keys == ["web:x", "batch:y"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('auth = {keys = "web:x"}', "auth.keys: expected a list of texts, got 'web:x'"),
+        ("auth = {keys = [1]}", "auth.keys: expected a list of texts, got a list"),
+        ('auth = {keys = ["hush"]}', "auth.keys: expected ID:SECRET, the id being letters"),
+        ('auth = {keys = ["a:x", "a:y"]}', "auth.keys: two are named 'a'"),
+        (
+            '[[listen]]\nurl = "unix:///s"\nauth = "required"',
+            "auth.keys: a listener requires a key",
+        ),
+        ('[[listen]]\nurl = "unix:///s"\nauth = "yes"', "expected 'optional' or 'required'"),
+        ('[[listen]]\nurl = "unix:///s"\nstock = "no"', "expected true or false, got 'no'"),
+    ],
+)
+def test_a_mistake_about_who_is_admitted_is_told_without_the_secret(text: str, expected: str):
+    told = mistake(text)
+    assert expected in told
+    assert "hush" not in told
 
 
 def test_flags_override_the_environment_which_overrides_the_file():

@@ -35,8 +35,12 @@ from waiting import wait_for
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path) as server:
+    with Server(tmp_path, config=QUIET) as server:
         yield server
+
+
+QUIET = '[clients]\nkeepalive = "1 h"\n'
+"""An acknowledgement that comes has a reason."""
 
 
 def records(first: int, last: int) -> list[bytes]:
@@ -364,7 +368,10 @@ def test_a_mistake_is_answered_counted_and_nothing_of_it_stored(
     assert set(numbers(server)) <= {99, 1, 2}
 
 
-@pytest.mark.parametrize("data", [batch(1, FEW), gap(1, 2), bye(0), frame(AUTH, bytes(32))])
+SMALL = batch(1, [b"{}"])
+
+
+@pytest.mark.parametrize("data", [batch(1, FEW), SMALL, gap(1, 2), bye(0), frame(AUTH, bytes(32))])
 def test_a_frame_before_the_hello_is_refused(server: Server, data: bytes) -> None:
     with Speaker(server.port) as client:
         client.send(data)
@@ -519,7 +526,7 @@ def memory_of(pid: int) -> int:
 
 
 def test_a_full_journal_closes_the_window_and_opens_it_again(tmp_path: Path) -> None:
-    config = '[journal]\nsize = "512 KiB"\nsegment = "128 KiB"\n'
+    config = QUIET + '[journal]\nsize = "512 KiB"\nsegment = "128 KiB"\n'
     with Server(tmp_path, config=config) as server:
         server.fixed()
         worker = server.children()["worker sqlite"]

@@ -45,7 +45,7 @@ def options(command: click.Command) -> set[str]:
     return {
         name
         for parameter in command.params
-        if isinstance(parameter, click.Option)
+        if isinstance(parameter, click.Option) and not parameter.hidden
         for name in (*parameter.opts, *parameter.secondary_opts)
     }
 
@@ -130,14 +130,16 @@ def test_the_described_defaults_are_the_defaults(section: str):
 
 def shown_default(struct: type[Struct], field: Any, text: str) -> str:
     """The text, if it means the default; else the default."""
-    assert field.default is not NODEFAULT
+    default = field.default
+    if default is NODEFAULT:
+        default = str(field.default_factory())
     for read in (str, parse_size, parse_duration):
         try:
-            if read(text) == field.default:
+            if read(text) == default:
                 return text
         except ValueError:
             continue
-    return str(field.default)
+    return str(default)
 
 
 def test_the_described_defaults_outside_tables_are_the_defaults():

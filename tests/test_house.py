@@ -14,6 +14,7 @@ PACKAGE = ROOT / "fastlog"
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"drill"},
     {"server", "query"},
     {"worker", "receiver"},
     {"child"},

@@ -267,6 +267,20 @@ def test_only_a_nearly_full_journal_is_released_over_a_sink_that_may_not_hold_it
     journal.close()
 
 
+def test_a_journal_that_never_held_a_block_keeps_its_id(directory: Path) -> None:
+    first = Journal(directory)
+    first.close()
+    second = Journal(directory)
+    assert second.node == first.node
+    second.append(run_of(b"x"), 1)
+    second.close()
+    for path in directory.glob("*.seg"):
+        path.unlink()
+    third = Journal(directory)
+    assert third.node != first.node, "whoever has stored blocks of the old one must not skip these"
+    third.close()
+
+
 def test_a_stamp_is_never_earlier_than_its_predecessors(directory: Path) -> None:
     times = iter([1000.0, 900.0, 1001.0])
     journal = Journal(directory, clock=lambda: next(times))

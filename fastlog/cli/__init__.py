@@ -8,6 +8,7 @@ import click
 
 from fastlog.cli.check import check
 from fastlog.cli.command import run
+from fastlog.cli.drill import drill
 from fastlog.cli.query import query
 from fastlog.cli.send import send
 from fastlog.cli.stats import stats
@@ -21,7 +22,7 @@ def fastlog() -> None:
     """Search, watch and examine the log records that fastlog-server stores."""
 
 
-for _command in (tail, query, stats, send, check):
+for _command in (tail, query, stats, send, check, drill):
     fastlog.add_command(_command)
 
 

@@ -29,6 +29,10 @@ class Status(msgspec.Struct):
     size: int = 0
     limit: int = 0
     connections: int = 0
+    clients: int = 0
+    """Of the fastlog dialect, among the connections."""
+    repeated: int = 0
+    """Records that these sent more than once, and that were skipped."""
     accepted: int = 0
     frames: int = 0
     dropped: int = 0

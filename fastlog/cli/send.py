@@ -33,12 +33,12 @@ class _Handler(SocketHandler):
     "--url",
     "--listen",
     metavar="URL",
-    help="Where the server listens (default: the first listener of the configuration).",
+    help="Where the server listens (default: the first listener that admits stock clients).",
 )
 @place_options
 def send(config: Config, message: str, level: str, logger: str, url: str | None) -> int:
     """Send one record with the standard library's SocketHandler, to see that it works."""
-    target = url or config.listen[0].url
+    target = url or _stock_listener(config)
     try:
         check_listen(target)
     except ConfigError as error:
@@ -55,6 +55,16 @@ def send(config: Config, message: str, level: str, logger: str, url: str | None)
         handler.close()
     click.echo(f"sent to {target}")
     return OK
+
+
+def _stock_listener(config: Config) -> str:
+    for listen in config.listen:
+        if listen.stock:
+            return listen.url
+    raise FastlogError(
+        "no listener of the configuration admits stock clients (stock = false); "
+        "use fastlog_client.SocketHandler"
+    )
 
 
 def _handler(url: str) -> SocketHandler:

@@ -192,6 +192,7 @@ def _sink_table(sinks: list[SinkLag]) -> Table:
 def _receiver_table(status: Status) -> Table:
     table = _table("receiver", "")
     table.add_row("connections", str(status.connections))
+    table.add_row("fastlog clients", str(status.clients))
     table.add_row("accepted", str(status.accepted))
     table.add_row("frames", str(status.frames))
     table.add_row("dropped", str(status.dropped))

@@ -9,6 +9,8 @@ from __future__ import annotations
 from fastlog.config.load import load
 from fastlog.config.sources import find_file
 from fastlog.config.tree import (
+    AuthConfig,
+    ClientsConfig,
     Config,
     DecodeConfig,
     JournalConfig,
@@ -24,6 +26,8 @@ from fastlog.config.units import format_duration, format_size, parse_duration, p
 from fastlog.config.values import nearest
 
 __all__ = [
+    "AuthConfig",
+    "ClientsConfig",
     "Config",
     "DecodeConfig",
     "JournalConfig",

@@ -8,12 +8,13 @@ from fastlog.journal.position import Position, read_positions, write_position
 from fastlog.journal.reader import JournalReader, SkippedError
 from fastlog.journal.repair import repair
 from fastlog.journal.snapshot import Snapshot, read_snapshot
-from fastlog.journal.writer import Full, Journal
+from fastlog.journal.writer import Full, Journal, JournalState
 
 __all__ = [
     "Full",
     "Journal",
     "JournalReader",
+    "JournalState",
     "Position",
     "SkippedError",
     "Snapshot",

@@ -19,9 +19,11 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
+import msgspec
+
 from fastlog.block import HEADER, Block
 from fastlog.journal.mark import Mark
-from fastlog.journal.recovery import recover
+from fastlog.journal.recovery import Recovered, known_durable, recover
 from fastlog.journal.segment import (
     Header,
     Segment,
@@ -55,6 +57,18 @@ class Full(Enum):
     SIZE = "journal full"
 
 
+class JournalState(msgspec.Struct, frozen=True, kw_only=True):
+    """A journal of which every block is durable: all that another process needs to go on with it
+    as its writer, without reading it."""
+
+    node: str
+    end: int
+    index: int
+    stamp: int
+    segments: list[int]
+    """The journal offset of each one's first byte, oldest first."""
+
+
 class _Queued:
     """A block in memory."""
 
@@ -70,7 +84,7 @@ class _Queued:
 
 
 class Journal:
-    """The journal's one writer. Opening it recovers what is there.
+    """The journal's one writer. Opening it recovers what is there, unless its state is given.
 
     Args:
         directory: Where the segments are; made if it is not there.
@@ -81,6 +95,8 @@ class Journal:
         clock: The wall clock, for receive stamps.
         visit: Is shown every block that is there at the start, in order.
         on_durable: Called in the journal's thread with the new mark.
+        state: Of the writer before, which must have ended before anything is appended. Nothing
+            is read then, and nothing written until something is appended.
 
     Raises:
         JournalDamagedError: See `recover`.
@@ -98,18 +114,19 @@ class Journal:
         clock: Callable[[], float] = time.time,
         visit: Callable[[Block], None] | None = None,
         on_durable: Callable[[int], None] | None = None,
+        state: JournalState | None = None,
     ) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        # Without segments it is a new journal: cursors of an old one must not be taken for its own.
-        node = read_node(directory) if segments(directory) else None
-        self.node = node or make_node(directory)
+        self.node = _node_of(directory) if state is None else state.node
         self._seed = seed_of(self.node)
         self._directory, self._size_limit = directory, size
         self._segment_size = min(segment, size // 4)  # only whole segments can be released
         self._memory_limit, self._clock = memory, clock
         self._delay = max(0.0, delay - _GATHER)
         self._on_durable = on_durable
-        recovered = recover(directory, self.node, visit)
+        if state is None:
+            recovered = recover(directory, self.node, visit)
+        else:
+            recovered = _known(directory, state)
         if recovered.cut:
             _log.warning("journal: cut a torn tail of %d bytes at %d", recovered.cut, recovered.end)
         self._end = self._written = self._durable = recovered.end
@@ -132,9 +149,10 @@ class Journal:
         """What the disk refuses now, in words; None while it works."""
         self.crash: BaseException | None = None
         """A bug that ended the thread; the receiver must not go on."""
-        reserve(directory)
         self._mark = Mark(directory, writable=True)
-        self._mark.publish(self._durable)
+        if state is None:
+            reserve(directory)
+            self._mark.publish(self._durable)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -203,11 +221,26 @@ class Journal:
             return None
 
     def flush(self, timeout: float) -> bool:
-        """Waits until all that was taken is durable. False: it is not, after so many seconds."""
+        """Waits until all that was taken is durable, and all that was released is deleted. False:
+        it is not, after so many seconds."""
         with self._changed:
             self._awaited = self._end
             self._changed.notify_all()
-            return self._changed.wait_for(lambda: self._durable >= self._end, timeout)
+            return self._changed.wait_for(self._is_settled, timeout)
+
+    def _is_settled(self) -> bool:
+        return self._durable >= self._end and not self._released
+
+    def state(self) -> JournalState:
+        """For the next writer; to be called after a `flush` that succeeded."""
+        assert self._is_settled()
+        return JournalState(
+            node=self.node,
+            end=self._end,
+            index=self._index,
+            stamp=self._stamp,
+            segments=[segment.start for segment in self._segments],
+        )
 
     def can_release(self, everyone: int, holders: int) -> bool:
         """Whether `release` would let go of something."""
@@ -289,12 +322,8 @@ class Journal:
     def _delete_released(self) -> None:
         """Deletes in order, oldest first, and durably: a gap would look like damage."""
         with self._changed:
-            released, self._released = self._released, []
-            snapshot, self._snapshot = self._snapshot, None
+            released, snapshot = list(self._released), self._snapshot
         if snapshot is not None and not self._keep(snapshot):
-            with self._changed:
-                self._released[:0] = released
-                self._snapshot = self._snapshot or snapshot
             time.sleep(_RETRY)
             return
         try:
@@ -304,6 +333,11 @@ class Journal:
                 sync_directory(self._directory)
         except OSError as error:
             _log.error("journal: cannot delete %s: %s", segment.path, error.strerror)
+        with self._changed:
+            del self._released[: len(released)]
+            if self._snapshot is snapshot:
+                self._snapshot = None
+            self._changed.notify_all()  # who flushes
 
     def _keep(self, snapshot: Snapshot) -> bool:
         try:
@@ -444,3 +478,16 @@ class Journal:
         if self.failure is None:
             _log.error("journal: cannot %s: %s; keeping what comes in memory", what, error)
         self.failure = f"cannot {what}: {error.strerror or error}"
+
+
+def _node_of(directory: Path) -> str:
+    """The id of the journal there; a new one where segments were and are no more, since cursors of
+    an old journal must not be taken for its own."""
+    directory.mkdir(parents=True, exist_ok=True)
+    is_whole = segments(directory) or not known_durable(directory)
+    return (read_node(directory) if is_whole else None) or make_node(directory)
+
+
+def _known(directory: Path, state: JournalState) -> Recovered:
+    kept = [Segment(segment_path(directory, start), start) for start in state.segments]
+    return Recovered(kept, state.end, state.index, state.stamp, cut=0)

@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -16,12 +17,13 @@ import msgspec
 
 from fastlog.block import LENGTH, Block, make_notes, runs
 from fastlog.config import Config, ListenConfig
-from fastlog.core import Loop, Refusal
+from fastlog.core import Handed, Loop, Refusal
 from fastlog.errors import FastlogError
 from fastlog.eventlog import EventLog
-from fastlog.journal import Full, Journal, read_positions, read_snapshot
+from fastlog.journal import Full, Journal, Snapshot, read_positions, read_snapshot
 from fastlog.journal.position import replace_file
 from fastlog.receiver.door import Door
+from fastlog.receiver.handover import Counters, Parcel, only_stock
 from fastlog.receiver.notes import Notes
 from fastlog.record import Note, Rejection, host_of
 from fastlog.session import Clients, Sessions, Terms
@@ -39,7 +41,8 @@ QUIET = 0.1
 bytes of a stream for an acknowledgement (40 ms), and than most round trips."""
 RETRY = 0.05
 FLUSH = 5.0
-"""Seconds that the journal has, at the end, to make durable what clients wait for."""
+"""Seconds that the journal has, at the end, to make durable what clients wait for; and to make all
+durable before another receiver takes over."""
 OK, SLOW, FULL = 0, 1, 2
 """How the journal is, as clients are told."""
 MARGIN = 8
@@ -55,6 +58,11 @@ class Receiver:
         config: The whole configuration.
         listeners: Descriptors of listening sockets, and what was configured for each.
         clock: The wall clock, for stamps.
+        taken: What the receiver before has handed over, which it must not use any more when `run`
+            is called. Until then nothing is read, and nothing written.
+
+    Raises:
+        FastlogError: The journal is damaged, or something that was handed over cannot be taken.
     """
 
     def __init__(
@@ -62,7 +70,9 @@ class Receiver:
         config: Config,
         listeners: Sequence[tuple[int, ListenConfig]],
         clock: Callable[[], float] = time.time,
+        taken: tuple[Parcel, list[Handed]] | None = None,
     ) -> None:
+        parcel, handed = taken or (None, [])
         self._config, self._clock = config, clock
         self.sinks: dict[str, str] = {sink.name: sink.when_full for sink in config.sinks}
         """The sinks for which segments are kept, and whether a full journal waits for them."""
@@ -76,11 +86,11 @@ class Receiver:
         self._chores_at = time.monotonic()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._clients = Clients()
-        self._journal = self._open_journal()
+        self._journal = self._open_journal(parcel)
         self._loop = Loop(
             self._on_block,
             max_frame=config.limits.max_frame,
-            max_connections=_affordable(config.limits.connections),
+            max_connections=max(_affordable(config.limits.connections), len(handed)),
             partial_memory=max(config.limits.partial_memory, config.limits.max_frame + LENGTH.size),
             keepalive=config.clients.keepalive,
         )
@@ -104,13 +114,17 @@ class Receiver:
         self._door = Door(self._loop, self._journal, self._sessions, self._refuse_client)
         self._set_window()
         self._leftovers = config.data_dir / "leftovers.json"
-        self._recall()
+        self._before = Counters()
+        if parcel is None:
+            self._recall()
+        else:
+            self._take(parcel, handed)
 
-    def _open_journal(self) -> Journal:
-        """Opens it, and makes the table of clients from what is there."""
+    def _open_journal(self, parcel: Parcel | None) -> Journal:
+        """Opens it, and makes the table of clients from what is there, or from what is known."""
         config = self._config
         directory = config.data_dir / "journal"
-        snapshot = read_snapshot(directory)
+        snapshot = read_snapshot(directory) if parcel is None else parcel.clients
         remembered = snapshot.offset if snapshot is not None else 0
         if snapshot is not None:
             self._clients.load(snapshot.content)
@@ -128,6 +142,7 @@ class Receiver:
             clock=self._clock,
             visit=visit,
             on_durable=self._on_durable,
+            state=None if parcel is None else parcel.journal,
         )
 
     def watch(self, fd: int) -> None:
@@ -230,7 +245,8 @@ class Receiver:
     # ---- what clients are told ------------------------------------------------------------
 
     def _terms(self) -> Terms:
-        window, _ = self._window()
+        # The loop must know what a WELCOME says, or it would not announce that it has changed.
+        window = self._set_window()
         return Terms(self._config.limits.max_frame, window, self._config.clients.keepalive)
 
     def _window(self) -> tuple[int, int]:
@@ -242,8 +258,10 @@ class Receiver:
             return 0, SLOW
         return config.clients.window, OK
 
-    def _set_window(self) -> None:
-        self._loop.window(*self._window())
+    def _set_window(self) -> int:
+        size, state = self._window()
+        self._loop.window(size, state)
+        return size
 
     # ---- once a second --------------------------------------------------------------------
 
@@ -293,7 +311,7 @@ class Receiver:
 
     def _write_status(self) -> None:
         """`status.json`, for `fastlog stats` and `fastlog check`."""
-        stats, journal = self._loop.stats(), self._journal
+        stats, journal, counters = self._loop.stats(), self._journal, self._counters()
         status = {
             "at": self._clock(),
             "durable": journal.durable,
@@ -303,18 +321,96 @@ class Receiver:
             "limit": self._config.journal.size,
             "connections": stats.connections,
             "clients": stats.clients,
-            "acks": stats.acks,
-            "repeated": stats.repeated,
-            "accepted": stats.accepted,
-            "frames": stats.frames,
-            "dropped": self._notes.dropped,
-            "refused": stats.refused,
+            **msgspec.structs.asdict(counters),
             "failure": journal.failure,
         }
         try:
             replace_file(self._config.data_dir / "status.json", json.dumps(status).encode())
         except OSError as error:
             log.debug("status.json: %s", error)  # the disk is full: the journal has said so
+
+    def _counters(self) -> Counters:
+        """Since the service was started, over all receivers."""
+        stats, before = self._loop.stats(), self._before
+        refused = Counter(before.refused)
+        refused.update(stats.refused)
+        return Counters(
+            acks=before.acks + stats.acks,
+            repeated=before.repeated + stats.repeated,
+            accepted=before.accepted + stats.accepted,
+            frames=before.frames + stats.frames,
+            dropped=before.dropped + self._notes.dropped,
+            refused=dict(refused),
+        )
+
+    # ---- from one receiver to the next ----------------------------------------------------
+
+    def freeze(self) -> tuple[Parcel, list[int]]:
+        """Makes all that was received durable, and stands still until `thaw`.
+
+        Returns:
+            What the next receiver has to know, and the descriptors of the connections. They stay
+            this one's.
+
+        Raises:
+            FastlogError: The disk does not take it; the receiver goes on.
+        """
+        self._loop.pause(True)
+        try:
+            clients = self._settle()
+            connections = list(self._loop.export())
+            parcel = Parcel(
+                journal=self._journal.state(),
+                clients=clients,
+                counters=self._counters(),
+                notes=self._notes.take(),
+                held=self._held,
+                connections=[(handed.peer, handed.state) for handed in connections],
+            )
+        except BaseException:
+            self._go_on()
+            raise
+        return parcel, [handed.fd for handed in connections]
+
+    def thaw(self, parcel: Parcel) -> None:
+        """Goes on: the next receiver, to which this parcel was sent, is no more."""
+        self._notes.give_back(parcel.notes)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._loop.pause(self._held is not None)
+
+    def _settle(self) -> Snapshot:
+        """Leaves nothing that waits for the journal, and says what is then known of clients."""
+        if self._held is not None:
+            # Our own clients send again what was held of theirs: nobody else could tell them.
+            self._loop.discarded()
+            self._held = only_stock(self._held[0])
+        for refusal in self._loop.refusals():
+            self._refuse(refusal)
+        self._journal_notes()
+        self._events.tell()
+        deadline = time.monotonic() + FLUSH
+        while True:
+            self._door.acknowledge()
+            self._door.serve()
+            if self._journal.flush(RETRY) and not self._door.owes():
+                clients = self._door.snapshot()
+                if clients is not None:
+                    return clients
+            if self._journal.failure is not None or time.monotonic() > deadline:
+                why = self._journal.failure or f"that takes more than {FLUSH:.0f} s"
+                raise FastlogError(f"what was received cannot be made durable: {why}")
+
+    def _take(self, parcel: Parcel, handed: list[Handed]) -> None:
+        self._before = parcel.counters
+        self._notes.give_back(parcel.notes)
+        for connection in handed:
+            client = self._loop.take(connection)
+            if client is not None:
+                self._sessions.taken(*client)
+        self._held = parcel.held
+        self._go_on()
 
     # ---- the end --------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
-"""The supervisor: the process that users start, and that starts the others."""
+"""The server as a whole: the supervisor of the receiver and the workers."""
 
-from fastlog.server.supervisor import serve
+from fastlog.server.supervisor import resume, serve
 
-__all__ = ["serve"]
+__all__ = ["resume", "serve"]

@@ -1,0 +1,2163 @@
+# -*- coding: utf-8 -*-
+"""Send the records of Python's logging to a fastlog-server, and lose none that can be kept.
+
+    handler = fastlog_client.SocketHandler("127.0.0.1", 9020)
+    logging.getLogger().addHandler(handler)
+
+One file without dependencies, for CPython 2.7 and 3.6 or newer.
+
+Theory of operation. `SocketHandler.emit` makes bytes of a record and puts them into an *inbox*, a
+deque; it takes no lock and makes no system call. A daemon thread, the *sender*, moves them to a
+*store*, where each gets a sequence number: `_Memory`, or `_Spool` on disk. A `_Link` is a socket
+that is opened again for as long as its store holds something; a `_Session` is what is said over
+one connection, without I/O. A record leaves the store when the server has acknowledged it: it is
+durable there. What had to be dropped stays in the store as a `_Gap`, so that the server knows.
+
+What several threads may want is behind one `_Guard`: the store, and moving the inbox there. With a
+spool, `emit` moves its record itself, so that it is in a file before the application goes on.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+import binascii
+import collections
+import errno
+import hashlib
+import hmac
+import itertools
+import logging
+import logging.handlers
+import os
+import random
+import select
+import socket
+import struct
+import sys
+import threading
+import time
+import weakref
+import zlib
+
+try:
+    import cPickle as pickle
+    import cStringIO
+except ImportError:
+    import pickle
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # not a POSIX system: no spool
+
+__version__ = "0.1.0"
+__all__ = ["ReconnectingSocketHandler", "SocketHandler"]
+
+_PYTHON_2 = sys.version_info[0] == 2
+_OS_ERRORS = (EnvironmentError, socket.error, select.error)  # one class, from Python 3.3 on
+_getpid = os.getpid
+_HAS_FORK_HOOKS = hasattr(os, "register_at_fork")
+_dice = random.SystemRandom()  # the children of a fork would share another's state
+
+if _PYTHON_2:
+    from thread import get_ident as _thread_id
+else:
+    from threading import get_ident as _thread_id
+
+if hasattr(time, "monotonic"):
+    _monotonic = time.monotonic
+elif os.name == "nt":
+    _monotonic = time.clock
+else:
+
+    def _monotonic():
+        """Seconds that no change of the clock disturbs, to a hundredth."""
+        return os.times()[4]
+
+
+# ---- records ---------------------------------------------------------------------------------
+
+_PICKLE_PROTOCOL = 2 if _PYTHON_2 else 4
+_STOCK_PROTOCOL = 1  # what the standard handler sends
+_TEXT_LIMIT = 4096  # characters of a value that had to be made text
+_default_formatter = logging.Formatter()
+
+
+def _encode(record, formatter, LogRecord=logging.LogRecord, text=str, dumps=pickle.dumps):
+    """Make bytes of a record: the attributes that the standard handler sends, as a pickled dict.
+
+    The record stays as it is. This is most of what `emit` costs, hence the names in the arguments,
+    and getMessage() where that is known not to be somebody else's.
+
+    Raises:
+        Exception: whatever its arguments, the formatter or the pickler raise.
+    """
+    attributes = record.__dict__.copy()
+    message = attributes["msg"]
+    if message.__class__ is text and record.__class__ is LogRecord:
+        args = attributes["args"]
+        if args:
+            attributes["msg"] = message % args
+    else:
+        attributes["msg"] = record.getMessage()
+    attributes["args"] = None
+    if attributes["exc_info"]:
+        if not attributes["exc_text"]:
+            formatter = formatter or _default_formatter
+            attributes["exc_text"] = formatter.formatException(attributes["exc_info"])
+        attributes["exc_info"] = None
+    if "message" in attributes:
+        del attributes["message"]
+    return dumps(attributes, _PICKLE_PROTOCOL)
+
+
+if _PYTHON_2:
+    _PLAIN = len(logging.makeLogRecord({}).__dict__)
+
+    def _dumps(attributes, protocol, Pickler=pickle.Pickler, StringIO=cStringIO.StringIO):
+        """Pickle without a memo, which takes a third of the time. Only containers need one, and a
+        record to which the application has added nothing holds none.
+        """
+        if len(attributes) > _PLAIN:
+            return pickle.dumps(attributes, protocol)
+        out = StringIO()
+        pickler = Pickler(out, protocol)
+        pickler.fast = True
+        pickler.dump(attributes)
+        return out.getvalue()
+
+    _encode.__defaults__ = (logging.LogRecord, str, _dumps)
+
+
+def _dumps_anyhow(record, formatter, protocol):
+    """Make bytes of a record of which something cannot be, with that as text.
+
+    Returns:
+        The bytes, and the names of what is text now.
+    """
+    attributes = record.__dict__.copy()
+    odd = []
+    try:
+        attributes["msg"] = record.getMessage()
+    except Exception:  # the arguments do not fit the message, or their str() fails
+        odd.append("args")
+        attributes["msg"] = "%s %% %s" % (
+            _as_text(attributes.get("msg")),
+            _as_text(attributes.get("args")),
+        )
+    attributes["args"] = None
+    exc_info = attributes.pop("exc_info", None)
+    if exc_info and not attributes.get("exc_text"):
+        try:
+            attributes["exc_text"] = (formatter or _default_formatter).formatException(exc_info)
+        except Exception:
+            odd.append("exc_info")
+            attributes["exc_text"] = _as_text(exc_info)
+    attributes["exc_info"] = None
+    attributes.pop("message", None)
+    for name, value in list(attributes.items()):
+        try:
+            pickle.dumps((name, value), protocol)
+        except Exception:
+            del attributes[name]
+            name = name if isinstance(name, str) else _as_text(name)
+            odd.append(name)
+            attributes[name] = _as_text(value)
+    return pickle.dumps(attributes, protocol), odd
+
+
+def _as_text(value):
+    try:
+        text = repr(value)
+    except Exception:
+        text = "<unprintable %s>" % type(value).__name__
+    return text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + "..."
+
+
+# ---- what waits ------------------------------------------------------------------------------
+
+_OVERHEAD = 64
+"""Bytes that a record takes in memory beside its own."""
+_BATCH_RECORDS = 4096
+_NOBODY = b"\0" * 16
+
+_FULL, _SPOOL_FULL, _TOO_LARGE, _DAMAGED, _LOST, _LEFT = range(1, 7)
+_REASONS = {
+    _FULL: "memory full",
+    _SPOOL_FULL: "spool full",
+    _TOO_LARGE: "over the server's limit",
+    _DAMAGED: "spool damaged",
+    _LOST: "could not be encoded",
+    _LEFT: "left at exit",
+}
+
+
+class _Gap(object):
+    """Adjacent records that will never come, and why."""
+
+    __slots__ = ("count", "reason", "t0", "t1")
+
+    def __init__(self, reason, t0, t1=None, count=1):
+        self.count = count
+        self.reason = reason
+        self.t0 = t0  # microseconds since the epoch: when the first was dropped
+        self.t1 = t0 if t1 is None else t1
+
+    def __len__(self):
+        return 0  # bytes of a record
+
+    def grow(self, stamp):
+        self.count += 1
+        self.t1 = max(self.t1, stamp)  # the clock may have been set back
+
+
+class _NewIdNeeded(Exception):
+    """The server knows this client id as somebody else's."""
+
+
+class _Store(object):
+    """Records in their order, numbered from 1 on; `first` is the oldest that is not acknowledged.
+
+    `first` <= `cursor` <= `next`; this connection has sent what is below `cursor`. Numbers never
+    change. A client with a new id begins with sequence 1 again: `shift` is what numbers are ahead
+    of sequences then. Not thread-safe: whoever calls it holds its guard.
+    """
+
+    persistent = False
+
+    def __init__(self):
+        self.client_id = os.urandom(16)
+        self.incarnation = 1
+        self.acked_by = _NOBODY  # the server that acknowledged last
+        self.first = self.cursor = self.next = 1
+        self.shift = 0
+        self.bytes = 0  # that it takes
+        self.dropped = dict.fromkeys(_REASONS, 0)  # records by reason
+        self.gaps = 0
+        self.fresh_gaps = collections.deque()  # reasons; whoever tells of them removes them
+
+    def _count_gap(self, reason, is_new):
+        self.dropped[reason] += 1
+        if is_new:
+            self.gaps += 1
+            self.fresh_gaps.append(reason)
+
+    def renumber(self):
+        """Become another client: what is left has the sequences from 1 on."""
+        self.client_id = os.urandom(16)
+        self.acked_by = _NOBODY
+        self.shift = self.first - 1
+        self._unsend()
+
+
+class _Memory(_Store):
+    def __init__(self):
+        _Store.__init__(self)
+        self.pending = 0  # records, without the gaps between them
+        self._sent = collections.deque()  # from `first` to `cursor`
+        self._waiting = collections.deque()  # from `cursor` to `next`
+
+    def extend(self, records, stamp):
+        """Put records at the end; those that find no room there are dropped at `stamp`."""
+        count = len(records)
+        self._waiting.extend(records)
+        self.next += count
+        self.pending += count
+        self.bytes += sum(map(len, records)) + count * _OVERHEAD
+
+    def add_gap(self, reason, stamp):
+        """Give the next number to a record that is dropped at `stamp`."""
+        last = self._waiting[-1] if self._waiting else None
+        merges = last.__class__ is _Gap and last.reason == reason
+        if merges:
+            last.grow(stamp)
+        else:
+            self._waiting.append(_Gap(reason, stamp))
+        self.next += 1
+        self._count_gap(reason, not merges)
+
+    def drop_oldest(self, size, stamp):
+        """Drop what was not sent, the oldest first, until `size` bytes are free or all is gone."""
+        gaps = []
+        while self._waiting and size > 0:
+            entry = self._waiting.popleft()
+            if entry.__class__ is _Gap:
+                gaps.append(entry)
+            else:
+                size -= len(entry) + _OVERHEAD
+                self._replace(entry, gaps, _FULL, stamp)
+        self._waiting.extendleft(reversed(gaps))
+
+    def give_up(self, stamp):
+        """Declare all that was not sent as left at exit."""
+        entries = []
+        for entry in self._waiting:
+            if entry.__class__ is _Gap:
+                entries.append(entry)
+            else:
+                self._replace(entry, entries, _LEFT, stamp)
+        self._waiting = collections.deque(entries)
+
+    def _replace(self, record, gaps, reason, stamp):
+        """Drop a record: it becomes a part of the last of these gaps, or a new one."""
+        merges = bool(gaps) and gaps[-1].reason == reason
+        if merges:
+            gaps[-1].grow(stamp)
+        else:
+            gaps.append(_Gap(reason, stamp))
+        self._remove(record)
+        self._count_gap(reason, not merges)
+
+    def take(self, limit, must, max_record, stamp):
+        """Take what is to be sent next, and move the cursor behind it.
+
+        Args:
+            limit: bytes that the records may have, with 4 for each.
+            must: whether a single record may have more.
+            max_record: a record that is larger becomes a gap.
+
+        Returns:
+            Its first number, and a list of records or a gap; or None.
+        """
+        waiting, base, records, size = self._waiting, self.cursor, [], 0
+        while waiting and len(records) < _BATCH_RECORDS:
+            entry = waiting[0]
+            if entry.__class__ is _Gap:
+                break
+            if len(entry) > max_record:
+                waiting[0] = _Gap(_TOO_LARGE, stamp)
+                self._remove(entry)
+                self._count_gap(_TOO_LARGE, True)
+                break
+            size += 4 + len(entry)
+            if size > limit and (records or not must):
+                break
+            records.append(waiting.popleft())
+        if records:
+            self._sent.extend(records)
+            self.cursor += len(records)
+            return base, records
+        if waiting and waiting[0].__class__ is _Gap:
+            gap = waiting.popleft()
+            self._sent.append(gap)
+            self.cursor += gap.count
+            return base, gap
+        return None
+
+    def ack(self, last, node):
+        """Forget what is up to this number: that server has it."""
+        if last < self.first:
+            return
+        self.acked_by = node
+        while self._sent and self.first <= last:
+            entry = self._sent.popleft()
+            if entry.__class__ is not _Gap:
+                self._remove(entry)
+                self.first += 1
+            elif self.first + entry.count - 1 <= last:
+                self.first += entry.count
+            else:
+                entry.count -= last + 1 - self.first
+                self._sent.appendleft(entry)
+                self.first = last + 1
+
+    def rewind(self, last, node):
+        """A connection begins: send all again but what is up to this number. Returns how many.
+
+        Raises:
+            _NewIdNeeded: the server has what was never sent.
+        """
+        if last >= self.cursor:
+            raise _NewIdNeeded()
+        self.ack(last, node)
+        again = self.cursor - self.first
+        self._unsend()
+        return again
+
+    def close(self):
+        """Nothing: what is left ends with the process."""
+
+    abandon = close
+
+    def _unsend(self):
+        self._waiting.extendleft(reversed(self._sent))
+        self._sent.clear()
+        self.cursor = self.first
+
+    def _remove(self, record):
+        self.pending -= 1
+        self.bytes -= len(record) + _OVERHEAD
+
+
+# ---- the spool -------------------------------------------------------------------------------
+
+_SEGMENT_BYTES = 1024 * 1024
+_ENTRY = struct.Struct(">4sQI")  # mark, number, length or _IS_GAP; then the crc32 of all, the data
+_ENTRY_MARK = b"\xfaSE1"
+_IS_GAP = 0xFFFFFFFF
+_SPOOLED_GAP = struct.Struct(">QBQQ")  # count, reason, t0, t1
+_STATE = struct.Struct(">4s16sQQQ16s")  # mark, client id, incarnation, shift, first, acked by
+_STATE_MARK = b"FST1"
+_CRC = struct.Struct(">I")
+
+
+class _Segment(object):
+    """A file of entries; its name is the number of the first."""
+
+    __slots__ = ("base", "path", "size")
+
+    def __init__(self, folder, base, size=0):
+        self.base = base
+        self.path = os.path.join(folder, "%016x.seg" % base)
+        self.size = size
+
+
+class _Spool(_Store):
+    """A store in files, for one process; another adopts it once that has ended.
+
+    Its folder holds `lock`, which the owner has locked; `state`, which is written anew whenever
+    something is acknowledged; and segments, each removed when all of it is. A record that is
+    written survives the process, however it ends. It survives a loss of power only with `fsync`,
+    which waits for the disk at each record.
+    """
+
+    persistent = True
+
+    def __init__(self, folder, lock, max_bytes=0, fsync=False):
+        _Store.__init__(self)
+        self.folder, self.max_bytes = folder, max_bytes
+        self.error = None  # why the disk refused something, last
+        self._segment_bytes = max(1024, min(_SEGMENT_BYTES, max_bytes // 8))
+        self._lock, self._fsync = lock, fsync
+        self._state = self._file = None  # descriptors
+        self._segments = []
+        self._gap = None  # [number, gap, offset or None]: the last entry, if it is a gap
+        self._declared = collections.deque()  # [number, count] of gaps, and
+        self._refused = collections.deque()  # of records that are too large, from `first` on
+        self._refused_to = 0  # records below this number were looked at for their size
+        self._ahead = collections.deque()  # (number, entry): what was read, from `cursor` on
+        self._loaded = 1  # what is below this number was read
+        self._reading, self._offset = None, 0  # the segment that is read, and from where on
+
+    @classmethod
+    def create(cls, directory, max_bytes, fsync):
+        """Make a new one below this directory.
+
+        Raises:
+            EnvironmentError: it cannot be made.
+        """
+        name = binascii.hexlify(os.urandom(16)).decode("ascii")
+        hidden = os.path.join(directory, "." + name)
+        os.mkdir(hidden, 0o700)
+        lock = _lock(os.path.join(hidden, "lock"), os.O_CREAT)
+        folder = os.path.join(directory, name)
+        os.rename(hidden, folder)  # whoever sees it sees it locked
+        spool = cls(folder, lock, max_bytes, fsync)
+        spool.client_id = binascii.unhexlify(name)
+        spool._state = _open(os.path.join(folder, "state"), os.O_RDWR | os.O_CREAT)
+        spool._save()
+        spool._begin_segment(1)
+        return spool
+
+    @classmethod
+    def adopt(cls, folder):
+        """Take over the spool of a process that has ended.
+
+        Returns:
+            None if its process lives, or if somebody else was faster.
+
+        Raises:
+            EnvironmentError: it cannot be read.
+        """
+        path = os.path.join(folder, "lock")
+        lock = _lock(path)
+        if lock is None:
+            return None
+        spool = cls(folder, lock)
+        try:
+            if not os.path.exists(path):  # it was sent and removed between open and lock
+                spool.abandon()
+                return None
+            spool._state = _open(os.path.join(folder, "state"), os.O_RDWR | os.O_CREAT)
+            spool._read_folder()
+            spool.incarnation += 1
+            spool._save()
+        except Exception:
+            spool.abandon()
+            raise
+        return spool
+
+    @property
+    def pending(self):
+        """Records that are not acknowledged, without the gaps between them."""
+        gone = sum(count for _, count in itertools.chain(self._declared, self._refused))
+        return self.next - self.first - gone
+
+    # -- writing --
+
+    def extend(self, records, stamp):
+        for record in records:
+            if self._append(record):
+                self.next += 1
+            else:
+                self.add_gap(_SPOOL_FULL, stamp)
+
+    def add_gap(self, reason, stamp):
+        merges = (
+            self._gap is not None and self._gap[0] >= self._loaded and self._gap[1].reason == reason
+        )
+        if merges:
+            self._gap[1].grow(stamp)
+            self._declared[-1][1] += 1
+        else:
+            self._gap = [self.next, _Gap(reason, stamp), None]
+            self._declared.append([self.next, 1])
+        self._write_gap()
+        self.next += 1
+        self._count_gap(reason, not merges)
+
+    def _append(self, record):
+        """Write a record; returns whether it is written."""
+        if self._gap is not None and self._gap[2] is None and not self._write_gap():
+            return False
+        entry = _make_entry(self.next, len(record), record)
+        if self.bytes + len(entry) > self.max_bytes or not self._write(self.next, entry):
+            return False
+        self._gap = None
+        return True
+
+    def _write_gap(self):
+        """Write the gap at the end, or write it anew; it may go beyond the bound."""
+        number, gap, offset = self._gap
+        entry = _make_entry(
+            number, _IS_GAP, _SPOOLED_GAP.pack(gap.count, gap.reason, gap.t0, gap.t1)
+        )
+        if not self._write(number, entry, offset):
+            return False
+        self._gap[2] = self._segments[-1].size - len(entry)
+        return True
+
+    def _write(self, number, entry, offset=None):
+        """Write an entry at the end, or over the last one; returns whether the disk took it."""
+        try:
+            segment = self._segments[-1]
+            if offset is None and segment.size and segment.size + len(entry) > self._segment_bytes:
+                segment = self._begin_segment(number)
+            os.lseek(self._file, segment.size if offset is None else offset, os.SEEK_SET)
+            _write_all(self._file, entry)
+            if self._fsync:
+                os.fsync(self._file)
+        except EnvironmentError as error:
+            self.error = error
+            self._cut()
+            return False
+        if offset is None:
+            segment.size += len(entry)
+            self.bytes += len(entry)
+        return True
+
+    def _cut(self):
+        """Remove what was written in part; where that fails too, the next write goes over it."""
+        try:
+            os.ftruncate(self._file, self._segments[-1].size)
+        except EnvironmentError as error:
+            self.error = error
+
+    def _begin_segment(self, number):
+        segment = _Segment(self.folder, number)
+        file = _open(segment.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        if self._file is not None:
+            os.close(self._file)
+        self._file = file
+        self._segments.append(segment)
+        if self._fsync:
+            _sync_directory(self.folder)
+        return segment
+
+    # -- reading --
+
+    def take(self, limit, must, max_record, stamp):
+        if not self._ahead:
+            self._load(stamp)
+        ahead, base, records, size = self._ahead, self.cursor, [], 0
+        while ahead and len(records) < _BATCH_RECORDS:
+            number, entry = ahead[0]
+            if entry.__class__ is _Gap:
+                break
+            if len(entry) > max_record:
+                ahead[0] = (number, _Gap(_TOO_LARGE, stamp))
+                self._refuse(number)
+                break
+            size += 4 + len(entry)
+            if size > limit and (records or not must):
+                break
+            records.append(entry)
+            ahead.popleft()
+        if records:
+            self.cursor += len(records)
+            return base, records
+        if ahead and ahead[0][1].__class__ is _Gap:
+            gap = ahead.popleft()[1]
+            self.cursor += gap.count
+            return base, gap
+        return None
+
+    def _refuse(self, number):
+        if number >= self._refused_to:  # the file still has it: another connection finds it again
+            self._refused_to = number + 1
+            self._refused.append([number, 1])
+            self._count_gap(_TOO_LARGE, True)
+
+    def _load(self, stamp):
+        """Read on, at most to the end of a segment; what is missing there is a gap."""
+        expected = self.cursor
+        if expected == self.next:
+            return
+        index = len(self._segments) - 1
+        while index and self._segments[index].base > expected:
+            index -= 1
+        segment = self._segments[index]
+        if segment is not self._reading:
+            self._reading, self._offset = segment, 0
+        data = _read_file(segment.path, self._offset, segment.size)
+        self._offset = segment.size
+        for number, entry in _entries(data):
+            count = entry.count if entry.__class__ is _Gap else 1
+            if number + count <= expected:
+                continue
+            if number > expected:
+                self._read_ahead(expected, _Gap(_DAMAGED, stamp, count=number - expected))
+            elif number < expected:  # a gap, of which the server has a part
+                entry.count = count = number + count - expected
+                number = expected
+            self._read_ahead(number, entry)
+            expected = number + count
+        in_memory = self._gap is not None and self._gap[2] is None
+        if index + 1 < len(self._segments):
+            end = self._segments[index + 1].base
+        else:
+            end = self._gap[0] if in_memory else self.next
+        if end > expected:
+            self._read_ahead(expected, _Gap(_DAMAGED, stamp, count=end - expected))
+        if in_memory and index + 1 == len(self._segments):
+            begin, gap = max(end, expected), self._gap[1]
+            self._read_ahead(begin, _Gap(gap.reason, gap.t0, gap.t1, self.next - begin))
+
+    def _read_ahead(self, number, entry):
+        self._ahead.append((number, entry))
+        self._loaded = number + (entry.count if entry.__class__ is _Gap else 1)
+
+    # -- what the server has --
+
+    def ack(self, last, node):
+        if last < self.first:
+            return
+        self.acked_by = node
+        self.first = last + 1
+        for gaps in (self._declared, self._refused):
+            while gaps and gaps[0][0] + gaps[0][1] <= self.first:
+                gaps.popleft()
+            if gaps and gaps[0][0] < self.first:
+                gaps[0][1] -= self.first - gaps[0][0]
+                gaps[0][0] = self.first
+        while len(self._segments) > 1 and self._segments[1].base <= self.first:
+            segment = self._segments.pop(0)
+            self.bytes -= segment.size
+            os.unlink(segment.path)
+        self._save()
+
+    def rewind(self, last, node):
+        if last >= self.next:
+            raise _NewIdNeeded()
+        again = self.cursor
+        self.ack(last, node)
+        self._unsend()
+        return max(0, again - self.first)
+
+    def renumber(self):
+        _Store.renumber(self)
+        self._save()
+
+    def _unsend(self):
+        self.cursor = self._loaded = self.first
+        self._ahead.clear()
+        self._reading = None
+
+    # -- the folder --
+
+    def _save(self):
+        state = _STATE.pack(
+            _STATE_MARK, self.client_id, self.incarnation, self.shift, self.first, self.acked_by
+        )
+        os.lseek(self._state, 0, os.SEEK_SET)
+        _write_all(self._state, state + _CRC.pack(_crc32(state)))
+
+    def _read_folder(self):
+        """Learn what there is. An entry that is incomplete at the very end was never taken."""
+        state = os.read(self._state, _STATE.size + _CRC.size)
+        body = state[: _STATE.size]
+        if len(state) > _STATE.size and _CRC.unpack(state[_STATE.size :])[0] == _crc32(body):
+            _, self.client_id, self.incarnation, self.shift, self.first, self.acked_by = (
+                _STATE.unpack(body)
+            )
+        else:
+            self.client_id = binascii.unhexlify(os.path.basename(self.folder))
+            self.incarnation = int(time.time())  # above whatever it was
+        bases = sorted(
+            int(name[:-4], 16) for name in os.listdir(self.folder) if name.endswith(".seg")
+        )
+        for base in bases:
+            segment = _Segment(self.folder, base)
+            segment.size = os.stat(segment.path).st_size
+            self.bytes += segment.size
+            self._segments.append(segment)
+        self.next = self.first
+        if self._segments:
+            self.first = max(self.first, self._segments[0].base)
+            last = self._segments[-1]
+            self.next = max(self.first, last.base)
+            for number, entry in _entries(_read_file(last.path, 0, last.size)):
+                count = entry.count if entry.__class__ is _Gap else 1
+                self.next = max(self.next, number + count)
+        self._unsend()
+
+    def close(self):
+        """Remove it if the server has all of it; else leave it to whoever adopts it."""
+        paths = [segment.path for segment in self._segments]
+        paths += [os.path.join(self.folder, name) for name in ("state", "lock")]
+        try:
+            if self.first == self.next:
+                for path in paths:
+                    os.unlink(path)
+                os.rmdir(self.folder)
+        except EnvironmentError as error:  # whoever adopts it tries again
+            self.error = error
+        self.abandon()
+
+    def abandon(self):
+        """Let go of the files. In a child, its parent's lock stays."""
+        descriptors = (self._file, self._state, self._lock)
+        self._file = self._state = self._lock = None
+        for descriptor in descriptors:
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _spools_in(directory):
+    """The folders of all spools there; none if there is no such directory any more."""
+    try:
+        names = os.listdir(directory)
+    except EnvironmentError:
+        return []
+    return [os.path.join(directory, name) for name in sorted(names) if len(name) == 32]
+
+
+def _make_entry(number, length, data):
+    head = _ENTRY.pack(_ENTRY_MARK, number, length)
+    return head + _CRC.pack(_crc32(data, _crc32(head))) + data
+
+
+def _entries(data):
+    """The entries in these bytes, also those behind a damaged place: (number, record or gap)."""
+    at = data.find(_ENTRY_MARK)
+    while at >= 0:
+        begin = at + _ENTRY.size + _CRC.size
+        if begin > len(data):
+            return
+        _, number, length = _ENTRY.unpack_from(data, at)
+        (crc,) = _CRC.unpack_from(data, at + _ENTRY.size)
+        end = begin + (_SPOOLED_GAP.size if length == _IS_GAP else length)
+        body = data[begin:end]
+        if end > len(data) or crc != _crc32(body, _crc32(data[at : at + _ENTRY.size])):
+            at = data.find(_ENTRY_MARK, at + 1)
+            continue
+        if length == _IS_GAP:
+            count, reason, t0, t1 = _SPOOLED_GAP.unpack(body)
+            yield number, _Gap(reason, t0, t1, count)
+        else:
+            yield number, body
+        at = data.find(_ENTRY_MARK, end)
+
+
+def _crc32(data, crc=0):
+    return zlib.crc32(data, crc) & 0xFFFFFFFF
+
+
+def _open(path, flags):
+    """Open a file that a program which is started does not inherit, also with Python 2."""
+    descriptor = os.open(path, flags, 0o600)
+    fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    return descriptor
+
+
+def _lock(path, flags=0):
+    """The locked file; None if it is gone, or somebody else's."""
+    try:
+        descriptor = _open(path, os.O_RDWR | flags)
+    except EnvironmentError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except EnvironmentError as error:
+        os.close(descriptor)
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return None
+        raise
+    return descriptor
+
+
+def _write_all(descriptor, data):
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _read_file(path, begin, end):
+    with open(path, "rb") as file:
+        file.seek(begin)
+        return file.read(end - begin)
+
+
+def _sync_directory(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# ---- the dialect -----------------------------------------------------------------------------
+
+_HEADER = struct.Struct(">2sBBI")
+_MAGIC = b"\xfa\x57"
+_HELLO, _CHALLENGE, _AUTH, _WELCOME = 0x01, 0x02, 0x03, 0x04
+_BATCH, _GAP, _ACK, _NOTICE, _ERROR, _BYE = 0x10, 0x11, 0x20, 0x40, 0x4F, 0x50
+_HELLO_HEAD = struct.Struct(">BBH16sQQQ16sI16sB")
+_WELCOME_HEAD = struct.Struct(">BBH16sQIIIHH")
+_BATCH_HEAD = struct.Struct(">QHBBI")
+_GAP_BODY = struct.Struct(">QQBQQ")
+_ACK_BODY = struct.Struct(">QIB")
+_NOTICE_HEAD = struct.Struct(">BH")
+_ERROR_HEAD = struct.Struct(">HBQ")
+_BYE_BODY = struct.Struct(">Q")
+_LENGTH = struct.Struct(">I")
+
+_VERSION = 1
+_CAN_CRC, _IS_PERSISTENT = 1, 2
+_CLOSING = 1
+_RETRY, _FIX_CONFIG, _NEW_ID = range(3)
+_MAX_ANSWER = 4096  # bytes; the longest that a server has to say is an error of 200
+_MAX_FRAME = 1 << 24
+_BATCH_BYTES = 64 * 1024
+_SMALL_WINDOW = 16 * 1024  # what is left of it is not worth a batch while others are on their way
+
+
+class _Refused(Exception):
+    """The connection must end; `action` says what is to be done before the next."""
+
+    def __init__(self, action, text):
+        Exception.__init__(self, text)
+        self.action = action
+
+
+class _Session(object):
+    """What is said over one connection, without the connection.
+
+    `receive` what comes, send `to_send` and tell `sent`, `fill` when there may be more to say. It
+    begins with a HELLO; nothing else is said before the server's WELCOME (`is_ready`). After its
+    NOTICE (`retry_ms` is set) nothing more is.
+
+    Args:
+        key: (id, secret) as bytes, or None.
+        now: monotonic seconds, as everywhere here.
+    """
+
+    def __init__(self, store, key, now):
+        self._store, self._key = store, key
+        self.heard = now  # when a frame came last
+        self.is_ready = False
+        self.retry_ms = None
+        self.node = None
+        self.resent = 0  # records that were sent over another connection
+        self.batches = 0
+        self.has_progressed = False
+        self.said_bye = False
+        self.keepalive = 5.0
+        self._window = 0
+        self._in_flight = 0  # payload bytes of the batches that are not acknowledged
+        self._batches = collections.deque()  # of those: (last number, payload bytes)
+        self._in = b""
+        self._out = collections.deque()
+        self._nonce = os.urandom(16)
+        self._server_nonce = None
+        self._hello = self._make_hello()
+        self._say(_HELLO, self._hello)
+
+    # -- what we say --
+
+    def to_send(self):
+        """The next bytes for the server; empty when there is nothing to say."""
+        return self._out[0] if self._out else b""
+
+    def sent(self, count):
+        """So many of these were sent."""
+        if count == len(self._out[0]):
+            self._out.popleft()
+        else:
+            self._out[0] = self._out[0][count:]
+
+    def fill(self, stamp):
+        """Make the next batch or gap, if there is one and it may be sent, and nothing waits."""
+        if self._out or not self.is_ready or self.retry_ms is not None or self.said_bye:
+            return
+        room = self._window - self._in_flight - _BATCH_HEAD.size - _CRC.size
+        must = not self._in_flight and self._window > 0
+        if not must and room < _SMALL_WINDOW:
+            room = 0
+        what = self._store.take(min(_BATCH_BYTES, room), must, self._max_record, stamp)
+        if what is None:
+            return
+        base, content = what
+        if content.__class__ is _Gap:
+            first = base - self._store.shift
+            last = first + content.count - 1
+            self._say(_GAP, _GAP_BODY.pack(first, last, content.reason, content.t0, content.t1))
+        else:
+            self._say_batch(base, content)
+
+    def bye(self):
+        """End it: the server has acknowledged all."""
+        self.said_bye = True
+        self._say(_BYE, _BYE_BODY.pack(self._store.next - 1 - self._store.shift))
+
+    def _make_hello(self):
+        store, key_id = self._store, self._key[0] if self._key else b""
+        capabilities = _CAN_CRC | (_IS_PERSISTENT if store.persistent else 0)
+        head = _HELLO_HEAD.pack(
+            _VERSION,
+            _VERSION,
+            capabilities,
+            store.client_id,
+            store.incarnation,
+            store.first - store.shift,
+            store.next - store.shift,
+            store.acked_by,
+            _MAX_FRAME,
+            self._nonce,
+            len(key_id),
+        )
+        return head + key_id
+
+    def _say(self, kind, payload, flags=0):
+        self._out.append(_HEADER.pack(_MAGIC, kind, flags, len(payload)) + payload)
+
+    def _say_batch(self, base, records):
+        frames = []
+        for record in records:
+            frames.append(_LENGTH.pack(len(record)))
+            frames.append(record)
+        frames = b"".join(frames)
+        head = _BATCH_HEAD.pack(base - self._store.shift, len(records), 0, 0, len(frames))
+        payload, flags = head + frames, 0
+        if self._has_crc:
+            payload, flags = payload + _CRC.pack(_crc32(payload)), 1
+        self._say(_BATCH, payload, flags)
+        self._batches.append((base + len(records) - 1, len(payload)))
+        self._in_flight += len(payload)
+        self.batches += 1
+
+    # -- what we hear --
+
+    def receive(self, data, now):
+        """Take bytes of the server, however they are cut.
+
+        Raises:
+            _Refused: the connection is of no use any more.
+            _NewIdNeeded: nor is the client id.
+        """
+        self._in += data
+        while len(self._in) >= _HEADER.size:
+            magic, kind, _, length = _HEADER.unpack_from(self._in)
+            if magic != _MAGIC or length > _MAX_ANSWER:
+                raise _Refused(_RETRY, "what answers there does not speak the fastlog protocol")
+            end = _HEADER.size + length
+            if len(self._in) < end:
+                return
+            payload, self._in = self._in[_HEADER.size : end], self._in[end:]
+            self.heard = now
+            try:
+                self._hear(kind, payload)
+            except struct.error:
+                raise _Refused(_RETRY, "the server sent a frame that is too short")
+
+    def _hear(self, kind, payload):
+        if kind == _ERROR:
+            code, action, _ = _ERROR_HEAD.unpack_from(payload)
+            if action == _NEW_ID:
+                raise _NewIdNeeded()
+            text = payload[_ERROR_HEAD.size :].decode("utf-8", "replace")
+            raise _Refused(action, "the server answered: %s (code %d)" % (text, code))
+        if self.is_ready:
+            if kind == _ACK:
+                self._hear_ack(*_ACK_BODY.unpack_from(payload))
+            elif kind == _NOTICE:
+                code, retry_ms = _NOTICE_HEAD.unpack_from(payload)
+                if code == _CLOSING:
+                    self.retry_ms = retry_ms
+                    self._out.clear()
+        elif kind == _CHALLENGE and self._server_nonce is None:
+            self._hear_challenge(payload)
+        elif kind == _WELCOME:
+            self._hear_welcome(payload)
+        else:
+            raise _Refused(_RETRY, "the server sent a frame out of turn")
+
+    def _hear_challenge(self, nonce):
+        if self._key is None:
+            raise _Refused(_FIX_CONFIG, "the server wants a key, and none is configured")
+        self._server_nonce = nonce
+        self._say(_AUTH, self._digest(b"fl1c", nonce, self._hello))
+
+    def _hear_welcome(self, payload):
+        fields, proof = payload[: _WELCOME_HEAD.size], payload[_WELCOME_HEAD.size :]
+        (version, _, capabilities, node, committed) = _WELCOME_HEAD.unpack(fields)[:5]
+        _, self._max_record, self._window, _, keepalive = _WELCOME_HEAD.unpack(fields)[5:]
+        if version != _VERSION:
+            raise _Refused(_FIX_CONFIG, "the server chose a version that is not spoken here")
+        if self._key is not None:
+            nonce = self._server_nonce or b""
+            right = self._digest(b"fl1s", self._nonce, nonce, self._hello, fields)
+            if not nonce or not hmac.compare_digest(right, proof):
+                raise _Refused(_FIX_CONFIG, "the server does not prove that it has the key")
+        last = committed + self._store.shift
+        if last < self._store.first - 1:
+            raise _Refused(_RETRY, "the server forgot what it had acknowledged")
+        self.node = node
+        self.keepalive = keepalive or 5.0
+        self._has_crc = bool(capabilities & _CAN_CRC)
+        self.has_progressed = last >= self._store.first
+        self.resent = self._store.rewind(last, node)
+        self.is_ready = True
+
+    def _hear_ack(self, committed, window, state):
+        last = committed + self._store.shift
+        if last >= self._store.cursor:
+            raise _Refused(_RETRY, "the server acknowledged what it was not sent")
+        self._window = window
+        if last >= self._store.first:
+            self.has_progressed = True
+            self._store.ack(last, self.node)
+        while self._batches and self._batches[0][0] <= last:
+            self._in_flight -= self._batches.popleft()[1]
+
+    def _digest(self, *parts):
+        return hmac.new(self._key[1], b"".join(parts), hashlib.sha256).digest()
+
+
+# ---- the connection --------------------------------------------------------------------------
+
+_FIRST_DELAY, _LONGEST_DELAY = 0.01, 1.0
+_EMIT_DELAY = 0.05  # a record that is emitted cuts a delay short, down to this
+_ERROR_DELAY = 0.1
+_WELCOME_SECONDS = 10.0
+_CHUNKS = 16  # are sent or received before the other direction has its turn
+_NO_SIGNAL = 0x4000 if sys.platform.startswith("linux") else 0  # MSG_NOSIGNAL; Python 2 has no name
+_IN_PROGRESS = (errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
+_TRY_AGAIN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
+
+
+class _Link(object):
+    """A connection that is made again for as long as its store holds something.
+
+    `step` does what can be done without waiting, and never raises for what the network does.
+
+    Args:
+        address: a Unix path, or (host, port).
+        report: told (kind, text, exception or None) when an outage begins.
+    """
+
+    def __init__(self, store, guard, address, options, report):
+        self.store = store
+        self.connections = self.resent = self.batches = 0
+        self.finishing = False  # nothing will be added: say BYE, and end
+        self.due = None  # when the next step must be, or None
+        self._guard, self._address, self._options = guard, address, options
+        self._report, self._complaint = report, None
+        self._addresses = []  # that the host name has, not yet tried
+        self._socket = self._session = None
+        self._is_connected = False
+        self._since = 0.0  # when this connection was begun
+        self._delay = None  # before the last attempt; None: the last connection was of use
+        self._next_try = self._earliest_try = 0.0
+        self._seen = 0  # the store's `next` at the last attempt
+        self._is_blocked = False  # the socket takes nothing now
+
+    @property
+    def is_ready(self):
+        return self._session is not None and self._session.is_ready
+
+    @property
+    def is_done(self):
+        """Whether it was finishing, and has."""
+        return self.finishing and self._socket is None and self.store.first == self.store.next
+
+    @property
+    def is_hopeful(self):
+        """Whether it is connected, or may be at the first attempt."""
+        return self._socket is not None or not self._seen
+
+    @property
+    def node(self):
+        return self._session.node if self.is_ready else None
+
+    @property
+    def has_backlog(self):
+        """Whether there is something to send that waits for the server."""
+        return self._socket is not None and (
+            self._is_blocked or self.store.cursor < self.store.next
+        )
+
+    def wants_records(self, now):
+        """Whether a record that is emitted now would be sent, or tried to be, at once."""
+        if self._socket is None:
+            return now >= self._earliest_try
+        return self.is_ready and not self.has_backlog
+
+    def polled(self):
+        """(descriptor, whether to wait for room to send), or None."""
+        if self._socket is None:
+            return None
+        return self._socket.fileno(), self._is_blocked or not self._is_connected
+
+    def step(self, now, stamp):
+        """Connect, receive and send. Sets `due`."""
+        try:
+            if self._socket is None:
+                self._try_to_connect(now)
+            if self._socket is not None and self._has_connected(now):
+                self._receive(now)
+                self._send(stamp, now)
+                self._judge(now)
+        except _Refused as error:
+            delay = _ERROR_DELAY if error.action == _RETRY else self._options.retry_interval
+            self._lose(now, str(error), None, delay)
+        except _NewIdNeeded:
+            with self._guard:
+                self.store.renumber()
+            self._lose(now, "the server wants another client id", None, 0.0)
+        except _OS_ERRORS as error:
+            self._lose(now, "the connection was lost", error, 0.0)
+        self._set_due(now)
+
+    def close(self):
+        if self._socket is not None:
+            _close(self._socket)
+        self._socket = self._session = None
+
+    # -- the parts of a step --
+
+    def _try_to_connect(self, now):
+        if self.store.first == self.store.next or now < self._earliest_try:
+            return
+        if now < self._next_try and self.store.next == self._seen:
+            return
+        self._seen = self.store.next
+        self._since = now
+        self._is_connected = self._is_blocked = False
+        try:
+            if not self._addresses:
+                self._addresses = self._resolve()
+            family, address = self._addresses.pop(0)
+            self._socket = _make_socket(family)
+            code = self._socket.connect_ex(address)
+            if code and (code not in _IN_PROGRESS or not isinstance(address, tuple)):
+                raise socket.error(code, os.strerror(code))
+        except _OS_ERRORS + (UnicodeError,) as error:
+            self._lose(now, "cannot connect", error, 0.0)
+
+    def _resolve(self):
+        if not isinstance(self._address, tuple):
+            return [(socket.AF_UNIX, self._address)]
+        host, port = self._address
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        return [(entry[0], entry[4]) for entry in found]
+
+    def _has_connected(self, now):
+        if self._is_connected:
+            return True
+        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._lose(now, "cannot connect", socket.error(code, os.strerror(code)), 0.0)
+            return False
+        try:
+            self._socket.getpeername()
+        except _OS_ERRORS:
+            if now - self._since >= self._options.connect_timeout:
+                self._lose(now, "no connection within the time for it", None, 0.0)
+            return False
+        self._is_connected = True
+        self._addresses = []
+        self.connections += 1
+        with self._guard:
+            self._session = _Session(self.store, self._options.key, now)
+        return True
+
+    def _receive(self, now):
+        for _ in range(_CHUNKS):
+            try:
+                data = self._socket.recv(65536)
+            except _OS_ERRORS as error:
+                if error.errno in _TRY_AGAIN:
+                    return
+                raise
+            if not data:
+                raise socket.error(errno.ECONNRESET, "the server closed it")
+            with self._guard:
+                self._session.receive(data, now)
+                self._account()
+
+    def _account(self):
+        session = self._session
+        self.resent, session.resent = self.resent + session.resent, 0
+        self.batches, session.batches = self.batches + session.batches, 0
+        if session.has_progressed:
+            self._delay = self._complaint = None
+
+    def _send(self, stamp, now):
+        self._is_blocked = False
+        for _ in range(_CHUNKS):
+            with self._guard:
+                self._session.fill(stamp)
+                self._account()
+                if self.finishing and self.is_ready and self.store.first == self.store.next:
+                    if not self._session.said_bye and self._session.retry_ms is None:
+                        self._session.bye()
+            data = self._session.to_send()
+            if not data:
+                return
+            try:
+                self._session.sent(self._socket.send(data, _NO_SIGNAL))
+            except _OS_ERRORS as error:
+                if error.errno not in _TRY_AGAIN:
+                    self._receive(now)  # the server may have said why
+                    raise
+                self._is_blocked = True
+                return
+        self._is_blocked = True  # it may take more, but what came has its turn first
+
+    def _judge(self, now):
+        """A server that is silent while it owes us something is dead."""
+        session = self._session
+        silent = now - session.heard
+        if not session.is_ready:
+            if now - self._since >= _WELCOME_SECONDS:
+                raise _Refused(_RETRY, "no welcome within %d s" % _WELCOME_SECONDS)
+        elif self._is_owed() and silent >= 3 * session.keepalive:
+            raise _Refused(_RETRY, "nothing heard from the server for %d s" % silent)
+
+    def _is_owed(self):
+        session = self._session
+        return (
+            self.store.first < self.store.next or session.retry_ms is not None or session.said_bye
+        )
+
+    def _lose(self, now, text, error, least):
+        """The connection is lost: try again, after `least` seconds or more."""
+        session = self._session
+        self.close()
+        if session is not None and session.retry_ms is not None:
+            least = max(least, session.retry_ms / 1000.0)
+        elif self.store.first < self.store.next and self._complaint != text:
+            self._complaint = text
+            self._report("connection", text, error)
+        if self._addresses:
+            delay = 0.0  # the host has another address
+        elif self._delay is None and session is not None:
+            delay = self._delay = 0.0
+        else:
+            delay = self._delay = min(_LONGEST_DELAY, max(_FIRST_DELAY, 2 * (self._delay or 0.0)))
+            delay *= 0.5 + _dice.random() / 2
+        self._next_try = now + max(delay, least)
+        self._earliest_try = now + max(min(delay, _EMIT_DELAY), least)
+
+    def _set_due(self, now):
+        self.due = None
+        if self._socket is None:
+            if self.store.first < self.store.next:
+                waits = now < self._earliest_try or self.store.next != self._seen
+                self.due = self._earliest_try if waits else self._next_try
+        elif not self._is_connected:
+            self.due = self._since + self._options.connect_timeout
+        elif not self._session.is_ready:
+            self.due = self._since + _WELCOME_SECONDS
+        elif self._is_owed():
+            self.due = self._session.heard + 3 * self._session.keepalive
+
+
+def _make_socket(family):
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    connection.setblocking(False)
+    if fcntl is not None:
+        fcntl.fcntl(connection.fileno(), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    if family != getattr(socket, "AF_UNIX", None):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return connection
+
+
+def _close(connection):
+    try:
+        connection.close()
+    except _OS_ERRORS:
+        pass  # a daemon closed all files that it found open
+
+
+# ---- the sender ------------------------------------------------------------------------------
+
+_NAP = 0.02  # seconds, while records keep coming: they are gathered
+_LONGEST_SLEEP = 5.0
+_LOOK_SECONDS = 5.0  # between two looks for spools whose process has ended
+_GRACE = 0.5  # seconds before the deadline of close(), at most, to declare what cannot be sent
+_OPEN_HANDLERS = weakref.WeakSet()
+
+
+class _Guard(object):
+    """A lock that refuses a thread that has it already, where that would wait for itself for ever.
+
+    A signal handler, or a finalizer, may log at any point of this code.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._inside = set()  # threads that have it or wait for it
+
+    def enter(self):
+        """Wait for the lock. Returns False if this thread has it already."""
+        me = _thread_id()
+        if me in self._inside:
+            return False
+        self._inside.add(me)
+        try:
+            self._lock.acquire()
+        except BaseException:  # Ctrl-C
+            self._inside.discard(me)
+            raise
+        return True
+
+    def leave(self):
+        self._lock.release()
+        self._inside.discard(_thread_id())
+
+    def __enter__(self):
+        self.enter()
+
+    def __exit__(self, *_):
+        self.leave()
+
+
+class _Waker(object):
+    """Ends the sleep of a thread in `_wait`."""
+
+    def __init__(self):
+        self._ours = self._theirs = None
+        self._make()
+
+    def _make(self):
+        if hasattr(socket, "socketpair"):
+            self._ours, self._theirs = socket.socketpair()
+        else:  # Python 2 on Windows
+            listener = socket.socket()
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1)
+            self._theirs = socket.create_connection(listener.getsockname())
+            self._ours = listener.accept()[0]
+            listener.close()
+        for end in (self._ours, self._theirs):
+            end.setblocking(False)
+            if fcntl is not None:
+                fcntl.fcntl(end.fileno(), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+
+    def fileno(self):
+        return self._ours.fileno()
+
+    def set(self):
+        try:
+            self._theirs.send(b"!")
+        except _OS_ERRORS:
+            pass  # it is full: set already; or closed: the sleep is bounded
+
+    def clear(self):
+        try:
+            self._ours.recv(4096)
+        except _OS_ERRORS as error:
+            if error.errno not in _TRY_AGAIN:
+                self.close()
+                self._make()
+
+    def close(self):
+        _close(self._ours)
+        _close(self._theirs)
+
+
+def _wait(descriptors, seconds):
+    """Wait until one of these is ready: (descriptor, whether to wait for room to send too)."""
+    try:
+        if hasattr(select, "poll"):  # select() takes no descriptor over 1023
+            poll = select.poll()
+            for descriptor, for_room in descriptors:
+                poll.register(descriptor, select.POLLIN | (select.POLLOUT if for_room else 0))
+            poll.poll(int(seconds * 1000) + 1)
+        else:
+            readers = [descriptor for descriptor, _ in descriptors]
+            writers = [descriptor for descriptor, for_room in descriptors if for_room]
+            select.select(readers, writers, writers, seconds)
+    except _OS_ERRORS + (ValueError,):
+        pass  # a signal, or a descriptor that was closed: the next step finds out
+
+
+class _Sender(object):
+    """Moves records from the inbox to the store, and from there to the server, turn by turn.
+
+    Its thread is the only one that uses its links. When no thread can be started any more, since
+    the interpreter ends, `flush` and `close` take its turns.
+    """
+
+    def __init__(self, handler, store, options, directory):
+        self.handler, self.options, self.directory = handler, options, directory
+        self.link = _Link(store, handler._guard, options.address, options, handler._report)
+        self.waker = _Waker()
+        self.ended = threading.Event()
+        self.thread = None
+        self._seen = 1  # the store's `next` when this turn began
+        self._adopted = None  # a link of its own
+        self._look_at = 0.0
+        self._deadline = self._give_up_at = None
+        self._has_given_up = False
+
+    def start(self):
+        self.thread = threading.Thread(target=self._run, name="fastlog-sender")
+        self.thread.daemon = True
+        try:
+            self.thread.start()
+        except RuntimeError:
+            self.thread = None
+
+    def finish(self, seconds):
+        """Send all that can be sent in that time; then end. Returns when it has ended."""
+        deadline = _monotonic() + seconds
+        self._give_up_at = deadline - min(_GRACE, seconds / 4)
+        self._deadline = deadline
+        self.waker.set()
+        if self.thread is None:
+            self._run()
+        elif self.thread is not threading.current_thread():
+            self.ended.wait(seconds + _GRACE)
+
+    def abandon(self):
+        """Close what a fork has copied; the parent goes on with it."""
+        for link in self._links():
+            link.close()
+            link.store.abandon()
+        self.waker.close()
+
+    def _run(self):
+        while not self.ended.is_set():
+            try:
+                self.turn()
+            except Exception as error:
+                self.handler._report("internal", "the sender failed, and begins again", error)
+                for link in self._links():
+                    link.close()
+                _wait([], 1.0)
+                if self._deadline is not None and _monotonic() >= self._deadline:
+                    self._end()
+
+    def turn(self, can_nap=True):
+        """Do what there is to do; then wait for more, unless there is."""
+        handler, now = self.handler, _monotonic()
+        stamp = handler._stamp()
+        handler._settle()
+        seen, self._seen = self._seen, self.link.store.next
+        if self._deadline is not None:
+            self.link.finishing = True
+            if now >= self._give_up_at:
+                self._give_up(stamp)
+        self.link.step(now, stamp)
+        self._tend_orphans(now, stamp)
+        handler._after_turn()
+        if self._deadline is not None and (now >= self._deadline or self._is_done()):
+            self._end()
+        else:
+            self._rest(now, self._seen != seen, can_nap)
+
+    def _rest(self, now, is_busy, can_nap):
+        handler, links = self.handler, self._links()
+        until = [link.due for link in links if link.due is not None] + [now + _LONGEST_SLEEP]
+        if self.directory is not None and self._adopted is None:
+            until.append(self._look_at)
+        if self._deadline is not None:
+            until.append(self._deadline if now >= self._give_up_at else self._give_up_at)
+            can_nap = False
+        descriptors = [(self.waker.fileno(), False)]
+        if is_busy and can_nap and not any(link.has_backlog for link in links):
+            # Records keep coming. To be woken by each of them would cost more than sending it.
+            _wait(descriptors, _NAP)
+        else:
+            descriptors += [link.polled() for link in links if link.polled() is not None]
+            seconds = min(until) - now
+            if self.link.wants_records(now):
+                handler._is_asleep = True
+                if handler._inbox or self.link.store.next != self._seen:
+                    seconds = 0.0  # it came before it could know that it must wake us
+            elif is_busy:
+                seconds = min(seconds, _NAP)
+            _wait(descriptors, max(0.0, seconds))
+            handler._is_asleep = False
+        self.waker.clear()
+
+    def _links(self):
+        return [self.link] if self._adopted is None else [self.link, self._adopted]
+
+    # -- the spools of others --
+
+    def _tend_orphans(self, now, stamp):
+        """Send what processes that have ended left in the spool directory, one after the other."""
+        if self.directory is None:
+            return
+        if self._adopted is None and now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
+            store = self._find_orphan()
+            if store is not None:
+                self._adopted = _Link(
+                    store, _Guard(), self.options.address, self.options, self.handler._report
+                )
+                self._adopted.finishing = True
+        if self._adopted is not None:
+            self._adopted.step(now, stamp)
+            if self._adopted.is_done:
+                self._adopted.store.close()
+                self._adopted = None
+                self._look_at = now
+
+    def _find_orphan(self):
+        for folder in _spools_in(self.directory):
+            try:
+                store = _Spool.adopt(folder)
+            except (EnvironmentError, ValueError) as error:
+                self.handler._report("spool", "cannot adopt %s" % folder, error)
+                continue
+            if store is not None:
+                return store
+        return None
+
+    # -- the end --
+
+    def _is_done(self):
+        waits_for_orphan = self._adopted is not None and self._adopted.is_hopeful
+        return self.link.is_done and not waits_for_orphan
+
+    def _give_up(self, stamp):
+        """Tell the server what it will not get; what is on disk the next start will send."""
+        store = self.link.store
+        if self.link.is_ready and not self._has_given_up and not store.persistent:
+            self._has_given_up = True
+            with self.handler._guard:
+                store.give_up(stamp)
+
+    def _end(self):
+        for link in self._links():
+            link.close()
+        if self._adopted is not None:
+            self._adopted.store.abandon()
+        self.handler._after_end()
+        self.waker.close()
+        self.ended.set()
+
+
+# ---- the handlers ----------------------------------------------------------------------------
+
+_POLICIES = ("drop_newest", "drop_oldest", "block", "spool")
+_REPORT_SECONDS = 60.0
+
+_Options = collections.namedtuple("_Options", "address key connect_timeout retry_interval")
+
+
+class SocketHandler(logging.Handler):
+    """Sends records to a fastlog-server, and keeps each until it is durable there.
+
+    `emit` never waits for the network, and never raises. Each process that logs through the handler
+    sends for itself: after a fork, the child begins with nothing to send, as a client of its own.
+
+    Without a spool, what the server has not acknowledged is lost when the process is killed or ends
+    by `os._exit`. With one it is not: `emit` returns when the record is in a file, and what is left
+    there is sent by the next process with the same spool directory, or by one that runs. The file
+    survives the process, and with `spool_fsync` a loss of power too.
+
+    Args:
+        host: of the server; or the path of its Unix socket, with no port.
+        port: of the server.
+        key: `id:secret`, as the server has it in its configuration.
+        max_bytes: bound of what waits in memory, with 64 bytes added for each record.
+        when_full: what to do with a record beyond that: `drop_newest`, `drop_oldest` (of those that
+            are not on their way), or `block` for up to `block_timeout` seconds, but never in a
+            thread with a running asyncio loop. With a spool it has no meaning; it may be `spool`
+            then. What is dropped the server is told: how many, why, and from when to when.
+        block_timeout: seconds.
+        spool: a directory for what waits; all processes may share it. POSIX systems only.
+        spool_max_bytes: bound of each process's files. Beyond it the newest records are dropped.
+        spool_fsync: wait for the disk at each record.
+        connect_timeout: seconds.
+        close_timeout: seconds that `close` may take, and `flush` unless told otherwise; at the end
+            of the program the two together.
+        retry_interval: seconds until the next attempt when the server refuses the configuration.
+        on_error: called with (text, exception or None), from any thread, when something is dropped
+            or an outage begins. By default a line goes to stderr, at most one a minute of each
+            kind, unless `logging.raiseExceptions` is false.
+        wall_clock: seconds since the epoch; dates what is dropped, and nothing else.
+
+    Raises:
+        ValueError: an argument makes no sense.
+        EnvironmentError: the spool directory cannot be made.
+    """
+
+    def __init__(
+        self,
+        host,
+        port=None,
+        key=None,
+        max_bytes=64 * 1024 * 1024,
+        when_full="drop_newest",
+        block_timeout=1.0,
+        spool=None,
+        spool_max_bytes=1024 * 1024 * 1024,
+        spool_fsync=False,
+        connect_timeout=5.0,
+        close_timeout=5.0,
+        retry_interval=30.0,
+        on_error=None,
+        wall_clock=time.time,
+    ):
+        logging.Handler.__init__(self)
+        self.host, self.port = host, port
+        self.close_timeout = close_timeout
+        if when_full not in _POLICIES:
+            raise ValueError("when_full must be one of %s" % ", ".join(_POLICIES))
+        if when_full == "spool" and spool is None:
+            raise ValueError("when_full='spool' needs a directory: spool='/path'")
+        self._options = _Options(
+            _address(host, port), _parse_key(key), connect_timeout, retry_interval
+        )
+        self._max_bytes = max_bytes
+        self._policy, self._block_timeout = when_full, block_timeout
+        self._spool, self._spool_options = spool, (spool_max_bytes, spool_fsync)
+        self._on_error, self._wall_clock = on_error, wall_clock
+        self._is_closed = False
+        self._last_error = None
+        self._told_at = {}  # monotonic seconds by kind of report
+        self._reporting = set()  # threads
+        self._begin()
+        if spool is not None:
+            self._begin_spool()
+        _OPEN_HANDLERS.add(self)
+
+    def _begin(self):
+        """Begin with nothing, in this process."""
+        self._pid = os.getpid()
+        self._guard = _Guard()
+        self._inbox = collections.deque()  # of records; of gaps too, if `_has_gaps`
+        self._has_gaps = False
+        self._put = self._inbox.append
+        self._room = -1  # bytes that the inbox may take; below 0: look closer
+        self._is_asleep = False  # the sender; a record must wake it
+        self._store = self._sender = None
+        self._progress = threading.Condition()
+        self._waiters = 0  # for progress
+        self._flush_failed = None  # when
+        self._late = 0  # records after close()
+        self._left = 0
+
+    def _begin_spool(self):
+        if fcntl is None:
+            raise ValueError("there is no spool on this system: it needs fcntl")
+        if not os.path.isdir(self._spool):
+            os.makedirs(self._spool)
+        if _spools_in(self._spool):
+            self._start()  # somebody may have left something
+
+    # -- a record --
+
+    def handle(self, record):
+        """As the base class, without its lock: `emit` needs none, and may have to wait."""
+        passed = self.filter(record)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return passed
+
+    def emit(self, record):
+        """Take a record, to be sent soon. Never raises an Exception."""
+        if not _HAS_FORK_HOOKS and self._pid != _getpid():
+            self._after_fork()
+        try:
+            data = _encode(record, self.formatter)
+        except Exception as error:
+            data = self._rescue(record, error)
+        room = self._room - len(data) - _OVERHEAD
+        if room < 0:
+            self._emit_carefully(data)
+        else:
+            self._room = room  # where threads race, it is wrong until the inbox is emptied
+            self._put(data)
+            if self._is_asleep:
+                self._wake()
+
+    def _rescue(self, record, error):
+        try:
+            data, odd = _dumps_anyhow(record, self.formatter, _PICKLE_PROTOCOL)
+        except Exception:
+            return _Gap(_LOST, self._stamp())
+        name = getattr(record, "name", None)
+        text = "a record of %s was sent with this as text: %s" % (name, ", ".join(odd))
+        self._report("text", text, error)
+        return data
+
+    def _emit_carefully(self, data):
+        try:
+            if self._is_closed:
+                self._late += 1
+                self._report("closed", "a record was emitted after close(), and dropped", None)
+                return
+            if self._sender is None:
+                self._start()
+            if data.__class__ is not _Gap and not (self._store and self._store.persistent):
+                self._place(data)
+            else:
+                self._has_gaps = self._has_gaps or data.__class__ is _Gap
+                self._inbox.append(data)
+                self._settle()
+            if self._is_asleep:
+                self._wake()
+            self._tell()
+        except Exception as error:
+            self._report("internal", "a record was lost", error)
+
+    def _place(self, data):
+        """Put a record into the memory, or drop what has to be dropped."""
+        size = len(data) + _OVERHEAD
+        give_up_at = None
+        while True:
+            if not self._guard.enter():
+                self._inbox.append(data)  # this thread is in here already: it will find it
+                return
+            try:
+                self._empty_inbox()
+                excess = self._store.bytes + size - self._max_bytes
+                if excess > 0 and size <= self._max_bytes and self._policy == "drop_oldest":
+                    self._store.drop_oldest(excess, self._stamp())
+                    excess = self._store.bytes + size - self._max_bytes
+                if excess <= 0:
+                    self._store.extend([data], None)
+                    return
+                if give_up_at is None:
+                    give_up_at = _monotonic() + (self._block_timeout if self._may_block() else 0)
+                if self._is_closed or _monotonic() >= give_up_at:
+                    self._store.add_gap(_FULL, self._stamp())
+                    return
+            finally:
+                self._measure_room()
+                self._guard.leave()
+            self._wake()
+            self._wait_for(lambda: self._room >= size or self._is_closed, give_up_at)
+
+    def _may_block(self):
+        is_sender = threading.current_thread() is self._sender.thread
+        return self._policy == "block" and not is_sender and not _in_event_loop()
+
+    def _settle(self):
+        """Move what is in the inbox to the store."""
+        while self._inbox and self._store is not None and self._guard.enter():
+            try:
+                self._empty_inbox()
+                self._measure_room()
+            finally:
+                self._guard.leave()
+
+    def _empty_inbox(self):
+        take = self._inbox.popleft
+        records = [take() for _ in range(len(self._inbox))]
+        stamp = self._stamp()
+        if not self._has_gaps:
+            self._store.extend(records, stamp)
+            return
+        self._has_gaps = False
+        for record in records:
+            if record.__class__ is _Gap:
+                self._store.add_gap(record.reason, stamp)
+            else:
+                self._store.extend([record], stamp)
+
+    def _measure_room(self):
+        if not self._store.persistent and not self._is_closed:
+            self._room = self._max_bytes - self._store.bytes
+
+    def _wake(self):
+        self._is_asleep = False
+        self._sender.waker.set()
+
+    def _stamp(self):
+        return int(self._wall_clock() * 1e6)
+
+    # -- the sender --
+
+    def _start(self):
+        if not self._guard.enter():
+            return
+        try:
+            if self._sender is None and not self._is_closed:
+                self._store = self._open_store()
+                self._sender = _Sender(self, self._store, self._options, self._spool)
+                self._sender.start()
+                self._measure_room()
+                self._close_with_worker()
+        finally:
+            self._guard.leave()
+
+    def _open_store(self):
+        if self._spool is not None:
+            try:
+                return _Spool.create(self._spool, *self._spool_options)
+            except EnvironmentError as error:
+                self._report("spool", "no spool: the records are kept in memory", error)
+        return _Memory()
+
+    def _close_with_worker(self):
+        """A child of multiprocessing ends without atexit."""
+        process = sys.modules.get("multiprocessing.process")
+        util = sys.modules.get("multiprocessing.util")
+        if process and util and type(process.current_process()).__name__ != "_MainProcess":
+            handler = weakref.ref(self)
+            util.Finalize(None, _close_handler, args=(handler,), exitpriority=-100)
+
+    def _after_turn(self):
+        if self._guard.enter():
+            try:
+                self._measure_room()
+            finally:
+                self._guard.leave()
+        self._tell()
+        if self._waiters:
+            with self._progress:
+                self._progress.notify_all()
+
+    def _after_end(self):
+        self._settle()
+        with self._guard:
+            self._left = self._store.pending
+            self._store.close()
+        with self._progress:
+            self._progress.notify_all()
+
+    def _wait_for(self, condition, until):
+        """Wait until it holds, or until that time. Returns whether it does."""
+        with self._progress:
+            self._waiters += 1
+            try:
+                while not condition():
+                    left = until - _monotonic()
+                    if left <= 0:
+                        return False
+                    self._progress.wait(min(left, 0.1))
+                return True
+            finally:
+                self._waiters -= 1
+
+    # -- for the application --
+
+    def flush(self, timeout=None):
+        """Wait until the server has acknowledged all that was emitted.
+
+        Args:
+            timeout: seconds; `close_timeout` unless given.
+
+        Returns:
+            Whether it has.
+        """
+        self._check_process()
+        sender = self._sender
+        until = _monotonic() + (self.close_timeout if timeout is None else timeout)
+        if sender is None or sender.thread is threading.current_thread():
+            return self._is_empty()
+        if sender.thread is None:
+            while not self._is_empty() and _monotonic() < until and not sender.ended.is_set():
+                sender.turn(can_nap=False)
+        else:
+            sender.waker.set()
+            self._wait_for(self._is_empty, until)
+        done = self._is_empty()
+        self._flush_failed = None if done else _monotonic()
+        return done
+
+    def _is_empty(self):
+        store = self._store
+        return not self._inbox and (store is None or store.first == store.next)
+
+    def close(self):
+        """Send what is left, for up to `close_timeout` seconds; then end. What could not be sent is
+        counted in `stats()` and reported; in a spool it is kept for the next process.
+        """
+        self._check_process()
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._room = -1
+        seconds = self.close_timeout
+        if self._flush_failed is not None and _monotonic() - self._flush_failed < 1.0:
+            seconds = 0.1  # logging.shutdown() flushes first: it has waited already
+        if self._sender is not None:
+            self._sender.finish(seconds)
+            if (
+                not self._sender.ended.is_set()
+            ):  # it waits for the name of the host, or is this thread
+                self._left = self._store.pending
+            self._tell_what_is_left()
+        _OPEN_HANDLERS.discard(self)
+        logging.Handler.close(self)
+
+    def _tell_what_is_left(self):
+        lost = self._store.dropped[_LEFT]
+        if self._left or lost or self._inbox:
+            count = self._left + lost + len(self._inbox)
+            kept = self._store.persistent
+            fate = "stay in the spool for the next start" if kept else "are lost"
+            self._report("left", "%d records were left at close(): they %s" % (count, fate), None)
+
+    def stats(self):
+        """What became of the records that this process emitted.
+
+        Returns:
+            A dict: `emitted`, `acked`; `pending`: not acknowledged, with `pending_bytes` in memory;
+            `dropped`: a dict of counts by reason; `gaps`: spans of dropped records; `sent_batches`,
+            `resent_records`, `reconnects`; `connected`, `server` (the id of the node, in hex),
+            `last_error`, `spool_bytes`, and `left` when it was closed.
+        """
+        self._check_process()
+        store, sender = self._store, self._sender
+        inbox = len(self._inbox)
+        dropped = dict.fromkeys(_REASONS.values(), 0)
+        stats = {
+            "emitted": inbox + self._late,
+            "acked": 0,
+            "pending": inbox,
+            "pending_bytes": sum(map(len, list(self._inbox))) + inbox * _OVERHEAD,
+            "dropped": dropped,
+            "gaps": 0,
+            "sent_batches": 0,
+            "resent_records": 0,
+            "reconnects": 0,
+            "connected": False,
+            "server": None,
+            "last_error": self._last_error,
+            "spool_bytes": 0,
+            "left": self._left,
+        }
+        dropped["after close"] = self._late
+        if sender is not None:
+            pending = store.pending
+            node = sender.link.node
+            dropped.update((_REASONS[reason], n) for reason, n in store.dropped.items())
+            stats["emitted"] += store.next - 1
+            stats["pending"] += pending
+            stats["acked"] = store.next - 1 - pending - sum(store.dropped.values())
+            stats["spool_bytes" if store.persistent else "pending_bytes"] += store.bytes
+            stats["gaps"] = store.gaps
+            stats["sent_batches"] = sender.link.batches
+            stats["resent_records"] = sender.link.resent
+            stats["reconnects"] = max(0, sender.link.connections - 1)
+            stats["connected"] = sender.link.is_ready
+            stats["server"] = binascii.hexlify(node).decode("ascii") if node else None
+        return stats
+
+    # -- reports --
+
+    def _tell(self):
+        """Report drops that began, outside of the guard: the hook may do anything."""
+        store = self._store
+        while store is not None and store.fresh_gaps:
+            try:
+                reason = store.fresh_gaps.popleft()
+            except IndexError:
+                return  # another thread does it
+            error = store.error if reason == _SPOOL_FULL else None
+            self._report("drop %d" % reason, "records are dropped: %s" % _REASONS[reason], error)
+
+    def _report(self, kind, text, error):
+        me = _thread_id()
+        if me in self._reporting:
+            return  # the hook logs something that must be reported
+        self._reporting.add(me)
+        try:
+            address = self.host if self.port is None else "%s:%s" % (self.host, self.port)
+            text = "%s: %s" % (address, text)
+            self._last_error = text if error is None else "%s (%r)" % (text, error)
+            if self._on_error is not None:
+                self._on_error(text, error)
+            else:
+                self._print(kind)
+        except Exception:
+            pass  # there is nobody left to tell
+        finally:
+            self._reporting.discard(me)
+
+    def _print(self, kind):
+        now = _monotonic()
+        told_at = self._told_at.get(kind)
+        if logging.raiseExceptions and (told_at is None or now - told_at >= _REPORT_SECONDS):
+            self._told_at[kind] = now
+            sys.stderr.write("fastlog_client: %s\n" % self._last_error)
+
+    # -- forks --
+
+    def _check_process(self):
+        if self._pid != os.getpid():
+            self._after_fork()
+
+    def _after_fork(self):
+        """This is a child: what the parent has is the parent's."""
+        if self._sender is not None:
+            self._sender.abandon()
+        self._reporting = set()
+        self._begin()
+
+
+def _after_fork_in_child():
+    for handler in list(_OPEN_HANDLERS):
+        handler._after_fork()
+
+
+if _HAS_FORK_HOOKS:
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _close_handler(handler):
+    handler = handler()
+    if handler is not None:
+        handler.close()
+
+
+def _address(host, port):
+    if port is None:
+        if not host:
+            raise ValueError("host must be a name or a path")
+        if not hasattr(socket, "AF_UNIX"):
+            raise ValueError("there are no Unix sockets on this system: port must be given")
+        return host
+    if "/" in host:
+        raise ValueError("a Unix path takes no port: %s" % host)
+    # As bytes already: else the sender would import a codec for it. That stalls while Python 2
+    # imports something else, and a fork at this moment would leave the child without the codec.
+    return (host.encode("idna"), int(port))
+
+
+def _parse_key(key):
+    if key is None:
+        return None
+    name, colon, secret = key.partition(":")
+    if not (name and colon and secret):
+        raise ValueError("key must be id:secret")
+    return tuple(
+        part if isinstance(part, bytes) else part.encode("utf-8") for part in (name, secret)
+    )
+
+
+def _in_event_loop():
+    """Whether asyncio runs in this thread."""
+    asyncio = sys.modules.get("asyncio.events")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+_TRIES = 3
+_ESTABLISHED = 1  # TCP_ESTABLISHED of Linux
+
+
+class ReconnectingSocketHandler(logging.handlers.SocketHandler):
+    """The standard handler for receivers that speak only its protocol, without its back-off.
+
+    Before each record it looks whether the receiver is still there, and connects again if not; each
+    record gets three tries. What fails then reaches `handleError`. As with the standard handler,
+    what the kernel has taken may still be lost.
+
+    Args:
+        host: of the receiver; or the path of its Unix socket, with no port.
+        port: of the receiver.
+        timeout: seconds that one attempt to connect or to send may block.
+    """
+
+    def __init__(self, host, port=None, timeout=1.0):
+        logging.handlers.SocketHandler.__init__(self, host, port)
+        self.timeout = timeout
+
+    def makePickle(self, record):
+        """As the standard one, but the record is left as it is for the handlers that follow, and
+        what cannot be pickled becomes text.
+        """
+        data, _ = _dumps_anyhow(record, self.formatter, _STOCK_PROTOCOL)
+        return _LENGTH.pack(len(data)) + data
+
+    def makeSocket(self, timeout=None):
+        timeout = self.timeout if timeout is None else timeout
+        if self.port is not None:
+            connection = socket.create_connection((self.host, self.port), timeout)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+                if hasattr(socket, name):
+                    connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+            return connection
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(timeout)
+            connection.connect(self.host)
+        except _OS_ERRORS:
+            connection.close()
+            raise
+        return connection
+
+    def createSocket(self):
+        self.sock = self.makeSocket()
+
+    def send(self, s):
+        """Send the bytes of a record.
+
+        Raises:
+            EnvironmentError: the last of the three tries failed with this.
+        """
+        for left in reversed(range(_TRIES)):
+            try:
+                if self.sock is not None and not _is_alive(self.sock):
+                    self._drop()
+                if self.sock is None:
+                    self.createSocket()
+                self.sock.sendall(s)
+                return
+            except _OS_ERRORS:
+                self._drop()
+                if not left:
+                    raise
+
+    def _drop(self):
+        connection, self.sock = self.sock, None
+        if connection is not None:
+            _close(connection)
+
+
+def _is_alive(connection):
+    """Whether the peer has neither ended the connection nor lost it, as far as the kernel knows."""
+    if connection.family != getattr(socket, "AF_UNIX", None) and hasattr(socket, "TCP_INFO"):
+        state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        if bytearray(state)[0] != _ESTABLISHED:
+            return False
+    timeout = connection.gettimeout()
+    connection.setblocking(False)  # else it would wait for something to arrive
+    try:
+        return connection.recv(1, socket.MSG_PEEK) != b""
+    except _OS_ERRORS as error:
+        return error.errno in _TRY_AGAIN
+    finally:
+        connection.settimeout(timeout)

@@ -1,0 +1,200 @@
+"""The drill's own fastlog-server: of this installation, in a directory and on a port of its own.
+
+Its processes are told from all others by the lock of its data directory, which they hold. None is
+sent a signal that does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fastlog.errors import FastlogError
+
+KEEPALIVE = 1.0
+"""Seconds; a client takes a server that was silent for three times as long for dead. A drill has no
+time for the usual five."""
+PATIENCE = 60.0
+"""Seconds that a start, a stop or a reload may take."""
+RELOADED, REFUSED = "reload: done", "going on as before"
+"""What the log says of a reload."""
+
+_PROGRAM = "from fastlog.cli.serve import main; main()"
+"""What the console script `fastlog-server` does, with this interpreter."""
+_CONFIG = f"[clients]\nkeepalive = {KEEPALIVE}\n"
+
+
+class DrillServer:
+    """Not started.
+
+    Args:
+        home: a directory for its data, its configuration and its log.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.data = home / "data"
+        self.logs = self.data / "logs"
+        self.log = home / "server.log"
+        self.port = 0
+        """On 127.0.0.1, once it was started; the same after each start."""
+        self._home, self._out = home, home / "server.out"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready.
+
+        Raises:
+            FastlogError: it did not become ready.
+        """
+        config = self._home / "drill.toml"
+        config.write_text(_CONFIG)
+        arguments = ["--config", str(config), "--data-dir", str(self.data)]
+        arguments += ["--listen", f"tcp://127.0.0.1:{self.port}"]
+        own = {name: value for name, value in os.environ.items() if not name.startswith("FASTLOG_")}
+        with self._out.open("wb") as out, self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-P", "-c", _PROGRAM, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+                env=own,
+                cwd=self._home,
+                process_group=0,  # Ctrl-C in a terminal is the drill's to hear
+            )
+        self._wait_for(lambda: b"\n" in self._out.read_bytes(), "start")
+        line = self._out.read_text()
+        url = line.partition(" listening on ")[2].partition(";")[0]
+        port = urlsplit(url).port
+        assert port is not None
+        self.port = port
+
+    def stop(self) -> None:
+        """SIGTERM, and wait until the last of it has ended.
+
+        Raises:
+            FastlogError: it did not end, or not well.
+        """
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            status = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise FastlogError(f"the server does not stop; see {self.log}") from None
+        if status:
+            raise FastlogError(f"the server ended with {status}; see {self.log}")
+
+    def reload(self, meanwhile: Callable[[], None] = lambda: None) -> bool:
+        """SIGHUP, and wait until it is done.
+
+        Args:
+            meanwhile: called when the signal has been sent.
+
+        Returns:
+            Whether the server was replaced, by its own account.
+        """
+        assert self._process is not None
+        done, refused = self._count(RELOADED), self._count(REFUSED)
+        self._process.send_signal(signal.SIGHUP)
+        meanwhile()
+        self._wait_for(
+            lambda: self._count(RELOADED) > done or self._count(REFUSED) > refused, "reload"
+        )
+        return self._count(RELOADED) > done
+
+    def kill(self, role: str) -> None:
+        """kill -9 of its processes of that role (`receiver`, `worker`), and wait for new ones.
+
+        Raises:
+            FastlogError: no new one came.
+        """
+        self._wait_for(lambda: self.processes(role), f"have a {role}")
+        victims = self.processes(role)
+        for pid in victims:
+            self._signal(pid, signal.SIGKILL)
+        self._wait_for(lambda: set(self.processes(role)) - set(victims), f"start its {role} again")
+
+    def kill_all(self) -> None:
+        """kill -9 of all that there is of it."""
+        deadline = time.monotonic() + PATIENCE
+        while pids := self.processes():
+            for pid in pids:
+                self._signal(pid, signal.SIGKILL)
+            if self._process is not None:
+                self._process.poll()  # it shall not stay as a zombie
+            if time.monotonic() > deadline:
+                raise FastlogError(f"processes {pids} of the server cannot be killed")
+            time.sleep(0.01)
+        if self._process is not None:
+            self._process.kill()  # it may not have the lock yet
+            self._process.wait()
+
+    @contextlib.contextmanager
+    def frozen(self, role: str | None) -> Iterator[None]:
+        """SIGSTOP for its processes of that role, or all, and SIGCONT afterwards."""
+        pids = self.processes(role)
+        try:
+            for pid in pids:
+                self._signal(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                self._signal(pid, signal.SIGCONT)
+
+    def is_running(self) -> bool:
+        """Whether its supervisor lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def processes(self, role: str | None = None) -> list[int]:
+        """The pids of its processes: `supervisor`, `receiver`, `worker`; all without a role."""
+        return [
+            pid
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and self._owns(pid := int(entry.name))
+            if role is None or _role(pid) == role
+        ]
+
+    def _signal(self, pid: int, number: signal.Signals) -> None:
+        """To that process, if it is still the one that was meant."""
+        with contextlib.suppress(ProcessLookupError):
+            fd = os.pidfd_open(pid)
+            try:
+                if self._owns(pid):
+                    signal.pidfd_send_signal(fd, number)
+            finally:
+                os.close(fd)
+
+    def _owns(self, pid: int) -> bool:
+        lock = os.path.realpath(self.data / "lock")
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            return any(os.path.realpath(fd) == lock for fd in Path(f"/proc/{pid}/fd").iterdir())
+        return False
+
+    def _count(self, text: str) -> int:
+        return self.log.read_text(errors="replace").count(text)
+
+    def _wait_for(self, condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if not self.is_running() or time.monotonic() > deadline:
+                raise FastlogError(f"the server did not {what}: {self._last_words()}")
+            time.sleep(0.01)
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def _role(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    roles = {b"fastlog.receiver": "receiver", b"fastlog.worker": "worker"}
+    return next((roles[word] for word in words if word in roles), "supervisor")

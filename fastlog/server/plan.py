@@ -1,0 +1,77 @@
+"""The plan: what a supervisor needs to know of a configuration that it need not understand.
+
+The configuration is read by the code that will run with it, which may be newer than the supervisor
+that starts it. That one only passes the text on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from fastlog.config import Config, to_json
+from fastlog.version import __version__
+
+
+class Plan(msgspec.Struct, kw_only=True, frozen=True):
+    """What is to run."""
+
+    version: str
+    """Of the fastlog that made it."""
+    config: str
+    """The configuration, for the children."""
+    data_dir: str
+    listen: list[str]
+    sinks: list[str]
+    """Their names."""
+    stores: list[str]
+    """Where they store, for people."""
+    log_level: str
+    remarks: list[str] = []
+    """What is to be said about it."""
+    text: str = ""
+    """The plan as its maker wrote it, who may know more than this code."""
+
+
+def make_plan(config: Config, *, data_dir: str | None = None) -> Plan:
+    """The plan for a configuration.
+
+    Args:
+        data_dir: The directory that is in use and stays so, whatever the configuration says.
+    """
+    remarks = []
+    if data_dir is not None and str(config.data_dir) != data_dir:
+        remarks.append(f"data_dir stays {data_dir}: it changes at the next start only")
+        config = msgspec.structs.replace(config, data_dir=Path(data_dir))
+    plan = Plan(
+        version=__version__,
+        config=to_json(config).decode(),
+        data_dir=str(config.data_dir),
+        listen=[listen.url for listen in config.listen],
+        sinks=[sink.name for sink in config.sinks],
+        stores=[_store(config, sink.url) for sink in config.sinks],
+        log_level=config.log.level,
+        remarks=remarks,
+    )
+    return msgspec.structs.replace(plan, text=msgspec.json.encode(plan).decode())
+
+
+def read_plan(text: str) -> Plan:
+    """The plan that another fastlog has made.
+
+    Raises:
+        msgspec.MsgspecError: This is none, or one that this code cannot follow.
+    """
+    return msgspec.structs.replace(msgspec.json.decode(text, type=Plan), text=text)
+
+
+def _store(config: Config, url: str) -> str:
+    """Where a sink stores, without a password."""
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        return parts.path or str(config.data_dir / "logs")
+    if parts.password:
+        return url.replace(f":{parts.password}@", ":…@", 1)
+    return url

@@ -1,0 +1,118 @@
+"""The rehearsal: before anything is replaced, the code that is installed now shows that it can run.
+
+It runs in a process of its own, which the supervisor starts with its own command line: it imports
+all that will run, reads the configuration, makes every sink, reads what the supervisor would leave
+to its successor, and prints a plan. If that fails, nothing has happened.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from fastlog.config import Config
+from fastlog.errors import FastlogError
+from fastlog.server.plan import Plan, make_plan, read_plan
+from fastlog.server.service import Service
+from fastlog.server.spawn import describe, memory_file, read_file, reap, spawn
+from fastlog.server.state import command_line, pack, unpack
+from fastlog.sinks import SinkContext, make_sink
+
+PATIENCE = 10.0
+"""Seconds that a rehearsal may take."""
+RUNS = (
+    "fastlog.server.supervisor",
+    "fastlog.receiver.__main__",
+    "fastlog.worker.__main__",
+)
+"""All that will run, with all that it imports."""
+
+
+class ReloadError(FastlogError):
+    """A reload came to nothing; the text says why."""
+
+
+def rehearse(read_config: Callable[[], Config], state_fd: int) -> int:
+    """What the installed code does when it is asked to: it prints the plan as its last line.
+
+    Raises:
+        FastlogError: The configuration is wrong, or what the old supervisor leaves is unreadable.
+    """
+    state = unpack(read_file(state_fd))
+    for module in RUNS:
+        importlib.import_module(module)
+    config = read_config()
+    for sink in config.sinks:
+        make_sink(
+            SinkContext(sink.name, urlsplit(sink.url), Path(state.data_dir), config.retention)
+        )
+    print(f"\n{make_plan(config, data_dir=state.data_dir).text}")
+    return 0
+
+
+def ask(service: Service, *, final: bool = False) -> Plan:
+    """Has the installed code rehearse.
+
+    Args:
+        final: What is left to the successor is what it will get: the plan is of its own making.
+
+    Returns:
+        Its plan.
+
+    Raises:
+        ReloadError: It cannot run.
+    """
+    state = memory_file("fastlog-state", pack(service, final=final))
+    out, err = memory_file("fastlog-rehearsal"), memory_file("fastlog-rehearsal")
+    try:
+        pid, ended = spawn([*command_line(), f"--rehearse-fd={state}"], [state], {1: out, 2: err})
+        try:
+            status = _await(service, pid, ended)
+        finally:
+            os.close(ended)
+    finally:
+        os.close(state)
+        printed, complaints = read_file(out), read_file(err)
+    if status:
+        raise ReloadError(_last_line(complaints) or f"the new code {describe(status)}")
+    try:
+        return read_plan(_last_line(printed))
+    except msgspec.ValidationError as error:
+        raise ReloadError(f"the old code cannot follow the new one's plan: {error}") from None
+    except msgspec.DecodeError:
+        raise ReloadError(f"the new code has no plan, but {_last_line(printed)[:80]!r}") from None
+
+
+def _await(service: Service, pid: int, ended: int) -> int:
+    status: int | None = None
+
+    def has_ended() -> bool:
+        nonlocal status
+        status = reap(pid) if status is None else status
+        return status is not None
+
+    watch = service.watch
+    try:
+        with watch.also(ended):
+            in_time = watch.until(lambda: has_ended() or watch.stopping, PATIENCE)
+    finally:
+        if not has_ended():
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    if watch.stopping:
+        raise ReloadError("the server is stopping")
+    if not in_time:
+        raise ReloadError(f"the new code was not ready to run after {PATIENCE:.0f} s")
+    assert status is not None
+    return status
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1].strip() if lines else ""

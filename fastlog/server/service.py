@@ -1,0 +1,75 @@
+"""What runs: the plan, the listeners and the children of one supervisor."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from fastlog.server import listeners
+from fastlog.server.listeners import Bound
+from fastlog.server.plan import Plan
+from fastlog.server.process import Process
+from fastlog.server.watch import Watch
+
+RECEIVER_PATIENCE = 5.0
+WORKER_PATIENCE = 30.0
+WORKER_END = 15.0
+"""Seconds that the workers have to store what is journaled; the rest waits for the next start."""
+
+
+@dataclass
+class Service:
+    """The parts of the service, as the steps of the supervisor see and change them."""
+
+    plan: Plan
+    lock: int
+    """The descriptor that holds the lock of the data directory."""
+    bound: list[Bound]
+    watch: Watch
+    receiver: Process
+    workers: dict[str, Process]
+    """By the name of the sink."""
+
+    @classmethod
+    def of(cls, plan: Plan, lock: int, bound: list[Bound]) -> Service:
+        """A service of which nothing has been started yet."""
+        workers = {name: make_worker(name, plan, lock) for name in plan.sinks}
+        return cls(plan, lock, bound, Watch(), make_receiver(plan, lock, bound), workers)
+
+    def ready_line(self) -> str:
+        """The one line for whoever has started the service."""
+        urls = " ".join(listeners.url_of(one) for bound in self.bound for one in bound.sockets)
+        stores = " ".join(self.plan.stores)
+        return f"fastlog-server {self.plan.version} listening on {urls}; storing in {stores}"
+
+    def close(self) -> None:
+        """Lets go of the listeners and of the data directory."""
+        listeners.close(self.bound)
+        os.close(self.lock)
+
+
+def make_receiver(plan: Plan, lock: int, bound: list[Bound]) -> Process:
+    """A receiver, not started."""
+    fds = [[listener.fileno() for listener in one.sockets] for one in bound]
+    return Process(
+        "",
+        "receiver",
+        "fastlog.receiver",
+        ["--listen-fds", ";".join(",".join(map(str, one)) for one in fds)],
+        RECEIVER_PATIENCE,
+        config=plan.config,
+        inherit=[lock, *(fd for one in fds for fd in one)],
+    )
+
+
+def make_worker(name: str, plan: Plan, lock: int) -> Process:
+    """A worker, not started."""
+    return Process(
+        name,
+        f"worker[{name}]",
+        "fastlog.worker",
+        ["--sink", name],
+        WORKER_PATIENCE,
+        config=plan.config,
+        inherit=[lock],
+    )

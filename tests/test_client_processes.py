@@ -1,0 +1,221 @@
+"""Programs that log through our handler, in real interpreters, and end in every way there is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from dialect import FakeServer
+from pythons import interpreters
+from waiting import wait_for
+
+HERE = Path(__file__).parent
+SCRIPT = HERE / "clients" / "emit_numbers.py"
+CLIENT = HERE.parent / "client"
+VERSIONS = ("2.7", "3.6", "3.8", "3.11", "3.12", "3.13")
+
+versions = pytest.mark.parametrize("version", VERSIONS)
+
+
+def start(version: str, way: str, server: FakeServer, count: int, *spool: Path) -> subprocess.Popen:
+    if version not in interpreters():
+        pytest.skip(f"there is no Python {version} here")
+    address = [str(part) for part in server.address]
+    return subprocess.Popen(
+        # -W: from 3.12 on, a fork in a program with threads is warned of.
+        [
+            interpreters()[version],
+            "-W",
+            "ignore",
+            SCRIPT,
+            CLIENT,
+            way,
+            *address,
+            str(count),
+            *spool,
+        ],
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(version: str, way: str, server: FakeServer, count: int, *spool: Path) -> None:
+    process = start(version, way, server, count, *spool)
+    try:
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    lines = [line for line in errors.splitlines() if "cannot connect" not in line]
+    assert (process.returncode, lines) == (0, [])
+
+
+def by_whom(server: FakeServer) -> dict[str, list[int]]:
+    """The numbers that came, in their order, by who logged them."""
+    found = defaultdict(list)
+    for _, _, attributes in server.table.records:
+        found[attributes["who"]].append(attributes["number"])
+    return dict(found)
+
+
+def assert_exact(server: FakeServer, count: int, *names: str) -> None:
+    assert server.table.gaps == []
+    assert by_whom(server) == {name: list(range(count)) for name in ("main", *names)}
+
+
+CHILDREN = [f"child {i}" for i in range(8)]
+
+
+@versions
+@pytest.mark.parametrize("way", ["ends", "logs_at_exit"])
+def test_a_program_that_ends_has_sent_all(version: str, way: str):
+    with FakeServer() as server:
+        run(version, way, server, 1000)
+        assert_exact(server, 1000)
+        assert len(server.table.byes) == 1
+
+
+@versions
+def test_a_program_that_ends_with_an_absent_server_ends_in_time(version: str):
+    with FakeServer() as server:
+        server.stop()
+        process = start(version, "ends_soon", server, 10)
+        lines = process.communicate(timeout=60)[1].splitlines()
+        assert process.returncode == 0
+        assert "cannot connect" in lines[0]
+        assert "10 records were left at close(): they are lost" in lines[-1]
+        assert len(lines) == 2
+
+
+@versions
+def test_all_threads_of_a_program_are_heard(version: str):
+    with FakeServer() as server:
+        run(version, "threads", server, 300)
+        assert_exact(server, 300, *(f"thread {i}" for i in range(8)))
+
+
+@versions
+def test_children_of_a_fork_are_clients_of_their_own(version: str):
+    with FakeServer() as server:
+        run(version, "forks", server, 300)
+        assert_exact(server, 300, *CHILDREN)
+        assert len({hello.client for hello in server.table.hellos}) == 9
+        assert server.connections == 9
+
+
+@versions
+def test_children_that_end_by_os_exit_lose_nothing_with_a_spool(version: str, tmp_path: Path):
+    with FakeServer() as server:
+        run(version, "forks_and_os_exits", server, 300, tmp_path)
+        assert_exact(server, 300, *CHILDREN)
+        assert list(tmp_path.iterdir()) == []
+
+
+@versions
+def test_a_fork_while_threads_log_stops_nobody(version: str):
+    with FakeServer() as server:
+        run(version, "forks_while_threads_log", server, 20)
+        found = by_whom(server)
+        for child in range(20):
+            assert found[f"child {child}"] == list(range(20))
+        for thread in range(3):
+            numbers = found[f"thread {thread}"]
+            assert numbers == list(range(len(numbers)))
+        assert server.table.gaps == []
+
+
+@versions
+def test_workers_of_multiprocessing_send_all_before_they_end(version: str):
+    with FakeServer() as server:
+        run(version, "has_workers", server, 300)
+        assert_exact(server, 300, *CHILDREN[:4])
+
+
+@versions
+def test_a_program_that_ends_by_os_exit_is_completed_by_the_next(version: str, tmp_path: Path):
+    with FakeServer() as server:
+        server.stop()
+        run(version, "ends_by_os_exit", server, 500, tmp_path)
+        assert len(list(tmp_path.iterdir())) == 1
+        server.restart()
+        run(version, "ends", server, 0, tmp_path)
+        assert_exact(server, 500)
+        assert [hello.incarnation for hello in server.table.hellos] == [2]
+        assert len(server.table.byes) == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+@versions
+@pytest.mark.parametrize("is_up", [True, False], ids=["up", "down"])
+def test_what_emit_has_returned_from_survives_kill_9(version: str, is_up: bool, tmp_path: Path):
+    with FakeServer() as server:
+        if not is_up:
+            server.stop()
+        said = -1
+        for _ in range(3):
+            process = start(version, "never_ends", server, 0, tmp_path)
+            assert process.stdout is not None
+            for line in process.stdout:
+                if int(line) == 500:
+                    process.send_signal(signal.SIGKILL)
+                said = int(line)
+            process.wait()
+            process.communicate()
+            if not is_up:
+                server.restart()
+            run(version, "ends", server, 0, tmp_path)
+            numbers = by_whom(server)["main"]
+            assert numbers == list(range(len(numbers)))
+            assert len(numbers) in (said + 1, said + 2)
+            assert list(tmp_path.iterdir()) == []
+            server.table.records.clear()
+            if not is_up:
+                server.stop()
+        assert server.table.gaps == []
+
+
+@versions
+def test_a_running_sibling_adopts_what_a_killed_process_left(version: str, tmp_path: Path):
+    with FakeServer() as server:
+        server.stop()
+        victim = start(version, "waits", server, 100, tmp_path)
+        sibling = start(version, "waits", server, 10, tmp_path)
+        for process in (victim, sibling):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "emitted\n"
+        assert len(list(tmp_path.iterdir())) == 2
+        victim.kill()
+        victim.communicate()
+        server.restart()
+        wait_for(lambda: len(server.table.records) == 110, "both are sent", 30)
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 1, "one folder is removed")
+        first = server.table.records[0][0]
+        counts = [sum(r[0] == client for r in server.table.records) for client in {first}]
+        assert counts in ([10], [100])
+        assert len(server.table.byes) == 1
+        sibling.kill()
+        sibling.communicate()
+
+
+def test_several_that_start_at_once_adopt_each_spool_once(tmp_path: Path):
+    with FakeServer() as server:
+        server.stop()
+        for _ in range(4):
+            run("3.11", "ends_by_os_exit", server, 200, tmp_path)
+        server.restart()
+        heirs = [start("3.11", "ends", server, 50, tmp_path) for _ in range(6)]
+        for heir in heirs:
+            _, errors = heir.communicate(timeout=60)
+            assert (heir.returncode, errors) == (0, "")
+        assert len(server.table.records) == 4 * 200 + 6 * 50
+        per_client = defaultdict(list)
+        for client, _, attributes in server.table.records:
+            per_client[client].append(attributes["number"])
+        assert sorted(map(len, per_client.values())) == [50] * 6 + [200] * 4
+        assert all(numbers == list(range(len(numbers))) for numbers in per_client.values())
+        assert list(tmp_path.iterdir()) == []

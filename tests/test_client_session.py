@@ -1,0 +1,402 @@
+"""The client's side of the dialect without I/O, against the server's: cut at any byte."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from typing import Any
+
+import fastlog_client as client
+import pytest
+from dialect import CHALLENGE, NEW_ID, NODE, RETRY, WELCOME, Peer, Table, Terms, frame
+
+STAMP = 1_700_000_000_000_000
+
+
+def record(number: int, size: int = 0) -> bytes:
+    return pickle.dumps({"number": number, "filler": "x" * size}, 4)
+
+
+def store_of(*numbers: int, size: int = 0) -> Any:
+    store = client._Memory()
+    store.extend([record(number, size) for number in numbers], STAMP)
+    return store
+
+
+def say_all(session: Any) -> bytes:
+    """All that the session has to say now."""
+    said = []
+    while True:
+        session.fill(STAMP)
+        data = session.to_send()
+        if not data:
+            return b"".join(said)
+        session.sent(len(data))
+        said.append(data)
+
+
+def talk(session: Any, peer: Peer) -> None:
+    """Until both have nothing more to say."""
+    while data := say_all(session):
+        session.receive(peer.receive(data), 0.0)
+
+
+def connect(store: Any, table: Table, key: tuple[bytes, bytes] | None = None) -> Any:
+    session = client._Session(store, key, 0.0)
+    session.peer = Peer(table)
+    return session
+
+
+def test_records_arrive_once_in_order_and_are_forgotten_when_acknowledged():
+    table, store = Table(), store_of(*range(1, 501))
+    session = connect(store, table)
+    talk(session, session.peer)
+    assert table.numbers() == list(range(1, 501))
+    assert (store.first, store.next, store.bytes, store.pending) == (501, 501, 0, 0)
+    session.bye()
+    talk(session, session.peer)
+    assert table.byes == [store.client_id]
+
+
+def test_nothing_is_said_between_hello_and_welcome():
+    session = connect(store_of(1), Table())
+    assert say_all(session)[:3] == b"\xfa\x57\x01"
+    assert say_all(session) == b""
+
+
+def test_answers_may_come_byte_by_byte():
+    table, store = Table(), store_of(1, 2, 3)
+    session = connect(store, table)
+    while data := say_all(session):
+        for byte in session.peer.receive(data):
+            session.receive(bytes([byte]), 0.0)
+    assert store.first == 4
+
+
+@pytest.mark.parametrize("acks", [True, False])
+def test_a_connection_that_is_cut_at_any_byte_loses_and_doubles_nothing(acks: bool):
+    table = Table(Terms(acks=acks))
+    whole = len(_everything(store_of(1, 2, 3, size=20)))
+    for cut in range(whole + 1):
+        table.records.clear()
+        store = store_of(1, 2, 3, size=20)
+        store.add_gap(client._FULL, STAMP)
+        _send_some(store, table, cut)
+        _send_some(store, table, cut // 2)
+        table.terms.acks = True
+        session = connect(store, table)
+        talk(session, session.peer)
+        assert table.numbers() == [1, 2, 3], cut
+        assert store.first == 5
+        table.terms.acks = acks
+
+
+def _everything(store: Any) -> bytes:
+    session = connect(store, Table())
+    hello = say_all(session)
+    session.receive(session.peer.receive(hello), 0.0)
+    return hello + say_all(session)
+
+
+def _send_some(store: Any, table: Table, cut: int) -> None:
+    """The first bytes of a connection reach the server; its answers are lost but for WELCOME."""
+    session = connect(store, table)
+    sent = 0
+    while (data := say_all(session)) and sent < cut:
+        answer = session.peer.receive(data[: cut - sent])
+        sent += len(data)
+        if session.is_ready:
+            return
+        session.receive(answer, 0.0)
+
+
+@pytest.mark.parametrize("cut", range(1, 130, 7))
+def test_answers_that_are_cut_at_any_byte_lose_and_double_nothing(cut: int):
+    table, store = Table(), store_of(1, 2, 3)
+    session = connect(store, table)
+    left = cut
+    while (data := say_all(session)) and left > 0:
+        answer = session.peer.receive(data)[:left]
+        left -= len(answer)
+        session.receive(answer, 0.0)
+    again = connect(store, table)
+    talk(again, again.peer)
+    assert table.numbers() == [1, 2, 3]
+    assert store.pending == 0
+
+
+def test_what_was_sent_is_sent_again_over_the_next_connection_only():
+    table, store = Table(Terms(acks=False)), store_of(1, 2, 3)
+    for resent in (0, 3, 3):
+        if table.accepted:
+            table.accepted[store.client_id] = 0  # as if none of it had been kept
+            table.records.clear()
+        session = connect(store, table)
+        talk(session, session.peer)
+        session.receive(session.peer.ack(0), 0.0)
+        assert say_all(session) == b""  # an acknowledgement without progress: wait
+        assert session.resent == resent
+    assert table.numbers() == [1, 2, 3]
+
+
+def test_no_more_than_the_window_is_on_its_way():
+    table, store = Table(Terms(acks=False, window=100_000)), store_of(*range(400), size=1000)
+    session = connect(store, table)
+    talk(session, session.peer)
+    flying = sum(size for _, _, size in table.batches)
+    assert 100_000 - 64 * 1024 < flying <= 100_000
+    session.receive(session.peer.ack(), 0.0)
+    talk(session, session.peer)
+    assert flying < sum(size for _, _, size in table.batches) <= 2 * 100_000
+
+
+def test_a_window_smaller_than_a_record_still_lets_one_pass():
+    table, store = Table(Terms(window=10)), store_of(1, 2, 3, size=5000)
+    session = connect(store, table)
+    talk(session, session.peer)
+    assert [count for _, count, _ in table.batches] == [1, 1, 1]
+
+
+def test_a_closed_window_lets_gaps_pass_and_no_batch():
+    table, store = Table(Terms(window=0)), client._Memory()
+    store.add_gap(client._FULL, STAMP)
+    store.extend([record(2)], STAMP)
+    session = connect(store, table)
+    talk(session, session.peer)
+    assert (len(table.gaps), table.batches) == (1, [])
+    table.terms.window = 1000
+    session.receive(session.peer.ack(), 0.0)
+    talk(session, session.peer)
+    assert table.is_exact(2)
+
+
+def test_a_record_over_the_limit_becomes_a_gap_in_its_place():
+    table, store = Table(Terms(max_record=500)), store_of(1, 2)
+    store.extend([record(3, 1000), record(4)], STAMP)
+    session = connect(store, table)
+    talk(session, session.peer)
+    assert table.numbers() == [1, 2, 4]
+    assert table.is_exact(4)
+    assert [gap for _, gap in table.gaps] == [(3, 3, 3, STAMP, STAMP)]
+    assert store.dropped[client._TOO_LARGE] == 1
+
+
+def test_drops_that_follow_each_other_are_one_gap():
+    table, store = Table(), store_of(1)
+    for stamp in range(10):
+        store.add_gap(client._FULL, STAMP + stamp)
+    store.add_gap(client._LOST, STAMP)
+    store.extend([record(13)], STAMP)
+    session = connect(store, table)
+    talk(session, session.peer)
+    assert [gap for _, gap in table.gaps] == [
+        (2, 11, 1, STAMP, STAMP + 9),
+        (12, 12, 5, STAMP, STAMP),
+    ]
+    assert table.is_exact(13)
+
+
+def test_an_acknowledgement_in_the_middle_of_a_batch_and_of_a_gap_is_taken():
+    table, store = Table(Terms(acks=False)), store_of(1, 2, 3)
+    for _ in range(4):
+        store.add_gap(client._FULL, STAMP)
+    session = connect(store, table)
+    talk(session, session.peer)
+    for committed in (2, 5, 5, 4, 7):
+        session.receive(session.peer.ack(committed), 0.0)
+        assert store.first == max(committed, 5 if committed == 4 else 0) + 1
+    assert store.pending == store.bytes == 0
+
+
+def test_an_id_that_is_somebody_elses_is_changed_and_what_is_left_gets_new_numbers():
+    table, store = Table(), store_of(1, 2)
+    session = connect(store, table)
+    talk(session, session.peer)
+    old = store.client_id
+    store.extend([record(3)], STAMP)
+    store.add_gap(client._FULL, STAMP)
+    store.extend([record(5)], STAMP)
+    table.accepted[old] = 99
+    session = connect(store, table)
+    with pytest.raises(client._NewIdNeeded):
+        talk(session, session.peer)
+    store.renumber()
+    session = connect(store, table)
+    talk(session, session.peer)
+    assert store.client_id != old
+    assert [(sequence, a["number"]) for _, sequence, a in table.records[2:]] == [(1, 3), (3, 5)]
+    assert table.gaps[0][1][:2] == (2, 2)
+    assert store.first == store.next == 6
+
+
+def test_a_server_that_claims_what_was_never_sent_makes_it_change_the_id():
+    table, store = Table(), store_of(1, 2)
+    table.accepted[store.client_id] = 1
+    session = connect(store, table)
+    with pytest.raises(client._NewIdNeeded):
+        talk(session, session.peer)
+
+
+def test_a_new_id_that_the_server_demands_is_told_from_other_errors():
+    for action, expected in ((NEW_ID, client._NewIdNeeded), (RETRY, client._Refused)):
+        session = connect(store_of(1), Table(Terms(error=(3, action))))
+        with pytest.raises(expected):
+            talk(session, session.peer)
+
+
+def test_the_hello_says_what_was_acknowledged_and_by_whom():
+    table, store = Table(), store_of(1, 2)
+    session = connect(store, table)
+    talk(session, session.peer)
+    store.extend([record(3)], STAMP)
+    session = connect(store, table)
+    talk(session, session.peer)
+    first, second = table.hellos
+    assert (first.first_seq, first.next_seq, first.acked_by) == (1, 3, b"\0" * 16)
+    assert (second.first_seq, second.next_seq, second.acked_by) == (3, 4, NODE)
+    assert first.nonce != second.nonce
+
+
+KEY = (b"web", b"s\xc3\xa9cret")
+
+
+def test_both_sides_prove_that_they_have_the_key():
+    table = Table(Terms(key=("web", "sécret")))
+    session = connect(store_of(1), table, KEY)
+    talk(session, session.peer)
+    assert table.numbers() == [1]
+
+
+@pytest.mark.parametrize(
+    ("terms", "key"),
+    [
+        (Terms(key=("web", "sécret"), secret_of_proof="wrong"), KEY),
+        (Terms(), KEY),  # no challenge and no proof
+        (Terms(secret_of_proof="sécret"), KEY),  # a proof, but of a nonce of nobody
+        (Terms(key=("web", "other")), KEY),
+        (Terms(key=("web", "sécret")), None),
+    ],
+)
+def test_without_the_right_proof_nothing_is_sent(terms: Terms, key: Any):
+    table = Table(terms)
+    session = connect(store_of(1), table, key)
+    with pytest.raises(client._Refused) as refused:
+        talk(session, session.peer)
+    assert refused.value.action == client._FIX_CONFIG
+    assert say_all(session) == b""
+    assert not table.records
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n",
+        frame(0x20, struct.pack(">QIB", 0, 0, 0)),  # out of turn
+        frame(WELCOME, b"short"),
+        frame(WELCOME, struct.pack(">BBH16sQIIIHH", 2, 0, 0, NODE, 0, 1, 1, 1, 1, 1)),
+        frame(CHALLENGE, b"c" * 16),  # and no key
+        frame(0x4F, b""),
+        b"\xfa\x57\x04\x00\xff\xff\xff\xff",
+    ],
+)
+def test_nonsense_ends_the_connection(answer: bytes):
+    session = connect(store_of(1), Table())
+    with pytest.raises(client._Refused):
+        session.receive(answer, 0.0)
+
+
+def test_an_acknowledgement_of_what_was_not_sent_ends_the_connection():
+    table, store = Table(), store_of(1)
+    session = connect(store, table)
+    talk(session, session.peer)
+    store.extend([record(2)], STAMP)
+    with pytest.raises(client._Refused):
+        session.receive(session.peer.ack(2), 0.0)
+    assert store.pending == 1
+
+
+def test_after_a_notice_nothing_more_is_sent_and_acknowledgements_are_taken():
+    table, store = Table(Terms(acks=False)), store_of(1)
+    session = connect(store, table)
+    talk(session, session.peer)
+    store.extend([record(2)], STAMP)
+    session.receive(session.peer.notice(250), 0.0)
+    assert session.retry_ms == 250
+    assert say_all(session) == b""
+    session.receive(session.peer.ack(), 0.0)
+    assert store.first == 2
+
+
+def test_a_frame_of_a_kind_that_is_not_known_is_passed_over():
+    table, store = Table(), store_of(1)
+    session = connect(store, table)
+    talk(session, session.peer)
+    session.receive(frame(0x77, b"from the future") + session.peer.ack(), 0.0)
+    assert session.is_ready
+
+
+def test_without_the_capability_no_checksum_is_sent():
+    table = Table(Terms(capabilities=0))
+    session = connect(store_of(1), table)
+    talk(session, session.peer)
+    assert table.numbers() == [1]
+
+
+# ---- what is dropped ----
+
+
+def test_the_oldest_that_are_dropped_are_a_gap_before_the_rest():
+    table, store = Table(Terms(acks=False)), store_of(*range(1, 11), size=100)
+    store.add_gap(client._LOST, STAMP)
+    store.extend([record(12)], STAMP)
+    room = store.bytes
+    for stamp in range(3):
+        store.drop_oldest(1, STAMP + stamp)
+    assert store.bytes < room
+    session = connect(store, table)
+    talk(session, session.peer)
+    assert table.is_exact(12)
+    assert table.numbers() == [4, 5, 6, 7, 8, 9, 10, 12]
+    assert table.gaps[0][1] == (1, 3, 1, STAMP, STAMP + 2)
+
+
+def test_what_is_on_its_way_is_never_dropped():
+    table, store = Table(Terms(acks=False)), store_of(1, 2, 3)
+    session = connect(store, table)
+    talk(session, session.peer)
+    store.extend([record(4)], STAMP)
+    store.drop_oldest(1 << 20, STAMP)
+    talk(session, session.peer)
+    assert table.numbers() == [1, 2, 3]
+    assert table.is_exact(4)
+
+
+def test_gaps_of_other_reasons_keep_their_place_when_the_oldest_are_dropped():
+    store = store_of(1)
+    store.add_gap(client._LOST, STAMP)
+    store.extend([record(3)], STAMP)
+    store.add_gap(client._TOO_LARGE, STAMP)
+    store.extend([record(5)], STAMP)
+    store.drop_oldest(1 << 20, STAMP)
+    table = Table()
+    session = connect(store, table)
+    talk(session, session.peer)
+    assert [gap[:3] for _, gap in table.gaps] == [
+        (1, 1, 1),
+        (2, 2, 5),
+        (3, 3, 1),
+        (4, 4, 3),
+        (5, 5, 1),
+    ]
+    assert store.pending == store.bytes == 0
+
+
+def test_what_is_given_up_at_exit_is_declared():
+    table, store = Table(), store_of(1, 2)
+    store.add_gap(client._FULL, STAMP)
+    store.extend([record(4)], STAMP)
+    store.give_up(STAMP)
+    session = connect(store, table)
+    talk(session, session.peer)
+    assert [gap[:3] for _, gap in table.gaps] == [(1, 2, 6), (3, 3, 1), (4, 4, 6)]
+    assert store.dropped[client._LEFT] == 3

@@ -1,0 +1,331 @@
+"""The spool: what a process has written is sent, whatever became of the process and of the file."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import fastlog_client as client
+import pytest
+from dialect import Peer, Table
+
+STAMP = 1_700_000_000_000_000
+NODE = b"n" * 16
+
+
+def record(number: int, size: int = 0) -> bytes:
+    return pickle.dumps({"number": number, "filler": "x" * size}, 4)
+
+
+def make(base: Path, max_bytes: int = 1 << 30, **options: Any) -> Any:
+    return client._Spool.create(str(base), max_bytes, options.get("fsync", False))
+
+
+def crash(spool: Any) -> Path:
+    """Its process is gone: the files are as they are, the lock is free."""
+    spool.abandon()
+    return Path(spool.folder)
+
+
+def adopt(folder: Path) -> Any:
+    return client._Spool.adopt(str(folder))
+
+
+def drain(spool: Any) -> list[Any]:
+    """What would be sent: (first number, record numbers) and (first number, gap)."""
+    found = []
+    while (what := spool.take(1 << 20, True, 1 << 20, STAMP)) is not None:
+        base, content = what
+        if isinstance(content, client._Gap):
+            found.append((base, (content.count, content.reason)))
+        else:
+            found += [(base + i, pickle.loads(r)["number"]) for i, r in enumerate(content)]
+    return found
+
+
+def send(spool: Any, table: Table) -> None:
+    """Everything, to the server's side of the dialect."""
+    session, peer = client._Session(spool, None, 0.0), Peer(table)
+    while True:
+        session.fill(STAMP)
+        data = session.to_send()
+        if not data:
+            return
+        session.sent(len(data))
+        session.receive(peer.receive(data), 0.0)
+
+
+def plain(*numbers: int) -> list[tuple[int, int]]:
+    return [(number, number) for number in numbers]
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+def test_what_was_written_is_there_for_who_adopts_it(tmp_path: Path, fsync: bool):
+    spool = make(tmp_path, fsync=fsync)
+    spool.extend([record(n) for n in range(1, 101)], STAMP)
+    heir = adopt(crash(spool))
+    assert drain(heir) == plain(*range(1, 101))
+    assert (heir.client_id, heir.incarnation) == (spool.client_id, 2)
+    assert adopt(crash(heir)).incarnation == 3
+
+
+def test_a_spool_whose_process_lives_is_not_adopted(tmp_path: Path):
+    spool = make(tmp_path)
+    assert adopt(Path(spool.folder)) is None
+    heir = adopt(crash(spool))
+    assert adopt(Path(heir.folder)) is None
+
+
+def test_what_the_server_has_all_of_is_removed(tmp_path: Path):
+    spool = make(tmp_path)
+    spool.extend([record(1)], STAMP)
+    send(spool, Table())
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_server_has_not_is_kept_at_close(tmp_path: Path):
+    spool = make(tmp_path)
+    spool.extend([record(1)], STAMP)
+    spool.close()
+    assert drain(adopt(Path(spool.folder))) == plain(1)
+
+
+def test_a_last_record_that_is_torn_at_any_byte_is_cut(tmp_path: Path):
+    spool = make(tmp_path)
+    spool.extend([record(1), record(2)], STAMP)
+    whole = spool._segments[-1].size
+    spool.extend([record(3)], STAMP)
+    end = spool._segments[-1].size
+    folder = crash(spool)
+    for size in range(whole, end):
+        copy = tmp_path / f"{size:032x}"
+        shutil.copytree(folder, copy)
+        os.truncate(next(copy.glob("*.seg")), size)
+        heir = adopt(copy)
+        assert heir.next == 3
+        assert drain(heir) == plain(1, 2)
+        heir.abandon()
+
+
+@pytest.mark.parametrize("fill", [b"\0", b"\xff", None])
+def test_a_hole_is_a_gap_and_what_follows_is_sent(tmp_path: Path, fill: bytes | None):
+    spool = make(tmp_path)
+    places = []
+    for number in range(1, 6):
+        places.append(spool._segments[-1].size)
+        spool.extend([record(number)], STAMP)
+    path = Path(spool._segments[-1].path)
+    folder = crash(spool)
+    data = path.read_bytes()
+    begin, end = places[1], places[3]
+    middle = b"" if fill is None else fill * (end - begin)
+    path.write_bytes(data[:begin] + middle + data[end:])
+    heir, table = adopt(folder), Table()
+    assert drain(heir) == [(1, 1), (2, (2, client._DAMAGED)), (4, 4), (5, 5)]
+    heir._unsend()
+    send(heir, table)
+    assert table.is_exact(5)
+    assert heir.pending == 0
+
+
+def test_a_byte_that_has_changed_costs_the_record_that_it_is_in(tmp_path: Path):
+    spool = make(tmp_path)
+    spool.extend([record(1)], STAMP)
+    begin = spool._segments[-1].size
+    spool.extend([record(2)], STAMP)
+    end = spool._segments[-1].size
+    spool.extend([record(3)], STAMP)
+    path = Path(spool._segments[-1].path)
+    folder = crash(spool)
+    data = path.read_bytes()
+    for place in range(begin, end):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1 :])
+        heir = adopt(folder)
+        assert drain(heir) == [(1, 1), (2, (1, client._DAMAGED)), (3, 3)], place - begin
+        heir.abandon()
+
+
+def test_a_segment_that_is_gone_is_a_gap(tmp_path: Path):
+    spool = make(tmp_path, 8 * 1024)
+    spool.extend([record(n, 300) for n in range(1, 12)], STAMP)
+    bases = [segment.base for segment in spool._segments]
+    assert len(bases) > 3
+    lost = Path(spool._segments[1].path)
+    folder = crash(spool)
+    lost.unlink()
+    found = drain(adopt(folder))
+    assert (bases[1], (bases[2] - bases[1], client._DAMAGED)) in found
+    assert [n for n, content in found if n == content] == [
+        n for n in range(1, 12) if not bases[1] <= n < bases[2]
+    ]
+
+
+def test_segments_are_removed_as_they_are_acknowledged(tmp_path: Path):
+    spool = make(tmp_path, 80 * 1024)
+    spool.extend([record(n, 1000) for n in range(1, 51)], STAMP)
+    before = spool.bytes
+    files = len(list(Path(spool.folder).glob("*.seg")))
+    assert files > 4
+    drain(spool)
+    spool.ack(40, NODE)
+    assert spool.pending == 10
+    assert len(list(Path(spool.folder).glob("*.seg"))) < files
+    assert spool.bytes == sum(p.stat().st_size for p in Path(spool.folder).glob("*.seg")) < before
+    heir = adopt(crash(spool))
+    assert (heir.first, heir.acked_by) == (41, NODE)
+    assert drain(heir) == plain(*range(41, 51))
+
+
+def test_beyond_the_bound_the_newest_are_dropped_and_declared(tmp_path: Path):
+    spool = make(tmp_path, 10_000)
+    spool.extend([record(n, 1000) for n in range(1, 16)], STAMP)
+    kept = spool.pending
+    assert 5 < kept < 10
+    assert spool.dropped[client._SPOOL_FULL] == 15 - kept
+    assert drain(spool) == [*plain(*range(1, kept + 1)), (kept + 1, (15 - kept, 2))]
+    spool.ack(15, NODE)
+    assert spool.pending == 0
+    spool.extend([record(16, 1000)], STAMP)
+    assert drain(spool) == plain(16)
+
+
+def test_a_gap_that_grew_is_found_with_its_whole_length_after_a_crash(tmp_path: Path):
+    spool = make(tmp_path)
+    spool.extend([record(1)], STAMP)
+    for _ in range(5):
+        spool.add_gap(client._LOST, STAMP)
+    assert drain(spool)[-1] == (2, (5, client._LOST))
+    for _ in range(3):
+        spool.add_gap(client._LOST, STAMP)  # what was read already cannot grow
+    spool.extend([record(10)], STAMP)
+    assert spool.pending == 2
+    expected = [(1, 1), (2, (5, client._LOST)), (7, (3, client._LOST)), (10, 10)]
+    spool._unsend()
+    assert drain(spool) == expected
+    assert drain(adopt(crash(spool))) == expected
+
+
+def test_a_disk_that_takes_nothing_makes_a_gap_and_heals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spool = make(tmp_path)
+    spool.extend([record(1)], STAMP)
+
+    def write_half(descriptor: int, data: bytes) -> None:
+        os.write(descriptor, data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "_write_all", write_half)
+        spool.extend([record(2), record(3)], STAMP)
+    assert spool.error.errno == 28
+    spool.extend([record(4)], STAMP)
+    expected = [(1, 1), (2, (2, client._SPOOL_FULL)), (4, 4)]
+    assert drain(spool) == expected
+    assert drain(adopt(crash(spool))) == expected
+
+
+def test_a_gap_that_is_not_on_disk_is_sent_from_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spool, table = make(tmp_path), Table()
+
+    def fail(descriptor: int, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "_write_all", fail)
+        spool.extend([record(1), record(2)], STAMP)
+    send(spool, table)
+    spool.extend([record(3)], STAMP)
+    send(spool, table)
+    assert table.is_exact(3)
+
+
+def test_what_was_read_is_read_again_over_the_next_connection(tmp_path: Path):
+    spool = make(tmp_path, 8 * 1024)
+    spool.extend([record(n, 300) for n in range(1, 12)], STAMP)
+    drain(spool)
+    assert spool.rewind(4, NODE) == 7
+    assert drain(spool) == plain(*range(5, 12))
+    spool.extend([record(12)], STAMP)
+    assert drain(spool) == plain(12)
+    with pytest.raises(client._NewIdNeeded):
+        spool.rewind(13, NODE)
+
+
+def test_a_new_id_begins_with_one_again_and_is_remembered(tmp_path: Path):
+    spool, table = make(tmp_path), Table()
+    spool.extend([record(1)], STAMP)
+    send(spool, table)
+    spool.extend([record(2), record(3)], STAMP)
+    old = spool.client_id
+    spool.renumber()
+    heir = adopt(crash(spool))
+    assert heir.client_id == spool.client_id != old
+    send(heir, table)
+    assert [(sequence, a["number"]) for _, sequence, a in table.records] == [(1, 1), (1, 2), (2, 3)]
+
+
+def test_a_record_over_the_servers_limit_is_counted_once(tmp_path: Path):
+    spool = make(tmp_path)
+    spool.extend([record(1), record(2, 5000), record(3)], STAMP)
+    for _ in range(2):
+        while spool.take(1 << 20, True, 1000, STAMP):
+            pass
+        spool._unsend()
+    assert spool.dropped[client._TOO_LARGE] == 1
+    assert spool.pending == 2
+
+
+def test_a_record_larger_than_a_segment_and_than_a_batch_is_sent(tmp_path: Path):
+    spool, table = make(tmp_path), Table()
+    table.terms.max_record = 4 << 20
+    spool.extend([record(1), record(2, 3 << 20), record(3)], STAMP)
+    send(spool, table)
+    assert table.is_exact(3)
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "torn", "changed"])
+def test_without_a_readable_state_the_id_is_that_of_the_folder(tmp_path: Path, damage: str):
+    spool = make(tmp_path)
+    spool.extend([record(1)], STAMP)
+    folder = crash(spool)
+    state = folder / "state"
+    data = state.read_bytes()
+    if damage == "gone":
+        state.unlink()
+    else:
+        state.write_bytes({"empty": b"", "torn": data[:20], "changed": b"X" + data[1:]}[damage])
+    heir = adopt(folder)
+    assert heir.client_id == spool.client_id
+    assert heir.incarnation > 1_000_000_000
+    assert drain(heir) == plain(1)
+
+
+def test_a_spool_that_was_removed_while_it_was_locked_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spool = make(tmp_path)
+    folder = crash(spool)
+    lock = client._lock
+
+    def remove_and_lock(path: str, flags: int = 0) -> int:
+        descriptor = lock(path, flags)
+        shutil.rmtree(folder)
+        return descriptor
+
+    monkeypatch.setattr(client, "_lock", remove_and_lock)
+    assert adopt(folder) is None
+
+
+def test_its_files_are_for_its_owner_only(tmp_path: Path):
+    spool = make(tmp_path)
+    spool.extend([record(1)], STAMP)
+    modes = {p.stat().st_mode & 0o777 for p in Path(spool.folder).iterdir()}
+    assert modes == {0o600}
+    assert Path(spool.folder).stat().st_mode & 0o777 == 0o700
