@@ -33,7 +33,7 @@ from fastlog.decode import Decoder
 from fastlog.decode.normal import CHARACTERS, DEPTH, NODES
 from fastlog.decode.objects import READERS
 from fastlog.decode.plain import BOUNDS, columns
-from fastlog.record import FIELDS, RECURRING, Record
+from fastlog.record import FIELDS, RECURRING, TIMES, Record
 
 ROOT = Path(__file__).parent.parent
 PYTHON, C = Decoder("python"), Decoder("c")
@@ -309,9 +309,68 @@ def test_an_object_that_gets_another_state_has_it_wherever_it_stands(made: bytes
     is_plain(opcodes_with(b"(" + made + b"q\7" + first + second + b"h\7t"))
 
 
+def test_an_object_never_names_a_field() -> None:
+    latin = b"c_codecs\nencode\nX\x04\0\0\0nameX\6\0\0\0latin1\x86R"
+    assert not is_plain(b"}(X\3\0\0\0msgX\1\0\0\0m" + latin + b"X\1\0\0\0nu.")
+
+
+def test_a_field_that_is_there_twice_is_for_the_python_reader() -> None:
+    for first in (b"X\4\0\0\0name", b"U\4name"):
+        for second in (b"X\4\0\0\0name", b"U\4name"):
+            both = first + b"X\1\0\0\0a" + second + b"X\1\0\0\0b"
+            assert not is_plain(b"}(X\3\0\0\0msgX\1\0\0\0m" + both + b"u.")
+
+
 def test_an_object_in_itself_is_not_followed_for_ever() -> None:
     assert not is_plain(opcodes_with(b"capp\nC\n)Rq\7}X\1\0\0\0kh\7sb"))
     assert not is_plain(opcodes_with(b"capp\nC\n)Rq\7](h\7h\7h\7eb"))
+
+
+@pytest.mark.parametrize(
+    ("created", "plain"),
+    [
+        (1.5, True),
+        (-0.0, True),
+        (None, True),
+        (TIMES[0], True),
+        (math.nextafter(TIMES[1], 0), True),
+        (TIMES[1], False),
+        (math.nextafter(TIMES[0], -math.inf), False),
+        (math.nan, False),
+        (math.inf, False),
+        (5, False),
+        (True, False),
+        ("5", False),
+    ],
+)
+def test_a_time_is_plain_from_the_year_1_to_9999(created: Any, plain: bool) -> None:
+    assert is_plain(frame_with(None, created=created)) is plain
+
+
+@pytest.mark.parametrize("level", [{}, {"levelno": 5}, {"levelname": "X"}, {"levelno": None}])
+def test_a_level_is_plain_when_none_of_it_is_missing_or_all(level: dict[str, Any]) -> None:
+    assert is_plain(frame_with(None, **level)) is not any(level.values())
+
+
+MESSAGES = [
+    ({"msg": "m", "message": "m"}, True),
+    ({"msg": "m", "message": None}, True),
+    ({"msg": "m", "message": "other", "args": (1,)}, True),
+    ({"msg": "m", "message": ["m"], "exc_info": True}, True),
+    ({"msg": "é", "message": "é".encode()}, True),
+    ({"message": "m", "msg": "m", "args": {}, "exc_info": ""}, True),
+    ({"msg": None, "message": "m"}, False),
+    ({"msg": 5}, False),
+    ({}, False),
+    ({"msg": "m", "msecs": "5"}, False),
+]
+
+
+@pytest.mark.parametrize(("sent", "plain"), MESSAGES)
+def test_the_rules_for_messages_and_silent_attributes_hold(
+    sent: dict[str, Any], plain: bool
+) -> None:
+    assert is_plain(pickle.dumps(sent, 3)) is plain
 
 
 # Bounds
