@@ -143,7 +143,7 @@ def test_the_columns_are_those_of_the_record_by_the_names_that_clients_use() -> 
 # Equal to the Python reader
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.integers(0, 10**12))
 def test_any_pickle_of_the_grammar_gives_the_same_answer_as_the_python_reader(seed: int) -> None:
     is_plain(grammar.frame(seed))
@@ -156,7 +156,7 @@ def test_the_grammar_reaches_every_verdict_that_matters() -> None:
     assert len(set(verdicts)) > 8
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.floats(allow_nan=True), max_size=30),
     st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=4).map(float), max_size=9),
@@ -182,6 +182,7 @@ def test_a_million_floats_are_written_as_msgspec_writes_them() -> None:
         assert row.extra == msgspec.json.encode({"x": floats}).decode()
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 @example("".join(map(chr, range(1, 0x250))))
 def test_a_text_is_escaped_as_msgspec_escapes_it(text: str) -> None:
@@ -190,6 +191,7 @@ def test_a_text_is_escaped_as_msgspec_escapes_it(text: str) -> None:
     assert row.message == text
 
 
+@settings(deadline=None)
 @given(st.integers(-(1 << 63), (1 << 64) - 1), st.integers(0, 5))
 @example(-(1 << 63), 0)
 @example((1 << 64) - 1, 1)
@@ -210,6 +212,7 @@ def test_an_integer_of_a_field_that_has_a_sign_too_many_is_for_the_python_reader
     assert not is_plain(frame_with(None, thread=number))
 
 
+@settings(deadline=None)
 @given(st.integers(-(1 << 63), (1 << 63) - 1), st.sampled_from(["levelno", "lineno", "thread"]))
 def test_an_integer_of_a_field_arrives_as_it_was(number: int, name: str) -> None:
     fields = {"levelno": 1, "levelname": "L", name: number}
@@ -224,6 +227,7 @@ SAMPLES = {
 }
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(SAMPLES)), st.binary(min_size=1, max_size=11), st.integers(0, 9))
 @example("datetime", b"\x00\x01\x02\x1d\x00\x00\x00\x00\x00\x00", 0)  # year 1 has no leap day
 @example("datetime", b"\x07\xd0\x02\x1d\x17\x3b\x3b\x0f\x42\x3f", 0)  # 2000 has one
@@ -239,6 +243,7 @@ def test_any_state_of_a_moment_gives_the_same_answer(kind: str, state: bytes, at
         is_plain(opcodes_with(b"cdatetime\n%b\n" % kind.encode() + text + b"\x85R"))
 
 
+@settings(deadline=None)
 @given(*[st.integers(-(10**10), 10**10) | st.integers(-3, 86_400 * 2) for _ in range(3)])
 @example(-1, 0, 0)
 @example(1, 86_399, 999_999)
@@ -252,12 +257,14 @@ def test_any_timedelta_gives_the_same_answer(days: int, seconds: int, micros: in
     is_plain(opcodes_with(zoned + b"cdatetime\ntimezone\n" + delta + b"\x85R\x86R"))
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["/", "", "a", "/b", "c/", "."]), max_size=5))
 def test_the_parts_of_a_path_are_joined_as_posixpath_joins_them(parts: list[str]) -> None:
     args = b"(" + b"".join(pickle.dumps(part, 1)[:-1].replace(b"q\0", b"") for part in parts)
     assert is_plain(opcodes_with(b"cpathlib\nPosixPath\n" + args + b"tR"))
 
 
+@settings(deadline=None)
 @given(st.integers(-5, (1 << 128) + 5) | st.integers(0, 1 << 64), st.integers(1, 2))
 def test_any_uuid_gives_the_same_answer(number: int, protocol: int) -> None:
     state = pickle.dumps({"int": number}, protocol).removeprefix(b"\x80\x02")[:-1]
@@ -576,6 +583,7 @@ def only_data(translation: bytes) -> bool:
     return found <= DATA_OPCODES
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=5))
 def test_the_translation_holds_nothing_but_data(seeds: list[int]) -> None:
     verdicts, translation = translate(*map(grammar.frame, seeds))
