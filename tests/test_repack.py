@@ -430,7 +430,10 @@ def test_a_long_message_is_plain_unless_it_is_cut() -> None:
 def test_a_twin_of_the_message_weighs_though_it_is_dropped() -> None:
     text = "x" * (CHARACTERS // 2)
     assert is_plain(pickle.dumps({"msg": text[:-99], "message": str(text[:-99])}, 1))
-    assert not is_plain(pickle.dumps({"msg": text, "message": text + ""}, 1))
+    assert not is_plain(pickle.dumps({"msg": text, "message": str(text)}, 1))
+    for lines, expected in ((CHARACTERS // 4 + 9, False), (CHARACTERS // 4 - 99, True)):
+        text = "\n" * lines
+        assert is_plain(pickle.dumps({"msg": text, "message": text}, 1)) is expected
 
 
 def test_dicts_are_plain_up_to_256_keys() -> None:
