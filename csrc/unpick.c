@@ -632,7 +632,7 @@ static int run(machine *m, fl_value *out)
             sp->at.text = p;
             sp++;
             p += len;
-            if (end - p < 2 || *p != 'q' || sp == m->limit)
+            if (end - p < 2 || *p != 'q')
                 continue;
             /* fall through */
         case 'q': /* BINPUT */

@@ -167,6 +167,7 @@ VALUES = st.recursive(
 PICKLERS: list[Callable[..., bytes]] = [pickle.dumps, pickle._dumps]  # type: ignore[attr-defined]
 
 
+@settings(deadline=None)
 @given(value=VALUES, protocol=st.integers(0, 5), dumps=st.sampled_from(PICKLERS))
 def test_plain_data_arrives_as_pickle_would_have_read_it(
     value: Any, protocol: int, dumps: Callable[..., bytes]
@@ -197,6 +198,7 @@ def answered(frame: bytes) -> None:
                 text.encode()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 @example(b"")
 @example(b"{")
@@ -211,13 +213,14 @@ OPCODES = (
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([OPCODES[i : i + 1] for i in range(len(OPCODES))]), max_size=60))
 def test_any_opcodes_are_answered(opcodes: list[bytes]) -> None:
     answered(b"".join(opcodes))
     answered(b"}X\x01\0\0\0x" + b"".join(opcodes) + b"s.")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.integers(0, 10**9))
 def test_any_mutation_of_a_real_frame_is_answered(seed: int) -> None:
     chance = random.Random(seed)
