@@ -29,6 +29,7 @@ import logging
 import logging.handlers
 import os
 import random
+import re
 import select
 import socket
 import struct
@@ -427,6 +428,7 @@ class _Spool(_Store):
         self.error = None  # why the disk refused something, last
         self._segment_bytes = max(1024, min(_SEGMENT_BYTES, max_bytes // 8))
         self._lock, self._fsync = lock, fsync
+        self._is_adopted = False  # nothing is added to it any more
         self._state = self._file = None  # descriptors
         self._segments = []
         self._gap = None  # [number, gap, offset or None]: the last entry, if it is a gap
@@ -478,6 +480,7 @@ class _Spool(_Store):
                 return None
             spool._state = _open(os.path.join(folder, "state"), os.O_RDWR | os.O_CREAT)
             spool._read_folder()
+            spool._is_adopted = True
             spool.incarnation += 1
             spool._save()
         except Exception:
@@ -617,7 +620,9 @@ class _Spool(_Store):
         segment = self._segments[index]
         if segment is not self._reading:
             self._reading, self._offset = segment, 0
-        data = _read_file(segment.path, self._offset, segment.size)
+        data = b""
+        if os.path.exists(segment.path):  # else somebody has removed it: its records are a gap
+            data = _read_file(segment.path, self._offset, segment.size)
         self._offset = segment.size
         for number, entry in _entries(data):
             count = entry.count if entry.__class__ is _Gap else 1
@@ -666,7 +671,9 @@ class _Spool(_Store):
 
     def rewind(self, last, node):
         if last >= self.next:
-            raise _NewIdNeeded()
+            if not self._is_adopted:
+                raise _NewIdNeeded()
+            self.next = last + 1  # the server has more than is left of a torn file
         again = self.cursor
         self.ack(last, node)
         self._unsend()
@@ -711,7 +718,6 @@ class _Spool(_Store):
             self._segments.append(segment)
         self.next = self.first
         if self._segments:
-            self.first = max(self.first, self._segments[0].base)
             last = self._segments[-1]
             self.next = max(self.first, last.base)
             for number, entry in _entries(_read_file(last.path, 0, last.size)):
@@ -741,13 +747,16 @@ class _Spool(_Store):
                 os.close(descriptor)
 
 
+_HEX_ID = re.compile("[0-9a-f]{32}$")
+
+
 def _spools_in(directory):
     """The folders of all spools there; none if there is no such directory any more."""
     try:
         names = os.listdir(directory)
     except EnvironmentError:
         return []
-    return [os.path.join(directory, name) for name in sorted(names) if len(name) == 32]
+    return [os.path.join(directory, name) for name in sorted(names) if _HEX_ID.match(name)]
 
 
 def _make_entry(number, length, data):
@@ -1264,6 +1273,9 @@ class _Link(object):
         """The connection is lost: try again, after `least` seconds or more."""
         session = self._session
         self.close()
+        if session is not None and session.said_bye and self.store.first < self.store.next:
+            with self._guard:  # the server has forgotten the id, and something was added since
+                self.store.renumber()
         if session is not None and session.retry_ms is not None:
             least = max(least, session.retry_ms / 1000.0)
         elif self.store.first < self.store.next and self._complaint != text:
@@ -1321,37 +1333,35 @@ _OPEN_HANDLERS = weakref.WeakSet()
 
 
 class _Guard(object):
-    """A lock that refuses a thread that has it already, where that would wait for itself for ever.
+    """A lock that a thread can ask whether it has it already, and would wait for itself for ever.
 
-    A signal handler, or a finalizer, may log at any point of this code.
+    A signal handler, or a finalizer, may log at any point of this code; and a signal handler may
+    raise. So the application's threads say `begin`, take the lock by `with guard.lock`, which
+    nothing interrupts between the lock and the block, and say `end` when they have let go. If they
+    are kept from saying so, nothing is worse for it than that `is_mine` is too careful once.
     """
 
     def __init__(self):
-        self._lock = threading.Lock()
-        self._inside = set()  # threads that have it or wait for it
+        self.lock = threading.Lock()
+        self._inside = set()  # threads that have it, or are about to
 
-    def enter(self):
-        """Wait for the lock. Returns False if this thread has it already."""
-        me = _thread_id()
-        if me in self._inside:
-            return False
-        self._inside.add(me)
-        try:
-            self._lock.acquire()
-        except BaseException:  # Ctrl-C
-            self._inside.discard(me)
-            raise
-        return True
+    def is_mine(self):
+        """Whether this thread may have it."""
+        return _thread_id() in self._inside and self.lock.locked()
 
-    def leave(self):
-        self._lock.release()
+    def begin(self):
+        self._inside.add(_thread_id())
+
+    def end(self):
         self._inside.discard(_thread_id())
 
     def __enter__(self):
-        self.enter()
+        self.begin()
+        self.lock.acquire()
 
     def __exit__(self, *_):
-        self.leave()
+        self.lock.release()
+        self.end()
 
 
 class _Waker(object):
@@ -1702,7 +1712,8 @@ class SocketHandler(logging.Handler):
         try:
             data = _encode(record, self.formatter)
         except Exception as error:
-            data = self._rescue(record, error)
+            self._emit_carefully(self._rescue(record, error))
+            return
         room = self._room - len(data) - _OVERHEAD
         if room < 0:
             self._emit_carefully(data)
@@ -1725,8 +1736,7 @@ class SocketHandler(logging.Handler):
     def _emit_carefully(self, data):
         try:
             if self._is_closed:
-                self._late += 1
-                self._report("closed", "a record was emitted after close(), and dropped", None)
+                self._put_late(data)
                 return
             if self._sender is None:
                 self._start()
@@ -1742,33 +1752,45 @@ class SocketHandler(logging.Handler):
         except Exception as error:
             self._report("internal", "a record was lost", error)
 
+    def _put_late(self, data):
+        self._late += 1
+        self._report("closed", "a record was emitted after close(), and dropped", None)
+
     def _place(self, data):
         """Put a record into the memory, or drop what has to be dropped."""
         size = len(data) + _OVERHEAD
         give_up_at = None
         while True:
-            if not self._guard.enter():
+            if self._guard.is_mine():
                 self._inbox.append(data)  # this thread is in here already: it will find it
                 return
+            self._guard.begin()
             try:
-                self._empty_inbox()
-                excess = self._store.bytes + size - self._max_bytes
-                if excess > 0 and size <= self._max_bytes and self._policy == "drop_oldest":
-                    self._store.drop_oldest(excess, self._stamp())
-                    excess = self._store.bytes + size - self._max_bytes
-                if excess <= 0:
-                    self._store.extend([data], None)
-                    return
-                if give_up_at is None:
-                    give_up_at = _monotonic() + (self._block_timeout if self._may_block() else 0)
-                if self._is_closed or _monotonic() >= give_up_at:
-                    self._store.add_gap(_FULL, self._stamp())
-                    return
+                with self._guard.lock:
+                    if self._found_room(data, size):
+                        return
+                    if give_up_at is None:
+                        seconds = self._block_timeout if self._may_block() else 0
+                        give_up_at = _monotonic() + seconds
+                    if self._is_closed or _monotonic() >= give_up_at:
+                        self._store.add_gap(_FULL, self._stamp())
+                        return
             finally:
-                self._measure_room()
-                self._guard.leave()
+                self._guard.end()
             self._wake()
             self._wait_for(lambda: self._room >= size or self._is_closed, give_up_at)
+
+    def _found_room(self, data, size):
+        """Put it into the memory, if it has a place there."""
+        self._empty_inbox()
+        excess = self._store.bytes + size - self._max_bytes
+        if excess > 0 and size <= self._max_bytes and self._policy == "drop_oldest":
+            self._store.drop_oldest(excess, self._stamp())
+            excess = self._store.bytes + size - self._max_bytes
+        if excess <= 0:
+            self._store.extend([data], None)
+        self._measure_room()
+        return excess <= 0
 
     def _may_block(self):
         is_sender = threading.current_thread() is self._sender.thread
@@ -1776,17 +1798,19 @@ class SocketHandler(logging.Handler):
 
     def _settle(self):
         """Move what is in the inbox to the store."""
-        while self._inbox and self._store is not None and self._guard.enter():
+        while self._inbox and self._store is not None and not self._guard.is_mine():
+            self._guard.begin()
             try:
-                self._empty_inbox()
-                self._measure_room()
+                with self._guard.lock:
+                    self._empty_inbox()
+                    self._measure_room()
             finally:
-                self._guard.leave()
+                self._guard.end()
 
     def _empty_inbox(self):
+        stamp = self._stamp()  # before: a record in neither place would seem acknowledged
         take = self._inbox.popleft
         records = [take() for _ in range(len(self._inbox))]
-        stamp = self._stamp()
         if not self._has_gaps:
             self._store.extend(records, stamp)
             return
@@ -1811,17 +1835,19 @@ class SocketHandler(logging.Handler):
     # -- the sender --
 
     def _start(self):
-        if not self._guard.enter():
+        if self._guard.is_mine():
             return
+        self._guard.begin()
         try:
-            if self._sender is None and not self._is_closed:
-                self._store = self._open_store()
-                self._sender = _Sender(self, self._store, self._options, self._spool)
-                self._sender.start()
-                self._measure_room()
-                self._close_with_worker()
+            with self._guard.lock:
+                if self._sender is None and not self._is_closed:
+                    self._store = self._open_store()
+                    self._sender = _Sender(self, self._store, self._options, self._spool)
+                    self._sender.start()
+                    self._measure_room()
+                    self._close_with_worker()
         finally:
-            self._guard.leave()
+            self._guard.end()
 
     def _open_store(self):
         if self._spool is not None:
@@ -1840,11 +1866,8 @@ class SocketHandler(logging.Handler):
             util.Finalize(None, _close_handler, args=(handler,), exitpriority=-100)
 
     def _after_turn(self):
-        if self._guard.enter():
-            try:
-                self._measure_room()
-            finally:
-                self._guard.leave()
+        with self._guard:
+            self._measure_room()
         self._tell()
         if self._waiters:
             with self._progress:
@@ -1900,7 +1923,14 @@ class SocketHandler(logging.Handler):
 
     def _is_empty(self):
         store = self._store
-        return not self._inbox and (store is None or store.first == store.next)
+        if store is None or self._guard.is_mine():
+            return not self._inbox and (store is None or store.first == store.next)
+        self._guard.begin()
+        try:
+            with self._guard.lock:  # who moves records has them in neither place for a moment
+                return not self._inbox and store.first == store.next
+        finally:
+            self._guard.end()
 
     def close(self):
         """Send what is left, for up to `close_timeout` seconds; then end. What could not be sent is
@@ -1911,6 +1941,7 @@ class SocketHandler(logging.Handler):
             return
         self._is_closed = True
         self._room = -1
+        self._put = self._put_late  # for who has just looked at the room
         seconds = self.close_timeout
         if self._flush_failed is not None and _monotonic() - self._flush_failed < 1.0:
             seconds = 0.1  # logging.shutdown() flushes first: it has waited already

@@ -98,13 +98,21 @@ static void settle(fl_loop *loop, client *k)
         forget(loop, k);
 }
 
+/* It has said BYE, and all of it is safe: that is told, and its id may be forgotten. Who loses his
+ * connection before that may come back with the rest. */
+void client_leave(fl_loop *loop, client *k)
+{
+    if (k->state != LEAVING || k->session.committed != k->session.accepted)
+        return;
+    k->said_bye = k->ack_due = true;
+    client_part(loop, k);
+}
+
 /* Something was committed, or refused: says so, and lets those go who wait for it. */
 static void progress(fl_loop *loop, client *k)
 {
-    if (k->state == LEAVING && k->session.committed == k->session.accepted) {
-        k->ack_due = true;
-        client_part(loop, k);
-    }
+    if (k->slot != NOBODY)
+        client_leave(loop, k);
     client_flush(loop, k);
     settle(loop, k);
 }

@@ -121,12 +121,8 @@ static enum step take_bye(fl_loop *loop, uint32_t slot, const fl_head *head, con
         return fail(loop, slot, FL_MALFORMED, FL_C_MALFORMED, "a bye that contradicts itself");
     if (last > k->session.accepted)
         return fail(loop, slot, FL_SEQUENCE, FL_C_SEQUENCE, "records are missing before this bye");
-    k->said_bye = true;
     k->state = LEAVING;
-    if (k->session.committed == k->session.accepted) {
-        k->ack_due = true;
-        client_part(loop, k);
-    }
+    client_leave(loop, k);
     return NEXT;
 }
 

@@ -186,6 +186,7 @@ bool client_begin(fl_loop *loop, uint32_t slot);
 void client_ask(fl_loop *loop, client *k, const fl_head *head, const uint8_t *payload);
 void client_touch(fl_loop *loop, client *k);
 void client_part(fl_loop *loop, client *k);
+void client_leave(fl_loop *loop, client *k);
 void client_lose_connection(fl_loop *loop, client *k);
 void clients_sweep(fl_loop *loop);
 void clients_announce_end(fl_loop *loop);

@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+/* Records of one gap: more than any client makes, few enough to be summed up. */
+#define GAP_MAX (UINT64_C(1) << 40)
+
 enum {
     MAGIC_0 = 0xFA,
     MAGIC_1 = 0x57,
@@ -124,7 +127,9 @@ int fl_gap_read(const fl_head *head, const uint8_t *payload, fl_gap *out)
     out->reason = payload[16];
     out->t0 = read_u64(payload + 17);
     out->t1 = read_u64(payload + 25);
-    return out->first && out->last >= out->first && out->last < UINT64_MAX ? 0 : FL_EMALFORMED;
+    return out->first && out->last >= out->first && out->last - out->first < GAP_MAX
+               ? 0
+               : FL_EMALFORMED;
 }
 
 void fl_gap_write(uint8_t to[FL_GAP_BYTES], const fl_gap *gap)

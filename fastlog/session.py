@@ -29,6 +29,8 @@ FORGET_AFTER = 30 * 86400.0
 """Seconds after which a client that has not come back is a new one."""
 MAX_CLIENTS = 1_000_000
 """In the table; beyond that, those that have been away longest are forgotten. 40 MB on disk."""
+MAX_SEQUENCE = 1 << 48
+"""No client gets there: a hundred thousand records a second would take ninety years."""
 
 _ENTRY = struct.Struct(">16sQQQ")
 
@@ -206,11 +208,13 @@ class Sessions:
         """The greeting that waits until that connection has ended."""
         self._entered: list[tuple[int, int, wire.Hello]] = []
         """Gaps that are in the journal and may not be durable: offset behind, connection, hello."""
+        self._skipping: list[int] = []
+        """Greetings of clients for whom such a gap is under way by another connection."""
 
     def hello(self, event: core.Hello) -> Iterator[Do]:
         """A client has said hello."""
         hello = wire.read_hello(event.payload)
-        if hello is None or not 1 <= hello.first_seq <= hello.next_seq < 1 << 63:
+        if hello is None or not 1 <= hello.first_seq <= hello.next_seq < MAX_SEQUENCE:
             text = "a HELLO that contradicts itself"
             yield from _refuse(event.conn, event.peer, Code.MALFORMED, Action.FIX_CONFIG, text)
             return
@@ -279,8 +283,10 @@ class Sessions:
         while self._entered and self._entered[0][0] <= offset:
             _, conn, hello = self._entered.pop(0)
             self.clients.saw(hello.client, hello.incarnation, hello.first_seq - 1, self._now())
-            if conn in self._greetings:
-                yield from self._let_in(self._greetings[conn])
+            waiting, self._skipping = [conn, *self._skipping], []
+            for one in waiting:
+                if one in self._greetings:
+                    yield from self._let_in(self._greetings[one])
 
     def taken(self, conn: int, client: bytes) -> None:
         """This connection of an admitted client was taken over from another process."""
@@ -317,8 +323,15 @@ class Sessions:
                 yield Dismiss(before)
             self._waiting[hello.client] = conn
             yield Dismiss(self._live[hello.client])
-        elif known is not None and hello.next_seq <= known.committed:
+        elif (
+            known is not None
+            and hello.next_seq <= known.committed
+            and hello.incarnation == known.incarnation
+        ):
+            # A newer incarnation has what an older one left, perhaps without its torn end.
             yield from self._send_away(greeting, "this id is in use by a client that is ahead")
+        elif any(hello.client == entered.client for _, _, entered in self._entered):
+            self._skipping.append(conn)  # until that is durable
         elif hello.first_seq > (known.committed if known else 0) + 1:
             yield self._skip(greeting, known.committed if known else 0)
         else:

@@ -256,6 +256,16 @@ def test_a_bye_ends_the_connection_once_all_is_acknowledged() -> None:
         assert server.ended[-1] == Ended(server.ended[-1].conn, 3, True)
 
 
+def test_a_bye_that_was_not_answered_does_not_make_a_client_forgotten() -> None:
+    with serving() as server:
+        client = _connected(server)
+        client.send(some(1, 3) + bye(3))
+        wait_for(lambda: server.turn() or server.runs)
+        client.socket.close()
+        _settle(server, 0)
+        assert server.ended[-1] == Ended(server.ended[-1].conn, 3, False)
+
+
 def test_a_paused_loop_still_sends_keepalives_and_acknowledgements() -> None:
     with serving() as server:
         client = _connected(server)

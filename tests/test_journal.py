@@ -23,7 +23,9 @@ from fastlog.journal import (
     JournalReader,
     Position,
     SkippedError,
+    Snapshot,
     read_positions,
+    read_snapshot,
     repair,
     write_position,
 )
@@ -264,6 +266,20 @@ def test_only_a_nearly_full_journal_is_released_over_a_sink_that_may_not_hold_it
     assert skipped.value.oldest == journal.oldest
     assert skipped.value.index == reader.read(journal.oldest)[0].index > 0
     reader.close()
+    journal.close()
+
+
+def test_no_segment_goes_before_its_snapshot_is_made(directory: Path) -> None:
+    journal = Journal(directory, segment=16 * KIB, size=1 << 20, delay=0)
+    for _ in range(40):
+        journal.append(run_of(bytes(KIB)), 1)
+        wait_for(lambda: journal.durable == journal.end)
+    journal.release(journal.durable, journal.durable, lambda: None)
+    assert journal.oldest == 0
+    journal.release(journal.durable, journal.durable, lambda: Snapshot(20 * KIB, b"table"))
+    assert 0 < journal.oldest <= 20 * KIB
+    wait_for(lambda: not (directory / f"{0:020}.seg").exists())
+    assert read_snapshot(directory) == Snapshot(20 * KIB, b"table")
     journal.close()
 
 

@@ -109,11 +109,12 @@ def test_a_known_client_is_told_what_is_committed_of_it() -> None:
         ({"versions": (0, 0)}, (1, 1)),
         ({"first": 5, "next_seq": 4}, (5, 1)),
         ({"first": 0}, (5, 1)),
+        ({"first": 1 << 48}, (5, 1)),
         ({"auth": True}, (2, 1)),
         ({"incarnation": 0, "first": 42, "next_seq": 50}, (3, 2)),
         ({"first": 10, "next_seq": 41}, (3, 2)),
     ],
-    ids=["newer", "older", "backwards", "from zero", "no key", "incarnation", "clone"],
+    ids=["newer", "older", "backwards", "from zero", "absurd", "no key", "incarnation", "clone"],
 )
 def test_who_cannot_come_in_is_told_why_and_counted(
     hello: dict[str, object], expected: tuple[int, int]
@@ -156,6 +157,12 @@ def test_an_older_incarnation_does_not_disturb_the_newer() -> None:
     door.hello(1, incarnation=5)
     assert error(door.hello(2, incarnation=4)) == (3, 2)
     assert door.hello(3, incarnation=5) == [Dismiss(1)]
+
+
+def test_who_takes_over_a_torn_spool_is_told_what_is_committed() -> None:
+    (admitted,) = Door(known(41)).hello(7, first=30, next_seq=41, incarnation=2)
+    assert isinstance(admitted, Admit)
+    assert admitted.committed == 41
 
 
 def test_who_leaves_while_it_waits_is_forgotten() -> None:
@@ -228,6 +235,18 @@ def test_what_a_client_skips_is_journaled_before_it_is_admitted(
     (admitted,) = door.sessions.durable(500)
     assert isinstance(admitted, Admit)
     assert admitted.committed == 14
+
+
+def test_hellos_while_that_is_journaled_are_welcomed_with_it() -> None:
+    door = Door(known(10))
+    (entry,) = door.hello(1, first=15, next_seq=20, acked_by=NODE)
+    assert isinstance(entry, Enter)
+    door.sessions.entered(1, 500)
+    door.ended(1)
+    assert door.hello(2, first=15, next_seq=20, acked_by=NODE) == []
+    (admitted,) = door.sessions.durable(500)
+    assert isinstance(admitted, Admit)
+    assert (admitted.conn, admitted.committed) == (2, 14)
 
 
 def test_when_the_journal_takes_nothing_the_client_shall_come_again() -> None:

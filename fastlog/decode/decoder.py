@@ -24,6 +24,8 @@ from fastlog.record import FIELDS, RAW_BYTES, Loss, Record, Rejection, host_of, 
 
 ENGINES = ("c", "python")
 """The first is the default."""
+_MOST = 1 << 40
+"""Records that one loss counts at most: sums of them must fit 64 bits."""
 _YEAR_9999 = 253_402_300_800_000_000
 
 
@@ -178,7 +180,7 @@ def _gaps(block: Block, run: Run, idx: int) -> Iterator[Located]:
         loss = Loss(
             peer=run.peer,
             reason=wire.REASONS.get(gap.reason, unknown),
-            count=min(gap.last - gap.first + 1, (1 << 63) - 1),
+            count=min(gap.last - gap.first + 1, _MOST),
             first=_moment(gap.t0, block),
             last=_moment(gap.t1, block),
             detail=f"client {run.stamp.client.hex()}, records {gap.first} to {gap.last}",

@@ -242,25 +242,27 @@ class Journal:
             segments=[segment.start for segment in self._segments],
         )
 
-    def can_release(self, everyone: int, holders: int) -> bool:
-        """Whether `release` would let go of something."""
-        with self._changed:
-            needed = max(everyone, holders) if self._is_nearly_full() else everyone
-            return len(self._segments) > 1 and self._segments[1].start <= needed
-
-    def release(self, everyone: int, holders: int, snapshot: Snapshot | None = None) -> None:
+    def release(
+        self,
+        everyone: int,
+        holders: int,
+        make_snapshot: Callable[[], Snapshot | None] | None = None,
+    ) -> None:
         """Lets go of segments that are not needed any more; the thread deletes them.
 
         Args:
             everyone: The offset up to which all sinks have made blocks durable.
             holders: The same for those sinks that may hold the journal: when it is nearly full,
                 the others have to skip.
-            snapshot: To be durable before they go; segments behind its offset stay.
+            make_snapshot: Gives what is to be durable before segments go, and is asked when some
+                could; those behind its offset stay, and all do if there is none now.
         """
         with self._changed:
             needed = max(everyone, holders) if self._is_nearly_full() else everyone
-            if snapshot is not None:
-                needed = min(needed, snapshot.offset)
+            snapshot = None
+            if make_snapshot and len(self._segments) > 1 and self._segments[1].start <= needed:
+                snapshot = make_snapshot()
+                needed = min(needed, snapshot.offset if snapshot is not None else 0)
             while len(self._segments) > 1 and self._segments[1].start <= needed:
                 self._released.append(self._segments.pop(0))
                 self._snapshot = snapshot

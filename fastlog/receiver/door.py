@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 
 from fastlog.core import Ended, Hello, Loop
+from fastlog.eventlog import EventLog
 from fastlog.journal import Journal, Snapshot
 from fastlog.session import Admit, Dismiss, Do, Enter, Refuse, Send, Sessions
-
-log = logging.getLogger(__name__)
 
 
 class Door:
@@ -17,6 +15,7 @@ class Door:
 
     Args:
         refused: Is told the peer and the reason of each refusal.
+        events: The log of what strangers can make happen.
     """
 
     def __init__(
@@ -25,9 +24,10 @@ class Door:
         journal: Journal,
         sessions: Sessions,
         refused: Callable[[str, str], None],
+        events: EventLog,
     ) -> None:
         self._loop, self._journal, self._sessions = loop, journal, sessions
-        self._refused = refused
+        self._refused, self._events = refused, events
         self._owed = 0
         """The end of the last block for which somebody waits, in the journal."""
         self._told = journal.durable
@@ -84,6 +84,6 @@ class Door:
         if self._journal.append(entry.run, 1, urgent=True) is not None:
             self._do(self._sessions.not_entered(entry.conn))
             return
-        log.warning("%s", entry.text)
+        self._events.add("clients", entry.text)
         self._owed = self._journal.end
         self._sessions.entered(entry.conn, self._owed)

@@ -111,7 +111,9 @@ class Receiver:
             self._terms,
             clock,
         )
-        self._door = Door(self._loop, self._journal, self._sessions, self._refuse_client)
+        self._door = Door(
+            self._loop, self._journal, self._sessions, self._refuse_client, self._events
+        )
         self._set_window()
         self._leftovers = config.data_dir / "leftovers.json"
         self._before = Counters()
@@ -287,12 +289,7 @@ class Receiver:
         holders = [durable[name] for name, when in self.sinks.items() if when == "hold"]
         everyone = min(durable.values())
         holder = min(holders, default=self._journal.durable)
-        snapshot = None
-        if self._journal.can_release(everyone, holder):
-            snapshot = self._door.snapshot()
-            if snapshot is None:
-                return  # a client is just leaving: the next time
-        self._journal.release(everyone, holder, snapshot)
+        self._journal.release(everyone, holder, self._door.snapshot)
         for name in left.keys() - self.sinks.keys() - self._strangers:
             self._strangers.add(name)
             log.warning("sink %s is not in the configuration any more: nothing waits for it", name)
