@@ -31,7 +31,7 @@ from fastlog import Repacker
 from fastlog.block import LENGTH, Block, Kind, Stamp, make_run
 from fastlog.core import FOREIGN, PLAIN, Bounds, Column, verdict_text
 from fastlog.decode import Decoder
-from fastlog.decode.normal import CHARACTERS, DEPTH, NODES
+from fastlog.decode.normal import CHARACTERS, DEPTH, NODES, clean, text_of
 from fastlog.decode.objects import READERS
 from fastlog.decode.plain import BOUNDS, columns
 from fastlog.record import FIELDS, RECURRING, TIMES, Record
@@ -190,6 +190,34 @@ def test_a_text_is_escaped_as_msgspec_escapes_it(text: str) -> None:
     (row,) = rows_of(pickle.dumps({"msg": text, "x": text, "y" + text: 1}, 4))
     assert row.extra == msgspec.json.encode({"x": text, "y" + text: 1}).decode()
     assert row.message == text
+
+
+EDGES = (0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0)
+
+
+def test_utf8_is_told_from_what_is_none_as_python_tells_it() -> None:
+    """Every first byte with every second byte at an edge, and a few behind them."""
+    sequences = [
+        bytes((first, second))[:length] + bytes(rest)
+        for first in range(256)
+        for second in EDGES
+        for length in (1, 2)
+        for rest in ((), (0x80,), (0xBF, 0x80), (0xC0, 0x80), (0x80, 0x7F), (0x80, 0x80, 0x80))
+    ]
+    head = b"}X\3\0\0\0msg"
+    verdicts, translation = translate(
+        *(head + b"\x8c" + bytes([len(data)]) + data + b"s." for data in sequences)
+    )
+    expected = []
+    for data, verdict in zip(sequences, verdicts, strict=True):
+        try:
+            expected.append(clean(data.decode("utf-8", "surrogatepass")))
+            assert verdict == PLAIN, data
+        except UnicodeDecodeError:
+            assert verdict_text(verdict) == "malformed pickle: text is not UTF-8", data
+    assert expected == [Record._make(row).message for row in pickle.loads(translation)]
+    rows = rows_of(*(head + b"C" + bytes([len(data)]) + data + b"s." for data in sequences))
+    assert [row.message for row in rows] == [text_of(data) for data in sequences]
 
 
 @settings(deadline=None)
