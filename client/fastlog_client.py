@@ -1678,8 +1678,11 @@ class SocketHandler(logging.Handler):
     def _begin_spool(self):
         if fcntl is None:
             raise ValueError("there is no spool on this system: it needs fcntl")
-        if not os.path.isdir(self._spool):
+        try:
             os.makedirs(self._spool)
+        except EnvironmentError:
+            if not os.path.isdir(self._spool):  # else it is there, or a sibling was faster
+                raise
         if _spools_in(self._spool):
             self._start()  # somebody may have left something
 

@@ -193,7 +193,7 @@ class _Writer(threading.Thread):
 
 
 def test_a_reset_at_every_byte_of_hello_and_batch_costs_nothing(server: Server) -> None:
-    """A HELLO has 93 bytes with its header, a batch of one of these records about 500."""
+    """A HELLO has 89 bytes with its header, a batch of one of these records about 500."""
     _cut_everywhere(server, step=7)
 
 
