@@ -723,7 +723,7 @@ static int write_row(fl_row *row, const fl_value *host, uint32_t idx, fl_bytes *
 int fl_row_add(fl_row *row, fl_reader *reader, const fl_value *record, size_t frame_len,
                const fl_value *host, uint32_t idx, fl_bytes *out)
 {
-    if (record->kind != FL_K_DICT || record->object)
+    if (record->kind != FL_K_DICT)
         return FL_FOREIGN;
     for (size_t i = 0; i < row->columns; i++) {
         row->values[i] = NULL;

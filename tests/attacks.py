@@ -41,6 +41,15 @@ _COLLIDING = b"".join(
 )
 
 
+def _many(opcodes: bytes, times: int) -> bytes:
+    """The same, so often that the number of values is within bounds, in opcodes that the translator
+    knows: its own bounds must stop it."""
+    return _record(b"](" + opcodes + b"q\xff" + b"h\xff" * times + b"e")
+
+
+_TUPLES = b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(120))
+
+
 def attacks(size: int) -> dict[str, tuple[bytes, str]]:
     """The frame and what its rejection begins with, by name; the largest are of `size` bytes."""
     return {
@@ -55,6 +64,30 @@ def attacks(size: int) -> dict[str, tuple[bytes, str]]:
         "billion laughs": (_record(_laughs(30)), ""),
         "a string 16 thousand times": (
             _record(b"(" + _text(32_768) + b"q\0" + b"h\0" * 16_000 + b"l"),
+            "",
+        ),
+        "a string 15 thousand times over": (_many(_text(32_768), 15_000), ""),
+        "a bad string 15 thousand times": (_many(b"U\xff" + b"\xff" * 255, 15_000), ""),
+        "a long bad string 15 thousand times": (
+            _many(b"T" + _u4(60_000) + b"\xff" * 60_000, 15_000),
+            "",
+        ),
+        "a global 15 thousand times": (_many(b"c" + b"m" * 250 + b"\nn\n", 15_000), ""),
+        "a tuple of tuples of tuples": (_record(_TUPLES), ""),
+        "an object of tuples of tuples": (_record(b"capp\nC\n" + _TUPLES + b"\x85R"), ""),
+        "a date 12 thousand times": (
+            _record(b"](cdatetime\ndate\nq\1C\4\x07\xea\1\1\x85q\2R" + b"h\1h\2R" * 12_000 + b"e"),
+            "",
+        ),
+        "a key 250 times in 60 dicts": (
+            _record(
+                b"]("
+                + b"".join(
+                    b"X" + _u4(1000) + b"%04d" % i + b"k" * 996 + b"q%c" % i for i in range(250)
+                )
+                + (b"}(" + b"".join(b"h%cN" % i for i in range(250)) + b"u") * 60
+                + b"e"
+            ),
             "",
         ),
         "a string 250 thousand times": (_aliased(_text(400_000), 250_000), ""),

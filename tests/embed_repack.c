@@ -49,6 +49,9 @@ int main(int argc, char **argv)
                 fprintf(stderr, "a frame of %zu bytes, cut to %zu: %d\n", len, cut, verdict);
                 return 1;
             }
+            run[3]++; /* one byte more than there is, but for the lengths that end in 255 */
+            if (run[3] && translate(repacker, run, FL_FRAME_HEADER + cut) != FL_EINVAL)
+                return 5;
             plain += verdict == FL_PLAIN;
             others += verdict != FL_PLAIN;
         }

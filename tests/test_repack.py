@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import logging
 import logging.handlers
@@ -30,7 +31,7 @@ from fastlog import Repacker
 from fastlog.block import LENGTH, Block, Kind, Stamp, make_run
 from fastlog.core import FOREIGN, PLAIN, Bounds, Column, verdict_text
 from fastlog.decode import Decoder
-from fastlog.decode.normal import CHARACTERS, DEPTH, NODES
+from fastlog.decode.normal import CHARACTERS, DEPTH, NODES, clean, text_of
 from fastlog.decode.objects import READERS
 from fastlog.decode.plain import BOUNDS, columns
 from fastlog.record import FIELDS, RECURRING, TIMES, Record
@@ -191,6 +192,34 @@ def test_a_text_is_escaped_as_msgspec_escapes_it(text: str) -> None:
     assert row.message == text
 
 
+EDGES = (0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0)
+
+
+def test_utf8_is_told_from_what_is_none_as_python_tells_it() -> None:
+    """Every first byte with every second byte at an edge, and a few behind them."""
+    sequences = [
+        bytes((first, second))[:length] + bytes(rest)
+        for first in range(256)
+        for second in EDGES
+        for length in (1, 2)
+        for rest in ((), (0x80,), (0xBF, 0x80), (0xC0, 0x80), (0x80, 0x7F), (0x80, 0x80, 0x80))
+    ]
+    head = b"}X\3\0\0\0msg"
+    verdicts, translation = translate(
+        *(head + b"\x8c" + bytes([len(data)]) + data + b"s." for data in sequences)
+    )
+    expected = []
+    for data, verdict in zip(sequences, verdicts, strict=True):
+        try:
+            expected.append(clean(data.decode("utf-8", "surrogatepass")))
+            assert verdict == PLAIN, data
+        except UnicodeDecodeError:
+            assert verdict_text(verdict) == "malformed pickle: text is not UTF-8", data
+    assert expected == [Record._make(row).message for row in pickle.loads(translation)]
+    rows = rows_of(*(head + b"C" + bytes([len(data)]) + data + b"s." for data in sequences))
+    assert [row.message for row in rows] == [text_of(data) for data in sequences]
+
+
 @settings(deadline=None)
 @given(st.integers(-(1 << 63), (1 << 64) - 1), st.integers(0, 5))
 @example(-(1 << 63), 0)
@@ -249,6 +278,10 @@ def test_any_state_of_a_moment_gives_the_same_answer(kind: str, state: bytes, at
 @example(1, 86_399, 999_999)
 @example(-999_999_999, 0, 0)
 @example(99_999_999, 36_000, 0)
+@example(0, 1 << 62, 0)
+@example(100_000_001, 0, 0)
+@example(0, 0, 1 << 63)
+@example(0, 0, 1_000_000)
 def test_any_timedelta_gives_the_same_answer(days: int, seconds: int, micros: int) -> None:
     args = pickle.dumps((days, seconds, micros), 2)[2:-1].replace(b"q\0", b"")
     delta = b"cdatetime\ntimedelta\n" + args + b"R"
@@ -266,6 +299,14 @@ def test_the_parts_of_a_path_are_joined_as_posixpath_joins_them(parts: list[str]
 
 @settings(deadline=None)
 @given(st.integers(-5, (1 << 128) + 5) | st.integers(0, 1 << 64), st.integers(1, 2))
+@example((1 << 128) - 1, 1)
+@example((1 << 128) - 1, 2)
+@example(1 << 128, 1)
+@example(1 << 128, 2)
+@example(1 << 135, 2)
+@example(1 << 150, 1)
+@example(1 << 150, 2)
+@example(-1, 1)
 def test_any_uuid_gives_the_same_answer(number: int, protocol: int) -> None:
     state = pickle.dumps({"int": number}, protocol).removeprefix(b"\x80\x02")[:-1]
     is_plain(opcodes_with(b"cuuid\nUUID\n)\x81" + state + b"b"))
@@ -282,9 +323,11 @@ ARGUMENTS = (
         b"}\x85",
         b"(K\1K\2K\3t",
     ),
+    *(b"capp\nC\nX\3\0\0\0RED\x86", b"capp\nC\n)RX\3\0\0\0RED\x86"),
     *(b"X\1\0\0\0aX\6\0\0\0latin1\x86", b"](K\1K\2e\x85", b"capp\nf\n\x85", b"capp\nf\nN\x86"),
     *(b"C\4\x07\xea\1\1\x85", b"C\6\1\1\1\1\1\1\x85", b"C\x0a\x07\xea\1\1\1\1\1\1\1\1N\x86"),
 )
+HELD = (b"N", b")", b"K\1\x85", b"}", b"X\1\0\0\0a", b"](K\1e")
 ENDS = (b"", b"Nb", b"}b", b"](K\1e", b"(K\1K\2u", b"}X\3\0\0\0intK\1sb", b"NK\1\x86b")
 
 
@@ -303,6 +346,17 @@ def test_a_class_that_the_python_reader_knows_gives_the_same_answer_whatever_it_
                 is_plain(opcodes_with(b"]" + opcodes + b"a"))
 
 
+@pytest.mark.parametrize("name", [*sorted(READERS), "app.Thing", "app.getattr"])
+def test_a_class_as_protocol_1_spells_it_gives_the_same_answer(name: str) -> None:
+    module, _, name = name.rpartition(".")
+    for base in ("object", "tuple", "dict", "list", "unicode"):
+        for held in HELD:
+            names = f"c{module}\n{name}\nc__builtin__\n{base}\n".encode()
+            made = b"ccopy_reg\n_reconstructor\n(" + names + held + b"tR"
+            for end in ENDS:
+                is_plain(opcodes_with(made + end))
+
+
 def test_an_object_that_is_fetched_before_it_has_its_state_has_it_all_the_same() -> None:
     thing = b"capp\nC\n)Rq\7h\7h\7}X\1\0\0\0kK\1sb"
     assert is_plain(opcodes_with(b"(" + thing + b"t"))
@@ -314,6 +368,46 @@ def test_an_object_that_gets_another_state_has_it_wherever_it_stands(made: bytes
     first, second = b"}X\3\0\0\0intK\1sb", b"}X\3\0\0\0intK\2sb"
     is_plain(opcodes_with(b"(" + made + b"q\7" + first + b"h\7" + second + b"t"))
     is_plain(opcodes_with(b"(" + made + b"q\7" + first + second + b"h\7t"))
+
+
+@pytest.mark.parametrize("pairs", [15, 16])
+def test_a_uuid_has_a_state_of_16_pairs_at_most(pairs: int) -> None:
+    state = pickle.dumps({**{f"k{n}": n for n in range(pairs)}, "int": 5}, 2)[2:-1]
+    assert is_plain(opcodes_with(b"cuuid\nUUID\n)\x81" + state + b"b")) is (pairs == 15)
+
+
+@pytest.mark.parametrize("text", ["", "a", "\0", "é", "ÿ\x80", "Ā", "я", "aя", "\ud800", "📜"])
+def test_text_that_stands_for_bytes_gives_the_same_answer(text: str) -> None:
+    data = text.encode("utf-8", "surrogatepass")
+    args = b"X" + struct.pack("<I", len(data)) + data + b"X\6\0\0\0latin1\x86"
+    plain = is_plain(opcodes_with(b"c_codecs\nencode\n" + args + b"R"))
+    assert plain is all(char <= "\xff" for char in text)
+
+
+@pytest.mark.parametrize("length", [256, 257])
+def test_names_of_classes_are_plain_up_to_the_length_at_which_they_are_cut(length: int) -> None:
+    long, expected = b"n" * length, length == 256
+    assert is_plain(opcodes_with(b"c" + long + b"\nC\n)R")) is expected
+    assert is_plain(opcodes_with(b"capp\n" + long + b"\n)R")) is expected
+    assert is_plain(opcodes_with(b"capp\n" + long + b"\n")) is expected
+
+
+@pytest.mark.parametrize(("part", "count"), [(b"a", 256), (b"a", 257), (b"a" * 40, 99), (b"", 300)])
+def test_paths_are_plain_up_to_the_size_at_which_they_are_none(part: bytes, count: int) -> None:
+    args = b"(" + (b"\x8c" + bytes([len(part)]) + part) * count + b"t"
+    assert is_plain(opcodes_with(b"cpathlib\nPosixPath\n" + args + b"R")) is (
+        count == 256 or len(part) == 40
+    )
+    long = b"X" + struct.pack("<I", 4096) + b"a" * 4096
+    is_plain(opcodes_with(b"cpathlib\nPosixPath\n" + long + b"\x85R"))
+    is_plain(opcodes_with(b"cpathlib\nPosixPath\n" + long + b"X\1\0\0\0b\x86R"))
+
+
+def test_a_dict_of_another_class_is_a_record_too() -> None:
+    ordered = collections.OrderedDict(msg="m", name="a", x=1)
+    for protocol in (1, 2, 4):
+        assert is_plain(pickle.dumps(ordered, protocol))
+    assert not is_plain(b"capp\nC\n)R}X\3\0\0\0msgX\1\0\0\0msb.")
 
 
 def test_an_object_never_names_a_field() -> None:
@@ -490,6 +584,9 @@ REJECTED = [
     (b"NNNr\xff\0\0\0.", "memo index out of bounds"),
     (b"h\0.", "memo slot not set"),
     (b"X\2\0\0\0\xc3(.", "text is not UTF-8"),
+    (b"X\1\0\0\0\xc3\x85.", "text is not UTF-8"),
+    (b"X\2\0\0\0\xe2\x82\x85.", "text is not UTF-8"),
+    (b"X\3\0\0\0\xf0\x9f\x93\x85.", "text is not UTF-8"),
     (b"\x95\2\0\0\0\0\0\0\0X\0\0\0\0.", "truncated"),
     (b"\x95\x0b\0\0\0\0\0\0\0\x95\1\0\0\0\0\0\0\0N.", "nested frame"),
     (b"\x95\0\0\0\0\0\0\0\0N.", "frame length"),
