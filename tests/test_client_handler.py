@@ -8,6 +8,7 @@ import logging
 import logging.config
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -803,3 +804,57 @@ def test_the_delay_between_attempts_grows_and_a_record_cuts_it_short():
         server.restart()
         assert handler.flush()
         server.wait_exact(number - 1)
+
+
+_INTERRUPTED = """
+import logging, random, signal, sys, threading, time
+import fastlog_client
+
+class Interrupt(Exception):
+    pass
+
+armed = False  # a second one must not come while the first is caught
+
+def interrupt(*_):
+    global armed
+    if armed:
+        armed = False
+        raise Interrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+handler = fastlog_client.SocketHandler(
+    "127.0.0.1", 1, max_bytes=int(sys.argv[1]), on_error=lambda *_: None, close_timeout=0.1
+)
+record = logging.makeLogRecord({"msg": "x"})
+end = time.time() + 3
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0007)
+while time.time() < end:
+    try:
+        armed = True
+        for _ in range(random.randrange(300)):
+            handler.emit(record)
+        armed = False
+    except Interrupt:
+        pass
+signal.setitimer(signal.ITIMER_REAL, 0)
+last = threading.Thread(target=handler.emit, args=(record,))
+last.start()
+last.join(10)
+handler.emit(record)
+print("free" if not last.is_alive() else "stuck")
+"""
+
+
+@pytest.mark.parametrize("room", [1000, 1 << 26])
+def test_a_signal_handler_that_raises_anywhere_leaves_no_lock_behind(room: int) -> None:
+    """What a time limit of a task queue does, or a Ctrl-C that somebody catches."""
+    directory = str(Path(client.__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED, str(room)],
+        env={**os.environ, "PYTHONPATH": directory},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("free\n", "")

@@ -475,6 +475,24 @@ def test_a_client_that_is_killed_leaves_its_spool_to_the_next(
     wait_for(lambda: not list(spool.glob("*/*.seg")), "nothing is left")
 
 
+def test_a_spool_that_has_lost_its_end_is_not_sent_twice(server: Server, tmp_path: Path) -> None:
+    """The server has acknowledged more than is left in the files, and nobody has heard it."""
+    spool = tmp_path / "spool"
+    with Proxy(server.port) as proxy:
+        proxy.drops_acks = True
+        first = Process(proxy.port, "first", sys.executable, spool=spool)
+        wait_for(lambda: len(numbers(server.records()).get("first", [])) > 200)
+        first.kill()
+    segment = max(spool.glob("*/*.seg"), key=lambda path: path.name)
+    os.truncate(segment, segment.stat().st_size - 3)
+    second = Process(server.port, "second", sys.executable, spool=spool)
+    wait_for(lambda: len(list(spool.iterdir())) == 1, "the first one's is gone")
+    second.stop()
+    stored = numbers(server.records())["first"]
+    assert stored == list(range(1, len(stored) + 1))
+    assert server.losses() == []
+
+
 def test_forked_children_log_for_themselves(server: Server, tmp_path: Path) -> None:
     """Eight children, half of which end by os._exit, and a parent that goes on."""
     program = tmp_path / "fork.py"
