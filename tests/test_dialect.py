@@ -298,7 +298,7 @@ def test_a_client_that_begins_later_comes_from_another_server(server: Server) ->
         client.until(11)
     server.wait_stored(2)
     assert server.losses() == []
-    assert "its records 1 to 9 are with another server" in server.messages()
+    wait_for(lambda: "its records 1 to 9 are with another server" in server.messages())
 
 
 def test_what_was_acknowledged_here_and_is_gone_is_a_loss(server: Server) -> None:
