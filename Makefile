@@ -46,7 +46,8 @@ soak: $(VENV)/test ## the long tests, for SOAK_MINUTES (default 10)
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS = -std=c11 -D_GNU_SOURCE -g -O1 -Icsrc -fno-omit-frame-pointer -fno-sanitize-recover=all
 FUZZ_framer = csrc/framer.c
-FUZZ_repack = $(addprefix csrc/,repack.c unpick.c objects.c row.c text.c shortest.c framer.c)
+FUZZ_repack = $(addprefix csrc/,repack.c unpick.c objects.c row.c extra.c pickled.c line.c text.c \
+  shortest.c framer.c)
 fuzz: ## the framer and the translator against any input, each for FUZZ_SECONDS (default 60)
 	@rm -rf build/fuzz && mkdir -p build/fuzz
 	@if clang --version >/dev/null 2>&1 && echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | \

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 LINUX = sys.platform.startswith("linux")
 
 TRANSLATOR = [
-    f"csrc/{name}.c" for name in ("repack", "unpick", "objects", "row", "text", "shortest")
+    f"csrc/{name}.c" for name in ("repack", "unpick", "objects", "row", "extra", "pickled", "line", "text", "shortest")
 ]
 PURE = ["csrc/framer.c", "csrc/crc32c.c", *TRANSLATOR]
 DIALECT = ["csrc/wire.c", "csrc/session.c", "csrc/crc32.c"]
@@ -51,6 +51,6 @@ ffibuilder.set_source(
     include_dirs=["csrc"],
     define_macros=[("_GNU_SOURCE", None), ("Py_LIMITED_API", "0x030b0000")],
     extra_compile_args=["-std=c11"] if LINUX else [],
-    depends=["csrc/fastlog.h", "csrc/loop.h", "csrc/repack.h"],
+    depends=["csrc/fastlog.h", "csrc/loop.h", "csrc/repack.h", "csrc/row.h"],
     py_limited_api=True,
 )

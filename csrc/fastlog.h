@@ -82,12 +82,18 @@ int fl_framer_end(fl_framer *framer);
 /* CRC-32C (Castagnoli; RFC 3720, B.4) of data, continuing from crc; the first call passes 0. */
 uint32_t fl_crc32c(uint32_t crc, const uint8_t *data, size_t len);
 
-/* ---- The translator: the pickles of a block in, one pickle of their rows out -------------------
+/* ---- The translator: the pickles of a block in, their rows out -----------------------------------
  *
- * A row is a tuple with one value for each column. The pickle is a list of rows; it holds nothing
- * but data, and nothing in it was copied without being understood, so an unpickler may read it.
- * Only frames that are plain are in it. See docs/pickle.md for what becomes of a value.
+ * A row has one value for each column. The rows of a block come as one pickle of a list of tuples,
+ * or as lines of JSON. The pickle holds nothing but data, and nothing in it was copied without being
+ * understood, so an unpickler may read it. Only frames that are plain become rows. See
+ * docs/pickle.md for what becomes of a value.
  */
+
+enum fl_form {
+    FL_ROWS,  /* one pickle: a list of tuples, without the frames that are not plain */
+    FL_LINES, /* a line for each frame: an object, or an empty line for one that is not plain */
+};
 
 /* What stands in a column; the last three name attributes that never come to `extra` and have no
  * column. */
@@ -113,6 +119,7 @@ enum {
 
 typedef struct fl_column {
     const char *name; /* of the attribute, under 64 bytes of ASCII; copied */
+    const char *key;  /* its name in lines, which needs no escape; NULL: the same */
     uint8_t kind;     /* enum fl_column_kind */
     uint8_t flags;
 } fl_column;
@@ -171,7 +178,8 @@ typedef struct fl_repacker fl_repacker;
 /* A translator into rows of these columns, 32 at most. NULL: no memory, or an argument out of
  * range.
  */
-fl_repacker *fl_repacker_new(const fl_column *columns, size_t n, const fl_bounds *bounds);
+fl_repacker *fl_repacker_new(const fl_column *columns, size_t n, const fl_bounds *bounds,
+                             enum fl_form form);
 void fl_repacker_free(fl_repacker *repacker);
 
 /* Begins a block: what all its rows have in common. Returns 0. */
@@ -184,7 +192,7 @@ int fl_repacker_begin(fl_repacker *repacker, double received, uint64_t offset);
 int fl_repacker_run(fl_repacker *repacker, const uint8_t *frames, size_t len, uint32_t count,
                     uint32_t idx, const char *host, size_t host_len, uint8_t *verdicts);
 
-/* Ends the block: the pickle. It is the repacker's, until the next begin. Returns 0 or FL_ENOMEM.
+/* Ends the block: its rows. They are the repacker's, until the next begin. Returns 0 or FL_ENOMEM.
  */
 int fl_repacker_end(fl_repacker *repacker, const uint8_t **data, size_t *len);
 

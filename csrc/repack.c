@@ -1,4 +1,4 @@
-/* repack.c: the runs of a block in, one pickle of their rows out. Pure: see fastlog.h for the
+/* repack.c: the runs of a block in, their rows out. Pure: see fastlog.h for the
  * contract, repack.h for the parts. */
 #include "repack.h"
 
@@ -8,6 +8,7 @@
 enum { SLOTS_MORE = 1024, NODES_MAX = 1 << 20 };
 
 struct fl_repacker {
+    enum fl_form form;
     fl_reader reader;
     fl_row *row;
     fl_bytes out;
@@ -56,19 +57,21 @@ static uint32_t read_u32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
 }
 
-fl_repacker *fl_repacker_new(const fl_column *columns, size_t n, const fl_bounds *bounds)
+fl_repacker *fl_repacker_new(const fl_column *columns, size_t n, const fl_bounds *bounds,
+                             enum fl_form form)
 {
-    if (bounds->nodes > NODES_MAX)
+    if (bounds->nodes > NODES_MAX || form > FL_LINES)
         return NULL;
     fl_repacker *repacker = calloc(1, sizeof *repacker);
     if (!repacker)
         return NULL;
+    repacker->form = form;
     fl_reader *reader = &repacker->reader;
     reader->slots = 2 * bounds->nodes + SLOTS_MORE; /* keys take slots as well */
     reader->stack = malloc(reader->slots * sizeof *reader->stack);
     reader->memo = malloc(reader->slots * sizeof *reader->memo);
     reader->pool = malloc(2 * (size_t)reader->slots * sizeof *reader->pool);
-    repacker->row = fl_row_new(columns, n, bounds);
+    repacker->row = fl_row_new(columns, n, bounds, form);
     if (reader->stack && reader->memo && reader->pool && repacker->row)
         return repacker;
     fl_repacker_free(repacker);
@@ -98,7 +101,8 @@ int fl_repacker_begin(fl_repacker *repacker, double received, uint64_t offset)
     static const uint8_t begin[] = {0x80, 4, ']', '('}; /* PROTO 4, a list, what is in it */
     repacker->out.len = 0;
     repacker->out.failed = false;
-    fl_bytes_add(&repacker->out, begin, sizeof begin);
+    if (repacker->form == FL_ROWS)
+        fl_bytes_add(&repacker->out, begin, sizeof begin);
     fl_row_begin(repacker->row, received, offset);
     return repacker->out.failed ? FL_ENOMEM : 0;
 }
@@ -133,6 +137,8 @@ int fl_repacker_run(fl_repacker *repacker, const uint8_t *frames, size_t len, ui
         int verdict = translate(repacker, frames + FL_FRAME_HEADER, size, &from, idx + i);
         if (verdict < 0)
             return verdict;
+        if (verdict && repacker->form == FL_LINES)
+            fl_bytes_add(&repacker->out, "\n", 1);
         verdicts[i] = (uint8_t)verdict;
         others += verdict != FL_PLAIN;
         frames += FL_FRAME_HEADER + size;
@@ -143,7 +149,8 @@ int fl_repacker_run(fl_repacker *repacker, const uint8_t *frames, size_t len, ui
 
 int fl_repacker_end(fl_repacker *repacker, const uint8_t **data, size_t *len)
 {
-    fl_bytes_add(&repacker->out, "e.", 2); /* into the list, and that is all */
+    if (repacker->form == FL_ROWS)
+        fl_bytes_add(&repacker->out, "e.", 2); /* into the list, and that is all */
     *data = repacker->out.data;
     *len = repacker->out.len;
     return repacker->out.failed ? FL_ENOMEM : 0;

@@ -2,10 +2,10 @@
  *
  *   unpick.c    reads one pickle into values, and refuses what is none
  *   objects.c   the few well-known classes whose objects are values too
- *   row.c       a dict of values becomes a row: columns, and JSON for the rest
+ *   row.c       a dict of values becomes a row; row.h says with whose help
  *   text.c      UTF-8, escapes, JSON strings
  *   shortest.c  floats in decimal
- *   repack.c    the runs of a block go in, the pickle of its rows comes out
+ *   repack.c    the runs of a block go in, its rows come out
  *
  * Every function that can set a frame aside returns a verdict: FL_PLAIN (0) to go on, FL_FOREIGN or
  * a rejection to stop with this frame. FL_ENOMEM, negative, ends the whole block.
@@ -224,6 +224,12 @@ void fl_bytes_add(fl_bytes *bytes, const void *data, size_t n);
 /* The text as a JSON string, quotes included. */
 void fl_json_text(fl_bytes *out, const uint8_t *text, size_t len);
 
+/* The same where there is room for it; returns where it ends. */
+uint8_t *fl_json_put(uint8_t *to, const uint8_t *text, size_t len);
+
+/* Room for it: no less than it takes, and not much more if it is long. */
+size_t fl_json_room(const uint8_t *text, size_t len);
+
 /* Bytes that this makes of it, without the quotes. */
 size_t fl_json_length(const uint8_t *text, size_t len);
 
@@ -252,10 +258,10 @@ size_t fl_float_write(const fl_powers *powers, double value, char out[FL_FLOAT_T
 
 typedef struct fl_row fl_row;
 
-fl_row *fl_row_new(const fl_column *columns, size_t n, const fl_bounds *bounds);
+fl_row *fl_row_new(const fl_column *columns, size_t n, const fl_bounds *bounds, enum fl_form form);
 void fl_row_free(fl_row *row);
 
-/* Forgets what the pickle of the last block had in its memo. */
+/* Begins a block: forgets what the pickle of the last one had in its memo. */
 void fl_row_begin(fl_row *row, double received, uint64_t offset);
 
 /* Adds the row of this record to out. */

@@ -1,75 +1,17 @@
-/* row.c: the values of one record become a row of the pickle. Pure.
+/* row.c: the values of one record become a row. Pure.
  *
  * The twin of fastlog/decode/normal.py and fastlog/record.py for records whose every value is as
  * the schema wants it, with room to spare: where those would coerce, cut, note or rename, the frame
  * is foreign. All that can fail comes first; what is written then is a whole row.
  */
-#include "repack.h"
+#include "row.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    COLUMNS = 32,
-    LOOKUP = 128, /* a power of two, well above COLUMNS */
-    KEYS = 256,   /* of one dict: they are compared pair by pair */
+    KEYS = 256, /* of one dict: they are compared pair by pair */
     DEPTH = 64,
-    INTERNED = 1024, /* a power of two */
-    INTERNED_MAX = 768,
-    INTERNED_LEN = 255,
-    TEXT_HEAD = 2, /* before a text of that length at most */
-    PROBES = 8,
-    GUESSES = 64,
-    SHORT = 3,   /* what is no longer is read as fast as it is fetched from the memo */
-    NUMBER = 11, /* the longest opcode of a number, with its argument */
-};
-
-typedef struct fl_span_text {
-    const uint8_t *text;
-    uint32_t len;
-} fl_span_text;
-
-/* An attribute that goes to `extra`, or a key of a dict with its value. */
-typedef struct fl_entry {
-    fl_span_text name;
-    const fl_value *value;
-} fl_entry;
-
-/* Something that was written, and its place in the memo. */
-typedef struct fl_interned {
-    uint32_t hash, offset, len, memo; /* len 0: none */
-} fl_interned;
-
-struct fl_row {
-    size_t columns;
-    struct {
-        uint8_t kind, flags, len;
-        char name[64];
-    } column[COLUMNS];
-    uint8_t lookup[LOOKUP]; /* column + 1, by the hash of its name */
-    fl_bounds bounds;
-    fl_powers powers;
-
-    /* The record at hand. */
-    const fl_value *values[COLUMNS];
-    fl_span_text texts[COLUMNS];
-    fl_entry *entries; /* a stack: those of each dict that is being written */
-    size_t entries_used;
-    fl_bytes json;
-    uint32_t nodes, nodes_limit;
-    size_t weight;  /* what it may weigh */
-    size_t charged; /* what its texts have, before JSON escapes them */
-    size_t dropped; /* what those have that were dropped */
-
-    uint8_t guess[GUESSES]; /* column + 1 of each attribute of the last record, in its order */
-
-    /* The block. */
-    double received;
-    uint64_t offset;
-    uint32_t memo;
-    uint32_t interned_used;
-    fl_interned last[COLUMNS]; /* what stood in the column before */
-    fl_interned interned[INTERNED];
 };
 
 static uint32_t hash_name(const uint8_t *name, size_t len)
@@ -88,7 +30,7 @@ static int find_column(const fl_row *row, const uint8_t *name, size_t len)
     if (len == 0 || len >= sizeof row->column[0].name)
         return -1;
     for (uint32_t at = hash_name(name, len);; at++) {
-        int column = row->lookup[at % LOOKUP] - 1;
+        int column = row->lookup[at % FL_ROW_LOOKUP] - 1;
         if (column < 0 || is_named(row, column, name, len))
             return column;
     }
@@ -97,7 +39,7 @@ static int find_column(const fl_row *row, const uint8_t *name, size_t len)
 /* The same, for the attribute at this place: a client sends them in the same order each time. */
 static int guess_column(fl_row *row, uint32_t place, const uint8_t *name, size_t len)
 {
-    if (place >= GUESSES)
+    if (place >= FL_ROW_GUESSES)
         return find_column(row, name, len);
     int guess = row->guess[place] - 1;
     if (guess >= 0 && is_named(row, guess, name, len))
@@ -112,6 +54,20 @@ static bool has_name(uint8_t kind)
     return kind <= FL_COL_MESSAGE || kind >= FL_COL_SILENT;
 }
 
+/* The name that a column has in a line. False: it would have to be escaped. */
+static bool set_key(fl_row *row, size_t column, const char *key)
+{
+    fl_row_column *into = &row->column[column];
+    size_t len = strlen(key);
+    if (len >= FL_ROW_NAME || fl_json_length((const uint8_t *)key, len) != len)
+        return false;
+    memcpy(into->key, ",\"", 2);
+    memcpy(into->key + 2, key, len);
+    memcpy(into->key + 2 + len, "\":", 2);
+    into->key_len = (uint8_t)(len + 4);
+    return true;
+}
+
 static bool add_column(fl_row *row, const fl_column *column)
 {
     size_t len = strlen(column->name), index = row->columns;
@@ -121,6 +77,8 @@ static bool add_column(fl_row *row, const fl_column *column)
     row->column[index].flags = column->flags;
     row->column[index].len = (uint8_t)len;
     memcpy(row->column[index].name, column->name, len);
+    if (!set_key(row, index, column->key ? column->key : column->name))
+        return false;
     row->columns++;
     if (!has_name(column->kind))
         return true;
@@ -128,15 +86,15 @@ static bool add_column(fl_row *row, const fl_column *column)
     if (!len || find_column(row, name, len) >= 0)
         return false;
     uint32_t at = hash_name(name, len);
-    while (row->lookup[at % LOOKUP])
+    while (row->lookup[at % FL_ROW_LOOKUP])
         at++;
-    row->lookup[at % LOOKUP] = (uint8_t)(index + 1);
+    row->lookup[at % FL_ROW_LOOKUP] = (uint8_t)(index + 1);
     return true;
 }
 
-fl_row *fl_row_new(const fl_column *columns, size_t n, const fl_bounds *bounds)
+fl_row *fl_row_new(const fl_column *columns, size_t n, const fl_bounds *bounds, enum fl_form form)
 {
-    if (n > COLUMNS || bounds->depth > DEPTH)
+    if (n > FL_ROW_COLUMNS || bounds->depth > DEPTH)
         return NULL;
     fl_row *row = calloc(1, sizeof *row);
     if (!row)
@@ -146,6 +104,7 @@ fl_row *fl_row_new(const fl_column *columns, size_t n, const fl_bounds *bounds)
             fl_row_free(row);
             return NULL;
         }
+    row->form = form;
     row->bounds = *bounds;
     row->entries = malloc((size_t)KEYS * (DEPTH + 2) * sizeof *row->entries);
     if (!row->entries) {
@@ -169,21 +128,12 @@ void fl_row_begin(fl_row *row, double received, uint64_t offset)
 {
     row->received = received;
     row->offset = offset;
-    row->memo = row->interned_used = 0;
-    memset(row->last, 0, sizeof row->last);
-    memset(row->interned, 0, sizeof row->interned);
+    memset(&row->memo, 0, sizeof row->memo);
 }
 
 /* ---- Reading: which value is which, and whether it is as it should be ---- */
 
-static bool is_container(const fl_value *value)
-{
-    return value->kind >= FL_K_LIST && value->kind <= FL_K_TUPLE;
-}
-
-/* The text of a text, escaped where it must be. It is charged before it is looked at, so that no
- * number of references makes a long text cost more than the record may weigh. */
-static int text_of(fl_row *row, fl_reader *reader, const fl_value *value, fl_span_text *out)
+int fl_row_text(fl_row *row, fl_reader *reader, const fl_value *value, fl_span_text *out)
 {
     *out = (fl_span_text){value->at.text, value->len};
     row->charged += value->len;
@@ -217,7 +167,7 @@ static int name_of(fl_row *row, fl_reader *reader, const fl_value *key, fl_span_
     if (key->object)
         return FL_FOREIGN;
     if (fl_is_text(key))
-        return text_of(row, reader, key, out);
+        return fl_row_text(row, reader, key, out);
     row->nodes++;
     switch (key->kind) {
     case FL_K_NONE: return constant("None", out);
@@ -237,8 +187,7 @@ static int name_of(fl_row *row, fl_reader *reader, const fl_value *key, fl_span_
     }
 }
 
-/* Adds a named value to those of the dict that begins at `first`. Two of one name are foreign. */
-static int add_entry(fl_row *row, fl_reader *reader, size_t first, const fl_value *key,
+int fl_row_entry(fl_row *row, fl_reader *reader, size_t first, const fl_value *key,
                      const fl_value *value)
 {
     fl_entry *entry = &row->entries[row->entries_used];
@@ -256,13 +205,6 @@ static int add_entry(fl_row *row, fl_reader *reader, size_t first, const fl_valu
     return FL_PLAIN;
 }
 
-static bool is_empty(const fl_value *value)
-{
-    if (value->kind == FL_K_NONE)
-        return true;
-    return (is_container(value) || fl_is_text(value)) && value->len == 0;
-}
-
 /* An attribute with a name of the schema. */
 static int take_field(fl_row *row, fl_reader *reader, int column, const fl_value *key,
                       const fl_value *value)
@@ -278,10 +220,10 @@ static int take_field(fl_row *row, fl_reader *reader, int column, const fl_value
                    ? FL_PLAIN
                    : FL_FOREIGN;
     case FL_COL_EMPTY:
-        if (is_empty(value))
+        if (fl_is_empty(value))
             return FL_PLAIN;
-        return add_entry(row, reader, 0, key, value);
-    case FL_COL_TWIN: return add_entry(row, reader, 0, key, value);
+        return fl_row_entry(row, reader, 0, key, value);
+    case FL_COL_TWIN: return fl_row_entry(row, reader, 0, key, value);
     default: return FL_PLAIN;
     }
 }
@@ -296,7 +238,7 @@ static int take_all(fl_row *row, fl_reader *reader, const fl_value *record)
         if ((key->kind == FL_K_TEXT || key->kind == FL_K_BYTES) && !key->object)
             column = guess_column(row, place, key->at.text, key->len);
         int verdict = column >= 0 ? take_field(row, reader, column, key, value)
-                                  : add_entry(row, reader, 0, key, value);
+                                  : fl_row_entry(row, reader, 0, key, value);
         if (verdict)
             return verdict;
         row->nodes += 1 + (value->object != 0);
@@ -304,17 +246,12 @@ static int take_all(fl_row *row, fl_reader *reader, const fl_value *record)
     return FL_PLAIN;
 }
 
-static bool is_set(const fl_value *value)
-{
-    return value && value->kind != FL_K_NONE;
-}
-
 static int check_text(fl_row *row, fl_reader *reader, size_t column)
 {
     const fl_value *value = row->values[column];
-    if (!is_set(value))
+    if (!fl_is_set(value))
         return FL_PLAIN;
-    return fl_is_text(value) ? text_of(row, reader, value, &row->texts[column]) : FL_FOREIGN;
+    return fl_is_text(value) ? fl_row_text(row, reader, value, &row->texts[column]) : FL_FOREIGN;
 }
 
 static int check_column(fl_row *row, fl_reader *reader, size_t column)
@@ -322,15 +259,15 @@ static int check_column(fl_row *row, fl_reader *reader, size_t column)
     const fl_value *value = row->values[column];
     switch (row->column[column].kind) {
     case FL_COL_TIME:
-        if (!is_set(value))
+        if (!fl_is_set(value))
             return FL_PLAIN;
         return value->kind == FL_K_FLOAT && value->at.real >= row->bounds.first &&
                        value->at.real < row->bounds.last
                    ? FL_PLAIN
                    : FL_FOREIGN;
-    case FL_COL_INTEGER: return !is_set(value) || value->kind == FL_K_INT ? FL_PLAIN : FL_FOREIGN;
+    case FL_COL_INTEGER: return !fl_is_set(value) || value->kind == FL_K_INT ? FL_PLAIN : FL_FOREIGN;
     case FL_COL_TEXT: return check_text(row, reader, column);
-    case FL_COL_MESSAGE: return is_set(value) ? check_text(row, reader, column) : FL_FOREIGN;
+    case FL_COL_MESSAGE: return fl_is_set(value) ? check_text(row, reader, column) : FL_FOREIGN;
     default: return FL_PLAIN;
     }
 }
@@ -344,9 +281,9 @@ static int check_columns(fl_row *row, fl_reader *reader)
         if (verdict)
             return verdict;
         if (row->column[i].flags & FL_COL_TOGETHER) {
-            if (together >= 0 && together != is_set(row->values[i]))
+            if (together >= 0 && together != fl_is_set(row->values[i]))
                 return FL_FOREIGN;
-            together = is_set(row->values[i]);
+            together = fl_is_set(row->values[i]);
         }
     }
     return FL_PLAIN;
@@ -369,7 +306,7 @@ static int drop_twin(fl_row *row, fl_reader *reader)
         fl_span_text text;
         if (!fl_is_text(twin))
             return FL_PLAIN;
-        int verdict = text_of(row, reader, twin, &text);
+        int verdict = fl_row_text(row, reader, twin, &text);
         if (verdict)
             return verdict;
         if (text.len != message->len || !fl_same(text.text, message->text, text.len))
@@ -382,144 +319,6 @@ static int drop_twin(fl_row *row, fl_reader *reader)
     memmove(&row->entries[at], &row->entries[at + 1],
             (--row->entries_used - at) * sizeof *row->entries);
     return FL_PLAIN;
-}
-
-/* ---- JSON ---- */
-
-static int json_value(fl_row *row, fl_reader *reader, const fl_value *value, uint32_t depth);
-
-static void json_literal(fl_row *row, const char *text)
-{
-    fl_bytes_add(&row->json, text, strlen(text));
-}
-
-static int json_entries(fl_row *row, fl_reader *reader, size_t first, uint32_t depth)
-{
-    fl_bytes_add(&row->json, "{", 1);
-    size_t end = row->entries_used;
-    for (size_t i = first; i < end; i++) {
-        if (i > first)
-            fl_bytes_add(&row->json, ",", 1);
-        fl_json_text(&row->json, row->entries[i].name.text, row->entries[i].name.len);
-        fl_bytes_add(&row->json, ":", 1);
-        int verdict = json_value(row, reader, row->entries[i].value, depth);
-        if (verdict)
-            return verdict;
-    }
-    fl_bytes_add(&row->json, "}", 1);
-    return FL_PLAIN;
-}
-
-static int json_dict(fl_row *row, fl_reader *reader, const fl_value *dict, uint32_t depth)
-{
-    size_t first = row->entries_used;
-    fl_walk walk = fl_walk_over(reader, dict);
-    for (const fl_value *key; (key = fl_walk_next(&walk));) {
-        int verdict = add_entry(row, reader, first, key, fl_walk_next(&walk));
-        if (verdict)
-            return verdict;
-    }
-    int verdict = json_entries(row, reader, first, depth);
-    row->entries_used = first;
-    return verdict;
-}
-
-static int json_list(fl_row *row, fl_reader *reader, const fl_value *list, uint32_t depth)
-{
-    const char *between = "[";
-    fl_walk walk = fl_walk_over(reader, list);
-    for (const fl_value *value; (value = fl_walk_next(&walk)); between = ",") {
-        fl_bytes_add(&row->json, between, 1);
-        int verdict = json_value(row, reader, value, depth);
-        if (verdict)
-            return verdict;
-    }
-    json_literal(row, *between == '[' ? "[]" : "]");
-    return FL_PLAIN;
-}
-
-static void json_float(fl_row *row, double real)
-{
-    char text[FL_FLOAT_TEXT];
-    if (real != real)
-        json_literal(row, "\"NaN\"");
-    else if (real - real != 0)
-        json_literal(row, real > 0 ? "\"Infinity\"" : "\"-Infinity\"");
-    else
-        fl_bytes_add(&row->json, text, fl_float_write(&row->powers, real, text));
-}
-
-static int json_scalar(fl_row *row, fl_reader *reader, const fl_value *value)
-{
-    char text[FL_DELTA_TEXT];
-    fl_span_text span;
-    switch (value->kind) {
-    case FL_K_NONE: json_literal(row, "null"); break;
-    case FL_K_TRUE: json_literal(row, "true"); break;
-    case FL_K_FALSE: json_literal(row, "false"); break;
-    case FL_K_INT: fl_bytes_add(&row->json, text, fl_integer_write(value->at.integer, text)); break;
-    case FL_K_UINT:
-        fl_bytes_add(&row->json, text, fl_natural_write(value->at.natural, text));
-        break;
-    case FL_K_FLOAT: json_float(row, value->at.real); break;
-    case FL_K_DELTA:
-        fl_json_text(&row->json, (uint8_t *)text, fl_object_delta(value->at.integer, text));
-        break;
-    case FL_K_GLOBAL: fl_json_text(&row->json, value->at.text, value->len); break;
-    case FL_K_TEXT:
-    case FL_K_ODD:
-    case FL_K_BYTES: {
-        int verdict = text_of(row, reader, value, &span);
-        if (verdict)
-            return verdict;
-        fl_json_text(&row->json, span.text, span.len);
-        break;
-    }
-    default: return FL_FOREIGN;
-    }
-    return FL_PLAIN;
-}
-
-/* An object that is shown as it came: {"!": "module.Class", "args": […], "state": …}. */
-static int json_object(fl_row *row, fl_reader *reader, const fl_value *object, uint32_t depth)
-{
-    const fl_value *parts = &reader->pool[object->at.items.first + 1];
-    const fl_value *class = &parts[FL_OBJECT_CLASS], *args = &parts[FL_OBJECT_ARGS];
-    const fl_value *state = &parts[FL_OBJECT_STATE];
-    int verdict = FL_PLAIN;
-
-    json_literal(row, "{\"!\":");
-    fl_json_text(&row->json, class->at.text, class->len);
-    if (args->len) {
-        json_literal(row, ",\"args\":");
-        verdict = json_list(row, reader, args, depth);
-    }
-    bool none =
-        state->kind <= FL_K_NONE || (is_empty(state) && is_container(state) && !state->object);
-    if (!none && !verdict) {
-        json_literal(row, ",\"state\":");
-        verdict = json_value(row, reader, state, depth);
-    }
-    json_literal(row, "}");
-    return verdict;
-}
-
-/* One value, `depth` containers below the record. A known object counts as one: the Python reader
- * asks how deep it lies before it asks what it is. */
-static int json_value(fl_row *row, fl_reader *reader, const fl_value *value, uint32_t depth)
-{
-    bool deeper = is_container(value);
-    bool object = value->object && value->kind != FL_K_GLOBAL;
-    row->nodes += 1 + object;
-    if (row->nodes >= row->nodes_limit || row->json.len >= row->weight)
-        return FL_FOREIGN;
-    if ((deeper || object) && depth >= row->bounds.depth)
-        return FL_FOREIGN;
-    if (value->kind == FL_K_DICT)
-        return json_dict(row, reader, value, depth + 1);
-    if (value->kind == FL_K_OBJECT)
-        return json_object(row, reader, value, depth + 1);
-    return deeper ? json_list(row, reader, value, depth + 1) : json_scalar(row, reader, value);
 }
 
 /* ---- The record's weight ---- */
@@ -549,177 +348,6 @@ static bool is_light(const fl_row *row)
     return weight < row->weight;
 }
 
-/* ---- Writing ---- */
-
-static uint8_t *put_little(uint8_t *to, uint64_t value, int width)
-{
-    for (int i = 0; i < width; i++)
-        *to++ = (uint8_t)(value >> 8 * i);
-    return to;
-}
-
-static uint8_t *put_none(uint8_t *to)
-{
-    *to++ = 'N';
-    return to;
-}
-
-static uint8_t *put_integer(uint8_t *to, int64_t value)
-{
-    if (value >= 0 && value <= UINT8_MAX) {
-        *to++ = 'K';
-        return put_little(to, (uint64_t)value, 1);
-    }
-    if (value >= 0 && value <= UINT16_MAX) {
-        *to++ = 'M';
-        return put_little(to, (uint64_t)value, 2);
-    }
-    if (value >= INT32_MIN && value <= INT32_MAX) {
-        *to++ = 'J';
-        return put_little(to, (uint64_t)value, 4);
-    }
-    *to++ = 0x8a; /* LONG1 */
-    *to++ = 8;
-    return put_little(to, (uint64_t)value, 8);
-}
-
-static uint8_t *put_float(uint8_t *to, double value)
-{
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    *to++ = 'G';
-    for (int shift = 56; shift >= 0; shift -= 8)
-        *to++ = (uint8_t)(bits >> shift);
-    return to;
-}
-
-static uint8_t *put_text(uint8_t *to, const uint8_t *text, size_t len)
-{
-    if (len <= UINT8_MAX) {
-        *to++ = 0x8c; /* SHORT_BINUNICODE */
-        *to++ = (uint8_t)len;
-    } else {
-        *to++ = 'X'; /* BINUNICODE */
-        to = put_little(to, len, 4);
-    }
-    memcpy(to, text, len);
-    return to + len;
-}
-
-static uint8_t *put_get(uint8_t *to, uint32_t memo)
-{
-    *to++ = memo <= UINT8_MAX ? 'h' : 'j'; /* BINGET, LONG_BINGET */
-    return put_little(to, memo, memo <= UINT8_MAX ? 1 : 4);
-}
-
-static uint32_t hash_bytes(const uint8_t *data, size_t len)
-{
-    uint64_t hash = len, word;
-    for (; len >= 8; data += 8, len -= 8) {
-        memcpy(&word, data, 8);
-        hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
-        hash ^= hash >> 32;
-    }
-    for (; len; data++, len--)
-        hash = (hash ^ *data) * UINT64_C(0x9E3779B97F4A7C15);
-    return (uint32_t)(hash >> 32);
-}
-
-static bool is_written(const fl_interned *at, const fl_bytes *out, const uint8_t *data, size_t len)
-{
-    return at->len == len && fl_same(out->data + at->offset, data, len);
-}
-
-/* Writes an opcode with its argument, or gets what it made before out of the memo. The bytes are at
- * `to`, which is in out; they are `len` and begin a value. */
-static uint8_t *intern(fl_row *row, const fl_bytes *out, size_t column, uint8_t *to, size_t len)
-{
-    fl_interned *last = &row->last[column];
-    if (is_written(last, out, to, len))
-        return put_get(to, last->memo);
-    uint32_t hash = hash_bytes(to, len);
-    fl_interned *free = NULL;
-    for (uint32_t i = 0; i < PROBES && !free; i++) {
-        fl_interned *slot = &row->interned[(hash + i) % INTERNED];
-        if (!slot->len)
-            free = slot;
-        else if (slot->hash == hash && is_written(slot, out, to, len)) {
-            *last = *slot;
-            return put_get(to, slot->memo);
-        }
-    }
-    if (!free || row->interned_used == INTERNED_MAX)
-        return to + len;
-    row->interned_used++;
-    *free = (fl_interned){hash, (uint32_t)(to - out->data), (uint32_t)len, row->memo++};
-    *last = *free;
-    to[len] = 0x94; /* MEMOIZE */
-    return to + len + 1;
-}
-
-/* Writes a text that may well be the one that stood in this column before. */
-static uint8_t *put_recurring(fl_row *row, const fl_bytes *out, size_t column, uint8_t *to,
-                              fl_span_text text)
-{
-    const fl_interned *last = &row->last[column];
-    size_t len = text.len + TEXT_HEAD;
-    if (text.len > INTERNED_LEN)
-        return put_text(to, text.text, text.len);
-    if (last->len == len && fl_same(out->data + last->offset + TEXT_HEAD, text.text, text.len))
-        return put_get(to, last->memo);
-    put_text(to, text.text, text.len);
-    return intern(row, out, column, to, len);
-}
-
-static uint8_t *put_value(fl_row *row, const fl_bytes *out, size_t column, uint8_t *to,
-                          const fl_value *host, uint32_t idx)
-{
-    const fl_value *value = row->values[column];
-    fl_span_text text = row->texts[column];
-    uint8_t kind = row->column[column].kind, *end;
-    bool recurs = row->column[column].flags & FL_COL_RECURS;
-
-    switch (kind) {
-    case FL_COL_TIME: end = put_float(to, is_set(value) ? value->at.real : row->received); break;
-    case FL_COL_RECEIVED: end = put_float(to, row->received); break;
-    case FL_COL_OFFSET: end = put_integer(to, (int64_t)row->offset); break;
-    case FL_COL_IDX: end = put_integer(to, idx); break;
-    case FL_COL_INTEGER:
-        end = is_set(value) ? put_integer(to, value->at.integer) : put_none(to);
-        break;
-    default:
-        if (kind == FL_COL_HOST)
-            text = (fl_span_text){host->at.text, host->len};
-        if (kind == FL_COL_EXTRA) {
-            text = (fl_span_text){row->json.data, (uint32_t)row->json.len};
-            recurs = recurs && text.len == 2; /* {}: others hardly do */
-        }
-        if (!text.text)
-            return put_none(to);
-        return recurs ? put_recurring(row, out, column, to, text)
-                      : put_text(to, text.text, text.len);
-    }
-    size_t len = (size_t)(end - to);
-    return recurs && len > SHORT ? intern(row, out, column, to, len) : end;
-}
-
-static int write_row(fl_row *row, const fl_value *host, uint32_t idx, fl_bytes *out)
-{
-    size_t most = 2 + row->columns * (NUMBER + 6) + row->json.len + host->len;
-    for (size_t i = 0; i < row->columns; i++)
-        most += row->texts[i].text ? row->texts[i].len : 0;
-    if (!fl_bytes_reserve(out, most))
-        return FL_ENOMEM;
-    uint8_t *to = out->data + out->len;
-    *to++ = '(';
-    for (size_t i = 0; i < row->columns; i++)
-        if (row->column[i].kind < FL_COL_SILENT)
-            to = put_value(row, out, i, to, host, idx);
-    *to++ = 't';
-    out->len = (size_t)(to - out->data);
-    return FL_PLAIN;
-}
-
 int fl_row_add(fl_row *row, fl_reader *reader, const fl_value *record, size_t frame_len,
                const fl_value *host, uint32_t idx, fl_bytes *out)
 {
@@ -739,12 +367,14 @@ int fl_row_add(fl_row *row, fl_reader *reader, const fl_value *record, size_t fr
     if (!verdict)
         verdict = drop_twin(row, reader);
     if (!verdict)
-        verdict = json_entries(row, reader, 0, 0);
+        verdict = fl_row_extra(row, reader, 0, 0);
     if (verdict)
         return verdict;
     if (row->json.failed)
         return FL_ENOMEM;
     if (row->nodes >= row->nodes_limit || !is_light(row))
         return FL_FOREIGN;
-    return write_row(row, host, idx, out);
+    return row->form == FL_LINES ? fl_row_line(row, host, idx, out)
+                                 : fl_row_pickled(row, host, idx, out);
 }
+

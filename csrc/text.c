@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { JSON_WORST = 6 /* bytes that are made of one */, JSON_SMALL = 4096 };
+
 static const char HEX[] = "0123456789abcdef";
 
 /* Bytes of the character here: 1 to 4, 0 for none, -3 for a lone surrogate. */
@@ -149,22 +151,59 @@ size_t fl_json_length(const uint8_t *text, size_t len)
     return length;
 }
 
+/* Whether any of these eight bytes has to be escaped. */
+static bool has_escape(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    uint64_t quotes = word ^ ones * '"', slashes = word ^ ones * '\\';
+    return (((word - ones * 0x20) & ~word) | ((quotes - ones) & ~quotes) |
+            ((slashes - ones) & ~slashes)) &
+           highs;
+}
+
+size_t fl_json_room(const uint8_t *text, size_t len)
+{
+    return 2 + (len < JSON_SMALL ? JSON_WORST * len : fl_json_length(text, len));
+}
+
+static uint8_t *put_escape(uint8_t *to, uint8_t byte, char escaped)
+{
+    const char code[] = {'\\', escaped, '0', '0', HEX[byte >> 4], HEX[byte & 15]};
+    size_t len = escaped == 'u' ? 6 : 2;
+    memcpy(to, code, len);
+    return to + len;
+}
+
+uint8_t *fl_json_put(uint8_t *to, const uint8_t *text, size_t len)
+{
+    const uint8_t *end = text + len;
+
+    *to++ = '"';
+    while (text < end) {
+        uint64_t word;
+        for (; end - text >= 8; text += 8, to += 8) {
+            memcpy(&word, text, 8);
+            if (has_escape(word))
+                break;
+            memcpy(to, &word, 8);
+        }
+        const uint8_t *stop = end - text > 8 ? text + 8 : end;
+        for (; text < stop; text++) {
+            char escaped = json_escape(*text);
+            if (escaped)
+                to = put_escape(to, *text, escaped);
+            else
+                *to++ = *text;
+        }
+    }
+    *to++ = '"';
+    return to;
+}
+
 void fl_json_text(fl_bytes *out, const uint8_t *text, size_t len)
 {
-    size_t done = 0;
-
-    fl_bytes_add(out, "\"", 1);
-    for (size_t at = 0; at < len; at++) {
-        char escaped = json_escape(text[at]);
-        if (!escaped)
-            continue;
-        const char code[] = {'\\', escaped, '0', '0', HEX[text[at] >> 4], HEX[text[at] & 15]};
-        fl_bytes_add(out, text + done, at - done);
-        fl_bytes_add(out, code, escaped == 'u' ? 6 : 2);
-        done = at + 1;
-    }
-    fl_bytes_add(out, text + done, len - done);
-    fl_bytes_add(out, "\"", 1);
+    if (fl_bytes_reserve(out, fl_json_room(text, len)))
+        out->len = (size_t)(fl_json_put(out->data + out->len, text, len) - out->data);
 }
 
 size_t fl_natural_write(uint64_t value, char out[20])

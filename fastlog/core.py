@@ -120,6 +120,8 @@ class Column(NamedTuple):
     """Whether its values recur from row to row: then each is written once."""
     together: bool = False
     """Whether a plain frame has it only with the other columns that are so marked."""
+    key: str = ""
+    """Its name in lines of JSON, where that is another; it needs no escape."""
 
 
 class Bounds(NamedTuple):
@@ -140,7 +142,7 @@ class Bounds(NamedTuple):
 
 
 class Repacker:
-    """Translates the pickles of a block into one that holds rows, and nothing but data.
+    """Translates the pickles of a block into rows: one pickle of data only, or lines of JSON.
 
     A frame is plain, and becomes a tuple with a value for each column; or foreign, for a fuller
     reader to tell; or malformed or forbidden, and then it has a reason. Nothing that a frame says
@@ -153,23 +155,27 @@ class Repacker:
     Args:
         columns: What a row has, 32 at most.
         bounds: What a plain frame stays below.
+        lines: Whether `end` gives lines of JSON: an object for a plain frame, an empty line for any
+            other.
 
     Raises:
         ValueError: A column or a bound is out of range.
     """
 
-    def __init__(self, columns: Iterable[Column], bounds: Bounds) -> None:
+    def __init__(self, columns: Iterable[Column], bounds: Bounds, *, lines: bool = False) -> None:
         columns = list(columns)
         names = [ffi.new("char[]", column.name.encode("ascii")) for column in columns]
+        keys = [ffi.new("char[]", (column.key or column.name).encode()) for column in columns]
         described = ffi.new("fl_column[]", len(columns))
-        for into, name, column in zip(described, names, columns, strict=True):
-            into.name = name
+        for into, name, key, column in zip(described, names, keys, columns, strict=True):
+            into.name, into.key = name, key
             into.kind = _column_kind(column.kind)
             into.flags = (lib.FL_COL_RECURS if column.recurs else 0) | (
                 lib.FL_COL_TOGETHER if column.together else 0
             )
         limits = ffi.new("fl_bounds *", (*bounds[:6], *bounds.times))
-        repacker = lib.fl_repacker_new(described, len(columns), limits)
+        form = lib.FL_LINES if lines else lib.FL_ROWS
+        repacker = lib.fl_repacker_new(described, len(columns), limits, form)
         if repacker == ffi.NULL:
             raise ValueError("a column or a bound of the translator is out of range")
         self._repacker = ffi.gc(repacker, lib.fl_repacker_free)
@@ -213,7 +219,7 @@ class Repacker:
         return bytes(ffi.buffer(self._verdicts, frames))
 
     def end(self) -> memoryview:
-        """Ends the block: the pickle, a list of rows; it is valid until the next `begin`."""
+        """Ends the block: a pickle of the list of rows, or the lines; valid until `begin`."""
         self._check(lib.fl_repacker_end(self._repacker, self._data, self._size))
         return memoryview(ffi.buffer(self._data[0], self._size[0]))
 

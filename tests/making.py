@@ -13,6 +13,7 @@ import msgspec
 from fastlog.block import HEADER, Block, Kind, make_run
 from fastlog.config import Retention
 from fastlog.decode import Decoded
+from fastlog.decode.lines import encode
 from fastlog.journal import SkippedError
 from fastlog.record import Record
 from fastlog.sinks import SinkContext
@@ -71,7 +72,12 @@ def make_decoded(
         make_record(message, offset=offset, idx=idx, received=at)
         for idx, message in enumerate(messages)
     ]
-    return Decoded(block, records, [])
+    return decoded_of(block, records)
+
+
+def decoded_of(block: Block, records: list[Record]) -> Decoded:
+    """A block and its records, in either form."""
+    return Decoded(block, records, [], b"".join(encode(record) + b"\n" for record in records))
 
 
 def make_chain(contents: Iterable[tuple[Sequence[str], float]]) -> list[Decoded]:

@@ -22,11 +22,13 @@ from pythons import VERSIONS, interpreters
 
 from fastlog.block import Block, Kind, make_notes, make_run
 from fastlog.decode import ENGINES, Decoded, Decoder, Located
+from fastlog.decode.lines import encode
 from fastlog.errors import ConfigError
 from fastlog.record import Loss, Record, Rejection, host_of
 
 PEER = "127.0.0.1:5"
 DECODERS = {engine: Decoder(engine) for engine in ENGINES}
+LINERS = {engine: Decoder(engine, "lines") for engine in ENGINES}
 GOOD = pickle.dumps({"msg": "unharmed", "levelno": 20}, 1)
 BOUND = 5.0
 """CPU-seconds. The slowest of them takes half a second, three times that in a sanitized build; what
@@ -47,10 +49,15 @@ def block_of_runs(*runs: bytes, frames: int) -> Block:
 
 
 def decode_block(block: Block) -> Decoded:
-    """What both engines make of it: the same, to the last bit."""
+    """What both engines make of it: the same, to the last bit; and the same again as lines."""
     by_c, by_python = DECODERS["c"].decode(block), DECODERS["python"].decode(block)
     assert by_c.records == by_python.records
     assert repr(by_c) == repr(by_python)  # which tells 1 from 1.0 and -0.0 from 0.0
+    expected = b"".join(encode(record) + b"\n" for record in by_python.records)
+    for liner in LINERS.values():
+        as_lines = liner.decode(block)
+        assert as_lines.lines == expected
+        assert (as_lines.records, repr(as_lines.notes)) == ([], repr(by_python.notes))
     return by_c
 
 

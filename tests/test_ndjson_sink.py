@@ -15,6 +15,7 @@ from making import (
     NODE,
     Clock,
     Fuse,
+    decoded_of,
     in_child,
     make_context,
     make_decoded,
@@ -51,7 +52,7 @@ def test_a_line_is_one_object_with_the_records_names(tmp_path: Path) -> None:
     record = make_record("ä\n語", extra='{"n":12345678901234567890123,"x":[1.5,null]}', idx=4)
     sink = make(tmp_path)
     sink.open(NODE)
-    sink.apply([make_decoded(["x"])._replace(records=[record])])
+    sink.apply([decoded_of(make_decoded(["x"]).block, [record])])
 
     (line,) = lines(tmp_path)
 
@@ -388,12 +389,6 @@ def test_what_is_no_file_is_unavailable(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "out" / "app.ndjson")
     with pytest.raises(SinkUnavailableError, match="not a regular file"):
         make(tmp_path).open(NODE)
-
-
-def test_a_row_that_json_cannot_hold_is_offending(tmp_path: Path) -> None:
-    decoded = make_decoded(["good", "bad"])
-    records = [decoded.records[0], decoded.records[1]._replace(message="\ud800")]
-    assert list(make(tmp_path).offending(decoded._replace(records=records))) == [1]
 
 
 @pytest.mark.parametrize(

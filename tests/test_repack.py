@@ -31,13 +31,14 @@ from fastlog import Repacker
 from fastlog.block import LENGTH, Block, Kind, Stamp, make_run
 from fastlog.core import FOREIGN, PLAIN, Bounds, Column, verdict_text
 from fastlog.decode import Decoder
+from fastlog.decode.lines import encode
 from fastlog.decode.normal import CHARACTERS, DEPTH, NODES, clean, text_of
 from fastlog.decode.objects import READERS
 from fastlog.decode.plain import BOUNDS, columns
 from fastlog.record import FIELDS, RECURRING, TIMES, Record
 
 ROOT = Path(__file__).parent.parent
-PYTHON, C = Decoder("python"), Decoder("c")
+PYTHON, C, LINES = Decoder("python"), Decoder("c"), Decoder("c", "lines")
 DATA_OPCODES = frozenset(
     {
         *(
@@ -99,10 +100,13 @@ def verdict_of(frame: bytes) -> int:
 
 
 def is_plain(frame: bytes) -> bool:
-    """Whether the translator takes it; whoever reads it, the answer is the same."""
+    """Whether the translator takes it; whoever reads it, the answer is the same, as lines too."""
     payload = make_run(Kind.STOCK, [frame], peer="h:1")
     block = Block(0, len(payload), 0, 1, 1_500_000, memoryview(payload))
-    assert repr(C.decode(block)) == repr(PYTHON.decode(block))
+    by_python = PYTHON.decode(block)
+    assert repr(C.decode(block)) == repr(by_python)
+    lines = b"".join(encode(record) + b"\n" for record in by_python.records)
+    assert LINES.decode(block).lines == lines
     return verdict_of(frame) == PLAIN
 
 
@@ -791,6 +795,8 @@ def test_a_run_without_frames_is_plain() -> None:
         [Column("a" * 64, "text")],
         [Column("a", "text"), Column("a", "integer")],
         [Column(f"c{n}", "text") for n in range(33)],
+        [Column("a", "text", key='a"b')],
+        [Column("a", "text", key="a" * 64)],
     ],
 )
 def test_a_column_out_of_range_is_refused(wrong: list[Column]) -> None:
@@ -813,6 +819,39 @@ def test_a_schema_of_ones_own_gives_rows_of_ones_own() -> None:
     assert pickle.loads(translator.end()) == [(-7, '{"more":[1,{"a":null}]}', "t")]
 
 
+def test_a_schema_of_ones_own_gives_lines_with_ones_own_names() -> None:
+    bounds = Bounds(4, 100, 64, 1000, 8, 64, (0.0, 1.0))
+    mine = [
+        Column("args", "silent"),
+        Column("level", "integer", key="severity"),
+        Column("text", "message"),
+        Column("extra", "extra"),
+    ]
+    translator = Repacker(mine, bounds, lines=True)
+    translator.begin(0.0, 0)
+    good = pickle.dumps({"text": 'a "b"\n', "level": -7, "more": [1]}, 4)
+    assert translator.run(body_of([good, b"no pickle", good]), 3, 0, "h") is not None
+    line = b'{"severity":-7,"text":"a \\"b\\"\\n","extra":{"more":[1]}}\n'
+    assert bytes(translator.end()) == line + b"\n" + line
+
+
+def test_rows_without_a_column_are_empty_objects() -> None:
+    translator = Repacker([Column("a", "silent")], BOUNDS, lines=True)
+    translator.begin(0.0, 0)
+    assert translator.run(body_of([pickle.dumps({"a": 1.5}, 1)] * 2), 2, 0, "h") is None
+    assert bytes(translator.end()) == b"{}\n{}\n"
+
+
+@pytest.mark.parametrize("length", [*range(20), 4095, 4096, 70_000])
+def test_a_text_is_escaped_in_a_line_wherever_it_needs_it(length: int) -> None:
+    """Eight bytes are looked at together: each place, and each length, has to come out right."""
+    texts = ["x" * at + odd + "y" * (length - at - 1)
+             for at in {0, 1, 6, 7, 8, 9, length - 2, length - 1} if 0 <= at < length
+             for odd in '"\\\n\x1f\x7f\x01 é!'] + ["x" * length]  # fmt: skip
+    for text in texts:
+        assert is_plain(pickle.dumps({"msg": text, "name": text, "x": text}, 4))
+
+
 @pytest.mark.parametrize("kind", [Kind.STOCK, Kind.BATCH])
 def test_a_run_of_either_kind_of_records_is_translated(kind: Kind) -> None:
     stamp = Stamp(bytes(16), 1, 1) if kind is Kind.BATCH else None
@@ -833,7 +872,8 @@ def test_its_files_alone_make_a_c_program_and_read_no_byte_too_many(tmp_path: Pa
     corpus = tmp_path / "frames"
     corpus.write_bytes(body_of([frame for frame in frames if len(frame) < 3000]))
     program = tmp_path / "embed"
-    names = ("framer", "repack", "unpick", "objects", "row", "text", "shortest")
+    names = ("framer", "repack", "unpick", "objects", "text", "shortest",
+             "row", "extra", "pickled", "line")  # fmt: skip
     compiler = sysconfig.get_config_var("CC").split()[0]
     subprocess.run(
         [compiler, "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-g",

@@ -2,9 +2,9 @@
 
 `decoder` goes through a block; `plain` reads its plain frames many at once, by way of C. For all
 others, `inert` reads a pickle with the `machine`, `literals` and `nodes`; `normal` and `objects`
-put what was read into the normal form; `payload` reads JSON.
+put what was read into the normal form; `payload` reads JSON. `lines` writes records as JSON.
 """
 
-from fastlog.decode.decoder import ENGINES, Decoded, Decoder, Located, read_record
+from fastlog.decode.decoder import ENGINES, Decoded, Decoder, Form, Located, read_record
 
-__all__ = ["ENGINES", "Decoded", "Decoder", "Located", "read_record"]
+__all__ = ["ENGINES", "Decoded", "Decoder", "Form", "Located", "read_record"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -17,6 +17,7 @@ from fastlog import wire
 from fastlog.block import Block, Kind, Run
 from fastlog.core import FOREIGN, PLAIN, verdict_text
 from fastlog.decode.inert import read
+from fastlog.decode.lines import splice
 from fastlog.decode.normal import attributes, nodes_of, weight_of
 from fastlog.decode.payload import read_json
 from fastlog.errors import ConfigError, RejectedError
@@ -24,6 +25,8 @@ from fastlog.record import FIELDS, RAW_BYTES, Loss, Record, Rejection, host_of, 
 
 ENGINES = ("c", "python")
 """The first is the default."""
+Form = Literal["records", "lines"]
+"""What a block is decoded into."""
 _MOST = 1 << 40
 """Records that one loss counts at most: sums of them must fit 64 bits."""
 _YEAR_9999 = 253_402_300_800_000_000
@@ -44,9 +47,11 @@ class Decoded(NamedTuple):
 
     block: Block
     records: list[Record]
-    """In order of arrival."""
+    """In order of arrival; empty where lines were asked for."""
     notes: list[Located]
     """The frames that were rejected here, and what the receiver noted in the block, in order."""
+    lines: bytes = b""
+    """The records as lines of JSON, each with its end, where that was asked for."""
 
 
 class PlainReader(Protocol):
@@ -62,27 +67,34 @@ class PlainReader(Protocol):
             What became of each frame, as `core.Repacker.run` says it; None: all are plain.
         """
 
-    def end(self) -> list[Record]:
-        """The records of all plain frames, in order."""
+    def records(self) -> list[Record]:
+        """End the block: the records of all plain frames, in order."""
+
+    def lines(self) -> bytes:
+        """End the block: a line for each frame, empty where it is not plain."""
 
 
 class _NoPlainReader:
     """The engine without C: to it no frame is plain."""
 
     def begin(self, block: Block) -> None:
-        pass
+        self._frames = 0
 
     def run(self, run: Run, idx: int) -> bytes | None:
+        self._frames += run.frames
         return bytes([FOREIGN]) * run.frames
 
-    def end(self) -> list[Record]:
+    def records(self) -> list[Record]:
         return []
 
+    def lines(self) -> bytes:
+        return b"\n" * self._frames
 
-def _plain_reader() -> PlainReader:
+
+def _plain_reader(form: Form) -> PlainReader:
     from fastlog.decode.plain import Translator  # imports pickle, which only this engine uses
 
-    return Translator()
+    return Translator(form)
 
 
 class Decoder:
@@ -91,35 +103,47 @@ class Decoder:
     Args:
         engine: `c` reads plain frames many at once, and what is not plain as `python` does, which
             reads every frame by itself. Both give the same answers.
+        form: what the sink stores. Lines of plain frames never become Python objects.
     """
 
-    def __init__(self, engine: str = ENGINES[0]) -> None:
+    def __init__(self, engine: str = ENGINES[0], form: Form = "records") -> None:
         if engine not in ENGINES:
             raise ConfigError(f"decode.engine: {engine!r} is none of {', '.join(ENGINES)}")
-        self.engine = engine
-        self._reader: PlainReader = _plain_reader() if engine == "c" else _NoPlainReader()
+        self.engine, self.form = engine, form
+        self._reader: PlainReader = _plain_reader(form) if engine == "c" else _NoPlainReader()
 
     def decode(self, block: Block) -> Decoded:
         """The records and the notes of a block; no bytes in its frames make this fail."""
         notes: list[Located] = []
         aside: list[_Aside] = []
         self._reader.begin(block)
-        idx = 0
+        idx = line = 0
         for run in blocks.runs(block.payload):
             if run.kind in blocks.RECORDS:
                 verdicts = self._reader.run(run, idx)
                 if verdicts is not None:
-                    aside.append(_Aside(run, idx, verdicts))
+                    aside.append(_Aside(run, idx, line, verdicts))
+                line += run.frames
             elif run.frames:
                 notes += _notes(block, run, idx)
             idx += run.frames
-        records = self._reader.end()
+        others: list[_Numbered] = []
+        for each in aside:
+            _read_aside(block, each, others, notes)
         if aside:
-            for each in aside:
-                _read_aside(block, each, records, notes)
-            records.sort(key=attrgetter("idx"))
             notes.sort(key=attrgetter("idx"))
+        if self.form == "lines":
+            lines = self._reader.lines()
+            return Decoded(block, [], notes, splice(lines, others) if aside else lines)
+        records = self._reader.records()
+        if others:
+            records += [record for _, record in others]
+            records.sort(key=attrgetter("idx"))
         return Decoded(block, records, notes)
+
+
+_Numbered = tuple[int, Record]
+"""A record and its ordinal among all frames of its block that should be records."""
 
 
 class _Aside(NamedTuple):
@@ -127,23 +151,27 @@ class _Aside(NamedTuple):
 
     run: Run
     idx: int
+    line: int
+    """How many frames in runs of records come before it."""
     verdicts: bytes
 
 
-def _read_aside(block: Block, aside: _Aside, records: list[Record], notes: list[Located]) -> None:
+def _read_aside(
+    block: Block, aside: _Aside, records: list[_Numbered], notes: list[Located]
+) -> None:
     """Read the frames that are foreign, one by one, and note those that are rejected."""
-    run, idx, verdicts = aside
+    run, idx, line, verdicts = aside
     host = host_of(run.peer)
     for verdict, frame in zip(verdicts, blocks.frames(run), strict=True):
         if verdict == FOREIGN:
             answer = _answer(block, run, host, frame, idx)
             if isinstance(answer, Record):
-                records.append(answer)
+                records.append((line, answer))
             else:
                 notes.append(Located(idx, answer))
         elif verdict != PLAIN:
             notes.append(Located(idx, _rejection(block, run, frame, verdict_text(verdict))))
-        idx += 1
+        idx, line = idx + 1, line + 1
 
 
 def _notes(block: Block, run: Run, idx: int) -> Iterator[Located]:

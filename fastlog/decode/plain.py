@@ -2,7 +2,7 @@
 
 This is the only file that knows an unpickler, and no byte from the network reaches it: what it
 reads is the pickle that `csrc/repack.c` wrote, which holds the data of those frames and no names to
-import. Tests hold both.
+import. Tests hold both. Where the sink wants lines, there is no pickle at all.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final, get_type_hints
 
 from fastlog.block import Block, Run
 from fastlog.core import Bounds, Column, Repacker
+from fastlog.decode.decoder import Form
 from fastlog.decode.normal import (
     CHARACTERS,
     DEPTH,
@@ -45,7 +46,7 @@ def columns() -> Iterator[Column]:
     for name, annotation in get_type_hints(Record).items():
         kind = name if name in _OWN else _KINDS[annotation]
         sent = "msg" if kind == "message" else name
-        yield Column(sent, kind, name in RECURRING, name in LEVEL)
+        yield Column(sent, kind, name in RECURRING, name in LEVEL, key=name)
     yield from (Column(name, "silent") for name in SILENT)
     yield from (Column(name, "empty") for name in SILENT_IF_EMPTY)
     yield Column(TWIN, "twin")
@@ -54,8 +55,8 @@ def columns() -> Iterator[Column]:
 class Translator:
     """Reads the plain frames of a block, run by run: a `decoder.PlainReader`."""
 
-    def __init__(self) -> None:
-        self._repacker = Repacker(columns(), BOUNDS)
+    def __init__(self, form: Form = "records") -> None:
+        self._repacker = Repacker(columns(), BOUNDS, lines=form == "lines")
 
     def begin(self, block: Block) -> None:
         """Begin a block."""
@@ -66,10 +67,14 @@ class Translator:
         frame, or None: all are plain."""
         return self._repacker.run(run.body, run.frames, idx, host_of(run.peer))
 
-    def end(self) -> list[Record]:
-        """The records of all plain frames, in order."""
+    def records(self) -> list[Record]:
+        """End the block: the records of all plain frames, in order."""
         rows = pickle.loads(self._repacker.end())  # noqa: S301  # our own pickle, data only
         return list(map(_RECORD, rows))
+
+    def lines(self) -> bytes:
+        """End the block: a line of JSON for each frame, empty where it is not plain."""
+        return bytes(self._repacker.end())
 
 
 _RECORD: Final = partial(tuple.__new__, Record)  # Record._make would count the values once more

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from fastlog.errors import ConfigError, SinkConflictError
-from fastlog.record import Record
 from fastlog.sinks import Sink, SinkContext
 from fastlog.sinks.linesfile import LinesFile, Rotation
 from fastlog.sinks.options import Options
@@ -25,18 +22,11 @@ if TYPE_CHECKING:
 SYNC_BYTES = 16 << 20
 """Bytes after which the file is synced without being asked, so that little is redone later."""
 
-_EXTRA = Record._fields.index("extra")
-_Line: Any = msgspec.defstruct("_Line", [(name, Any) for name in Record._fields], gc=False)
-
-
-def encode(record: Record) -> bytes:
-    """The record as one JSON object without a line end: its names in order, `extra` an object."""
-    extra = msgspec.Raw(record.extra.encode())
-    return msgspec.json.encode(_Line(*record[:_EXTRA], extra, *record[_EXTRA + 1 :]))
-
 
 class NdjsonSink(Sink):
     """`ndjson:///file?rotate_size=100MiB&rotate_every=1d&keep=10`. Exactly once."""
+
+    form = "lines"
 
     def __init__(self, context: SinkContext) -> None:
         super().__init__(context)
@@ -57,9 +47,7 @@ class NdjsonSink(Sink):
     def apply(self, blocks: Sequence[Decoded]) -> None:
         if blocks[0].block.offset < self._lines.offset:
             raise SinkConflictError(f"block {blocks[0].block.offset} is written already")
-        lines = [encode(record) for decoded in blocks for record in decoded.records]
-        lines.append(b"")  # so that the last line ends too
-        self._lines.append(b"\n".join(lines), blocks[-1].block.end)
+        self._lines.append(b"".join([each.lines for each in blocks]), blocks[-1].block.end)
         if self._lines.unsynced >= SYNC_BYTES:
             self._lines.sync()
 
@@ -71,15 +59,6 @@ class NdjsonSink(Sink):
 
     def tick(self) -> None:
         self._lines.tick()
-
-    def offending(self, block: Decoded) -> dict[int, str]:
-        reasons: dict[int, str] = {}
-        for record in block.records:
-            try:
-                encode(record)
-            except (ValueError, TypeError, msgspec.EncodeError) as error:
-                reasons[record.idx] = f"{type(error).__name__}: {error}"
-        return reasons
 
     def close(self) -> None:
         self._lines.close()

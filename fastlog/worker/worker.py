@@ -360,11 +360,11 @@ def make_worker(config: Config, name: str) -> Worker:
     settings = next((sink for sink in config.sinks if sink.name == name), None)
     if settings is None:
         raise ConfigError(f"the configuration has no sink called {name!r}")
-    context = SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention)
+    sink = make_sink(SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention))
     return Worker(
         JournalReader(config.data_dir / "journal"),
-        Decoder(config.decode.engine),
-        make_sink(context),
+        Decoder(config.decode.engine, sink.form),
+        sink,
         Ledger(config.data_dir / "ledger.db"),
         name,
         config.data_dir,

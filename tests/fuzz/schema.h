@@ -2,19 +2,19 @@
 #include "fastlog.h"
 
 static const fl_column COLUMNS[] = {
-    {"created", FL_COL_TIME, 0},
-    {"levelno", FL_COL_INTEGER, FL_COL_TOGETHER},
-    {"levelname", FL_COL_TEXT, FL_COL_RECURS | FL_COL_TOGETHER},
-    {"name", FL_COL_TEXT, FL_COL_RECURS},
-    {"msg", FL_COL_MESSAGE, 0},
-    {"thread", FL_COL_INTEGER, FL_COL_RECURS},
-    {"host", FL_COL_HOST, FL_COL_RECURS},
-    {"received", FL_COL_RECEIVED, FL_COL_RECURS},
-    {"extra", FL_COL_EXTRA, FL_COL_RECURS},
-    {"offset", FL_COL_OFFSET, FL_COL_RECURS},
-    {"idx", FL_COL_IDX, 0},
-    {"args", FL_COL_EMPTY, 0},
-    {"message", FL_COL_TWIN, 0},
+    {"created", NULL, FL_COL_TIME, 0},
+    {"levelno", NULL, FL_COL_INTEGER, FL_COL_TOGETHER},
+    {"levelname", NULL, FL_COL_TEXT, FL_COL_RECURS | FL_COL_TOGETHER},
+    {"name", NULL, FL_COL_TEXT, FL_COL_RECURS},
+    {"msg", "message", FL_COL_MESSAGE, 0},
+    {"thread", NULL, FL_COL_INTEGER, FL_COL_RECURS},
+    {"host", NULL, FL_COL_HOST, FL_COL_RECURS},
+    {"received", NULL, FL_COL_RECEIVED, FL_COL_RECURS},
+    {"extra", NULL, FL_COL_EXTRA, FL_COL_RECURS},
+    {"offset", NULL, FL_COL_OFFSET, FL_COL_RECURS},
+    {"idx", NULL, FL_COL_IDX, 0},
+    {"args", NULL, FL_COL_EMPTY, 0},
+    {"message", NULL, FL_COL_TWIN, 0},
 };
 
 static const fl_bounds BOUNDS = {32, 20000, 64, 1 << 20, 8, 8192, 0.0, 4e9};

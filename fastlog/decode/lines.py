@@ -1,0 +1,36 @@
+"""Records as lines of JSON, as the NDJSON sink writes them.
+
+The plain frames of a block come as lines from C, to the byte as `encode` would write them; the
+records that were read one by one are put between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from fastlog.record import Record
+
+_EXTRA: Final = Record._fields.index("extra")
+_Line: Any = msgspec.defstruct("_Line", [(name, Any) for name in Record._fields], gc=False)
+
+
+def encode(record: Record) -> bytes:
+    """The record as one JSON object without a line end: its names in order, `extra` an object."""
+    extra = msgspec.Raw(record.extra.encode())
+    return msgspec.json.encode(_Line(*record[:_EXTRA], extra, *record[_EXTRA + 1 :]))
+
+
+def splice(lines: bytes, others: Iterable[tuple[int, Record]]) -> bytes:
+    """Put records where they belong between lines, and take out the empty lines.
+
+    Args:
+        lines: one for each frame, empty where the frame was set aside.
+        others: records of such frames, each with the number of its line, from 0.
+    """
+    each = lines.split(b"\n")
+    for number, record in others:
+        each[number] = encode(record)
+    return b"".join(line + b"\n" for line in each if line)
