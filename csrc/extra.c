@@ -112,8 +112,8 @@ static int json_object(fl_row *row, fl_reader *reader, const fl_value *object, u
         json_literal(row, ",\"args\":");
         verdict = json_list(row, reader, args, depth);
     }
-    bool none =
-        state->kind <= FL_K_NONE || (fl_is_empty(state) && fl_is_container(state) && !state->object);
+    bool none = state->kind <= FL_K_NONE ||
+                (fl_is_empty(state) && fl_is_container(state) && !state->object);
     if (!none && !verdict) {
         json_literal(row, ",\"state\":");
         verdict = json_value(row, reader, state, depth);

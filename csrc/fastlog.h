@@ -82,11 +82,12 @@ int fl_framer_end(fl_framer *framer);
 /* CRC-32C (Castagnoli; RFC 3720, B.4) of data, continuing from crc; the first call passes 0. */
 uint32_t fl_crc32c(uint32_t crc, const uint8_t *data, size_t len);
 
-/* ---- The translator: the pickles of a block in, their rows out -----------------------------------
+/* ---- The translator: the pickles of a block in, their rows out
+ * -----------------------------------
  *
  * A row has one value for each column. The rows of a block come as one pickle of a list of tuples,
- * or as lines of JSON. The pickle holds nothing but data, and nothing in it was copied without being
- * understood, so an unpickler may read it. Only frames that are plain become rows. See
+ * or as lines of JSON. The pickle holds nothing but data, and nothing in it was copied without
+ * being understood, so an unpickler may read it. Only frames that are plain become rows. See
  * docs/pickle.md for what becomes of a value.
  */
 
@@ -192,9 +193,22 @@ int fl_repacker_begin(fl_repacker *repacker, double received, uint64_t offset);
 int fl_repacker_run(fl_repacker *repacker, const uint8_t *frames, size_t len, uint32_t count,
                     uint32_t idx, const char *host, size_t host_len, uint8_t *verdicts);
 
+/* Translates all runs of a block of the journal (fastlog/block.py has the layout), with `frames`
+ * frames in all, numbered from 0. Runs of anything but records are left alone: their frames count
+ * as foreign. Otherwise like fl_repacker_run(). */
+int fl_repacker_block(fl_repacker *repacker, const uint8_t *runs, size_t len, uint32_t frames,
+                      uint8_t *verdicts);
+
 /* Ends the block: its rows. They are the repacker's, until the next begin. Returns 0 or FL_ENOMEM.
  */
 int fl_repacker_end(fl_repacker *repacker, const uint8_t **data, size_t *len);
+
+/* What the frames of a run are, and what stands before them: fastlog/block.py has the same. */
+enum { FL_RUN_STOCK = 0, FL_RUN_BATCH = 3, FL_RUN_GAP = 4 };
+enum {
+    FL_RUN_HEADER = 16,
+    FL_RUN_STAMP = 32, /* of a run of a fastlog client: id, incarnation, first sequence */
+};
 
 /* cffi: end pure */
 

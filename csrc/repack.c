@@ -119,22 +119,28 @@ static int translate(fl_repacker *repacker, const uint8_t *frame, uint32_t len,
     return fl_row_add(repacker->row, &repacker->reader, &record, len, host, idx, &repacker->out);
 }
 
-int fl_repacker_run(fl_repacker *repacker, const uint8_t *frames, size_t len, uint32_t count,
-                    uint32_t idx, const char *host, size_t host_len, uint8_t *verdicts)
+/* A run of a block. */
+typedef struct fl_run {
+    uint8_t kind, peer_len;
+    uint32_t frames;
+    const uint8_t *peer, *body;
+    size_t len; /* of the body: the frames with their lengths */
+} fl_run;
+
+static int translate_run(fl_repacker *repacker, const fl_run *run, const fl_value *host,
+                         uint32_t idx, uint8_t *verdicts)
 {
-    fl_value from = {
-        .kind = FL_K_TEXT, .len = (uint32_t)host_len, .at.text = (const uint8_t *)host};
+    const uint8_t *frames = run->body;
+    size_t len = run->len;
     int others = 0;
 
-    if (fl_text_check(from.at.text, host_len) == FL_TEXT_INVALID || count > INT32_MAX)
-        return FL_EINVAL;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < run->frames; i++) {
         if (len < FL_FRAME_HEADER)
             return FL_EINVAL;
         uint32_t size = read_u32(frames);
         if (len - FL_FRAME_HEADER < size)
             return FL_EINVAL;
-        int verdict = translate(repacker, frames + FL_FRAME_HEADER, size, &from, idx + i);
+        int verdict = translate(repacker, frames + FL_FRAME_HEADER, size, host, idx + i);
         if (verdict < 0)
             return verdict;
         if (verdict && repacker->form == FL_LINES)
@@ -145,6 +151,93 @@ int fl_repacker_run(fl_repacker *repacker, const uint8_t *frames, size_t len, ui
         len -= FL_FRAME_HEADER + size;
     }
     return len ? FL_EINVAL : others;
+}
+
+int fl_repacker_run(fl_repacker *repacker, const uint8_t *frames, size_t len, uint32_t count,
+                    uint32_t idx, const char *host, size_t host_len, uint8_t *verdicts)
+{
+    fl_run run = {.frames = count, .body = frames, .len = len};
+    fl_value from = {
+        .kind = FL_K_TEXT, .len = (uint32_t)host_len, .at.text = (const uint8_t *)host};
+    if (fl_text_check(from.at.text, host_len) == FL_TEXT_INVALID || count > INT32_MAX)
+        return FL_EINVAL;
+    return translate_run(repacker, &run, &from, idx, verdicts);
+}
+
+/* Reads the run at the beginning of these bytes. Returns how many it takes, 0 if it does not fit.
+ */
+static size_t read_run(const uint8_t *at, size_t len, fl_run *out)
+{
+    if (len < FL_RUN_HEADER)
+        return 0;
+    *out = (fl_run){.kind = at[0], .peer_len = at[1], .frames = read_u32(at + 8)};
+    out->len = read_u32(at + 12);
+    len -= FL_RUN_HEADER;
+    if (len < out->peer_len || len - out->peer_len < out->len)
+        return 0;
+    size_t used = FL_RUN_HEADER + out->peer_len + out->len;
+    out->peer = at + FL_RUN_HEADER;
+    out->body = out->peer + out->peer_len;
+    if (out->kind == FL_RUN_BATCH) {
+        if (out->len < FL_RUN_STAMP)
+            return 0;
+        out->body += FL_RUN_STAMP;
+        out->len -= FL_RUN_STAMP;
+    }
+    return used;
+}
+
+/* The peer without its port: `127.0.0.1:5` is at `127.0.0.1`, `[::1]:5` at `::1`. */
+static fl_value host_of(const fl_run *run)
+{
+    const uint8_t *peer = run->peer, *end = peer + run->peer_len;
+    if (peer < end && *peer == '[') {
+        peer++;
+        const uint8_t *bracket = memchr(peer, ']', (size_t)(end - peer));
+        end = bracket ? bracket : end;
+    } else {
+        const uint8_t *colon = memchr(peer, ':', run->peer_len);
+        if (colon && !memchr(colon + 1, ':', (size_t)(end - colon - 1)))
+            end = colon;
+    }
+    return (fl_value){.kind = FL_K_TEXT, .len = (uint32_t)(end - peer), .at.text = peer};
+}
+
+/* Leaves all frames of a run to the caller. */
+static int leave(fl_repacker *repacker, const fl_run *run, uint8_t *verdicts)
+{
+    memset(verdicts, FL_FOREIGN, run->frames);
+    for (uint32_t i = 0; i < run->frames && repacker->form == FL_LINES; i++)
+        fl_bytes_add(&repacker->out, "\n", 1);
+    return (int)run->frames;
+}
+
+int fl_repacker_block(fl_repacker *repacker, const uint8_t *runs, size_t len, uint32_t frames,
+                      uint8_t *verdicts)
+{
+    uint32_t idx = 0;
+    int others = 0;
+
+    if (frames > INT32_MAX)
+        return FL_EINVAL;
+    while (len) {
+        fl_run run;
+        size_t used = read_run(runs, len, &run);
+        if (!used || run.frames > frames - idx)
+            return FL_EINVAL;
+        fl_value host = host_of(&run);
+        bool records = run.kind == FL_RUN_STOCK || run.kind == FL_RUN_BATCH;
+        int more = records && fl_text_check(host.at.text, host.len) != FL_TEXT_INVALID
+                       ? translate_run(repacker, &run, &host, idx, verdicts + idx)
+                       : leave(repacker, &run, verdicts + idx);
+        if (more < 0)
+            return more;
+        others += more;
+        idx += run.frames;
+        runs += used;
+        len -= used;
+    }
+    return idx == frames ? others : FL_EINVAL;
 }
 
 int fl_repacker_end(fl_repacker *repacker, const uint8_t **data, size_t *len)

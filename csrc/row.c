@@ -188,7 +188,7 @@ static int name_of(fl_row *row, fl_reader *reader, const fl_value *key, fl_span_
 }
 
 int fl_row_entry(fl_row *row, fl_reader *reader, size_t first, const fl_value *key,
-                     const fl_value *value)
+                 const fl_value *value)
 {
     fl_entry *entry = &row->entries[row->entries_used];
     if (row->entries_used - first == KEYS)
@@ -265,7 +265,8 @@ static int check_column(fl_row *row, fl_reader *reader, size_t column)
                        value->at.real < row->bounds.last
                    ? FL_PLAIN
                    : FL_FOREIGN;
-    case FL_COL_INTEGER: return !fl_is_set(value) || value->kind == FL_K_INT ? FL_PLAIN : FL_FOREIGN;
+    case FL_COL_INTEGER:
+        return !fl_is_set(value) || value->kind == FL_K_INT ? FL_PLAIN : FL_FOREIGN;
     case FL_COL_TEXT: return check_text(row, reader, column);
     case FL_COL_MESSAGE: return fl_is_set(value) ? check_text(row, reader, column) : FL_FOREIGN;
     default: return FL_PLAIN;
@@ -377,4 +378,3 @@ int fl_row_add(fl_row *row, fl_reader *reader, const fl_value *record, size_t fr
     return row->form == FL_LINES ? fl_row_line(row, host, idx, out)
                                  : fl_row_pickled(row, host, idx, out);
 }
-

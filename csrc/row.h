@@ -1,9 +1,8 @@
 /* row.h: a row while it is made, for the files that make one. Pure.
  *
- *   row.c      sorts a record's attributes into columns, and says whether they are as they should be
- *   extra.c    writes those that have no column as JSON
- *   pickled.c  writes the row as a tuple of the pickle
- *   line.c     writes it as a line of JSON
+ *   row.c      sorts a record's attributes into columns, and says whether they are as they should
+ * be extra.c    writes those that have no column as JSON pickled.c  writes the row as a tuple of
+ * the pickle line.c     writes it as a line of JSON
  */
 #ifndef FASTLOG_ROW_H
 #define FASTLOG_ROW_H
@@ -12,10 +11,10 @@
 
 enum {
     FL_ROW_COLUMNS = 32,
-    FL_ROW_LOOKUP = 128,  /* a power of two, well above FL_ROW_COLUMNS */
+    FL_ROW_LOOKUP = 128, /* a power of two, well above FL_ROW_COLUMNS */
     FL_ROW_GUESSES = 64,
-    FL_ROW_NAME = 64,     /* of a column, with its NUL */
-    FL_INTERNED = 1024,   /* a power of two */
+    FL_ROW_NAME = 64,   /* of a column, with its NUL */
+    FL_INTERNED = 1024, /* a power of two */
 };
 
 typedef struct fl_span_text {

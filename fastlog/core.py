@@ -200,8 +200,7 @@ class Repacker:
         Raises:
             ValueError: The lengths do not fit.
         """
-        if frames > len(self._verdicts):
-            self._verdicts = ffi.new("uint8_t[]", frames)
+        self._make_room(frames)
         name = host.encode("utf-8", "replace")
         others = lib.fl_repacker_run(
             self._repacker,
@@ -213,15 +212,37 @@ class Repacker:
             len(name),
             self._verdicts,
         )
-        if others == 0:
-            return None
-        self._check(others)
-        return bytes(ffi.buffer(self._verdicts, frames))
+        return self._answer(others, frames)
+
+    def block(self, payload: Buffer, frames: int) -> bytes | None:
+        """Translates all runs of a block of the journal, which has so many frames.
+
+        Returns:
+            As `run` does; runs that hold no records count as foreign frames.
+
+        Raises:
+            ValueError: The lengths, or the number of frames, do not fit.
+        """
+        self._make_room(frames)
+        others = lib.fl_repacker_block(
+            self._repacker, ffi.from_buffer(payload), len(payload), frames, self._verdicts
+        )
+        return self._answer(others, frames)
 
     def end(self) -> memoryview:
         """Ends the block: a pickle of the list of rows, or the lines; valid until `begin`."""
         self._check(lib.fl_repacker_end(self._repacker, self._data, self._size))
         return memoryview(ffi.buffer(self._data[0], self._size[0]))
+
+    def _make_room(self, frames: int) -> None:
+        if frames > len(self._verdicts):
+            self._verdicts = ffi.new("uint8_t[]", frames)
+
+    def _answer(self, others: int, frames: int) -> bytes | None:
+        if others == 0:
+            return None
+        self._check(others)
+        return bytes(ffi.buffer(self._verdicts, frames))
 
     def _check(self, result: int) -> None:
         if result == lib.FL_ENOMEM:

@@ -11,7 +11,7 @@
 enum { PAGE = 4096 };
 
 /* Translates one frame alone; its verdict, or an error. */
-static int translate(fl_repacker *repacker, const uint8_t *run, size_t len)
+static int translate_into(fl_repacker *repacker, char last, const uint8_t *run, size_t len)
 {
     const uint8_t *data;
     size_t size;
@@ -21,19 +21,27 @@ static int translate(fl_repacker *repacker, const uint8_t *run, size_t len)
     if (result < 0)
         return result;
     result = fl_repacker_end(repacker, &data, &size);
-    return result < 0 || size < 6 || data[size - 1] != '.' ? -1 : verdict;
+    return result < 0 || size < 1 || data[size - 1] != last ? -1 : verdict;
+}
+
+/* The same in both forms, which have to agree. */
+static int translate(fl_repacker *rows, fl_repacker *lines, const uint8_t *run, size_t len)
+{
+    int verdict = translate_into(rows, '.', run, len);
+    return translate_into(lines, '\n', run, len) == verdict ? verdict : -1;
 }
 
 int main(int argc, char **argv)
 {
     FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
-    fl_repacker *repacker = fl_repacker_new(COLUMNS, sizeof COLUMNS / sizeof *COLUMNS, &BOUNDS);
+    fl_repacker *rows = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, FL_ROWS);
+    fl_repacker *lines = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, FL_LINES);
     uint8_t *pages =
         mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     static uint8_t frame[PAGE];
     unsigned plain = 0, others = 0;
 
-    if (!file || !repacker || pages == MAP_FAILED)
+    if (!file || !rows || !lines || pages == MAP_FAILED)
         return 2;
     mprotect(pages + PAGE, PAGE, PROT_NONE);
     while (fread(frame, 1, FL_FRAME_HEADER, file) == FL_FRAME_HEADER) {
@@ -44,20 +52,21 @@ int main(int argc, char **argv)
             uint8_t *run = pages + PAGE - FL_FRAME_HEADER - cut;
             memcpy(run, (uint8_t[]){0, 0, (uint8_t)(cut >> 8), (uint8_t)cut}, FL_FRAME_HEADER);
             memcpy(run + FL_FRAME_HEADER, frame, cut);
-            int verdict = translate(repacker, run, FL_FRAME_HEADER + cut);
+            int verdict = translate(rows, lines, run, FL_FRAME_HEADER + cut);
             if (verdict < 0 || (verdict == FL_PLAIN && cut < len)) {
                 fprintf(stderr, "a frame of %zu bytes, cut to %zu: %d\n", len, cut, verdict);
                 return 1;
             }
             run[3]++; /* one byte more than there is, but for the lengths that end in 255 */
-            if (run[3] && translate(repacker, run, FL_FRAME_HEADER + cut) != FL_EINVAL)
+            if (run[3] && translate(rows, lines, run, FL_FRAME_HEADER + cut) != FL_EINVAL)
                 return 5;
             plain += verdict == FL_PLAIN;
             others += verdict != FL_PLAIN;
         }
     }
     fclose(file);
-    fl_repacker_free(repacker);
+    fl_repacker_free(rows);
+    fl_repacker_free(lines);
     fl_repacker_free(NULL);
     munmap(pages, 2 * PAGE);
     if (strcmp(fl_verdict_text(FL_DUP), "forbidden opcode DUP") || !plain || !others)

@@ -28,14 +28,14 @@ from hypothesis import strategies as st
 from pythons import VERSIONS, interpreters
 
 from fastlog import Repacker
-from fastlog.block import LENGTH, Block, Kind, Stamp, make_run
+from fastlog.block import LENGTH, RUN, Block, Kind, Stamp, make_notes, make_run
 from fastlog.core import FOREIGN, PLAIN, Bounds, Column, verdict_text
 from fastlog.decode import Decoder
 from fastlog.decode.lines import encode
 from fastlog.decode.normal import CHARACTERS, DEPTH, NODES, clean, text_of
 from fastlog.decode.objects import READERS
 from fastlog.decode.plain import BOUNDS, columns
-from fastlog.record import FIELDS, RECURRING, TIMES, Record
+from fastlog.record import FIELDS, RECURRING, TIMES, Record, Rejection, host_of
 
 ROOT = Path(__file__).parent.parent
 PYTHON, C, LINES = Decoder("python"), Decoder("c"), Decoder("c", "lines")
@@ -859,6 +859,61 @@ def test_a_run_of_either_kind_of_records_is_translated(kind: Kind) -> None:
     block = Block(0, len(payload), 0, 1, 1_500_000, memoryview(payload))
     assert json.loads(C.decode(block).records[0].extra) == {"x": 1}
     assert repr(C.decode(block)) == repr(PYTHON.decode(block))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("0123456789.:[]abcunix%é", max_size=30))
+@example("[::1]:5")
+@example("::1")
+@example("[")
+@example(":")
+def test_the_host_of_a_run_is_the_peer_without_its_port(peer: str) -> None:
+    payload = make_run(Kind.STOCK, [frame_with(1)], peer=peer)
+    block = Block(0, len(payload), 0, 1, 1_500_000, memoryview(payload))
+    assert C.decode(block).records[0].host == host_of(peer)
+    assert LINES.decode(block).lines == encode(C.decode(block).records[0]) + b"\n"
+
+
+def test_a_block_of_every_kind_of_run_is_read_alike() -> None:
+    good, bad, json_ = frame_with(1), b"no pickle", b'{"msg": "j"}'
+    stamp = Stamp(bytes(16), 1, 1)
+    gap = struct.pack(">QQBQQ", 5, 9, 1, 1, 2)
+    runs = [
+        make_run(Kind.STOCK, [good, bad, json_, good], peer="a:1"),
+        make_run(Kind.GAP, [gap], peer="b:1", stamp=stamp),
+        make_run(Kind.BATCH, [json_, good], peer="b:1", stamp=stamp),
+        make_notes([Rejection("c:1", "http", 3)]),
+        make_run(Kind.PADDING, []),
+        make_run(Kind.STOCK, [], peer="d:1"),
+        make_run(9, [good, good], peer="e:1"),
+        make_run(Kind.STOCK, [bad, good], peer="f:1"),
+    ]  # fmt: skip
+    payload = b"".join(runs)
+    block = Block(0, len(payload), 0, 12, 1_500_000, memoryview(payload))
+    read = PYTHON.decode(block)
+    assert [record.idx for record in read.records] == [0, 2, 3, 5, 6, 11]
+    assert repr(C.decode(block)) == repr(read)
+    assert LINES.decode(block).lines == b"".join(encode(each) + b"\n" for each in read.records)
+    assert repr(LINES.decode(block).notes) == repr(read.notes)
+
+
+def test_runs_that_do_not_fit_are_refused() -> None:
+    translator = repacker()
+    good = make_run(Kind.BATCH, [frame_with(1)], peer="h:1", stamp=Stamp(bytes(16), 1, 1))
+    cuts = [good[:cut] for cut in range(1, len(good))]
+    short = RUN.pack(Kind.BATCH, 0, 0, 1, 0, 31) + bytes(31)
+    for payload, frames in [
+        *((cut, 1) for cut in cuts),
+        (good, 0),
+        (good, 2),
+        (b"", 1),
+        (short, 0),
+    ]:
+        translator.begin(1.5, 0)
+        with pytest.raises(ValueError, match="does not fit"):
+            translator.block(payload, frames)
+    translator.begin(1.5, 0)
+    assert translator.block(good, 1) is None
 
 
 # In C

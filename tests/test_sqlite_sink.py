@@ -80,6 +80,41 @@ def test_every_field_comes_back_as_it_was_given(tmp_path: Path) -> None:
     assert rows(tmp_path, "node") == [NODE]
 
 
+ROWS = dayfile.ROWS
+
+
+@pytest.mark.parametrize(
+    "sizes", [[ROWS - 1], [ROWS], [ROWS + 1], [3 * ROWS + 5], [1, ROWS, 7], [0, 2 * ROWS], [0]]
+)
+def test_records_keep_their_order_however_many_share_a_statement(
+    tmp_path: Path, sizes: list[int]
+) -> None:
+    chain = make_chain(
+        ([f"{block}.{n}" for n in range(size)], MONDAY) for block, size in enumerate(sizes)
+    )
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain)
+
+    assert rows(tmp_path) == messages_of(chain)
+    assert rows(tmp_path, "idx") == [record.idx for each in chain for record in each.records]
+    assert set(rows(tmp_path, "node")) <= {NODE}
+
+
+def test_a_row_that_is_refused_among_many_takes_none_of_them_along(tmp_path: Path) -> None:
+    decoded = make_decoded([str(n) for n in range(2 * ROWS)])
+    odd = [*decoded.records]
+    odd[ROWS + 3] = odd[ROWS + 3]._replace(thread=2**63)
+    sink = make(tmp_path)
+    sink.open(NODE)
+
+    with pytest.raises(OverflowError):
+        sink.apply([decoded._replace(records=odd)])
+
+    assert rows(tmp_path) == []
+    assert list(sink.offending(decoded._replace(records=odd))) == [ROWS + 3]
+
+
 def test_a_new_sink_starts_at_zero_and_an_old_one_where_it_was(tmp_path: Path) -> None:
     chain = numbered(4)
     sink = make(tmp_path)

@@ -55,16 +55,13 @@ class Decoded(NamedTuple):
 
 
 class PlainReader(Protocol):
-    """Reads the plain frames of a block, run by run; `plain.Translator` is one."""
+    """Reads the plain frames of a block; `plain.Translator` is one."""
 
-    def begin(self, block: Block) -> None:
-        """Begin a block."""
-
-    def run(self, run: Run, idx: int) -> bytes | None:
-        """Take a run of records, of which the first is number `idx`.
+    def block(self, block: Block) -> bytes | None:
+        """Take a block.
 
         Returns:
-            What became of each frame, as `core.Repacker.run` says it; None: all are plain.
+            What became of each frame, as `core.Repacker.block` says it; None: all are plain.
         """
 
     def records(self) -> list[Record]:
@@ -77,12 +74,9 @@ class PlainReader(Protocol):
 class _NoPlainReader:
     """The engine without C: to it no frame is plain."""
 
-    def begin(self, block: Block) -> None:
-        self._frames = 0
-
-    def run(self, run: Run, idx: int) -> bytes | None:
-        self._frames += run.frames
-        return bytes([FOREIGN]) * run.frames
+    def block(self, block: Block) -> bytes | None:
+        self._frames = block.frames
+        return bytes([FOREIGN]) * block.frames
 
     def records(self) -> list[Record]:
         return []
@@ -114,64 +108,54 @@ class Decoder:
 
     def decode(self, block: Block) -> Decoded:
         """The records and the notes of a block; no bytes in its frames make this fail."""
+        others: list[Record] = []
         notes: list[Located] = []
-        aside: list[_Aside] = []
-        self._reader.begin(block)
-        idx = line = 0
-        for run in blocks.runs(block.payload):
-            if run.kind in blocks.RECORDS:
-                verdicts = self._reader.run(run, idx)
-                if verdicts is not None:
-                    aside.append(_Aside(run, idx, line, verdicts))
-                line += run.frames
-            elif run.frames:
-                notes += _notes(block, run, idx)
-            idx += run.frames
-        others: list[_Numbered] = []
-        for each in aside:
-            _read_aside(block, each, others, notes)
-        if aside:
-            notes.sort(key=attrgetter("idx"))
+        verdicts = self._reader.block(block)
+        if verdicts is not None:
+            _read_others(block, verdicts, others, notes)
         if self.form == "lines":
             lines = self._reader.lines()
-            return Decoded(block, [], notes, splice(lines, others) if aside else lines)
+            return Decoded(block, [], notes, lines if verdicts is None else splice(lines, others))
         records = self._reader.records()
         if others:
-            records += [record for _, record in others]
+            records += others
             records.sort(key=attrgetter("idx"))
         return Decoded(block, records, notes)
 
 
-_Numbered = tuple[int, Record]
-"""A record and its ordinal among all frames of its block that should be records."""
-
-
-class _Aside(NamedTuple):
-    """A run with frames that the reader of plain ones has set aside."""
-
-    run: Run
-    idx: int
-    line: int
-    """How many frames in runs of records come before it."""
-    verdicts: bytes
+def _read_others(
+    block: Block, verdicts: bytes, records: list[Record], notes: list[Located]
+) -> None:
+    """Read the frames that are not plain, and the runs that hold no records."""
+    idx = 0
+    for run in blocks.runs(block.payload):
+        if run.kind not in blocks.RECORDS:
+            notes += _notes(block, run, idx)
+        elif any(own := verdicts[idx : idx + run.frames]):  # PLAIN is 0
+            _read_aside(block, run, idx, own, records, notes)
+        idx += run.frames
 
 
 def _read_aside(
-    block: Block, aside: _Aside, records: list[_Numbered], notes: list[Located]
+    block: Block,
+    run: Run,
+    idx: int,
+    verdicts: bytes,
+    records: list[Record],
+    notes: list[Located],
 ) -> None:
-    """Read the frames that are foreign, one by one, and note those that are rejected."""
-    run, idx, line, verdicts = aside
+    """Read the frames of a run that are foreign, one by one, and note those that are rejected."""
     host = host_of(run.peer)
     for verdict, frame in zip(verdicts, blocks.frames(run), strict=True):
         if verdict == FOREIGN:
             answer = _answer(block, run, host, frame, idx)
             if isinstance(answer, Record):
-                records.append((line, answer))
+                records.append(answer)
             else:
                 notes.append(Located(idx, answer))
         elif verdict != PLAIN:
             notes.append(Located(idx, _rejection(block, run, frame, verdict_text(verdict))))
-        idx, line = idx + 1, line + 1
+        idx += 1
 
 
 def _notes(block: Block, run: Run, idx: int) -> Iterator[Located]:
@@ -181,7 +165,7 @@ def _notes(block: Block, run: Run, idx: int) -> Iterator[Located]:
     elif run.kind is Kind.NOTE:
         for at, frame in enumerate(blocks.frames(run), idx):
             yield Located(at, _note(block, run, frame), by_receiver=True)
-    elif not isinstance(run.kind, Kind):
+    elif run.frames and not isinstance(run.kind, Kind):
         yield Located(idx, _unknown(block, run))
 
 

@@ -23,14 +23,14 @@ def encode(record: Record) -> bytes:
     return msgspec.json.encode(_Line(*record[:_EXTRA], extra, *record[_EXTRA + 1 :]))
 
 
-def splice(lines: bytes, others: Iterable[tuple[int, Record]]) -> bytes:
+def splice(lines: bytes, others: Iterable[Record]) -> bytes:
     """Put records where they belong between lines, and take out the empty lines.
 
     Args:
-        lines: one for each frame, empty where the frame was set aside.
-        others: records of such frames, each with the number of its line, from 0.
+        lines: one for each frame of the block, empty where the frame was set aside.
+        others: records of such frames; `idx` is the number of its line.
     """
     each = lines.split(b"\n")
-    for number, record in others:
-        each[number] = encode(record)
-    return b"".join(line + b"\n" for line in each if line)
+    for record in others:
+        each[record.idx] = encode(record)
+    return b"".join([line + b"\n" for line in each if line])

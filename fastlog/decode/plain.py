@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final, get_type_hints
 
-from fastlog.block import Block, Run
+from fastlog.block import Block
 from fastlog.core import Bounds, Column, Repacker
 from fastlog.decode.decoder import Form
 from fastlog.decode.normal import (
@@ -31,7 +31,6 @@ from fastlog.record import (
     TIMES,
     TWIN,
     Record,
-    host_of,
 )
 
 _KINDS: Final = {float: "time", int | None: "integer", str | None: "text", str: "message"}
@@ -53,19 +52,15 @@ def columns() -> Iterator[Column]:
 
 
 class Translator:
-    """Reads the plain frames of a block, run by run: a `decoder.PlainReader`."""
+    """Reads the plain frames of a block: a `decoder.PlainReader`."""
 
     def __init__(self, form: Form = "records") -> None:
         self._repacker = Repacker(columns(), BOUNDS, lines=form == "lines")
 
-    def begin(self, block: Block) -> None:
-        """Begin a block."""
+    def block(self, block: Block) -> bytes | None:
+        """Take a block; answers what became of each frame, or None: all are plain."""
         self._repacker.begin(block.received, block.offset)
-
-    def run(self, run: Run, idx: int) -> bytes | None:
-        """Take a run of records, of which the first is number `idx`; answers what became of each
-        frame, or None: all are plain."""
-        return self._repacker.run(run.body, run.frames, idx, host_of(run.peer))
+        return self._repacker.block(block.payload, block.frames)
 
     def records(self) -> list[Record]:
         """End the block: the records of all plain frames, in order."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,8 +48,14 @@ SCHEMA = (
 
 Execute = Callable[..., sqlite3.Cursor]
 
+ROWS = 40
+"""Rows of one statement. What a statement costs is shared by its rows: a third of the time of an
+insert, measured with 20 as with 50 rows; 40 have 880 values, and even old SQLites take 999."""
+PAGE = 8192
+"""Bytes of a page. With twice the default there are half as many to be written twice."""
+
 _BUSY_TIMEOUT = 5.0
-_CHECKPOINT_PAGES = 4096
+_CHECKPOINT_PAGES = 2048
 _WAL_LIMIT = 64 << 20
 """Bytes to which the write-ahead log shrinks again after a long reader let it grow."""
 
@@ -102,7 +109,9 @@ class DayFile:
         slots = ", ".join("?" * len(Record._fields))
         names = ", ".join(f'"{name}"' for name in Record._fields)
         # The node as a constant of the statement spares building a tuple for each record.
-        self._insert = f"INSERT INTO records ({names}, node) VALUES ({slots}, '{node}')"  # noqa: S608
+        into = f"INSERT INTO records ({names}, node) VALUES "  # noqa: S608
+        row = f"({slots}, '{node}')"
+        self._insert, self._insert_many = into + row, into + ", ".join([row] * ROWS)
         with _translated(path):
             self.connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT)
             try:
@@ -192,6 +201,8 @@ class DayFile:
     def _prepare(self) -> None:
         execute = self.connection.execute
         fresh = not _has_schema(self.connection)
+        if fresh:
+            execute(f"PRAGMA page_size = {PAGE}")
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
@@ -213,14 +224,22 @@ class DayFile:
         return Place(*row) if row else None
 
     def _store(self, blocks: Sequence[Decoded]) -> None:
-        created: list[float] = []
-        for decoded in blocks:
-            self.connection.executemany(self._insert, decoded.records)
-            created += [record.created for record in decoded.records]
-        if created:
-            widen = "UPDATE meta SET value = {0}(ifnull(value, ?1), ?1) WHERE key = '{0}_created'"
-            self.connection.execute(widen.format("min"), (min(created),))
-            self.connection.execute(widen.format("max"), (max(created),))
+        records = [record for decoded in blocks for record in decoded.records]
+        if not records:
+            return
+        self._insert_all(records)
+        created = [record.created for record in records]
+        widen = "UPDATE meta SET value = {0}(ifnull(value, ?1), ?1) WHERE key = '{0}_created'"
+        self.connection.execute(widen.format("min"), (min(created),))
+        self.connection.execute(widen.format("max"), (max(created),))
+
+    def _insert_all(self, records: list[Record]) -> None:
+        whole = len(records) - len(records) % ROWS
+        values = list(chain.from_iterable(records[:whole]))
+        width = ROWS * len(Record._fields)
+        many = (values[at : at + width] for at in range(0, len(values), width))
+        self.connection.executemany(self._insert_many, many)
+        self.connection.executemany(self._insert, records[whole:])
 
     def _roll_back(self) -> None:
         if self.connection.in_transaction:  # SQLite ends it itself after some errors

@@ -2,7 +2,8 @@
  *
  * The input is one frame. It is translated twice, with a good frame behind it: both answers are the
  * same, the good frame is plain, and the translation is a list of rows as only the translator
- * writes it. Built with libFuzzer, or with driver.c where there is none.
+ * writes it. As lines, each of the two frames has one, and it is an object. Then the input is taken
+ * for the runs of a block. Built with libFuzzer, or with driver.c where there is none.
  */
 #include "schema.h"
 
@@ -86,6 +87,58 @@ static uint8_t *put_frame(uint8_t *to, const uint8_t *data, size_t len)
     return to + len;
 }
 
+/* An object of JSON, as far as brackets and strings go, and its line end; or the line end alone. */
+static const uint8_t *check_line(const uint8_t *p, const uint8_t *end, bool empty)
+{
+    int depth = 0;
+    bool quoted = false;
+    REQUIRE(p < end && (*p == '\n') == empty);
+    for (; p < end && *p != '\n'; p++) {
+        REQUIRE(*p >= 0x20 && (depth || *p == '{'));
+        if (*p == '"')
+            quoted = !quoted;
+        else if (quoted && *p == '\\')
+            REQUIRE(++p < end);
+        else if (!quoted)
+            depth += (*p == '{' || *p == '[') - (*p == '}' || *p == ']');
+        REQUIRE(depth || p[1] == '\n');
+    }
+    REQUIRE(p < end && !quoted && !depth);
+    return p + 1;
+}
+
+static void check_lines(const uint8_t *run, size_t len, const uint8_t expected[2])
+{
+    static fl_repacker *repacker;
+    const uint8_t *lines;
+    size_t size;
+    uint8_t verdicts[2] = {0};
+    if (!repacker)
+        repacker = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, FL_LINES);
+    REQUIRE(repacker);
+    fl_repacker_begin(repacker, 1.5, 7);
+    REQUIRE(fl_repacker_run(repacker, run, len, 2, 0, "h", 1, verdicts) >= 0);
+    REQUIRE(fl_repacker_end(repacker, &lines, &size) == 0);
+    REQUIRE(memcmp(verdicts, expected, 2) == 0);
+    const uint8_t *end = lines + size;
+    const uint8_t *second = check_line(lines, end, verdicts[0] != FL_PLAIN);
+    REQUIRE(check_line(second, end, false) == end);
+}
+
+static void check_block(fl_repacker *repacker, const uint8_t *data, size_t size)
+{
+    const uint8_t *rows;
+    size_t len;
+    uint8_t verdicts[256];
+    uint32_t frames = size >= 12 ? data[11] : 0; /* of its first run, if that has few */
+    fl_repacker_begin(repacker, 1.5, 7);
+    int others = fl_repacker_block(repacker, data, size, frames, verdicts);
+    REQUIRE(others == FL_EINVAL || (others >= 0 && (uint32_t)others <= frames));
+    REQUIRE(fl_repacker_end(repacker, &rows, &len) == 0);
+    if (others >= 0)
+        check(rows, len, (int)frames - others);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static fl_repacker *repacker;
@@ -94,7 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t verdicts[2] = {0}, same[2] = {0};
 
     if (!repacker)
-        repacker = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS);
+        repacker = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, FL_ROWS);
     uint8_t *run = malloc(2 * FL_FRAME_HEADER + size + good);
     REQUIRE(repacker && run);
     uint8_t *end = put_frame(put_frame(run, data, size), GOOD, good);
@@ -112,6 +165,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     REQUIRE(fl_repacker_end(repacker, &again, &again_len) == 0 && same[0] == verdicts[0]);
     REQUIRE(again_len == first_len && memcmp(kept, again, first_len) == 0);
     free(kept);
+    check_lines(run, (size_t)(end - run), verdicts);
+    check_block(repacker, data, size);
     free(run);
     return 0;
 }
