@@ -23,8 +23,11 @@ QUICK = {"records": 20_000, "long": 0, "repeat": 1, "paced_seconds": 1.0, "idle"
 
 
 def chosen(names: Sequence[str], wanted: Sequence[str]) -> set[str]:
-    """The names that contain one of the wanted texts; all where nothing is wanted."""
-    return {n for n in names if not wanted or any(w.lower() in n.lower() for w in wanted)}
+    """The names that are one of the wanted texts, else contain it; all where none is wanted."""
+    found = set() if wanted else set(names)
+    for text in wanted:
+        found |= {text} & set(names) or {n for n in names if text.lower() in n.lower()}
+    return found
 
 
 def read_programs(texts: Sequence[str]) -> list[Program]:
@@ -99,7 +102,8 @@ def show(found: Results, json_path: Path | None, charts: Sequence[Path]) -> None
 @click.option("--case", "wanted", multiple=True, metavar="TEXT", help="Only such cases.")
 @click.option("--pin", is_flag=True, help="One core for the server in every case.")
 @click.option("--program", "programs", multiple=True, metavar="NAME=COMMAND",
-              help="One more server. {output} is the file it writes; it prints its port.")  # fmt: skip
+              help="One more server: {output} is the file it writes; it prints its port.",
+)  # fmt: skip
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all runs there.")
 @click.option("--chart", "charts", multiple=True, type=click.Path(path_type=Path),
               metavar="FILE", help="Draw it there too: .svg or .png.")  # fmt: skip

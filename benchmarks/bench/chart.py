@@ -98,4 +98,5 @@ def _panel(axis: Axes, results: Results, case: str) -> None:
     axis.set_title(PANELS[case], fontsize=10)
     axis.set_xlabel("CPU-seconds per million records (less is better)")
     axis.set_xlim(0, max(values) * 1.15 or 1)
+    axis.margins(y=0.01)
     axis.spines[["top", "right"]].set_visible(False)

@@ -59,6 +59,8 @@ def measure_run(server: Server, case: Case, home: Path) -> Run:
         _wait(load, running.output, gauge, case.records)
         account = load.account()
         stored_at = running.output.changed_at() if running.output.size() else account.closed
+        if server.writes_late:
+            stored_at = account.closed
     return _judge(server, case, gauge, account, stored_at, running.output)
 
 

@@ -102,9 +102,11 @@ class LinesFile(Output):
     def _numbers(self) -> Iterator[int]:
         if self.size() == 0:
             return
-        with self._path.open("rb") as file:
-            with closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as data:
-                yield from (int(found[1]) for found in NUMBER.finditer(data))
+        with (
+            self._path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            yield from (int(found[1]) for found in NUMBER.finditer(data))
 
 
 class DayFiles(Output):

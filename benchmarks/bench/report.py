@@ -8,7 +8,7 @@ from bench.results import Results, Run
 from bench.schedule import INDEXED, PLAIN_ROWS
 
 MIB = 1 << 20
-NOTHING = "–"
+NOTHING = "-"
 RATIOS = (
     ("fastlog ndjson", "asyncio restricted"),
     ("fastlog ndjson", "asyncio loads"),

@@ -1,4 +1,4 @@
-"""An edge-triggered `select.epoll` server, as blog posts have it: one loop, a buffer a connection."""
+"""An edge-triggered `select.epoll` server as blog posts have it: a loop, a buffer a connection."""
 
 from __future__ import annotations
 

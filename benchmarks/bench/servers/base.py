@@ -36,6 +36,9 @@ class Server(ABC):
 
     feed = "pickles"
     """The pool that it reads."""
+    writes_late = False
+    """Whether its last lines wait for a timer so long that it would distort the seconds: they then
+    end when it has taken the last record."""
     holds_idle = False
     """Whether its memory with 10,000 idle connections is measured."""
 
