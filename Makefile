@@ -9,7 +9,7 @@ INSTALL = PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 SOURCES = $(wildcard csrc/*) build_ext.py setup.py pyproject.toml client/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz lint sanitize clean
+.PHONY: help run test soak fuzz lint sanitize bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ $(VENV)/test: $(VENV)/installed
 
 $(VENV)/lint: $(VENV)/test
 	$(INSTALL) --editable client --editable '.[test,lint]'
+	touch $@
+
+$(VENV)/bench: $(VENV)/installed
+	$(INSTALL) --editable client --editable '.[bench]'
 	touch $@
 
 run: $(VENV)/installed ## start the server on 127.0.0.1:9020, with its data in ./fastlog-data
@@ -75,9 +79,9 @@ lint: $(VENV)/lint ## ruff, mypy --strict, clang-format, and the C compiler's wa
 	$(BIN)/ruff check client
 	$(BIN)/ruff format --check client
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror csrc/*.c csrc/*.h tests/*.c tests/fuzz/*.[ch]
-	for file in csrc/*.c; do \
-	  $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -fsyntax-only $$file || exit 1; done
+	$(BIN)/clang-format --dry-run --Werror csrc/*.c csrc/*.h tests/*.c tests/fuzz/*.[ch] benchmarks/*/*.[ch]
+	for file in csrc/*.c benchmarks/*/*.c; do \
+	  $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -Icsrc -fsyntax-only $$file || exit 1; done
 
 # The suite once more, against a build with AddressSanitizer and UndefinedBehaviorSanitizer, in a
 # copy of the tree, so that the two builds do not get in each other's way. Python leaks at exit, hence
@@ -93,6 +97,9 @@ sanitize: ## the suite under ASan and UBSan
 	  $(MAKE) -C build/sanitize PYTHON='$(abspath $(shell command -v $(PYTHON)))' VENV=.venv .venv/test
 	cd build/sanitize && $(SANITIZED) PYTHONMALLOC=malloc .venv/bin/pytest tests/test_framer.py tests/test_repack.py tests/test_loop.py
 	cd build/sanitize && $(SANITIZED) .venv/bin/pytest
+
+bench: $(VENV)/bench ## fastlog and its peers, measured; BENCH=--quick only tries that it works
+	PYTHONPATH=benchmarks $(BIN)/python -m bench $(BENCH)
 
 clean: ## forget what was built
 	rm -rf $(VENV) build dist *.egg-info fastlog/*.so

@@ -29,12 +29,11 @@ from blog_result import Flow, Result
 from blog_store import check, count_ledger, count_load, count_rows, stored_rows
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from usage import Usage, measure
+from usage import Gauge, measure
 
 STOP = 60.0
 """Seconds that the server has to stop: more than it gives its own processes."""
 EVERY = 0.2
-MEASURE_EVERY = 1.0
 
 
 # ---- the server -------------------------------------------------------------------------------
@@ -132,24 +131,6 @@ def flow(load: Load, service: Service, patience: float, console: Console) -> Flo
         max(advanced, end) - start, end - start, clients.failed(),
         usage.last.since(usage.first), usage.peak_rss, usage.peak_pss,
     )  # fmt: skip
-
-
-class Gauge:
-    """What the server uses, looked at now and then."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self.first: Usage = measure(pid)
-        self.last = self.first
-        self.peak_rss, self.peak_pss = self.first.peak_rss, self.first.pss
-        self._looked = time.monotonic()
-
-    def look(self, now: bool = False) -> None:
-        if now or time.monotonic() > self._looked + MEASURE_EVERY:
-            self._looked = time.monotonic()
-            self.last = measure(self._pid)
-            self.peak_rss = max(self.peak_rss, self.last.peak_rss)
-            self.peak_pss = max(self.peak_pss, self.last.pss)
 
 
 def received(data_dir: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +45,29 @@ def measure(supervisor: int) -> Usage:
         memory = _memory(pid)
         peak_rss, pss = peak_rss + memory[0], pss + memory[1]
     return Usage(cpu, peak_rss, pss)
+
+
+class Gauge:
+    """What a service uses, looked at now and then.
+
+    Args:
+        pid: the supervisor's.
+        every: seconds between two looks; looking costs the service a little of its own time.
+    """
+
+    def __init__(self, pid: int, every: float = 1.0) -> None:
+        self._pid, self._every = pid, every
+        self.first: Usage = measure(pid)
+        self.last = self.first
+        self.peak_rss, self.peak_pss = self.first.peak_rss, self.first.pss
+        self._looked = time.monotonic()
+
+    def look(self, now: bool = False) -> None:
+        if now or time.monotonic() > self._looked + self._every:
+            self._looked = time.monotonic()
+            self.last = measure(self._pid)
+            self.peak_rss = max(self.peak_rss, self.last.peak_rss)
+            self.peak_pss = max(self.peak_pss, self.last.pss)
 
 
 class _Stat(NamedTuple):

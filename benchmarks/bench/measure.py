@@ -1,0 +1,127 @@
+"""One run: a server, a case, and what came of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from usage import Gauge, measure
+
+from bench.cases import Case
+from bench.load import Account, Load, LoadError
+from bench.output import Output
+from bench.results import Memory, Run
+from bench.servers import Running, Server
+
+EVERY = 0.05
+"""Seconds between two looks at what is stored."""
+GAUGE_EVERY = 0.25
+SETTLED = 0.25
+"""Seconds without a change after which lines are counted."""
+PATIENCE = 15.0
+"""Seconds without a change after which the rest counts as missing."""
+SETTLE_IDLE = 1.5
+"""Seconds after which the memory of a server that does nothing is looked at."""
+
+
+class Cores(NamedTuple):
+    """Where the two sides run; empty: anywhere."""
+
+    server: Collection[int] = ()
+    load: Collection[int] = ()
+
+
+def cores_for(case: Case) -> Cores:
+    """One core for the server in the cases that are about it, and the others for the generator."""
+    if not case.one_core:
+        return Cores()
+    first, *rest = sorted(os.sched_getaffinity(0))
+    return Cores({first}, rest or {first})
+
+
+def measure_run(server: Server, case: Case, home: Path) -> Run:
+    """Run the server in `home`, send what the case says, and check what is stored.
+
+    Raises:
+        ServerError: it does not start.
+        LoadError: it cannot be reached.
+    """
+    cores = cores_for(case)
+    with (
+        server.start(home, cores.server) as running,
+        Load(case, running.port, server.feed, cores.load) as load,
+    ):
+        gauge = Gauge(running.pid, GAUGE_EVERY)
+        load.begin()
+        _wait(load, running.output, gauge, case.records)
+        account = load.account()
+        stored_at = running.output.changed_at() if running.output.size() else account.closed
+        if server.writes_late:
+            stored_at = account.closed
+    return _judge(server, case, gauge, account, stored_at, running.output)
+
+
+def measure_memory(server: Server, connections: int, home: Path) -> Memory:
+    """A server without connections, and with many that say nothing."""
+    case = Case("memory", connections, 0)
+    with server.start(home) as running:
+        time.sleep(SETTLE_IDLE)
+        idle = measure(running.pid).pss
+        with Load(case, running.port, server.feed) as load:
+            time.sleep(SETTLE_IDLE)
+            loaded = measure(running.pid).pss
+            load.begin()
+            load.account()
+    return Memory(server=server.name, idle=idle, connections=connections, loaded=loaded)
+
+
+def _wait(load: Load, output: Output, gauge: Gauge, records: int) -> None:
+    """Until all is stored, or nothing more comes. The gauge has then seen the end."""
+    known, changed = output.size(), time.monotonic()
+    counted = -1
+    while True:
+        time.sleep(EVERY)
+        size, now = output.size(), time.monotonic()
+        gauge.look(now=size != known and not load.running)
+        if size != known:
+            known, changed = size, now
+        elif size != counted and now - changed > SETTLED and not load.running:
+            gauge.look(now=True)  # before the counting, which takes the processor from the server
+            counted = size
+            if output.count() >= records:
+                return
+        if not load.running and now - changed > PATIENCE:
+            return
+
+
+def _judge(
+    server: Server, case: Case, gauge: Gauge, account: Account, stored_at: float, output: Output
+) -> Run:
+    found = output.check(case.records)
+    faults = [] if found.whole else [found.in_words()]
+    if account.failed:
+        faults.append(f"{account.failed} connections broke")
+    by_role = gauge.last.since(gauge.first)
+    return Run(
+        server=server.name,
+        family=server.family,
+        case=case.name,
+        connections=case.connections,
+        records=case.records,
+        cpu=sum(by_role.values()),
+        cpu_by_role=by_role,
+        seconds=max(stored_at, account.end) - account.begin,
+        peak_memory=gauge.peak_pss,
+        load_cpu=account.cpu,
+        load_seconds=account.seconds,
+        missing=found.missing,
+        doubled=found.doubled,
+        unknown=found.unknown,
+        faults="; ".join(faults),
+    )
+
+
+__all__ = ["LoadError", "Running", "cores_for", "measure_memory", "measure_run"]

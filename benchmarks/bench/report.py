@@ -1,0 +1,133 @@
+"""The tables, as Markdown that can be read on a terminal too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from bench.results import Results, Run
+from bench.schedule import INDEXED, PLAIN_ROWS
+
+MIB = 1 << 20
+NOTHING = "-"
+RATIOS = (
+    ("fastlog ndjson", "asyncio restricted"),
+    ("fastlog ndjson", "asyncio loads"),
+    ("fastlog ndjson", "rsyslog JSON"),
+    ("fastlog ndjson", "rsyslog text"),
+    ("fastlog sqlite", PLAIN_ROWS),
+    ("fastlog sqlite", INDEXED),
+)
+"""CPU-seconds of the first divided by those of the second."""
+RATIO_CASES = ("64k 100", "long", "paced 100")
+
+
+def report(results: Results) -> str:
+    """All that there is to say about a run of the benchmarks."""
+    parts = [
+        *_machine(results),
+        "",
+        *_section("CPU-seconds per million records, all processes of the server together"),
+        *_matrix(results, results.cases, lambda run: run.cpu_per_million, "{:.2f}"),
+        *_section("Thousands of records a second, from the first byte until all are stored"),
+        *_matrix(results, _unpaced(results), lambda run: run.records_per_second / 1e3, "{:.0f}"),
+        *_section("Peak memory in MiB: proportional set sizes of all processes"),
+        *_matrix(results, results.cases, lambda run: run.peak_memory / MIB, "{:.0f}"),
+        *_memory(results),
+        *_ratios(results),
+        *_arrival(results),
+        *_skipped(results),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _section(title: str) -> list[str]:
+    return ["", f"**{title}**", ""]
+
+
+def _machine(results: Results) -> Iterator[str]:
+    words = (f"{name} {value}" for name, value in results.machine.items())
+    yield "; ".join(words) + "."
+    counts = {len(results.of(s, c)) for s in results.servers for c in results.cases} - {0}
+    if counts:
+        runs = str(max(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+        yield f"Medians of {runs} runs."
+
+
+def _unpaced(results: Results) -> list[str]:
+    return [case for case in results.cases if not case.startswith("paced")]
+
+
+def _matrix(
+    results: Results, cases: Sequence[str], value: Callable[[Run], float], form: str
+) -> list[str]:
+    rows = []
+    for server in results.servers:
+        cells = [_cell(results, server, case, value, form) for case in cases]
+        if any(cell != NOTHING for cell in cells):
+            rows.append([server, *cells])
+    return table(["", *cases], rows)
+
+
+def _cell(
+    results: Results, server: str, case: str, value: Callable[[Run], float], form: str
+) -> str:
+    median = results.median(server, case, value)
+    if median is None:
+        return NOTHING
+    lossy = any(run.faults for run in results.of(server, case))
+    return form.format(median) + (" (!)" if lossy else "")
+
+
+def _memory(results: Results) -> list[str]:
+    if not results.memory:
+        return []
+    rows = [
+        [m.server, f"{m.idle / MIB:.1f}", f"{m.each / 1024:.2f}", f"{m.connections:,}"]
+        for m in results.memory
+    ]
+    heads = ["", "idle, MiB", "a connection, KiB", "of so many"]
+    return [*_section("Memory while nothing happens"), *table(heads, rows)]
+
+
+def _ratios(results: Results) -> list[str]:
+    rows = []
+    for ours, theirs in RATIOS:
+        for case in RATIO_CASES:
+            a = results.median(ours, case, lambda run: run.cpu_per_million)
+            b = results.median(theirs, case, lambda run: run.cpu_per_million)
+            if a and b:
+                rows.append([f"{ours} / {theirs}", case, f"{a / b:.2f}", f"1/{b / a:.1f}"])
+    if not rows:
+        return []
+    heads = ["CPU-seconds, medians of this run", "case", "ratio", "or"]
+    return [*_section("Ratios"), *table(heads, rows)]
+
+
+def _arrival(results: Results) -> Iterator[str]:
+    yield from _section("Did all records arrive, each once?")
+    faulty = list(results.faulty())
+    whole = len(results.runs) - len(faulty)
+    yield f"In {whole} of {len(results.runs)} runs all records arrived once."
+    for run in faulty:
+        yield f"- **{run.server}**, {run.case}, of {run.records:,}: {run.faults}"
+
+
+def _skipped(results: Results) -> Iterator[str]:
+    if results.skipped:
+        yield from _section("Not measured")
+        yield from (f"- {name}: {reason}" for name, reason in results.skipped.items())
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Markdown; the first column is of words, the others of figures."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = (
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return f"| {' | '.join([first, *others])} |"
+
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return [line(heads), line(rule), *map(line, rows)]

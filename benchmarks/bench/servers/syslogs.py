@@ -1,0 +1,145 @@
+"""rsyslog and syslog-ng: not made for pickles, so they get the same records as text, of the same
+length; and what they write is the text, or the text and its header as JSON."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.output import LinesFile, Output
+from bench.places import SYSLOG
+from bench.servers.base import Server, ServerError, free_port
+
+START = 20.0
+LISTENING = "0A"
+"""The state in /proc/net/tcp."""
+LIBRARIES = ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib/x86_64-linux-gnu",
+             "lib/aarch64-linux-gnu", "usr/lib/syslog-ng")  # fmt: skip
+
+RSYSLOG = """\
+global(workDirectory="{home}" maxMessageSize="64k" net.enableDNS="off")
+main_queue(queue.type="Direct")
+module(load="imptcp")
+template(name="text" type="string" string="%rawmsg%\\n")
+template(name="json" type="list" option.jsonf="on") {{
+  property(outname="created" name="timereported" dateFormat="rfc3339" format="jsonf")
+  property(outname="received" name="timegenerated" dateFormat="rfc3339" format="jsonf")
+  property(outname="host" name="fromhost-ip" format="jsonf")
+  property(outname="levelname" name="syslogseverity-text" format="jsonf")
+  property(outname="name" name="app-name" format="jsonf")
+  property(outname="process" name="procid" format="jsonf")
+  property(outname="message" name="msg" format="jsonf")
+}}
+input(type="imptcp" address="127.0.0.1" port="{port}" socketBacklog="4096")
+action(type="omfile" file="{home}/lines" template="{template}"
+       ioBufferSize="256k" flushOnTXEnd="off" asyncWriting="on" flushInterval="1")
+"""
+
+SYSLOG_NG = """\
+@version: 3.38
+options {{ use-dns(no); log-msg-size(65536); stats-freq(0); keep-hostname(yes); }};
+source network {{
+  syslog(transport("tcp") ip(127.0.0.1) port({port}) max-connections(12000)
+         log-iw-size(1200000) so-rcvbuf(0) listen-backlog(4096));
+}};
+destination lines {{ file("{home}/lines" template({template})); }};
+log {{ source(network); destination(lines); flags(flow-control); }};
+"""
+SYSLOG_NG_TEMPLATES = {
+    "text": '"$ISODATE $HOST $PROGRAM $PID $MSG\\n"',
+    "json": (
+        '"$(format-json created=$ISODATE received=$R_ISODATE host=$SOURCEIP levelname=$LEVEL'
+        ' name=$PROGRAM process=$PID message=$MSG)\\n"'
+    ),
+}
+
+
+class SyslogServer(Server):
+    """What both have in common."""
+
+    feed = "texts"
+    program = ""
+
+    def __init__(self, name: str, template: str, *, holds_idle: bool = False) -> None:
+        super().__init__(name, "syslog")
+        self._template = template
+        self.holds_idle = holds_idle
+        self._port = 0
+
+    def missing(self) -> str:
+        return "" if self.find() else f"{self.program} not found (README.md says how to get it)"
+
+    def find(self) -> Path | None:
+        """The program: of the system, or unpacked by `unpack_syslogs.sh`."""
+        unpacked = SYSLOG / "usr" / "sbin" / self.program
+        if unpacked.exists():
+            return unpacked
+        found = shutil.which(self.program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        return Path(found) if found else None
+
+    def environment(self) -> dict[str, str]:
+        return {"LD_LIBRARY_PATH": ":".join(str(SYSLOG / part) for part in LIBRARIES)}
+
+    def port(self, process: subprocess.Popen[str], home: Path) -> int:
+        deadline = time.monotonic() + START
+        while not _listens(self._port):
+            if process.poll() is not None:
+                raise ServerError(f"it ended with {process.returncode}.")
+            if time.monotonic() > deadline:
+                raise ServerError("it does not listen.")
+            time.sleep(0.02)
+        return self._port
+
+    def output(self, home: Path) -> Output:
+        return LinesFile(home / "lines")
+
+
+class Rsyslog(SyslogServer):
+    """It may write when it has something to write, or once a second: half the cost of the default,
+    a write for each batch of messages."""
+
+    program = "rsyslogd"
+    writes_late = True
+
+    def command(self, home: Path) -> Sequence[str | Path]:
+        self._port = free_port()
+        config = home / "rsyslog.conf"
+        config.write_text(RSYSLOG.format(home=home, port=self._port, template=self._template))
+        modules = [str(SYSLOG / part / "rsyslog") for part in LIBRARIES[:2]]
+        found = self.find()
+        assert found is not None
+        own = ["-M", ":".join(modules)] if found.is_relative_to(SYSLOG) else []
+        return [found, "-n", "-f", config, "-i", home / "pid", *own]
+
+
+class SyslogNg(SyslogServer):
+    program = "syslog-ng"
+
+    def command(self, home: Path) -> Sequence[str | Path]:
+        self._port = free_port()
+        config = home / "syslog-ng.conf"
+        template = SYSLOG_NG_TEMPLATES[self._template]
+        config.write_text(SYSLOG_NG.format(home=home, port=self._port, template=template))
+        found = self.find()
+        assert found is not None
+        own = []
+        if found.is_relative_to(SYSLOG):
+            modules = SYSLOG / "usr" / "lib" / "syslog-ng" / "3.38"
+            own = [f"--module-path={modules}"]
+        return [
+            found, "--foreground", "--no-caps", "--stderr", f"--cfgfile={config}",
+            f"--persist-file={home}/persist", f"--pidfile={home}/pid",
+            f"--control={home}/ctl", *own,
+        ]  # fmt: skip
+
+
+def _listens(port: int) -> bool:
+    """Asks the kernel: a connection to try it would be one that the server has to serve."""
+    wanted = f":{port:04X}"
+    lines = "".join(Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6")).splitlines()
+    words = (line.split() for line in lines)
+    return any(w[1].endswith(wanted) and w[3] == LISTENING for w in words if len(w) > 3)

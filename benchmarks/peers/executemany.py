@@ -1,0 +1,96 @@
+"""The floor of what storing costs: ready tuples into fastlog's SQLite schema by `executemany`.
+
+    executemany.py DIRECTORY RECORDS [--without-index]
+
+The same pragmas and transactions of the same size as the sink's; garbage is not collected, as in a
+worker. The tuples are made beforehand, a batch at a time, which does not count. Prints as JSON the
+CPU-seconds and seconds of the storing, and the peak of resident memory in bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from bench.frames import make_records, pickled
+
+from fastlog.block import Block, Kind, make_run
+from fastlog.decode import Decoder
+from fastlog.record import Record
+from fastlog.sinks.dayfile import DayFile
+from fastlog.worker.worker import BATCH_FRAMES
+
+NODE = "00" * 16
+STEP = 1e-5
+"""Seconds between two records, as in the load."""
+
+
+def make_batches(records: int) -> Iterator[list[tuple[object, ...]]]:
+    """Rows as the sink gets them, numbered, with a rising `created`."""
+    frames = [pickled(record).data[4:] for record in make_records(BATCH_FRAMES)]
+    payload = memoryview(make_run(Kind.STOCK, frames, peer="127.0.0.1:5000"))
+    stamp = time.time_ns() // 1000
+    block = Block(0, len(payload), 0, len(frames), stamp, payload)
+    samples = Decoder().decode(block).records
+    start = stamp / 1e6
+    for first in range(0, records, len(samples)):
+        yield [
+            number_record(sample, number, start + number * STEP, first)
+            for number, sample in enumerate(samples[: records - first], first)
+        ]
+
+
+def number_record(sample: Record, number: int, created: float, offset: int) -> tuple[object, ...]:
+    head, _, tail = sample.message.split(" ", 2)
+    message = f"{head} {number:09d} {tail}"
+    return tuple(sample._replace(message=message, created=created, offset=offset))
+
+
+def store(directory: Path, records: int, with_index: bool) -> tuple[float, float]:
+    """CPU-seconds and seconds."""
+    file = DayFile(directory / "records.db", NODE)
+    names = ", ".join(f'"{name}"' for name in Record._fields)
+    slots = ", ".join("?" * len(Record._fields))
+    insert = f"INSERT INTO records ({names}, node) VALUES ({slots}, '{NODE}')"
+    execute = file.connection.execute
+    if not with_index:
+        execute("DROP INDEX records_created")
+    cpu = seconds = 0.0
+    for batch in make_batches(records):
+        used, began = time.process_time(), time.monotonic()
+        execute("BEGIN IMMEDIATE")
+        file.connection.executemany(insert, batch)
+        execute("COMMIT")
+        cpu += time.process_time() - used
+        seconds += time.monotonic() - began
+    used, began = time.process_time(), time.monotonic()
+    file.sync()
+    cpu += time.process_time() - used
+    seconds += time.monotonic() - began
+    [stored] = execute("SELECT count(DISTINCT message) FROM records").fetchone()
+    assert stored == records, f"{stored} of {records} rows are stored"
+    return cpu, seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("records", type=int)
+    parser.add_argument("--without-index", action="store_true")
+    options = parser.parse_args()
+    gc.disable()
+    cpu, seconds = store(options.directory, options.records, not options.without_index)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"cpu": cpu, "seconds": seconds, "peak_memory": peak}))
+
+
+if __name__ == "__main__":
+    main()
