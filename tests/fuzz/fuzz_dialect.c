@@ -122,17 +122,31 @@ static void check_block(void *context, const uint8_t *runs, size_t len, uint32_t
     REQUIRE(found == frames);
 }
 
-/* The conversation is over: may what no block has had be left out? */
+/* May a client not send this after what was accepted? */
+static bool is_wrong(const trial *t, const said *it)
+{
+    if (it->fault || it->len > t->max_record + FL_BATCH_EXTRA)
+        return true;
+    switch (it->type) {
+    case FL_T_BATCH:
+    case FL_T_GAP: return it->first > t->accepted + 1;
+    case FL_T_BYE: return it->last > t->accepted;
+    default: return true;
+    }
+}
+
+/* The conversation is over: what no block has had was known before, or wrong, which was said. */
 static void check_rest_of_client(trial *t)
 {
     said it;
-    while (read_frame(&t->stream, t->max_record, &it) == 1) {
-        if (it.fault || it.len > t->max_record + FL_BATCH_EXTRA || it.first > t->accepted + 1)
-            return;
-        if (it.type != FL_T_BATCH && it.type != FL_T_GAP)
-            return;
+    int result;
+    while ((result = read_frame(&t->stream, t->max_record, &it)) == 1 && !is_wrong(t, &it)) {
+        if (it.type == FL_T_BYE)
+            return; /* and whatever came behind it */
         REQUIRE(it.last <= t->accepted);
     }
+    bool is_too_long = it.len > t->max_record + FL_BATCH_EXTRA;
+    REQUIRE(t->has_failed == (result != 0 || is_too_long));
 }
 
 static void check_rest_of_stock(const trial *t)

@@ -77,6 +77,12 @@ def session() -> dict[str, bytes]:
         b"\x10F" + one + b"J\x05F" + two + b"J\x05F" + gap(6, 8) + b"J\x05S\0\x04S\0\xff"
     )
     seeds["again"] = b"\x10F" + one + b"J\x05B\x02F" + one + b"J\x05S\0\x0a"
+    kept = [
+        b"F" + gap(n, n) + b"J\x01" for n in range(1, 10)
+    ]  # more marks than the ring begins with
+    seeds["ring-that-grows"] = b"\x10" + b"".join(
+        [*kept[:3], b"S\0\x02", *kept[3:], b"S\0\x07S\0\x09"]
+    )
     seeds["checked"] = b"\x10C" + batch(1, _THREE, crc32=1) + b"J\x05S\0\x05"
     written = struct.pack(">HBQB", 4, 1, 17, 5) + b"hello"
     seeds["written"] = b"\x10W" + written + b"W" + written[:-6] + b"\xff" + b"t" * 255
