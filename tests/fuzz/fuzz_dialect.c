@@ -21,7 +21,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { STREAM_MAX = 1 << 20, TURNS_MAX = 1000, INCARNATION = 7, GREETING = 12 };
+enum {
+    STREAM_MAX = 1 << 20,
+    TURNS_MAX = 1000,
+    LINGER = 16, /* turns in which a journal that takes and syncs at all has done both */
+    INCARNATION = 7,
+    GREETING = 12,
+};
 
 static const char PEER[] = "a peer";
 static const uint8_t WELCOME[GREETING] = {0xFA, 0x57, FL_T_WELCOME, 0, 0, 0, 0, 4};
@@ -32,8 +38,8 @@ typedef struct trial {
     fl_loop *loop;
     int peer; /* our end of it */
     uint32_t max_record;
-    cursor stream; /* what neither an event nor a block has had yet */
-    uint8_t flags;
+    cursor stream;                        /* what neither an event nor a block has had yet */
+    uint8_t flags, takes, refuses, syncs; /* of the input */
     uint8_t id[16];
     bool is_admitted, is_refused, has_ended;
     uint64_t accepted, journaled, safe; /* safe: the last that may be acknowledged */
@@ -141,8 +147,10 @@ static void check_rest_of_client(trial *t)
     said it;
     int result;
     while ((result = read_frame(&t->stream, t->max_record, &it)) == 1 && !is_wrong(t, &it)) {
-        if (it.type == FL_T_BYE)
-            return; /* and whatever came behind it */
+        if (it.type == FL_T_BYE) { /* all is acknowledged, unless more came behind it */
+            REQUIRE(t->has_failed || !t->takes || !t->syncs || t->told == t->accepted);
+            return;
+        }
         REQUIRE(it.last <= t->accepted);
     }
     bool is_too_long = it.len > t->max_record + FL_BATCH_EXTRA;
@@ -172,7 +180,8 @@ static void check_answer(trial *t, uint64_t type, cursor *in)
         break;
     }
     case FL_T_ERROR:
-        REQUIRE(in->left >= 11 && in->left <= 11 + FL_TEXT_BYTES);
+        pass(in, 3); /* code, action */
+        REQUIRE(take(in, 8) == t->accepted && in->left <= FL_TEXT_BYTES && !in->dry);
         t->has_failed = true;
         break;
     default: abort();
@@ -253,19 +262,20 @@ static uint32_t connections(const trial *t)
     return stats.connections;
 }
 
-/* Until the connection is closed. */
-static void converse(trial *t, size_t step, const uint8_t *patterns)
+/* Until the connection is closed: by the server, or by the peer when it has heard enough. */
+static void converse(trial *t, size_t step)
 {
     cursor unsent = t->stream;
-    for (int turn = 0; connections(t); turn++) {
+    for (int turn = 0, silent = 0; connections(t); turn++, silent += !unsent.left) {
         ssize_t n = send(t->peer, unsent.p, step < unsent.left ? step : unsent.left,
                          MSG_DONTWAIT | MSG_NOSIGNAL);
         pass(&unsent, n > 0 ? (size_t)n : 0);
-        if (!unsent.left)
+        if (t->has_ended || silent == LINGER)
             shutdown(t->peer, SHUT_WR);
         REQUIRE(turn < TURNS_MAX && fl_loop_poll(t->loop, 0, t) >= 0);
-        int bit = turn % 8;
-        journal(t, patterns[0] >> bit & 1, patterns[1] >> bit & 1, patterns[2] >> bit & 1);
+        hear(t);
+        int bit = 1 << turn % 8;
+        journal(t, t->takes & bit, t->refuses & bit, t->syncs & bit);
         answer(t);
         hear(t);
     }
@@ -306,9 +316,12 @@ static fl_loop *make_loop(uint32_t max_record)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     cursor in = {data, size, false};
-    trial t = {.flags = (uint8_t)take(&in, 1), .max_record = 256 * ((uint32_t)take(&in, 1) + 1)};
+    trial t = {.flags = (uint8_t)take(&in, 1)};
+    t.max_record = 256 * ((uint32_t)take(&in, 1) + 1);
     size_t step = take(&in, 1) + 1;
-    const uint8_t *patterns = pass(&in, 3);
+    t.takes = (uint8_t)take(&in, 1);
+    t.refuses = (uint8_t)take(&in, 1);
+    t.syncs = (uint8_t)take(&in, 1);
     size_t at = take(&in, 2), fill = take(&in, 2);
     int ends[2];
     if (in.dry || in.left > STREAM_MAX)
@@ -326,7 +339,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     t.peer = ends[0];
     t.loop = make_loop(t.max_record);
     REQUIRE(fl_loop_add(t.loop, ends[1], PEER, NULL, 0) == 0);
-    converse(&t, step > len / 32 ? step : len / 32, patterns);
+    converse(&t, step > len / 32 ? step : len / 32);
     check_end(&t, len && stream[0] == 0xFA);
     fl_loop_free(t.loop);
     close(t.peer);

@@ -81,7 +81,7 @@ def session() -> dict[str, bytes]:
         b"F" + gap(n, n) + b"J\x01" for n in range(1, 10)
     ]  # more marks than the ring begins with
     seeds["ring-that-grows"] = b"\x10" + b"".join(
-        [*kept[:3], b"S\0\x02", *kept[3:], b"S\0\x07S\0\x09"]
+        [*kept[:3], b"S\0\x02", *kept[3:], b"S\0\x04S\0\x09"]
     )
     seeds["checked"] = b"\x10C" + batch(1, _THREE, crc32=1) + b"J\x05S\0\x05"
     written = struct.pack(">HBQB", 4, 1, 17, 5) + b"hello"
