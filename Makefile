@@ -9,7 +9,7 @@ INSTALL = PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 SOURCES = $(wildcard csrc/*) build_ext.py setup.py pyproject.toml client/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz lint sanitize bench clean
+.PHONY: help run test soak fuzz libfuzzer lint sanitize bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -46,32 +46,36 @@ soak: $(VENV)/test ## the long tests, for SOAK_MINUTES (default 10)
 	SOAK_MINUTES=$(or $(SOAK_MINUTES),10) $(BIN)/pytest -m soak --timeout 0
 
 # libFuzzer comes with clang. Without it the same targets run under a driver of our own, which mutates
-# the corpus and does not look at what it reaches; gcc has the sanitizers.
+# the corpus and does not look at what it reaches; gcc has the sanitizers, leaks among them.
 FUZZ_SECONDS ?= 60
+FUZZ_JOBS ?= 2
 FUZZ_FLAGS = -std=c11 -D_GNU_SOURCE -g -O1 -Icsrc -fno-omit-frame-pointer -fno-sanitize-recover=all
+FUZZ_TARGETS = framer repack session dialect
 FUZZ_framer = csrc/framer.c
 FUZZ_repack = $(addprefix csrc/,repack.c unpick.c objects.c row.c extra.c pickled.c line.c text.c \
   shortest.c framer.c)
-fuzz: ## the framer and the translator against any input, each for FUZZ_SECONDS (default 60)
-	@rm -rf build/fuzz && mkdir -p build/fuzz
-	@if clang --version >/dev/null 2>&1 && echo 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
-	    clang -fsanitize=fuzzer -x c - -o build/fuzz/try 2>/dev/null; then \
-	  for name in framer repack; do $(MAKE) --no-print-directory fuzz-clang-$$name || exit 1; done; \
-	else \
-	  echo 'no clang with libFuzzer (Debian: clang and libclang-rt-dev): using tests/fuzz/driver.c'; \
-	  for name in framer repack; do $(MAKE) --no-print-directory fuzz-driver-$$name || exit 1; done; \
-	fi
+FUZZ_session = $(addprefix csrc/,wire.c session.c crc32.c)
+FUZZ_dialect = $(wildcard csrc/*.c)
+fuzz: ## the C code against any input, each of its targets for FUZZ_SECONDS (default 60)
+	@rm -rf build/fuzz && mkdir -p $(FUZZ_TARGETS:%=build/fuzz/%-found)
+	@if $(MAKE) --silent libfuzzer 2>/dev/null; then with=clang; else with=driver; \
+	  echo 'no clang with libFuzzer (Debian: clang and libclang-rt-dev): using tests/fuzz/driver.c'; fi; \
+	  $(MAKE) --no-print-directory --jobs=$(FUZZ_JOBS) --output-sync $(FUZZ_TARGETS:%=fuzz-$$with-%)
+
+libfuzzer:
+	echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -fsanitize=fuzzer -x c - -o /dev/null
 
 fuzz-clang-%:
 	clang $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined tests/fuzz/fuzz_$*.c $(FUZZ_$*) -o build/fuzz/$*
-	mkdir -p build/fuzz/$*-found
-	cd build/fuzz && ./$* -max_total_time=$(FUZZ_SECONDS) $*-found ../../tests/fuzz/corpus/$*
+	build/fuzz/$* -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/$*- \
+	  build/fuzz/$*-found tests/fuzz/corpus/$* 2>build/fuzz/$*.log || { tail -n 50 build/fuzz/$*.log; exit 1; }
+	@tail -n 1 build/fuzz/$*.log
 
 fuzz-driver-%:
 	$(CC) $(FUZZ_FLAGS) -fsanitize=address,undefined tests/fuzz/driver.c tests/fuzz/fuzz_$*.c $(FUZZ_$*) -o build/fuzz/$*
-	cp -r tests/fuzz/corpus/$* build/fuzz/$*-corpus
+	cp tests/fuzz/corpus/$*/* build/fuzz/$*-found
 	ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 \
-	  build/fuzz/$* $(FUZZ_SECONDS) build/fuzz/$*-corpus
+	  build/fuzz/$* $(FUZZ_SECONDS) build/fuzz/$*-found
 
 lint: $(VENV)/lint ## ruff, mypy --strict, clang-format, and the C compiler's warnings as errors
 	$(BIN)/ruff check .

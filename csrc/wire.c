@@ -7,7 +7,9 @@
 
 #include <string.h>
 
-/* Records of one gap: more than any client makes, few enough to be summed up. */
+/* Sequences are below the one, and a gap spans at most the other: more than any client gets to, few
+ * enough to be summed up. */
+#define SEQUENCE_MAX (UINT64_C(1) << 48)
 #define GAP_MAX (UINT64_C(1) << 40)
 
 enum {
@@ -101,7 +103,7 @@ int fl_batch_read(const fl_crc32_tables *crc, const fl_head *head, const uint8_t
     out->frames = payload + BATCH_HEAD;
     out->len = len - BATCH_HEAD;
     uint8_t format = payload[10], codec = payload[11];
-    if (!out->base || !out->count || out->base > UINT64_MAX - out->count || format > 1 || codec ||
+    if (!out->base || !out->count || out->base > SEQUENCE_MAX - out->count || format > 1 || codec ||
         read_u32(payload + 12) != out->len)
         return FL_EMALFORMED;
     return check_frames(out->frames, out->len, out->count, max_record);
@@ -127,9 +129,8 @@ int fl_gap_read(const fl_head *head, const uint8_t *payload, fl_gap *out)
     out->reason = payload[16];
     out->t0 = read_u64(payload + 17);
     out->t1 = read_u64(payload + 25);
-    return out->first && out->last >= out->first && out->last - out->first < GAP_MAX
-               ? 0
-               : FL_EMALFORMED;
+    bool spans = out->first && out->last >= out->first && out->last - out->first < GAP_MAX;
+    return spans && out->last < SEQUENCE_MAX ? 0 : FL_EMALFORMED;
 }
 
 void fl_gap_write(uint8_t to[FL_GAP_BYTES], const fl_gap *gap)

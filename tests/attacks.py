@@ -99,6 +99,7 @@ def attacks(size: int) -> dict[str, tuple[bytes, str]]:
         "a list in itself": (_record(b"]q\0h\0a"), ""),
         "a dict in itself": (_record(b"}q\0h\0h\0s"), ""),
         "colliding integer keys": (_record(b"}(" + _COLLIDING + b"u"), ""),
+        "colliding integer keys in 60 KB": (_record(b"}(" + _COLLIDING[: 13 * 4600] + b"u"), ""),
         "a million empty sets": (_record(b"(" + b"\x8f" * size + b"l"), ""),
         "a million empty lists": (_record(b"(" + b"]" * size + b"l"), ""),
         "a million nested tuples": (_record(b"N" + b"\x85" * size), ""),
@@ -122,6 +123,27 @@ def attacks(size: int) -> dict[str, tuple[bytes, str]]:
         "escapes": (_record(b"S'" + b"\\x00" * (size // 4) + b"'\n"), ""),
         "backslashes": (_record(b"S'" + b"\\" * size + b"\n"), "malformed pickle: string without"),
         "EXT1": (_record(b"\x82\x01"), "forbidden opcode EXT1"),
+        "a bytearray of three thousand million": (
+            _record(
+                b"cbuiltins\nbytearray\n\x8a\x05" + (3 * 10**9).to_bytes(5, "little") + b"\x85R"
+            ),
+            "",
+        ),
+        "a bytes of a range that has no end": (
+            _record(b"cbuiltins\nbytes\ncbuiltins\nrange\nL1" + b"0" * 18 + b"L\n\x85R\x85R"),
+            "",
+        ),
+        "an integer of three million digits": (
+            _record(b"cbuiltins\nint\ncdecimal\nDecimal\nX\x09\0\0\x001e3000000\x85R\x85R"),
+            "",
+        ),
+        "a zone through getattr": (
+            _record(
+                b"cbuiltins\ngetattr\n(czoneinfo\nZoneInfo\nX\x09\0\0\0_unpicklet"
+                b"R(X\x0d\0\0\0Europe/BerlinK\1tR"
+            ),
+            "",
+        ),
         "frames that diverge": (
             b"\x80\x04\x95\x02\0\0\0\0\0\0\0}\x8c\x14cposix\nsystem\n\x8c\x02lsu.",
             "malformed pickle: truncated",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copyreg
 import json
 import logging
 import logging.handlers
 import math
+import os
 import pickle
 import random
 import time
@@ -269,13 +271,38 @@ def test_an_attack_is_answered_alike_by_both_engines(attack: str) -> None:
     decode(SMALL_ATTACKS[attack][0], GOOD)
 
 
+def test_a_block_of_attacks_harms_none_of_the_records_between_them() -> None:
+    frames = [frame for frame, _ in attacks(1 << 14).values()]
+    decoded = decode(GOOD, *(each for frame in frames for each in (frame, GOOD)))
+    unharmed = [record.idx for record in decoded.records if record.message == "unharmed"]
+    assert unharmed == list(range(0, 2 * len(frames) + 1, 2))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("opcode", [b"\x82\x01", b"\x83\x01\0", b"\x84\x01\0\0\0"])
+def test_an_extension_that_copyreg_has_cached_is_rejected_all_the_same(
+    opcode: bytes, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing asks `find_class` for it then: an unpickler would just take it."""
+    monkeypatch.setitem(copyreg._inverted_registry, 1, ("os", "system"))  # type: ignore[attr-defined]
+    monkeypatch.setitem(copyreg._extension_cache, 1, os.system)  # type: ignore[attr-defined]
+    assert pickle.loads(opcode + b".") is os.system
+    frame = b"}(X\3\0\0\0msgX\2\0\0\0hiX\1\0\0\0x" + opcode + b"u."
+    decoded = DECODERS[engine].decode(block_of(frame, GOOD))
+    assert [record.message for record in decoded.records] == ["unharmed"]
+    (rejected,) = decoded.notes
+    assert rejected.note.reason.startswith("forbidden opcode EXT")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("attack", SMALL_ATTACKS)
-def test_an_attack_takes_memory_in_proportion_to_its_length(attack: str) -> None:
+def test_an_attack_takes_memory_in_proportion_to_its_length(attack: str, engine: str) -> None:
+    """What Python takes; test_repack.py has what C does."""
     frame, _ = SMALL_ATTACKS[attack]
     block = block_of(frame)
     tracemalloc.start()
     try:
-        DECODERS["python"].decode(block)
+        DECODERS[engine].decode(block)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -341,6 +341,8 @@ LONG = struct.pack(">2sBBI", b"\xfaW", BATCH, 0, (1 << 20) + 65537)
         (_sends(gap(0, 2)), 5, "malformed fastlog frame"),
         (_sends(gap(1, (1 << 64) - 1)), 5, "malformed fastlog frame"),
         (_sends(gap(1, 1 + (1 << 40))), 5, "malformed fastlog frame"),
+        (_sends(gap((1 << 48) - 1, 1 << 48)), 5, "malformed fastlog frame"),
+        (_sends(batch((1 << 48) - 1, FEW)), 5, "malformed fastlog frame"),
         (_sends(frame(GAP, bytes(32))), 5, "malformed fastlog frame"),
         (_sends(frame(BATCH, b"", 1)), 5, "malformed fastlog frame"),
         (_sends(frame(BATCH, bytes(15))), 5, "malformed fastlog frame"),

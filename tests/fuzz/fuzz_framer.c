@@ -4,17 +4,9 @@
  * Built with libFuzzer, or with driver.c where there is none.
  */
 #include "fastlog.h"
+#include "require.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 /* What the whole stream holds: the frame at *at, or how it ends. */
 static int reference(const uint8_t *stream, size_t len, size_t *at, uint32_t limit, fl_frame *out)

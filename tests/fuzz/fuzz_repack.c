@@ -5,22 +5,14 @@
  * writes it. As lines, each of the two frames has one, and it is an object. Then the input is taken
  * for the runs of a block. Built with libFuzzer, or with driver.c where there is none.
  */
+#include "require.h"
 #include "schema.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t GOOD[] = "}(X\3\0\0\0msgX\2\0\0\0hiX\7\0\0\0levelnoK\24X\11\0\0\0"
                               "levelnameX\4\0\0\0INFOX\4\0\0\0nameX\3\0\0\0appX\1\0\0\0xG"
                               "\77\362\0\0\0\0\0\0u.";
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 typedef struct reader {
     const uint8_t *p, *end;
