@@ -518,8 +518,10 @@ int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, 
                  uint64_t *conn, uint8_t id[16]);
 
 enum {
-    FL_WOKEN = 1, /* a watched descriptor is readable */
-    FL_MORE = 2,  /* there is more to read: the next turn will not wait */
+    FL_WOKEN = 1,   /* a watched descriptor is readable */
+    FL_MORE = 2,    /* there is more to read: the next turn will not wait */
+    FL_REFUSED = 4, /* fl_loop_refusal() has something */
+    FL_ASKED = 8,   /* fl_loop_event() has something */
 };
 
 /* Runs one turn, waiting timeout_ms at most (-1: for ever). Returns FL_ flags, or an error. A

@@ -208,14 +208,20 @@ void fl_json_text(fl_bytes *out, const uint8_t *text, size_t len)
 
 size_t fl_natural_write(uint64_t value, char out[20])
 {
+    static const char PAIRS[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
     char digits[20];
-    size_t n = 0;
-    do
-        digits[n++] = (char)('0' + value % 10);
-    while (value /= 10);
-    for (size_t i = 0; i < n; i++)
-        out[i] = digits[n - 1 - i];
-    return n;
+    size_t at = sizeof digits;
+    while (value >= 10) {
+        memcpy(digits + (at -= 2), PAIRS + value % 100 * 2, 2);
+        value /= 100;
+    }
+    if (value || at == sizeof digits)
+        digits[--at] = (char)('0' + value);
+    memcpy(out, digits + at, sizeof digits - at);
+    return sizeof digits - at;
 }
 
 size_t fl_integer_write(int64_t value, char out[21])

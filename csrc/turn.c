@@ -20,8 +20,8 @@ enum {
 static int wait_ms(const fl_loop *loop, int timeout_ms)
 {
     int64_t due = INT64_MAX;
-    if (loop->ready.count && !loop->paused)
-        return 0;
+    if ((loop->ready.count && !loop->paused) || loop->events.head)
+        return 0; /* there is something to read, or to be taken by the caller */
     if (loop->clients || (loop->partial.count && !loop->paused))
         due = loop->sweep_at - loop->now;
     if (loop->rearm_at && loop->rearm_at - loop->now < due)
@@ -134,5 +134,6 @@ int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context)
             conn_sweep(loop);
         clients_sweep(loop);
     }
-    return flags | (loop->ready.count && !loop->paused ? FL_MORE : 0);
+    return flags | (loop->ready.count && !loop->paused ? FL_MORE : 0) |
+           (loop->refusal_count ? FL_REFUSED : 0) | (loop->events.head ? FL_ASKED : 0);
 }

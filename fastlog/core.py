@@ -347,6 +347,10 @@ class Turn(NamedTuple):
     """A watched descriptor is readable."""
     more: bool
     """There is more to read: the next turn will not wait."""
+    refused: bool
+    """`Loop.refusals` has something."""
+    asked: bool
+    """`Loop.events` has something."""
 
 
 class Loop:
@@ -383,7 +387,7 @@ class Loop:
         arena: int = 256 << 10,
         stall: float = 30.0,
         min_rate: int = 1024,
-        nap: float = 0.002,
+        nap: float = 0.005,
         hello: float = 5.0,
         keepalive: float = 5.0,
     ) -> None:
@@ -453,7 +457,8 @@ class Loop:
             failure, self._failure = self._failure, None
             raise failure
         self._check(flags, "poll")
-        return Turn(bool(flags & lib.FL_WOKEN), bool(flags & lib.FL_MORE))
+        turn: Turn = _TURNS[flags]
+        return turn
 
     def pause(self, paused: bool) -> None:
         """Stops reading, or goes on. Nobody is closed for silence meanwhile."""
@@ -617,6 +622,16 @@ def _reason_text(reason: int) -> str:
 
 
 if hasattr(lib, "fl_loop_new"):
+    # By the flags of a turn. There are hundreds of turns a second, and sixteen kinds of them.
+    _TURNS = [
+        Turn(
+            woken=bool(flags & lib.FL_WOKEN),
+            more=bool(flags & lib.FL_MORE),
+            refused=bool(flags & lib.FL_REFUSED),
+            asked=bool(flags & lib.FL_ASKED),
+        )
+        for flags in range(16)
+    ]
 
     def _keep_failure(_: object, failure: BaseException, traceback: Any) -> None:
         context = traceback.tb_frame.f_locals["context"]

@@ -175,12 +175,14 @@ class Receiver:
         if turn.woken:
             self._read_wake()
             woken()
-        for refusal in self._loop.refusals():
-            self._refuse(refusal)
+        if turn.refused:
+            for refusal in self._loop.refusals():
+                self._refuse(refusal)
         if self._held is not None:
             self._offer(*self._held)
         self._door.acknowledge()
-        self._door.serve()
+        if turn.asked:
+            self._door.serve()
         if time.monotonic() >= self._chores_at:
             self._chores()
         if self._journal.crash is not None:
