@@ -22,6 +22,8 @@ class Case(NamedTuple):
     """Records a second of all connections together; 0: as fast as the server takes them."""
     one_core: bool = False
     """Whether all processes of the server share one core, and the generator has another."""
+    patience: float = 15.0
+    """Seconds without anything new in the store after which the rest counts as missing."""
 
 
 SENDS = {"64k": LARGE, "record": 0}

@@ -40,6 +40,22 @@ def report(results: Results) -> str:
     return "\n".join(parts) + "\n"
 
 
+BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
+
+
+def insert(text: str, document: str) -> str:
+    """The document with the text between its two marks.
+
+    Raises:
+        ValueError: it has not both.
+    """
+    head, begin, rest = document.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no {BEGIN} and {END} in it")
+    return f"{head}{begin}\n\n{text}\n{end}{tail}"
+
+
 def _section(title: str) -> list[str]:
     return ["", f"**{title}**", ""]
 
@@ -48,7 +64,7 @@ def _machine(results: Results) -> Iterator[str]:
     words = (f"{name} {value}" for name, value in results.machine.items())
     yield "; ".join(words) + "."
     counts = {len(results.of(s, c)) for s in results.servers for c in results.cases} - {0}
-    if counts:
+    if counts and max(counts) > 1:
         runs = str(max(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
         yield f"Medians of {runs} runs."
 
