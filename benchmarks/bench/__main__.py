@@ -15,7 +15,7 @@ import click
 from bench import build, chart, machine, report, results
 from bench.places import BUILD
 from bench.plan import Plan, Size, make_plan
-from bench.results import Results, Run
+from bench.results import Memory, Results, Run
 from bench.schedule import run_case, run_memory
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -33,25 +33,29 @@ def measure(plan: Plan) -> Results:
     present = [c for c in plan.contenders if c.name not in found.skipped]
     for case in plan.cases:
         for outcome in run_case(case, present, plan.size.repeat, plan.size.budget):
-            if isinstance(outcome, Run):
-                found.runs.append(outcome)
-                tell(outcome)
-            else:
-                found.skipped.update([outcome])
-                click.echo(": ".join(outcome), err=True)
+            take(outcome, found)
         results.save(found, BUILD / "results.json")
     if plan.has_memory:
-        found.memory.extend(run_memory(present, plan.size.idle))
+        for measured in run_memory(present, plan.size.idle):
+            take(measured, found)
     return found
 
 
-def tell(run: Run) -> None:
-    """One line on stderr: standard output holds the report only."""
-    click.echo(
-        f"{run.case:11} {run.server:31} {run.cpu_per_million:7.2f} CPU-s/M"
-        f" {run.records_per_second / 1e3:7.0f} k/s {run.faults}",
-        err=True,
-    )
+def take(outcome: Run | Memory | tuple[str, str], found: Results) -> None:
+    """Keep it, and tell it in a line on stderr: standard output holds the report only."""
+    match outcome:
+        case Run() as run:
+            found.runs.append(run)
+            rate = f"{run.records_per_second / 1e3:7.0f} k/s"
+            figures = f"{run.cpu_per_million:7.2f} CPU-s/M {rate} {run.faults}"
+            line = f"{run.case:11} {run.server:31} {figures}"
+        case Memory() as memory:
+            found.memory.append(memory)
+            line = f"{'memory':11} {memory.server:31} {memory.idle >> 10:7} KiB"
+        case (name, reason):
+            found.skipped[name] = reason
+            line = f"{name}: {reason}"
+    click.echo(line, err=True)
 
 
 def show(found: Results, json: Path | None, charts: Sequence[Path], document: Path | None) -> None:

@@ -25,18 +25,23 @@ def report(results: Results) -> str:
     """All that there is to say about a run of the benchmarks."""
     parts = [
         *_machine(results),
-        "",
-        *_section("CPU-seconds per million records, all processes of the server together"),
-        *_matrix(results, results.cases, lambda run: run.cpu_per_million, "{:.2f}"),
-        *_section("Thousands of records a second, from the first byte until all are stored"),
-        *_matrix(results, _unpaced(results), lambda run: run.records_per_second / 1e3, "{:.0f}"),
-        *_section("Peak memory in MiB: proportional set sizes of all processes"),
-        *_matrix(results, results.cases, lambda run: run.peak_memory / MIB, "{:.0f}"),
+        *_matrix(
+            results, "CPU-seconds per million records, all processes of the server together",
+            results.cases, lambda run: run.cpu_per_million, "{:.2f}",
+        ),
+        *_matrix(
+            results, "Thousands of records a second, from the first byte until all are stored",
+            _unpaced(results), lambda run: run.records_per_second / 1e3, "{:.0f}",
+        ),
+        *_matrix(
+            results, "Peak memory in MiB: proportional set sizes of all processes",
+            results.cases, lambda run: run.peak_memory / MIB, "{:.0f}",
+        ),
         *_memory(results),
         *_ratios(results),
         *_arrival(results),
         *_skipped(results),
-    ]
+    ]  # fmt: skip
     return "\n".join(parts) + "\n"
 
 
@@ -74,14 +79,15 @@ def _unpaced(results: Results) -> list[str]:
 
 
 def _matrix(
-    results: Results, cases: Sequence[str], value: Callable[[Run], float], form: str
+    results: Results, title: str, cases: Sequence[str], value: Callable[[Run], float], form: str
 ) -> list[str]:
+    """Servers down, cases across; nothing where nothing was measured."""
     rows = []
     for server in results.servers:
         cells = [_cell(results, server, case, value, form) for case in cases]
         if any(cell != NOTHING for cell in cells):
             rows.append([server, *cells])
-    return table(["", *cases], rows)
+    return [*_section(title), *table(["", *cases], rows)] if rows else []
 
 
 def _cell(
@@ -120,6 +126,8 @@ def _ratios(results: Results) -> list[str]:
 
 
 def _arrival(results: Results) -> Iterator[str]:
+    if not results.runs:
+        return
     yield from _section("Did all records arrive, each once?")
     faulty = list(results.faulty())
     whole = len(results.runs) - len(faulty)
