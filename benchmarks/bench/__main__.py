@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from bench import build, chart, machine, report, results
+from bench.cases import in_turn
 from bench.places import BUILD
 from bench.plan import Plan, Size, make_plan
 from bench.results import Memory, Results, Run
@@ -31,7 +32,7 @@ def measure(plan: Plan) -> Results:
         skipped={c.name: reason for c in plan.contenders if (reason := c.missing())},
     )
     present = [c for c in plan.contenders if c.name not in found.skipped]
-    for case in plan.cases:
+    for case in in_turn(plan.cases):
         for outcome in run_case(case, present, plan.size.repeat, plan.size.budget):
             take(outcome, found)
         results.save(found, BUILD / "results.json")
@@ -92,7 +93,7 @@ def show(found: Results, json: Path | None, charts: Sequence[Path], document: Pa
 @click.option("--repeat", default=3, type=click.IntRange(1), help="So often each is measured.")
 @click.option(
     "--budget",
-    default=6.0,
+    default=5.0,
     type=click.FloatRange(0),
     help="Seconds of a server in a case after which it is not repeated.",
 )

@@ -82,6 +82,8 @@ def _matrix(
     results: Results, title: str, cases: Sequence[str], value: Callable[[Run], float], form: str
 ) -> list[str]:
     """Servers down, cases across; nothing where nothing was measured."""
+    measured = {run.case for run in results.runs}
+    cases = [case for case in cases if case in measured]
     rows = []
     for server in results.servers:
         cells = [_cell(results, server, case, value, form) for case in cases]
