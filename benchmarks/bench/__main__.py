@@ -14,6 +14,7 @@ import click
 
 from bench import build, chart, machine, report, results
 from bench.cases import in_turn
+from bench.measure import allow_open_files
 from bench.places import BUILD
 from bench.plan import Plan, Size, make_plan
 from bench.results import Memory, Results, Run
@@ -25,6 +26,7 @@ OLD_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 def measure(plan: Plan) -> Results:
     """Do all the work. What is done so far is in `results.json` after each case."""
+    allow_open_files()
     found = Results(
         machine=machine.describe(build.build()),
         servers=[contender.name for contender in plan.contenders],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -30,6 +31,13 @@ class Cores(NamedTuple):
 
     server: Collection[int] = ()
     load: Collection[int] = ()
+
+
+def allow_open_files() -> None:
+    """As many as may be, for this process and those that it starts: a thousand connections are more
+    than most systems allow at first."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def cores_for(case: Case) -> Cores:
@@ -83,7 +91,7 @@ def _wait(load: Load, output: Output, gauge: Gauge, case: Case) -> None:
     while True:
         time.sleep(EVERY)
         size, now = output.size(), time.monotonic()
-        gauge.look(now=size != known and not load.running)
+        gauge.look()
         if size != known:
             known, changed = size, now
         elif size != counted and now - changed > SETTLED and not load.running:
