@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import methodcaller
 
 from bench.results import Results, Run
 from bench.schedule import INDEXED, PLAIN_ROWS
@@ -37,6 +38,7 @@ def report(results: Results) -> str:
             results, "Peak memory in MiB: proportional set sizes of all processes",
             results.cases, lambda run: run.peak_memory / MIB, "{:.0f}",
         ),
+        *_roles(results),
         *_memory(results),
         *_ratios(results),
         *_arrival(results),
@@ -82,14 +84,40 @@ def _matrix(
     results: Results, title: str, cases: Sequence[str], value: Callable[[Run], float], form: str
 ) -> list[str]:
     """Servers down, cases across; nothing where nothing was measured."""
-    measured = {run.case for run in results.runs}
-    cases = [case for case in cases if case in measured]
+    cases = _measured(results, cases)
     rows = []
     for server in results.servers:
         cells = [_cell(results, server, case, value, form) for case in cases]
         if any(cell != NOTHING for cell in cells):
             rows.append([server, *cells])
     return [*_section(title), *table(["", *cases], rows)] if rows else []
+
+
+def _roles(results: Results) -> list[str]:
+    """What each process of fastlog has of its CPU-seconds."""
+    ours = dict.fromkeys(run.server for run in results.runs if run.family == "fastlog")
+    cases = _measured(results, results.cases)
+    rows = []
+    for server in ours:
+        roles = dict.fromkeys(r for run in results.runs if run.server == server for r in run.roles)
+        for role in roles:
+            share = methodcaller("role_per_million", role)
+            cells = [_number(results.median(server, case, share)) for case in cases]
+            rows.append([f"{server}: {role}", *cells])
+    return (
+        [*_section("Of fastlog's CPU-seconds, by process"), *table(["", *cases], rows)]
+        if rows
+        else []
+    )
+
+
+def _measured(results: Results, cases: Sequence[str]) -> list[str]:
+    measured = {run.case for run in results.runs}
+    return [case for case in cases if case in measured]
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2f}"
 
 
 def _cell(
