@@ -67,6 +67,11 @@ def _section(title: str) -> list[str]:
     return ["", f"**{title}**", ""]
 
 
+def _titled(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table under its title; nothing where it has no rows."""
+    return [*_section(title), *table(heads, rows)] if rows else []
+
+
 def _machine(results: Results) -> Iterator[str]:
     words = (f"{name} {value}" for name, value in results.machine.items())
     yield "; ".join(words) + "."
@@ -90,7 +95,7 @@ def _matrix(
         cells = [_cell(results, server, case, value, form) for case in cases]
         if any(cell != NOTHING for cell in cells):
             rows.append([server, *cells])
-    return [*_section(title), *table(["", *cases], rows)] if rows else []
+    return _titled(title, ["", *cases], rows)
 
 
 def _roles(results: Results) -> list[str]:
@@ -104,11 +109,7 @@ def _roles(results: Results) -> list[str]:
             share = methodcaller("role_per_million", role)
             cells = [_number(results.median(server, case, share)) for case in cases]
             rows.append([f"{server}: {role}", *cells])
-    return (
-        [*_section("Of fastlog's CPU-seconds, by process"), *table(["", *cases], rows)]
-        if rows
-        else []
-    )
+    return _titled("Of fastlog's CPU-seconds, by process", ["", *cases], rows)
 
 
 def _measured(results: Results, cases: Sequence[str]) -> list[str]:
@@ -131,14 +132,12 @@ def _cell(
 
 
 def _memory(results: Results) -> list[str]:
-    if not results.memory:
-        return []
     rows = [
         [m.server, f"{m.idle / MIB:.1f}", f"{m.each / 1024:.2f}", f"{m.connections:,}"]
         for m in results.memory
     ]
     heads = ["", "idle, MiB", "a connection, KiB", "of so many"]
-    return [*_section("Memory while nothing happens"), *table(heads, rows)]
+    return _titled("Memory while nothing happens", heads, rows)
 
 
 def _ratios(results: Results) -> list[str]:
@@ -149,10 +148,8 @@ def _ratios(results: Results) -> list[str]:
             b = results.median(theirs, case, lambda run: run.cpu_per_million)
             if a and b:
                 rows.append([f"{ours} / {theirs}", case, f"{a / b:.2f}", f"1/{b / a:.1f}"])
-    if not rows:
-        return []
     heads = ["CPU-seconds, medians of this run", "case", "ratio", "or"]
-    return [*_section("Ratios"), *table(heads, rows)]
+    return _titled("Ratios", heads, rows)
 
 
 def _arrival(results: Results) -> Iterator[str]:
