@@ -5,153 +5,162 @@ python -m bench [--quick] [--only fastlog --only rsyslog] [--case "64k 100"]
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from bench import build, chart, machine, report, results
-from bench.cases import Case, make_cases
+from bench.cases import in_turn
+from bench.measure import allow_open_files
 from bench.places import BUILD
-from bench.results import Results, Run
-from bench.schedule import Contender, make_contenders, run_case, run_memory
-from bench.servers import Program
+from bench.plan import Plan, Size, make_plan
+from bench.results import Memory, Results, Run
+from bench.schedule import run_case, run_memory
 
-QUICK = {"records": 20_000, "long": 0, "repeat": 1, "paced_seconds": 1.0, "idle": 500}
+FILE = click.Path(path_type=Path, dir_okay=False)
+OLD_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
-def chosen(names: Sequence[str], wanted: Sequence[str]) -> set[str]:
-    """The names that are one of the wanted texts, else contain it; all where none is wanted."""
-    found = set() if wanted else set(names)
-    for text in wanted:
-        found |= {text} & set(names) or {n for n in names if text.lower() in n.lower()}
+def measure(plan: Plan) -> Results:
+    """Do all the work. What is done so far is in `results.json` after each case."""
+    allow_open_files()
+    found = Results(
+        machine=machine.describe(build.build()),
+        servers=[contender.name for contender in plan.contenders],
+        cases=[case.name for case in plan.cases],
+        skipped={c.name: reason for c in plan.contenders if (reason := c.missing())},
+    )
+    present = [c for c in plan.contenders if c.name not in found.skipped]
+    for case in in_turn(plan.cases):
+        for outcome in run_case(case, present, plan.size.repeat, plan.size.budget):
+            take(outcome, found)
+        results.save(found, BUILD / "results.json")
+    if plan.has_memory:
+        for measured in run_memory(present, plan.size.idle):
+            take(measured, found)
     return found
 
 
-def read_programs(texts: Sequence[str]) -> list[Program]:
-    """Servers of the user's own, from `NAME=COMMAND`."""
-    programs = []
-    for text in texts:
-        name, equals, command = text.partition("=")
-        if not equals or not command:
-            raise click.UsageError(f"--program: expected NAME=COMMAND, got {text!r}")
-        programs.append(Program(name, shlex.split(command)))
-    return programs
+def take(outcome: Run | Memory | tuple[str, str], found: Results) -> None:
+    """Keep it, and tell it in a line on stderr: standard output holds the report only."""
+    match outcome:
+        case Run() as run:
+            found.runs.append(run)
+            rate = f"{run.records_per_second / 1e3:7.0f} k/s"
+            figures = f"{run.cpu_per_million:7.2f} CPU-s/M {rate} {run.faults}"
+            line = f"{run.case:11} {run.server:31} {figures}"
+        case Memory() as memory:
+            found.memory.append(memory)
+            line = f"{'memory':11} {memory.server:31} {memory.idle >> 10:7} KiB"
+        case (name, reason):
+            found.skipped[name] = reason
+            line = f"{name}: {reason}"
+    click.echo(line, err=True)
 
 
-def tell(run: Run) -> None:
-    """One line on stderr, so that standard output holds the report only."""
-    click.echo(
-        f"{run.case:11} {run.server:31} {run.cpu_per_million:7.2f} CPU-s/M"
-        f" {run.records_per_second / 1e3:7.0f} k/s {run.faults}",
-        err=True,
-    )
-
-
-def measure(
-    contenders: Sequence[Contender],
-    cases: Sequence[Case],
-    found: Results,
-    repeat: int,
-    budget: float,
-    idle: int,
-) -> None:
-    """Do all the work, and put into `found` what comes of it."""
-    for case in cases:
-        for outcome in run_case(case, contenders, repeat, budget):
-            if isinstance(outcome, Run):
-                found.runs.append(outcome)
-                tell(outcome)
-            else:
-                name, reason = outcome
-                found.skipped[name] = reason
-                click.echo(f"{name}: {reason}", err=True)
-        results.save(found, BUILD / "results.json")
-    if idle:
-        found.memory.extend(run_memory(contenders, idle))
-
-
-def show(found: Results, json_path: Path | None, charts: Sequence[Path]) -> None:
+def show(found: Results, json: Path | None, charts: Sequence[Path], document: Path | None) -> None:
     """Print the report, and write the files."""
-    click.echo(report.report(found), nl=False)
-    paths = [BUILD / "chart.png", BUILD / "chart.svg", *charts]
-    for path in [BUILD / "results.json", *([json_path] if json_path else [])]:
+    text = report.report(found)
+    click.echo(text, nl=False)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    for path in [BUILD / "results.json", *([json] if json else [])]:
         results.save(found, path)
-    (BUILD / "report.md").write_text(report.report(found), encoding="utf-8")
+    if document:
+        document.write_text(report.insert(text, document.read_text("utf-8")), encoding="utf-8")
+    paths = [BUILD / "chart.png", BUILD / "chart.svg", *charts]
     try:
         if chart.draw(found, paths):
-            click.echo(f"charts: {', '.join(map(str, paths))}", err=True)
+            click.echo(f"drawn: {', '.join(map(str, paths))}", err=True)
     except ImportError:
         click.echo("no chart: matplotlib not installed (pip install .[bench])", err=True)
 
 
-@click.command(help="Measure fastlog and its peers on the same records, and print a table.")
-@click.option("--records", type=click.IntRange(1), default=500_000, show_default=True)
-@click.option("--long", "many", type=click.IntRange(0), default=3_000_000, show_default=True,
-              help="Records of the long case; 0: leave it out.")  # fmt: skip
-@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--budget", type=click.FloatRange(0), default=6.0, show_default=True,
-              help="Seconds of a server in a case after which it is not repeated.")  # fmt: skip
-@click.option("--paced-seconds", type=click.FloatRange(0.1), default=5.0, show_default=True)
-@click.option("--idle", type=click.IntRange(0), default=10_000, show_default=True,
-              help="Idle connections of which the memory is measured; 0: not.")  # fmt: skip
+@click.command(
+    help="Measure fastlog and its peers on the same records, and print a table.",
+    context_settings={"show_default": True},
+)
+@click.option(
+    "--records", default=500_000, type=click.IntRange(1), help="Records of a saturated case."
+)
+@click.option(
+    "--long",
+    "many",
+    default=3_000_000,
+    type=click.IntRange(0),
+    help="Records of the long case; 0: leave it out.",
+)
+@click.option("--repeat", default=3, type=click.IntRange(1), help="So often each is measured.")
+@click.option(
+    "--budget",
+    default=5.0,
+    type=click.FloatRange(0),
+    help="Seconds of a server in a case after which it is not repeated.",
+)
+@click.option(
+    "--patience",
+    default=15.0,
+    type=click.FloatRange(0),
+    help="Seconds without anything new after which the rest is missing.",
+)
+@click.option(
+    "--paced-seconds", default=5.0, type=click.FloatRange(0.1), help="How long a paced case takes."
+)
+@click.option(
+    "--idle",
+    default=10_000,
+    type=click.IntRange(0),
+    help="Idle connections of which the memory is measured.",
+)
 @click.option("--quick", is_flag=True, help="Few records, once: only to see that all works.")
 @click.option("--only", multiple=True, metavar="TEXT", help="Only servers with it in their name.")
 @click.option("--case", "wanted", multiple=True, metavar="TEXT", help="Only such cases.")
 @click.option("--pin", is_flag=True, help="One core for the server in every case.")
-@click.option("--program", "programs", multiple=True, metavar="NAME=COMMAND",
-              help="One more server: {output} is the file it writes; it prints its port.",
-)  # fmt: skip
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all runs there.")
-@click.option("--chart", "charts", multiple=True, type=click.Path(path_type=Path),
-              metavar="FILE", help="Draw it there too: .svg or .png.")  # fmt: skip
-@click.option("--from", "source", type=click.Path(exists=True, path_type=Path),
-              help="Measure nothing: report of such a JSON file.")  # fmt: skip
+@click.option(
+    "--program",
+    "programs",
+    multiple=True,
+    metavar="NAME=COMMAND",
+    help="One more server: {output} is the file it writes; it prints its port.",
+)
 @click.option("--list", "listing", is_flag=True, help="Name servers and cases, and end.")
+@click.option(
+    "--from", "source", type=OLD_FILE, help="Measure nothing: report of such a JSON file."
+)
+@click.option("--json", type=FILE, help="Write all runs there.")
+@click.option(
+    "--chart", "charts", multiple=True, type=FILE, help="Draw it there too: .svg or .png."
+)
+@click.option(
+    "--into",
+    "document",
+    type=OLD_FILE,
+    help="Put the report between the marks of this Markdown file.",
+)
 def main(
-    records: int,
-    many: int,
-    repeat: int,
-    budget: float,
-    paced_seconds: float,
-    idle: int,
     quick: bool,
     only: tuple[str, ...],
     wanted: tuple[str, ...],
-    pin: bool,
     programs: tuple[str, ...],
-    json_path: Path | None,
-    charts: tuple[Path, ...],
-    source: Path | None,
+    pin: bool,
     listing: bool,
+    source: Path | None,
+    json: Path | None,
+    charts: tuple[Path, ...],
+    document: Path | None,
+    **amounts: Any,
 ) -> None:
-    if source:
-        show(results.load(source), json_path, charts)
-        return
-    if quick:
-        records, many, repeat = min(records, QUICK["records"]), 0, 1
-        paced_seconds, idle = QUICK["paced_seconds"], min(idle, QUICK["idle"])
-    contenders = make_contenders(read_programs(programs))
-    cases = make_cases(records, many, paced_seconds)
-    names = chosen([c.name for c in contenders], only)
-    case_names = chosen([c.name for c in cases], wanted)
-    contenders = [c for c in contenders if c.name in names]
-    cases = [c._replace(one_core=c.one_core or pin) for c in cases if c.name in case_names]
+    size = Size(**amounts)
+    plan = make_plan(size.quick() if quick else size, only, wanted, programs, pin)
     if listing:
-        click.echo("\n".join([*(c.name for c in contenders), "", *(c.name for c in cases)]))
+        click.echo("\n".join(plan.names()))
         return
-    found = Results(
-        machine=machine.describe(build.build()),
-        servers=[c.name for c in contenders],
-        cases=[c.name for c in cases],
-        skipped={c.name: reason for c in contenders if (reason := c.missing())},
-    )
-    present = [c for c in contenders if c.name not in found.skipped]
-    measure(present, cases, found, repeat, budget, 0 if wanted and "memory" not in wanted else idle)
-    show(found, json_path, charts)
-    sys.exit(any(run.family == "fastlog" for run in found.faulty()))
+    found = results.load(source) if source else measure(plan)
+    show(found, json, charts, document)
+    if any(run.family == "fastlog" for run in found.faulty()):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def build() -> int:
 
 
 def _compile(target: Path, sources: tuple[Path, ...]) -> None:
-    command = [os.environ.get("CC", "cc"), *FLAGS, *sources, "-o", target]
+    command: list[str | Path] = [os.environ.get("CC", "cc"), *FLAGS, *sources, "-o", target]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:

@@ -22,14 +22,18 @@ class Case(NamedTuple):
     """Records a second of all connections together; 0: as fast as the server takes them."""
     one_core: bool = False
     """Whether all processes of the server share one core, and the generator has another."""
+    patience: float = 15.0
+    """Seconds without anything new in the store after which the rest counts as missing."""
 
 
 SENDS = {"64k": LARGE, "record": 0}
 CONNECTIONS = (1, 100, 1000)
+FIRST = ("64k 100", "paced 100", "one core")
+"""What is measured first: the cases that the targets are about."""
 
 
 def make_cases(records: int, many: int, paced_seconds: float) -> list[Case]:
-    """All cases, those first that the targets are about.
+    """All cases, in the order of the tables.
 
     Args:
         records: of a saturated case.
@@ -46,5 +50,10 @@ def make_cases(records: int, many: int, paced_seconds: float) -> list[Case]:
     cases.append(Case("one core", 100, records, one_core=True))
     if many:
         cases.append(Case("long", 100, many))
-    first = {"64k 100": 0, "one core": 1, "paced 100": 2}
-    return sorted(cases, key=lambda case: first.get(case.name, len(first)))
+    return cases
+
+
+def in_turn(cases: list[Case]) -> list[Case]:
+    """The same cases in the order in which they are measured."""
+    first = [case for name in FIRST for case in cases if case.name == name]
+    return first + [case for case in cases if case not in first]

@@ -47,6 +47,7 @@ def draw(results: Results, paths: Sequence[Path]) -> bool:
     matplotlib.use("Agg")
     matplotlib.rcParams.update({"svg.hashsalt": "fastlog", "font.size": 9, "svg.fonttype": "none"})
     import matplotlib.pyplot as plt
+    from matplotlib.patches import Patch
 
     cases = [case for case in PANELS if any(run.case == case for run in results.runs)]
     if not cases:
@@ -63,7 +64,7 @@ def draw(results: Results, paths: Sequence[Path]) -> bool:
         weight="bold",
     )
     used = dict.fromkeys(run.family for run in results.runs)
-    patches = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[family]) for family in used]
+    patches = [Patch(color=COLOURS[family]) for family in used]
     figure.legend(
         patches, [LABELS[f] for f in used], loc="outside lower center", ncols=4, frameon=False
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -11,18 +12,16 @@ from typing import NamedTuple
 from usage import Gauge, measure
 
 from bench.cases import Case
-from bench.load import Account, Load, LoadError
+from bench.load import Account, Load
 from bench.output import Output
 from bench.results import Memory, Run
-from bench.servers import Running, Server
+from bench.servers import Server
 
 EVERY = 0.05
 """Seconds between two looks at what is stored."""
 GAUGE_EVERY = 0.25
 SETTLED = 0.25
 """Seconds without a change after which lines are counted."""
-PATIENCE = 15.0
-"""Seconds without a change after which the rest counts as missing."""
 SETTLE_IDLE = 1.5
 """Seconds after which the memory of a server that does nothing is looked at."""
 
@@ -32,6 +31,13 @@ class Cores(NamedTuple):
 
     server: Collection[int] = ()
     load: Collection[int] = ()
+
+
+def allow_open_files() -> None:
+    """As many as may be, for this process and those that it starts: a thousand connections are more
+    than most systems allow at first."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def cores_for(case: Case) -> Cores:
@@ -56,7 +62,7 @@ def measure_run(server: Server, case: Case, home: Path) -> Run:
     ):
         gauge = Gauge(running.pid, GAUGE_EVERY)
         load.begin()
-        _wait(load, running.output, gauge, case.records)
+        _wait(load, running.output, gauge, case)
         account = load.account()
         stored_at = running.output.changed_at() if running.output.size() else account.closed
         if server.writes_late:
@@ -78,22 +84,22 @@ def measure_memory(server: Server, connections: int, home: Path) -> Memory:
     return Memory(server=server.name, idle=idle, connections=connections, loaded=loaded)
 
 
-def _wait(load: Load, output: Output, gauge: Gauge, records: int) -> None:
+def _wait(load: Load, output: Output, gauge: Gauge, case: Case) -> None:
     """Until all is stored, or nothing more comes. The gauge has then seen the end."""
     known, changed = output.size(), time.monotonic()
     counted = -1
     while True:
         time.sleep(EVERY)
         size, now = output.size(), time.monotonic()
-        gauge.look(now=size != known and not load.running)
+        gauge.look()
         if size != known:
             known, changed = size, now
         elif size != counted and now - changed > SETTLED and not load.running:
             gauge.look(now=True)  # before the counting, which takes the processor from the server
             counted = size
-            if output.count() >= records:
+            if output.count() >= case.records:
                 return
-        if not load.running and now - changed > PATIENCE:
+        if not load.running and now - changed > case.patience:
             return
 
 
@@ -122,6 +128,3 @@ def _judge(
         unknown=found.unknown,
         faults="; ".join(faults),
     )
-
-
-__all__ = ["LoadError", "Running", "cores_for", "measure_memory", "measure_run"]

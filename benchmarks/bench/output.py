@@ -84,6 +84,8 @@ class LinesFile(Output):
         return self._path.stat().st_size if self._path.exists() else 0
 
     def count(self) -> int:
+        if not self._path.exists():
+            return 0
         with self._path.open("rb") as file:
             file.seek(self._counted)
             while chunk := file.read(1 << 20):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import methodcaller
 
 from bench.results import Results, Run
 from bench.schedule import INDEXED, PLAIN_ROWS
@@ -25,30 +26,57 @@ def report(results: Results) -> str:
     """All that there is to say about a run of the benchmarks."""
     parts = [
         *_machine(results),
-        "",
-        *_section("CPU-seconds per million records, all processes of the server together"),
-        *_matrix(results, results.cases, lambda run: run.cpu_per_million, "{:.2f}"),
-        *_section("Thousands of records a second, from the first byte until all are stored"),
-        *_matrix(results, _unpaced(results), lambda run: run.records_per_second / 1e3, "{:.0f}"),
-        *_section("Peak memory in MiB: proportional set sizes of all processes"),
-        *_matrix(results, results.cases, lambda run: run.peak_memory / MIB, "{:.0f}"),
+        *_matrix(
+            results, "CPU-seconds per million records, all processes of the server together",
+            results.cases, lambda run: run.cpu_per_million, "{:.2f}",
+        ),
+        *_matrix(
+            results, "Thousands of records a second, from the first byte until all are stored",
+            _unpaced(results), lambda run: run.records_per_second / 1e3, "{:.0f}",
+        ),
+        *_matrix(
+            results, "Peak memory in MiB: proportional set sizes of all processes",
+            results.cases, lambda run: run.peak_memory / MIB, "{:.0f}",
+        ),
+        *_roles(results),
         *_memory(results),
         *_ratios(results),
         *_arrival(results),
         *_skipped(results),
-    ]
+    ]  # fmt: skip
     return "\n".join(parts) + "\n"
+
+
+BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
+
+
+def insert(text: str, document: str) -> str:
+    """The document with the text between its two marks.
+
+    Raises:
+        ValueError: it has not both.
+    """
+    head, begin, rest = document.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no {BEGIN} and {END} in it")
+    return f"{head}{begin}\n\n{text}\n{end}{tail}"
 
 
 def _section(title: str) -> list[str]:
     return ["", f"**{title}**", ""]
 
 
+def _titled(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table under its title; nothing where it has no rows."""
+    return [*_section(title), *table(heads, rows)] if rows else []
+
+
 def _machine(results: Results) -> Iterator[str]:
     words = (f"{name} {value}" for name, value in results.machine.items())
     yield "; ".join(words) + "."
     counts = {len(results.of(s, c)) for s in results.servers for c in results.cases} - {0}
-    if counts:
+    if counts and max(counts) > 1:
         runs = str(max(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
         yield f"Medians of {runs} runs."
 
@@ -58,14 +86,39 @@ def _unpaced(results: Results) -> list[str]:
 
 
 def _matrix(
-    results: Results, cases: Sequence[str], value: Callable[[Run], float], form: str
+    results: Results, title: str, cases: Sequence[str], value: Callable[[Run], float], form: str
 ) -> list[str]:
+    """Servers down, cases across; nothing where nothing was measured."""
+    cases = _measured(results, cases)
     rows = []
     for server in results.servers:
         cells = [_cell(results, server, case, value, form) for case in cases]
         if any(cell != NOTHING for cell in cells):
             rows.append([server, *cells])
-    return table(["", *cases], rows)
+    return _titled(title, ["", *cases], rows)
+
+
+def _roles(results: Results) -> list[str]:
+    """What each process of fastlog has of its CPU-seconds."""
+    ours = dict.fromkeys(run.server for run in results.runs if run.family == "fastlog")
+    cases = _measured(results, results.cases)
+    rows = []
+    for server in ours:
+        roles = dict.fromkeys(r for run in results.runs if run.server == server for r in run.roles)
+        for role in roles:
+            share = methodcaller("role_per_million", role)
+            cells = [_number(results.median(server, case, share)) for case in cases]
+            rows.append([f"{server}: {role}", *cells])
+    return _titled("Of fastlog's CPU-seconds, by process", ["", *cases], rows)
+
+
+def _measured(results: Results, cases: Sequence[str]) -> list[str]:
+    measured = {run.case for run in results.runs}
+    return [case for case in cases if case in measured]
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2f}"
 
 
 def _cell(
@@ -79,14 +132,12 @@ def _cell(
 
 
 def _memory(results: Results) -> list[str]:
-    if not results.memory:
-        return []
     rows = [
         [m.server, f"{m.idle / MIB:.1f}", f"{m.each / 1024:.2f}", f"{m.connections:,}"]
         for m in results.memory
     ]
     heads = ["", "idle, MiB", "a connection, KiB", "of so many"]
-    return [*_section("Memory while nothing happens"), *table(heads, rows)]
+    return _titled("Memory while nothing happens", heads, rows)
 
 
 def _ratios(results: Results) -> list[str]:
@@ -97,13 +148,13 @@ def _ratios(results: Results) -> list[str]:
             b = results.median(theirs, case, lambda run: run.cpu_per_million)
             if a and b:
                 rows.append([f"{ours} / {theirs}", case, f"{a / b:.2f}", f"1/{b / a:.1f}"])
-    if not rows:
-        return []
     heads = ["CPU-seconds, medians of this run", "case", "ratio", "or"]
-    return [*_section("Ratios"), *table(heads, rows)]
+    return _titled("Ratios", heads, rows)
 
 
 def _arrival(results: Results) -> Iterator[str]:
+    if not results.runs:
+        return
     yield from _section("Did all records arrive, each once?")
     faulty = list(results.faulty())
     whole = len(results.runs) - len(faulty)

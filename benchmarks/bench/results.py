@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 MILLION = 1_000_000
+TRIFLE = 0.05
+"""CPU-seconds per million records: the supervisor has less."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cpu_per_million(self) -> float:
         return self.cpu / self.records * MILLION
+
+    @property
+    def roles(self) -> list[str]:
+        """The processes that used any of it worth telling."""
+        return [role for role in self.cpu_by_role if self.role_per_million(role) >= TRIFLE]
+
+    def role_per_million(self, role: str) -> float:
+        return self.cpu_by_role.get(role, 0.0) / self.records * MILLION
 
     @property
     def records_per_second(self) -> float:

@@ -27,7 +27,13 @@ class RowsFloor:
 
     def measure(self, case: Case, home: Path) -> Run:
         """Raises: ServerError: it fails, or a row is missing in the end."""
-        command = [sys.executable, PEERS / "executemany.py", home, str(case.records), *self._flags]
+        command: list[str | Path] = [
+            sys.executable,
+            PEERS / "executemany.py",
+            home,
+            str(case.records),
+            *self._flags,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ServerError(f"{self.name}: {done.stderr.strip()[-300:]}")

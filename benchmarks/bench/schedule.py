@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from bench.cases import Case
+from bench.cases import FIRST, Case
 from bench.load import LoadError
 from bench.measure import measure_memory, measure_run
 from bench.places import BUILD
@@ -17,9 +18,11 @@ from bench.results import Memory, Run
 from bench.rows import RowsFloor
 from bench.servers import Server, ServerError, make_servers
 
-T = TypeVar("T")
+FAILURES = (ServerError, LoadError, ProcessLookupError)
+"""A server does not start, cannot be reached, or has ended under the load."""
+INFINITE = float("inf")
 
-KEY_CASES = ("64k 100", "one core", "paced 100")
+KEY_CASES = ("64k 100", "paced 100")
 LONG_RUNNERS = ("fastlog ndjson", "fastlog sqlite", "asyncio restricted", "rsyslog text",
                 "rsyslog JSON")  # fmt: skip
 """Who is in the long case: it would take the others minutes."""
@@ -27,6 +30,8 @@ SLOW = ("fastlog ndjson, Python engine",)
 """Who is only in the cases that the targets are about."""
 INDEXED = "executemany, index on created"
 PLAIN_ROWS = "executemany, no index"
+COMPARED = ("fastlog ndjson", "fastlog sqlite", "asyncio restricted", PLAIN_ROWS, INDEXED)
+"""Of whom the targets speak: in the cases of which they speak, always repeated."""
 
 
 class Contender(Protocol):
@@ -72,44 +77,58 @@ def applies(contender: Contender, case: Case) -> bool:
     return case.name in KEY_CASES or contender.name not in SLOW
 
 
+def _is_compared(contender: Contender, case: Case) -> bool:
+    return contender.name in COMPARED and case.name in FIRST
+
+
 def run_case(
     case: Case, contenders: Sequence[Contender], repeat: int, budget: float
 ) -> Iterator[Run | tuple[str, str]]:
     """Measure them in turn, `repeat` times.
 
     Args:
-        budget: who has used so many seconds in this case is not measured again.
+        budget: who has used so many seconds in this case is not measured again, unless targets
+            speak of it.
 
     Yields:
-        Each run; or a name and why that one cannot be measured, and it is left out from then on.
+        Each run; or a name and why that one cannot be measured, and it is left out of this case.
     """
     spent = {contender.name: 0.0 for contender in contenders if applies(contender, case)}
     for _ in range(repeat):
         for contender in contenders:
-            if spent.get(contender.name, budget) >= budget:
+            used = spent.get(contender.name, INFINITE)
+            if used == INFINITE or (used >= budget and not _is_compared(contender, case)):
                 continue
             began = time.monotonic()
             try:
-                yield in_home(lambda home, it=contender: it.measure(case, home))
-            except (ServerError, LoadError, ProcessLookupError) as error:
-                spent[contender.name] = budget
+                with home_for_run() as home:
+                    run = contender.measure(case, home)
+            except FAILURES as error:
+                spent[contender.name] = INFINITE
                 yield contender.name, f"{case.name}: {error}"
             else:
                 spent[contender.name] += time.monotonic() - began
+                yield run
 
 
-def run_memory(contenders: Sequence[Contender], connections: int) -> Iterator[Memory]:
-    """Those whose memory is compared, one after the other."""
+def run_memory(
+    contenders: Sequence[Contender], connections: int
+) -> Iterator[Memory | tuple[str, str]]:
+    """Those whose memory is compared, one after the other. Yields as `run_case` does."""
     for contender in contenders:
         if isinstance(contender, Served) and contender.server.holds_idle:
-            server = contender.server
-            yield in_home(lambda home, it=server: measure_memory(it, connections, home))
+            try:
+                with home_for_run() as home:
+                    yield measure_memory(contender.server, connections, home)
+            except FAILURES as error:
+                yield contender.name, f"memory: {error}"
 
 
-def in_home(work: Callable[[Path], T]) -> T:
-    """Do it in a directory on the disk of the checkout, which is removed: it may hold gigabytes."""
+@contextlib.contextmanager
+def home_for_run() -> Iterator[Path]:
+    """A directory on the disk of the checkout, which is removed: it may hold gigabytes."""
     home = Path(tempfile.mkdtemp(prefix="run-", dir=BUILD))
     try:
-        return work(home)
+        yield home
     finally:
         shutil.rmtree(home, ignore_errors=True)

@@ -231,8 +231,7 @@ static void run_paced(load *l)
         int result = flush(c);
         while (result == 0) { /* the server is behind: later than due, but never dropped */
             struct pollfd full = {.fd = c->fd, .events = POLLOUT};
-            poll(&full, 1, PATIENCE_MS);
-            result = flush(c);
+            result = poll(&full, 1, PATIENCE_MS) == 0 ? -1 : flush(c);
         }
         if (result < 0)
             fail(l, c);

@@ -26,16 +26,17 @@ from fastlog.block import Block, Kind, make_run
 from fastlog.decode import Decoder
 from fastlog.record import Record
 from fastlog.sinks.dayfile import DayFile
-from fastlog.worker.worker import BATCH_FRAMES
 
 NODE = "00" * 16
+BATCH = 10_000
+"""Rows of a transaction: the most that a worker gives a sink at once."""
 STEP = 1e-5
 """Seconds between two records, as in the load."""
 
 
 def make_batches(records: int) -> Iterator[list[tuple[object, ...]]]:
     """Rows as the sink gets them, numbered, with a rising `created`."""
-    frames = [pickled(record).data[4:] for record in make_records(BATCH_FRAMES)]
+    frames = [pickled(record).data[4:] for record in make_records(BATCH)]
     payload = memoryview(make_run(Kind.STOCK, frames, peer="127.0.0.1:5000"))
     stamp = time.time_ns() // 1000
     block = Block(0, len(payload), 0, len(frames), stamp, payload)

@@ -24,11 +24,10 @@ engine = "{engine}"
 class FastlogServer(Server):
     """With one sink; journal, syncs and ledger are as they come."""
 
-    holds_idle = True
-
     def __init__(self, name: str, sink: str, engine: str = "c") -> None:
         super().__init__(name, "fastlog")
         self._sink, self._engine = sink, engine
+        self.holds_idle = engine == "c"
 
     def command(self, home: Path) -> Sequence[str | Path]:
         config = home / "fastlog.toml"

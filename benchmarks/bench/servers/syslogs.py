@@ -73,15 +73,19 @@ class SyslogServer(Server):
     def missing(self) -> str:
         return "" if self.find() else f"{self.program} not found (README.md says how to get it)"
 
+    def is_unpacked(self) -> bool:
+        """Whether `unpack_syslogs.sh` has been here; the system's is not used then."""
+        return (SYSLOG / "usr" / "sbin" / self.program).exists()
+
     def find(self) -> Path | None:
-        """The program: of the system, or unpacked by `unpack_syslogs.sh`."""
-        unpacked = SYSLOG / "usr" / "sbin" / self.program
-        if unpacked.exists():
-            return unpacked
+        if self.is_unpacked():
+            return SYSLOG / "usr" / "sbin" / self.program
         found = shutil.which(self.program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         return Path(found) if found else None
 
     def environment(self) -> dict[str, str]:
+        if not self.is_unpacked():
+            return {}
         return {"LD_LIBRARY_PATH": ":".join(str(SYSLOG / part) for part in LIBRARIES)}
 
     def port(self, process: subprocess.Popen[str], home: Path) -> int:
@@ -109,11 +113,11 @@ class Rsyslog(SyslogServer):
         self._port = free_port()
         config = home / "rsyslog.conf"
         config.write_text(RSYSLOG.format(home=home, port=self._port, template=self._template))
-        modules = [str(SYSLOG / part / "rsyslog") for part in LIBRARIES[:2]]
-        found = self.find()
-        assert found is not None
-        own = ["-M", ":".join(modules)] if found.is_relative_to(SYSLOG) else []
-        return [found, "-n", "-f", config, "-i", home / "pid", *own]
+        own = ["-M", ":".join(str(SYSLOG / part / "rsyslog") for part in LIBRARIES)]
+        program = self.find()
+        assert program is not None
+        arguments: list[str | Path] = ["-n", "-f", config, "-i", home / "pid"]
+        return [program, *arguments, *(own if self.is_unpacked() else [])]
 
 
 class SyslogNg(SyslogServer):
@@ -124,16 +128,13 @@ class SyslogNg(SyslogServer):
         config = home / "syslog-ng.conf"
         template = SYSLOG_NG_TEMPLATES[self._template]
         config.write_text(SYSLOG_NG.format(home=home, port=self._port, template=template))
-        found = self.find()
-        assert found is not None
-        own = []
-        if found.is_relative_to(SYSLOG):
-            modules = SYSLOG / "usr" / "lib" / "syslog-ng" / "3.38"
-            own = [f"--module-path={modules}"]
+        program = self.find()
+        assert program is not None
+        own = [f"--module-path={path}" for path in SYSLOG.glob("usr/lib/syslog-ng/[0-9]*")]
         return [
-            found, "--foreground", "--no-caps", "--stderr", f"--cfgfile={config}",
+            program, "--foreground", "--no-caps", "--stderr", f"--cfgfile={config}",
             f"--persist-file={home}/persist", f"--pidfile={home}/pid",
-            f"--control={home}/ctl", *own,
+            f"--control={home}/ctl", *(own if self.is_unpacked() else []),
         ]  # fmt: skip
 
 

@@ -1,0 +1,102 @@
+"""What this run of the benchmarks is going to measure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import click
+
+from bench.cases import Case, make_cases
+from bench.schedule import Contender, make_contenders
+from bench.servers import Program
+
+MEMORY = "memory"
+"""The name of the case in which nothing is sent."""
+
+
+class Size(NamedTuple):
+    """How much of everything."""
+
+    records: int
+    """Of a saturated case."""
+    many: int
+    """Of the long case; 0 leaves it out."""
+    repeat: int
+    budget: float
+    """Seconds of a contender in a case after which it is not measured again."""
+    patience: float
+    """Seconds without anything new after which the rest counts as missing."""
+    paced_seconds: float
+    idle: int
+    """Connections of which the memory is measured; 0 leaves it out."""
+
+    def quick(self) -> Size:
+        """Only to see that all works."""
+        return self._replace(
+            records=min(self.records, 20_000), many=0, repeat=1, paced_seconds=1.0,
+            patience=min(self.patience, 5.0), idle=min(self.idle, 500),
+        )  # fmt: skip
+
+
+class Plan(NamedTuple):
+    """Who is measured, and in which cases."""
+
+    contenders: list[Contender]
+    cases: list[Case]
+    size: Size
+    has_memory: bool
+
+    def names(self) -> list[str]:
+        """Of contenders, then of cases."""
+        memory = [MEMORY] if self.has_memory else []
+        return [c.name for c in self.contenders] + [c.name for c in self.cases] + memory
+
+
+def make_plan(
+    size: Size, only: Sequence[str], wanted: Sequence[str], programs: Sequence[str], pin: bool
+) -> Plan:
+    """Choose.
+
+    Args:
+        only: texts of which a contender's name has one in it; none: all.
+        wanted: the same for cases.
+        programs: servers of the user's own, as `NAME=COMMAND`.
+        pin: whether servers get one core in every case.
+
+    Raises:
+        click.UsageError: a text of these is none.
+    """
+    contenders = make_contenders([_read_program(text) for text in programs])
+    cases = make_cases(size.records, size.many, size.paced_seconds)
+    names = _choose("--only", [contender.name for contender in contenders], only)
+    case_names = _choose("--case", [*(case.name for case in cases), MEMORY], wanted)
+    return Plan(
+        [contender for contender in contenders if contender.name in names],
+        [
+            case._replace(one_core=case.one_core or pin, patience=size.patience)
+            for case in cases
+            if case.name in case_names
+        ],
+        size,
+        MEMORY in case_names and size.idle > 0,
+    )
+
+
+def _choose(option: str, names: Sequence[str], wanted: Sequence[str]) -> set[str]:
+    """The names that are one of the wanted texts, else have one in them; all for none."""
+    found = set() if wanted else set(names)
+    for text in wanted:
+        chosen = {text} & set(names) or {name for name in names if text.lower() in name.lower()}
+        if not chosen:
+            raise click.UsageError(f"{option}: nothing is called {text!r}; --list names all")
+        found |= chosen
+    return found
+
+
+def _read_program(text: str) -> Program:
+    name, _, command = text.partition("=")
+    if not name or not command:
+        raise click.UsageError(f"--program: expected NAME=COMMAND, got {text!r}")
+    return Program(name, shlex.split(command))
