@@ -1,4 +1,4 @@
-/* conn.c: the table of connections, their half-received frames, and the two lists. */
+/* conn.c: the table of connections, their half-received frames, and the lists. */
 #include "loop.h"
 
 #include <errno.h>
@@ -60,6 +60,11 @@ void conn_set_ready(fl_loop *loop, uint32_t slot, bool ready)
     set_listed(loop, &loop->ready, IS_READY, slot, ready);
 }
 
+void conn_set_silent(fl_loop *loop, uint32_t slot, bool silent)
+{
+    set_listed(loop, &loop->silent, IS_SILENT, slot, silent);
+}
+
 static void set_partial(fl_loop *loop, uint32_t slot, bool partial)
 {
     set_listed(loop, &loop->partial, IS_PARTIAL, slot, partial);
@@ -99,10 +104,14 @@ int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *out)
     conn *c = &loop->conns[slot];
     if (++loop->last_generation == 0) /* 0 marks listeners and watched descriptors */
         loop->last_generation = 1;
+    uint32_t host;
+    if (!hosts_enter(&loop->hosts, peer, &host))
+        return FL_ENOMEM;
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
     event.data.u64 = (uint64_t)loop->last_generation << 32 | slot;
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
         loop->error = errno;
+        hosts_leave(&loop->hosts, host);
         return FL_ESYS;
     }
     loop->free_slot = c->ready.next;
@@ -110,11 +119,21 @@ int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *out)
     c->fd = fd;
     c->generation = loop->last_generation;
     c->serial = ++loop->last_serial;
+    c->host = host;
     c->peer_len = (uint8_t)strnlen(peer, FL_PEER_SIZE - 1);
     memcpy(c->peer, peer, c->peer_len);
+    c->part_since = loop->now;
+    conn_set_silent(loop, slot, true);
     loop->stats.connections++;
     *out = slot;
     return 0;
+}
+
+/* It has sent a first byte, or has ended: what it speaks is known, and it is silent no more. */
+void conn_speaks(fl_loop *loop, uint32_t slot, enum dialect dialect)
+{
+    loop->conns[slot].dialect = (uint8_t)dialect;
+    conn_set_silent(loop, slot, false);
 }
 
 void conn_drop_part(fl_loop *loop, uint32_t slot)
@@ -136,6 +155,8 @@ void conn_close(fl_loop *loop, uint32_t slot)
     c->client = NULL;
     conn_drop_part(loop, slot);
     conn_set_ready(loop, slot, false);
+    conn_set_silent(loop, slot, false);
+    hosts_leave(&loop->hosts, c->host);
     /* close() alone leaves the registration if the descriptor was handed to another process. */
     epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
     close(c->fd);
