@@ -2,10 +2,15 @@
 #include "loop.h"
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
+
+enum { GIVE_BACK = 8 * 1024 * 1024 }; /* that much less than there was: worth a search */
 
 /* ---- lists ---- */
 
@@ -190,6 +195,25 @@ void conn_close_partial(fl_loop *loop, uint32_t slot, int reason)
     conn_close(loop, slot);
 }
 
+/* Many half frames have gone: free() alone would keep the holes that they leave in the heap, and
+ * the budget would not be what they cost. */
+static void give_back(fl_loop *loop)
+{
+    loop->partial_peak = loop->stats.partial_bytes;
+    loop->evicted = 0;
+#ifdef __GLIBC__ /* others have no such call, and smaller heaps */
+    (void)malloc_trim(0);
+#endif
+}
+
+static void evict(fl_loop *loop, uint32_t slot)
+{
+    loop->evicted += loop->conns[slot].part_cap;
+    conn_close_partial(loop, slot, FL_MEMORY);
+    if (loop->evicted >= GIVE_BACK)
+        give_back(loop);
+}
+
 /* Makes room for `cap` bytes of the connection's frame, at the cost of the largest half-received
  * frames when the budget is used up. False: there is none, and the connection is closed. */
 bool conn_reserve(fl_loop *loop, uint32_t slot, uint32_t cap)
@@ -201,7 +225,7 @@ bool conn_reserve(fl_loop *loop, uint32_t slot, uint32_t cap)
         uint32_t victim = largest_partial(loop);
         if (victim == NOBODY || loop->conns[victim].part_cap <= cap)
             victim = slot;
-        conn_close_partial(loop, victim, FL_MEMORY);
+        evict(loop, victim);
         if (victim == slot)
             return false;
     }
@@ -211,6 +235,8 @@ bool conn_reserve(fl_loop *loop, uint32_t slot, uint32_t cap)
         return false;
     }
     loop->stats.partial_bytes += cap - c->part_cap;
+    if (loop->stats.partial_bytes > loop->partial_peak)
+        loop->partial_peak = loop->stats.partial_bytes;
     c->part = grown;
     c->part_cap = cap;
     return true;
@@ -270,4 +296,6 @@ void conn_sweep(fl_loop *loop)
         if (has_stalled(loop, &loop->conns[s]))
             conn_close_partial(loop, s, FL_TRUNCATED);
     }
+    if (loop->partial_peak - loop->stats.partial_bytes >= GIVE_BACK)
+        give_back(loop);
 }

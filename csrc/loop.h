@@ -138,6 +138,8 @@ struct fl_loop {
     conn *conns;
     uint32_t slots, free_slot, last_serial, last_generation;
     list ready, partial, silent;
+    size_t partial_peak, evicted; /* the most memory of half frames, and what was taken from them,
+                                     since some was given back to the system */
     hosts hosts;
 
     client *clients, *touched, *waiting;

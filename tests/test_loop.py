@@ -561,6 +561,27 @@ def test_a_frame_that_trickles_is_closed_and_nobody_else_waits(size: int) -> Non
         assert was_closed(slow)
 
 
+def test_a_length_that_comes_byte_by_byte_is_taken_or_closed_by_the_same_clock() -> None:
+    with receiving(stall=0.4) as receiver:
+        quick, slow = receiver.connect(), receiver.connect(b"\0")
+        for byte in encode(b"x" * 256):
+            quick.send(bytes([byte]))
+            receiver.turn(0)
+        receiver.until(lambda: receiver.frames() == [b"x" * 256])
+        rest = iter(b"\0\1\0" + bytes(256))
+        due = [time.monotonic()]
+
+        def drip() -> bool:
+            if time.monotonic() >= due[0] and not receiver.loop.stats().refused:
+                due[0] = time.monotonic() + 0.2  # never silent for as long as 0.4 s
+                slow.send(bytes([next(rest)]))
+            return bool(receiver.loop.stats().refused)
+
+        receiver.until(drip)
+        assert receiver.loop.stats().refused == {"truncated": 1}
+        assert was_closed(slow)
+
+
 def test_a_slow_frame_that_keeps_the_least_rate_is_let_through() -> None:
     with receiving(stall=0.3, min_rate=1000) as receiver:
         client = receiver.connect(struct.pack(">I", 30_000))
