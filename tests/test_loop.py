@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crowd import Watch, many_descriptors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import in_a_network_of_its_own
@@ -526,6 +527,45 @@ def test_a_small_frame_finds_room_at_the_cost_of_the_largest() -> None:
         receiver.until(lambda: receiver.loop.stats().frames == 2)
         assert was_closed(large)
         thread.join()
+
+
+@contextmanager
+def thousands_of_half_frames() -> Iterator[tuple[Receiver, list[socket.socket], Watch]]:
+    """5,000 of 6 KiB each: 30 MiB of a budget of 32."""
+    count = 5000
+    with many_descriptors(2 * count), receiving(partial_memory=32 * MIB) as receiver:
+        clients = [receiver.pair() for _ in range(count)]
+        receiver.until(lambda: not receiver.loop.stats().ready)
+        memory = Watch(os.getpid())
+        for client in clients:
+            client.sendall(struct.pack(">I", MIB) + bytes(6 * KIB - 4))
+        receiver.until(lambda: receiver.loop.stats().partials == count)
+        assert receiver.loop.stats().partial_bytes == count * 6 * KIB
+        yield receiver, clients, memory
+
+
+def test_the_memory_of_half_frames_that_have_gone_is_given_back() -> None:
+    with thousands_of_half_frames() as (receiver, clients, memory):
+        assert memory.now() > 20 * MIB
+        for client in clients[:-10]:  # those of the others lie above theirs
+            client.close()
+        receiver.until(lambda: receiver.loop.stats().partials == 10)
+        receiver.until(lambda: memory.now() < 4 * MIB)
+
+
+def test_the_holes_between_half_frames_are_no_memory_beyond_the_budget() -> None:
+    with thousands_of_half_frames() as (receiver, clients, memory):
+        for turn, step in enumerate((24 * KIB, 6 * KIB)):
+            for client in clients[turn::2]:  # those that are closed leave holes for nobody's size
+                with contextlib.suppress(OSError):
+                    client.sendall(bytes(step))
+            received = -1
+            while receiver.loop.stats().bytes > received or receiver.loop.stats().ready:
+                received = receiver.loop.stats().bytes
+                receiver.turn()
+        assert receiver.loop.stats().refused["no memory for half-received frames"] > 3000
+        assert receiver.loop.stats().partial_bytes > 28 * MIB
+        assert memory.now() < 36 * MIB
 
 
 def test_half_a_frame_and_then_silence_is_closed_after_a_while() -> None:
