@@ -93,6 +93,38 @@ int listeners_disarm(fl_loop *loop)
     return 0;
 }
 
+/* Is there nothing to read from it, not even its end? */
+static bool has_said_nothing(int fd)
+{
+    uint8_t byte;
+    ssize_t n;
+    do
+        n = recv(fd, &byte, 1, MSG_PEEK);
+    while (n < 0 && errno == EINTR);
+    return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+/* Closes the connection that has been silent for longest, to make room for another. A client that
+ * sends what it logs when it connects is never it; one that has just begun to speak is looked at
+ * once and left alone. Returns whether there was one. */
+static bool make_room(fl_loop *loop)
+{
+    while (loop->silent.head != NOBODY) {
+        uint32_t slot = loop->silent.head;
+        const conn *c = &loop->conns[slot];
+        if (loop->now - c->part_since < loop->options.hello_ms)
+            return false;
+        if (has_said_nothing(c->fd)) {
+            refuse(loop, FL_UNUSED, c->peer, NULL, 0);
+            conn_close(loop, slot);
+            return true;
+        }
+        conn_set_silent(loop, slot, false);
+        conn_set_ready(loop, slot, true);
+    }
+    return false;
+}
+
 /* No descriptor left: the spare one is given up to take the newest connection and close it, so that
  * its client learns of it instead of hanging in the backlog. */
 static void shed(fl_loop *loop, int listener)
@@ -120,7 +152,12 @@ static void take(fl_loop *loop, int fd, const struct sockaddr_storage *address, 
     int on = 1;
 
     name_peer(address, peer);
-    if (loop->stats.connections >= loop->options.max_connections) {
+    if (hosts_count(&loop->hosts, peer) >= loop->options.max_per_host) {
+        close(fd);
+        refuse(loop, FL_HOST, peer, NULL, 0);
+        return;
+    }
+    if (loop->stats.connections >= loop->options.max_connections && !make_room(loop)) {
         close(fd);
         refuse(loop, FL_CONNECTIONS, peer, NULL, 0);
         return;
@@ -150,6 +187,8 @@ int accept_some(fl_loop *loop, uint32_t index, uint32_t limit)
         }
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             return 0;
+        if ((errno == EMFILE || errno == ENFILE) && make_room(loop))
+            continue;
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             shed(loop, loop->listeners[index]);
             return listeners_disarm(loop);

@@ -1,11 +1,16 @@
-/* conn.c: the table of connections, their half-received frames, and the two lists. */
+/* conn.c: the table of connections, their half-received frames, and the lists. */
 #include "loop.h"
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
+
+enum { GIVE_BACK = 8 * 1024 * 1024 }; /* that much less than there was: worth a search */
 
 /* ---- lists ---- */
 
@@ -60,6 +65,11 @@ void conn_set_ready(fl_loop *loop, uint32_t slot, bool ready)
     set_listed(loop, &loop->ready, IS_READY, slot, ready);
 }
 
+void conn_set_silent(fl_loop *loop, uint32_t slot, bool silent)
+{
+    set_listed(loop, &loop->silent, IS_SILENT, slot, silent);
+}
+
 static void set_partial(fl_loop *loop, uint32_t slot, bool partial)
 {
     set_listed(loop, &loop->partial, IS_PARTIAL, slot, partial);
@@ -99,10 +109,14 @@ int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *out)
     conn *c = &loop->conns[slot];
     if (++loop->last_generation == 0) /* 0 marks listeners and watched descriptors */
         loop->last_generation = 1;
+    uint32_t host;
+    if (!hosts_enter(&loop->hosts, peer, &host))
+        return FL_ENOMEM;
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
     event.data.u64 = (uint64_t)loop->last_generation << 32 | slot;
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
         loop->error = errno;
+        hosts_leave(&loop->hosts, host);
         return FL_ESYS;
     }
     loop->free_slot = c->ready.next;
@@ -110,11 +124,21 @@ int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *out)
     c->fd = fd;
     c->generation = loop->last_generation;
     c->serial = ++loop->last_serial;
+    c->host = host;
     c->peer_len = (uint8_t)strnlen(peer, FL_PEER_SIZE - 1);
     memcpy(c->peer, peer, c->peer_len);
+    c->part_since = loop->now;
+    conn_set_silent(loop, slot, true);
     loop->stats.connections++;
     *out = slot;
     return 0;
+}
+
+/* It has sent a first byte, or has ended: what it speaks is known, and it is silent no more. */
+void conn_speaks(fl_loop *loop, uint32_t slot, enum dialect dialect)
+{
+    loop->conns[slot].dialect = (uint8_t)dialect;
+    conn_set_silent(loop, slot, false);
 }
 
 void conn_drop_part(fl_loop *loop, uint32_t slot)
@@ -136,6 +160,8 @@ void conn_close(fl_loop *loop, uint32_t slot)
     c->client = NULL;
     conn_drop_part(loop, slot);
     conn_set_ready(loop, slot, false);
+    conn_set_silent(loop, slot, false);
+    hosts_leave(&loop->hosts, c->host);
     /* close() alone leaves the registration if the descriptor was handed to another process. */
     epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
     close(c->fd);
@@ -169,6 +195,25 @@ void conn_close_partial(fl_loop *loop, uint32_t slot, int reason)
     conn_close(loop, slot);
 }
 
+/* Many half frames have gone: free() alone would keep the holes that they leave in the heap, and
+ * the budget would not be what they cost. */
+static void give_back(fl_loop *loop)
+{
+    loop->partial_peak = loop->stats.partial_bytes;
+    loop->evicted = 0;
+#ifdef __GLIBC__ /* others have no such call, and smaller heaps */
+    (void)malloc_trim(0);
+#endif
+}
+
+static void evict(fl_loop *loop, uint32_t slot)
+{
+    loop->evicted += loop->conns[slot].part_cap;
+    conn_close_partial(loop, slot, FL_MEMORY);
+    if (loop->evicted >= GIVE_BACK)
+        give_back(loop);
+}
+
 /* Makes room for `cap` bytes of the connection's frame, at the cost of the largest half-received
  * frames when the budget is used up. False: there is none, and the connection is closed. */
 bool conn_reserve(fl_loop *loop, uint32_t slot, uint32_t cap)
@@ -180,7 +225,7 @@ bool conn_reserve(fl_loop *loop, uint32_t slot, uint32_t cap)
         uint32_t victim = largest_partial(loop);
         if (victim == NOBODY || loop->conns[victim].part_cap <= cap)
             victim = slot;
-        conn_close_partial(loop, victim, FL_MEMORY);
+        evict(loop, victim);
         if (victim == slot)
             return false;
     }
@@ -190,6 +235,8 @@ bool conn_reserve(fl_loop *loop, uint32_t slot, uint32_t cap)
         return false;
     }
     loop->stats.partial_bytes += cap - c->part_cap;
+    if (loop->stats.partial_bytes > loop->partial_peak)
+        loop->partial_peak = loop->stats.partial_bytes;
     c->part = grown;
     c->part_cap = cap;
     return true;
@@ -249,4 +296,6 @@ void conn_sweep(fl_loop *loop)
         if (has_stalled(loop, &loop->conns[s]))
             conn_close_partial(loop, s, FL_TRUNCATED);
     }
+    if (loop->partial_peak - loop->stats.partial_bytes >= GIVE_BACK)
+        give_back(loop);
 }

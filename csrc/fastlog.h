@@ -360,6 +360,8 @@ enum fl_reason {
     FL_MALFORMED,   /* one that contradicts itself */
     FL_SEQUENCE,    /* records of a fastlog client are missing before those it sent */
     FL_CONNECTIONS, /* max_connections are open */
+    FL_HOST,        /* max_per_host are open from its host */
+    FL_UNUSED,      /* it never sent a byte, and another needed its place */
     FL_DESCRIPTORS, /* the process has no file descriptor left */
     FL_MEMORY,      /* partial_memory is used up, and this half-received frame was the largest */
     FL_REASONS,     /* how many there are */
@@ -385,12 +387,14 @@ typedef struct fl_refusal {
 typedef struct fl_loop_options {
     uint32_t max_frame;       /* 1 to FL_FRAME_LIMIT */
     uint32_t max_connections; /* the newest beyond that are closed */
+    uint32_t max_per_host;    /* so are those of one host beyond that: see hosts.c */
     size_t partial_memory;    /* budget for all half-received frames together */
     uint32_t arena;           /* size of a block, about: at least 64 KiB */
     uint32_t stall_ms;        /* a half-received frame may be silent so long */
     uint32_t min_rate;        /* bytes/s that one must bring once it is older than that */
     uint32_t nap_us;       /* after a turn that brought little: wait so long for more; 0: never */
-    uint32_t hello_ms;     /* a fastlog client has so long to be welcomed */
+    uint32_t hello_ms;     /* a fastlog client has so long to be welcomed; another that has not sent
+                              a byte for so long makes room for who comes when there is none */
     uint32_t keepalive_ms; /* it hears from us at least this often */
 } fl_loop_options;
 
@@ -398,7 +402,7 @@ typedef struct fl_loop_stats {
     uint64_t accepted;    /* connections taken, since the start */
     uint64_t frames;      /* complete frames handed to the callback */
     uint64_t bytes;       /* bytes received */
-    uint64_t refused[16]; /* FL_REASONS counts */
+    uint64_t refused[32]; /* FL_REASONS counts */
     uint64_t unreported;  /* refusals that found the queue of fl_loop_refusal() full */
     uint64_t acks;        /* sent to fastlog clients */
     uint64_t repeated;    /* records that these sent once more, and that were skipped */

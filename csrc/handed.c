@@ -137,7 +137,8 @@ int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, 
     if (result < 0)
         return result;
     conn *c = &loop->conns[slot];
-    c->dialect = state[1];
+    if (state[1] != UNDECIDED)
+        conn_speaks(loop, slot, state[1]);
     c->flags |= state[2];
     c->terms = state[3];
     if (c->dialect == FASTLOG) {

@@ -26,8 +26,9 @@ int64_t monotonic_ms(void)
 static bool options_are_valid(const fl_loop_options *o)
 {
     return o->max_frame >= 1 && o->max_frame <= FL_FRAME_LIMIT && o->max_connections >= 1 &&
-           o->max_connections < WATCHED && o->arena >= ARENA_MIN && o->arena <= INT32_MAX &&
-           o->partial_memory >= 4096 && o->nap_us < 1000000 && o->keepalive_ms >= 1;
+           o->max_connections < WATCHED && o->max_per_host >= 1 && o->arena >= ARENA_MIN &&
+           o->arena <= INT32_MAX && o->partial_memory >= 4096 && o->nap_us < 1000000 &&
+           o->keepalive_ms >= 1;
 }
 
 fl_loop *fl_loop_new(const fl_loop_options *options, fl_block_fn on_block, int *error)
@@ -42,7 +43,7 @@ fl_loop *fl_loop_new(const fl_loop_options *options, fl_block_fn on_block, int *
     loop->options = *options;
     loop->on_block = on_block;
     loop->free_slot = NOBODY;
-    loop->ready = loop->partial = (list){.head = NOBODY, .tail = NOBODY};
+    loop->ready = loop->partial = loop->silent = (list){.head = NOBODY, .tail = NOBODY};
     loop->now = monotonic_ms();
     loop->sweep_at = loop->now + SWEEP_MS;
     loop->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -50,7 +51,7 @@ fl_loop *fl_loop_new(const fl_loop_options *options, fl_block_fn on_block, int *
     loop->arena = malloc(options->arena);
     loop->arena_cap = options->arena;
     fl_crc32_prepare(&loop->crc);
-    if (loop->epoll_fd < 0 || loop->spare_fd < 0)
+    if (!hosts_init(&loop->hosts) || loop->epoll_fd < 0 || loop->spare_fd < 0)
         *error = FL_ESYS;
     else if (loop->arena)
         return loop;
@@ -72,6 +73,7 @@ void fl_loop_free(fl_loop *loop)
         close(loop->epoll_fd);
     if (loop->spare_fd >= 0)
         close(loop->spare_fd);
+    hosts_free(&loop->hosts);
     free(loop->conns);
     free(loop->arena);
     free(loop->scratch);
@@ -108,10 +110,10 @@ int fl_loop_add(fl_loop *loop, int fd, const char *peer, const uint8_t *partial,
     int result = conn_open(loop, fd, peer, &slot);
     if (result == 0)
         loop->stats.accepted++;
-    if (result == 0 && len)
-        loop->conns[slot].dialect = STOCK;
-    if (result == 0 && len)
+    if (result == 0 && len) {
+        conn_speaks(loop, slot, STOCK);
         (void)conn_hold(loop, slot, partial, len, true); /* no memory: closed, and reported */
+    }
     return result;
 }
 

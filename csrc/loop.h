@@ -7,9 +7,10 @@
  * A connection that shows the magic number has a client beside its slot. The client outlives the
  * connection until the journal has answered for all that it sent.
  *
- * Two lists run through the slots: the ready list (connections that have, or may have, more to
- * read) and the partial list (connections that are inside a frame). Both are doubly linked, because
- * a connection can be closed while it is anywhere in them.
+ * Three lists run through the slots: the ready list (connections that have, or may have, more to
+ * read), the partial list (connections that are inside a frame) and the silent list (those that
+ * have not sent a byte, the oldest first). They are doubly linked, because a connection can be
+ * closed while it is anywhere in them.
  */
 #ifndef FASTLOG_LOOP_H
 #define FASTLOG_LOOP_H
@@ -44,6 +45,7 @@ enum conn_flag {
     IS_ENDING = 2,  /* RDHUP, HUP or ERR was seen: read until 0 or an error */
     HAS_SPOKEN = 4, /* has sent a complete frame, so it is what it seems */
     IS_PARTIAL = 8, /* on the partial list */
+    IS_SILENT = 16, /* on the silent list */
 };
 
 typedef struct neighbours {
@@ -63,13 +65,29 @@ typedef struct conn {
     uint8_t terms;   /* of the listener: FL_NO_STOCK, FL_AUTH */
     uint8_t peer_len;
     char peer[FL_PEER_SIZE];
-    struct client *client; /* FASTLOG: who it is */
-    neighbours ready, partial;
-    uint8_t *part; /* the beginning of a frame, with its length */
+    struct client *client;     /* FASTLOG: who it is */
+    neighbours ready, partial; /* partial: also of the silent list, since nobody is on both */
+    uint8_t *part;             /* the beginning of a frame, with its length */
     uint32_t part_len, part_cap;
     uint32_t graced_len;           /* part_len when the frame became older than stall_ms, or 0 */
-    int64_t part_since, part_last; /* ms: its first and its latest byte */
+    uint32_t host;                 /* in the table of hosts; NOBODY: it is not counted */
+    int64_t part_since, part_last; /* ms: its first and its latest byte; part_since of a connection
+                                      that is silent: when it came */
 } conn;
+
+/* A host, and how many connections it has. */
+typedef struct host {
+    uint64_t network;
+    uint32_t connections;
+    uint32_t next; /* in its chain, or of the free ones */
+} host;
+
+typedef struct hosts {
+    host *all;
+    uint32_t *chains; /* `size` of them: the first host of each */
+    uint32_t size, shift, free;
+    uint64_t key;
+} hosts;
 
 enum client_state {
     GREETING, /* a HELLO must come next, or the AUTH that it was asked for */
@@ -119,7 +137,10 @@ struct fl_loop {
 
     conn *conns;
     uint32_t slots, free_slot, last_serial, last_generation;
-    list ready, partial;
+    list ready, partial, silent;
+    size_t partial_peak, evicted; /* the most memory of half frames, and what was taken from them,
+                                     since some was given back to the system */
+    hosts hosts;
 
     client *clients, *touched, *waiting;
     client_queue events;
@@ -156,9 +177,11 @@ void block_end_run(fl_loop *loop, const conn *c, int kind, uint32_t frames, size
 
 /* conn.c */
 int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *slot);
+void conn_speaks(fl_loop *loop, uint32_t slot, enum dialect dialect);
 void conn_close(fl_loop *loop, uint32_t slot);
 void conn_close_partial(fl_loop *loop, uint32_t slot, int reason);
 void conn_set_ready(fl_loop *loop, uint32_t slot, bool ready);
+void conn_set_silent(fl_loop *loop, uint32_t slot, bool silent);
 bool conn_reserve(fl_loop *loop, uint32_t slot, uint32_t cap);
 bool conn_hold(fl_loop *loop, uint32_t slot, const uint8_t *data, size_t len, bool fresh);
 void conn_drop_part(fl_loop *loop, uint32_t slot);
@@ -196,6 +219,13 @@ void clients_free(fl_loop *loop);
 void client_tell(fl_loop *loop, client *k, const uint8_t *frame, size_t len);
 void client_flush(fl_loop *loop, client *k);
 void client_flush_later(fl_loop *loop, client *k);
+
+/* hosts.c */
+bool hosts_init(hosts *h);
+void hosts_free(hosts *h);
+uint32_t hosts_count(const hosts *h, const char *peer);
+bool hosts_enter(hosts *h, const char *peer, uint32_t *out);
+void hosts_leave(hosts *h, uint32_t index);
 
 /* accept.c */
 int accept_some(fl_loop *loop, uint32_t index, uint32_t limit);

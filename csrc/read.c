@@ -122,10 +122,10 @@ static enum service decide(fl_loop *loop, uint32_t slot)
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return errno == EINTR ? UNDONE : DRAINED;
     if (n > 0 && head[0] == 0xFA && client_begin(loop, slot)) {
-        c->dialect = FASTLOG;
+        conn_speaks(loop, slot, FASTLOG);
         return UNDONE;
     }
-    c->dialect = STOCK; /* or a stranger, which its first frame will show */
+    conn_speaks(loop, slot, STOCK); /* or a stranger, which its first frame will show */
     if (n > 0 && !(head[0] == 0 && c->terms & FL_NO_STOCK))
         return UNDONE;
     if (n > 0)

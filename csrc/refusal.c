@@ -20,6 +20,8 @@ const char *fl_reason_text(int reason)
     case FL_MALFORMED: return "malformed fastlog frame";
     case FL_SEQUENCE: return "records missing in the sequence";
     case FL_CONNECTIONS: return "too many connections";
+    case FL_HOST: return "too many connections from this host";
+    case FL_UNUSED: return "never sent a byte; closed to make room";
     case FL_DESCRIPTORS: return "no file descriptor left";
     case FL_MEMORY: return "no memory for half-received frames";
     default: return "unknown reason";

@@ -364,12 +364,15 @@ class Loop:
         on_block: Takes what a turn received.
         max_frame: The largest frame, in bytes.
         max_connections: The newest beyond that are closed.
+        connections_per_host: So are those of one host beyond that; None: there is no such limit.
+            Loopback addresses and Unix sockets are no host.
         partial_memory: Bytes for all half-received frames together.
         arena: About how many bytes one block may have; at least 64 KiB.
         stall: Seconds that a half-received frame may be silent.
         min_rate: Bytes a second that such a frame must bring once it is older than `stall`.
         nap: Seconds to wait for company after a turn that brought little.
-        hello: Seconds that a client of the fastlog dialect has for its greeting.
+        hello: Seconds that a client of the fastlog dialect has for its greeting. Any other is
+            closed to make room for a newcomer only if it has not sent a byte for so long.
         keepalive: Seconds after which such a client hears from us at the latest.
 
     Raises:
@@ -383,6 +386,7 @@ class Loop:
         *,
         max_frame: int = 1 << 20,
         max_connections: int = 10_000,
+        connections_per_host: int | None = None,
         partial_memory: int = 64 << 20,
         arena: int = 256 << 10,
         stall: float = 30.0,
@@ -394,6 +398,9 @@ class Loop:
         options = ffi.new("fl_loop_options *")
         options.max_frame = max_frame
         options.max_connections = max_connections
+        options.max_per_host = (
+            max_connections if connections_per_host is None else connections_per_host
+        )
         options.partial_memory = partial_memory
         options.arena = arena
         options.stall_ms = round(stall * 1000)

@@ -9,6 +9,8 @@ import resource
 import signal
 import socket
 import struct
+import subprocess
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crowd import Watch, many_descriptors
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import in_a_network_of_its_own
 from waiting import wait_for
 
 from fastlog import FRAME_LIMIT
@@ -27,6 +31,7 @@ from fastlog.core import Loop, Turn
 from fastlog.errors import LoopError
 
 KIB, MIB = 1 << 10, 1 << 20
+ROOT = Path(__file__).parents[1]
 
 
 def encode(*payloads: bytes) -> bytes:
@@ -298,6 +303,181 @@ def test_connections_beyond_the_limit_are_closed_and_the_others_do_not_notice() 
         receiver.until(lambda: receiver.loop.stats().frames == 4)
 
 
+def test_who_never_sent_a_byte_makes_room_the_oldest_first() -> None:
+    with receiving(max_connections=4, hello=0.3) as receiver:
+        spoken, begun = receiver.connect(encode(b"here")), receiver.connect(b"\0")
+        receiver.until(lambda: receiver.loop.stats().partials == 1)
+        older = receiver.connect()
+        receiver.until(lambda: receiver.loop.stats().connections == 3)
+        younger = receiver.connect()
+        receiver.until(lambda: receiver.loop.stats().connections == 4)
+        early = receiver.connect(encode(b"too early"))
+        receiver.until(lambda: receiver.loop.stats().refused == {"too many connections": 1})
+        assert was_closed(early)
+        _wait(receiver, 0.3)
+        receiver.connect(encode(b"a newcomer"))
+        receiver.until(lambda: receiver.loop.stats().frames == 2)
+        assert receiver.loop.stats().refused == {
+            "too many connections": 1,
+            "never sent a byte; closed to make room": 1,
+        }
+        host, port = older.getsockname()
+        assert receiver.loop.refusals()[-1].peer == f"{host}:{port}"
+        assert was_closed(older)
+        receiver.connect(encode(b"another"))
+        receiver.until(lambda: receiver.loop.stats().frames == 3)
+        assert was_closed(younger)
+        refused = receiver.connect(encode(b"all have spoken now"))
+        receiver.until(lambda: receiver.loop.stats().refused["too many connections"] == 2)
+        assert was_closed(refused)
+        spoken.sendall(encode(b"still here"))
+        begun.sendall(encode(b"and it")[1:])
+        receiver.until(lambda: receiver.loop.stats().frames == 5)
+
+
+def test_who_begins_to_speak_in_that_moment_is_not_closed_for_a_newcomer() -> None:
+    with receiving(max_connections=2, hello=0.1) as receiver:
+        speaks, ends = receiver.connect(), receiver.connect()
+        receiver.until(lambda: receiver.loop.stats().connections == 2)
+        _wait(receiver, 0.1)
+        receiver.loop.pause(True)  # so that nothing of it is read before the newcomer is taken
+        speaks.sendall(encode(b"unread"))
+        ends.close()
+        receiver.connect(encode(b"a newcomer"))
+        receiver.until(lambda: receiver.loop.stats().refused == {"too many connections": 1})
+        receiver.loop.pause(False)
+        receiver.until(lambda: receiver.frames() == [b"unread"])
+        receiver.until(lambda: receiver.loop.stats().connections == 1)
+
+
+def test_without_descriptors_who_never_sent_a_byte_makes_room() -> None:
+    with receiving(hello=0.1) as receiver:
+        silent = receiver.connect()
+        receiver.until(lambda: receiver.loop.stats().connections == 1)
+        _wait(receiver, 0.1)
+        waiting = [socket.socket() for _ in range(2)]
+        with no_descriptors_left():
+            for client in waiting:
+                client.connect(receiver.listener.getsockname())
+                client.sendall(encode(b"a newcomer"))
+            receiver.until(lambda: receiver.loop.stats().frames == 1)
+            receiver.until(lambda: len(receiver.loop.stats().refused) == 2)
+        assert was_closed(silent)
+        assert receiver.loop.stats().refused == {
+            "never sent a byte; closed to make room": 1,
+            "no file descriptor left": 1,
+        }
+        for client in waiting:
+            client.close()
+
+
+def _wait(receiver: Receiver, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        receiver.turn()
+
+
+OTHERS = ["10.1.0.0/16", "fd00:0:0:1::1/128", "fd00:0:0:1::2/128", "fd00:0:0:2::1/128"]
+
+
+def test_one_host_has_so_many_connections_and_the_others_do_not_notice() -> None:
+    def body() -> None:
+        with receiving(max_connections=20, connections_per_host=2) as receiver:
+            every = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+            receiver.loop.listen(every.fileno())
+            port = every.getsockname()[1]
+
+            def connect(to: str, host: str) -> socket.socket:
+                client = socket.create_connection((to, port), 30, source_address=(host, 0))
+                receiver.clients.append(client)
+                client.sendall(encode(host.encode()))
+                return client
+
+            def refused() -> int:
+                return receiver.loop.stats().refused.get("too many connections from this host", 0)
+
+            many = [connect("10.1.0.1", "10.1.2.3") for _ in range(5)]
+            receiver.until(lambda: refused() == 3)
+            assert {r.peer.partition(":")[0] for r in receiver.loop.refusals()} == {"10.1.2.3"}
+            assert all(was_closed(client) for client in many[2:])
+            for _ in range(2):
+                connect("10.1.0.1", "10.1.2.4")
+                connect("fd00:0:0:2::1", "fd00:0:0:2::1")
+            for _ in range(5):
+                connect("127.0.0.1", "127.0.0.1")
+                connect("::1", "::1")
+            connect("fd00:0:0:1::1", "fd00:0:0:1::1")
+            receiver.until(lambda: receiver.loop.stats().frames == 17)
+            connect("fd00:0:0:1::1", "fd00:0:0:1::2")
+            receiver.until(lambda: receiver.loop.stats().frames == 18)
+            assert refused() == 3
+            connect("fd00:0:0:1::1", "fd00:0:0:1::2")  # a third from that network
+            receiver.until(lambda: refused() == 4)
+            for client in many:
+                client.close()
+            receiver.until(lambda: receiver.loop.stats().connections == 16)
+            connect("10.1.0.1", "10.1.2.3")
+            receiver.until(lambda: receiver.loop.stats().frames == 19)
+            every.close()
+
+    in_a_network_of_its_own(body, OTHERS)
+
+
+def test_a_host_over_its_limit_closes_nobody_to_make_room() -> None:
+    def body() -> None:
+        with receiving(max_connections=2, connections_per_host=1, hello=0.0) as receiver:
+            every = socket.create_server(("", 0))
+            receiver.loop.listen(every.fileno())
+            to, own = ("10.1.0.1", every.getsockname()[1]), ("10.1.2.3", 0)
+            receiver.connect()
+            first = socket.create_connection(to, 30, source_address=own)
+            receiver.until(lambda: receiver.loop.stats().connections == 2)
+            second = socket.create_connection(to, 30, source_address=own)
+            receiver.until(lambda: receiver.loop.stats().refused)
+            assert receiver.loop.stats().refused == {"too many connections from this host": 1}
+            for one in (first, second, every):
+                one.close()
+
+    in_a_network_of_its_own(body, OTHERS)
+
+
+def test_connections_that_are_handed_over_count_but_are_never_refused() -> None:
+    def body() -> None:
+        with receiving(connections_per_host=1) as receiver, receiving() as before:
+            for peer in ("10.1.2.3:1", "10.1.2.3:2"):
+                ours, theirs = socket.socketpair()
+                before.clients.append(theirs)
+                before.loop.add(ours.detach(), peer)
+            for handed in before.loop.export():
+                receiver.loop.take(handed._replace(fd=os.dup(handed.fd)))
+            assert receiver.loop.stats().connections == 2
+            every = socket.create_server(("", 0))
+            receiver.loop.listen(every.fileno())
+            for host in ("10.1.2.3", "10.1.2.4"):
+                one = socket.create_connection(every.getsockname(), source_address=(host, 0))
+                receiver.clients.append(one)
+                one.sendall(encode(host.encode()))
+            receiver.until(lambda: receiver.frames() == [b"10.1.2.4"])
+            receiver.until(lambda: receiver.loop.stats().refused)
+            assert receiver.loop.stats().refused == {"too many connections from this host": 1}
+            every.close()
+
+    in_a_network_of_its_own(body, OTHERS)
+
+
+def test_the_table_of_hosts_counts_right_whoever_comes_and_goes(tmp_path: Path) -> None:
+    program = tmp_path / "try_hosts"
+    compiler = sysconfig.get_config_var("CC").split()[0]
+    subprocess.run(
+        [compiler, "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-g",
+         f"-I{ROOT / 'csrc'}", str(ROOT / "csrc/hosts.c"), str(ROOT / "tests/try_hosts.c"),
+         "-o", str(program)],
+        check=True,
+    )  # fmt: skip
+    out = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert (out.returncode, out.stdout) == (0, "ok\n"), out.stderr
+
+
 def test_nothing_is_allocated_for_an_announced_length() -> None:
     with receiving(max_frame=FRAME_LIMIT) as receiver:
         for _ in range(100):
@@ -349,6 +529,45 @@ def test_a_small_frame_finds_room_at_the_cost_of_the_largest() -> None:
         thread.join()
 
 
+@contextmanager
+def thousands_of_half_frames() -> Iterator[tuple[Receiver, list[socket.socket], Watch]]:
+    """5,000 of 6 KiB each: 30 MiB of a budget of 32."""
+    count = 5000
+    with many_descriptors(2 * count), receiving(partial_memory=32 * MIB) as receiver:
+        clients = [receiver.pair() for _ in range(count)]
+        receiver.until(lambda: not receiver.loop.stats().ready)
+        memory = Watch(os.getpid())
+        for client in clients:
+            client.sendall(struct.pack(">I", MIB) + bytes(6 * KIB - 4))
+        receiver.until(lambda: receiver.loop.stats().partials == count)
+        assert receiver.loop.stats().partial_bytes == count * 6 * KIB
+        yield receiver, clients, memory
+
+
+def test_the_memory_of_half_frames_that_have_gone_is_given_back() -> None:
+    with thousands_of_half_frames() as (receiver, clients, memory):
+        assert memory.now() > 20 * MIB
+        for client in clients[:-10]:  # those of the others lie above theirs
+            client.close()
+        receiver.until(lambda: receiver.loop.stats().partials == 10)
+        receiver.until(lambda: memory.now() < 4 * MIB)
+
+
+def test_the_holes_between_half_frames_are_no_memory_beyond_the_budget() -> None:
+    with thousands_of_half_frames() as (receiver, clients, memory):
+        for turn, step in enumerate((24 * KIB, 6 * KIB)):
+            for client in clients[turn::2]:  # those that are closed leave holes for nobody's size
+                with contextlib.suppress(OSError):
+                    client.sendall(bytes(step))
+            received = -1
+            while receiver.loop.stats().bytes > received or receiver.loop.stats().ready:
+                received = receiver.loop.stats().bytes
+                receiver.turn()
+        assert receiver.loop.stats().refused["no memory for half-received frames"] > 3000
+        assert receiver.loop.stats().partial_bytes > 28 * MIB
+        assert memory.now() < 36 * MIB
+
+
 def test_half_a_frame_and_then_silence_is_closed_after_a_while() -> None:
     with receiving(stall=0.2, min_rate=0) as receiver:
         client = receiver.connect(encode(bytes(100))[:50])
@@ -379,6 +598,27 @@ def test_a_frame_that_trickles_is_closed_and_nobody_else_waits(size: int) -> Non
         receiver.until(drip)
         assert receiver.loop.stats().refused == {"truncated": 1}
         assert receiver.loop.stats().frames > 10
+        assert was_closed(slow)
+
+
+def test_a_length_that_comes_byte_by_byte_is_taken_or_closed_by_the_same_clock() -> None:
+    with receiving(stall=0.4) as receiver:
+        quick, slow = receiver.connect(), receiver.connect(b"\0")
+        for byte in encode(b"x" * 256):
+            quick.send(bytes([byte]))
+            receiver.turn(0)
+        receiver.until(lambda: receiver.frames() == [b"x" * 256])
+        rest = iter(b"\0\1\0" + bytes(256))
+        due = [time.monotonic()]
+
+        def drip() -> bool:
+            if time.monotonic() >= due[0] and not receiver.loop.stats().refused:
+                due[0] = time.monotonic() + 0.2  # never silent for as long as 0.4 s
+                slow.send(bytes([next(rest)]))
+            return bool(receiver.loop.stats().refused)
+
+        receiver.until(drip)
+        assert receiver.loop.stats().refused == {"truncated": 1}
         assert was_closed(slow)
 
 
@@ -650,7 +890,13 @@ def test_peers_are_named_by_address_family(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"max_frame": 0}, {"max_frame": FRAME_LIMIT + 1}, {"max_connections": 0}, {"arena": 100}],
+    [
+        {"max_frame": 0},
+        {"max_frame": FRAME_LIMIT + 1},
+        {"max_connections": 0},
+        {"connections_per_host": 0},
+        {"arena": 100},
+    ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="out of range"):

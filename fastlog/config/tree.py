@@ -47,6 +47,8 @@ class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Bytes of one frame; a connection that announces more is closed."""
     connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     """Connections at once; the newest beyond are closed."""
+    connections_per_host: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Of these, from one other machine; 0: half of them."""
     partial_memory: Annotated[int, Meta(ge=1, extra=SIZE)] = 64 * MIB
     """Bytes of all half-received frames together; beyond, the largest are closed."""
 

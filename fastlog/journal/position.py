@@ -40,7 +40,11 @@ def write_position(data_dir: Path, name: str, position: Position) -> None:
 def read_positions(data_dir: Path) -> dict[str, Position]:
     """The positions of all sinks that ever left one, by name; unreadable ones are left out."""
     found: dict[str, Position] = {}
-    for path in sorted((data_dir / "positions").glob("*.json")):
+    try:
+        paths = sorted((data_dir / "positions").glob("*.json"))
+    except OSError:  # no descriptor is left
+        return found
+    for path in paths:
         try:
             found[path.stem] = msgspec.json.decode(path.read_bytes(), type=Position)
         except (OSError, msgspec.DecodeError):

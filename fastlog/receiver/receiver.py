@@ -87,10 +87,12 @@ class Receiver:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._clients = Clients()
         self._journal = self._open_journal(parcel)
+        affordable = _affordable(config.limits.connections)
         self._loop = Loop(
             self._on_block,
             max_frame=config.limits.max_frame,
-            max_connections=max(_affordable(config.limits.connections), len(handed)),
+            max_connections=max(affordable, len(handed)),
+            connections_per_host=config.limits.connections_per_host or max(1, affordable // 2),
             partial_memory=max(config.limits.partial_memory, config.limits.max_frame + LENGTH.size),
             keepalive=config.clients.keepalive,
         )

@@ -1,0 +1,217 @@
+"""Thousands of connections that mean no good: what they cost, and what others notice of them.
+
+In each case a client logs numbered records before, meanwhile and after. All of them are stored,
+each once and in order; the receiver's memory stays within a stated bound; what was refused is
+counted the same everywhere; and when it is over, the receiver has no more open than before.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from crowd import (
+    MIB,
+    RESET,
+    Crowd,
+    Watch,
+    cpu_of,
+    descriptors_of,
+    many_descriptors,
+)
+from networks import in_a_network_of_its_own
+from sending import Sender, stock_frame
+from serving import Server
+from test_faults import numbers
+from waiting import wait_for
+
+MANY = 10_000
+KIB = 1 << 10
+HELLO = 5.0
+"""Seconds that a connection may be silent before another may have its place."""
+ANNOUNCED = MIB.to_bytes(4, "big")
+
+UNUSED = "never sent a byte; closed to make room"
+NO_MEMORY = "no memory for half-received frames"
+NO_DESCRIPTOR = "no file descriptor left"
+
+
+class Scene:
+    """A server and its good client."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.receiver = server.children()["receiver"]
+        self.good = Sender("good", lambda: server.port)
+        self.let_good_log()
+        self.memory = Watch(self.receiver)
+        self.descriptors = descriptors_of(self.receiver)
+
+    def let_good_log(self) -> None:
+        goal = self.server.stored() + 100
+        wait_for(lambda: self.server.stored() >= goal, "the good client's records are stored")
+
+    def refused(self) -> dict[str, int]:
+        return dict(self.server.status()["refused"])
+
+    def connections(self) -> int:
+        return int(self.server.status()["connections"])
+
+    def end(self) -> None:
+        """Everybody but the good client has gone."""
+        wait_for(lambda: self.connections() == 1, "all are gone but one")
+        wait_for(lambda: descriptors_of(self.receiver) <= self.descriptors)
+        self.let_good_log()
+        assert self.server.children()["receiver"] == self.receiver, "it is the same process"
+        self.good.stop()
+        wait_for(lambda: self.connections() == 0)
+        assert self.server.stop() == 0
+        assert numbers(self.server.records())["good"] == list(range(self.good.sent))
+        told = sum(row["count"] for row in self.server.rejected())
+        assert told == sum(self.refused().values())
+        assert "Traceback" not in self.server.messages()
+        assert len(self.server.messages().splitlines()) < 200
+        assert len(self.server.rejected()) < 500
+
+
+@contextmanager
+def scene(home: Path, crowd: int, config: str = "") -> Iterator[Scene]:
+    with many_descriptors(crowd), Server(home, config=config) as server:
+        yield Scene(server)
+
+
+def test_ten_thousand_that_say_nothing_keep_nobody_out(tmp_path: Path) -> None:
+    with scene(tmp_path, MANY) as s, Crowd(s.server.port, "127.0.0.2") as crowd:
+        crowd.grow(MANY - 1)
+        wait_for(lambda: s.connections() == MANY)
+        full_since = time.monotonic()
+        s.let_good_log()
+        assert s.memory.grown() < 300 * MANY
+        wait_for(lambda: time.monotonic() > full_since + HELLO)
+        cpu = cpu_of(s.receiver)
+        for number in range(200):
+            s.server.connect(stock_frame(client="new", number=number)).close()
+        wait_for(lambda: s.server.stored() > 200 and "new" in numbers(s.server.records()))
+        wait_for(lambda: numbers(s.server.records())["new"] == list(range(200)))
+        assert set(wait_for(s.refused)) == {UNUSED}
+        assert s.refused()[UNUSED] <= 200
+        assert cpu_of(s.receiver) - cpu < 10
+        crowd.close()
+        s.end()
+
+
+def test_ten_thousand_halves_of_the_largest_frame_stay_within_the_budget(tmp_path: Path) -> None:
+    with scene(tmp_path, MANY) as s, Crowd(s.server.port, "127.0.0.3") as crowd:
+        modest = stock_frame("x" * (20 * KIB), client="modest", number=0)
+        slow = s.server.connect(modest[: len(modest) // 2])
+        crowd.grow(MANY - 2)
+        crowd.send(ANNOUNCED)
+        for _ in range(512 // 64):  # a budget of 64 MiB leaves each of them 6 KiB
+            crowd.send(bytes(64 * KIB))
+            s.memory.look()
+        wait_for(lambda: s.refused().get(NO_MEMORY, 0) > MANY * 0.9)
+        s.let_good_log()
+        assert s.memory.grown() < 64 * MIB + 8 * MIB
+        slow.sendall(modest[len(modest) // 2 :])
+        wait_for(lambda: "modest" in numbers(s.server.records()), "what was modest got through")
+        slow.close()
+        crowd.close()
+        wait_for(lambda: s.connections() == 1)
+        assert set(s.refused()) <= {NO_MEMORY, "truncated"}
+        assert sum(s.refused().values()) == MANY - 2
+        wait_for(lambda: s.memory.now() < 8 * MIB, "it is given back")
+        s.end()
+
+
+def test_a_storm_of_connections_costs_little_and_leaves_nothing(tmp_path: Path) -> None:
+    storm = 20_000
+    with scene(tmp_path, 100) as s:
+        cpu = cpu_of(s.receiver)
+        halves = 0
+        for n in range(storm):
+            # Another address in between: a port that was used rests for a while.
+            client = Crowd(s.server.port, f"127.0.0.{4 + n % 4}").one()
+            if n % 4 == 1:
+                halves += client.send(b"\0\0") > 0
+            if n % 3 == 0:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            client.close()
+        wait_for(lambda: s.server.status()["accepted"] == storm + 1)
+        wait_for(lambda: s.connections() == 1)
+        assert s.refused() == {"truncated": halves}
+        assert s.memory.grown() < 4 * MIB
+        assert cpu_of(s.receiver) - cpu < 20, "of processor time: measured are 0.3"
+        s.end()
+
+
+def test_without_descriptors_the_established_are_served_and_it_recovers(tmp_path: Path) -> None:
+    with scene(tmp_path, 500) as s, Crowd(s.server.port, "127.0.0.8") as crowd:
+        spoken = [s.server.connect(b"\0") for _ in range(20)]
+        wait_for(lambda: s.connections() == 21)
+        before = resource.prlimit(s.receiver, resource.RLIMIT_NOFILE)
+        few = descriptors_of(s.receiver)
+        resource.prlimit(s.receiver, resource.RLIMIT_NOFILE, (few, before[1]))
+        cpu, since = cpu_of(s.receiver), time.monotonic()
+        crowd.grow(30)
+        s.let_good_log()
+        wait_for(lambda: time.monotonic() > since + 3)
+        assert cpu_of(s.receiver) - cpu < (time.monotonic() - since) / 2, "it spins"
+        resource.prlimit(s.receiver, resource.RLIMIT_NOFILE, before)
+        late = s.server.connect(stock_frame(client="late", number=0))
+        wait_for(lambda: "late" in numbers(s.server.records()), "it recovers by itself")
+        wait_for(lambda: s.refused().get(NO_DESCRIPTOR, 0) >= 10)
+        assert set(s.refused()) == {NO_DESCRIPTOR}
+        for client in (late, *spoken):
+            client.close()
+        crowd.close()
+        s.end()
+
+
+def test_another_machine_alone_cannot_take_all_places(tmp_path: Path) -> None:
+    def body() -> None:
+        listen = ["tcp://127.0.0.1:0", "tcp://10.1.0.1:0"]
+        config = "[limits]\nconnections = 100\n"
+        with Server(tmp_path, listen=listen, config=config) as server:
+            there = ("10.1.0.1", int(server.urls()[1].rpartition(":")[2]))
+            stranger = [
+                socket.create_connection(there, 30, source_address=("10.1.2.3", 0))
+                for _ in range(200)
+            ]
+            reason = "too many connections from this host"
+            wait_for(lambda: server.status().get("refused") == {reason: 150})
+            others = [
+                socket.create_connection(there, 30, source_address=("10.1.2.4", 0)),
+                *(server.connect() for _ in range(49)),
+            ]
+            for client in others:
+                client.sendall(stock_frame("served"))
+            server.wait_stored(50)
+            for client in (*stranger, *others):
+                client.close()
+            wait_for(lambda: server.status()["connections"] == 0)
+            assert sum(row["count"] for row in server.rejected()) == 150
+            assert {row["reason"] for row in server.rejected()} == {reason}
+
+    in_a_network_of_its_own(body, ["10.1.0.0/16"])
+
+
+@pytest.mark.soak
+def test_ten_thousand_that_send_a_byte_a_second_are_closed_in_time(tmp_path: Path) -> None:
+    with scene(tmp_path, MANY) as s, Crowd(s.server.port, "127.0.0.9") as crowd:
+        crowd.grow(MANY - 1)
+        started = time.monotonic()
+        for second, byte in enumerate(ANNOUNCED + bytes(60)):  # the length byte by byte as well
+            crowd.send(bytes([byte]))
+            wait_for(lambda second=second: time.monotonic() > started + second + 1)
+            s.memory.look()
+            if not crowd.sockets:
+                break
+        assert 30 < time.monotonic() - started < 50
+        wait_for(lambda: s.refused() == {"truncated": MANY - 1})
+        assert s.memory.grown() < 600 * MANY
+        s.end()
