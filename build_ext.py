@@ -14,7 +14,11 @@ HERE = Path(__file__).parent
 LINUX = sys.platform.startswith("linux")
 
 TRANSLATOR = [
-    f"csrc/{name}.c" for name in ("repack", "unpick", "objects", "row", "extra", "pickled", "line", "text", "shortest")
+    f"csrc/{name}.c"
+    for name in (
+        *("repack", "unpick", "objects", "text", "shortest"),
+        *("row", "extra", "pickled", "line"),
+    )
 ]
 PURE = ["csrc/framer.c", "csrc/crc32c.c", *TRANSLATOR]
 DIALECT = ["csrc/wire.c", "csrc/session.c", "csrc/crc32.c"]

@@ -301,6 +301,7 @@ static fl_loop *make_loop(uint32_t max_record)
     const fl_loop_options options = {
         .max_frame = max_record,
         .max_connections = 4,
+        .max_per_host = 4,
         .partial_memory = 1 << 20,
         .arena = 1 << 16,
         .stall_ms = 1 << 30,
