@@ -392,6 +392,19 @@ def test_json_deeper_than_the_normal_form_is_cut_not_rejected() -> None:
 # Blocks
 
 
+def test_a_flood_of_frames_that_are_rejected_is_a_few_notes_that_add_up() -> None:
+    flood = [b"", b"\x80\x02", b"(", *[b"", b"N."] * 5000]
+    decoded = decode(GOOD, *flood, GOOD)
+    assert [record.idx for record in decoded.records] == [0, len(flood) + 1]
+    notes = [located.note for located in decoded.notes]
+    assert [located.idx for located in decoded.notes] == list(range(1, 13))
+    assert all(isinstance(note, Rejection) for note in notes)
+    assert [note.count for note in notes[:10]] == [1] * 10
+    assert sum(note.count for note in notes) == len(flood)
+    assert {note.reason for note in notes[10:]} == {note.reason for note in notes[3:5]}
+    assert [note.count for note in notes[10:]] == [4997, 4996]
+
+
 def test_records_and_notes_of_a_block_keep_their_places() -> None:
     loss = Loss("a:1", "journal full", 5, 1.0, 2.0)
     refused = Rejection("b:2", "http", 40, b"GET /")

@@ -6,6 +6,7 @@ and after a restart. Nothing that a frame holds is imported, called or executed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import Literal, NamedTuple, Protocol
@@ -27,6 +28,10 @@ ENGINES = ("c", "python")
 """The first is the default."""
 Form = Literal["records", "lines"]
 """What a block is decoded into."""
+SINGLY = 10
+"""Rejected frames of one run that are noted one by one; the others are one note for each reason.
+Four bytes make a frame that is rejected: a note for each would cost a thousand times what it costs
+to send them."""
 _MOST = 1 << 40
 """Records that one loss counts at most: sums of them must fit 64 bits."""
 _YEAR_9999 = 253_402_300_800_000_000
@@ -146,16 +151,44 @@ def _read_aside(
 ) -> None:
     """Read the frames of a run that are foreign, one by one, and note those that are rejected."""
     host = host_of(run.peer)
+    rejected = _Rejected(block, run)
+    texts = {verdict: verdict_text(verdict) for verdict in set(verdicts) - {PLAIN, FOREIGN}}
     for verdict, frame in zip(verdicts, blocks.frames(run), strict=True):
         if verdict == FOREIGN:
-            answer = _answer(block, run, host, frame, idx)
+            answer = _answer(block, host, frame, idx)
             if isinstance(answer, Record):
                 records.append(answer)
             else:
-                notes.append(Located(idx, answer))
+                rejected.add(idx, frame, answer)
         elif verdict != PLAIN:
-            notes.append(Located(idx, _rejection(block, run, frame, verdict_text(verdict))))
+            rejected.add(idx, frame, texts[verdict])
         idx += 1
+    notes += rejected.notes()
+
+
+class _Rejected:
+    """What is rejected of a run."""
+
+    def __init__(self, block: Block, run: Run) -> None:
+        self._block, self._run = block, run
+        self._single: list[Located] = []
+        self._first: dict[str, Located] = {}
+        self._count: Counter[str] = Counter()
+
+    def add(self, idx: int, frame: memoryview, reason: str) -> None:
+        if reason in self._first:
+            self._count[reason] += 1
+            return
+        located = Located(idx, _rejection(self._block, self._run, frame, reason))
+        if len(self._single) < SINGLY:
+            self._single.append(located)
+        else:
+            self._first[reason] = located
+
+    def notes(self) -> Iterator[Located]:
+        yield from self._single
+        for reason, (idx, note, _) in self._first.items():
+            yield Located(idx, msgspec.structs.replace(note, count=1 + self._count[reason]))
 
 
 def _notes(block: Block, run: Run, idx: int) -> Iterator[Located]:
@@ -212,17 +245,17 @@ def _note(block: Block, run: Run, frame: memoryview) -> Rejection | Loss:
         return _rejection(block, run, frame, "unreadable note of the receiver")
 
 
-def _answer(block: Block, run: Run, host: str, frame: memoryview, idx: int) -> Record | Rejection:
+def _answer(block: Block, host: str, frame: memoryview, idx: int) -> Record | str:
+    """The record in a frame, or why there is none."""
     try:
         return read_record(
             bytes(frame), host=host, received=block.received, offset=block.offset, idx=idx
         )
     except RejectedError as error:
-        reason = str(error)
+        return str(error)
     except Exception as error:
         # A mistake of ours. The worker must get past it, and the ledger must tell of it.
-        reason = f"decoder failed: {type(error).__name__}"
-    return _rejection(block, run, frame, reason)
+        return f"decoder failed: {type(error).__name__}"
 
 
 def _rejection(block: Block, run: Run, frame: memoryview, reason: str) -> Rejection:
