@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_for
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
@@ -105,6 +108,30 @@ def test_what_cannot_be_started_is_named_with_its_reason_and_the_rest_is_measure
     assert [run["server"] for run in figures["runs"]] == ["recv and split in C"]
     assert "broken does not start" in figures["skipped"]["broken"]
     assert "ZeroDivisionError" in text
+
+
+def test_a_run_that_is_stopped_leaves_no_server_and_no_data_behind(tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    arguments = ["--only", "recv", "--case", "paced 1", "--paced-seconds", "60"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", *arguments], stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(BENCHMARKS), "BENCH_DIR": str(build)},
+    )  # fmt: skip
+    wait_for(lambda: len(commands_with(str(build))) == 2, "a server and the generator run")
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert commands_with(str(build)) == []
+    assert list(build.glob("run-*")) == []
+
+
+def commands_with(text: str) -> list[str]:
+    """The running programs that have it in their name."""
+    names = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit():
+                names.append((entry / "cmdline").read_bytes().split(b"\0")[0].decode())
+    return [name for name in names if text in name]
 
 
 @pytest.mark.parametrize("option", ["--only", "--case"])

@@ -5,6 +5,7 @@ python -m bench [--quick] [--only fastlog --only rsyslog] [--case "64k 100"]
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -157,6 +158,8 @@ def main(
     if listing:
         click.echo("\n".join(plan.names()))
         return
+    # Ends as Ctrl-C does: the server under measurement is stopped, and its data removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     found = results.load(source) if source else measure(plan)
     show(found, json, charts, document)
     if any(run.family == "fastlog" for run in found.faulty()):

@@ -67,7 +67,12 @@ class Load:
 
     def __enter__(self) -> Load:
         assert self._process.stdout is not None
-        if self._process.stdout.readline() != "ready\n":
+        try:
+            ready = self._process.stdout.readline() == "ready\n"
+        except BaseException:  # asked to stop while it connects
+            self.__exit__()
+            raise
+        if not ready:
             _, words = self._process.communicate()
             raise LoadError(words.strip())
         return self

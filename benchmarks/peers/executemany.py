@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import resource
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))
 
 from bench.frames import make_records, pickled
+from usage import measure
 
 from fastlog.block import Block, Kind, make_run
 from fastlog.decode import Decoder
@@ -89,7 +90,8 @@ def main() -> None:
     options = parser.parse_args()
     gc.disable()
     cpu, seconds = store(options.directory, options.records, not options.without_index)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not getrusage's: that one has the peak of the process that started this one in it.
+    peak = measure(os.getpid()).peak_rss
     print(json.dumps({"cpu": cpu, "seconds": seconds, "peak_memory": peak}))
 
 
