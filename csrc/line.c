@@ -4,12 +4,24 @@
  */
 #include "row.h"
 
-enum { NUMBER = FL_FLOAT_TEXT /* the longest, and longer than null */ };
+enum {
+    NUMBER = FL_FLOAT_TEXT, /* the longest, and longer than null */
+    SHORT_KEY = 16,
+};
 
 static uint8_t *put(uint8_t *to, const void *data, size_t len)
 {
     memcpy(to, data, len);
     return to + len;
+}
+
+/* What stands before a value. Most keys are short: a copy of fixed length needs no call. */
+static uint8_t *put_key(uint8_t *to, const fl_row_column *column)
+{
+    memcpy(to, column->key, SHORT_KEY);
+    if (column->key_len > SHORT_KEY)
+        memcpy(to + SHORT_KEY, column->key + SHORT_KEY, column->key_len - SHORT_KEY);
+    return to + column->key_len;
 }
 
 static uint8_t *put_null(uint8_t *to)
@@ -50,7 +62,7 @@ int fl_row_line(fl_row *row, const fl_value *host, uint32_t idx, fl_bytes *out)
 {
     size_t most = row->json.len + fl_json_room(host->at.text, host->len) + 3;
     for (size_t i = 0; i < row->columns; i++) {
-        most += row->column[i].key_len + NUMBER;
+        most += SHORT_KEY + row->column[i].key_len + NUMBER;
         if (row->texts[i].text)
             most += fl_json_room(row->texts[i].text, row->texts[i].len);
     }
@@ -61,7 +73,7 @@ int fl_row_line(fl_row *row, const fl_value *host, uint32_t idx, fl_bytes *out)
         const fl_row_column *column = &row->column[i];
         if (column->kind >= FL_COL_SILENT)
             continue;
-        to = put(to, column->key, column->key_len);
+        to = put_key(to, column);
         to = put_value(row, i, to, host, idx);
     }
     if (to == line)

@@ -187,7 +187,16 @@ uint8_t *fl_json_put(uint8_t *to, const uint8_t *text, size_t len)
                 break;
             memcpy(to, &word, 8);
         }
-        const uint8_t *stop = end - text > 8 ? text + 8 : end;
+        size_t left = (size_t)(end - text);
+        if (left < 8 && len >= 8) { /* the last eight bytes: of the first of them, again */
+            memcpy(&word, end - 8, 8);
+            if (!has_escape(word)) {
+                memcpy(to + left - 8, &word, 8);
+                to += left;
+                break;
+            }
+        }
+        const uint8_t *stop = left > 8 ? text + 8 : end;
         for (; text < stop; text++) {
             char escaped = json_escape(*text);
             if (escaped)

@@ -112,6 +112,9 @@ class DayFile:
         into = f"INSERT INTO records ({names}, node) VALUES "  # noqa: S608
         row = f"({slots}, '{node}')"
         self._insert, self._insert_many = into + row, into + ", ".join([row] * ROWS)
+        # For each None that it binds, sqlite3 looks for an adapter, and where there is none it makes
+        # two AttributeErrors and drops them: a sixth of the time of an insert.
+        sqlite3.register_adapter(type(None), _as_it_is)
         with _translated(path):
             self.connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT)
             try:
@@ -235,9 +238,8 @@ class DayFile:
 
     def _insert_all(self, records: list[Record]) -> None:
         whole = len(records) - len(records) % ROWS
-        values = list(chain.from_iterable(records[:whole]))
-        width = ROWS * len(Record._fields)
-        many = (values[at : at + width] for at in range(0, len(values), width))
+        groups = (records[at : at + ROWS] for at in range(0, whole, ROWS))
+        many = (list(chain.from_iterable(group)) for group in groups)
         self.connection.executemany(self._insert_many, many)
         self.connection.executemany(self._insert, records[whole:])
 
@@ -261,6 +263,10 @@ class DayFile:
             finally:
                 if durable:
                     execute("PRAGMA synchronous = NORMAL")
+
+
+def _as_it_is(value: None) -> None:
+    return value
 
 
 def _has_schema(connection: sqlite3.Connection) -> bool:
