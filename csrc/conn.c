@@ -1,4 +1,4 @@
-/* conn.c: the table of connections, their half-received frames, and the two lists. */
+/* conn.c: the table of connections, their half-received frames, and the three lists. */
 #include "loop.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 static neighbours *neighbours_of(fl_loop *loop, const list *l, uint32_t slot)
 {
     conn *c = &loop->conns[slot];
-    return l == &loop->ready ? &c->ready : &c->partial;
+    return l == &loop->partial ? &c->partial : &c->ready;
 }
 
 static void list_append(fl_loop *loop, list *l, uint32_t slot)
@@ -57,7 +57,14 @@ static void set_listed(fl_loop *loop, list *l, enum conn_flag flag, uint32_t slo
 
 void conn_set_ready(fl_loop *loop, uint32_t slot, bool ready)
 {
+    set_listed(loop, &loop->slowed, IS_SLOWED, slot, false);
     set_listed(loop, &loop->ready, IS_READY, slot, ready);
+}
+
+void conn_set_slowed(fl_loop *loop, uint32_t slot)
+{
+    conn_set_ready(loop, slot, false);
+    set_listed(loop, &loop->slowed, IS_SLOWED, slot, true);
 }
 
 static void set_partial(fl_loop *loop, uint32_t slot, bool partial)
@@ -246,7 +253,7 @@ void conn_sweep(fl_loop *loop)
 {
     for (uint32_t s = loop->partial.head, next; s != NOBODY; s = next) {
         next = loop->conns[s].partial.next;
-        if (has_stalled(loop, &loop->conns[s]))
+        if (!(loop->conns[s].flags & IS_SLOWED) && has_stalled(loop, &loop->conns[s]))
             conn_close_partial(loop, s, FL_TRUNCATED);
     }
 }
