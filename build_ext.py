@@ -25,7 +25,7 @@ DIALECT = ["csrc/wire.c", "csrc/session.c", "csrc/crc32.c"]
 LOOP = [
     f"csrc/{name}.c"
     for name in (
-        *("loop", "turn", "conn", "read", "block", "accept", "hosts", "refusal"),
+        *("loop", "turn", "conn", "read", "block", "accept", "hosts", "refusal", "share"),
         *("clients", "dialect", "reply", "handed"),
     )
 ]

@@ -17,7 +17,7 @@ enum { GIVE_BACK = 8 * 1024 * 1024 }; /* that much less than there was: worth a 
 static neighbours *neighbours_of(fl_loop *loop, const list *l, uint32_t slot)
 {
     conn *c = &loop->conns[slot];
-    return l == &loop->ready ? &c->ready : &c->partial;
+    return l == &loop->partial || l == &loop->silent ? &c->partial : &c->ready;
 }
 
 static void list_append(fl_loop *loop, list *l, uint32_t slot)
@@ -62,12 +62,19 @@ static void set_listed(fl_loop *loop, list *l, enum conn_flag flag, uint32_t slo
 
 void conn_set_ready(fl_loop *loop, uint32_t slot, bool ready)
 {
+    set_listed(loop, &loop->slowed, IS_SLOWED, slot, false);
     set_listed(loop, &loop->ready, IS_READY, slot, ready);
 }
 
 void conn_set_silent(fl_loop *loop, uint32_t slot, bool silent)
 {
     set_listed(loop, &loop->silent, IS_SILENT, slot, silent);
+}
+
+void conn_set_slowed(fl_loop *loop, uint32_t slot)
+{
+    conn_set_ready(loop, slot, false);
+    set_listed(loop, &loop->slowed, IS_SLOWED, slot, true);
 }
 
 static void set_partial(fl_loop *loop, uint32_t slot, bool partial)
@@ -293,7 +300,7 @@ void conn_sweep(fl_loop *loop)
 {
     for (uint32_t s = loop->partial.head, next; s != NOBODY; s = next) {
         next = loop->conns[s].partial.next;
-        if (has_stalled(loop, &loop->conns[s]))
+        if (!(loop->conns[s].flags & IS_SLOWED) && has_stalled(loop, &loop->conns[s]))
             conn_close_partial(loop, s, FL_TRUNCATED);
     }
     if (loop->partial_peak - loop->stats.partial_bytes >= GIVE_BACK)

@@ -406,11 +406,13 @@ typedef struct fl_loop_stats {
     uint64_t unreported;  /* refusals that found the queue of fl_loop_refusal() full */
     uint64_t acks;        /* sent to fastlog clients */
     uint64_t repeated;    /* records that these sent once more, and that were skipped */
+    uint64_t slowings;    /* times that a connection had to wait for its share: fl_loop_limit() */
     uint32_t clients;     /* fastlog clients that are welcome now */
     uint32_t connections; /* open now */
     uint32_t partials;    /* of these, inside a frame */
     size_t partial_bytes; /* memory these hold */
     uint32_t ready;       /* connections that are known to have more to read */
+    uint32_t slowed;      /* connections that wait for their share */
 } fl_loop_stats;
 
 /* Called with the runs of a block. The bytes are the loop's and gone when the call returns. */
@@ -531,6 +533,36 @@ enum {
 /* Runs one turn, waiting timeout_ms at most (-1: for ever). Returns FL_ flags, or an error. A
  * signal ends the wait. */
 int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context);
+
+/* ---- Shares: reading more slowly from who sends too much ----
+ *
+ * A connection that is read more slowly loses nothing: its kernel's buffers fill, and then its
+ * sender waits. A share is counted in bytes, of which each frame has FL_FRAME_WEIGHT more than it
+ * has; one that was not used can be used within an eighth of a second, and what is owed is
+ * forgotten after two.
+ */
+enum { FL_FRAME_WEIGHT = 256 };
+
+/* Reads from each connection at most so many bytes a second, 0: as many as it sends. Not everyone:
+ * only from those that have more than 64 KiB unjudged; that is eight times as much whenever as much
+ * was judged, up to 256 MiB. */
+void fl_loop_limit(fl_loop *loop, uint32_t bytes_per_second, bool everyone);
+
+/* Says, again and again, that all is stored which was received when this was said last. */
+void fl_loop_judged(fl_loop *loop);
+
+/* Each byte of this connection counts as `times` more. */
+typedef struct fl_surcharge {
+    uint32_t serial; /* of the connection, as the runs of its frames have it */
+    uint16_t times;
+} fl_surcharge;
+
+/* Has these connections pay more for what they send while they are limited, and no others. */
+void fl_loop_surcharge(fl_loop *loop, const fl_surcharge *of, size_t n);
+
+/* The next connection from slot *at on, which becomes the slot behind it, that had to wait since
+ * this was asked last: how often, or 0 at the end. */
+int fl_loop_slowed(fl_loop *loop, uint32_t *at, char peer[56]);
 
 /* Stops reading, or goes on; nothing is closed for its silence meanwhile. */
 void fl_loop_pause(fl_loop *loop, bool paused);

@@ -43,7 +43,8 @@ fl_loop *fl_loop_new(const fl_loop_options *options, fl_block_fn on_block, int *
     loop->options = *options;
     loop->on_block = on_block;
     loop->free_slot = NOBODY;
-    loop->ready = loop->partial = loop->silent = (list){.head = NOBODY, .tail = NOBODY};
+    loop->ready = loop->slowed = (list){.head = NOBODY, .tail = NOBODY};
+    loop->partial = loop->silent = (list){.head = NOBODY, .tail = NOBODY};
     loop->now = monotonic_ms();
     loop->sweep_at = loop->now + SWEEP_MS;
     loop->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -166,6 +167,7 @@ void fl_loop_stats_get(const fl_loop *loop, fl_loop_stats *out)
     *out = loop->stats;
     out->partials = loop->partial.count;
     out->ready = loop->ready.count;
+    out->slowed = loop->slowed.count;
 }
 
 int fl_loop_errno(const fl_loop *loop)

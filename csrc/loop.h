@@ -8,9 +8,10 @@
  * connection until the journal has answered for all that it sent.
  *
  * Three lists run through the slots: the ready list (connections that have, or may have, more to
- * read), the partial list (connections that are inside a frame) and the silent list (those that
- * have not sent a byte, the oldest first). They are doubly linked, because a connection can be
- * closed while it is anywhere in them.
+ * Four lists run through the slots: the ready list (connections that have, or may have, more to
+ * read), the slowed list (the same, but not before their time has come), the partial list (those
+ * that are inside a frame) and the silent list (those that have not sent a byte, the oldest first).
+ * They are doubly linked, because a connection can be closed while it is anywhere in them.
  */
 #ifndef FASTLOG_LOOP_H
 #define FASTLOG_LOOP_H
@@ -46,6 +47,7 @@ enum conn_flag {
     HAS_SPOKEN = 4, /* has sent a complete frame, so it is what it seems */
     IS_PARTIAL = 8, /* on the partial list */
     IS_SILENT = 16, /* on the silent list */
+    IS_SLOWED = 32, /* on the slowed list */
 };
 
 typedef struct neighbours {
@@ -65,14 +67,22 @@ typedef struct conn {
     uint8_t terms;   /* of the listener: FL_NO_STOCK, FL_AUTH */
     uint8_t peer_len;
     char peer[FL_PEER_SIZE];
-    struct client *client;     /* FASTLOG: who it is */
-    neighbours ready, partial; /* partial: also of the silent list, since nobody is on both */
-    uint8_t *part;             /* the beginning of a frame, with its length */
+    struct client *client; /* FASTLOG: who it is */
+    neighbours ready;      /* on the ready or the slowed list: nobody is on both */
+    neighbours partial;    /* on the partial or the silent list */
+    uint8_t *part;         /* the beginning of a frame, with its length */
     uint32_t part_len, part_cap;
     uint32_t graced_len;           /* part_len when the frame became older than stall_ms, or 0 */
     uint32_t host;                 /* in the table of hosts; NOBODY: it is not counted */
     int64_t part_since, part_last; /* ms: its first and its latest byte; part_since of a connection
                                       that is silent: when it came */
+    int64_t paid_until;            /* us: its share is used up until then */
+    uint64_t unjudged;             /* weight of what it sent since `round` */
+    uint32_t round;
+    uint32_t slowings;  /* times that it was made to wait, and nobody was told yet */
+    uint16_t surcharge; /* a byte of it counts as so many more */
+    uint8_t density;    /* what a byte of its last frames weighed, beyond one */
+    uint8_t proven;     /* how often all that it had sent was judged */
 } conn;
 
 /* A host, and how many connections it has. */
@@ -137,7 +147,7 @@ struct fl_loop {
 
     conn *conns;
     uint32_t slots, free_slot, last_serial, last_generation;
-    list ready, partial, silent;
+    list ready, slowed, partial, silent;
     size_t partial_peak, evicted; /* the most memory of half frames, and what was taken from them,
                                      since some was given back to the system */
     hosts hosts;
@@ -155,6 +165,11 @@ struct fl_loop {
     uint32_t listener_count, watched_count;
     int64_t rearm_at; /* ms: when the disarmed listeners listen again; 0: they are armed */
     bool paused, draining;
+
+    uint32_t rate;      /* bytes/s of a limited connection; 0: none is */
+    bool limits_all;    /* or only those that are unproven */
+    uint32_t round;     /* counts fl_loop_judged() */
+    int64_t slowed_due; /* ms: when the first of the slowed is to be read again */
 
     uint8_t *arena;
     size_t arena_cap, arena_len;
@@ -182,6 +197,7 @@ void conn_close(fl_loop *loop, uint32_t slot);
 void conn_close_partial(fl_loop *loop, uint32_t slot, int reason);
 void conn_set_ready(fl_loop *loop, uint32_t slot, bool ready);
 void conn_set_silent(fl_loop *loop, uint32_t slot, bool silent);
+void conn_set_slowed(fl_loop *loop, uint32_t slot);
 bool conn_reserve(fl_loop *loop, uint32_t slot, uint32_t cap);
 bool conn_hold(fl_loop *loop, uint32_t slot, const uint8_t *data, size_t len, bool fresh);
 void conn_drop_part(fl_loop *loop, uint32_t slot);
@@ -200,6 +216,13 @@ enum service conn_read(fl_loop *loop, uint32_t slot);
 ssize_t conn_receive(fl_loop *loop, const conn *c, uint8_t *to, size_t len);
 bool conn_has_emptied(const conn *c, size_t got, size_t asked);
 enum service conn_fill(fl_loop *loop, uint32_t slot, size_t need, size_t *budget);
+
+/* share.c */
+bool share_is_spent(fl_loop *loop, uint32_t slot);
+size_t share_budget(const fl_loop *loop, uint32_t slot);
+void share_pay(fl_loop *loop, uint32_t slot, uint64_t bytes, uint32_t frames);
+void share_wait(fl_loop *loop, uint32_t slot);
+void share_release(fl_loop *loop);
 
 /* dialect.c */
 enum service client_read(fl_loop *loop, uint32_t slot);

@@ -24,6 +24,8 @@ static int wait_ms(const fl_loop *loop, int timeout_ms)
         return 0; /* there is something to read, or to be taken by the caller */
     if (loop->clients || (loop->partial.count && !loop->paused))
         due = loop->sweep_at - loop->now;
+    if (loop->slowed.count && !loop->paused && loop->slowed_due - loop->now < due)
+        due = loop->slowed_due - loop->now;
     if (loop->rearm_at && loop->rearm_at - loop->now < due)
         due = loop->rearm_at - loop->now;
     if (due < 0)
@@ -49,7 +51,8 @@ static void note_connection(fl_loop *loop, uint32_t slot, uint32_t generation, u
         loop->conns[slot].flags |= IS_ENDING;
     if (events & EPOLLOUT && loop->conns[slot].client)
         client_flush(loop, loop->conns[slot].client);
-    conn_set_ready(loop, slot, true);
+    if (!(loop->conns[slot].flags & IS_SLOWED))
+        conn_set_ready(loop, slot, true);
 }
 
 /* Notes what happened. Returns FL_WOKEN or 0, or an error. */
@@ -72,12 +75,27 @@ static int dispatch(fl_loop *loop, const struct epoll_event *events, int n)
     return flags;
 }
 
+/* Reads from a connection, and sets it against its share. */
+static enum service read_one(fl_loop *loop, uint32_t slot)
+{
+    uint64_t bytes = loop->turn_bytes;
+    uint32_t frames = loop->arena_frames;
+    enum service service = conn_read(loop, slot);
+    if (service != CLOSED)
+        share_pay(loop, slot, loop->turn_bytes - bytes, loop->arena_frames - frames);
+    return service;
+}
+
 /* Each ready connection once, in turn, until the block is full. */
 static void read_ready(fl_loop *loop)
 {
     for (uint32_t left = loop->ready.count; left && loop->ready.head != NOBODY; left--) {
         uint32_t slot = loop->ready.head;
-        switch (conn_read(loop, slot)) {
+        if (share_is_spent(loop, slot)) {
+            share_wait(loop, slot);
+            continue;
+        }
+        switch (read_one(loop, slot)) {
         case NO_ROOM: return; /* it stays the first, for the next turn's empty block */
         case UNDONE:
             conn_set_ready(loop, slot, false);
@@ -125,6 +143,7 @@ int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context)
     if (flags < 0)
         return flags;
     if (!loop->paused) {
+        share_release(loop);
         read_ready(loop);
         hand_over(loop, context);
     }

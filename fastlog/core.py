@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastlog._core import ffi, lib
@@ -251,6 +251,8 @@ class Repacker:
             raise ValueError(f"the run does not fit the translator: {_error_text(result)}")
 
 
+FRAME_WEIGHT: int = getattr(lib, "FL_FRAME_WEIGHT", 0)
+"""Bytes that a frame counts as, beyond those that it has, in a share; see `Loop.limit`."""
 PLAIN: int = lib.FL_PLAIN
 FOREIGN: int = lib.FL_FOREIGN
 
@@ -316,7 +318,7 @@ class Handed(NamedTuple):
 
 
 class LoopStats(NamedTuple):
-    """Counters of a loop; all but the last five count since its start."""
+    """Counters of a loop; all but the last six count since its start."""
 
     accepted: int
     frames: int
@@ -329,6 +331,8 @@ class LoopStats(NamedTuple):
     """Acknowledgements sent."""
     repeated: int
     """Records that clients sent once more, and that were skipped."""
+    slowings: int
+    """Times that a connection had to wait because it had sent more than its share."""
     clients: int
     """Clients of the fastlog dialect that are admitted now."""
     connections: int
@@ -338,6 +342,8 @@ class LoopStats(NamedTuple):
     """Memory that these hold."""
     ready: int
     """Connections that are known to have more to read."""
+    slowed: int
+    """Connections that wait for their share."""
 
 
 class Turn(NamedTuple):
@@ -556,6 +562,33 @@ class Loop:
         """
         lib.fl_loop_window(self._loop, size, state)
 
+    # ---- shares ----
+
+    def limit(self, rate: int, *, everyone: bool) -> None:
+        """Reads each connection at most at `rate` bytes a second; 0: as fast as it sends.
+
+        Args:
+            everyone: Or only those of whose sending little was judged yet.
+        """
+        lib.fl_loop_limit(self._loop, rate, everyone)
+
+    def judged(self) -> None:
+        """All is stored which was received when this was said last."""
+        lib.fl_loop_judged(self._loop)
+
+    def surcharge(self, times: Mapping[int, int]) -> None:
+        """Counts each byte of these connections, by serial, as so many more (65,535 at most)."""
+        of = ffi.new("fl_surcharge[]", len(times))
+        for one, (serial, more) in zip(of, times.items(), strict=True):
+            one.serial, one.times = serial, more
+        lib.fl_loop_surcharge(self._loop, of, len(times))
+
+    def slowed(self) -> Iterator[tuple[str, int]]:
+        """The peers that had to wait since this was asked last, and how often."""
+        at, peer = ffi.new("uint32_t *"), ffi.new("char[]", lib.FL_PEER_SIZE)
+        while times := lib.fl_loop_slowed(self._loop, at, peer):
+            yield str(ffi.string(peer), "ascii", "replace"), times
+
     # ---- handing connections over ----
 
     def export(self) -> Iterator[Handed]:
@@ -602,11 +635,13 @@ class Loop:
             unreported=raw.unreported,
             acks=raw.acks,
             repeated=raw.repeated,
+            slowings=raw.slowings,
             clients=raw.clients,
             connections=raw.connections,
             partials=raw.partials,
             partial_bytes=raw.partial_bytes,
             ready=raw.ready,
+            slowed=raw.slowed,
         )
 
     def _receive(self, runs: Any, length: int, frames: int) -> None:

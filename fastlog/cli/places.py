@@ -31,6 +31,12 @@ class Status(msgspec.Struct):
     connections: int = 0
     clients: int = 0
     """Of the fastlog dialect, among the connections."""
+    slowed: int = 0
+    """Connections that are read more slowly than they send, now."""
+    slowings: int = 0
+    """How often one had to wait, since the start."""
+    lag: float = 0.0
+    """Seconds that the slowest sink will need for what waits for it."""
     repeated: int = 0
     """Records that these sent more than once, and that were skipped."""
     accepted: int = 0

@@ -196,6 +196,8 @@ def _receiver_table(status: Status) -> Table:
     table.add_row("accepted", str(status.accepted))
     table.add_row("frames", str(status.frames))
     table.add_row("dropped", str(status.dropped))
+    table.add_row("slowed", f"{status.slowed} now, {status.slowings} times")
+    table.add_row("work that waits", f"{status.lag:.2f} s")
     table.add_row("journal", f"{format_size(status.size)} of {format_size(status.limit)}")
     if status.failure:
         table.add_row("failure", status.failure)

@@ -6,8 +6,9 @@ and after a restart. Nothing that a frame holds is imported, called or executed.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Literal, NamedTuple, Protocol
 
@@ -28,6 +29,7 @@ ENGINES = ("c", "python")
 """The first is the default."""
 Form = Literal["records", "lines"]
 """What a block is decoded into."""
+Spent = Callable[[Run, float], None]
 SINGLY = 10
 """Rejected frames of one run that are noted one by one; the others are one note for each reason.
 Four bytes make a frame that is rejected: a note for each would cost a thousand times what it costs
@@ -103,12 +105,19 @@ class Decoder:
         engine: `c` reads plain frames many at once, and what is not plain as `python` does, which
             reads every frame by itself. Both give the same answers.
         form: what the sink stores. Lines of plain frames never become Python objects.
+        spent: Is told of each run that needed the slow reader, and the seconds of the processor
+            that it took.
     """
 
-    def __init__(self, engine: str = ENGINES[0], form: Form = "records") -> None:
+    def __init__(
+        self,
+        engine: str = ENGINES[0],
+        form: Form = "records",
+        spent: Spent | None = None,
+    ) -> None:
         if engine not in ENGINES:
             raise ConfigError(f"decode.engine: {engine!r} is none of {', '.join(ENGINES)}")
-        self.engine, self.form = engine, form
+        self.engine, self.form, self._spent = engine, form, spent
         self._reader: PlainReader = _plain_reader(form) if engine == "c" else _NoPlainReader()
 
     def decode(self, block: Block) -> Decoded:
@@ -117,7 +126,7 @@ class Decoder:
         notes: list[Located] = []
         verdicts = self._reader.block(block)
         if verdicts is not None:
-            _read_others(block, verdicts, others, notes)
+            self._read_others(block, verdicts, others, notes)
         if self.form == "lines":
             lines = self._reader.lines()
             return Decoded(block, [], notes, lines if verdicts is None else splice(lines, others))
@@ -127,18 +136,20 @@ class Decoder:
             records.sort(key=attrgetter("idx"))
         return Decoded(block, records, notes)
 
-
-def _read_others(
-    block: Block, verdicts: bytes, records: list[Record], notes: list[Located]
-) -> None:
-    """Read the frames that are not plain, and the runs that hold no records."""
-    idx = 0
-    for run in blocks.runs(block.payload):
-        if run.kind not in blocks.RECORDS:
-            notes += _notes(block, run, idx)
-        elif any(own := verdicts[idx : idx + run.frames]):  # PLAIN is 0
-            _read_aside(block, run, idx, own, records, notes)
-        idx += run.frames
+    def _read_others(
+        self, block: Block, verdicts: bytes, records: list[Record], notes: list[Located]
+    ) -> None:
+        """Read the frames that are not plain, and the runs that hold no records."""
+        idx = 0
+        for run in blocks.runs(block.payload):
+            if run.kind not in blocks.RECORDS:
+                notes += _notes(block, run, idx)
+            elif any(own := verdicts[idx : idx + run.frames]):  # PLAIN is 0
+                began = time.thread_time()
+                _read_aside(block, run, idx, own, records, notes)
+                if self._spent is not None:
+                    self._spent(run, time.thread_time() - began)
+            idx += run.frames
 
 
 def _read_aside(

@@ -4,6 +4,7 @@ The receiver's `Journal` writes it and publishes how much is durable; each worke
 `JournalReader` and leaves its `Position`, by which segments are released.
 """
 
+from fastlog.journal.gauge import Gauge, Reading
 from fastlog.journal.position import Position, read_positions, write_position
 from fastlog.journal.reader import JournalReader, SkippedError
 from fastlog.journal.repair import repair
@@ -12,10 +13,12 @@ from fastlog.journal.writer import Full, Journal, JournalState
 
 __all__ = [
     "Full",
+    "Gauge",
     "Journal",
     "JournalReader",
     "JournalState",
     "Position",
+    "Reading",
     "SkippedError",
     "Snapshot",
     "read_positions",

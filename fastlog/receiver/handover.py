@@ -42,6 +42,7 @@ class Counters(msgspec.Struct, kw_only=True):
     accepted: int = 0
     frames: int = 0
     dropped: int = 0
+    slowings: int = 0
     refused: dict[str, int] = {}
 
 

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
+from operator import itemgetter
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,6 +26,7 @@ from fastlog.journal.position import replace_file
 from fastlog.receiver.door import Door
 from fastlog.receiver.handover import Counters, Parcel, only_stock
 from fastlog.receiver.notes import Notes
+from fastlog.receiver.shares import Shares
 from fastlog.record import Note, Rejection, host_of
 from fastlog.session import Clients, Sessions, Terms
 
@@ -82,7 +84,7 @@ class Receiver:
         self._progress = (0, time.monotonic())
         self._strangers: set[str] = set()
         self._stopping = False
-        self._untold = 0
+        self._untold = self._slowings = 0
         self._chores_at = time.monotonic()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._clients = Clients()
@@ -115,6 +117,13 @@ class Receiver:
         )
         self._door = Door(
             self._loop, self._journal, self._sessions, self._refuse_client, self._events
+        )
+        self._shares = Shares(
+            self._loop,
+            config.limits,
+            config.data_dir,
+            self._journal.node,
+            [name for name, when_full in self.sinks.items() if when_full == "hold"],
         )
         self._set_window()
         self._leftovers = config.data_dir / "leftovers.json"
@@ -185,6 +194,7 @@ class Receiver:
         self._door.acknowledge()
         if turn.asked:
             self._door.serve()
+        self._shares.look(self._journal.end, self._journal.durable)
         if time.monotonic() >= self._chores_at:
             self._chores()
         if self._journal.crash is not None:
@@ -192,6 +202,7 @@ class Receiver:
 
     def _timeout(self) -> float:
         until_chores = max(0.0, self._chores_at - time.monotonic())
+        until_chores = min(until_chores, self._shares.timeout())
         return min(until_chores, RETRY) if self._held is not None else until_chores
 
     def _on_block(self, runs: bytes, frames: int) -> None:
@@ -278,8 +289,18 @@ class Receiver:
         self._release()
         self._set_window()
         self._journal_notes()
+        self._tell_slowed()
         self._events.tell()
         self._write_status()
+
+    def _tell_slowed(self) -> None:
+        slowings = self._loop.stats().slowings
+        if new := slowings - self._slowings:
+            self._slowings = slowings
+            waited = sorted(self._loop.slowed(), key=itemgetter(1), reverse=True)
+            who = waited[0][0] if waited else "one that has gone"
+            others = f" and {len(waited) - 1} others" if len(waited) > 1 else ""
+            self._events.add("slowed", f"reading slower from {who}{others}", new)
 
     def _release(self) -> None:
         """Lets go of segments that no sink needs."""
@@ -322,6 +343,8 @@ class Receiver:
             "limit": self._config.journal.size,
             "connections": stats.connections,
             "clients": stats.clients,
+            "slowed": stats.slowed,
+            "lag": self._shares.lag,
             **msgspec.structs.asdict(counters),
             "failure": journal.failure,
         }
@@ -338,6 +361,7 @@ class Receiver:
         return Counters(
             acks=before.acks + stats.acks,
             repeated=before.repeated + stats.repeated,
+            slowings=before.slowings + stats.slowings,
             accepted=before.accepted + stats.accepted,
             frames=before.frames + stats.frames,
             dropped=before.dropped + self._notes.dropped,
@@ -447,6 +471,7 @@ class Receiver:
         self._journal_notes()
         self._write_status()
         self._loop.close()
+        self._shares.close()
         for block in self._journal.close():
             self._notes.lost(block, self._journal.failure or "the server was stopped")
         self._leave(self._notes.take())

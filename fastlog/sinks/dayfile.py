@@ -112,7 +112,7 @@ class DayFile:
         into = f"INSERT INTO records ({names}, node) VALUES "  # noqa: S608
         row = f"({slots}, '{node}')"
         self._insert, self._insert_many = into + row, into + ", ".join([row] * ROWS)
-        # For each None that it binds, sqlite3 looks for an adapter, and where there is none it makes
+        # For each None that it binds, sqlite3 looks for an adapter; where there is none, it makes
         # two AttributeErrors and drops them: a sixth of the time of an insert.
         sqlite3.register_adapter(type(None), _as_it_is)
         with _translated(path):

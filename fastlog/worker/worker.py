@@ -29,6 +29,7 @@ from fastlog.ledger import Entry, Ledger
 from fastlog.record import Rejection, host_of
 from fastlog.sinks import Sink, SinkContext, make_sink
 from fastlog.worker import refusals
+from fastlog.worker.pace import Pace
 from fastlog.worker.progress import Progress, Reader
 from fastlog.worker.standing import Standing
 
@@ -69,6 +70,7 @@ class Worker:
         name: str,
         data_dir: Path,
         *,
+        pace: Pace | None = None,
         when_full: str = "hold",
         segment: int = 64 << 20,
         clock: Callable[[], float] = time.time,
@@ -97,7 +99,9 @@ class Worker:
         self._failures = 0
         """Of the batch's first block."""
 
+        self._pace = pace or Pace(data_dir, name, reader.node, monotonic)
         self._standing = Standing(data_dir, name, reader.node, when_full, clock)
+        self._pace.show(0 if self._standing.last is None else self._standing.last.cursor)
         self._events = EventLog(log)
         self._retry_at = float("-inf")
         self._chores_at = self._synced_at = float("-inf")
@@ -173,6 +177,7 @@ class Worker:
         except Exception as error:
             log.warning("sink %s: not synced at the end: %s", self._name, error)
         self._events.tell()
+        self._pace.close()
         self._sink.close()
         self._ledger.close()
 
@@ -209,6 +214,7 @@ class Worker:
         """
         if not self._opened and not self._open():
             return False
+        began, before = self._monotonic(), self._progress.cursor
         if not self._batch:
             self._fetch()
         if not self._batch:
@@ -222,6 +228,8 @@ class Worker:
             self._refused(part, error)
         finally:
             self._drop_applied()
+            self._pace.batch(self._progress.cursor - before, self._monotonic() - began)
+            self._pace.show(self._progress.cursor)
         return True
 
     def _open(self) -> bool:
@@ -235,6 +243,7 @@ class Worker:
         self._blocks, self._batch = [], []
         self._one_by_one, self._failures = False, 0
         self._opened = self._was_opened = True
+        self._pace.show(cursor)
         return True
 
     def _wait_for_mark(self, cursor: int) -> bool:
@@ -361,13 +370,16 @@ def make_worker(config: Config, name: str) -> Worker:
     if settings is None:
         raise ConfigError(f"the configuration has no sink called {name!r}")
     sink = make_sink(SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention))
+    reader = JournalReader(config.data_dir / "journal")
+    pace = Pace(config.data_dir, name, reader.node, time.monotonic)
     return Worker(
-        JournalReader(config.data_dir / "journal"),
-        Decoder(config.decode.engine, sink.form),
+        reader,
+        Decoder(config.decode.engine, sink.form, pace.spent),
         sink,
         Ledger(config.data_dir / "ledger.db"),
         name,
         config.data_dir,
+        pace=pace,
         when_full=settings.when_full,
         segment=config.journal.segment,
     )

@@ -1,0 +1,235 @@
+"""What fifty quiet clients notice of one that floods: from a record's sending to its being stored.
+
+    python benchmarks/flood_latency.py [--seconds 10] [--clients 50] [--per-second 10]
+                                       [--flood none plain foreign empty worst] [--config F]
+
+For each kind of flood a fastlog-server of its own, as a user starts it. The clients send their
+records, evenly spread; another process sends the flood over one connection, a megabyte a call, as
+fast as it is let. A record is stored when a reader of the day file sees it, who looks every 5 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import multiprocessing
+import signal
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing, suppress
+from logging.handlers import SocketHandler
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import usage
+
+SERVER = Path(sys.executable).parent / "fastlog-server"
+FLOODS = ("none", "plain", "foreign", "empty", "worst")
+LOOK = 0.005
+PATIENCE = 60.0
+MEGABYTE = 1 << 20
+
+_maker = SocketHandler("localhost", 0)
+
+
+def frame(message: str, **extra: object) -> bytes:
+    """What an unchanged SocketHandler sends for one record."""
+    record = logging.LogRecord("app", logging.INFO, "/srv/app.py", 7, message, None, None, "run")
+    record.__dict__.update(extra)
+    return _maker.makePickle(record)
+
+
+def worst_frame() -> bytes:
+    """637 bytes: tuples of tuples, each twice the one before, as the arguments of an object."""
+    tuples = b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(120))
+    pickle = b"\x80\x02}(X\x03\0\0\0msgX\x02\0\0\0hiX\x01\0\0\0xcapp\nC\n" + tuples + b"\x85Ru."
+    return len(pickle).to_bytes(4, "big") + pickle
+
+
+def flood_of(kind: str) -> bytes:
+    """About a megabyte of whole frames."""
+    one = {
+        "plain": frame("one of very many " * 5, request=7, customer=12345),
+        "foreign": frame("one of very many", odd=1 << 70),
+        "empty": bytes(4),
+        "worst": worst_frame(),
+    }[kind]
+    return one * (MEGABYTE // len(one))
+
+
+def flood(kind: str, port: int, go: Any, sent: Any) -> None:
+    """Send without a pause, until killed."""
+    stream = flood_of(kind)
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        go.wait()
+        while True:
+            connection.sendall(stream)
+            sent.value += len(stream)
+
+
+class Row(NamedTuple):
+    """What one kind of flood did."""
+
+    flood: str
+    records: int
+    median: float
+    p99: float
+    most: float
+    cpu: dict[str, float]
+    """CPU-seconds a second, by process."""
+    flood_bytes: float
+    """That the flooding client got rid of, a second."""
+    slowings: int
+
+
+class Quiet:
+    """The clients: each sends so many numbered records a second; all in one thread."""
+
+    def __init__(self, count: int, per_second: float, port: int) -> None:
+        self._connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+        self._step = 1 / (count * per_second)
+        self._next_at = time.monotonic()
+        self.sent: dict[int, float] = {}
+
+    def send_due(self) -> None:
+        """Send what should have been sent by now."""
+        while time.monotonic() >= self._next_at:
+            number = len(self.sent)
+            connection = self._connections[number % len(self._connections)]
+            data = frame(f"quiet {number}", number=number)
+            self.sent[number] = time.monotonic()
+            connection.sendall(data)
+            self._next_at += self._step
+
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.close()
+
+
+class Store:
+    """Sees records come into the day files."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._seen: dict[Path, int] = {}
+        self.found: dict[int, float] = {}
+
+    def look(self) -> None:
+        """Note the quiet clients' records that are new."""
+        for path in self._logs.glob("*.db"):
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as day:
+                self._look_at(path, day)
+
+    def _look_at(self, path: Path, day: sqlite3.Connection) -> None:
+        try:
+            newest = day.execute("SELECT max(rowid) FROM records").fetchone()[0] or 0
+        except sqlite3.OperationalError:
+            return  # it is being made
+        after = self._seen.get(path, 0)
+        rows = day.execute(
+            "SELECT substr(message, 7) FROM records"
+            " WHERE rowid > ? AND rowid <= ? AND message GLOB 'quiet *'",
+            (after, newest),
+        ).fetchall()
+        now = time.monotonic()
+        self._seen[path] = newest
+        for (number,) in rows:
+            assert self.found.setdefault(int(number), now) == now, "a record is stored twice"
+
+
+def measure(kind: str, options: argparse.Namespace) -> Row:
+    """Start a server, flood it, and look."""
+    with tempfile.TemporaryDirectory(prefix="fastlog-flood-") as home:
+        data = Path(home, "data")
+        command = [SERVER, "--data-dir", data, "--listen", "tcp://127.0.0.1:0"]
+        if options.config:
+            command += ["--config", options.config]
+        server = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=options.stderr, text=True, cwd=home
+        )
+        assert server.stdout is not None
+        try:
+            url = server.stdout.readline().partition(" listening on ")[2].partition(";")[0]
+            return run(kind, options, server.pid, urlsplit(url.split()[0]).port or 0, data)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(30)
+            server.kill()
+            server.wait()
+            server.stdout.close()
+
+
+def run(kind: str, options: argparse.Namespace, pid: int, port: int, data: Path) -> Row:
+    go, sent = multiprocessing.Event(), multiprocessing.Value("Q", 0, lock=False)
+    flooder = None
+    if kind != "none":
+        flooder = multiprocessing.Process(target=flood, args=(kind, port, go, sent), daemon=True)
+        flooder.start()
+    quiet, store = Quiet(options.clients, options.per_second, port), Store(data / "logs")
+    try:
+        began, before = time.monotonic(), usage.measure(pid)
+        look_at = began
+        go.set()
+        while time.monotonic() < began + options.seconds:
+            quiet.send_due()
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + LOOK
+                store.look()
+            time.sleep(0.001)
+        seconds = time.monotonic() - began
+        cpu, flooded = usage.measure(pid).since(before), sent.value
+    finally:
+        if flooder is not None:
+            flooder.kill()
+            flooder.join()
+    deadline = time.monotonic() + PATIENCE
+    while len(store.found) < len(quiet.sent) and time.monotonic() < deadline:
+        time.sleep(LOOK)
+        store.look()
+    quiet.close()
+    status = json.loads((data / "status.json").read_bytes())
+    late = sorted(store.found.get(n, deadline) - at for n, at in quiet.sent.items())
+    return Row(
+        kind,
+        len(late),
+        statistics.median(late),
+        late[len(late) * 99 // 100],
+        late[-1],
+        {role: used / seconds for role, used in cpu.items()},
+        flooded / seconds,
+        status.get("slowings", 0),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--per-second", type=float, default=10.0, help="records of each client")
+    parser.add_argument("--flood", nargs="+", choices=FLOODS, default=FLOODS)
+    parser.add_argument("--config", help="of the server")
+    parser.add_argument("--log", action="store_true", help="show what the server says")
+    options = parser.parse_args()
+    options.stderr = None if options.log else subprocess.DEVNULL
+    print("flood     records  median     p99     max   receiver  worker   flood MB/s   waits")
+    for kind in options.flood:
+        row = measure(kind, options)
+        worker = row.cpu.get("worker sqlite", 0.0)
+        print(
+            f"{row.flood:8} {row.records:8} {row.median:7.3f} {row.p99:7.3f} {row.most:7.3f}"
+            f" {row.cpu.get('receiver', 0.0):10.2f} {worker:7.2f} {row.flood_bytes / 1e6:12.2f}"
+            f" {row.slowings:7}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Who is read more slowly, and when: the receiver's part of sharing the sinks fairly.
+
+A journal is read in order, so whoever fills it delays everybody. Hence a bound on what waits in it,
+in time: what was received and is not stored yet, by the speed of the slowest sink that holds the
+journal. While it is over that, every connection is read at a rate that few need; who sends less
+does not notice, and who sends more waits in his own kernel. Below it nobody is slowed, but for
+newcomers: until a sink has seen how long a connection's records take, there are few of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fastlog.config import LimitsConfig
+from fastlog.core import Loop
+from fastlog.journal import Gauge, Reading
+
+PLAIN = 10
+"""Nanoseconds that a byte of a plain record takes a sink. A share is counted in such bytes, so that
+it is a part of the sinks' time, whatever is sent."""
+LOOK_EVERY = 0.02
+LOOK_AFTER = 1 << 20
+"""Bytes received, after which the gauges are looked at earlier."""
+FIND_EVERY = 0.1
+"""Seconds between looks for the gauge of a sink that has none yet."""
+PRICES_EVERY = 0.1
+MOST_SYNC = 1.0
+DEAREST = 65_535
+
+
+class Shares:
+    """Looks at the gauges of the sinks that hold the journal, and limits the loop by them.
+
+    Args:
+        node: The journal's.
+        sinks: The names of the sinks that hold it.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        limits: LimitsConfig,
+        data_dir: Path,
+        node: str,
+        sinks: Iterable[str],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loop, self._limits, self._monotonic = loop, limits, monotonic
+        self._data_dir, self._node = data_dir, node
+        self._gauges: dict[str, Gauge | None] = dict.fromkeys(sinks)
+        self._find_at = self._look_at = self._prices_at = float("-inf")
+        self._seen, self._look_after = 0, LOOK_AFTER
+        self._to_judge = 0
+        self._to_sync: int | None = None
+        self._sync_since = self._sync_time = 0.0
+        self._prices: dict[int, int] = {}
+        self.lag = 0.0
+        """Seconds that the slowest sink will need for what it has not stored yet."""
+        self.strict = False
+        """Whether everybody is limited."""
+        if limits.lag:
+            loop.limit(limits.rate, everyone=False)
+
+    def look(self, end: int, durable: int) -> None:
+        """Looks, if it is time.
+
+        Args:
+            end: Journal offset behind all that was received.
+            durable: Up to which the sinks may read.
+        """
+        now = self._monotonic()
+        if not self._limits.lag or (now < self._look_at and end - self._seen < self._look_after):
+            return
+        if now > self._look_at + LOOK_EVERY:
+            self._to_sync = None  # it may have been durable for long
+        self._look_at, self._seen = now + LOOK_EVERY, end
+        readings = self._readings(now)
+        self.lag = max((max(0, end - r.applied) / r.speed for r in readings), default=0.0)
+        slowest = min((reading.speed for reading in readings), default=LOOK_AFTER)
+        self._look_after = min(LOOK_AFTER, int(slowest * LOOK_EVERY))
+        strict = self.lag > self._limits.lag + self._sync(now, end, durable)
+        if strict != self.strict:
+            self.strict = strict
+            self._loop.limit(self._limits.rate, everyone=strict)
+        self._judge(readings, end)
+        self._charge(readings, now)
+
+    def _judge(self, readings: list[Reading], end: int) -> None:
+        """What a sink that says nothing does not have is not judged."""
+        applied = (reading.applied for reading in readings)
+        if len(readings) == len(self._gauges) and min(applied) >= self._to_judge:
+            self._to_judge = end
+            self._loop.judged()
+
+    def _sync(self, now: float, end: int, durable: int) -> float:
+        """Seconds from receiving to durable, as it was last. No sink can begin while the disk takes
+        these, and one that is fast must find enough when they are over."""
+        if self._to_sync is not None and durable >= self._to_sync:
+            self._sync_time = min(now - self._sync_since, MOST_SYNC)
+            self._to_sync = None
+        if self._to_sync is None and end > durable:
+            self._to_sync, self._sync_since = end, now
+        waiting = 0.0 if self._to_sync is None else min(now - self._sync_since, MOST_SYNC)
+        return max(self._sync_time, waiting)
+
+    def timeout(self) -> float:
+        """Seconds until it is worth looking again, even if nothing was received."""
+        return LOOK_EVERY if self.strict else float("inf")
+
+    def _readings(self, now: float) -> list[Reading]:
+        """What the gauges show; those that cannot be read say nothing, and hold nobody."""
+        if now >= self._find_at and None in self._gauges.values():
+            self._find_at = now + FIND_EVERY
+            for name, gauge in self._gauges.items():
+                self._gauges[name] = gauge or self._find(name)
+        shown = (gauge.read() for gauge in self._gauges.values() if gauge is not None)
+        return [reading for reading in shown if reading is not None]
+
+    def _find(self, name: str) -> Gauge | None:
+        try:
+            return Gauge(self._data_dir, name, self._node)
+        except OSError:
+            return None  # its worker has not started yet
+
+    def _charge(self, readings: list[Reading], now: float) -> None:
+        """Has those pay who keep a slow reader busy.
+
+        A serial may be one of the receiver before this, if it is of a record that waits since then:
+        then the wrong one pays, for a few seconds, and only while everybody is limited.
+        """
+        prices: dict[int, int] = {}
+        for reading in readings:
+            for serial, cost in reading.costs.items():
+                prices[serial] = min(DEAREST, max(prices.get(serial, 0), cost // PLAIN))
+        if prices.keys() != self._prices.keys() or (prices and now >= self._prices_at):
+            self._prices, self._prices_at = prices, now + PRICES_EVERY
+            self._loop.surcharge(prices)
+
+    def close(self) -> None:
+        """Lets go of the gauges."""
+        for gauge in self._gauges.values():
+            if gauge is not None:
+                gauge.close()

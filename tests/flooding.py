@@ -1,0 +1,43 @@
+"""A process that floods: `python flooding.py PORT KIND MEGABYTES`; 0 megabytes: until killed.
+
+It sends a megabyte of whole frames a call, as fast as it is let, and then closes.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from attacks import attacks
+from sending import stock_frame
+
+MEGABYTE = 1 << 20
+
+
+def frame_of(kind: str) -> bytes:
+    """A frame with its length."""
+    if kind == "plain":
+        return stock_frame("one of very many " * 5, kind="flood", user=7)
+    if kind == "foreign":
+        return stock_frame("one of very many", kind="flood", odd=1 << 70)
+    if kind == "empty":
+        return bytes(4)
+    worst = attacks(1000)["an object of tuples of tuples"][0]
+    return len(worst).to_bytes(4, "big") + worst
+
+
+def frames_in_a_megabyte(kind: str) -> int:
+    return MEGABYTE // len(frame_of(kind))
+
+
+def main(port: str, kind: str, megabytes: str) -> None:
+    stream = frame_of(kind) * frames_in_a_megabyte(kind)
+    with socket.create_connection(("127.0.0.1", int(port))) as connection:
+        left = int(megabytes) or -1
+        while left:
+            connection.sendall(stream)
+            left -= 1
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

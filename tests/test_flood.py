@@ -1,0 +1,142 @@
+"""A flood from one client, and what the others notice of it: real servers, as they come."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from flooding import frames_in_a_megabyte
+from sending import stock_frame
+from serving import Server
+from waiting import wait_for
+
+FLOODING = Path(__file__).with_name("flooding.py")
+CLIENTS = 5
+SECONDS = 6.0
+LATE = 10.0
+"""Seconds; it is a tenth of one where nothing else runs. Without shares it is a minute."""
+
+
+@contextmanager
+def flood(server: Server, kind: str, megabytes: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, str(FLOODING), str(server.port), kind, str(megabytes)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Quiet:
+    """Clients that send numbered records, a few a second, and look when they are stored."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._connections = [server.connect() for _ in range(CLIENTS)]
+        self._at: dict[Path, int] = {}
+        self.sent: dict[int, float] = {}
+        self.stored: list[int] = []
+        self.latest = 0.0
+        """The longest that one took, or has taken so far."""
+
+    def send(self) -> None:
+        """One record from each."""
+        for connection in self._connections:
+            number = len(self.sent)
+            connection.sendall(stock_frame("quiet", kind="quiet", number=number))
+            self.sent[number] = time.monotonic()
+
+    def look(self) -> bool:
+        """Whether all are stored."""
+        for path in self._server.logs.glob("*.db"):
+            with closing(sqlite3.connect(path, timeout=30)) as day:
+                self._read(path, day)
+        waiting = self.sent.keys() - self.stored
+        for number in waiting:
+            self.latest = max(self.latest, time.monotonic() - self.sent[number])
+        return not waiting
+
+    def _read(self, path: Path, day: sqlite3.Connection) -> None:
+        try:
+            (newest,) = day.execute("SELECT max(rowid) FROM records").fetchone()
+        except sqlite3.OperationalError:
+            return  # it is being made
+        found = day.execute(
+            "SELECT extra->>'number' FROM records"
+            " WHERE rowid > ? AND rowid <= ? AND message = 'quiet'",
+            [self._at.get(path, 0), newest or 0],
+        )
+        self.stored += [number for (number,) in found]
+        self._at[path] = newest or 0
+
+    def talk(self, seconds: float) -> None:
+        """Send for so long, looking all the while, and wait for the last."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.send()
+            self._look_for(0.1)
+        wait_for(lambda: self.look() or self.latest > LATE, "the quiet clients' records", 60)
+
+    def _look_for(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        wait_for(lambda: self.look() or time.monotonic() > until)
+
+    def assert_exact(self) -> None:
+        assert sorted(self.stored) == list(self.sent), "each is stored, and once"
+
+
+def wait_for_news(server: Server) -> None:
+    """The receiver says how it is once a second."""
+    before = server.status()["at"]
+    wait_for(lambda: server.status()["at"] > before)
+
+
+@pytest.mark.parametrize("kind", ["plain", "foreign", "worst", "empty"])
+def test_a_flood_does_not_make_others_wait(tmp_path: Path, kind: str) -> None:
+    with Server(tmp_path) as server:
+        quiet = Quiet(server)
+        quiet.talk(1.0)
+        with flood(server, kind):
+            quiet.talk(SECONDS)
+            assert quiet.latest < LATE
+            wait_for(lambda: "reading slower from 127.0.0.1:" in server.messages())
+        quiet.assert_exact()
+        assert server.losses() == []
+        assert server.status()["slowings"] > 0
+        expected = {"truncated", "malformed pickle: no STOP"} if kind == "empty" else {"truncated"}
+        assert {row["reason"] for row in server.rejected()} <= expected, "the end of the flood"
+
+
+def test_a_flood_while_the_sink_stands_still_fills_no_journal_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    megabytes = 60
+    with Server(tmp_path) as server:
+        quiet = Quiet(server)
+        quiet.talk(1.0)
+        worker = server.children()["worker sqlite"]
+        os.kill(worker, signal.SIGSTOP)
+        with flood(server, "plain", megabytes) as flooder:
+            wait_for(lambda: server.status()["slowed"])
+            for _ in range(5):
+                quiet.send()
+                wait_for_news(server)
+            assert server.status()["size"] < 50_000_000
+            assert flooder.poll() is None, "it waits in its own kernel"
+            os.kill(worker, signal.SIGCONT)
+            assert flooder.wait(60) == 0
+        total = megabytes * frames_in_a_megabyte("plain") + len(quiet.sent)
+        server.wait_stored(total)
+        quiet.look()
+        quiet.assert_exact()
+        assert (server.losses(), server.rejected()) == ([], [])
+        wait_for(lambda: server.status()["slowed"] == 0 and server.status()["lag"] == 0)
