@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import struct
+import random
 import subprocess
 import sys
 import sysconfig
@@ -132,6 +133,15 @@ def test_crc32c_continues_where_it_stopped(first: bytes, second: bytes) -> None:
     [(b"123456789", 0xE3069283), (bytes(32), 0x8A9136AA), (b"\xff" * 32, 0x62A8AB43), (b"", 0)],
 )
 def test_crc32c_knows_the_vectors_of_rfc_3720(data: bytes, crc: int) -> None:
+    assert crc32c(data) == crc
+
+
+@pytest.mark.parametrize("length", [3071, 3072, 3073, 6143, 6144, 9999, 300_000])
+def test_crc32c_of_much_at_once_is_that_of_its_pieces(length: int) -> None:
+    data = random.Random(length).randbytes(length + 3)[3:]
+    crc = 0
+    for at in range(0, length, 1000):  # less than what is taken at once
+        crc = crc32c(data[at : at + 1000], crc)
     assert crc32c(data) == crc
 
 
