@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import random
 import socket
 import struct
-import random
 import subprocess
 import sys
 import sysconfig
