@@ -4,8 +4,8 @@
 
 A write-ahead log and transactions of the same size as the sink's; garbage is not collected, as in a
 worker. None of what else the sink does to be faster: larger pages, many rows in a statement, an
-adapter for None. The tuples are made beforehand, a batch at a time, which does not count. Prints as JSON the
-CPU-seconds and seconds of the storing, and the peak of resident memory in bytes.
+adapter for None. The tuples are made beforehand, a batch at a time, which does not count. Prints as
+JSON the CPU-seconds and seconds of the storing, and the peak of resident memory in bytes.
 """
 
 from __future__ import annotations
