@@ -5,6 +5,7 @@ others, `inert` reads a pickle with the `machine`, `literals` and `nodes`; `norm
 put what was read into the normal form; `payload` reads JSON. `lines` writes records as JSON.
 """
 
-from fastlog.decode.decoder import ENGINES, Decoded, Decoder, Form, Located, read_record
+from fastlog.decode.decoder import ENGINES, Decoded, Decoder, Located, read_record
+from fastlog.decode.lines import Form
 
 __all__ = ["ENGINES", "Decoded", "Decoder", "Form", "Located", "read_record"]

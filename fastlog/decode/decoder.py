@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from operator import attrgetter
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -19,7 +19,7 @@ from fastlog import wire
 from fastlog.block import Block, Kind, Run
 from fastlog.core import FOREIGN, PLAIN, verdict_text
 from fastlog.decode.inert import read
-from fastlog.decode.lines import splice
+from fastlog.decode.lines import Form, splice
 from fastlog.decode.normal import attributes, nodes_of, weight_of
 from fastlog.decode.payload import read_json
 from fastlog.errors import ConfigError, RejectedError
@@ -27,8 +27,6 @@ from fastlog.record import FIELDS, RAW_BYTES, Loss, Record, Rejection, host_of, 
 
 ENGINES = ("c", "python")
 """The first is the default."""
-Form = Literal["records", "lines"]
-"""What a block is decoded into."""
 Spent = Callable[[Run, float], None]
 SINGLY = 10
 """Rejected frames of one run that are noted one by one; the others are one note for each reason.

@@ -7,11 +7,14 @@ records that were read one by one are put between them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from fastlog.record import Record
+
+Form = Literal["records", "lines"]
+"""What a block is decoded into."""
 
 _EXTRA: Final = Record._fields.index("extra")
 _Line: Any = msgspec.defstruct("_Line", [(name, Any) for name in Record._fields], gc=False)

@@ -14,7 +14,7 @@ from typing import Final, get_type_hints
 
 from fastlog.block import Block
 from fastlog.core import Bounds, Column, Repacker
-from fastlog.decode.decoder import Form
+from fastlog.decode.lines import Form
 from fastlog.decode.normal import (
     CHARACTERS,
     DEPTH,
