@@ -61,11 +61,9 @@ bool share_is_spent(fl_loop *loop, uint32_t slot)
 size_t share_budget(const fl_loop *loop, uint32_t slot)
 {
     const conn *c = &loop->conns[slot];
-    uint64_t left = TURN_BUDGET;
-    if (is_limited(loop, c))
-        left = SLOW_BUDGET;
-    else if (loop->rate && !loop->draining)
-        left = window_of(c) - c->unjudged;
+    if (!loop->rate || loop->draining)
+        return TURN_BUDGET;
+    uint64_t left = is_limited(loop, c) ? SLOW_BUDGET : window_of(c) - c->unjudged;
     left /= (c->surcharge + 1u) * (c->density + 1u);
     if (left > TURN_BUDGET)
         return TURN_BUDGET;
