@@ -468,6 +468,12 @@ def test_without_gauges_newcomers_are_not_judged_and_nobody_else_is_limited(tmp_
     own.close()
 
 
+def test_where_no_sink_holds_the_journal_nobody_is_held_back(tmp_path: Path) -> None:
+    loop = Limits()
+    Shares(loop, LimitsConfig(), tmp_path, NODE, [], Clock()).look(1 << 40, 0)
+    assert (loop.everyone, loop.judgements) == ([False], 1)
+
+
 def test_a_lag_of_zero_switches_it_off(tmp_path: Path) -> None:
     desk = Desk(tmp_path, lag=0)
     desk.show(0, 0)

@@ -43,7 +43,9 @@ class Pace:
         self._gauge: Gauge | None = None
         try:
             self._gauge = Gauge(data_dir, name, node, writable=True)
-        except OSError as error:  # the disk is full: then nobody is read more slowly for this sink
+        except (
+            OSError
+        ) as error:  # the disk is full: then no newcomer is judged, nobody else limited
             log.warning("sink %s: cannot show how far it is: %s", name, error.strerror)
 
     def spent(self, run: Run, seconds: float) -> None:
