@@ -12,7 +12,7 @@
 
 enum {
     BURST_US = 125 * 1000,
-    DEBT_US = 2000 * 1000,    /* a stock handler gives up a second after its kernel is full */
+    DEBT_US = 2000 * 1000,    /* so that who was dear for a moment does not wait for long */
     SLOW_BUDGET = 16 * 1024,  /* of a limited connection in one turn, */
     SLOW_LEAST = 4096,        /* and of one whose bytes are dear */
     SLOW_TICK_MS = 10,        /* the slowed are looked through no more often than that */
