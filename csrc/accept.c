@@ -37,7 +37,7 @@ static void name_peer(const struct sockaddr_storage *address, char peer[FL_PEER_
 static int listener_control(fl_loop *loop, int operation, uint32_t index, uint32_t events)
 {
     struct epoll_event event = {.events = events}; /* level-triggered: what waits is told again */
-    event.data.u64 = index;                        /* generation 0: see loop.c */
+    event.data.u64 = index;                        /* generation 0: see turn.c */
     if (epoll_ctl(loop->epoll_fd, operation, loop->listeners[index], &event) < 0) {
         loop->error = errno;
         return FL_ESYS;
@@ -185,11 +185,12 @@ int accept_some(fl_loop *loop, uint32_t index, uint32_t limit)
             take(loop, fd, &address, loop->terms[index]);
             continue;
         }
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
+        int error = errno; /* making room changes it */
+        if (error == EAGAIN || error == EWOULDBLOCK)
             return 0;
-        if ((errno == EMFILE || errno == ENFILE) && make_room(loop))
+        if ((error == EMFILE || error == ENFILE) && make_room(loop))
             continue;
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) {
             shed(loop, loop->listeners[index]);
             return listeners_disarm(loop);
         }

@@ -28,7 +28,7 @@ static void put_u32(uint8_t *p, uint32_t value)
 }
 
 /* Makes a run of the bytes from `body` to `end` of the arena; its header goes before them, where
- * RUN_HEADER + peer_len bytes were left free. */
+ * FL_RUN_HEADER + peer_len bytes were left free. */
 void block_end_run(fl_loop *loop, const conn *c, int kind, uint32_t frames, size_t body, size_t end)
 {
     uint8_t *header = loop->arena + loop->arena_len;
@@ -38,7 +38,7 @@ void block_end_run(fl_loop *loop, const conn *c, int kind, uint32_t frames, size
     put_u32(header + 4, c->serial);
     put_u32(header + 8, frames);
     put_u32(header + 12, (uint32_t)(end - body));
-    memcpy(header + RUN_HEADER, c->peer, c->peer_len);
+    memcpy(header + FL_RUN_HEADER, c->peer, c->peer_len);
     loop->arena_len = end;
     loop->arena_frames += frames;
 }

@@ -34,7 +34,7 @@ static enum step fail(fl_loop *loop, uint32_t slot, int reason, int code, const 
     return WAIT;
 }
 
-static void stamp(uint8_t to[RUN_STAMP], const client *k, uint64_t first)
+static void stamp(uint8_t to[FL_RUN_STAMP], const client *k, uint64_t first)
 {
     memcpy(to, k->id, sizeof k->id);
     for (int i = 0; i < 8; i++) {
@@ -49,15 +49,15 @@ static enum step put_run(fl_loop *loop, uint32_t slot, int kind, uint64_t first,
 {
     const conn *c = &loop->conns[slot];
     client *k = c->client;
-    size_t before = (size_t)RUN_HEADER + c->peer_len;
-    if (!block_has_room(loop, before + RUN_STAMP + len) && loop->arena_len)
+    size_t before = (size_t)FL_RUN_HEADER + c->peer_len;
+    if (!block_has_room(loop, before + FL_RUN_STAMP + len) && loop->arena_len)
         return FULL;
-    if (!block_has_room(loop, before + RUN_STAMP + len) || !fl_session_reserve(&k->session))
+    if (!block_has_room(loop, before + FL_RUN_STAMP + len) || !fl_session_reserve(&k->session))
         return fail(loop, slot, FL_MEMORY, FL_C_FULL, "no memory for this frame now");
     size_t body = loop->arena_len + before;
     stamp(loop->arena + body, k, first);
-    memcpy(loop->arena + body + RUN_STAMP, bytes, len);
-    block_end_run(loop, c, kind, frames, body, body + RUN_STAMP + len);
+    memcpy(loop->arena + body + FL_RUN_STAMP, bytes, len);
+    block_end_run(loop, c, kind, frames, body, body + FL_RUN_STAMP + len);
     k->session.accepted = last;
     client_touch(loop, k);
     return NEXT;
@@ -89,8 +89,8 @@ static enum step take_batch(fl_loop *loop, uint32_t slot, const fl_head *head,
     fl_batch_skip(&batch, (uint32_t)skip);
     enum step step = NEXT;
     if (batch.count)
-        step = put_run(loop, slot, RUN_BATCH, batch.base, batch.base + batch.count - 1, batch.count,
-                       batch.frames, batch.len);
+        step = put_run(loop, slot, FL_RUN_BATCH, batch.base, batch.base + batch.count - 1,
+                       batch.count, batch.frames, batch.len);
     if (step == NEXT)
         loop->stats.repeated += count - batch.count;
     return batch.count ? step : known(loop, k);
@@ -110,7 +110,7 @@ static enum step take_gap(fl_loop *loop, uint32_t slot, const fl_head *head, con
     if (gap.first > gap.last)
         return known(loop, k);
     fl_gap_write(frame + FL_FRAME_HEADER, &gap);
-    return put_run(loop, slot, RUN_GAP, gap.first, gap.last, 1, frame, sizeof frame);
+    return put_run(loop, slot, FL_RUN_GAP, gap.first, gap.last, 1, frame, sizeof frame);
 }
 
 static enum step take_bye(fl_loop *loop, uint32_t slot, const fl_head *head, const uint8_t *payload)

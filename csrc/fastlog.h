@@ -82,8 +82,20 @@ int fl_framer_end(fl_framer *framer);
 /* CRC-32C (Castagnoli; RFC 3720, B.4) of data, continuing from crc; the first call passes 0. */
 uint32_t fl_crc32c(uint32_t crc, const uint8_t *data, size_t len);
 
-/* ---- The translator: the pickles of a block in, their rows out
- * -----------------------------------
+/* ---- Blocks: runs of frames, as the loop makes them and the translator reads them ----------
+ *
+ * A run is a header, its peer, and the frames of one connection. fastlog/block.py has the layout.
+ */
+
+/* What the frames of a run are; those that are not here the loop does not make. */
+enum { FL_RUN_STOCK = 0, FL_RUN_BATCH = 3, FL_RUN_GAP = 4 };
+
+enum {
+    FL_RUN_HEADER = 16,
+    FL_RUN_STAMP = 32, /* of a run of a fastlog client: id, incarnation, first sequence */
+};
+
+/* ---- The translator: pickles in, rows out ---------------------------------------------------
  *
  * A row has one value for each column. The rows of a block come as one pickle of a list of tuples,
  * or as lines of JSON. The pickle holds nothing but data, and nothing in it was copied without
@@ -202,13 +214,6 @@ int fl_repacker_block(fl_repacker *repacker, const uint8_t *runs, size_t len, ui
 /* Ends the block: its rows. They are the repacker's, until the next begin. Returns 0 or FL_ENOMEM.
  */
 int fl_repacker_end(fl_repacker *repacker, const uint8_t **data, size_t *len);
-
-/* What the frames of a run are, and what stands before them: fastlog/block.py has the same. */
-enum { FL_RUN_STOCK = 0, FL_RUN_BATCH = 3, FL_RUN_GAP = 4 };
-enum {
-    FL_RUN_HEADER = 16,
-    FL_RUN_STAMP = 32, /* of a run of a fastlog client: id, incarnation, first sequence */
-};
 
 /* cffi: end pure */
 

@@ -124,6 +124,8 @@ int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, 
     *conn_name = 0;
     if (len < STATE_HEAD || state[0] != STATE_VERSION || state[1] > FASTLOG)
         return FL_EINVAL;
+    if (state[2] & ~HAS_SPOKEN || (state[1] == UNDECIDED && len > at))
+        return FL_EINVAL; /* which lists it is on is ours to say, and half a frame is no silence */
     if (state[1] == FASTLOG) {
         size_t size = read_client(state + at, len - at, &handed);
         if (!size)

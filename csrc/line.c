@@ -58,14 +58,23 @@ static uint8_t *put_value(const fl_row *row, size_t column, uint8_t *to, const f
     }
 }
 
+/* What put_value() writes at most. */
+static size_t value_room(const fl_row *row, size_t column, const fl_value *host)
+{
+    const fl_span_text *text = &row->texts[column];
+
+    switch (row->column[column].kind) {
+    case FL_COL_HOST: return fl_json_room(host->at.text, host->len);
+    case FL_COL_EXTRA: return row->json.len;
+    default: return text->text ? fl_json_room(text->text, text->len) : NUMBER;
+    }
+}
+
 int fl_row_line(fl_row *row, const fl_value *host, uint32_t idx, fl_bytes *out)
 {
-    size_t most = row->json.len + fl_json_room(host->at.text, host->len) + 3;
-    for (size_t i = 0; i < row->columns; i++) {
-        most += SHORT_KEY + row->column[i].key_len + NUMBER;
-        if (row->texts[i].text)
-            most += fl_json_room(row->texts[i].text, row->texts[i].len);
-    }
+    size_t most = sizeof "{}\n";
+    for (size_t i = 0; i < row->columns; i++)
+        most += SHORT_KEY + row->column[i].key_len + value_room(row, i, host);
     if (!fl_bytes_reserve(out, most))
         return FL_ENOMEM;
     uint8_t *line = out->data + out->len, *to = line;

@@ -7,7 +7,6 @@
  * A connection that shows the magic number has a client beside its slot. The client outlives the
  * connection until the journal has answered for all that it sent.
  *
- * Three lists run through the slots: the ready list (connections that have, or may have, more to
  * Four lists run through the slots: the ready list (connections that have, or may have, more to
  * read), the slowed list (the same, but not before their time has come), the partial list (those
  * that are inside a frame) and the silent list (those that have not sent a byte, the oldest first).
@@ -27,17 +26,12 @@ enum {
     MAX_LISTENERS = 16,
     MAX_WATCHED = 8,
     REFUSALS = 256,
-    RUN_HEADER = 16,
-    RUN_STAMP = 32, /* of a run of a fastlog client: id, incarnation, first sequence */
     SWEEP_MS = 1000,
     CHUNK = 64 * 1024,       /* of one recv() */
     TURN_BUDGET = 2 * CHUNK, /* of one connection in one turn */
     LARGE = 32 * 1024,       /* a frame from here on is completed in the connection's memory */
     CLIENT_OUT = 512,
 };
-
-/* What the frames of a run are: fastlog/block.py has the same list. */
-enum run_kind { RUN_STOCK = 0, RUN_BATCH = 3, RUN_GAP = 4 };
 
 enum dialect { UNDECIDED, STOCK, FASTLOG };
 

@@ -7,7 +7,8 @@ enum {
     TEXT_HEAD = 2, /* before a text of that length at most */
     PROBES = 8,
     SHORT = 3,   /* what is no longer is read as fast as it is fetched from the memo */
-    NUMBER = 11, /* the longest opcode of a number, with its argument */
+    NUMBER = 11, /* the longest opcode of a number with its argument, and a MEMOIZE; more than what
+                    a text takes beside its bytes */
 };
 
 static uint8_t *put_little(uint8_t *to, uint64_t value, int width)
@@ -130,11 +131,21 @@ static uint8_t *put_recurring(fl_row *row, const fl_bytes *out, size_t column, u
     return intern(row, out, column, to, len);
 }
 
+/* The text of this column, if it has one. */
+static fl_span_text text_of(const fl_row *row, size_t column, const fl_value *host)
+{
+    switch (row->column[column].kind) {
+    case FL_COL_HOST: return (fl_span_text){host->at.text, host->len};
+    case FL_COL_EXTRA: return (fl_span_text){row->json.data, (uint32_t)row->json.len};
+    default: return row->texts[column];
+    }
+}
+
 static uint8_t *put_value(fl_row *row, const fl_bytes *out, size_t column, uint8_t *to,
                           const fl_value *host, uint32_t idx)
 {
     const fl_value *value = row->values[column];
-    fl_span_text text = row->texts[column];
+    fl_span_text text = text_of(row, column, host);
     uint8_t kind = row->column[column].kind, *end;
     bool recurs = row->column[column].flags & FL_COL_RECURS;
 
@@ -147,12 +158,8 @@ static uint8_t *put_value(fl_row *row, const fl_bytes *out, size_t column, uint8
         end = fl_is_set(value) ? put_integer(to, value->at.integer) : put_none(to);
         break;
     default:
-        if (kind == FL_COL_HOST)
-            text = (fl_span_text){host->at.text, host->len};
-        if (kind == FL_COL_EXTRA) {
-            text = (fl_span_text){row->json.data, (uint32_t)row->json.len};
-            recurs = recurs && text.len == 2; /* {}: others hardly do */
-        }
+        if (kind == FL_COL_EXTRA && text.len > 2)
+            recurs = false; /* but {} does */
         if (!text.text)
             return put_none(to);
         return recurs ? put_recurring(row, out, column, to, text)
@@ -164,9 +171,9 @@ static uint8_t *put_value(fl_row *row, const fl_bytes *out, size_t column, uint8
 
 int fl_row_pickled(fl_row *row, const fl_value *host, uint32_t idx, fl_bytes *out)
 {
-    size_t most = 2 + row->columns * (NUMBER + 6) + row->json.len + host->len;
+    size_t most = sizeof "(t";
     for (size_t i = 0; i < row->columns; i++)
-        most += row->texts[i].text ? row->texts[i].len : 0;
+        most += NUMBER + text_of(row, i, host).len;
     if (!fl_bytes_reserve(out, most))
         return FL_ENOMEM;
     uint8_t *to = out->data + out->len;

@@ -157,7 +157,7 @@ static enum service stock_read(fl_loop *loop, uint32_t slot)
         if (service == CLOSED || c->part_len < need)
             return service;
     }
-    size_t before_body = (size_t)RUN_HEADER + c->peer_len;
+    size_t before_body = (size_t)FL_RUN_HEADER + c->peer_len;
     if (!block_has_room(loop, before_body + c->part_len + ROOM_MIN)) {
         if (loop->arena_len)
             return NO_ROOM;
@@ -173,7 +173,7 @@ static enum service stock_read(fl_loop *loop, uint32_t slot)
     enum service service = receive_run(loop, c, &r, budget);
 
     if (r.frames) {
-        block_end_run(loop, c, RUN_STOCK, r.frames, r.body, r.split);
+        block_end_run(loop, c, FL_RUN_STOCK, r.frames, r.body, r.split);
         c->flags |= HAS_SPOKEN;
     }
     const uint8_t *rest = loop->arena + r.split;

@@ -356,7 +356,7 @@ int fl_row_add(fl_row *row, fl_reader *reader, const fl_value *record, size_t fr
         return FL_FOREIGN;
     for (size_t i = 0; i < row->columns; i++) {
         row->values[i] = NULL;
-        row->texts[i].text = NULL;
+        row->texts[i] = (fl_span_text){0};
     }
     row->entries_used = row->json.len = row->charged = row->dropped = 0;
     row->nodes = 0;

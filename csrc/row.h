@@ -1,8 +1,9 @@
 /* row.h: a row while it is made, for the files that make one. Pure.
  *
- *   row.c      sorts a record's attributes into columns, and says whether they are as they should
- * be extra.c    writes those that have no column as JSON pickled.c  writes the row as a tuple of
- * the pickle line.c     writes it as a line of JSON
+ *   row.c      sorts a record's attributes into columns, and says if they are as they should be
+ *   extra.c    writes those that have no column as JSON
+ *   pickled.c  writes the row as a tuple of the pickle
+ *   line.c     writes it as a line of JSON
  */
 #ifndef FASTLOG_ROW_H
 #define FASTLOG_ROW_H

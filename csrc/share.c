@@ -12,7 +12,7 @@
 
 enum {
     BURST_US = 125 * 1000,
-    DEBT_US = 2000 * 1000,    /* a stock handler gives up a second after its kernel is full */
+    DEBT_US = 2000 * 1000,    /* so that who was dear for a moment does not wait for long */
     SLOW_BUDGET = 16 * 1024,  /* of a limited connection in one turn, */
     SLOW_LEAST = 4096,        /* and of one whose bytes are dear */
     SLOW_TICK_MS = 10,        /* the slowed are looked through no more often than that */
@@ -61,11 +61,9 @@ bool share_is_spent(fl_loop *loop, uint32_t slot)
 size_t share_budget(const fl_loop *loop, uint32_t slot)
 {
     const conn *c = &loop->conns[slot];
-    uint64_t left = TURN_BUDGET;
-    if (is_limited(loop, c))
-        left = SLOW_BUDGET;
-    else if (loop->rate && !loop->draining)
-        left = window_of(c) - c->unjudged;
+    if (!loop->rate || loop->draining)
+        return TURN_BUDGET;
+    uint64_t left = is_limited(loop, c) ? SLOW_BUDGET : window_of(c) - c->unjudged;
     left /= (c->surcharge + 1u) * (c->density + 1u);
     if (left > TURN_BUDGET)
         return TURN_BUDGET;

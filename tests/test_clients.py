@@ -308,6 +308,8 @@ def test_a_client_goes_on_in_another_loop_where_it_was(cut: int) -> None:
         b"\x01\x01\x00",
         b"\x02\x01\x00\x00",
         b"\x01\x09\x00\x00",
+        b"\x01\x01\x05\x00",
+        b"\x01\x00\x00\x00" + bytes(2),
         b"\x01\x02\x00\x00" + bytes(33),
         b"\x01\x02\x00\x00" + bytes(32) + b"\xff\xff" + bytes(9),
     ],

@@ -469,6 +469,20 @@ def test_a_mistake_of_ours_costs_one_frame_and_is_noted(monkeypatch: pytest.Monk
     assert located.note.reason == "decoder failed: ZeroDivisionError"
 
 
+def test_a_record_that_cannot_be_a_line_is_noted_and_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(record: Record) -> bytes:
+        raise OverflowError
+
+    monkeypatch.setattr("fastlog.decode.decoder.encode", fail)
+    plain = pickle.dumps({"msg": "plain"}, 1)
+    decoded = Decoder("c", "lines").decode(block_of(plain, b'{"msg": "odd"}', plain))
+    assert [located.idx for located in decoded.notes] == [1]
+    assert decoded.notes[0].note.reason == "decoder failed: OverflowError"
+    assert decoded.lines.count(b"\n") == 2
+
+
 def test_an_unknown_engine_is_a_mistake_in_the_configuration() -> None:
     with pytest.raises(ConfigError, match=r"'fast' is none of c, python"):
         Decoder("fast")

@@ -835,6 +835,20 @@ def test_a_schema_of_ones_own_gives_lines_with_ones_own_names() -> None:
     assert bytes(translator.end()) == line + b"\n" + line
 
 
+@pytest.mark.parametrize("lines", [False, True])
+def test_there_is_room_for_a_column_however_often_a_schema_has_it(lines: bool) -> None:
+    mine = [Column(name, name, key=f"{name}{n}") for n in range(8) for name in ("extra", "host")]
+    translator = Repacker(mine, BOUNDS, lines=lines)
+    translator.begin(0.0, 0)
+    extra, host = {"a": "x" * 100_000}, "h" * 100_000
+    assert translator.run(body_of([pickle.dumps(extra, 4)]), 1, 0, host) is None
+    if lines:
+        row = list(json.loads(bytes(translator.end())).values())
+    else:
+        row = [x if x == host else json.loads(x) for x in pickle.loads(translator.end())[0]]
+    assert row == [extra, host] * 8
+
+
 def test_rows_without_a_column_are_empty_objects() -> None:
     translator = Repacker([Column("a", "silent")], BOUNDS, lines=True)
     translator.begin(0.0, 0)

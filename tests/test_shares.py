@@ -293,6 +293,11 @@ def test_a_pace_tells_the_speed_of_batches_that_are_worth_it(tmp_path: Path) -> 
         own.batch(4 * MIB, 0.04)
     own.show(8)
     assert reading_of(tmp_path).speed > 10 * MIB, "and soon as fast as before"
+    fast = reading_of(tmp_path).speed
+    for _ in range(50):
+        own.batch(0, 5.0)
+    own.show(8)
+    assert reading_of(tmp_path).speed == fast, "a sink that is down is not a slow one"
 
 
 def run_of(serial: int, weight: int = 1000) -> Run:
@@ -311,6 +316,11 @@ def test_a_pace_tells_who_keeps_the_slow_reader_busy_and_forgets_it(tmp_path: Pa
         clock.now += 1.0
         own.show(0)
     assert reading_of(tmp_path).costs == {}
+    own.spent(run_of(1), 1.0)
+    clock.now += 60.0
+    own.spent(run_of(2), 1.0)
+    own.show(0)
+    assert reading_of(tmp_path).costs == {2: 1_000_000}, "though nothing was shown meanwhile"
 
 
 def test_a_pace_tells_of_a_long_batch_before_its_end(tmp_path: Path) -> None:
@@ -466,6 +476,12 @@ def test_without_gauges_newcomers_are_not_judged_and_nobody_else_is_limited(tmp_
         own.look(1 << 40, 0)
         assert own.strict
     own.close()
+
+
+def test_where_no_sink_holds_the_journal_nobody_is_held_back(tmp_path: Path) -> None:
+    loop = Limits()
+    Shares(loop, LimitsConfig(), tmp_path, NODE, [], Clock()).look(1 << 40, 0)
+    assert (loop.everyone, loop.judgements) == ([False], 1)
 
 
 def test_a_lag_of_zero_switches_it_off(tmp_path: Path) -> None:

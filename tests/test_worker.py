@@ -270,6 +270,15 @@ def test_a_block_that_is_refused_for_no_row_is_never_skipped(
     assert bench.sink.stored == ["a", "poison", "b"]
 
 
+def test_a_sink_of_lines_is_not_asked_which_row_it_refuses(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, chain_of(["a"], ["poison"]))
+    bench.sink.poison, bench.sink.form = {"poison"}, "lines"
+    bench.turn(30, 6.0)
+
+    assert bench.sink.stored == ["a"]
+    assert "names no row" in str(bench.position().error)
+
+
 def test_a_sink_that_was_left_behind_by_the_journal_gets_a_loss_row_once(tmp_path: Path) -> None:
     blocks = chain_of(["a"], ["b", "c"], ["d"], ["e", "f"], ["g"])
     bench = Bench(tmp_path, blocks)

@@ -53,8 +53,8 @@ class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Bytes of all half-received frames together; beyond, the largest are closed."""
     lag: Annotated[float, Meta(ge=0, le=3600, extra=TIME)] = 0.15
     """Seconds of work that may wait for a sink before each connection is held to `rate`; 0: any."""
-    rate: Annotated[int, Meta(ge=64 * KIB, le=1 * GIB, extra=SIZE)] = 1 * MIB
-    """Bytes a second that one connection may send then."""
+    rate: Annotated[int, Meta(ge=512 * KIB, le=1 * GIB, extra=SIZE)] = 1 * MIB
+    """Bytes a second that one connection may send then; with much less, stock handlers give up."""
 
 
 class JournalConfig(Struct, frozen=True, forbid_unknown_fields=True):

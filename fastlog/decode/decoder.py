@@ -19,7 +19,7 @@ from fastlog import wire
 from fastlog.block import Block, Kind, Run
 from fastlog.core import FOREIGN, PLAIN, verdict_text
 from fastlog.decode.inert import read
-from fastlog.decode.lines import Form, splice
+from fastlog.decode.lines import Form, encode, splice
 from fastlog.decode.normal import attributes, nodes_of, weight_of
 from fastlog.decode.payload import read_json
 from fastlog.errors import ConfigError, RejectedError
@@ -28,6 +28,7 @@ from fastlog.record import FIELDS, RAW_BYTES, Loss, Record, Rejection, host_of, 
 ENGINES = ("c", "python")
 """The first is the default."""
 Spent = Callable[[Run, float], None]
+Take = Callable[[Record], None]
 SINGLY = 10
 """Rejected frames of one run that are noted one by one; the others are one note for each reason.
 Four bytes make a frame that is rejected: a note for each would cost a thousand times what it costs
@@ -120,59 +121,59 @@ class Decoder:
 
     def decode(self, block: Block) -> Decoded:
         """The records and the notes of a block; no bytes in its frames make this fail."""
-        others: list[Record] = []
-        notes: list[Located] = []
-        verdicts = self._reader.block(block)
-        if verdicts is not None:
-            self._read_others(block, verdicts, others, notes)
         if self.form == "lines":
-            lines = self._reader.lines()
-            return Decoded(block, [], notes, lines if verdicts is None else splice(lines, others))
+            return self._as_lines(block)
+        others: list[Record] = []
+        notes = self._read_others(block, self._reader.block(block), others.append)
         records = self._reader.records()
         if others:
             records += others
             records.sort(key=attrgetter("idx"))
         return Decoded(block, records, notes)
 
-    def _read_others(
-        self, block: Block, verdicts: bytes, records: list[Record], notes: list[Located]
-    ) -> None:
+    def _as_lines(self, block: Block) -> Decoded:
+        """The same, with lines in place of the records."""
+        others: dict[int, bytes] = {}
+
+        def take(record: Record) -> None:
+            others[record.idx] = encode(record)
+
+        verdicts = self._reader.block(block)
+        notes = self._read_others(block, verdicts, take)
+        lines = self._reader.lines()
+        return Decoded(block, [], notes, lines if verdicts is None else splice(lines, others))
+
+    def _read_others(self, block: Block, verdicts: bytes | None, take: Take) -> list[Located]:
         """Read the frames that are not plain, and the runs that hold no records."""
+        notes: list[Located] = []
+        if verdicts is None:
+            return notes
         idx = 0
         for run in blocks.runs(block.payload):
             if run.kind not in blocks.RECORDS:
                 notes += _notes(block, run, idx)
             elif any(own := verdicts[idx : idx + run.frames]):  # PLAIN is 0
                 began = time.thread_time()
-                _read_aside(block, run, idx, own, records, notes)
+                notes += _read_aside(block, run, idx, own, take)
                 if self._spent is not None:
                     self._spent(run, time.thread_time() - began)
             idx += run.frames
+        return notes
 
 
-def _read_aside(
-    block: Block,
-    run: Run,
-    idx: int,
-    verdicts: bytes,
-    records: list[Record],
-    notes: list[Located],
-) -> None:
+def _read_aside(block: Block, run: Run, idx: int, verdicts: bytes, take: Take) -> Iterator[Located]:
     """Read the frames of a run that are foreign, one by one, and note those that are rejected."""
     host = host_of(run.peer)
     rejected = _Rejected(block, run)
     texts = {verdict: verdict_text(verdict) for verdict in set(verdicts) - {PLAIN, FOREIGN}}
     for verdict, frame in zip(verdicts, blocks.frames(run), strict=True):
         if verdict == FOREIGN:
-            answer = _answer(block, host, frame, idx)
-            if isinstance(answer, Record):
-                records.append(answer)
-            else:
-                rejected.add(idx, frame, answer)
+            if reason := _take_record(block, host, frame, idx, take):
+                rejected.add(idx, frame, reason)
         elif verdict != PLAIN:
             rejected.add(idx, frame, texts[verdict])
         idx += 1
-    notes += rejected.notes()
+    return rejected.notes()
 
 
 class _Rejected:
@@ -254,17 +255,19 @@ def _note(block: Block, run: Run, frame: memoryview) -> Rejection | Loss:
         return _rejection(block, run, frame, "unreadable note of the receiver")
 
 
-def _answer(block: Block, host: str, frame: memoryview, idx: int) -> Record | str:
-    """The record in a frame, or why there is none."""
+def _take_record(block: Block, host: str, frame: memoryview, idx: int, take: Take) -> str | None:
+    """Take the record in a frame; why there is none, if so."""
     try:
-        return read_record(
+        record = read_record(
             bytes(frame), host=host, received=block.received, offset=block.offset, idx=idx
         )
+        take(record)
     except RejectedError as error:
         return str(error)
     except Exception as error:
         # A mistake of ours. The worker must get past it, and the ledger must tell of it.
         return f"decoder failed: {type(error).__name__}"
+    return None
 
 
 def _rejection(block: Block, run: Run, frame: memoryview, reason: str) -> Rejection:

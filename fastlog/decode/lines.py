@@ -6,7 +6,7 @@ records that were read one by one are put between them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -26,14 +26,14 @@ def encode(record: Record) -> bytes:
     return msgspec.json.encode(_Line(*record[:_EXTRA], extra, *record[_EXTRA + 1 :]))
 
 
-def splice(lines: bytes, others: Iterable[Record]) -> bytes:
-    """Put records where they belong between lines, and take out the empty lines.
+def splice(lines: bytes, others: Mapping[int, bytes]) -> bytes:
+    """Put lines where they belong between others, and take out the empty ones.
 
     Args:
         lines: one for each frame of the block, empty where the frame was set aside.
-        others: records of such frames; `idx` is the number of its line.
+        others: the records of such frames, by `idx`, as `encode` writes them.
     """
     each = lines.split(b"\n")
-    for record in others:
-        each[record.idx] = encode(record)
+    for idx, line in others.items():
+        each[idx] = line
     return b"".join([line + b"\n" for line in each if line])

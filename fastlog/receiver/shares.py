@@ -89,8 +89,8 @@ class Shares:
 
     def _judge(self, readings: list[Reading], end: int) -> None:
         """What a sink that says nothing does not have is not judged."""
-        applied = (reading.applied for reading in readings)
-        if len(readings) == len(self._gauges) and min(applied) >= self._to_judge:
+        applied = min((reading.applied for reading in readings), default=end)
+        if len(readings) == len(self._gauges) and applied >= self._to_judge:
             self._to_judge = end
             self._loop.judged()
 

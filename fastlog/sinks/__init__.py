@@ -105,7 +105,7 @@ class Sink(ABC):
     def offending(self, block: Decoded) -> dict[int, str]:
         """Find the rows that the sink will never take, and change nothing.
 
-        Called for a block that failed three times.
+        Called for a block that failed three times, where `form` is `records`.
 
         Returns:
             The reason by the row's `idx`. They go into the ledger, the rest is applied.

@@ -43,11 +43,14 @@ class Pace:
         self._gauge: Gauge | None = None
         try:
             self._gauge = Gauge(data_dir, name, node, writable=True)
-        except OSError as error:  # the disk is full: then nobody is read more slowly for this sink
+        except (
+            OSError
+        ) as error:  # the disk is full: then no newcomer is judged, nobody else limited
             log.warning("sink %s: cannot show how far it is: %s", name, error.strerror)
 
     def spent(self, run: Run, seconds: float) -> None:
         """The slow reader has taken so long for a run of a connection."""
+        self._forget()
         before, others = self._spent.get(run.connection, (0.0, 0.0))
         weight = len(run.body) + FRAME_WEIGHT * run.frames
         self._spent[run.connection] = before + seconds, others + weight
@@ -56,8 +59,11 @@ class Pace:
             self.show(self._applied)
 
     def batch(self, size: int, seconds: float) -> None:
-        """A batch of so many bytes of the journal was read, decoded and applied."""
-        if size >= TELLING or seconds >= LONG:
+        """A batch of so many bytes of the journal was read, decoded and applied.
+
+        One of which nothing was applied says that the sink is in trouble, not how fast it is.
+        """
+        if size >= TELLING or (size and seconds >= LONG):
             self._done = FADING * self._done + size
             self._busy = FADING * self._busy + max(seconds, 1e-6)
 
@@ -75,14 +81,16 @@ class Pace:
         return {serial: int(seconds / weight * 1e9) for serial, (seconds, weight) in told}
 
     def _forget(self) -> None:
-        if self._clock() < self._halved_at + HALVED_EVERY:
+        halvings = (self._clock() - self._halved_at) // HALVED_EVERY
+        if not halvings:
             return
-        self._halved_at = self._clock()
+        self._halved_at += halvings * HALVED_EVERY
+        left = 0.5**halvings
         most = sorted(self._spent.items(), key=lambda each: each[1], reverse=True)[:KNOWN]
         self._spent = {
-            serial: (seconds / 2, weight / 2)
+            serial: (seconds * left, weight * left)
             for serial, (seconds, weight) in most
-            if seconds >= WORTH_TELLING
+            if seconds * left >= WORTH_TELLING / 2
         }
 
     def close(self) -> None:

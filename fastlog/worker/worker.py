@@ -330,7 +330,8 @@ class Worker:
         what = f"block {decoded.block.offset} is refused: {type(error).__name__}: {error}"
         if self._failures < PATIENCE:
             raise SinkError(what) from error
-        reasons = self._sink.offending(decoded)
+        # Lines have no numbers: there is no telling which of them is which row.
+        reasons = self._sink.offending(decoded) if self._sink.form == "records" else {}
         if not reasons:
             raise SinkError(f"{what}; the sink names no row to leave out") from error
         entries = refusals.entries(decoded.block, reasons, self._name)

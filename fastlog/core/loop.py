@@ -1,272 +1,17 @@
-"""The C module, in Python's terms: the only file that sees `ffi` and `lib`.
-
-`Framer`, `Repacker` and `crc32c` are everywhere; `Loop` is Linux only.
-"""
+"""The loop: receives from many sockets. Linux only."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from fastlog._core import ffi, lib
-from fastlog.errors import FrameError, LoopError
-
-if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]  # Python 3.12
-
-FRAME_LIMIT: int = lib.FL_FRAME_LIMIT
-"""The largest frame that the protocol can carry, in bytes (16 MiB - 1)."""
-
-_BATCH = 64
-
-
-def _error_text(code: int) -> str:
-    return str(ffi.string(lib.fl_strerror(code)), "ascii")
-
-
-def crc32c(data: Buffer, crc: int = 0) -> int:
-    """CRC-32C (Castagnoli) of `data`, continuing from `crc`. Releases the GIL."""
-    view = ffi.from_buffer(data)
-    return int(lib.fl_crc32c(crc, view, len(view)))
-
-
-class Framer:
-    """Splits a stream of length-prefixed frames: bytes in, in any pieces; frames out.
-
-    It does no I/O, so it serves a thread, a selector and asyncio alike::
-
-        framer = Framer()
-        while data := sock.recv(65536):
-            for frame in framer.feed(data):
-                handle(frame)
-        framer.end()
-
-    A frame is a big-endian u32 length and that many bytes. Memory for an incomplete frame grows
-    with what has arrived, never by what its length announces.
-
-    Args:
-        max_frame: The largest frame that is accepted, in bytes; 1 to `FRAME_LIMIT`.
-
-    Raises:
-        ValueError: `max_frame` is out of range.
-    """
-
-    def __init__(self, max_frame: int = 1 << 20) -> None:
-        if not 1 <= max_frame <= FRAME_LIMIT:
-            raise ValueError(f"max_frame must be 1 to {FRAME_LIMIT}, got {max_frame}")
-        framer = lib.fl_framer_new(max_frame)
-        if framer == ffi.NULL:
-            raise MemoryError
-        self.max_frame = max_frame
-        self._framer = ffi.gc(framer, lib.fl_framer_free)
-        self._frames = ffi.new("fl_frame[]", _BATCH)
-
-    def feed(self, data: Buffer) -> list[bytes]:
-        """Takes more of the stream and returns the frames that it completes, without their lengths.
-
-        Raises:
-            FrameError: A frame is over the limit. An error behind complete frames is raised by
-                the next call, so that those are not lost; from then on every call raises it.
-        """
-        lent = ffi.from_buffer(data)  # must live until the last fl_framer_next()
-        self._check(lib.fl_framer_feed(self._framer, lent, len(lent)))
-        frames: list[bytes] = []
-        while (n := lib.fl_framer_next(self._framer, self._frames, _BATCH)) > 0:
-            for i in range(n):
-                frame = self._frames[i]
-                frames.append(ffi.buffer(frame.data, frame.len)[:])
-        if not frames:
-            self._check(n)
-        return frames
-
-    def end(self) -> None:
-        """Says that the stream has ended.
-
-        Raises:
-            FrameError: It ended inside a frame, or had failed before.
-        """
-        self._check(lib.fl_framer_end(self._framer))
-
-    def _check(self, result: int) -> None:
-        if result >= 0:
-            return
-        if result == lib.FL_ENOMEM:
-            raise MemoryError
-        text = _error_text(result)
-        if result == lib.FL_ETOOLONG:
-            text = f"{text} of {self.max_frame} bytes"
-        raise FrameError(text)
-
-
-class Column(NamedTuple):
-    """One column of the rows that a `Repacker` makes."""
-
-    name: str
-    """Of the attribute that fills it; under 64 characters of ASCII."""
-    kind: str
-    """What it holds, or what becomes of the attribute:
-
-    - `time`: a float within `Bounds.times`; else when the block was received
-    - `integer`: an integer of 64 bits, or None
-    - `text`: a str, or None
-    - `message`: a str
-    - `host`, `received`, `offset`, `idx`: what `Repacker.begin` and `Repacker.run` were told
-    - `extra`: all other attributes, as JSON text of an object
-    - `silent`, `empty`, `twin`: no column. Such an attribute is dropped always; when it is empty;
-      when it is None or equals the message
-    """
-    recurs: bool = False
-    """Whether its values recur from row to row: then each is written once."""
-    together: bool = False
-    """Whether a plain frame has it only with the other columns that are so marked."""
-    key: str = ""
-    """Its name in lines of JSON, where that is another; it needs no escape."""
-
-
-class Bounds(NamedTuple):
-    """What a plain frame stays below."""
-
-    depth: int
-    """Containers inside each other; 64 at most."""
-    nodes: int
-    """Values; 1,048,576 at most, and no more than the frame has bytes, plus `nodes_more`."""
-    nodes_more: int
-    weight: int
-    """Bytes of all texts as JSON writes them, and no more than `weight_times` the frame's own bytes
-    plus `weight_more`."""
-    weight_times: int
-    weight_more: int
-    times: tuple[float, float]
-    """The first time that counts as one, and the one behind the last."""
-
-
-class Repacker:
-    """Translates the pickles of a block into rows: one pickle of data only, or lines of JSON.
-
-    A frame is plain, and becomes a tuple with a value for each column; or foreign, for a fuller
-    reader to tell; or malformed or forbidden, and then it has a reason. Nothing that a frame says
-    is imported or called. `docs/pickle.md` says what becomes of a value::
-
-        repacker.begin(received=1.5, offset=0)
-        verdicts = repacker.run(body, frames=3, idx=0, host="127.0.0.1")
-        rows = pickle.loads(repacker.end())
-
-    Args:
-        columns: What a row has, 32 at most.
-        bounds: What a plain frame stays below.
-        lines: Whether `end` gives lines of JSON: an object for a plain frame, an empty line for any
-            other.
-
-    Raises:
-        ValueError: A column or a bound is out of range.
-    """
-
-    def __init__(self, columns: Iterable[Column], bounds: Bounds, *, lines: bool = False) -> None:
-        columns = list(columns)
-        names = [ffi.new("char[]", column.name.encode("ascii")) for column in columns]
-        keys = [ffi.new("char[]", (column.key or column.name).encode()) for column in columns]
-        described = ffi.new("fl_column[]", len(columns))
-        for into, name, key, column in zip(described, names, keys, columns, strict=True):
-            into.name, into.key = name, key
-            into.kind = _column_kind(column.kind)
-            into.flags = (lib.FL_COL_RECURS if column.recurs else 0) | (
-                lib.FL_COL_TOGETHER if column.together else 0
-            )
-        limits = ffi.new("fl_bounds *", (*bounds[:6], *bounds.times))
-        form = lib.FL_LINES if lines else lib.FL_ROWS
-        repacker = lib.fl_repacker_new(described, len(columns), limits, form)
-        if repacker == ffi.NULL:
-            raise ValueError("a column or a bound of the translator is out of range")
-        self._repacker = ffi.gc(repacker, lib.fl_repacker_free)
-        self._verdicts = ffi.new("uint8_t[]", 0)
-        self._data = ffi.new("const uint8_t **")
-        self._size = ffi.new("size_t *")
-
-    def begin(self, received: float, offset: int) -> None:
-        """Begins a block, with what all its rows have in common."""
-        self._check(lib.fl_repacker_begin(self._repacker, received, offset))
-
-    def run(self, body: Buffer, frames: int, idx: int, host: str) -> bytes | None:
-        """Translates the frames in `body`, each behind its length, all from `host`.
-
-        Args:
-            idx: The number of the first of them.
-
-        Returns:
-            A verdict for each frame (`PLAIN`, `FOREIGN`, or one that `verdict_text` explains); None
-            when all are plain.
-
-        Raises:
-            ValueError: The lengths do not fit.
-        """
-        self._make_room(frames)
-        name = host.encode("utf-8", "replace")
-        others = lib.fl_repacker_run(
-            self._repacker,
-            ffi.from_buffer(body),
-            len(body),
-            frames,
-            idx,
-            name,
-            len(name),
-            self._verdicts,
-        )
-        return self._answer(others, frames)
-
-    def block(self, payload: Buffer, frames: int) -> bytes | None:
-        """Translates all runs of a block of the journal, which has so many frames.
-
-        Returns:
-            As `run` does; runs that hold no records count as foreign frames.
-
-        Raises:
-            ValueError: The lengths, or the number of frames, do not fit.
-        """
-        self._make_room(frames)
-        others = lib.fl_repacker_block(
-            self._repacker, ffi.from_buffer(payload), len(payload), frames, self._verdicts
-        )
-        return self._answer(others, frames)
-
-    def end(self) -> memoryview:
-        """Ends the block: a pickle of the list of rows, or the lines; valid until `begin`."""
-        self._check(lib.fl_repacker_end(self._repacker, self._data, self._size))
-        return memoryview(ffi.buffer(self._data[0], self._size[0]))
-
-    def _make_room(self, frames: int) -> None:
-        if frames > len(self._verdicts):
-            self._verdicts = ffi.new("uint8_t[]", frames)
-
-    def _answer(self, others: int, frames: int) -> bytes | None:
-        if others == 0:
-            return None
-        self._check(others)
-        return bytes(ffi.buffer(self._verdicts, frames))
-
-    def _check(self, result: int) -> None:
-        if result == lib.FL_ENOMEM:
-            raise MemoryError
-        if result < 0:
-            raise ValueError(f"the run does not fit the translator: {_error_text(result)}")
-
+from fastlog.core.errors import error_text
+from fastlog.errors import LoopError
 
 FRAME_WEIGHT: int = getattr(lib, "FL_FRAME_WEIGHT", 0)
 """Bytes that a frame counts as, beyond those that it has, in a share; see `Loop.limit`."""
-PLAIN: int = lib.FL_PLAIN
-FOREIGN: int = lib.FL_FOREIGN
-
-
-def verdict_text(verdict: int) -> str:
-    """Why a frame was rejected: `malformed pickle: no STOP`."""
-    return str(ffi.string(lib.fl_verdict_text(verdict)), "ascii")
-
-
-def _column_kind(kind: str) -> int:
-    try:
-        return int(getattr(lib, f"FL_COL_{kind.upper()}"))
-    except AttributeError:
-        raise ValueError(f"a column of the unknown kind {kind!r}") from None
 
 
 class Refusal(NamedTuple):
@@ -419,7 +164,7 @@ class Loop:
         if loop == ffi.NULL:
             if error[0] == lib.FL_EINVAL:
                 raise ValueError("an option of the loop is out of range")
-            raise LoopError(f"no event loop: {_error_text(error[0])}: {os.strerror(ffi.errno)}")
+            raise LoopError(f"no event loop: {error_text(error[0])}: {os.strerror(ffi.errno)}")
         self._loop: Any = ffi.gc(loop, lib.fl_loop_free)
         self._context = ffi.new_handle(self)
         self._on_block = on_block
@@ -653,7 +398,7 @@ class Loop:
     def _check(self, result: int, what: str) -> None:
         if result >= 0:
             return
-        why = _error_text(result)
+        why = error_text(result)
         if result == lib.FL_ESYS:
             why = os.strerror(lib.fl_loop_errno(self._loop))
         raise LoopError(f"the event loop could not {what}: {why}")
