@@ -109,7 +109,9 @@ class DayFile:
         slots = ", ".join("?" * len(Record._fields))
         names = ", ".join(f'"{name}"' for name in Record._fields)
         # The node as a constant of the statement spares building a tuple for each record.
-        into = f"INSERT INTO records ({names}, node) VALUES "  # noqa: S608
+        # OR FAIL: a statement that fails need not be undone by itself, since the transaction is. Else
+        # SQLite would copy each page before it changes, for each statement.
+        into = f"INSERT OR FAIL INTO records ({names}, node) VALUES "  # noqa: S608
         row = f"({slots}, '{node}')"
         self._insert, self._insert_many = into + row, into + ", ".join([row] * ROWS)
         # For each None that it binds, sqlite3 looks for an adapter; where there is none, it makes
