@@ -408,6 +408,7 @@ def test_everyone_is_limited_while_the_slowest_sink_has_too_much_to_do(desk: Des
     desk.show(5000, 4500)
     desk.look(5000)
     assert not desk.shares.strict
+    assert [desk.shares.was_strict() for _ in range(2)] == [True, False]
     assert desk.loop.everyone == [False, True, False]
 
 

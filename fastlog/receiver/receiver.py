@@ -295,8 +295,8 @@ class Receiver:
 
     def _tell_slowed(self) -> None:
         slowings = self._loop.stats().slowings
-        if new := slowings - self._slowings:
-            self._slowings = slowings
+        new, self._slowings = slowings - self._slowings, slowings
+        if self._shares.was_strict() and new:  # a newcomer's first moment is nobody's fault
             waited = sorted(self._loop.slowed(), key=itemgetter(1), reverse=True)
             who = waited[0][0] if waited else "one that has gone"
             others = f" and {len(waited) - 1} others" if len(waited) > 1 else ""

@@ -60,6 +60,7 @@ class Shares:
         """Seconds that the slowest sink will need for what it has not stored yet."""
         self.strict = False
         """Whether everybody is limited."""
+        self._was_strict = False
         if limits.lag:
             loop.limit(limits.rate, everyone=False)
 
@@ -81,6 +82,7 @@ class Shares:
         slowest = min((reading.speed for reading in readings), default=LOOK_AFTER)
         self._look_after = min(LOOK_AFTER, int(slowest * LOOK_EVERY))
         strict = self.lag > self._limits.lag + self._sync(now, end, durable)
+        self._was_strict |= strict
         if strict != self.strict:
             self.strict = strict
             self._loop.limit(self._limits.rate, everyone=strict)
@@ -104,6 +106,11 @@ class Shares:
             self._to_sync, self._sync_since = end, now
         waiting = 0.0 if self._to_sync is None else min(now - self._sync_since, MOST_SYNC)
         return max(self._sync_time, waiting)
+
+    def was_strict(self) -> bool:
+        """Whether everybody was limited at some time since this was asked last."""
+        was, self._was_strict = self._was_strict, self.strict
+        return was
 
     def timeout(self) -> float:
         """Seconds until it is worth looking again, even if nothing was received."""
