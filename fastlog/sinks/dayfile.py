@@ -109,8 +109,8 @@ class DayFile:
         slots = ", ".join("?" * len(Record._fields))
         names = ", ".join(f'"{name}"' for name in Record._fields)
         # The node as a constant of the statement spares building a tuple for each record.
-        # OR FAIL: a statement that fails need not be undone by itself, since the transaction is. Else
-        # SQLite would copy each page before it changes, for each statement.
+        # OR FAIL: a statement that fails need not be undone by itself, since the transaction is.
+        # Else SQLite would copy each page before it changes, for each statement.
         into = f"INSERT OR FAIL INTO records ({names}, node) VALUES "  # noqa: S608
         row = f"({slots}, '{node}')"
         self._insert, self._insert_many = into + row, into + ", ".join([row] * ROWS)
