@@ -75,14 +75,14 @@ static int dispatch(fl_loop *loop, const struct epoll_event *events, int n)
     return flags;
 }
 
-/* Reads from a connection, and sets it against its share. */
+/* Reads from a connection, and sets it against its share; also what one sent that has closed, for
+ * the newcomers share theirs. */
 static enum service read_one(fl_loop *loop, uint32_t slot)
 {
     uint64_t bytes = loop->turn_bytes;
     uint32_t frames = loop->arena_frames;
     enum service service = conn_read(loop, slot);
-    if (service != CLOSED)
-        share_pay(loop, slot, loop->turn_bytes - bytes, loop->arena_frames - frames);
+    share_pay(loop, slot, loop->turn_bytes - bytes, loop->arena_frames - frames);
     return service;
 }
 

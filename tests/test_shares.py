@@ -215,6 +215,46 @@ def test_a_newcomer_may_send_more_only_as_what_he_sent_is_judged() -> None:
         receiver.until(lambda: receiver.loop.stats().frames == 250)
 
 
+def newcomers(receiver: Receiver, count: int, frames: int = 15) -> None:
+    """Connections that send a little and close, all of it before they are read."""
+    for _ in range(count):
+        fill(receiver, frames).close()
+
+
+@pytest.mark.parametrize("everyone", [True, False])
+def test_who_comes_anew_again_and_again_has_no_more_shares_for_it(everyone: bool) -> None:
+    window = 0 if everyone else MIB
+    with receiving() as receiver:
+        receiver.loop.limit(64 * KIB, everyone=everyone)
+        newcomers(receiver, 150)
+        started = time.monotonic()
+        while time.monotonic() < started + 1:
+            receiver.turn(0.05)
+        seconds = time.monotonic() - started
+        read = receiver.loop.stats().frames * WEIGHT
+        assert window < read <= window + 4 * 64 * KIB * (seconds + 0.125) + 40 * KIB
+        receiver.loop.limit(0, everyone=False)
+        receiver.until(lambda: receiver.loop.stats().frames == 150 * 15)
+
+
+def test_one_of_whom_something_was_judged_does_not_wait_for_the_newcomers() -> None:
+    with receiving() as receiver:
+        receiver.loop.limit(64 * KIB, everyone=False)
+        quiet = receiver.pair(encode(b"known"))
+        receiver.until(lambda: receiver.frames() == [b"known"])
+        receiver.loop.judged()
+        receiver.loop.judged()
+        newcomers(receiver, 150)
+        receiver.until(lambda: receiver.loop.stats().slowed > 0)
+        receiver.loop.limit(64 * KIB, everyone=True)
+        for number in range(5):
+            before = receiver.loop.stats().frames
+            sent = b"%d" % number
+            quiet.sendall(encode(sent))
+            receiver.until(lambda sent=sent: sent in receiver.frames())  # type: ignore[misc]
+            assert receiver.loop.stats().frames < before + 60
+
+
 def test_a_slowed_connection_is_handed_over_with_what_it_holds() -> None:
     with receiving() as old, receiving() as new:
         old.loop.limit(1, everyone=True)
@@ -350,11 +390,13 @@ class Limits(Loop):
     def __init__(self) -> None:
         super().__init__(lambda block, count: None)
         self.everyone: list[bool] = []
+        self.rates: list[int] = []
         self.judgements = 0
         self.charged: Mapping[int, int] = {}
 
     def limit(self, rate: int, *, everyone: bool) -> None:
         self.everyone.append(everyone)
+        self.rates.append(rate)
 
     def judged(self) -> None:
         self.judgements += 1
@@ -399,6 +441,25 @@ def test_everyone_is_limited_while_the_slowest_sink_has_too_much_to_do(desk: Des
     desk.look(5000)
     assert not desk.shares.strict
     assert desk.loop.everyone == [False, True, False]
+
+
+def test_a_rate_that_is_too_much_from_so_many_is_halved_until_it_helps(desk: Desk) -> None:
+    desk.show(0, 0)
+    for end in (500, 5000, 6000, 7000):
+        desk.look(end)
+    assert desk.loop.rates == [MIB, MIB, MIB // 2, MIB // 4]
+    desk.show(2000, 2000)
+    desk.look(7500)
+    assert desk.loop.rates[-1] == MIB // 4, "that helps"
+    desk.show(2100, 2100)
+    for _ in range(20):
+        desk.look(7500)
+    assert desk.loop.rates[-1] == shares.LEAST_RATE
+    desk.show(7500, 7500)
+    for _ in range(20):
+        desk.look(7500)
+    assert not desk.shares.strict
+    assert desk.loop.rates[-8:] == [shares.LEAST_RATE << n for n in range(8)][-8:]
 
 
 def test_a_disk_that_is_slow_to_sync_is_no_reason_to_starve_a_sink(desk: Desk) -> None:

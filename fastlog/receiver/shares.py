@@ -3,7 +3,8 @@
 A journal is read in order, so whoever fills it delays everybody. Hence a bound on what waits in it,
 in time: what was received and is not stored yet, by the speed of the slowest sink that holds the
 journal. While it is over that, every connection is read at a rate that few need; who sends less
-does not notice, and who sends more waits in his own kernel. Below it nobody is slowed, but for
+does not notice, and who sends more waits in his own kernel. Where that does not help, since those
+that flood are many, the rate is halved until it does. Below the bound nobody is slowed, but for
 newcomers: until a sink has seen how long a connection's records take, there are few of them.
 """
 
@@ -27,6 +28,12 @@ FIND_EVERY = 0.1
 """Seconds between looks for the gauge of a sink that has none yet."""
 PRICES_EVERY = 0.1
 MOST_SYNC = 1.0
+LEAST_RATE = 8 << 10
+"""Bytes a second that a connection keeps, however many there are."""
+ADAPT_EVERY = 0.25
+"""Seconds that a rate has to show what it does."""
+FALLING = 0.5
+"""Seconds by which the lag must fall in each second while it is too much."""
 DEAREST = 65_535
 
 
@@ -53,6 +60,9 @@ class Shares:
         self._find_at = self._look_at = self._prices_at = float("-inf")
         self._seen, self._look_after = 0, LOOK_AFTER
         self._to_judge = 0
+        self._rate = limits.rate
+        self._adapt_at = self._adapted = float("-inf")
+        self._lag_then = 0.0
         self._to_sync: int | None = None
         self._sync_since = self._sync_time = 0.0
         self._prices: dict[int, int] = {}
@@ -81,11 +91,26 @@ class Shares:
         slowest = min((reading.speed for reading in readings), default=LOOK_AFTER)
         self._look_after = min(LOOK_AFTER, int(slowest * LOOK_EVERY))
         strict = self.lag > self._limits.lag + self._sync(now, end, durable)
-        if strict != self.strict:
-            self.strict = strict
-            self._loop.limit(self._limits.rate, everyone=strict)
+        rate = self._adapt(now, strict)
+        if (strict, rate) != (self.strict, self._rate):
+            self.strict, self._rate = strict, rate
+            self._loop.limit(rate, everyone=strict)
         self._judge(readings, end)
         self._charge(readings, now)
+
+    def _adapt(self, now: float, strict: bool) -> int:
+        """The rate of each, which is less while all together are too much for a sink."""
+        if strict and not self.strict:
+            self._adapted, self._lag_then = now, self.lag
+            self._adapt_at = now + ADAPT_EVERY
+        if now < self._adapt_at:
+            return self._rate
+        falls = self.lag <= self._lag_then - FALLING * (now - self._adapted)
+        self._adapted, self._lag_then = now, self.lag
+        self._adapt_at = now + ADAPT_EVERY
+        if not strict:
+            return min(self._limits.rate, self._rate * 2)
+        return self._rate if falls else max(LEAST_RATE, self._rate // 2)
 
     def _judge(self, readings: list[Reading], end: int) -> None:
         """What a sink that says nothing does not have is not judged."""
