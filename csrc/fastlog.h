@@ -550,7 +550,8 @@ enum { FL_FRAME_WEIGHT = 256 };
 
 /* Reads from each connection at most so many bytes a second, 0: as many as it sends. Not everyone:
  * only from those that have more than 64 KiB unjudged; that is eight times as much whenever as much
- * was judged, up to 256 MiB. */
+ * was judged, up to 256 MiB. Those of which nothing was judged yet have, besides, a share together:
+ * 1 MiB unjudged, and beyond it, or when it is everyone, four times as many bytes a second. */
 void fl_loop_limit(fl_loop *loop, uint32_t bytes_per_second, bool everyone);
 
 /* Says, again and again, that all is stored which was received when this was said last. */

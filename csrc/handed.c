@@ -142,6 +142,8 @@ int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, 
     if (state[1] != UNDECIDED)
         conn_speaks(loop, slot, state[1]);
     c->flags |= state[2];
+    if (c->flags & HAS_SPOKEN)
+        c->flags |= IS_JUDGED; /* nobody makes us take him: he is no newcomer */
     c->terms = state[3];
     if (c->dialect == FASTLOG) {
         if (!client_begin(loop, slot)) {

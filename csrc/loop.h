@@ -42,6 +42,7 @@ enum conn_flag {
     IS_PARTIAL = 8, /* on the partial list */
     IS_SILENT = 16, /* on the silent list */
     IS_SLOWED = 32, /* on the slowed list */
+    IS_JUDGED = 64, /* something that it has sent has come out at the other end */
 };
 
 typedef struct neighbours {
@@ -128,6 +129,13 @@ typedef struct client {
     uint8_t out[CLIENT_OUT]; /* bytes that its socket has not taken yet */
 } client;
 
+/* What those have together of whom nothing was judged yet. */
+typedef struct newcomers {
+    int64_t paid_until; /* us: their share is used up until then */
+    uint64_t unjudged;  /* weight of what they sent since `round` */
+    uint32_t round;
+} newcomers;
+
 typedef struct client_queue {
     client *head, *tail;
 } client_queue;
@@ -160,9 +168,10 @@ struct fl_loop {
     int64_t rearm_at; /* ms: when the disarmed listeners listen again; 0: they are armed */
     bool paused, draining;
 
-    uint32_t rate;      /* bytes/s of a limited connection; 0: none is */
-    bool limits_all;    /* or only those that are unproven */
-    uint32_t round;     /* counts fl_loop_judged() */
+    uint32_t rate;   /* bytes/s of a limited connection; 0: none is */
+    bool limits_all; /* or only those that are unproven */
+    uint32_t round;  /* counts fl_loop_judged() */
+    newcomers newcomers;
     int64_t slowed_due; /* ms: when the first of the slowed is to be read again */
 
     uint8_t *arena;

@@ -5,6 +5,9 @@
  * up. What it sends moves that on; once the clock has passed it, it may be read again. Time that a
  * connection did not use is kept for BURST_US, time that it owes for DEBT_US.
  *
+ * Connections of which nothing was judged yet are newcomers, and have a share together besides: who
+ * comes anew again and again, with a little each time, would have as many shares as he likes.
+ *
  * Who is over his share is on the slowed list, not on the ready list: nobody looks at him before he
  * is due, whatever events come. He may have more to read all the while, so he must be read then.
  */
@@ -18,6 +21,9 @@ enum {
     SLOW_TICK_MS = 10,        /* the slowed are looked through no more often than that */
     FIRST_WINDOW = 64 * 1024, /* what a newcomer may have unjudged; then eight times as much, */
     PROVEN = 4,               /* so many times */
+    NEWCOMERS_WINDOW = 1024 * 1024, /* what all newcomers may have unjudged, */
+    NEWCOMERS_SHARES = 4,           /* and how many shares they have together beyond that */
+    NEWCOMERS_A_TICK = 64,          /* that are let to the share, which may be spent by the first */
 };
 
 static int64_t now_us(const fl_loop *loop)
@@ -40,20 +46,42 @@ static void judge(const fl_loop *loop, conn *c)
     if (c->unjudged >= window_of(c) / 2 && c->proven < PROVEN && !loop->limits_all)
         c->proven++;
     c->unjudged = 0;
+    c->flags |= IS_JUDGED;
+}
+
+static void judge_newcomers(fl_loop *loop)
+{
+    if (loop->round - loop->newcomers.round >= 2)
+        loop->newcomers.unjudged = 0;
+}
+
+static bool is_newcomer(const conn *c)
+{
+    return !(c->flags & IS_JUDGED);
 }
 
 static bool is_limited(const fl_loop *loop, const conn *c)
 {
     if (!loop->rate || loop->draining)
         return false;
+    if (is_newcomer(c) && loop->newcomers.unjudged >= NEWCOMERS_WINDOW)
+        return true;
     return loop->limits_all || c->unjudged >= window_of(c);
+}
+
+/* Up to when its share is used up, and that of the newcomers if it is one. */
+static int64_t paid_until(const fl_loop *loop, const conn *c)
+{
+    if (is_newcomer(c) && loop->newcomers.paid_until > c->paid_until)
+        return loop->newcomers.paid_until;
+    return c->paid_until;
 }
 
 bool share_is_spent(fl_loop *loop, uint32_t slot)
 {
     conn *c = &loop->conns[slot];
     judge(loop, c);
-    return is_limited(loop, c) && c->paid_until > now_us(loop);
+    return is_limited(loop, c) && paid_until(loop, c) > now_us(loop);
 }
 
 /* What it may send in one turn: never much more than it has left, as far as it is known what its
@@ -63,11 +91,26 @@ size_t share_budget(const fl_loop *loop, uint32_t slot)
     const conn *c = &loop->conns[slot];
     if (!loop->rate || loop->draining)
         return TURN_BUDGET;
-    uint64_t left = is_limited(loop, c) ? SLOW_BUDGET : window_of(c) - c->unjudged;
+    uint64_t left = window_of(c) - c->unjudged;
+    if (is_limited(loop, c))
+        left = SLOW_BUDGET;
+    else if (!(c->flags & HAS_SPOKEN))
+        left = SLOW_LEAST; /* nobody knows yet how many frames there are in a byte */
     left /= (c->surcharge + 1u) * (c->density + 1u);
     if (left > TURN_BUDGET)
         return TURN_BUDGET;
     return left > SLOW_LEAST ? (size_t)left : SLOW_LEAST;
+}
+
+/* Moves on the time up to which a share is used up. */
+static void spend(const fl_loop *loop, int64_t *until, uint64_t weight, uint64_t rate)
+{
+    int64_t now = now_us(loop), unused = loop->limits_all ? BURST_US : 0;
+    if (*until < now - unused)
+        *until = now - unused;
+    *until += (int64_t)(weight * 1000000 / rate);
+    if (*until > now + DEBT_US)
+        *until = now + DEBT_US;
 }
 
 void share_pay(fl_loop *loop, uint32_t slot, uint64_t bytes, uint32_t frames)
@@ -83,20 +126,22 @@ void share_pay(fl_loop *loop, uint32_t slot, uint64_t bytes, uint32_t frames)
     if (!c->unjudged)
         c->round = loop->round;
     c->unjudged += weight;
+    if (is_newcomer(c)) {
+        if (!loop->newcomers.unjudged)
+            loop->newcomers.round = loop->round;
+        loop->newcomers.unjudged += weight;
+    }
     if (!limited)
         return;
-    int64_t now = now_us(loop), unused = loop->limits_all ? BURST_US : 0;
-    if (c->paid_until < now - unused)
-        c->paid_until = now - unused;
-    c->paid_until += (int64_t)(weight * 1000000 / loop->rate);
-    if (c->paid_until > now + DEBT_US)
-        c->paid_until = now + DEBT_US;
+    spend(loop, &c->paid_until, weight, loop->rate);
+    if (is_newcomer(c))
+        spend(loop, &loop->newcomers.paid_until, weight, (uint64_t)loop->rate * NEWCOMERS_SHARES);
 }
 
 /* When it falls due, but not before the next tick. */
 static int64_t due_ms(const fl_loop *loop, const conn *c)
 {
-    int64_t due = (c->paid_until + 999) / 1000;
+    int64_t due = (paid_until(loop, c) + 999) / 1000;
     return due > loop->now + SLOW_TICK_MS ? due : loop->now + SLOW_TICK_MS;
 }
 
@@ -126,10 +171,14 @@ void share_release(fl_loop *loop)
     if (!loop->slowed.count || loop->now < loop->slowed_due)
         return;
     loop->slowed_due = INT64_MAX;
+    unsigned newcomers_left = NEWCOMERS_A_TICK;
     for (uint32_t s = loop->slowed.head, next; s != NOBODY; s = next) {
         const conn *c = &loop->conns[s];
         next = c->ready.next;
-        if (c->paid_until <= now_us(loop))
+        bool is_due = paid_until(loop, c) <= now_us(loop);
+        if (is_due && is_newcomer(c))
+            is_due = newcomers_left && newcomers_left--;
+        if (is_due)
             come_back(loop, s);
         else if (due_ms(loop, c) < loop->slowed_due)
             loop->slowed_due = due_ms(loop, c);
@@ -157,6 +206,7 @@ void fl_loop_limit(fl_loop *loop, uint32_t bytes_per_second, bool everyone)
 void fl_loop_judged(fl_loop *loop)
 {
     loop->round++;
+    judge_newcomers(loop);
     if (!loop->limits_all)
         release_all(loop);
 }

@@ -75,14 +75,15 @@ static int dispatch(fl_loop *loop, const struct epoll_event *events, int n)
     return flags;
 }
 
-/* Reads from a connection, and sets it against its share. */
+/* Reads from a connection, and sets against its share what that adds to the block: what the sinks
+ * will have to take. Half frames have a budget of their own. One that has closed pays too, for the
+ * newcomers share theirs. */
 static enum service read_one(fl_loop *loop, uint32_t slot)
 {
-    uint64_t bytes = loop->turn_bytes;
+    size_t bytes = loop->arena_len;
     uint32_t frames = loop->arena_frames;
     enum service service = conn_read(loop, slot);
-    if (service != CLOSED)
-        share_pay(loop, slot, loop->turn_bytes - bytes, loop->arena_frames - frames);
+    share_pay(loop, slot, loop->arena_len - bytes, loop->arena_frames - frames);
     return service;
 }
 

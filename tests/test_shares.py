@@ -215,6 +215,46 @@ def test_a_newcomer_may_send_more_only_as_what_he_sent_is_judged() -> None:
         receiver.until(lambda: receiver.loop.stats().frames == 250)
 
 
+def newcomers(receiver: Receiver, count: int, frames: int = 15) -> None:
+    """Connections that send a little and close, all of it before they are read."""
+    for _ in range(count):
+        fill(receiver, frames).close()
+
+
+@pytest.mark.parametrize("everyone", [True, False])
+def test_who_comes_anew_again_and_again_has_no_more_shares_for_it(everyone: bool) -> None:
+    window = 0 if everyone else MIB
+    with receiving() as receiver:
+        receiver.loop.limit(64 * KIB, everyone=everyone)
+        newcomers(receiver, 150)
+        started = time.monotonic()
+        while time.monotonic() < started + 1:
+            receiver.turn(0.05)
+        seconds = time.monotonic() - started
+        read = receiver.loop.stats().frames * WEIGHT
+        assert window < read <= window + 4 * 64 * KIB * (seconds + 0.125) + 40 * KIB
+        receiver.loop.limit(0, everyone=False)
+        receiver.until(lambda: receiver.loop.stats().frames == 150 * 15)
+
+
+def test_one_of_whom_something_was_judged_does_not_wait_for_the_newcomers() -> None:
+    with receiving() as receiver:
+        receiver.loop.limit(64 * KIB, everyone=False)
+        quiet = receiver.pair(encode(b"known"))
+        receiver.until(lambda: receiver.frames() == [b"known"])
+        receiver.loop.judged()
+        receiver.loop.judged()
+        newcomers(receiver, 150)
+        receiver.until(lambda: receiver.loop.stats().slowed > 0)
+        receiver.loop.limit(64 * KIB, everyone=True)
+        for number in range(5):
+            before = receiver.loop.stats().frames
+            sent = b"%d" % number
+            quiet.sendall(encode(sent))
+            receiver.until(lambda sent=sent: sent in receiver.frames())  # type: ignore[misc]
+            assert receiver.loop.stats().frames < before + 60
+
+
 def test_a_slowed_connection_is_handed_over_with_what_it_holds() -> None:
     with receiving() as old, receiving() as new:
         old.loop.limit(1, everyone=True)
@@ -360,11 +400,13 @@ class Limits(Loop):
     def __init__(self) -> None:
         super().__init__(lambda block, count: None)
         self.everyone: list[bool] = []
+        self.rates: list[int] = []
         self.judgements = 0
         self.charged: Mapping[int, int] = {}
 
     def limit(self, rate: int, *, everyone: bool) -> None:
         self.everyone.append(everyone)
+        self.rates.append(rate)
 
     def judged(self) -> None:
         self.judgements += 1
@@ -410,6 +452,71 @@ def test_everyone_is_limited_while_the_slowest_sink_has_too_much_to_do(desk: Des
     assert not desk.shares.strict
     assert [desk.shares.was_strict() for _ in range(2)] == [True, False]
     assert desk.loop.everyone == [False, True, False]
+
+
+def test_a_rate_that_is_too_much_from_so_many_is_halved_until_it_helps(desk: Desk) -> None:
+    for end in (500, 5000, 6000):
+        desk.show(0, 0)
+        desk.look(end)
+    assert desk.loop.rates == [MIB, MIB, MIB // 2]
+    desk.show(2000, 2000)
+    desk.look(7500)
+    assert desk.loop.rates[-1] == MIB // 2, "that helps"
+    for _ in range(20):
+        desk.show(2100, 2100)
+        desk.look(7500)
+    assert desk.loop.rates[-1] == shares.LEAST_RATE
+    desk.show(7500, 7500)
+    for _ in range(20):
+        desk.look(7500)
+    assert not desk.shares.strict
+    assert desk.loop.rates[-3:] == [shares.LEAST_RATE, shares.LEAST_RATE * 2, MIB]
+
+
+def test_a_sink_that_is_down_costs_nobody_more_than_the_rate(desk: Desk) -> None:
+    """It has no lag, and nothing is to be learned from it: who comes anew is judged at once."""
+    desk.show(0, 0)
+    desk.look(100)
+    desk.gauges[1].publish(0, 0, {})
+    for end in range(200, 5200, 100):
+        desk.gauges[0].publish(end, 1000, {})
+        desk.look(end)
+    assert (desk.shares.strict, desk.shares.lag) == (True, 0.0)
+    assert set(desk.loop.rates) == {MIB}
+    assert desk.loop.judgements > 40
+    desk.show(5100, 5100)
+    desk.look(5100)
+    assert not desk.shares.strict
+
+
+def test_a_sink_that_says_nothing_while_it_has_work_counts_as_down(desk: Desk) -> None:
+    desk.show(0, 0)
+    desk.look(100)
+    for end in range(200, 2000, 10):
+        desk.gauges[0].publish(end, 1000, {})
+        desk.look(end, seconds=0.1)
+    assert (desk.shares.strict, desk.shares.lag) == (True, 0.0)
+    assert desk.loop.rates[-1] == MIB
+
+
+def test_a_sink_that_had_nothing_to_do_for_long_is_not_taken_for_one_that_is_down(
+    desk: Desk,
+) -> None:
+    desk.show(100, 100)
+    for _ in range(9):
+        desk.look(100)
+    desk.look(600, 100)
+    desk.look(600, 600, seconds=0.1)
+    assert not desk.shares.strict
+
+
+def test_a_pace_says_when_the_sink_takes_nothing(tmp_path: Path) -> None:
+    own = Pace(tmp_path, "s", NODE, Clock())
+    own.show(7)
+    own.trouble()
+    assert reading_of(tmp_path) == Reading(7, 0, {})
+    own.show(8)
+    assert reading_of(tmp_path).speed > 0
 
 
 def test_a_disk_that_is_slow_to_sync_is_no_reason_to_starve_a_sink(desk: Desk) -> None:

@@ -33,7 +33,7 @@ from fastlog.block import HEADER, Block, Kind, make_notes, make_run
 from fastlog.config import Config, Retention, SinkConfig, to_json
 from fastlog.decode import Decoded, Decoder
 from fastlog.errors import SinkConflictError, SinkUnavailableError
-from fastlog.journal import Journal, Position, read_positions, write_position
+from fastlog.journal import Gauge, Journal, Position, Reading, read_positions, write_position
 from fastlog.ledger import Ledger
 from fastlog.record import Loss, Rejection
 from fastlog.sinks import Sink
@@ -119,6 +119,12 @@ class Bench:
 
     def position(self) -> Position:
         return read_positions(self.data_dir)["list"]
+
+    def gauge(self) -> Reading:
+        with Gauge(self.data_dir, "list", NODE) as gauge:
+            reading = gauge.read()
+        assert reading is not None
+        return reading
 
     def ledger(self, sql: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.data_dir / "ledger.db")) as connection:
@@ -216,12 +222,14 @@ def test_an_unavailable_sink_is_tried_again_with_growing_pauses_and_said_once(
         waits.append(bench.worker.step())
         assert bench.worker.step() == pytest.approx(waits[-1]), "not before its time"
         assert bench.position().error == "disk full"
+        assert bench.gauge().speed == 0
         bench.clock.now += waits[-1] + 0.001
 
     assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0])
     bench.turn()
     assert bench.sink.stored == ["a"]
     assert bench.position().error is None
+    assert bench.gauge().speed > 0
     said = [record.getMessage() for record in caplog.records]
     assert said == ["sink list: disk full; trying again", "sink list goes on"]
 

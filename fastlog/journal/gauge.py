@@ -33,7 +33,8 @@ class Reading(NamedTuple):
     applied: int
     """Journal offset up to which blocks are in the sink."""
     speed: int
-    """Bytes of the journal that the worker gets through in a second, when it has them."""
+    """Bytes of the journal that the worker gets through in a second, when it has them; 0: the sink
+    takes nothing at present."""
     costs: dict[int, int]
     """Nanoseconds that a byte of a connection's weight takes the slow reader, by the connection's
     serial in its receiver; of those that keep it busiest."""

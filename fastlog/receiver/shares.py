@@ -3,7 +3,8 @@
 A journal is read in order, so whoever fills it delays everybody. Hence a bound on what waits in it,
 in time: what was received and is not stored yet, by the speed of the slowest sink that holds the
 journal. While it is over that, every connection is read at a rate that few need; who sends less
-does not notice, and who sends more waits in his own kernel. Below it nobody is slowed, but for
+does not notice, and who sends more waits in his own kernel. Where that does not help, since those
+that flood are many, the rate is halved until it does. Below the bound nobody is slowed, but for
 newcomers: until a sink has seen how long a connection's records take, there are few of them.
 """
 
@@ -27,6 +28,15 @@ FIND_EVERY = 0.1
 """Seconds between looks for the gauge of a sink that has none yet."""
 PRICES_EVERY = 0.1
 MOST_SYNC = 1.0
+LEAST_RATE = 256 << 10
+"""Bytes a second that a connection keeps, however many there are. A stock handler whose buffers
+stand still for a second drops records; at half of this, that was seen."""
+STANDS = 2.0
+"""Seconds without a word, while there is work, after which a sink counts as one that is down."""
+ADAPT_EVERY = 0.25
+"""Seconds that a rate has to show what it does."""
+FALLING = 0.5
+"""Seconds by which the lag must fall in each second while it is too much."""
 DEAREST = 65_535
 
 
@@ -53,6 +63,12 @@ class Shares:
         self._find_at = self._look_at = self._prices_at = float("-inf")
         self._seen, self._look_after = 0, LOOK_AFTER
         self._to_judge = 0
+        self._rate = limits.rate
+        self._behind = False
+        self._heard: dict[str, tuple[Reading, float]] = {}
+        """What each gauge showed last, and since when it shows that while there is work."""
+        self._adapt_at = self._adapted = float("-inf")
+        self._lag_then = 0.0
         self._to_sync: int | None = None
         self._sync_since = self._sync_time = 0.0
         self._prices: dict[int, int] = {}
@@ -78,21 +94,49 @@ class Shares:
             self._to_sync = None  # it may have been durable for long
         self._look_at, self._seen = now + LOOK_EVERY, end
         readings = self._readings(now)
-        self.lag = max((max(0, end - r.applied) / r.speed for r in readings), default=0.0)
-        slowest = min((reading.speed for reading in readings), default=LOOK_AFTER)
+        working = [r for name, r in readings.items() if self._works(name, r, now, durable)]
+        self.lag = max((max(0, end - r.applied) / r.speed for r in working), default=0.0)
+        slowest = min((reading.speed for reading in working), default=LOOK_AFTER)
         self._look_after = min(LOOK_AFTER, int(slowest * LOOK_EVERY))
-        strict = self.lag > self._limits.lag + self._sync(now, end, durable)
+        behind = self.lag > self._limits.lag + self._sync(now, end, durable)
+        rate = self._adapt(now, behind)
+        strict = behind or len(working) < len(readings)
         self._was_strict |= strict
-        if strict != self.strict:
-            self.strict = strict
-            self._loop.limit(self._limits.rate, everyone=strict)
-        self._judge(readings, end)
-        self._charge(readings, now)
+        if (strict, rate) != (self.strict, self._rate):
+            self.strict, self._rate = strict, rate
+            self._loop.limit(rate, everyone=strict)
+        if len(readings) == len(self._gauges):
+            self._judge(working, end)
+        self._charge(working, now)
 
-    def _judge(self, readings: list[Reading], end: int) -> None:
-        """What a sink that says nothing does not have is not judged."""
-        applied = min((reading.applied for reading in readings), default=end)
-        if len(readings) == len(self._gauges) and applied >= self._to_judge:
+    def _works(self, name: str, reading: Reading, now: float, durable: int) -> bool:
+        """Whether the sink gets on. For one that is down it helps nobody to read more slowly yet,
+        and nothing can be learned from it; then the rate keeps one from filling the journal."""
+        before, since = self._heard.get(name, (None, now))
+        if reading is not before or reading.applied >= durable:
+            since = now
+        self._heard[name] = reading, since
+        return reading.speed > 0 and now - since <= STANDS
+
+    def _adapt(self, now: float, behind: bool) -> int:
+        """The rate of each, which is less while all together are too much for a sink."""
+        if behind and not self._behind:
+            self._adapted, self._lag_then = now, self.lag
+            self._adapt_at = now + ADAPT_EVERY
+        self._behind = behind
+        if now < self._adapt_at:
+            return self._rate
+        falls = self.lag <= self._lag_then - FALLING * (now - self._adapted)
+        self._adapted, self._lag_then = now, self.lag
+        self._adapt_at = now + ADAPT_EVERY
+        if not behind:
+            return min(self._limits.rate, self._rate * 2)
+        return self._rate if falls else max(LEAST_RATE, self._rate // 2)
+
+    def _judge(self, working: list[Reading], end: int) -> None:
+        """What the sinks have is judged; where none gets on, all that was sent."""
+        applied = min((reading.applied for reading in working), default=end)
+        if applied >= self._to_judge:
             self._to_judge = end
             self._loop.judged()
 
@@ -116,14 +160,14 @@ class Shares:
         """Seconds until it is worth looking again, even if nothing was received."""
         return LOOK_EVERY if self.strict else float("inf")
 
-    def _readings(self, now: float) -> list[Reading]:
+    def _readings(self, now: float) -> dict[str, Reading]:
         """What the gauges show; those that cannot be read say nothing, and hold nobody."""
         if now >= self._find_at and None in self._gauges.values():
             self._find_at = now + FIND_EVERY
             for name, gauge in self._gauges.items():
                 self._gauges[name] = gauge or self._find(name)
-        shown = (gauge.read() for gauge in self._gauges.values() if gauge is not None)
-        return [reading for reading in shown if reading is not None]
+        shown = ((name, gauge.read()) for name, gauge in self._gauges.items() if gauge is not None)
+        return {name: reading for name, reading in shown if reading is not None}
 
     def _find(self, name: str) -> Gauge | None:
         try:

@@ -74,6 +74,11 @@ class Pace:
         if self._gauge is not None:
             self._gauge.publish(applied, max(1, int(self._done / self._busy)), self._costs())
 
+    def trouble(self) -> None:
+        """The sink takes nothing at present."""
+        if self._gauge is not None:
+            self._gauge.publish(self._applied, 0, {})
+
     def _costs(self) -> dict[int, int]:
         """Nanoseconds a byte of weight of those that took most time, they first."""
         told = [each for each in self._spent.items() if each[1][0] >= WORTH_TELLING]

@@ -185,6 +185,7 @@ class Worker:
         """Note what is wrong; returns the seconds until the next try."""
         if isinstance(error, SinkConflictError):
             self._opened = False
+        self._pace.trouble()
         delay = self._standing.trouble(error)
         self._retry_at = self._monotonic() + delay
         return delay
