@@ -96,8 +96,8 @@ def many_descriptors(count: int) -> Iterator[None]:
 
 
 SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
-"""Whether AddressSanitizer has the heap: it takes more than is asked for, and keeps what is freed, so
-nothing can be said of a process's size."""
+"""Whether AddressSanitizer has the heap. It takes more than is asked for, and keeps what is freed:
+nothing can be said of a process's size then."""
 
 
 class Watch:
