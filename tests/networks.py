@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -13,6 +14,10 @@ import pytest
 CLONE_NEWNET = 0x40000000
 
 
+def ip(words: str) -> None:
+    subprocess.run(["ip", *words.split()], check=True)
+
+
 def in_a_network_of_its_own(body: Callable[[], None], addresses: Sequence[str]) -> None:
     """Runs `body` where this machine has these addresses (`10.0.0.0/16`: all of those).
 
@@ -20,14 +25,17 @@ def in_a_network_of_its_own(body: Callable[[], None], addresses: Sequence[str]) 
     """
     if os.geteuid() != 0:
         pytest.skip("only root can make the network namespace that this needs")
+    if shutil.which("ip") is None:
+        pytest.skip("no `ip` on this machine (Debian: iproute2)")
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
             if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
                 pytest.skip("this machine lets nobody make a network namespace")
-            for words in ("link set lo up", *(f"address add {a} dev lo" for a in addresses)):
-                subprocess.run(["ip", *words.split()], check=True)
+            ip("link set lo up")
+            for address in addresses:  # one of IPv6 is tentative at first, and not ours yet
+                ip(f"address add {address} dev lo" + (" nodad" if ":" in address else ""))
             body()
         except BaseException as failure:  # raised again below, in the thread of the test
             failures.append(failure)
