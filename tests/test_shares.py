@@ -372,10 +372,16 @@ def test_a_pace_tells_of_a_long_batch_before_its_end(tmp_path: Path) -> None:
 
 def test_a_pace_without_a_place_for_its_gauge_shows_nothing_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "positions").write_text("in the way")
-    own = Pace(tmp_path, "s", NODE, Clock())
+    clock = Clock()
+    own = Pace(tmp_path, "s", NODE, clock)
     own.spent(run_of(1), 1.0)
     own.batch(MIB, 1.0)
     own.show(7)
+    (tmp_path / "positions").unlink()
+    own.show(8)
+    clock.now += pace.TRY_EVERY
+    own.show(9)
+    assert reading_of(tmp_path).applied == 9, "it was tried again"
     own.close()
 
 
@@ -584,6 +590,15 @@ def test_without_gauges_newcomers_are_not_judged_and_nobody_else_is_limited(tmp_
         own.look(1 << 40, 0)
         assert own.strict
     own.close()
+
+
+def test_a_gauge_that_never_comes_holds_no_newcomer_for_long(tmp_path: Path) -> None:
+    loop, clock = Limits(), Clock()
+    own = Shares(loop, LimitsConfig(), tmp_path, NODE, ["a"], clock)
+    clock.now += shares.STANDS + 0.1
+    own.look(1 << 20, 0)
+    own.look(1 << 22, 0)
+    assert (own.strict, loop.judgements) == (False, 2)
 
 
 def test_where_no_sink_holds_the_journal_nobody_is_held_back(tmp_path: Path) -> None:

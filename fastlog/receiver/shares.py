@@ -61,6 +61,7 @@ class Shares:
         self._data_dir, self._node = data_dir, node
         self._gauges: dict[str, Gauge | None] = dict.fromkeys(sinks)
         self._find_at = self._look_at = self._prices_at = float("-inf")
+        self._began = monotonic()
         self._seen, self._look_after = 0, LOOK_AFTER
         self._to_judge = 0
         self._rate = limits.rate
@@ -105,7 +106,7 @@ class Shares:
         if (strict, rate) != (self.strict, self._rate):
             self.strict, self._rate = strict, rate
             self._loop.limit(rate, everyone=strict)
-        if len(readings) == len(self._gauges):
+        if len(readings) == len(self._gauges) or now > self._began + STANDS:
             self._judge(working, end)
         self._charge(working, now)
 

@@ -25,6 +25,8 @@ WORTH_TELLING = 0.002
 """Seconds of the slow reader from which on a connection is told of."""
 SHOW_EVERY = 0.05
 """Seconds of the slow reader after which a batch that is under way is told of."""
+TRY_EVERY = 1.0
+"""Seconds between tries to make a gauge."""
 KNOWN = 256
 """Connections that are kept in mind."""
 
@@ -40,13 +42,9 @@ class Pace:
         """By connection: seconds, and the weight of the frames that took them."""
         self._halved_at = clock()
         self._applied, self._unshown = 0, 0.0
+        self._place = data_dir, name, node
         self._gauge: Gauge | None = None
-        try:
-            self._gauge = Gauge(data_dir, name, node, writable=True)
-        except (
-            OSError
-        ) as error:  # the disk is full: then no newcomer is judged, nobody else limited
-            log.warning("sink %s: cannot show how far it is: %s", name, error.strerror)
+        self._try_at = float("-inf")
 
     def spent(self, run: Run, seconds: float) -> None:
         """The slow reader has taken so long for a run of a connection."""
@@ -71,13 +69,31 @@ class Pace:
         """The sink is at this offset of the journal."""
         self._applied, self._unshown = applied, 0.0
         self._forget()
-        if self._gauge is not None:
-            self._gauge.publish(applied, max(1, int(self._done / self._busy)), self._costs())
+        self._publish(max(1, int(self._done / self._busy)), self._costs())
 
     def trouble(self) -> None:
         """The sink takes nothing at present."""
+        self._publish(0, {})
+
+    def _publish(self, speed: int, costs: dict[int, int]) -> None:
+        if self._gauge is None:
+            self._gauge = self._make()
         if self._gauge is not None:
-            self._gauge.publish(self._applied, 0, {})
+            self._gauge.publish(self._applied, speed, costs)
+
+    def _make(self) -> Gauge | None:
+        """The gauge, unless the disk is full; then that is tried again, now and then."""
+        now = self._clock()
+        if now < self._try_at:
+            return None
+        data_dir, name, node = self._place
+        try:
+            return Gauge(data_dir, name, node, writable=True)
+        except OSError as error:
+            if self._try_at == float("-inf"):
+                log.warning("sink %s: cannot show how far it is: %s", name, error.strerror)
+            self._try_at = now + TRY_EVERY
+            return None
 
     def _costs(self) -> dict[int, int]:
         """Nanoseconds a byte of weight of those that took most time, they first."""
