@@ -922,6 +922,7 @@ def test_runs_that_do_not_fit_are_refused() -> None:
         (good, 2),
         (b"", 1),
         (short, 0),
+        (RUN.pack(9, 0, 0, 1, (1 << 32) - 1, 0), 1),  # unread, would be 4 GB of verdicts
     ]:
         translator.begin(1.5, 0)
         with pytest.raises(ValueError, match="does not fit"):
