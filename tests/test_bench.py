@@ -117,9 +117,10 @@ def test_a_run_that_is_stopped_leaves_no_server_and_no_data_behind(tmp_path: Pat
         [sys.executable, "-m", "bench", *arguments], stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(BENCHMARKS), "BENCH_DIR": str(build)},
     )  # fmt: skip
-    wait_for(lambda: len(commands_with(str(build))) == 2, "a server and the generator run")
+    running = "a server and the generator run, when both are compiled and the records are made"
+    wait_for(lambda: len(commands_with(str(build))) == 2, running, 120)
     process.terminate()
-    assert process.wait(60) == 128 + signal.SIGTERM
+    assert process.wait(120) == 128 + signal.SIGTERM
     assert commands_with(str(build)) == []
     assert list(build.glob("run-*")) == []
 
