@@ -22,9 +22,8 @@ import statistics
 import time
 from collections.abc import Callable
 
-from fastlog import block as blocks
 from fastlog.block import Block, Kind, make_run
-from fastlog.decode import Decoder
+from fastlog.decode import Decoder, Form
 from fastlog.decode.plain import Translator
 
 MODULES = ("app.db", "app.web.views", "app.worker.tasks", "app.billing.invoices")
@@ -87,11 +86,7 @@ class Parts:
         self.pickles = []
         repacker = self.translator._repacker
         for block in self.blocks:
-            self.translator.begin(block)
-            idx = 0
-            for run in blocks.runs(block.payload):
-                self.translator.run(run, idx)
-                idx += run.frames
+            self.translator.block(block)
             self.pickles.append(bytes(repacker.end()))
 
     def load(self) -> None:
@@ -101,16 +96,12 @@ class Parts:
     def both(self) -> None:
         repacker = self.translator._repacker
         for block in self.blocks:
-            self.translator.begin(block)
-            idx = 0
-            for run in blocks.runs(block.payload):
-                self.translator.run(run, idx)
-                idx += run.frames
+            self.translator.block(block)
             pickle.loads(repacker.end())
 
 
-def decode_with(engine: str, made: list[Block]) -> Callable[[], None]:
-    decoder = Decoder(engine)
+def decode_with(engine: str, form: Form, made: list[Block]) -> Callable[[], None]:
+    decoder = Decoder(engine, form)
 
     def run() -> None:
         for block in made:
@@ -145,8 +136,9 @@ def main() -> None:
     made = make_blocks(frames, options.frames, options.runs)
     parts = Parts(made)
     ways = {
-        "python engine, records": decode_with("python", made),
-        "c engine, records": decode_with("c", made),
+        "python engine, records": decode_with("python", "records", made),
+        "c engine, lines of JSON": decode_with("c", "lines", made),
+        "c engine, records": decode_with("c", "records", made),
         "  translate": parts.translate,
         "  loads of the translation": parts.load,
         "  translate + loads": parts.both,
