@@ -625,7 +625,7 @@ def test_a_receiver_that_is_dead_when_it_has_all_leaves_it_to_the_old_one(
     kill(new)
     wait_for(lambda: state_of(new) == "Z")
     os.kill(server.pid, signal.SIGCONT)
-    wait_for(lambda: server.said(OLD))  # killed, or, on a machine that took so long, ten seconds over
+    wait_for(lambda: server.said(OLD))  # killed; or ten seconds over, on a slow machine
     server.wait_stored(2)
     assert unread, "nobody read before one of them was told to"
     assert server.children()["receiver"] == before
