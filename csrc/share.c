@@ -2,8 +2,8 @@
  * of everybody's.
  *
  * A limited connection has a rate, kept as one time: `paid_until`, up to which its share is used
- * up. What it sends moves that on; once the clock has passed it, it may be read again. Time that a
- * connection did not use is kept for BURST_US, time that it owes for DEBT_US.
+ * up. What it adds to the block moves that on; once the clock has passed it, it may be read again.
+ * Time that a connection did not use is kept for BURST_US, time that it owes for DEBT_US.
  *
  * Connections of which nothing was judged yet are newcomers, and have a share together besides: who
  * comes anew again and again, with a little each time, would have as many shares as he likes.
