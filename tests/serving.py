@@ -80,6 +80,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        print(self.messages())  # pytest shows it when the test has failed
 
     def messages(self) -> str:
         return self.log.read_text()
