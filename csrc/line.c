@@ -39,6 +39,11 @@ static uint8_t *put_float(const fl_row *row, uint8_t *to, double value)
     return to + fl_float_write(&row->powers, value, (char *)to);
 }
 
+static uint8_t *put_received(const fl_row *row, uint8_t *to)
+{
+    return put(to, row->received_text, row->received_len);
+}
+
 static uint8_t *put_value(const fl_row *row, size_t column, uint8_t *to, const fl_value *host,
                           uint32_t idx)
 {
@@ -46,9 +51,10 @@ static uint8_t *put_value(const fl_row *row, size_t column, uint8_t *to, const f
     const fl_span_text *text = &row->texts[column];
 
     switch (row->column[column].kind) {
-    case FL_COL_TIME: return put_float(row, to, fl_is_set(value) ? value->at.real : row->received);
-    case FL_COL_RECEIVED: return put_float(row, to, row->received);
-    case FL_COL_OFFSET: return put_integer(to, (int64_t)row->offset);
+    case FL_COL_TIME:
+        return fl_is_set(value) ? put_float(row, to, value->at.real) : put_received(row, to);
+    case FL_COL_RECEIVED: return put_received(row, to);
+    case FL_COL_OFFSET: return put(to, row->offset_text, row->offset_len);
     case FL_COL_IDX: return put_integer(to, idx);
     case FL_COL_INTEGER:
         return fl_is_set(value) ? put_integer(to, value->at.integer) : put_null(to);

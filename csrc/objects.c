@@ -222,24 +222,17 @@ static int path(fl_reader *reader, const fl_value *args, size_t n, fl_value *out
 
 /* ---- Dates and times ---- */
 
-static char *put_digits(char *to, uint64_t number, int width)
-{
-    for (int i = width - 1; i >= 0; i--, number /= 10)
-        to[i] = (char)('0' + number % 10);
-    return to + width;
-}
-
 /* HH:MM:SS, and .ffffff where there are any. */
 static char *put_time(char *to, const uint8_t *hms, uint32_t micro)
 {
     for (int i = 0; i < 3; i++) {
-        to = put_digits(to, hms[i], 2);
+        to = fl_padded_write(hms[i], 2, to);
         *to++ = ':';
     }
     if (!micro)
         return to - 1;
     to[-1] = '.';
-    return put_digits(to, micro, 6);
+    return fl_padded_write(micro, 6, to);
 }
 
 /* The packed state of a moment, from any Python: `len` bytes. */
@@ -271,11 +264,11 @@ static bool is_date(unsigned year, unsigned month, unsigned day)
 
 static char *put_date(char *to, unsigned year, unsigned month, unsigned day)
 {
-    to = put_digits(to, year, 4);
+    to = fl_padded_write(year, 4, to);
     *to++ = '-';
-    to = put_digits(to, month, 2);
+    to = fl_padded_write(month, 2, to);
     *to++ = '-';
-    return put_digits(to, day, 2);
+    return fl_padded_write(day, 2, to);
 }
 
 /* +HH:MM, and :SS where the offset has seconds. */
@@ -283,12 +276,12 @@ static char *put_zone(char *to, int64_t east)
 {
     *to++ = east < 0 ? '-' : '+';
     uint64_t seconds = (uint64_t)(east < 0 ? -east : east);
-    to = put_digits(to, seconds / 3600, 2);
+    to = fl_padded_write(seconds / 3600, 2, to);
     *to++ = ':';
-    to = put_digits(to, seconds / 60 % 60, 2);
+    to = fl_padded_write(seconds / 60 % 60, 2, to);
     if (seconds % 60) {
         *to++ = ':';
-        to = put_digits(to, seconds % 60, 2);
+        to = fl_padded_write(seconds % 60, 2, to);
     }
     return to;
 }

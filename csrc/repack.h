@@ -233,6 +233,11 @@ size_t fl_json_room(const uint8_t *text, size_t len);
 /* Bytes that this makes of it, without the quotes. */
 size_t fl_json_length(const uint8_t *text, size_t len);
 
+extern const uint64_t FL_TENS[20]; /* 10^n */
+
+/* The last n digits of a number below 10^n; returns where they end. */
+char *fl_padded_write(uint64_t value, unsigned n, char *out);
+
 /* In decimal; returns the length. */
 size_t fl_natural_write(uint64_t value, char out[20]);
 size_t fl_integer_write(int64_t value, char out[21]);

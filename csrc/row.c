@@ -128,7 +128,12 @@ void fl_row_begin(fl_row *row, double received, uint64_t offset)
 {
     row->received = received;
     row->offset = offset;
-    memset(&row->memo, 0, sizeof row->memo);
+    if (row->form == FL_LINES) {
+        row->received_len = fl_float_write(&row->powers, received, row->received_text);
+        row->offset_len = fl_natural_write(offset, row->offset_text);
+    } else {
+        memset(&row->memo, 0, sizeof row->memo);
+    }
 }
 
 /* ---- Reading: which value is which, and whether it is as it should be ---- */

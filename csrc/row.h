@@ -71,6 +71,8 @@ struct fl_row {
     /* The block. */
     double received;
     uint64_t offset;
+    char received_text[FL_FLOAT_TEXT], offset_text[20]; /* for lines: the same in each */
+    size_t received_len, offset_len;
     fl_memo memo;
 };
 

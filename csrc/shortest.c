@@ -164,6 +164,15 @@ static size_t layout(const char *digits, int n, int power, char *out)
     return at + (size_t)(n - whole);
 }
 
+/* What most floats are: digits before the point, and `after` of them behind it. */
+static size_t split(uint64_t decimal, unsigned after, char *out)
+{
+    size_t whole = fl_natural_write(decimal / FL_TENS[after], out);
+    out[whole] = '.';
+    fl_padded_write(decimal % FL_TENS[after], after, out + whole + 1);
+    return whole + 1 + after;
+}
+
 size_t fl_float_write(const fl_powers *powers, double value, char out[FL_FLOAT_TEXT])
 {
     uint64_t bits;
@@ -180,10 +189,11 @@ size_t fl_float_write(const fl_powers *powers, double value, char out[FL_FLOAT_T
     uint64_t mantissa = biased ? fraction | UINT64_C(1) << 52 : fraction;
     bool narrow = !fraction && biased > 1; /* the float below is only half as far away */
     uint64_t decimal = shortest(powers, mantissa, (biased ? biased : 1) - 1075, narrow, &exponent);
+    for (; decimal && decimal % 10 == 0; decimal /= 10)
+        exponent++;
+    if (exponent < 0 && -exponent < 20 && decimal >= FL_TENS[-exponent])
+        return at + split(decimal, (unsigned)-exponent, out + at);
     char digits[20];
     int n = (int)fl_natural_write(decimal, digits);
-    int power = exponent + n - 1;
-    while (n > 1 && digits[n - 1] == '0')
-        n--;
-    return at + layout(digits, n, power, out + at);
+    return at + layout(digits, n, exponent + n - 1, out + at);
 }

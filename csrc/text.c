@@ -4,7 +4,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { JSON_WORST = 6 /* bytes that are made of one */, JSON_SMALL = 4096 };
+enum {
+    JSON_WORST = 6, /* bytes that are made of one */
+    JSON_SMALL = 4096,
+    EIGHT = 8, /* digits that fit 32 bits */
+    TEN_TO_EIGHT = 100000000,
+};
+
+const uint64_t FL_TENS[20] = {
+    UINT64_C(1),
+    UINT64_C(10),
+    UINT64_C(100),
+    UINT64_C(1000),
+    UINT64_C(10000),
+    UINT64_C(100000),
+    UINT64_C(1000000),
+    UINT64_C(10000000),
+    UINT64_C(100000000),
+    UINT64_C(1000000000),
+    UINT64_C(10000000000),
+    UINT64_C(100000000000),
+    UINT64_C(1000000000000),
+    UINT64_C(10000000000000),
+    UINT64_C(100000000000000),
+    UINT64_C(1000000000000000),
+    UINT64_C(10000000000000000),
+    UINT64_C(100000000000000000),
+    UINT64_C(1000000000000000000),
+    UINT64_C(10000000000000000000),
+};
 
 static const char HEX[] = "0123456789abcdef";
 
@@ -215,22 +243,40 @@ void fl_json_text(fl_bytes *out, const uint8_t *text, size_t len)
         out->len = (size_t)(fl_json_put(out->data + out->len, text, len) - out->data);
 }
 
-size_t fl_natural_write(uint64_t value, char out[20])
+static void put_pairs(char *out, uint32_t value, unsigned n)
 {
     static const char PAIRS[] = "00010203040506070809101112131415161718192021222324"
                                 "25262728293031323334353637383940414243444546474849"
                                 "50515253545556575859606162636465666768697071727374"
                                 "75767778798081828384858687888990919293949596979899";
-    char digits[20];
-    size_t at = sizeof digits;
-    while (value >= 10) {
-        memcpy(digits + (at -= 2), PAIRS + value % 100 * 2, 2);
-        value /= 100;
-    }
-    if (value || at == sizeof digits)
-        digits[--at] = (char)('0' + value);
-    memcpy(out, digits + at, sizeof digits - at);
-    return sizeof digits - at;
+    for (; n >= 2; n -= 2, value /= 100)
+        memcpy(out + n - 2, PAIRS + value % 100 * 2, 2);
+    if (n)
+        *out = (char)('0' + value);
+}
+
+char *fl_padded_write(uint64_t value, unsigned n, char *out)
+{
+    char *end = out + n;
+    for (; n > EIGHT; n -= EIGHT, value /= TEN_TO_EIGHT) /* these do not wait for each other */
+        put_pairs(out + n - EIGHT, (uint32_t)(value % TEN_TO_EIGHT), EIGHT);
+    put_pairs(out, (uint32_t)value, n);
+    return end;
+}
+
+static unsigned count_digits(uint64_t value)
+{
+    value |= 1; /* 0 has a digit as well */
+    unsigned bits = 64 - (unsigned)__builtin_clzll(value);
+    unsigned n = bits * 1233 >> 12; /* of log10(2) in 2^-12 */
+    return n + (value >= FL_TENS[n]);
+}
+
+size_t fl_natural_write(uint64_t value, char out[20])
+{
+    unsigned n = count_digits(value);
+    fl_padded_write(value, n, out);
+    return n;
 }
 
 size_t fl_integer_write(int64_t value, char out[21])

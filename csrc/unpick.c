@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 64 * 1024, PROTOCOL = 5, INDEX_DIGITS = 6 };
+enum { CHUNK = 64 * 1024, PROTOCOL = 5, DIGITS_FIT = 19 /* in 64 bits */ };
 
 /* The state of one reading. Positions are pointers into the frame. */
 typedef struct machine {
@@ -231,7 +231,7 @@ static int digits(machine *m, const uint8_t *text, size_t len)
         unsigned digit = text[at] - (unsigned)'0';
         if (digit > 9)
             return FL_NUMBER;
-        if (natural > (UINT64_MAX - digit) / 10)
+        if (len > DIGITS_FIT && natural > (UINT64_MAX - digit) / 10)
             fits = false;
         natural = natural * 10 + digit;
     }
@@ -592,6 +592,7 @@ static int run(machine *m, fl_value *out)
     fl_reader *reader = m->reader;
     const uint8_t *p = m->p, *end = m->end;
     fl_value *sp = m->sp;
+    fl_value made = {.object = FL_O_NONE}; /* a text or bytes */
     size_t len;
     int verdict;
 
@@ -619,22 +620,23 @@ static int run(machine *m, fl_value *out)
         text:
             if ((size_t)(end - p) < len)
                 return FL_CUT;
-            sp->kind = FL_K_TEXT;
+            made.kind = FL_K_TEXT;
             if (!is_plain(p, len)) {
                 int found = fl_text_check(p, len);
                 if (found == FL_TEXT_INVALID)
                     return FL_NOT_UTF8;
-                sp->kind = found == FL_TEXT_CLEAN ? FL_K_TEXT : FL_K_ODD;
+                made.kind = found == FL_TEXT_CLEAN ? FL_K_TEXT : FL_K_ODD;
             }
         counted:
-            sp->object = 0;
-            sp->len = (uint32_t)len;
-            sp->at.text = p;
-            sp++;
+            made.len = (uint32_t)len;
+            made.at.text = p;
+            *sp++ = made;
             p += len;
-            if (end - p < 2 || *p != 'q')
+            if (end - p < 2 || *p != 'q' || p[1] != reader->memo_used)
                 continue;
-            /* fall through */
+            reader->memo[reader->memo_used++] = made; /* to read it back now would be a stall */
+            p += 2;
+            continue;
         case 'q': /* BINPUT */
             if (end - p < 2)
                 return FL_CUT;
@@ -652,7 +654,7 @@ static int run(machine *m, fl_value *out)
             p += 2;
             if ((size_t)(end - p) < len)
                 return FL_CUT;
-            sp->kind = FL_K_BYTES;
+            made.kind = FL_K_BYTES;
             goto counted;
         case 'N':
             *sp++ = (fl_value){.kind = FL_K_NONE};

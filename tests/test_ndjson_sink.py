@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,13 @@ def test_killed_at_any_step_it_goes_on_without_loss_or_double(
             fuse.spark()
             return written
 
+        def half_writev(fd: int, pieces: Sequence[bytes]) -> int:
+            return half_write(fd, b"".join(pieces))
+
         with monkeypatch.context() as patched:
             if fuse is not None:
                 patched.setattr(os, "write", half_write)
+                patched.setattr(os, "writev", half_writev)
                 for target, name in (
                     (os, "fdatasync"),
                     (os, "fsync"),
@@ -334,7 +339,7 @@ def test_a_file_cut_by_copytruncate_is_said_and_used_on(
     assert "another program writes it" in caplog.text
 
 
-@pytest.mark.parametrize("call", ["write", "fdatasync"])
+@pytest.mark.parametrize("call", ["writev", "fdatasync"])
 def test_after_a_full_disk_it_goes_back_to_what_is_durable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -359,6 +364,15 @@ def test_after_a_full_disk_it_goes_back_to_what_is_durable(
     sink.sync()
 
     assert all_messages(tmp_path) == messages_of(chain)
+
+
+def test_more_blocks_than_one_write_takes_are_all_written(tmp_path: Path) -> None:
+    chain = numbered(os.sysconf("SC_IOV_MAX") + 1)
+    sink = make(tmp_path)
+    sink.open(NODE)
+    sink.apply(chain)
+    assert all_messages(tmp_path) == messages_of(chain)
+    assert sink.sync() == chain[-1].block.end
 
 
 def test_another_journal_begins_at_zero_and_cuts_nothing(tmp_path: Path) -> None:

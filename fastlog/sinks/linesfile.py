@@ -17,7 +17,7 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 TAIL = 1024
 """Bytes before the noted length that the checksum covers."""
+_PIECES = os.sysconf("SC_IOV_MAX")
 
 Identity = tuple[int, int]
 
@@ -106,11 +107,11 @@ class LinesFile:
                     self._adopt()
         return self.offset
 
-    def append(self, data: bytes, offset: int) -> None:
+    def append(self, pieces: Sequence[bytes], offset: int) -> None:
         """Write whole lines, which bring the file up to the journal offset."""
         self._ready()
         with self._guarded():
-            self._length += _write(self._fd, data)
+            self._length += _write(self._fd, pieces)
             self.offset = offset
             if self._rotation.size is not None and self._length >= self._rotation.size:
                 self._rotate()
@@ -189,7 +190,7 @@ class LinesFile:
         """
         length = os.fstat(self._fd).st_size
         if length and os.pread(self._fd, 1, length - 1) != b"\n":
-            length += _write(self._fd, b"\n")  # somebody's half line must not swallow our first
+            length += _write(self._fd, [b"\n"])  # somebody's half line must not swallow our first
         self._length = length
         self._mark = Mark(node=self._node, since=self._clock())
         self._save()
@@ -279,11 +280,19 @@ class LinesFile:
             raise
 
 
-def _write(fd: int, data: bytes) -> int:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
-    return len(data)
+def _write(fd: int, pieces: Sequence[bytes]) -> int:
+    """All of them, which need not be joined for that."""
+    total = 0
+    for start in range(0, len(pieces), _PIECES):
+        part = pieces[start : start + _PIECES]
+        size = sum(map(len, part))
+        written = os.writev(fd, part)
+        if written < size:
+            rest = memoryview(b"".join(part))[written:]
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+        total += size
+    return total
 
 
 def _tail(fd: int, length: int) -> int:

@@ -47,7 +47,7 @@ class NdjsonSink(Sink):
     def apply(self, blocks: Sequence[Decoded]) -> None:
         if blocks[0].block.offset < self._lines.offset:
             raise SinkConflictError(f"block {blocks[0].block.offset} is written already")
-        self._lines.append(b"".join([each.lines for each in blocks]), blocks[-1].block.end)
+        self._lines.append([each.lines for each in blocks], blocks[-1].block.end)
         if self._lines.unsynced >= SYNC_BYTES:
             self._lines.sync()
 
