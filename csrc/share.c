@@ -16,7 +16,7 @@
 enum {
     BURST_US = 125 * 1000,
     DEBT_US = 2000 * 1000,    /* so that who was dear for a moment does not wait for long */
-    SLOW_BUDGET = 16 * 1024,  /* of a limited connection in one turn, */
+    SLOW_BUDGET = 32 * 1024,  /* of a limited connection in one turn, */
     SLOW_LEAST = 4096,        /* and of one whose bytes are dear */
     SLOW_TICK_MS = 10,        /* the slowed are looked through no more often than that */
     FIRST_WINDOW = 64 * 1024, /* what a newcomer may have unjudged; then eight times as much, */

@@ -135,6 +135,7 @@ class Signals:
         self._child = child
         self._stopping = False
         self._poll = select.poll()
+        self._watched: dict[int, Callable[[], object]] = {}
 
     def __enter__(self) -> Signals:
         self._woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -158,6 +159,11 @@ class Signals:
         os.close(self._woken)
         os.close(self._waker)
 
+    def watch(self, fd: int, woken: Callable[[], object]) -> None:
+        """Let a readable `fd` end a wait, which calls `woken` to read it."""
+        self._watched[fd] = woken
+        self._poll.register(fd, select.POLLIN)
+
     def stopping(self) -> bool:
         """Whether SIGTERM has arrived."""
         return self._stopping
@@ -179,6 +185,8 @@ class Signals:
         for fd, _ in self._poll.poll(seconds * 1000):
             if fd == self._woken:
                 os.read(self._woken, 4096)
+            elif fd in self._watched:
+                self._watched[fd]()
             else:
                 messages += self._child.receive()
         if self._child.lost():

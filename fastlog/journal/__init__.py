@@ -4,6 +4,7 @@ The receiver's `Journal` writes it and publishes how much is durable; each worke
 `JournalReader` and leaves its `Position`, by which segments are released.
 """
 
+from fastlog.journal.bell import Bell, Bells
 from fastlog.journal.gauge import Gauge, Reading
 from fastlog.journal.position import Position, read_positions, write_position
 from fastlog.journal.reader import JournalReader, SkippedError
@@ -12,6 +13,8 @@ from fastlog.journal.snapshot import Snapshot, read_snapshot
 from fastlog.journal.writer import Full, Journal, JournalState
 
 __all__ = [
+    "Bell",
+    "Bells",
     "Full",
     "Gauge",
     "Journal",

@@ -47,8 +47,8 @@ _GATHER = 0.02
 earlier: waking up for each turn's few records costs more than writing them."""
 _GATHER_BYTES = 256 << 10
 _SYNC_BYTES = 8 << 20
-"""Bytes after which they are synced without waiting for `delay`: what is in memory stays little, and
-so in the processor's caches until it is done with."""
+"""Bytes after which they are synced without waiting for `delay`: what is in memory stays little,
+and so in the processor's caches until it is done with."""
 _RETRY = 0.5
 """Seconds between tries while the disk refuses."""
 

@@ -21,7 +21,7 @@ from fastlog.config import Config, ListenConfig
 from fastlog.core import Handed, Loop, Refusal
 from fastlog.errors import FastlogError
 from fastlog.eventlog import EventLog
-from fastlog.journal import Full, Journal, Snapshot, read_positions, read_snapshot
+from fastlog.journal import Bells, Full, Journal, Snapshot, read_positions, read_snapshot
 from fastlog.journal.position import replace_file
 from fastlog.receiver.door import Door
 from fastlog.receiver.handover import Counters, Parcel, only_stock
@@ -88,6 +88,7 @@ class Receiver:
         self._chores_at = time.monotonic()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._clients = Clients()
+        self._bells = Bells(config.data_dir, self.sinks)
         self._journal = self._open_journal(parcel)
         affordable = _affordable(config.limits.connections)
         self._loop = Loop(
@@ -243,7 +244,9 @@ class Receiver:
         return time.monotonic() - since > PATIENCE
 
     def _on_durable(self, _: int) -> None:
-        """From the journal's thread: there may be room for what is held, or acks may go out."""
+        """From the journal's thread: sinks have more to read, there may be room for what is held,
+        and acks may go out."""
+        self._bells.ring()
         if self._held is not None or self._door.owes():
             os.eventfd_write(self._wake, 1)
 

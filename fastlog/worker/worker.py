@@ -39,10 +39,7 @@ BATCH_BYTES = 4 << 20
 BATCH_FRAMES = 10_000
 """One transaction: enough to make its cost small, little enough to be done in a fraction of 1 s."""
 NAP = 0.1
-SHORT_NAP = 0.01
-"""For as long as `NAP` after a batch of `MUCH`: the journal's next sync is near, and the receiver may
-be waiting for this sink."""
-MUCH = 256 << 10
+"""Seconds between looks at the journal's mark while there is nothing to do, and no bell rings."""
 CHORES_EVERY = 1.0
 PATIENCE = 3
 """Failures of a block before its rows are tried one by one."""
@@ -107,7 +104,7 @@ class Worker:
         self._standing = Standing(data_dir, name, reader.node, when_full, clock)
         self._pace.show(0 if self._standing.last is None else self._standing.last.cursor)
         self._events = EventLog(log)
-        self._retry_at = self._much_at = float("-inf")
+        self._retry_at = float("-inf")
         self._chores_at = self._synced_at = float("-inf")
         self._chores_error = ""
         self._ahead_since: float | None = None
@@ -167,9 +164,7 @@ class Worker:
             return self._later(error)
         if self._ahead_since is None:
             self._standing.well()
-        if found:
-            return 0.0
-        return SHORT_NAP if now < self._much_at + NAP else NAP
+        return 0.0 if found else NAP
 
     def finish(self, nap: Callable[[float], object]) -> None:
         """Catch up to the durable mark of this moment if that takes no long time; sync; close."""
@@ -235,10 +230,7 @@ class Worker:
             self._refused(part, error)
         finally:
             self._drop_applied()
-            applied, now = self._progress.cursor - before, self._monotonic()
-            if applied >= MUCH:
-                self._much_at = now
-            self._pace.batch(applied, now - began)
+            self._pace.batch(self._progress.cursor - before, self._monotonic() - began)
             self._pace.show(self._progress.cursor)
         return True
 
