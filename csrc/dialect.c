@@ -212,16 +212,12 @@ static size_t take_frames(fl_loop *loop, uint32_t slot, const uint8_t *data, siz
 static enum service discard(fl_loop *loop, uint32_t slot)
 {
     const conn *c = &loop->conns[slot];
-    for (size_t left = TURN_BUDGET; left >= CHUNK; left -= CHUNK) {
-        ssize_t n = conn_receive(loop, c, loop->scratch, CHUNK);
-        if (n < 0) {
-            conn_close(loop, slot);
-            return CLOSED;
-        }
-        if (n == 0)
-            return DRAINED;
+    ssize_t n = conn_receive(loop, c, loop->scratch, CHUNK);
+    if (n < 0) {
+        conn_close(loop, slot);
+        return CLOSED;
     }
-    return UNDONE;
+    return n ? UNDONE : DRAINED;
 }
 
 /* Takes what is held, which is at least one whole frame. */

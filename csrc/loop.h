@@ -27,9 +27,8 @@ enum {
     MAX_WATCHED = 8,
     REFUSALS = 256,
     SWEEP_MS = 1000,
-    CHUNK = 128 * 1024,      /* of one recv() */
-    TURN_BUDGET = CHUNK,     /* of one connection in one turn */
-    LARGE = 32 * 1024,       /* a frame from here on is completed in the connection's memory */
+    CHUNK = 128 * 1024, /* of one recv(), and of one connection in one turn */
+    LARGE = 32 * 1024,  /* a frame from here on is completed in the connection's memory */
     CLIENT_OUT = 512,
 };
 

@@ -99,7 +99,7 @@ static int split(fl_loop *loop, run *r)
 static enum service receive_run(fl_loop *loop, const conn *c, run *r, size_t budget)
 {
     while (budget) {
-        size_t asked = smaller(smaller(CHUNK, loop->arena_cap - r->end), budget);
+        size_t asked = smaller(loop->arena_cap - r->end, budget);
         if (asked < ROOM_MIN)
             return UNDONE;
         ssize_t n = conn_receive(loop, c, loop->arena + r->end, asked);

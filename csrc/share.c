@@ -16,7 +16,7 @@
 enum {
     BURST_US = 125 * 1000,
     DEBT_US = 2000 * 1000,    /* so that who was dear for a moment does not wait for long */
-    SLOW_BUDGET = 32 * 1024,  /* of a limited connection in one turn, */
+    SLOW_BUDGET = 16 * 1024,  /* of a limited connection in one turn, */
     SLOW_LEAST = 4096,        /* and of one whose bytes are dear */
     SLOW_TICK_MS = 10,        /* the slowed are looked through no more often than that */
     FIRST_WINDOW = 64 * 1024, /* what a newcomer may have unjudged; then eight times as much, */
@@ -90,15 +90,15 @@ size_t share_budget(const fl_loop *loop, uint32_t slot)
 {
     const conn *c = &loop->conns[slot];
     if (!loop->rate || loop->draining)
-        return TURN_BUDGET;
+        return CHUNK;
     uint64_t left = window_of(c) - c->unjudged;
     if (is_limited(loop, c))
         left = SLOW_BUDGET;
     else if (!(c->flags & HAS_SPOKEN))
         left = SLOW_LEAST; /* nobody knows yet how many frames there are in a byte */
     left /= (c->surcharge + 1u) * (c->density + 1u);
-    if (left > TURN_BUDGET)
-        return TURN_BUDGET;
+    if (left > CHUNK)
+        return CHUNK;
     return left > SLOW_LEAST ? (size_t)left : SLOW_LEAST;
 }
 

@@ -69,12 +69,12 @@ def test_fastlog_and_a_peer_get_the_same_records_and_the_report_says_that_all_ar
     pytest.importorskip("orjson", reason="orjson, which the peers write with, is not installed")
     names = ["fastlog ndjson", "fastlog sqlite", "select.epoll loads"]
     only = [word for name in names for word in ("--only", name)]
-    figures, text = bench(tmp_path, "--records", "3000", *only, "--case", "record 100")
+    figures, text = bench(tmp_path, "--records", "20000", *only, "--case", "record 100")
     assert names == [run["server"] for run in figures["runs"]]
     for run in figures["runs"]:
         assert (
             *(run[name] for name in ("records", "missing", "doubled", "unknown", "faults")),
-        ) == (3000, 0, 0, 0, "")
+        ) == (20000, 0, 0, 0, "")
         assert run["cpu"] > 0 < run["seconds"] < 60
     roles = {"supervisor", "receiver", "worker ndjson", "ended"}
     assert roles == set(figures["runs"][0]["cpu_by_role"])

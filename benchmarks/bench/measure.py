@@ -14,6 +14,7 @@ from usage import Gauge, measure
 from bench.cases import Case
 from bench.load import Account, Load
 from bench.output import Output
+from bench.pages import touch
 from bench.results import Memory, Run
 from bench.servers import Server
 
@@ -60,6 +61,7 @@ def measure_run(server: Server, case: Case, home: Path) -> Run:
         server.start(home, cores.server) as running,
         Load(case, running.port, server.feed, cores.load) as load,
     ):
+        touch(home, case.records)
         gauge = Gauge(running.pid, GAUGE_EVERY)
         load.begin()
         _wait(load, running.output, gauge, case)

@@ -4,7 +4,7 @@ The receiver's `Journal` writes it and publishes how much is durable; each worke
 `JournalReader` and leaves its `Position`, by which segments are released.
 """
 
-from fastlog.journal.bell import Bell, Bells
+from fastlog.journal.bell import Hearing, make_bell, ring
 from fastlog.journal.gauge import Gauge, Reading
 from fastlog.journal.position import Position, read_positions, write_position
 from fastlog.journal.reader import JournalReader, SkippedError
@@ -13,10 +13,9 @@ from fastlog.journal.snapshot import Snapshot, read_snapshot
 from fastlog.journal.writer import Full, Journal, JournalState
 
 __all__ = [
-    "Bell",
-    "Bells",
     "Full",
     "Gauge",
+    "Hearing",
     "Journal",
     "JournalReader",
     "JournalState",
@@ -24,8 +23,10 @@ __all__ = [
     "Reading",
     "SkippedError",
     "Snapshot",
+    "make_bell",
     "read_positions",
     "read_snapshot",
     "repair",
+    "ring",
     "write_position",
 ]

@@ -21,7 +21,7 @@ from fastlog.config import Config, ListenConfig
 from fastlog.core import Handed, Loop, Refusal
 from fastlog.errors import FastlogError
 from fastlog.eventlog import EventLog
-from fastlog.journal import Bells, Full, Journal, Snapshot, read_positions, read_snapshot
+from fastlog.journal import Full, Journal, Snapshot, read_positions, read_snapshot, ring
 from fastlog.journal.position import replace_file
 from fastlog.receiver.door import Door
 from fastlog.receiver.handover import Counters, Parcel, only_stock
@@ -62,6 +62,7 @@ class Receiver:
         clock: The wall clock, for stamps.
         taken: What the receiver before has handed over, which it must not use any more when `run`
             is called. Until then nothing is read, and nothing written.
+        bell: The descriptor of the workers' bell, if they have one.
 
     Raises:
         FastlogError: The journal is damaged, or something that was handed over cannot be taken.
@@ -73,9 +74,10 @@ class Receiver:
         listeners: Sequence[tuple[int, ListenConfig]],
         clock: Callable[[], float] = time.time,
         taken: tuple[Parcel, list[Handed]] | None = None,
+        bell: int | None = None,
     ) -> None:
         parcel, handed = taken or (None, [])
-        self._config, self._clock = config, clock
+        self._config, self._clock, self._bell = config, clock, bell
         self.sinks: dict[str, str] = {sink.name: sink.when_full for sink in config.sinks}
         """The sinks for which segments are kept, and whether a full journal waits for them."""
         self._notes = Notes(clock)
@@ -88,7 +90,6 @@ class Receiver:
         self._chores_at = time.monotonic()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._clients = Clients()
-        self._bells = Bells(config.data_dir, self.sinks)
         self._journal = self._open_journal(parcel)
         affordable = _affordable(config.limits.connections)
         self._loop = Loop(
@@ -246,7 +247,8 @@ class Receiver:
     def _on_durable(self, _: int) -> None:
         """From the journal's thread: sinks have more to read, there may be room for what is held,
         and acks may go out."""
-        self._bells.ring()
+        if self._bell is not None:
+            ring(self._bell)
         if self._held is not None or self._door.owes():
             os.eventfd_write(self._wake, 1)
 

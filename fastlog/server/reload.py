@@ -64,7 +64,7 @@ def _replace_receiver_and_workers(service: Service) -> None:
     for remark in plan.remarks:
         log.warning("reload: %s", remark)
     change = listeners.rebind(service.bound, plan.listen)
-    new = make_receiver(plan, service.lock, change.bound)
+    new = make_receiver(plan, service.inherited, change.bound)
     try:
         _replace_receiver(service, new)
     except (FastlogError, OSError):
@@ -161,7 +161,7 @@ def _replace_workers(service: Service) -> None:
     plan, watch, old = service.plan, service.watch, service.workers
     gone = [worker for name, worker in old.items() if name not in plan.sinks]
     service.workers = {
-        name: old.get(name) or make_worker(name, plan, service.lock) for name in plan.sinks
+        name: old.get(name) or make_worker(name, plan, service.inherited) for name in plan.sinks
     }
     for worker in gone:
         watch.leave(worker)

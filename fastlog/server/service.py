@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fastlog.server import listeners
 from fastlog.server.listeners import Bound
@@ -17,13 +18,21 @@ WORKER_END = 15.0
 """Seconds that the workers have to store what is journaled; the rest waits for the next start."""
 
 
+class Inherited(NamedTuple):
+    """Descriptors that all children have, under the same numbers."""
+
+    lock: int
+    """Holds the lock of the data directory."""
+    bell: int
+    """Wakes the workers (see `fastlog.journal.bell`)."""
+
+
 @dataclass
 class Service:
     """The parts of the service, as the steps of the supervisor see and change them."""
 
     plan: Plan
-    lock: int
-    """The descriptor that holds the lock of the data directory."""
+    inherited: Inherited
     bound: list[Bound]
     watch: Watch
     receiver: Process
@@ -31,10 +40,11 @@ class Service:
     """By the name of the sink."""
 
     @classmethod
-    def of(cls, plan: Plan, lock: int, bound: list[Bound]) -> Service:
+    def of(cls, plan: Plan, inherited: Inherited, bound: list[Bound]) -> Service:
         """A service of which nothing has been started yet."""
-        workers = {name: make_worker(name, plan, lock) for name in plan.sinks}
-        return cls(plan, lock, bound, Watch(), make_receiver(plan, lock, bound), workers)
+        workers = {name: make_worker(name, plan, inherited) for name in plan.sinks}
+        receiver = make_receiver(plan, inherited, bound)
+        return cls(plan, inherited, bound, Watch(), receiver, workers)
 
     def ready_line(self) -> str:
         """The one line for whoever has started the service."""
@@ -45,31 +55,33 @@ class Service:
     def close(self) -> None:
         """Lets go of the listeners and of the data directory."""
         listeners.close(self.bound)
-        os.close(self.lock)
+        for fd in self.inherited:
+            os.close(fd)
 
 
-def make_receiver(plan: Plan, lock: int, bound: list[Bound]) -> Process:
+def make_receiver(plan: Plan, inherited: Inherited, bound: list[Bound]) -> Process:
     """A receiver, not started."""
     fds = [[listener.fileno() for listener in one.sockets] for one in bound]
+    groups = ";".join(",".join(map(str, one)) for one in fds)
     return Process(
         "",
         "receiver",
         "fastlog.receiver",
-        ["--listen-fds", ";".join(",".join(map(str, one)) for one in fds)],
+        ["--bell-fd", str(inherited.bell), "--listen-fds", groups],
         RECEIVER_PATIENCE,
         config=plan.config,
-        inherit=[lock, *(fd for one in fds for fd in one)],
+        inherit=[*inherited, *(fd for one in fds for fd in one)],
     )
 
 
-def make_worker(name: str, plan: Plan, lock: int) -> Process:
+def make_worker(name: str, plan: Plan, inherited: Inherited) -> Process:
     """A worker, not started."""
     return Process(
         name,
         f"worker[{name}]",
         "fastlog.worker",
-        ["--sink", name],
+        ["--bell-fd", str(inherited.bell), "--sink", name],
         WORKER_PATIENCE,
         config=plan.config,
-        inherit=[lock],
+        inherit=inherited,
     )

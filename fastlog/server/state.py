@@ -18,7 +18,7 @@ from fastlog.errors import FastlogError
 from fastlog.server import listeners
 from fastlog.server.plan import read_plan
 from fastlog.server.process import ProcessState
-from fastlog.server.service import Service, make_worker
+from fastlog.server.service import Inherited, Service, make_worker
 from fastlog.server.spawn import memory_file, read_file
 from fastlog.server.watch import SIGNALS
 
@@ -35,7 +35,7 @@ class State(msgspec.Struct, kw_only=True):
     """The plan is of the successor's own making."""
     plan: str
     data_dir: str
-    lock: int
+    inherited: Inherited
     bound: list[tuple[str, list[int]]]
     children: list[ProcessState]
     again: bool
@@ -58,7 +58,7 @@ def pack(service: Service, *, final: bool) -> bytes:
         final=final,
         plan=service.plan.text,
         data_dir=service.plan.data_dir,
-        lock=service.lock,
+        inherited=service.inherited,
         bound=[(one.url, [each.fileno() for each in one.sockets]) for one in service.bound],
         children=[process.state() for process in service.watch.processes],
         again=service.watch.reloading,
@@ -119,7 +119,7 @@ def replace_self(service: Service) -> None:
 
 def _descriptors(state: State, memory: int) -> list[int]:
     controls = [child.control for child in state.children if child.pid]
-    return [memory, state.lock, *(fd for _, fds in state.bound for fd in fds), *controls]
+    return [memory, *state.inherited, *(fd for _, fds in state.bound for fd in fds), *controls]
 
 
 def resume(memory: int) -> Service:
@@ -130,14 +130,15 @@ def resume(memory: int) -> Service:
     """
     state = unpack(read_file(memory))
     plan = read_plan(state.plan)
-    os.set_inheritable(state.lock, False)
+    for fd in state.inherited:
+        os.set_inheritable(fd, False)
     bound = [listeners.adopt(url, fds) for url, fds in state.bound]
-    service = Service.of(plan, state.lock, bound)
+    service = Service.of(plan, state.inherited, bound)
     service.watch.reloading = state.again
     for child in state.children:
         process = service.workers.get(child.name) if child.name else service.receiver
         if process is None:  # its sink left the configuration, and it is about to end
-            process = make_worker(child.name, plan, state.lock)
+            process = make_worker(child.name, plan, state.inherited)
             process.mended = False
         process.adopt(child)
         service.watch.follow(process)

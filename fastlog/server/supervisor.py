@@ -16,11 +16,12 @@ from pathlib import Path
 from fastlog.child import log_to_stderr
 from fastlog.config import Config
 from fastlog.errors import FastlogError
+from fastlog.journal import make_bell
 from fastlog.server import datadir, listeners, state
 from fastlog.server.plan import make_plan
 from fastlog.server.process import Process
 from fastlog.server.reload import reload
-from fastlog.server.service import WORKER_END, Service
+from fastlog.server.service import WORKER_END, Inherited, Service
 from fastlog.version import __version__
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def serve(config: Config) -> int:
     except FastlogError:
         os.close(lock)
         raise
-    service = Service.of(plan, lock, bound)
+    service = Service.of(plan, Inherited(lock, make_bell()), bound)
     try:
         Supervisor(service).run()
     finally:

@@ -1,21 +1,20 @@
-"""The worker's process: `python -m fastlog.worker --config-fd N --control-fd N --sink NAME`."""
+"""The worker's process.
+
+`python -m fastlog.worker --config-fd N --control-fd N --sink NAME [--bell-fd N]`
+"""
 
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from fastlog.child import Child, LostError, Signals, arguments, log_to_stderr
+from fastlog.child import Child, LostError, arguments, log_to_stderr
 from fastlog.errors import FastlogError
-from fastlog.journal import Bell
+from fastlog.journal import Hearing
 from fastlog.worker.worker import make_worker
-
-log = logging.getLogger(__name__)
 
 COLLECT_EVERY = 60.0
 
@@ -26,7 +25,9 @@ def main(argv: list[str]) -> int:
     Returns:
         0 when it was asked to stop; 1 after an error that it has told the supervisor.
     """
-    values = arguments(argv, {"config-fd": int, "control-fd": int, "sink": str})
+    values = arguments(
+        argv, {"config-fd": int, "control-fd": int, "sink": str}, optional={"bell-fd": int}
+    )
     name = values["sink"]
     child = Child.from_fds(values["config-fd"], values["control-fd"])
     log_to_stderr(f"worker[{name}]", child.config.log.level)
@@ -38,7 +39,9 @@ def main(argv: list[str]) -> int:
         with child.signals() as signals:
             worker = make_worker(child.config, name)
             worker.open()
-            _hear_bell(signals, child.config.data_dir, name)
+            if "bell-fd" in values:
+                hearing = Hearing(values["bell-fd"])
+                signals.watch(hearing.fileno(), hearing.heard)
             child.send({"type": "ready"})
             worker.run(signals.stopping, _collecting(signals.wait))
     except LostError:
@@ -47,16 +50,6 @@ def main(argv: list[str]) -> int:
         child.fail(error)
         return 1
     return 0
-
-
-def _hear_bell(signals: Signals, data_dir: Path, name: str) -> None:
-    """Waits are over when the journal has more. Without a bell they are over a little later."""
-    try:
-        bell = Bell(data_dir, name)
-    except OSError as error:
-        log.info("no bell: %s", error)
-    else:
-        signals.watch(bell.fileno(), bell.quiet)
 
 
 def _collecting(wait: Callable[[float], object]) -> Callable[[float], None]:
