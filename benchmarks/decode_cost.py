@@ -24,6 +24,7 @@ from collections.abc import Callable
 
 from fastlog.block import Block, Kind, make_run
 from fastlog.decode import Decoder, Form
+from fastlog.decode.lines import encode
 from fastlog.decode.plain import Translator
 
 MODULES = ("app.db", "app.web.views", "app.worker.tasks", "app.billing.invoices")
@@ -110,6 +111,18 @@ def decode_with(engine: str, form: Form, made: list[Block]) -> Callable[[], None
     return run
 
 
+def encode_in_python(made: list[Block]) -> Callable[[], None]:
+    """What the lines of a sink cost if only the records come from C."""
+    decoder = Decoder("c", "records")
+
+    def run() -> None:
+        for block in made:
+            for record in decoder.decode(block).records:
+                encode(record)
+
+    return run
+
+
 def measure(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
     """CPU-seconds of one call each: the median over the rounds."""
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -139,6 +152,7 @@ def main() -> None:
         "python engine, records": decode_with("python", "records", made),
         "c engine, lines of JSON": decode_with("c", "lines", made),
         "c engine, records": decode_with("c", "records", made),
+        "  with lines of JSON in Python": encode_in_python(made),
         "  translate": parts.translate,
         "  loads of the translation": parts.load,
         "  translate + loads": parts.both,

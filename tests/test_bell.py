@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sending import stock_frame
-from serving import Server
+from serving import Server, kill
 from test_reload import Installed
+from waiting import wait_for
 
 from fastlog.journal import Hearing, make_bell, ring
 
@@ -31,23 +31,23 @@ def is_readable(hearing: Hearing) -> bool:
 
 
 def test_each_worker_hears_each_time(bell: int) -> None:
-    with closing(Hearing(bell)) as one, closing(Hearing(bell)) as other:
-        for _ in range(3):
-            ring(bell)
-            ring(bell)
-            for hearing in (one, other):
-                assert is_readable(hearing)
-                assert hearing.heard()
-                assert not is_readable(hearing)
-                assert not hearing.heard()
+    both = Hearing(bell), Hearing(bell)
+    for _ in range(3):
+        ring(bell)
+        ring(bell)
+        for hearing in both:
+            assert is_readable(hearing)
+            assert hearing.heard()
+            assert not is_readable(hearing)
+            assert not hearing.heard()
 
 
 def test_nobody_waits_for_a_worker_that_does_not_listen(bell: int) -> None:
-    with closing(Hearing(bell)) as hearing:
-        for _ in range(100_000):
-            ring(bell)
-        assert hearing.heard()
-        assert not hearing.heard()
+    hearing = Hearing(bell)
+    for _ in range(100_000):
+        ring(bell)
+    assert hearing.heard()
+    assert not hearing.heard()
 
 
 def wakes(server: Server, numbers: range) -> None:
@@ -58,13 +58,17 @@ def wakes(server: Server, numbers: range) -> None:
             server.wait_stored(number)
 
 
-def test_a_worker_that_sleeps_is_woken_also_after_a_reload(tmp_path: Path) -> None:
+def test_a_worker_that_sleeps_is_woken_also_after_a_reload_and_a_crash(tmp_path: Path) -> None:
     server = Installed(tmp_path)
     server.edit("worker/worker.py", NAP, LONG)
     with server:
         wakes(server, range(1, 4))
         server.reload()
         wakes(server, range(4, 6))
+        worker = server.children()["worker sqlite"]
+        kill(worker)
+        wait_for(lambda: server.children().get("worker sqlite", worker) != worker)
+        wakes(server, range(6, 8))
 
 
 def test_one_that_hears_nothing_looks_by_itself(tmp_path: Path) -> None:

@@ -321,6 +321,38 @@ def test_a_journal_goes_on_where_it_ended(filled: Path) -> None:
     assert after[-1].index == 85
 
 
+def test_much_is_synced_before_its_time_and_little_is_not(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs: list[int] = []
+    real = os.fdatasync
+
+    def counted(fd: int) -> None:
+        syncs.append(fd)
+        real(fd)
+
+    monkeypatch.setattr(os, "fdatasync", counted)
+    journal = Journal(directory, delay=3600)
+    block = run_of(bytes(256 * KIB))
+    for _ in range(160):  # 40 MiB
+        assert journal.append(block, 1) is None
+    wait_for(lambda: journal.durable >= 32 << 20)
+    before = len(syncs)
+    assert 1 <= before <= 5
+    assert journal.append(run_of(b"little"), 1) is None
+    assert journal.flush(30)
+    assert len(syncs) == before + 1
+    assert journal.close() == []
+
+
+def test_after_a_pause_little_is_synced_at_once(directory: Path) -> None:
+    journal = Journal(directory, delay=3600)
+    journal._synced_at -= 3600  # a pause
+    assert journal.append(run_of(b"little"), 1) is None
+    wait_for(lambda: journal.durable == journal.end)
+    assert journal.close() == []
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cut=st.integers(0, 3000), garbage=st.binary(max_size=40))
 def test_a_tail_torn_at_any_byte_is_cut_and_all_before_it_stays(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 RECORD = 2048
 """Bytes that a record takes at most in the files of a server: its journal and its output."""
-MORE = 256 << 20
+MORE = 64 << 20
 """Buffers of all sorts, the kernel's too."""
 PIECE = bytes(1 << 20)
 
@@ -24,7 +24,9 @@ def touch(home: Path, records: int) -> None:
     page = os.sysconf("SC_PAGE_SIZE")
     most = os.sysconf("SC_AVPHYS_PAGES") * page // 2
     path = home / "touched"
-    with path.open("wb", buffering=0) as file:
-        for _ in range(min(most, records * RECORD + MORE) // len(PIECE)):
-            file.write(PIECE)
-    path.unlink()
+    try:
+        with path.open("wb", buffering=0) as file:
+            for _ in range(min(most, records * RECORD + MORE) // len(PIECE)):
+                file.write(PIECE)
+    finally:
+        path.unlink()

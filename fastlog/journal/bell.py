@@ -35,7 +35,3 @@ class Hearing:
     def heard(self) -> bool:
         """Whether it was rung since this was asked last."""
         return bool(self._epoll.poll(0))
-
-    def close(self) -> None:
-        """Hears no more; the bell stays."""
-        self._epoll.close()

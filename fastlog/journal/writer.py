@@ -94,7 +94,8 @@ class Journal:
         segment: Bytes after which a new segment is begun.
         size: Bytes that all segments together may have.
         memory: Bytes that may be in memory, not yet durable.
-        delay: Seconds from one fdatasync to the next, unless somebody waits for it.
+        delay: Seconds from one fdatasync to the next, unless somebody waits for it or there is
+            much to sync.
         clock: The wall clock, for receive stamps.
         visit: Is shown every block that is there at the start, in order.
         on_durable: Called in the journal's thread with the new mark.
@@ -146,7 +147,7 @@ class Journal:
         self._undurable: deque[_Queued] = deque()
         self._memory = self._queued = 0
         self._due: float | None = None
-        self._synced_at = float("-inf")
+        self._synced_at, self._sync_took = time.monotonic(), 0.0
         self._awaited = 0
         self._closing = False
         self.failure: str | None = None
@@ -386,10 +387,9 @@ class Journal:
                 self._undurable.append(self._queue.popleft())
             self._queued -= size
             self._written += size
-        if self._written - self._durable >= _SYNC_BYTES:
-            self._due = 0.0
-        elif self._due is None:
-            self._due = self._synced_at + self._delay
+        # A disk that is slow to sync gets as much time to gather as it takes.
+        much = self._written - self._durable >= _SYNC_BYTES
+        self._due = self._synced_at + (min(self._sync_took, self._delay) if much else self._delay)
 
     def _next_group(self) -> list[_Queued]:
         group: list[_Queued] = []
@@ -438,9 +438,10 @@ class Journal:
 
     def _sync(self) -> bool:
         """Makes what was written durable, and says so. False: the disk refused."""
-        self._due, self._synced_at = None, time.monotonic()
+        self._due = None
         if not self._undurable:
             return True
+        began = time.monotonic()
         assert self._fd is not None
         try:
             os.fdatasync(self._fd)
@@ -448,6 +449,8 @@ class Journal:
             self._refused("sync", error)
             self._write_again()
             return False
+        self._synced_at = time.monotonic()
+        self._sync_took = self._synced_at - began
         with self._changed:
             self._durable = self._written
             self._memory -= sum(block.size for block in self._undurable)

@@ -26,6 +26,11 @@ class Inherited(NamedTuple):
     bell: int
     """Wakes the workers (see `fastlog.journal.bell`)."""
 
+    def close(self) -> None:
+        """Lets go of them: the data directory may be another's."""
+        for fd in self:
+            os.close(fd)
+
 
 @dataclass
 class Service:
@@ -55,8 +60,7 @@ class Service:
     def close(self) -> None:
         """Lets go of the listeners and of the data directory."""
         listeners.close(self.bound)
-        for fd in self.inherited:
-            os.close(fd)
+        self.inherited.close()
 
 
 def make_receiver(plan: Plan, inherited: Inherited, bound: list[Bound]) -> Process:

@@ -22,7 +22,7 @@ from fastlog.server.service import Inherited, Service, make_worker
 from fastlog.server.spawn import memory_file, read_file
 from fastlog.server.watch import SIGNALS
 
-VERSION = 1
+VERSION = 2
 RESUME = "--resume-fd"
 """The option by which a successor is told where the state is."""
 

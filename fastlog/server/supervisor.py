@@ -45,12 +45,13 @@ def serve(config: Config) -> int:
     allow_many_files()
     plan = make_plan(config)
     lock = datadir.own(Path(plan.data_dir))
+    inherited = Inherited(lock, make_bell())
     try:
         bound = listeners.bind(plan.listen)
     except FastlogError:
-        os.close(lock)
+        inherited.close()
         raise
-    service = Service.of(plan, Inherited(lock, make_bell()), bound)
+    service = Service.of(plan, inherited, bound)
     try:
         Supervisor(service).run()
     finally:
