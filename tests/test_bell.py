@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from serving import Server, kill
 from test_reload import Installed
 from waiting import wait_for
 
-from fastlog.journal import Hearing, make_bell, ring
+from fastlog.journal import Bell, Hearing, make_bell
+from fastlog.journal.bell import MUCH, RING_EVERY
 
 NAP = "NAP = 0.1\n"
 LONG = "NAP = 600.0\n"
@@ -30,24 +32,33 @@ def is_readable(hearing: Hearing) -> bool:
     return bool(select.select([hearing], [], [], 0)[0])
 
 
-def test_each_worker_hears_each_time(bell: int) -> None:
-    both = Hearing(bell), Hearing(bell)
-    for _ in range(3):
-        ring(bell)
-        ring(bell)
+def test_each_worker_hears_each_time_that_there_is_much(bell: int) -> None:
+    rung, both = Bell(bell), (Hearing(bell), Hearing(bell))
+    for number in range(3):
+        rung.ring(number * MUCH)
         for hearing in both:
             assert is_readable(hearing)
-            assert hearing.heard()
+            hearing.heed()
             assert not is_readable(hearing)
-            assert not hearing.heard()
+
+
+def test_for_little_it_rings_now_and_then(bell: int) -> None:
+    rung, hearing = Bell(bell), Hearing(bell)
+    began, rings = time.monotonic(), 0
+    while rings < 3:
+        rung.ring(1)
+        if is_readable(hearing):
+            hearing.heed()
+            rings += 1
+    assert time.monotonic() - began >= 2 * RING_EVERY
 
 
 def test_nobody_waits_for_a_worker_that_does_not_listen(bell: int) -> None:
-    hearing = Hearing(bell)
-    for _ in range(100_000):
-        ring(bell)
-    assert hearing.heard()
-    assert not hearing.heard()
+    rung, hearing = Bell(bell), Hearing(bell)
+    for number in range(100_000):
+        rung.ring(number * MUCH)
+    hearing.heed()
+    assert not is_readable(hearing)
 
 
 def wakes(server: Server, numbers: range) -> None:

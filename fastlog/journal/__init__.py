@@ -4,7 +4,7 @@ The receiver's `Journal` writes it and publishes how much is durable; each worke
 `JournalReader` and leaves its `Position`, by which segments are released.
 """
 
-from fastlog.journal.bell import Hearing, make_bell, ring
+from fastlog.journal.bell import Bell, Hearing, make_bell
 from fastlog.journal.gauge import Gauge, Reading
 from fastlog.journal.position import Position, read_positions, write_position
 from fastlog.journal.reader import JournalReader, SkippedError
@@ -13,6 +13,7 @@ from fastlog.journal.snapshot import Snapshot, read_snapshot
 from fastlog.journal.writer import Full, Journal, JournalState
 
 __all__ = [
+    "Bell",
     "Full",
     "Gauge",
     "Hearing",
@@ -27,6 +28,5 @@ __all__ = [
     "read_positions",
     "read_snapshot",
     "repair",
-    "ring",
     "write_position",
 ]

@@ -49,6 +49,9 @@ _GATHER_BYTES = 256 << 10
 _SYNC_BYTES = 8 << 20
 """Bytes after which they are synced without waiting for `delay`: what is in memory stays little,
 and so in the processor's caches until it is done with."""
+_SLOW_SYNC = 0.05
+"""Seconds of a sync after which the next one waits for its time all the same: else a disk that is
+slow to sync would do nothing else."""
 _RETRY = 0.5
 """Seconds between tries while the disk refuses."""
 
@@ -387,9 +390,8 @@ class Journal:
                 self._undurable.append(self._queue.popleft())
             self._queued -= size
             self._written += size
-        # A disk that is slow to sync gets as much time to gather as it takes.
-        much = self._written - self._durable >= _SYNC_BYTES
-        self._due = self._synced_at + (min(self._sync_took, self._delay) if much else self._delay)
+        is_much = self._written - self._durable >= _SYNC_BYTES and self._sync_took < _SLOW_SYNC
+        self._due = self._synced_at + (0.0 if is_much else self._delay)
 
     def _next_group(self) -> list[_Queued]:
         group: list[_Queued] = []

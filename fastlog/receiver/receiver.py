@@ -21,7 +21,7 @@ from fastlog.config import Config, ListenConfig
 from fastlog.core import Handed, Loop, Refusal
 from fastlog.errors import FastlogError
 from fastlog.eventlog import EventLog
-from fastlog.journal import Full, Journal, Snapshot, read_positions, read_snapshot, ring
+from fastlog.journal import Bell, Full, Journal, Snapshot, read_positions, read_snapshot
 from fastlog.journal.position import replace_file
 from fastlog.receiver.door import Door
 from fastlog.receiver.handover import Counters, Parcel, only_stock
@@ -77,7 +77,8 @@ class Receiver:
         bell: int | None = None,
     ) -> None:
         parcel, handed = taken or (None, [])
-        self._config, self._clock, self._bell = config, clock, bell
+        self._config, self._clock = config, clock
+        self._bell = None if bell is None else Bell(bell)
         self.sinks: dict[str, str] = {sink.name: sink.when_full for sink in config.sinks}
         """The sinks for which segments are kept, and whether a full journal waits for them."""
         self._notes = Notes(clock)
@@ -244,11 +245,11 @@ class Receiver:
             return False
         return time.monotonic() - since > PATIENCE
 
-    def _on_durable(self, _: int) -> None:
+    def _on_durable(self, durable: int) -> None:
         """From the journal's thread: sinks have more to read, there may be room for what is held,
         and acks may go out."""
         if self._bell is not None:
-            ring(self._bell)
+            self._bell.ring(durable)
         if self._held is not None or self._door.owes():
             os.eventfd_write(self._wake, 1)
 

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
             worker.open()
             if "bell-fd" in values:
                 hearing = Hearing(values["bell-fd"])
-                signals.watch(hearing.fileno(), hearing.heard)
+                signals.watch(hearing.fileno(), hearing.heed)
             child.send({"type": "ready"})
             worker.run(signals.stopping, _collecting(signals.wait))
     except LostError:
