@@ -362,8 +362,8 @@ BROKEN = {
         "the new code was not ready to run after 1 s",
     ),
     "a supervisor that cannot read the state": (
-        ("server/state.py", "VERSION = 1", "VERSION = 2"),
-        "fastlog-server: the old supervisor leaves its state in version 1, the new code takes 2: "
+        ("server/state.py", "VERSION = 2", "VERSION = 3"),
+        "fastlog-server: the old supervisor leaves its state in version 2, the new code takes 3: "
         "only stopping and starting will do",
     ),
     "a receiver that dies before it is ready": (
