@@ -113,7 +113,7 @@ def forks_and_os_exits(count):
     emit("main", count, count // 2)
     _wait_for_children(pids)
     say("emitted")
-    while logger.handlers[0].flush(0.1) and os.listdir(sys.argv[6]) != [_own_spool()]:
+    while not logger.handlers[0].flush(0.1) or os.listdir(sys.argv[6]) != [_own_spool()]:
         time.sleep(0.01)
 
 
