@@ -29,4 +29,4 @@ def touch(home: Path, records: int) -> None:
             for _ in range(min(most, records * RECORD + MORE) // len(PIECE)):
                 file.write(PIECE)
     finally:
-        path.unlink()
+        path.unlink(missing_ok=True)

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 TAIL = 1024
 """Bytes before the noted length that the checksum covers."""
 _PIECES = os.sysconf("SC_IOV_MAX")
+"""Buffers that one `writev` takes."""
 
 Identity = tuple[int, int]
 
