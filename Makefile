@@ -39,8 +39,10 @@ $(VENV)/bench: $(VENV)/installed
 run: $(VENV)/installed ## start the server on 127.0.0.1:9020, with its data in ./fastlog-data
 	$(BIN)/fastlog-server
 
+# Two tests at a time: they wait more than they compute. A hanging test ends its process, and fails.
+PARALLEL = -n 2 --dist worksteal
 test: $(VENV)/test ## the whole suite
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 soak: $(VENV)/test ## the long tests, for SOAK_MINUTES (default 10)
 	SOAK_MINUTES=$(or $(SOAK_MINUTES),10) $(BIN)/pytest -m soak --timeout 0
@@ -100,8 +102,8 @@ sanitize: ## the suite under ASan and UBSan
 	git ls-files -z | xargs -0 cp --parents -t build/sanitize
 	CFLAGS='$(SANITIZE)' LDFLAGS='-fsanitize=address,undefined' \
 	  $(MAKE) -C build/sanitize PYTHON='$(abspath $(shell command -v $(PYTHON)))' VENV=.venv .venv/test
-	cd build/sanitize && $(SANITIZED) PYTHONMALLOC=malloc .venv/bin/pytest $(DIRECT)
-	cd build/sanitize && $(SANITIZED) .venv/bin/pytest $(DIRECT:%=--ignore=%)
+	cd build/sanitize && $(SANITIZED) PYTHONMALLOC=malloc .venv/bin/pytest $(PARALLEL) $(DIRECT)
+	cd build/sanitize && $(SANITIZED) .venv/bin/pytest $(PARALLEL) $(DIRECT:%=--ignore=%)
 
 bench: $(VENV)/bench ## fastlog and its peers, measured; BENCH=--quick only tries that it works
 	PYTHONPATH=benchmarks $(BIN)/python -m bench $(BENCH)
