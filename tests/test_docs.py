@@ -175,11 +175,33 @@ def make(*arguments: str) -> str:
     ).stdout  # fmt: skip
 
 
+def documents() -> list[Path]:
+    return [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("*/README.md")]
+
+
+def anchors(path: Path) -> set[str]:
+    """What the headings of a document are called in links."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_between_the_documents_leads_somewhere():
+    broken = []
+    for path in documents():
+        for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
+            if not link.startswith("http"):
+                name, _, anchor = link.partition("#")
+                target = path.parent / name if name else path
+                if not target.exists() or (anchor and anchor not in anchors(target)):
+                    broken.append(f"{path.name}: {link}")
+    assert broken == []
+
+
 def test_every_make_target_in_the_documents_exists():
-    documents = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("*/README.md")]
     named = {
         target
-        for path in documents
+        for path in documents()
         for code in re.findall(r"`([^`\n]+)`|^(make .*)$", path.read_text("utf-8"), re.MULTILINE)
         for target in re.findall(r"^make ([a-z]+)\b", "".join(code))
     }
