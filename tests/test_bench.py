@@ -10,7 +10,6 @@ import pickle
 import random
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import threading
@@ -26,13 +25,14 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
 import usage  # noqa: E402
-from bench import build, ratios  # noqa: E402
+from bench import against, build, ratios  # noqa: E402
 from bench.cases import Case  # noqa: E402
 from bench.frames import NUMBER, POOL, as_text, make_records, pickled  # noqa: E402
 from bench.load import Load  # noqa: E402
 from bench.output import DayFiles, LinesFile, Tally, tally  # noqa: E402
 from bench.report import BEGIN, END, insert, report  # noqa: E402
 from bench.results import Memory, Results, Run  # noqa: E402
+from bench.servers import FastlogServer  # noqa: E402
 
 LOSSY = '''
 """Takes records as a peer does; loses number 7, and writes number 9 twice."""
@@ -156,36 +156,58 @@ def test_a_name_that_there_is_not_is_a_usage_error(option: str) -> None:
 # ---- two installations ---------------------------------------------------------------------
 
 
-def test_an_installation_beside_itself_costs_the_same_within_what_two_pairs_can_say(
+def test_an_installation_beside_itself_is_measured_in_pairs_and_all_records_arrive(
     tmp_path: Path,
 ) -> None:
     venv = Path(sys.executable).parents[1]
-    figures, text = bench(tmp_path, "--against", venv, "--pairs", "2", "--records", "4000")
-    assert [run["server"] for run in figures["runs"]] == [
+    options = ("--pairs", "2", "--records", "4000", "--sinks", "ndjson")
+    figures, text = bench(tmp_path, "--against", venv, *options)
+    sides = ["this ndjson", "other ndjson", "other ndjson", "this ndjson"]
+    assert [run["server"] for run in figures["runs"]] == sides
+    for run in figures["runs"]:
+        assert (run["records"], run["missing"], run["doubled"], run["unknown"]) == (4000, 0, 0, 0)
+        assert run["cpu"] > 0 < run["seconds"]
+    assert "In 4 of 4 runs all records arrived once.\n" in text
+    a, b, c, d = (run["cpu"] for run in figures["runs"])
+    median, interval, sure, *_, pairs = cells_of(text, "ndjson, CPU-seconds per million")
+    low, high = sorted([a / b, d / c])
+    assert (median, interval) == (f"{(low + high) / 2:.3f}", f"{low:.3f} to {high:.3f}")
+    assert (sure, pairs) == ("50.0%", "2")
+    assert figures == json.loads((tmp_path / "build" / "against.json").read_text())
+    assert list((tmp_path / "build").glob("run-*")) == []
+
+
+def test_pairs_are_taken_forth_and_back_and_the_report_has_the_ratios_within_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The machine grows slower, by the half from one pair to the next; one side costs 10% more."""
+    taken: list[str] = []
+
+    def measured(server: FastlogServer, case: Case, home: Path) -> Run:
+        cost = 1.5 ** (len(taken) // 4) * (1.1 if server.name.startswith("this") else 1.0)
+        taken.append(server.name)
+        return Run(
+            server=server.name, family="fastlog", case=case.name, connections=100,
+            records=1_000_000, cpu=cost, seconds=cost / 2, peak_memory=1,
+        )  # fmt: skip
+
+    monkeypatch.setattr(against, "measure_run", measured)
+    monkeypatch.setattr(against, "home_for_run", lambda: contextlib.nullcontext(tmp_path))
+    case = Case(against.CASE, 100, 1_000_000)
+    runs = list(against.run_pairs(case, ["ndjson", "sqlite"], tmp_path, 7))
+    assert taken[:8] == [
         *("this ndjson", "other ndjson", "this sqlite", "other sqlite"),
         *("other ndjson", "this ndjson", "other sqlite", "this sqlite"),
     ]
-    for run in figures["runs"]:
-        assert (run["records"], run["missing"], run["doubled"], run["unknown"]) == (4000, 0, 0, 0)
-    assert "In 8 of 8 runs all records arrived once.\n" in text
+    found = Results(machine={"CPU": "one"}, cases=[case.name], runs=runs)
     for sink in ("ndjson", "sqlite"):
-        this, other = (
-            [
-                1e6 * run["cpu"] / 4000
-                for run in figures["runs"]
-                if run["server"] == f"{side} {sink}"
-            ]
-            for side in ("this", "other")
+        cpu, seconds = (
+            cells_of(ratios.report(found, [sink]), f"{sink}, {name}") for name in ratios.MEASURES
         )
-        quotients = sorted(a / b for a, b in zip(this, other, strict=True))
-        cells = cells_of(text, f"{sink}, CPU-seconds per million")
-        assert cells == [
-            f"{statistics.median(quotients):.3f}",
-            f"{quotients[0]:.3f} to {quotients[1]:.3f}",
-            *("50.0%", f"{statistics.median(this):.2f}", f"{statistics.median(other):.2f}", "2"),
-        ]
-    assert figures == json.loads((tmp_path / "build" / "against.json").read_text())
-    assert list((tmp_path / "build").glob("run-*")) == []
+        middle = 1.5**3
+        assert cpu[:3] == seconds[:3] == ["1.100", "1.100 to 1.100", "98.4%"]
+        assert cpu[3:] == [f"{middle * 1.1:.2f}", f"{middle:.2f}", "7"]
+        assert seconds[3:] == [f"{middle * 0.55:.2f}", f"{middle / 2:.2f}", "7"]
 
 
 def cells_of(text: str, first: str) -> list[str]:
@@ -195,22 +217,22 @@ def cells_of(text: str, first: str) -> list[str]:
 
 
 def test_the_other_installation_is_the_one_that_is_started(tmp_path: Path) -> None:
-    """One that starts a server and says so, and one that loses what it is sent."""
+    """One that says so and starts a server, and one that does not start."""
     other = tmp_path / "other"
     (other / "bin").mkdir(parents=True)
     program, started = other / "bin" / "fastlog-server", tmp_path / "started"
     real = Path(sys.executable).with_name("fastlog-server")
     program.write_text(f"#!/bin/sh\necho $* >>{started}\nexec {real} $*\n")
     program.chmod(0o755)
-    only = ("--against", other, "--pairs", "1", "--records", "500", "--sinks", "ndjson")
+    only = ("--against", other, "--pairs", "1", "--records", "500", "--sinks", "sqlite")
     bench(tmp_path, *only)
     asked, served = started.read_text().splitlines()
-    assert (asked, "--sink ndjson://" in served) == ("--version", True)
+    assert (asked, "--sink sqlite:" in served) == ("--version", True)
 
     program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec {real} $*\nexit 3\n')
     failed = command("--quick", *only, home=tmp_path)
     assert failed.returncode == 1
-    assert "other ndjson does not start" in failed.stderr.splitlines()[-1]
+    assert "other sqlite does not start" in failed.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
