@@ -18,7 +18,7 @@ class Usage(NamedTuple):
 
     cpu: dict[str, float]
     """Seconds of user and system time, by role: `supervisor`, `receiver`, `worker sqlite`, and
-    `ended` for the children that are no more."""
+    `ended` for the children that are no more (their sum in hundredths)."""
     peak_rss: int
     """Bytes: each process's greatest resident set. What they share counts in each of them."""
     pss: int
