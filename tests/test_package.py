@@ -81,7 +81,7 @@ def packages(checkout: Path, home: Path) -> Path:
 @pytest.fixture(scope="module")
 def installed(packages: Path, home: Path) -> Path:
     """The programs of a new environment with both packages, installed from their sources."""
-    venv.create(home / "venv", with_pip=True)
+    venv.create(home / "venv", with_pip=True, symlinks=True)
     programs = home / "venv" / "bin"
     sources = [packages / f"{name}.tar.gz" for name in (SERVER, CLIENT)]
     # pip's cache may hold a wheel that it once built of a file with the same path.
