@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from fastlog.files import open_file
+from fastlog.files import identity_of, open_file
 
 _ALL = (1 << 64) - 1
 _SIZE = 4096
@@ -32,6 +32,7 @@ class Mark:
                     raise FileNotFoundError(f"{path} is empty")
                 os.posix_fallocate(fd, 0, _SIZE)  # a hole would be SIGBUS on a full disk
             self._map = mmap.mmap(fd, _SIZE, access=access)
+            self._path, self._file = path, identity_of(fd)
         finally:
             os.close(fd)
         # Items of a cast view are moved as whole machine words, which a reader sees whole.
@@ -47,6 +48,10 @@ class Mark:
         tb: TracebackType | None,
     ) -> None:
         self.close()
+
+    def is_in_place(self) -> bool:
+        """Whether this is still the file that others find."""
+        return identity_of(self._path) == self._file
 
     def publish(self, durable: int) -> None:
         """Says that the journal is durable up to this offset."""

@@ -200,6 +200,8 @@ class Receiver:
         self._shares.look(self._journal.end, self._journal.durable)
         if time.monotonic() >= self._chores_at:
             self._chores()
+        if isinstance(self._journal.crash, FastlogError):
+            raise self._journal.crash
         if self._journal.crash is not None:
             raise FastlogError(f"the journal's thread died: {self._journal.crash!r}")
 
@@ -292,6 +294,7 @@ class Receiver:
         self._chores_at = time.monotonic() + CHORES_EVERY
         if self._journal.durable != self._progress[0] or self._journal.durable == self._journal.end:
             self._progress = self._journal.durable, time.monotonic()
+        self._journal.look()
         self._release()
         self._set_window()
         self._journal_notes()
