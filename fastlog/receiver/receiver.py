@@ -100,6 +100,7 @@ class Receiver:
             connections_per_host=config.limits.connections_per_host or max(1, affordable // 2),
             partial_memory=max(config.limits.partial_memory, config.limits.max_frame + LENGTH.size),
             keepalive=config.clients.keepalive,
+            tcp_keepalive=config.limits.tcp_keepalive,
         )
         self._loop.watch(self._wake)
         for fd, listen in listeners:
