@@ -17,6 +17,8 @@ GIB = 1024 * MIB
 
 SIZE = {"unit": "size"}
 TIME = {"unit": "time"}
+FILE_MODE = {"unit": "mode", "bits": 0o664}
+SOCKET_MODE = {"unit": "mode", "bits": 0o666}
 
 
 class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,6 +30,10 @@ class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether unchanged `SocketHandler`s are admitted, or only clients of the fastlog dialect."""
     auth: Literal["optional", "required"] = "optional"
     """Whether those clients must prove that they have a key."""
+    mode: Annotated[str, Meta(extra=SOCKET_MODE)] = "0600"
+    """Of a Unix socket: who may connect."""
+    group: str = ""
+    """Of a Unix socket; empty: the group of the server's user."""
 
 
 class SinkConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,6 +44,15 @@ class SinkConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Unique; names the sink's cursor, so a sink that is renamed is a new sink."""
     when_full: Literal["hold", "skip"]
     """Whether the full journal waits for this sink, or goes on without it and counts a loss."""
+
+
+class FilesConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may use the files that the server makes."""
+
+    mode: Annotated[str, Meta(extra=FILE_MODE)] = "0600"
+    """Of files; directories may also be entered by whoever may read."""
+    group: str = ""
+    """Of files and directories; empty: the group of the server's user."""
 
 
 class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +70,8 @@ class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds of work that may wait for a sink before each connection is held to `rate`; 0: any."""
     rate: Annotated[int, Meta(ge=512 * KIB, le=1 * GIB, extra=SIZE)] = 1 * MIB
     """Bytes a second that one connection may send then; with much less, stock handlers give up."""
+    tcp_keepalive: Annotated[float, Meta(ge=0, le=32767, extra=TIME)] = 120.0
+    """Seconds of silence after which the kernel probes a TCP peer; 0: as the kernel is set."""
 
 
 class JournalConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,6 +135,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     sinks: list[SinkConfig] = msgspec.field(
         default_factory=lambda: [SinkConfig("sqlite:", "sqlite", "hold")]
     )
+    files: FilesConfig = FilesConfig()
     limits: LimitsConfig = LimitsConfig()
     journal: JournalConfig = JournalConfig()
     clients: ClientsConfig = ClientsConfig()
@@ -128,6 +146,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 SECTIONS: dict[str, type[Struct]] = {
+    "files": FilesConfig,
     "limits": LimitsConfig,
     "journal": JournalConfig,
     "clients": ClientsConfig,

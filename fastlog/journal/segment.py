@@ -7,17 +7,20 @@ left in the old one mean nothing.
 
 from __future__ import annotations
 
-import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from fastlog.block import HEADER, MAGIC, Block
 from fastlog.core import crc32c
+from fastlog.files import replace_file
 
 SUFFIX = ".seg"
+_Spans = list[tuple[int, int]]
 _CRC_END = 8
 """The checksum covers what is behind the magic and itself."""
 
@@ -120,15 +123,6 @@ def next_block(data: bytes, at: int, start: int, seed: int) -> int | None:
     return None
 
 
-def sync_directory(directory: Path) -> None:
-    """Makes the names in a directory durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def read_node(directory: Path) -> str | None:
     """The journal's node id, 32 hexadecimal digits, or None if it has none yet."""
     try:
@@ -145,11 +139,31 @@ def make_node(directory: Path) -> str:
     mistaken for those of the old one.
     """
     node = secrets.token_hex(16)
-    new = directory / "node.new"
-    with new.open("w", encoding="ascii") as file:
-        file.write(node + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(directory / "node")
-    sync_directory(directory)
+    write_node(directory, node)
     return node
+
+
+def write_node(directory: Path, node: str) -> None:
+    """Writes the journal's node id, durably."""
+    replace_file(directory / "node", f"{node}\n".encode("ascii"), durable=True)
+
+
+def read_removed(directory: Path) -> list[tuple[int, int]]:
+    """The spans of the journal whose files another program has removed, in order."""
+    try:
+        return msgspec.json.decode((directory / "removed.json").read_bytes(), type=_Spans)
+    except (OSError, msgspec.DecodeError):
+        return []
+
+
+def write_removed(directory: Path, spans: list[tuple[int, int]]) -> None:
+    """Notes these spans, durably: a start then does not take them for damage."""
+    replace_file(directory / "removed.json", msgspec.json.encode(spans), durable=True)
+
+
+def is_removed(spans: Iterable[tuple[int, int]], start: int, end: int) -> bool:
+    """Whether all of the journal from `start` to `end` is in these spans."""
+    for low, high in spans:
+        if low <= start < high:
+            start = high
+    return start >= end

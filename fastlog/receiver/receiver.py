@@ -21,8 +21,8 @@ from fastlog.config import Config, ListenConfig
 from fastlog.core import Handed, Loop, Refusal
 from fastlog.errors import FastlogError
 from fastlog.eventlog import EventLog
+from fastlog.files import replace_file
 from fastlog.journal import Bell, Full, Journal, Snapshot, read_positions, read_snapshot
-from fastlog.journal.position import replace_file
 from fastlog.receiver.door import Door
 from fastlog.receiver.handover import Counters, Parcel, only_stock
 from fastlog.receiver.notes import Notes
@@ -100,6 +100,7 @@ class Receiver:
             connections_per_host=config.limits.connections_per_host or max(1, affordable // 2),
             partial_memory=max(config.limits.partial_memory, config.limits.max_frame + LENGTH.size),
             keepalive=config.clients.keepalive,
+            tcp_keepalive=config.limits.tcp_keepalive,
         )
         self._loop.watch(self._wake)
         for fd, listen in listeners:
@@ -200,6 +201,8 @@ class Receiver:
         self._shares.look(self._journal.end, self._journal.durable)
         if time.monotonic() >= self._chores_at:
             self._chores()
+        if isinstance(self._journal.crash, FastlogError):
+            raise self._journal.crash
         if self._journal.crash is not None:
             raise FastlogError(f"the journal's thread died: {self._journal.crash!r}")
 
@@ -292,6 +295,7 @@ class Receiver:
         self._chores_at = time.monotonic() + CHORES_EVERY
         if self._journal.durable != self._progress[0] or self._journal.durable == self._journal.end:
             self._progress = self._journal.durable, time.monotonic()
+        self._journal.look()
         self._release()
         self._set_window()
         self._journal_notes()
@@ -489,7 +493,7 @@ class Receiver:
         if not notes:
             return
         try:
-            self._leftovers.write_bytes(msgspec.json.encode(notes))
+            replace_file(self._leftovers, msgspec.json.encode(notes), durable=True)
         except OSError:
             for note in notes:
                 log.error("not in the ledger: %s", note)
