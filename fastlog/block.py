@@ -5,7 +5,7 @@
              | offset u64 | durable u64 | index u64 | received u64
     run    = kind u8 | peer_length u8 | 0 u16 | connection u32 | frames u32 | length u32
              | peer | [stamp] | frame | frame | …
-    stamp  = client 16 B | incarnation u64 | sequence u64      (in runs of fastlog clients)
+    stamp  = client 16 B | incarnation u64 | sequence u64 | key 8 B    (in runs of fastlog clients)
     frame  = length u32 | that many bytes
 
 All integers are big-endian, as on the wire. `crc32c` covers everything behind itself; the header's
@@ -27,12 +27,13 @@ from typing import NamedTuple
 import msgspec
 
 from fastlog.record import Note
+from fastlog.wire import NO_KEY
 
 MAGIC = b"FLB1"
 HEADER = struct.Struct(">4sIIIQQQQ")
 RUN = struct.Struct(">BBHIII")
 LENGTH = struct.Struct(">I")
-STAMP = struct.Struct(">16sQQ")
+STAMP = struct.Struct(">16sQQ8s")
 
 _NOTE: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
 
@@ -89,6 +90,8 @@ class Stamp(NamedTuple):
     incarnation: int
     sequence: int
     """Of the first frame."""
+    key: bytes = NO_KEY
+    """Of the key id that the client has proved: see `fastlog.wire.key_tag`."""
 
 
 class Run(NamedTuple):

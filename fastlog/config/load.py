@@ -25,7 +25,7 @@ from fastlog.config.sources import (
     find_file,
     flag_settings,
 )
-from fastlog.config.tree import SECTIONS, Config, ListenConfig, SinkConfig
+from fastlog.config.tree import SECRETS, SECTIONS, Config, ListenConfig, SinkConfig
 from fastlog.config.units import format_size
 from fastlog.config.values import nearest, read_value, shown
 from fastlog.errors import ConfigError
@@ -206,16 +206,21 @@ def _check_together(config: Config, origin: Mapping[tuple[str, str], Setting]) -
 
 def _check_keys(config: Config, setting: Setting | None) -> None:
     """Keys are never shown, not even wrong ones."""
-    seen: set[str] = set()
+    seen: dict[str, list[str]] = {}
     for key in config.auth.keys:
         assert setting is not None
         name, _, secret = key.partition(":")
         if not (_NAME.fullmatch(name) and secret):
             expected = "expected ID:SECRET, the id being letters, digits, '_', '-' and '.'"
             raise setting.source.error(["auth", "keys"], f"auth.keys: {expected}")
-        if name in seen:
-            raise setting.source.error(["auth", "keys"], f"auth.keys: two are named {name!r}")
-        seen.add(name)
+        secrets = seen.setdefault(name, [])
+        if secret in secrets:
+            text = f"auth.keys: {name!r} has the same secret twice"
+            raise setting.source.error(["auth", "keys"], text)
+        secrets.append(secret)
+        if len(secrets) > SECRETS:
+            text = f"auth.keys: {name!r} has more than {SECRETS} secrets: the old one and the new"
+            raise setting.source.error(["auth", "keys"], text)
     if any(listen.auth == "required" for listen in config.listen) and not seen:
         where = setting.source if setting else Source("the configuration")
         text = "auth.keys: a listener requires a key, and there is none"

@@ -18,6 +18,9 @@ GIB = 1024 * MIB
 SIZE = {"unit": "size"}
 TIME = {"unit": "time"}
 
+SECRETS = 2
+"""Secrets that one key id may have, so that one can replace the other."""
+
 
 class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """An address to listen on."""
@@ -83,7 +86,7 @@ class AuthConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Who is who."""
 
     keys: list[str] = []
-    """Keys of clients, each `ID:SECRET`."""
+    """Keys of clients, each `ID:SECRET`; two of one id while a secret replaces another."""
 
 
 class Retention(Struct, frozen=True, forbid_unknown_fields=True):
