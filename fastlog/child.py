@@ -26,6 +26,7 @@ import msgspec
 
 from fastlog.config import Config, from_json
 from fastlog.errors import ConfigError, FastlogError, JournalDamagedError
+from fastlog.files import Access, set_access
 
 Message = dict[str, Any]
 
@@ -61,11 +62,15 @@ class Child:
                 file.seek(0)  # a memfd's offset is where its writer left it
             text = file.read()
         try:
-            return cls(from_json(text), control)
+            config = from_json(text)
+            set_access(Access.of(config.files.mode, config.files.group))
+            return cls(config, control)
         except msgspec.MsgspecError as error:
             wrong = FastlogError(f"another version of fastlog wrote the configuration: {error}")
-            cls(Config(), control).fail(wrong)
-            raise SystemExit(1) from None
+        except FastlogError as error:  # a group that has been removed
+            wrong = error
+        cls(Config(), control).fail(wrong)
+        raise SystemExit(1)
 
     def fileno(self) -> int:
         """Becomes readable when there is a message, or when the supervisor is gone."""

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from fastlog.errors import SinkUnavailableError
+from fastlog.files import touch
 from fastlog.record import RAW_BYTES, Loss, Rejection, host_of
 
 ROWS_A_SECOND = 10
@@ -130,6 +131,9 @@ class Ledger:
         except sqlite3.OperationalError as error:
             self.close()
             raise SinkUnavailableError(f"ledger {self.path}: {error}") from error
+        except OSError as error:
+            self.close()
+            raise SinkUnavailableError(f"ledger {self.path}: {error.strerror}") from error
         return known
 
     def close(self) -> None:
@@ -140,6 +144,7 @@ class Ledger:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            touch(self.path)  # SQLite would make it as the umask says
             connection = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
             try:
                 connection.execute("PRAGMA journal_mode = WAL")

@@ -14,6 +14,7 @@ from fastlog.config import (
     AuthConfig,
     ClientsConfig,
     Config,
+    FilesConfig,
     JournalConfig,
     LimitsConfig,
     ListenConfig,
@@ -87,6 +88,17 @@ def test_sizes_and_times_are_read_in_units():
     assert config.journal.size == 2 * 1024 * MIB
     assert config.journal.segment == MIB
     assert config.retention == Retention(age=43200.0, size=10**10)
+
+
+def test_files_and_sockets_have_a_mode_and_a_group():
+    config = load_text(
+        '[files]\nmode = "640"\ngroup = "adm"\n'
+        '[[listen]]\nurl = "unix:///s"\nmode = "0666"\ngroup = "4"\n'
+    )
+    assert config.files == FilesConfig("0640", "adm")
+    assert config.listen == [ListenConfig("unix:///s", mode="0666", group="4")]
+    assert load(None, {"FASTLOG_FILES_MODE": "0660"}, {}).files == FilesConfig("0660", "adm")
+    assert from_json(to_json(config)) == config
 
 
 def test_a_listener_says_whom_it_admits():
@@ -284,6 +296,35 @@ def test_variables_list_listeners_and_sinks():
             "fastlog.toml:9: sink.name: two sinks are named 'sqlite'",
         ),
         ("[[sink]]\nname = 'x'", "fastlog.toml:1: [[sink]] needs a url"),
+        *(
+            (
+                f"[files]\nmode = {mode}",
+                'fastlog.toml:2: files.mode: expected a mode such as "0640", in quotes, got '
+                + shown,
+            )
+            for mode, shown in (("0o640", "416"), ("640", "640"), ("'u=rw'", "'u=rw'"))
+        ),
+        (
+            "[files]\nmode = '0440'",
+            "fastlog.toml:2: files.mode: expected a mode that lets the server read and write, "
+            "got '0440'",
+        ),
+        (
+            "[files]\nmode = '0666'",
+            "fastlog.toml:2: files.mode: expected no more than 0664, got '0666'",
+        ),
+        (
+            "[files]\ngroup = 'amd'",
+            "fastlog.toml:2: files.group: there is no group 'amd'; did you mean 'adm'?",
+        ),
+        (
+            "[[listen]]\nurl = 'unix:///s'\ngroup = 'nonesuch-0'",
+            "fastlog.toml:3: listen.group: there is no group 'nonesuch-0'",
+        ),
+        (
+            "[[listen]]\nurl = 'tcp://127.0.0.1:1'\nmode = '0660'",
+            "fastlog.toml:3: listen.mode: only a Unix socket has one, 'tcp://127.0.0.1:1' has none",
+        ),
         (
             "[[sink]]\nurl = 'sqlite:'\nname = '../x'",
             "fastlog.toml:3: sink.name: expected letters, digits, '_', '-' and '.', at most 64, "

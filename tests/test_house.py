@@ -21,7 +21,7 @@ LAYERS = [
     {"sinks"},
     {"decode", "journal", "ledger", "session", "terminal"},
     {"block", "config"},
-    {"record", "core", "wire"},
+    {"record", "core", "wire", "files"},
     {"errors", "eventlog", "version"},
 ]
 """From the top down. A part imports from below, and from beside it only within its own folder."""

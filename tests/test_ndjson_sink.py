@@ -174,7 +174,7 @@ def test_lines_are_durable_before_the_cursor_that_counts_them(
     monkeypatch.setattr(Path, "replace", replace)
     sink.sync()
 
-    assert order == ["sync app.ndjson", "sync ndjson.new", "replace ndjson.json"]
+    assert order == ["sync app.ndjson", f"sync .ndjson.json.{os.getpid()}", "replace ndjson.json"]
     assert sink.sync() == chain[0].block.end
     assert len(order) == 3, "nothing new, nothing to sync"
 

@@ -12,9 +12,18 @@ import click
 from fastlog.cli.command import FAILED, OK, Command
 from fastlog.cli.options import place_options
 from fastlog.cli.places import Status, is_running, read_status
-from fastlog.cli.trials import State, Verdict, existing_parent, try_directory, try_listen, try_sink
+from fastlog.cli.trials import (
+    State,
+    Verdict,
+    existing_parent,
+    try_directory,
+    try_listen,
+    try_modes,
+    try_sink,
+)
 from fastlog.config import Config, format_duration, format_size
 from fastlog.errors import FastlogError
+from fastlog.files import Access, set_access
 from fastlog.server import datadir
 
 PATIENCE = 3.0
@@ -29,9 +38,10 @@ PATIENCE = 3.0
 def check(config: Config, repair: bool) -> int:
     """Try the configuration, the listeners, the sinks and the journal; say what is wrong."""
     if repair:
-        return _repair(config.data_dir)
+        return _repair(config)
     running = is_running(config.data_dir)
     verdicts = [Verdict(State.OK, "config", "valid"), try_directory(config.data_dir)]
+    verdicts += try_modes(config)
     verdicts += [try_listen(listener.url, running=running) for listener in config.listen]
     verdicts += [try_sink(sink, config) for sink in config.sinks]
     verdicts.append(_forecast(config, running=running))
@@ -40,7 +50,9 @@ def check(config: Config, repair: bool) -> int:
     return FAILED if any(verdict.state is State.FAILED for verdict in verdicts) else OK
 
 
-def _repair(data_dir: Path) -> int:
+def _repair(config: Config) -> int:
+    data_dir, access = config.data_dir, Access.of(config.files.mode, config.files.group)
+    set_access(access)
     if is_running(data_dir):
         raise FastlogError(f"{data_dir} is in use: stop fastlog-server before a repair")
     if not (data_dir / "journal").is_dir():  # mistyped? nothing must be made there
@@ -49,7 +61,7 @@ def _repair(data_dir: Path) -> int:
         )
     from fastlog.journal import repair
 
-    lock = datadir.own(data_dir)  # so that none starts meanwhile
+    lock = datadir.own(data_dir, access)  # so that none starts meanwhile
     try:
         click.echo(repair(data_dir / "journal"))
     finally:

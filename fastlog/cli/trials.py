@@ -21,6 +21,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from fastlog.config import Config, SinkConfig, format_size
 from fastlog.errors import FastlogError
+from fastlog.files import Access
+from fastlog.server.datadir import too_wide
 from fastlog.sinks import SinkContext, make_sink
 
 ENOUGH = 64 << 20
@@ -67,6 +69,18 @@ def try_directory(path: Path) -> Verdict:
     if reason:
         return Verdict(State.FAILED, subject, reason)
     return _room(subject, path, "writable" if path.exists() else "will be made")
+
+
+def try_modes(config: Config) -> list[Verdict]:
+    """A warning for each directory of the server that lets others in."""
+    access = Access.of(config.files.mode, config.files.group)
+    root = config.data_dir
+    try:
+        found = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+        wide = [text for path in found if (text := too_wide(path, access))]
+    except OSError:
+        return []  # there is none yet, or the trial before has said what is wrong
+    return [Verdict(State.WARNING, "mode", text) for text in wide]
 
 
 def try_listen(url: str, *, running: bool) -> Verdict:

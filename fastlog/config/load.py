@@ -6,6 +6,7 @@ a flag hides it.
 
 from __future__ import annotations
 
+import grp
 import re
 import typing
 from collections.abc import Iterator, Mapping
@@ -28,7 +29,8 @@ from fastlog.config.sources import (
 from fastlog.config.tree import SECRETS, SECTIONS, Config, ListenConfig, SinkConfig
 from fastlog.config.units import format_size
 from fastlog.config.values import nearest, read_value, shown
-from fastlog.errors import ConfigError
+from fastlog.errors import ConfigError, FastlogError
+from fastlog.files import group_id
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
@@ -135,6 +137,12 @@ def _read_listeners(setting: Setting) -> list[ListenConfig]:
         except ConfigError as error:
             raise setting.source.error(path, f"listen: {error}", url) from None
         given = {name: _field(setting, path, ListenConfig, item, name) for name in item}
+        for name in given.keys() & {"mode", "group"}:
+            if not url.startswith("unix:"):
+                message = f"listen.{name}: only a Unix socket has one, {url!r} has none"
+                raise setting.source.error([*path, name], message, item[name])
+        if "group" in given:
+            _check_group(setting, [*path, "group"], "listen.group", given["group"])
         listeners.append(ListenConfig(**given))
     return listeners
 
@@ -201,7 +209,18 @@ def _check_together(config: Config, origin: Mapping[tuple[str, str], Setting]) -
         setting = origin.get((section, key)) or origin[home, other]
         path = [setting.section, setting.key]
         raise setting.source.error(path, message)
+    if (group := origin.get(("files", "group"))) is not None:
+        _check_group(group, ["files", "group"], "files.group", config.files.group)
     _check_keys(config, origin.get(("auth", "keys")))
+
+
+def _check_group(setting: Setting, path: KeyPath, name: str, group: str) -> None:
+    try:
+        group_id(group)
+    except FastlogError as error:
+        near = nearest(group, (each.gr_name for each in grp.getgrall()))
+        hint = near if "did you mean" in near else ""  # not the list of all groups
+        raise setting.source.error(path, f"{name}: {error}{hint}", group) from None
 
 
 def _check_keys(config: Config, setting: Setting | None) -> None:

@@ -17,6 +17,8 @@ GIB = 1024 * MIB
 
 SIZE = {"unit": "size"}
 TIME = {"unit": "time"}
+FILE_MODE = {"unit": "mode", "bits": 0o664}
+SOCKET_MODE = {"unit": "mode", "bits": 0o666}
 
 SECRETS = 2
 """Secrets that one key id may have, so that one can replace the other."""
@@ -31,6 +33,10 @@ class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether unchanged `SocketHandler`s are admitted, or only clients of the fastlog dialect."""
     auth: Literal["optional", "required"] = "optional"
     """Whether those clients must prove that they have a key."""
+    mode: Annotated[str, Meta(extra=SOCKET_MODE)] = "0600"
+    """Of a Unix socket: who may connect."""
+    group: str = ""
+    """Of a Unix socket; empty: the group of the server's user."""
 
 
 class SinkConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +47,15 @@ class SinkConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Unique; names the sink's cursor, so a sink that is renamed is a new sink."""
     when_full: Literal["hold", "skip"]
     """Whether the full journal waits for this sink, or goes on without it and counts a loss."""
+
+
+class FilesConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may use the files that the server makes."""
+
+    mode: Annotated[str, Meta(extra=FILE_MODE)] = "0600"
+    """Of files; directories may also be entered by whoever may read."""
+    group: str = ""
+    """Of files and directories; empty: the group of the server's user."""
 
 
 class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,6 +136,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     sinks: list[SinkConfig] = msgspec.field(
         default_factory=lambda: [SinkConfig("sqlite:", "sqlite", "hold")]
     )
+    files: FilesConfig = FilesConfig()
     limits: LimitsConfig = LimitsConfig()
     journal: JournalConfig = JournalConfig()
     clients: ClientsConfig = ClientsConfig()
@@ -131,6 +147,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 SECTIONS: dict[str, type[Struct]] = {
+    "files": FilesConfig,
     "limits": LimitsConfig,
     "journal": JournalConfig,
     "clients": ClientsConfig,

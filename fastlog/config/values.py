@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import types
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,7 +45,8 @@ def read_value(annotation: object, value: object, *, textual: bool) -> Any:
     if kind is Path:
         return _read_path(value)
     if kind is str:
-        return _read_text(value)
+        bits = (meta.extra or {}).get("bits")
+        return _read_text(value) if bits is None else _read_mode(value, bits)
     if kind is bool:
         return _read_flag(value)
     if get_origin(kind) is list:
@@ -73,6 +75,18 @@ def _read_text(value: object) -> str:
     if isinstance(value, str) and value:
         return value
     raise ConfigError(f"expected text, got {shown(value)}")
+
+
+def _read_mode(value: object, bits: int) -> str:
+    """Octal digits. Not a number: TOML's `640` would be another mode than `0o640`."""
+    if not (isinstance(value, str) and re.fullmatch("0?[0-7]{3}", value)):
+        raise ConfigError(f'expected a mode such as "0640", in quotes, got {shown(value)}')
+    mode = int(value, 8)
+    if mode & 0o600 != 0o600:
+        raise ConfigError(f"expected a mode that lets the server read and write, got {value!r}")
+    if mode & ~bits:
+        raise ConfigError(f"expected no more than {bits:04o}, got {value!r}")
+    return f"{mode:04o}"
 
 
 def _read_flag(value: object) -> bool:

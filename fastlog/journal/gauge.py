@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from fastlog.files import make_directory, open_file
+
 _ALL = (1 << 64) - 1
 _SIZE = 4096
 COSTLY = 8
@@ -54,9 +56,8 @@ class Gauge:
         self._node = int(node[:16], 16)
         path = data_dir / "positions" / f"{name}.gauge"
         if writable:
-            path.parent.mkdir(exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
-        fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
+            make_directory(path.parent)
+        fd = open_file(path, os.O_RDWR) if writable else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if os.fstat(fd).st_size < _SIZE:
                 if not writable:

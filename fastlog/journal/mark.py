@@ -13,6 +13,8 @@ import os
 from pathlib import Path
 from types import TracebackType
 
+from fastlog.files import open_file
+
 _ALL = (1 << 64) - 1
 _SIZE = 4096
 
@@ -21,13 +23,13 @@ class Mark:
     """The mark of the journal in `directory`; `writable` for its one writer."""
 
     def __init__(self, directory: Path, *, writable: bool = False) -> None:
-        flags = os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
-        fd = os.open(directory / "mark", flags | os.O_CLOEXEC, 0o644)
+        path = directory / "mark"
+        fd = open_file(path, os.O_RDWR) if writable else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
         try:
             if os.fstat(fd).st_size < _SIZE:
                 if not writable:
-                    raise FileNotFoundError(f"{directory / 'mark'} is empty")
+                    raise FileNotFoundError(f"{path} is empty")
                 os.posix_fallocate(fd, 0, _SIZE)  # a hole would be SIGBUS on a full disk
             self._map = mmap.mmap(fd, _SIZE, access=access)
         finally:

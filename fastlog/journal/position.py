@@ -6,10 +6,11 @@ journal keep segments longer, no more.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
+
+from fastlog.files import make_directory, replace_file
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +34,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 def write_position(data_dir: Path, name: str, position: Position) -> None:
     """Leaves the position of the sink `name`, atomically."""
     directory = data_dir / "positions"
-    directory.mkdir(exist_ok=True)
+    make_directory(directory)
     replace_file(directory / f"{name}.json", msgspec.json.encode(position))
 
 
@@ -50,10 +51,3 @@ def read_positions(data_dir: Path) -> dict[str, Position]:
         except (OSError, msgspec.DecodeError):
             continue  # torn by a power cut, or gone: the same as never written
     return found
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replaces a file at once for every reader. It need not survive a power cut: no fsync."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_bytes(content)
-    new.replace(path)

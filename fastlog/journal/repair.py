@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from fastlog.block import HEADER, RUN, Kind, make_notes
+from fastlog.files import replace_file, sync_directory, touch
 from fastlog.journal.mark import Mark
 from fastlog.journal.recovery import known_durable
 from fastlog.journal.segment import (
@@ -24,7 +25,6 @@ from fastlog.journal.segment import (
     seed_of,
     segment_path,
     segments,
-    sync_directory,
 )
 from fastlog.record import Loss
 
@@ -45,7 +45,7 @@ def repair(directory: Path) -> str:
     for i, segment in enumerate(found):
         if at < segment.start:
             hole = Segment(segment_path(directory, at), at)
-            hole.path.touch()
+            touch(hole.path)
             after = _first_index(segment, seed)
             report.append(_fill(hole, (at, segment.start), (index, after), stamp, seed))
             at, index = segment.start, index if after is None else after
@@ -115,7 +115,7 @@ def _fill(
         file.seek(start - segment.start)
         damaged = file.read(end - start)
         copy = segment.path.with_name(f"damaged-{start:020}.bin")
-        copy.write_bytes(damaged)
+        replace_file(copy, damaged)
         now = time.time()
         loss = Loss("", "journal damage", count, stamp / 1e6 or now, now, f"[{start}, {end})")
         notes = make_notes([loss])

@@ -7,7 +7,6 @@ left in the old one mean nothing.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 from fastlog.block import HEADER, MAGIC, Block
 from fastlog.core import crc32c
+from fastlog.files import replace_file
 
 SUFFIX = ".seg"
 _CRC_END = 8
@@ -120,15 +120,6 @@ def next_block(data: bytes, at: int, start: int, seed: int) -> int | None:
     return None
 
 
-def sync_directory(directory: Path) -> None:
-    """Makes the names in a directory durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def read_node(directory: Path) -> str | None:
     """The journal's node id, 32 hexadecimal digits, or None if it has none yet."""
     try:
@@ -145,11 +136,5 @@ def make_node(directory: Path) -> str:
     mistaken for those of the old one.
     """
     node = secrets.token_hex(16)
-    new = directory / "node.new"
-    with new.open("w", encoding="ascii") as file:
-        file.write(node + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(directory / "node")
-    sync_directory(directory)
+    replace_file(directory / "node", f"{node}\n".encode("ascii"), durable=True)
     return node

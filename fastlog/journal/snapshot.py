@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastlog.core import crc32c
+from fastlog.files import open_file
 
 _NAMES = ("clients.0", "clients.1")
 _MAGIC = b"FLS1"
@@ -32,7 +33,7 @@ class Snapshot(NamedTuple):
 def reserve(directory: Path) -> None:
     """Makes both files, if they are not there."""
     for name in _NAMES:
-        fd = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = open_file(directory / name, os.O_RDWR)
         try:
             if os.fstat(fd).st_size < _RESERVED:
                 os.posix_fallocate(fd, 0, _RESERVED)
@@ -55,7 +56,7 @@ def write_snapshot(directory: Path, snapshot: Snapshot) -> None:
     path = min((directory / name for name in _NAMES), key=_age)
     fields = snapshot.offset, len(snapshot.content)
     body = _HEADER.pack(_MAGIC, 0, *fields)[8:] + snapshot.content
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = open_file(path, os.O_WRONLY)
     try:
         data = _HEADER.pack(_MAGIC, crc32c(body), *fields)[:8] + body
         if os.pwrite(fd, data, 0) != len(data):

@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from fastlog.block import HEADER, Block
+from fastlog.files import make_directory, open_file, sync_directory
 from fastlog.journal.mark import Mark
 from fastlog.journal.recovery import Recovered, known_durable, recover
 from fastlog.journal.segment import (
@@ -33,7 +34,6 @@ from fastlog.journal.segment import (
     seed_of,
     segment_path,
     segments,
-    sync_directory,
 )
 from fastlog.journal.snapshot import Snapshot, reserve, write_snapshot
 
@@ -424,7 +424,7 @@ class Journal:
     def _begin_segment(self, offset: int) -> None:
         path = segment_path(self._directory, offset)
         path.unlink(missing_ok=True)  # left by a failed sync or a failed start: nothing durable
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fd = open_file(path, os.O_WRONLY | os.O_EXCL)
         try:
             sync_directory(self._directory)
         except OSError:
@@ -496,7 +496,7 @@ class Journal:
 def _node_of(directory: Path) -> str:
     """The id of the journal there; a new one where segments were and are no more, since cursors of
     an old journal must not be taken for its own."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     is_whole = segments(directory) or not known_durable(directory)
     return (read_node(directory) if is_whole else None) or make_node(directory)
 

@@ -21,8 +21,8 @@ from fastlog.config import Config, ListenConfig
 from fastlog.core import Handed, Loop, Refusal
 from fastlog.errors import FastlogError
 from fastlog.eventlog import EventLog
+from fastlog.files import replace_file
 from fastlog.journal import Bell, Full, Journal, Snapshot, read_positions, read_snapshot
-from fastlog.journal.position import replace_file
 from fastlog.receiver.door import Door
 from fastlog.receiver.handover import Counters, Parcel, only_stock
 from fastlog.receiver.notes import Notes
@@ -492,7 +492,7 @@ class Receiver:
         if not notes:
             return
         try:
-            self._leftovers.write_bytes(msgspec.json.encode(notes))
+            replace_file(self._leftovers, msgspec.json.encode(notes), durable=True)
         except OSError:
             for note in notes:
                 log.error("not in the ledger: %s", note)

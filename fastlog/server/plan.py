@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fastlog.config import Config, to_json
+from fastlog.files import Access
 from fastlog.version import __version__
 
 
@@ -29,6 +30,10 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     stores: list[str]
     """Where they store, for people."""
     log_level: str
+    files: Access = Access()
+    """Who may use the files that are made."""
+    sockets: list[Access] = []
+    """The same for Unix sockets, one for each of `listen`."""
     remarks: list[str] = []
     """What is to be said about it."""
     text: str = ""
@@ -53,6 +58,8 @@ def make_plan(config: Config, *, data_dir: str | None = None) -> Plan:
         sinks=[sink.name for sink in config.sinks],
         stores=[_store(config, sink.url) for sink in config.sinks],
         log_level=config.log.level,
+        files=Access.of(config.files.mode, config.files.group),
+        sockets=[Access.of(listen.mode, listen.group) for listen in config.listen],
         remarks=remarks,
     )
     return msgspec.structs.replace(plan, text=msgspec.json.encode(plan).decode())

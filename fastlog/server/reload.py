@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 
 from fastlog.errors import FastlogError
+from fastlog.files import set_access
 from fastlog.server import listeners
 from fastlog.server.process import Process
 from fastlog.server.rehearsal import ReloadError, ask
@@ -63,7 +64,8 @@ def _replace_receiver_and_workers(service: Service) -> None:
     plan = ask(service)
     for remark in plan.remarks:
         log.warning("reload: %s", remark)
-    change = listeners.rebind(service.bound, plan.listen)
+    set_access(plan.files)
+    change = listeners.rebind(service.bound, plan.listen, plan.sockets)
     new = make_receiver(plan, service.inherited, change.bound)
     try:
         _replace_receiver(service, new)

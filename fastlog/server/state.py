@@ -15,6 +15,7 @@ import msgspec
 
 from fastlog.config import from_json
 from fastlog.errors import FastlogError
+from fastlog.files import Identity
 from fastlog.server import listeners
 from fastlog.server.plan import read_plan
 from fastlog.server.process import ProcessState
@@ -40,6 +41,8 @@ class State(msgspec.Struct, kw_only=True):
     children: list[ProcessState]
     again: bool
     """SIGHUP has come once more."""
+    socket_files: dict[str, Identity] = {}
+    """Of the Unix sockets, by URL."""
 
 
 class _Versioned(msgspec.Struct):
@@ -62,6 +65,7 @@ def pack(service: Service, *, final: bool) -> bytes:
         bound=[(one.url, [each.fileno() for each in one.sockets]) for one in service.bound],
         children=[process.state() for process in service.watch.processes],
         again=service.watch.reloading,
+        socket_files={one.url: one.file for one in service.bound if one.file is not None},
     )
     return msgspec.json.encode(state)
 
@@ -132,7 +136,7 @@ def resume(memory: int) -> Service:
     plan = read_plan(state.plan)
     for fd in state.inherited:
         os.set_inheritable(fd, False)
-    bound = [listeners.adopt(url, fds) for url, fds in state.bound]
+    bound = [listeners.adopt(url, fds, state.socket_files.get(url)) for url, fds in state.bound]
     service = Service.of(plan, state.inherited, bound)
     service.watch.reloading = state.again
     for child in state.children:

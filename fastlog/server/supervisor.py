@@ -16,6 +16,7 @@ from pathlib import Path
 from fastlog.child import log_to_stderr
 from fastlog.config import Config
 from fastlog.errors import FastlogError
+from fastlog.files import set_access
 from fastlog.journal import make_bell
 from fastlog.server import datadir, listeners, state
 from fastlog.server.plan import make_plan
@@ -44,10 +45,11 @@ def serve(config: Config) -> int:
     log_to_stderr("supervisor", config.log.level)
     allow_many_files()
     plan = make_plan(config)
-    lock = datadir.own(Path(plan.data_dir))
+    set_access(plan.files)
+    lock = datadir.own(Path(plan.data_dir), plan.files)
     inherited = Inherited(lock, make_bell())
     try:
-        bound = listeners.bind(plan.listen)
+        bound = listeners.bind(plan.listen, plan.sockets)
     except FastlogError:
         inherited.close()
         raise
@@ -73,6 +75,7 @@ def resume(memory: int) -> int:
     """
     service = state.resume(memory)
     log_to_stderr("supervisor", service.plan.log_level)
+    set_access(service.plan.files)
     try:
         Supervisor(service).go_on()
     finally:

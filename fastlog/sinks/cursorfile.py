@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 
 from fastlog.errors import SinkError, SinkUnavailableError
-from fastlog.journal.segment import sync_directory
+from fastlog.files import make_directory, replace_file
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -56,14 +55,8 @@ class CursorFile(Generic[T]):
         Raises:
             SinkUnavailableError: the old cursor is still there.
         """
-        fresh = self.path.with_suffix(".new")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with fresh.open("wb") as file:
-                file.write(msgspec.json.encode(cursor) + b"\n")
-                file.flush()
-                os.fdatasync(file.fileno())
-            fresh.replace(self.path)
-            sync_directory(self.path.parent)
+            make_directory(self.path.parent)
+            replace_file(self.path, msgspec.json.encode(cursor) + b"\n", durable=True)
         except OSError as error:
             raise SinkUnavailableError(f"cannot write {self.path}: {error.strerror}") from error

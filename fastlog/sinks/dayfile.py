@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastlog.errors import SinkConflictError, SinkUnavailableError
-from fastlog.journal.segment import sync_directory
+from fastlog.files import sync_directory, touch
 from fastlog.record import Record
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ class DayFile:
         # two AttributeErrors and drops them: a sixth of the time of an insert.
         sqlite3.register_adapter(type(None), _as_it_is)
         with _translated(path):
+            touch(path)  # SQLite would make it as the umask says
             self.connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT)
             try:
                 self._prepare()

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastlog.errors import SinkConflictError, SinkUnavailableError
-from fastlog.journal.segment import sync_directory
+from fastlog.files import Identity, identity_of, make_directory, open_file, sync_directory
 from fastlog.sinks import SinkContext
 from fastlog.sinks.cursorfile import Cursor, CursorFile
 
@@ -32,8 +32,6 @@ TAIL = 1024
 """Bytes before the noted length that the checksum covers."""
 _PIECES = os.sysconf("SC_IOV_MAX")
 """Buffers that one `writev` takes."""
-
-Identity = tuple[int, int]
 
 
 class Rotation(NamedTuple):
@@ -154,9 +152,8 @@ class LinesFile:
     # Finding the file again
 
     def _open(self) -> int:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        fd = os.open(self.path, flags, 0o644)
+        make_directory(self.path.parent)
+        fd = open_file(self.path, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise SinkUnavailableError(f"{self.path} is not a regular file")
@@ -168,7 +165,7 @@ class LinesFile:
         if not mark.inode:
             return False  # the sink is new
         length = os.fstat(self._fd).st_size
-        if _identity(self._fd) != mark.identity:
+        if identity_of(self._fd) != mark.identity:
             self._warn("is another file than was noted")
             self._cut_renamed(mark)
         elif length < mark.length:
@@ -204,7 +201,7 @@ class LinesFile:
         for entry in os.scandir(self.path.parent):
             if entry.inode() == mark.inode and entry.is_file(follow_symlinks=False):
                 with _opened(entry.path) as fd:
-                    if _identity(fd) == mark.identity and _tail(fd, mark.length) == mark.tail:
+                    if identity_of(fd) == mark.identity and _tail(fd, mark.length) == mark.tail:
                         os.ftruncate(fd, mark.length)
                         return
         log.warning(
@@ -216,7 +213,7 @@ class LinesFile:
 
     def _follow_renames(self) -> None:
         """Go on in a new file when another program, such as logrotate, has moved ours."""
-        if _identity_of(self.path) == self._mark.identity:
+        if identity_of(self.path) == self._mark.identity:
             return
         self._warn("was moved or replaced by another program")
         self.close()
@@ -233,7 +230,8 @@ class LinesFile:
             self._warn(f"has {length} bytes instead of {self._length}: another program writes it")
             self._length = length
         os.fdatasync(self._fd)
-        self._mark.device, self._mark.inode = _identity(self._fd)
+        status = os.fstat(self._fd)
+        self._mark.device, self._mark.inode = status.st_dev, status.st_ino
         self._mark.length, self._mark.tail = length, _tail(self._fd, length)
         self._mark.offset = self.offset
         self._marks.save(self._mark)
@@ -248,7 +246,7 @@ class LinesFile:
 
     def _finish_rotation(self) -> None:
         """The steps behind the intent, those that were not done yet: rename, create, note it."""
-        if _identity_of(self.path) == self._mark.identity:
+        if identity_of(self.path) == self._mark.identity:
             self.path.rename(self.path.with_name(self._mark.rotate_to))
         self.close()
         self._fd = self._open()
@@ -299,19 +297,6 @@ def _write(fd: int, pieces: Sequence[bytes]) -> int:
 def _tail(fd: int, length: int) -> int:
     start = max(0, length - TAIL)
     return zlib.crc32(os.pread(fd, length - start, start))
-
-
-def _identity(fd: int) -> Identity:
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino
-
-
-def _identity_of(path: Path) -> Identity | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 @contextlib.contextmanager

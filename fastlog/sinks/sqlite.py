@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastlog.errors import ConfigError, SinkConflictError, SinkUnavailableError
-from fastlog.journal.segment import sync_directory
+from fastlog.files import make_directory, sync_directory
 from fastlog.sinks import Sink, SinkContext
 from fastlog.sinks.dayfile import DayFile, Place, read_place
 from fastlog.sinks.days import DayDirectory, Part, day_of, read_name
@@ -49,7 +49,7 @@ class SqliteSink(Sink):
         self._node = node
         path = self._directory.path
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_directory(path)
             sync_directory(path.parent)
             self._directory.sweep()
         except OSError as error:

@@ -1,0 +1,207 @@
+"""Files and directories of the server: private creation, replacement, fsync, identity.
+
+Everything that the server or a command makes goes through here. What it makes is readable by the
+process's user alone, from the first moment and whatever the umask, unless `set_access` says
+otherwise. What exists already keeps its mode and its group.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from fastlog.errors import FastlogError
+
+Identity = tuple[int, int]
+"""Device and inode of a file: what stays when its name changes."""
+
+_TRIES = 3
+"""Times that a file is opened again because another process has just made or removed it."""
+
+
+class Access(NamedTuple):
+    """Who may use what is made."""
+
+    mode: int = 0o600
+    """Of files and Unix sockets."""
+    gid: int = -1
+    """The group that they get; -1: the one that the kernel gives them."""
+
+    @classmethod
+    def of(cls, mode: str, group: str = "") -> Access:
+        """Return the access that a configuration describes.
+
+        Args:
+            mode: Octal digits, such as `0640`.
+            group: A name or a number; empty for none.
+
+        Raises:
+            FastlogError: There is no such group.
+        """
+        return cls(int(mode, 8), group_id(group) if group else -1)
+
+    @property
+    def directory_mode(self) -> int:
+        """Whoever may read a file may enter its directory; a group is passed on to new files,
+        so that SQLite's companions of a database get it too."""
+        readable = self.mode & 0o444
+        return 0o700 | self.mode | readable >> 2 | (stat.S_ISGID if self.gid >= 0 else 0)
+
+
+_access = Access()
+
+
+def set_access(access: Access) -> None:
+    """Set who may use what this process makes from now on.
+
+    The umask follows, for files that are made elsewhere: by SQLite, by handlers of `logging`, by
+    the sinks of others.
+    """
+    global _access
+    _access = access
+    os.umask(0o777 & ~access.directory_mode)
+
+
+def group_id(group: str) -> int:
+    """Return the id of a group, given by name or number.
+
+    Raises:
+        FastlogError: There is no such group.
+    """
+    if group.isdecimal():
+        return int(group)
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise FastlogError(f"there is no group {group!r}") from None
+
+
+def open_file(path: str | Path, flags: int) -> int:
+    """Open a file, and make it if it is not there; with O_EXCL, make it in any case.
+
+    Returns:
+        The descriptor; it is closed at exec.
+
+    Raises:
+        OSError: As of `os.open`.
+    """
+    path, exclusive = os.fspath(path), flags & os.O_EXCL
+    flags = flags & ~os.O_CREAT | os.O_CLOEXEC
+    for left in reversed(range(_TRIES)):
+        if not exclusive:
+            try:
+                return os.open(path, flags)
+            except FileNotFoundError:
+                pass
+        try:
+            return _create(path, flags)
+        except FileExistsError:
+            if exclusive or not left:
+                raise
+            path = os.path.realpath(path)  # O_EXCL follows no link, and this may be one to nothing
+    raise AssertionError
+
+
+def _create(path: str, flags: int) -> int:
+    fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        if _access.gid >= 0:
+            os.fchown(fd, -1, _access.gid)
+        os.fchmod(fd, _access.mode)
+    except BaseException:
+        os.close(fd)
+        Path(path).unlink()
+        raise
+    return fd
+
+
+def touch(path: str | Path) -> None:
+    """Make an empty file if it is not there: SQLite takes one for a new database, and gives its
+    mode to the files that it makes beside it."""
+    os.close(open_file(path, os.O_RDWR))
+
+
+def make_directory(path: Path) -> bool:
+    """Make a directory, and those above it that are missing.
+
+    Returns:
+        Whether it was made; False: it was there.
+
+    Raises:
+        OSError: As of `os.mkdir`.
+    """
+    try:
+        path.mkdir(0o700)
+    except FileNotFoundError:
+        if path.parent == path:
+            raise
+        make_directory(path.parent)
+        return make_directory(path)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return False
+    if _access.gid >= 0:
+        os.chown(path, -1, _access.gid)
+    path.chmod(_access.directory_mode)
+    return True
+
+
+def replace_file(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Replace a file at once for every reader.
+
+    Args:
+        durable: It survives a power cut when the call returns.
+
+    Raises:
+        OSError: The old content is still there.
+    """
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.unlink(missing_ok=True)  # of a process that had this pid, and died here
+    fd = open_file(new, os.O_WRONLY | os.O_EXCL)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fdatasync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def identity_of(path: str | Path | int) -> Identity | None:
+    """Return the identity of what a path names or a descriptor holds; None: nothing is there."""
+    try:
+        status = os.fstat(path) if isinstance(path, int) else Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def is_at(fd: int, path: str | Path) -> bool:
+    """Return whether a path still names the open file or directory of a descriptor.
+
+    What goes into a file that no path names any more is gone when it is closed.
+    """
+    return os.fstat(fd).st_nlink > 0 and identity_of(fd) == identity_of(path)
+
+
+def excess_mode(path: Path, access: Access) -> int:
+    """Return the mode bits for group and others that a directory has beyond what it should."""
+    return stat.S_IMODE(path.stat().st_mode) & 0o077 & ~access.directory_mode

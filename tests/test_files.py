@@ -1,0 +1,333 @@
+"""Files of the server: who can read them, and whose socket is whose."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sending import stock_frame
+from serving import FASTLOG, Server
+from users import GROUP, NOBODY, environment, interpreter, run_as_nobody, shared_directory
+from waiting import wait_for
+
+from fastlog import files
+from fastlog.files import Access
+from fastlog.server import listeners
+
+MADE = {
+    *("node", "mark", "clients.0", "lock", "status.json", "ledger.db", "ledger.db-wal"),
+    *("sqlite.json", "sqlite.gauge", "ndjson.json", "app.ndjson", "run.sock"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _access() -> Iterator[None]:
+    umask = os.umask(0o022)
+    yield
+    files._access = Access()
+    os.umask(umask)
+
+
+class UmaskServer(Server):
+    """A server that is started with a umask, perhaps by another user."""
+
+    def __init__(self, home: Path, umask: int, user: int | None = None, **rest: Any) -> None:
+        super().__init__(home, **rest)
+        self._umask, self._user = umask, user
+        if user is not None:
+            self._env = environment()
+
+    def command(self) -> list[str | Path]:
+        command = super().command()
+        if self._user is not None:
+            main = "from fastlog.cli.serve import main; main()"
+            who = f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups"
+            command = ["setpriv", *who, interpreter(), "-c", main, *command[1:]]
+        return ["sh", "-c", f'umask {self._umask:04o} && exec "$@"', "sh", *command]
+
+
+def modes(*roots: Path) -> dict[str, int]:
+    """The permissions of all that is there, by path; of what vanishes meanwhile, none."""
+    found = {}
+    for root in roots:
+        for path in (root, *root.rglob("*")):
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                continue
+            kind = "d" if stat.S_ISDIR(status.st_mode) else "-"
+            found[f"{kind} {path}"] = stat.S_IMODE(status.st_mode)
+    return found
+
+
+def too_open(found: dict[str, int], files: int = 0o600, directories: int = 0o700) -> dict[str, str]:
+    return {
+        path: oct(mode)
+        for path, mode in found.items()
+        if mode != (directories if path.startswith("d") else files)
+    }
+
+
+def say(server: Server, path: Path, count: int = 20) -> None:
+    """Makes records, a rejection, and a connection over the Unix socket."""
+    with server.connect(b"".join(stock_frame(f"m{at}") for at in range(count))):
+        pass
+    with server.connect(b"GET / HTTP/1.1\r\n\r\n"):
+        pass
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(stock_frame("over unix"))
+
+
+@pytest.mark.parametrize("umask", [0, 0o777], ids=["umask 0", "umask 777"])
+def test_all_that_a_server_makes_is_private_whatever_the_umask(umask: int) -> None:
+    interpreter()
+    with shared_directory(NOBODY) as home:
+        lines, path = home / "out" / "app.ndjson", home / "run.sock"
+        server = UmaskServer(
+            home, umask, NOBODY,
+            listen=["tcp://127.0.0.1:0", f"unix://{path}"],
+            sinks=["sqlite:", f"ndjson://{lines}?rotate_size=2KiB", f"sqlite://{home}/days"],
+        )  # fmt: skip
+        with server:
+            say(server, path)
+            server.wait_stored(21)
+            wait_for(lambda: server.rejected(), "a rejection")
+            wait_for(lambda: list(lines.parent.glob("*.000001")), "a rotation")
+            before = modes(server.data, lines.parent, home / "days", path)
+            os.kill(server.pid, signal.SIGHUP)
+            wait_for(lambda: "reload: done" in server.messages(), "reloaded")
+            say(server, path)
+            server.wait_stored(42)
+            live = before | modes(server.data, lines.parent, home / "days", path)
+            assert too_open(before) == {}
+            assert server.stop() == 0
+        names = {Path(name).name for name in live}
+        assert names >= MADE
+        assert too_open(live) == {}
+        assert too_open(modes(server.data, lines.parent, home / "days")) == {}
+
+
+def test_a_group_that_the_configuration_names_reads_and_nobody_else() -> None:
+    interpreter()
+    with shared_directory() as home:
+        config = f'[files]\ngroup = "{GROUP}"\nmode = "0640"\n'
+        query = ["-m", "fastlog", "query", "--limit", "0", "--data-dir", home / "data"]
+        stats = ["-m", "fastlog", "stats", "--data-dir", home / "data"]
+        with UmaskServer(home, 0o077, config=config) as server:
+            with server.connect(b"".join(stock_frame(f"m{at}") for at in range(7))):
+                pass
+            with server.connect(b"GET / HTTP/1.1\r\n\r\n"):
+                pass
+            server.wait_stored(7)
+            wait_for(lambda: server.rejected(), "a rejection")
+            assert too_open(modes(server.data), 0o640, 0o2750) == {}
+            assert {path.stat().st_gid for path in server.data.rglob("*")} == {GROUP}
+            assert len(run_as_nobody(query, [GROUP]).stdout.splitlines()) == 7
+            assert run_as_nobody(query).returncode != 0
+            assert server.stop() == 0
+        assert too_open(modes(server.data), 0o640, 0o2750) == {}
+        assert len(run_as_nobody(query, [GROUP]).stdout.splitlines()) == 7
+        assert "http" in run_as_nobody(stats, [GROUP]).stdout
+        refused = run_as_nobody(query)
+        assert refused.returncode != 0
+        assert refused.stdout == ""
+        assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_server_that_is_not_in_the_group_says_so() -> None:
+    with shared_directory(NOBODY) as home:
+        main = "from fastlog.cli.serve import main; main()"
+        (home / "fastlog.toml").write_text(f'[files]\ngroup = "{GROUP}"\nmode = "0640"\n')
+        arguments = ["-c", main, "--config", home / "fastlog.toml", "--data-dir", home / "data"]
+        done = run_as_nobody([*arguments, "--listen", "tcp://127.0.0.1:0"])
+        assert done.returncode != 0
+        assert "files.group: the server's user is not in the group 1" in done.stderr
+        assert not (home / "data").exists()
+
+
+def test_an_open_directory_is_left_as_it_is_and_mentioned(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o755)
+    with Server(tmp_path) as server:
+        wait_for(lambda: "chmod 0700" in server.messages(), "a warning")
+        assert stat.S_IMODE(server.data.stat().st_mode) == 0o755
+        command = [FASTLOG, "check", "--data-dir", server.data]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    line = f"warning mode: {server.data} has mode 0755 and lets others in; "
+    assert line + f"if nobody else shall look in, run: chmod 0700 {server.data}" in done.stdout
+    assert done.stdout.count("lets others in") == 1
+
+
+@pytest.mark.parametrize("umask", [0, 0o22, 0o777])
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_the_umask_decides_nothing(tmp_path: Path, umask: int, mode: int) -> None:
+    files._access = Access(mode)
+    os.umask(umask)
+    files.make_directory(tmp_path / "a" / "b")
+    files.touch(tmp_path / "a" / "b" / "touched")
+    files.replace_file(tmp_path / "a" / "b" / "replaced", b"x", durable=True)
+    assert too_open(modes(tmp_path / "a"), mode, files._access.directory_mode) == {}
+
+
+def test_what_exists_keeps_its_mode_and_a_link_to_nothing_makes_its_target(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.write_text("x")
+    there.chmod(0o644)
+    files.touch(there)
+    assert stat.S_IMODE(there.stat().st_mode) == 0o644
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    files.touch(tmp_path / "link")
+    assert too_open(modes(tmp_path / "target")) == {}
+    with pytest.raises(FileExistsError):
+        files.open_file(there, os.O_RDWR | os.O_EXCL)
+
+
+# ---- Unix sockets ------------------------------------------------------------------------------
+
+
+@contextmanager
+def listening(path: Path, access: Access | None = None) -> Iterator[listeners.Bound]:
+    (bound,) = listeners.bind([f"unix://{path}"], [access or Access()])
+    try:
+        yield bound
+    finally:
+        listeners.close([bound])
+
+
+def answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
+@pytest.mark.parametrize("umask", [0, 0o777])
+def test_a_unix_socket_has_the_mode_and_the_group_of_its_listener(
+    tmp_path: Path, umask: int
+) -> None:
+    os.umask(umask)
+    path = tmp_path / "s"
+    with listening(path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not path.exists()
+    gid = GROUP if os.geteuid() == 0 else os.getgid()
+    with listening(path, Access(0o660, gid)):
+        assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid) == (0o660, gid)
+    assert os.umask(umask) == umask
+
+
+def test_who_may_connect_is_configured_for_each_socket() -> None:
+    with shared_directory() as home:
+        one, other = home / "one", home / "other"
+        config = (
+            f'[[listen]]\nurl = "unix://{one}"\n'
+            f'[[listen]]\nurl = "unix://{other}"\nmode = "0660"\ngroup = "{GROUP}"\n'
+        )
+        connect = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+        with Server(home, listen=(), config=config):
+            assert run_as_nobody(["-c", connect, one], [GROUP]).returncode != 0
+            assert run_as_nobody(["-c", connect, other]).returncode != 0
+            assert run_as_nobody(["-c", connect, other], [GROUP]).returncode == 0
+
+
+@pytest.mark.parametrize("reloaded", [False, True], ids=["", "after a reload"])
+def test_a_server_that_stops_leaves_the_socket_of_another(tmp_path: Path, reloaded: bool) -> None:
+    path = tmp_path / "s"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    listen = [f"unix://{path}"]
+    with (
+        Server(tmp_path / "a", listen=listen) as first,
+        Server(tmp_path / "b", listen=["tcp://127.0.0.1:0"]) as second,
+    ):
+        if reloaded:
+            os.kill(first.pid, signal.SIGHUP)
+            wait_for(lambda: "reload: done" in first.messages(), "reloaded")
+        second.stop()
+        path.unlink()
+        with Server(tmp_path / "b", listen=listen) as second:
+            inode = path.stat().st_ino
+            assert first.stop() == 0
+            assert path.stat().st_ino == inode
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+                client.sendall(stock_frame("x"))
+            second.wait_stored(1)
+            assert second.stop() == 0
+    assert not path.exists()
+
+
+def test_a_server_that_stops_after_a_reload_removes_its_own_socket(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with Server(tmp_path, listen=[f"unix://{path}"]) as server:
+        os.kill(server.pid, signal.SIGHUP)
+        wait_for(lambda: "reload: done" in server.messages(), "reloaded")
+        assert answers(path)
+        assert server.stop() == 0
+    assert not path.exists()
+
+
+def _regular(path: Path) -> None:
+    path.write_text("mine")
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("make", [_regular, _fifo, _link, Path.mkdir])
+def test_what_is_no_socket_is_never_removed(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "s"
+    make(path)
+    before = path.lstat().st_ino
+    with pytest.raises(listeners.FastlogError, match="it is no socket"), listening(path):
+        pass
+    assert path.lstat().st_ino == before
+
+
+def test_a_socket_is_taken_over_only_when_nobody_listens(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with listening(path) as bound:
+        assert answers(path)
+        with pytest.raises(listeners.FastlogError, match="in use"), listening(path):
+            pass
+        assert answers(path)
+        bound.sockets[0].listen(0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_socket_that_comes_between_the_look_and_the_removal_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    fresh = socket.socket(socket.AF_UNIX)
+    look = listeners._answers
+
+    def late(at: Path) -> bool:
+        found = look(at)
+        path.unlink()
+        fresh.bind(str(path))
+        fresh.listen()
+        return found
+
+    monkeypatch.setattr(listeners, "_answers", late)
+    with fresh:
+        with pytest.raises(listeners.FastlogError, match="in use"), listening(path):
+            pass
+        assert answers(path)
+        assert [each.name for each in tmp_path.iterdir()] == ["s"]
