@@ -8,7 +8,9 @@ from pathlib import Path
 from fastlog.block import HEADER, Block
 from fastlog.errors import JournalDamagedError, JournalError
 from fastlog.journal.mark import Mark
-from fastlog.journal.segment import Segment, blocks, read_header, read_node, seed_of, segments
+from fastlog.journal.recovery import check_versions
+from fastlog.journal.secret import require_secret
+from fastlog.journal.segment import Segment, blocks, read_header, read_node, segments
 
 
 class SkippedError(JournalError):
@@ -26,13 +28,14 @@ class JournalReader:
     """Reads the durable part of the journal in `directory`; its writer must have started."""
 
     def __init__(self, directory: Path) -> None:
+        check_versions(directory)
         node = read_node(directory)
         if node is None:
             raise JournalError(f"{directory} holds no journal: its file `node` is missing")
         self.node = node
         """The journal's node id, 32 hexadecimal digits."""
         self._directory = directory
-        self._seed = seed_of(node)
+        self._secret = require_secret(directory, [])
         self._mark = Mark(directory)
         self._open: tuple[Segment, int] | None = None
 
@@ -67,18 +70,20 @@ class JournalReader:
         until = durable if until is None else min(until, durable)
         if segment.start > offset:
             header = self._pread(segment, segment.start, HEADER.size)
-            first = read_header(memoryview(header), 0, segment.start)
+            first = read_header(memoryview(header), 0, segment.start, self._secret)
             if first is None:
                 raise self._damaged(segment, segment.start)
             raise SkippedError(offset, segment.start, first.index)
         data = self._pread(segment, offset, min(max_bytes, until - offset))
-        next_header = read_header(memoryview(data), 0, offset)
+        next_header = read_header(memoryview(data), 0, offset, self._secret)
         if next_header is None:
             raise self._damaged(segment, offset)
         if len(data) < HEADER.size + next_header.length:
             data = self._pread(segment, offset, HEADER.size + next_header.length)
         found = [
-            block for block, _ in blocks(memoryview(data), offset, self._seed) if block.end <= until
+            block
+            for block, _ in blocks(memoryview(data), offset, self._secret)
+            if block.end <= until
         ]
         if not found:
             raise self._damaged(segment, offset)

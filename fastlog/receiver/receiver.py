@@ -150,7 +150,7 @@ class Receiver:
                 for run in runs(block.payload):
                     self._clients.saw_run(run, block.stamp)
 
-        return Journal(
+        journal = Journal(
             directory,
             segment=config.journal.segment,
             size=config.journal.size,
@@ -160,6 +160,13 @@ class Receiver:
             on_durable=self._on_durable,
             state=None if parcel is None else parcel.journal,
         )
+        if parcel is None and remembered < journal.oldest:
+            log.error(
+                "%s: the table of clients is missing or damaged: who was away comes back as new, "
+                "and may send again what was acknowledged",
+                directory,
+            )
+        return journal
 
     def watch(self, fd: int) -> None:
         """Lets a readable `fd` wake the loop."""
