@@ -40,8 +40,6 @@ class Mark:
             os.close(fd)
         # Items of a cast view are moved as whole machine words, which a reader sees whole.
         self._words = memoryview(self._map)[:24].cast("Q")
-        if writable:
-            self._words[2] = _NAME | _VERSION
 
     def __enter__(self) -> Mark:
         return self
@@ -61,6 +59,7 @@ class Mark:
 
     def publish(self, durable: int) -> None:
         """Says that the journal is durable up to this offset."""
+        self._words[2] = _NAME | _VERSION
         self._words[0] = durable
         self._words[1] = durable ^ _ALL
 
