@@ -468,7 +468,8 @@ def test_snapshot_and_later_runs_make_the_same_table_as_all_runs(
     for client, is_gap, count in history:
         first = at.get(client, 0) + 1
         at[client] = first + count - 1
-        parts.append(run_of(client, first, count, is_gap=is_gap))
+        key = wire.key_tag("web") if client[0] == ord("a") else wire.NO_KEY
+        parts.append(run_of(client, first, count, is_gap=is_gap, key=key))
     whole, before = Clients(), Clients()
     for run in parts:
         whole.saw_run(run, 7)

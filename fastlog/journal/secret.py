@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from fastlog.block import SECRET_BYTES
+from fastlog.block import HEADER, SECRET_BYTES
 from fastlog.errors import JournalError
 from fastlog.files import replace_file
 from fastlog.journal.segment import Segment, read_block, read_claimed_secret
@@ -61,8 +61,19 @@ def find_secret(found: list[Segment]) -> bytes | None:
     The first bytes of a segment are the server's own: no record can lie there.
     """
     for segment in found:
-        data = memoryview(segment.path.read_bytes())
+        data = memoryview(_first_block(segment))
         secret = read_claimed_secret(data)
         if secret is not None and read_block(data, 0, segment.start, secret):
             return secret
     return None
+
+
+def _first_block(segment: Segment) -> bytes:
+    """What may be the first block of a segment, or b"" if that has just been released."""
+    try:
+        with segment.path.open("rb") as file:
+            head = file.read(HEADER.size)
+            length = HEADER.unpack(head)[3] if len(head) == HEADER.size else 0
+            return head + file.read(length)
+    except FileNotFoundError:
+        return b""
