@@ -545,6 +545,21 @@ def test_bindings_outlive_the_segments(tmp_path: Path) -> None:
             assert (error.value.code, error.value.action) == (3, 2)
         with Speaker(server.port, client.client, key="web:s3cret") as again:
             assert again.greet(1, 7).committed == 5
+        server.kill()
+        lost = "the table of clients is missing or damaged"
+        assert lost not in server.messages()
+        for path in journal.glob("clients.*"):
+            path.write_bytes(b"\xff" * 100)
+        server.start()
+        assert lost in server.messages()
+        with Speaker(server.port, client.client) as thief:  # nothing is left of the binding
+            assert thief.greet(1, 100).committed == 0
+            thief.send(batch(1, records(1001, 1010)))
+            thief.until(10)
+        with Speaker(server.port, client.client, key="web:s3cret") as again:
+            with pytest.raises(RefusedError) as error:  # so it sends all of it under a new id
+                again.greet(1, 7)
+            assert (error.value.code, error.value.action) == (3, 2)
 
 
 STRICT = '[[listen]]\nurl = "tcp://127.0.0.1:0"\nstock = false\n'
