@@ -323,13 +323,15 @@ int fl_loop_send(fl_loop *loop, uint64_t conn, const uint8_t *data, size_t len)
     return 0;
 }
 
-int fl_loop_admit(fl_loop *loop, uint64_t conn, const uint8_t id[16], uint64_t incarnation,
-                  uint64_t committed, const uint8_t *welcome, size_t len)
+int fl_loop_admit(fl_loop *loop, uint64_t conn, const uint8_t id[FL_CLIENT_ID],
+                  const uint8_t key[FL_CLIENT_KEY], uint64_t incarnation, uint64_t committed,
+                  const uint8_t *welcome, size_t len)
 {
     client *k = find(loop, conn);
     if (!k || k->state != ASKING)
         return FL_EINVAL;
     memcpy(k->id, id, sizeof k->id);
+    memcpy(k->key, key, sizeof k->key);
     k->incarnation = incarnation;
     fl_session_begin(&k->session, committed);
     k->state = ADMITTED;
@@ -347,6 +349,8 @@ int fl_loop_dismiss(fl_loop *loop, uint64_t conn, const uint8_t *frame, size_t l
     if (!k)
         return FL_EINVAL;
     if (len) {
+        client_flush(loop, k); /* what is due comes before the last frame, or not at all */
+        k->ack_due = false;
         client_tell(loop, k, frame, len);
         client_part(loop, k);
     } else {

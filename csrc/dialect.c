@@ -41,6 +41,7 @@ static void stamp(uint8_t to[FL_RUN_STAMP], const client *k, uint64_t first)
         to[16 + i] = (uint8_t)(k->incarnation >> (56 - 8 * i));
         to[24 + i] = (uint8_t)(first >> (56 - 8 * i));
     }
+    memcpy(to + 32, k->key, sizeof k->key);
 }
 
 /* Puts frames with the sequences first to last into the block, as a run of their own. */

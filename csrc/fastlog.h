@@ -91,8 +91,10 @@ uint32_t fl_crc32c(uint32_t crc, const uint8_t *data, size_t len);
 enum { FL_RUN_STOCK = 0, FL_RUN_BATCH = 3, FL_RUN_GAP = 4 };
 
 enum {
+    FL_CLIENT_ID = 16,
+    FL_CLIENT_KEY = 8, /* names the key that a client has proved; zeros: none */
     FL_RUN_HEADER = 16,
-    FL_RUN_STAMP = 32, /* of a run of a fastlog client: id, incarnation, first sequence */
+    FL_RUN_STAMP = 40, /* of a run of a fastlog client: id, incarnation, first sequence, key */
 };
 
 /* ---- The translator: pickles in, rows out ---------------------------------------------------
@@ -484,9 +486,11 @@ int fl_loop_event(fl_loop *loop, fl_event *out);
  * FL_EINVAL when it has ended. */
 int fl_loop_send(fl_loop *loop, uint64_t conn, const uint8_t *data, size_t len);
 
-/* Makes it a client: all up to `committed` is known of it. welcome is the frame that says so. */
-int fl_loop_admit(fl_loop *loop, uint64_t conn, const uint8_t id[16], uint64_t incarnation,
-                  uint64_t committed, const uint8_t *welcome, size_t len);
+/* Makes it a client: all up to `committed` is known of it. key goes into the stamps of its runs, so
+ * that the journal says whose the id is. welcome is the frame that says so. */
+int fl_loop_admit(fl_loop *loop, uint64_t conn, const uint8_t id[FL_CLIENT_ID],
+                  const uint8_t key[FL_CLIENT_KEY], uint64_t incarnation, uint64_t committed,
+                  const uint8_t *welcome, size_t len);
 
 /* Sends a last frame, if len > 0, and closes; what the client has sent and we have not read is
  * dropped. */
@@ -527,9 +531,10 @@ int fl_loop_export(const fl_loop *loop, uint32_t *at, char peer[56], size_t *len
 void fl_loop_state(const fl_loop *loop, uint32_t at, uint8_t *state);
 
 /* Takes over a connection with such a state. Returns 0 and the name of the connection if it is an
- * admitted client, else 0 in *conn, with its id; or an error: then fd is still the caller's. */
+ * admitted client, else 0 in *conn, with its id and its key; or an error: then fd is still the
+ * caller's. */
 int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, size_t len,
-                 uint64_t *conn, uint8_t id[16]);
+                 uint64_t *conn, uint8_t id[FL_CLIENT_ID], uint8_t key[FL_CLIENT_KEY]);
 
 enum {
     FL_WOKEN = 1,   /* a watched descriptor is readable */

@@ -1,7 +1,7 @@
 /* handed.c: connections on their way to another process: what a new receiver takes over.
  *
  *     state  = version u8 | dialect u8 | flags u8 | terms u8 | client, if FASTLOG | part
- *     client = id 16 | incarnation u64 | committed u64 | out_len u16 | out
+ *     client = id 16 | key 8 | incarnation u64 | committed u64 | out_len u16 | out
  *
  * part is what was received of the next frame, to the end. Integers are as this machine has them:
  * the state never leaves it.
@@ -12,9 +12,9 @@
 #include <string.h>
 
 enum {
-    STATE_VERSION = 1,
+    STATE_VERSION = 2,
     STATE_HEAD = 4,
-    STATE_CLIENT = 16 + 8 + 8 + 2,
+    STATE_CLIENT = FL_CLIENT_ID + FL_CLIENT_KEY + 8 + 8 + 2,
 };
 
 /* Greetings are begun anew, and partings end: only who was admitted, and owes nothing to the
@@ -55,6 +55,7 @@ static uint8_t *write_client(uint8_t *p, const client *k)
 {
     uint16_t out_len = (uint16_t)waiting_out(k);
     p = put(p, k->id, sizeof k->id);
+    p = put(p, k->key, sizeof k->key);
     p = put(p, &k->incarnation, sizeof k->incarnation);
     p = put(p, &k->session.committed, sizeof k->session.committed);
     p = put(p, &out_len, sizeof out_len);
@@ -74,7 +75,7 @@ void fl_loop_state(const fl_loop *loop, uint32_t at, uint8_t *state)
 
 /* What a state says of a client. */
 typedef struct handed_client {
-    uint8_t id[16];
+    uint8_t id[FL_CLIENT_ID], key[FL_CLIENT_KEY];
     uint64_t incarnation, committed;
     uint16_t out_len;
     const uint8_t *out;
@@ -92,6 +93,7 @@ static size_t read_client(const uint8_t *state, size_t len, handed_client *out)
     if (len < STATE_CLIENT)
         return 0;
     const uint8_t *p = get(out->id, state, sizeof out->id);
+    p = get(out->key, p, sizeof out->key);
     p = get(&out->incarnation, p, sizeof out->incarnation);
     p = get(&out->committed, p, sizeof out->committed);
     p = get(&out->out_len, p, sizeof out->out_len);
@@ -104,6 +106,7 @@ static size_t read_client(const uint8_t *state, size_t len, handed_client *out)
 static void restore_client(fl_loop *loop, client *k, const handed_client *from)
 {
     memcpy(k->id, from->id, sizeof k->id);
+    memcpy(k->key, from->key, sizeof k->key);
     memcpy(k->out, from->out, from->out_len);
     k->out_len = from->out_len;
     k->incarnation = from->incarnation;
@@ -116,7 +119,7 @@ static void restore_client(fl_loop *loop, client *k, const handed_client *from)
 }
 
 int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, size_t len,
-                 uint64_t *conn_name, uint8_t id[16])
+                 uint64_t *conn_name, uint8_t id[FL_CLIENT_ID], uint8_t key[FL_CLIENT_KEY])
 {
     handed_client handed = {0};
     size_t at = STATE_HEAD;
@@ -154,6 +157,7 @@ int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, 
         restore_client(loop, c->client, &handed);
         *conn_name = c->client->name;
         memcpy(id, handed.id, sizeof handed.id);
+        memcpy(key, handed.key, sizeof handed.key);
     }
     if (at < len && !conn_hold(loop, slot, state + at, len - at, true))
         return 0; /* no memory for a half frame: closed, and reported */

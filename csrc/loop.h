@@ -117,7 +117,7 @@ typedef struct client {
     bool ack_due;
     bool wants_out; /* EPOLLOUT is asked for */
     bool has_shut;
-    uint8_t id[16];
+    uint8_t id[FL_CLIENT_ID], key[FL_CLIENT_KEY];
     uint64_t incarnation;
     fl_session session;
     int64_t since; /* ms: of its greeting, or its parting */

@@ -1,17 +1,18 @@
 """The layout of a block: what the loop fills, the journal stores and the decoder reads.
 
     block  = header | run | run | …
-    header = magic "FLB1" | crc32c u32 | length u32 | frames u32
+    header = magic "FLB2" | secret 16 B | crc32c u32 | length u32 | frames u32
              | offset u64 | durable u64 | index u64 | received u64
     run    = kind u8 | peer_length u8 | 0 u16 | connection u32 | frames u32 | length u32
              | peer | [stamp] | frame | frame | …
-    stamp  = client 16 B | incarnation u64 | sequence u64      (in runs of fastlog clients)
+    stamp  = client 16 B | incarnation u64 | sequence u64 | key 8 B    (in runs of fastlog clients)
     frame  = length u32 | that many bytes
 
-All integers are big-endian, as on the wire. `crc32c` covers everything behind itself; the header's
-`length` counts the bytes behind the header, a run's the bytes behind the peer. A run holds the
-consecutive frames of one connection exactly as they arrived, so `csrc/loop.c` receives straight
-into it. `offset` is the block's own place in the journal, which tells it from stale bytes;
+All integers are big-endian, as on the wire. The digit of the magic is the version of all of this.
+`secret` is the journal's (see `fastlog.journal.secret`). `crc32c` covers everything behind itself;
+the header's `length` counts the bytes behind the header, a run's the bytes behind the peer. A run
+holds the consecutive frames of one connection exactly as they arrived, so `csrc/loop.c` receives
+straight into it. `offset` is the block's own place in the journal, which tells it from stale bytes;
 `durable` is how much of the journal was durable when it was written; `index` is the ordinal of its
 first frame since the journal began; `received` is in microseconds since the epoch.
 """
@@ -27,12 +28,14 @@ from typing import NamedTuple
 import msgspec
 
 from fastlog.record import Note
+from fastlog.wire import NO_KEY
 
-MAGIC = b"FLB1"
-HEADER = struct.Struct(">4sIIIQQQQ")
+MAGIC = b"FLB2"
+SECRET_BYTES = 16
+HEADER = struct.Struct(">4s16sIIIQQQQ")
 RUN = struct.Struct(">BBHIII")
 LENGTH = struct.Struct(">I")
-STAMP = struct.Struct(">16sQQ")
+STAMP = struct.Struct(">16sQQ8s")
 
 _NOTE: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
 
@@ -89,6 +92,8 @@ class Stamp(NamedTuple):
     incarnation: int
     sequence: int
     """Of the first frame."""
+    key: bytes = NO_KEY
+    """Of the key id that the client has proved: see `fastlog.wire.key_tag`."""
 
 
 class Run(NamedTuple):

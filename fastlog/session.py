@@ -4,12 +4,18 @@ The loop reports greetings, the receiver brings them here, and does what is answ
 
     Hello ──▶ key id?  ──▶ Send(challenge) … Proof ──▶ right? ──┐
                  no ────────────────────────────────────────────┤
+    the id belongs to another key? ──▶ Dismiss(error)
     another connection of this client? ──▶ Dismiss it, wait for its Ended
     the client begins behind what we have? ──▶ Enter(gap), wait until that is durable
     ──▶ Admit(welcome), or Dismiss(error)
 
 Data never passes through here: batches, acknowledgements and keepalives are the loop's. What is
 kept is the table of clients, by which a record that is sent twice is stored once.
+
+A client id belongs to the key id that its first connection has proved, or to "no key", which is an
+owner like any other. The stamp of each run and each entry of the table name that owner, so the
+binding is durable before anything is acknowledged under it. Nothing about an id is looked up before
+its connection has proved its key.
 """
 
 from __future__ import annotations
@@ -17,22 +23,24 @@ from __future__ import annotations
 import hmac
 import secrets
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from fastlog import core, wire
 from fastlog.block import Kind, Run, Stamp, frames, make_run
-from fastlog.wire import Action, Code, Gap, Reason, Type
+from fastlog.config.tree import SECRETS
+from fastlog.wire import NO_KEY, Action, Code, Gap, Reason, Type, key_tag, public_name
 
 FORGET_AFTER = 30 * 86400.0
 """Seconds after which a client that has not come back is a new one."""
 MAX_CLIENTS = 1_000_000
-"""In the table; beyond that, those that have been away longest are forgotten. 40 MB on disk."""
+"""In the table; beyond that, those that have been away longest are forgotten, of the keys that have
+most: no key can make another's clients unknown. 48 MB on disk."""
 MAX_SEQUENCE = 1 << 48
 """No client gets there: a hundred thousand records a second would take ninety years."""
 
-_ENTRY = struct.Struct(">16sQQQ")
+_ENTRY = struct.Struct(">16sQQQ8s")
 
 
 # ---- the table ------------------------------------------------------------------------------
@@ -47,6 +55,8 @@ class Known:
     """The last of its sequences that is durable in the journal."""
     seen: int
     """When it last sent something, in microseconds since the epoch."""
+    key: bytes
+    """The owner of its id: `wire.key_tag` of the key id that it has proved."""
 
 
 class Clients:
@@ -61,9 +71,13 @@ class Clients:
     def get(self, client: bytes) -> Known | None:
         return self._known.get(client)
 
-    def saw(self, client: bytes, incarnation: int, committed: int, seen: int) -> None:
-        """It has come, or come further."""
-        known = self._known.setdefault(client, Known(incarnation, committed, seen))
+    def saw(self, client: bytes, incarnation: int, committed: int, seen: int, key: bytes) -> None:
+        """It has come, or come further. Under another key than before, it was forgotten meanwhile,
+        and is another client."""
+        known = self._known.get(client)
+        if known is None or known.key != key:
+            self._known[client] = Known(incarnation, committed, seen, key)
+            return
         known.incarnation = max(known.incarnation, incarnation)
         known.committed = max(known.committed, committed)
         known.seen = max(known.seen, seen)
@@ -72,11 +86,11 @@ class Clients:
         """A run of the journal, when the table is built anew. `stamp`: its block's."""
         if run.stamp is None or not run.frames:
             return
-        client, incarnation, sequence = run.stamp
+        client, incarnation, sequence, key = run.stamp
         last = sequence + run.frames - 1
         if run.kind is Kind.GAP:
             last = max(wire.read_gap(frame).last for frame in frames(run))
-        self.saw(client, incarnation, last, stamp)
+        self.saw(client, incarnation, last, stamp, key)
 
     def forget(self, client: bytes) -> None:
         """It has left for good."""
@@ -87,23 +101,36 @@ class Clients:
         oldest = now - int(FORGET_AFTER * 1e6)
         for client in [c for c, known in self._known.items() if known.seen < oldest]:
             del self._known[client]
-        excess = max(0, len(self._known) - MAX_CLIENTS)
-        by_age = sorted(self._known, key=lambda c: self._known[c].seen) if excess else []
-        for client in by_age[:excess]:
+        excess = self._excess() if len(self._known) > MAX_CLIENTS else []
+        for client in excess:
             del self._known[client]
+        return len(excess)
+
+    def _excess(self) -> list[bytes]:
+        """The clients that have to go for want of room."""
+        by_key: dict[bytes, list[bytes]] = {}
+        for client, known in self._known.items():
+            by_key.setdefault(known.key, []).append(client)
+        room, excess = MAX_CLIENTS, []
+        for done, clients in enumerate(sorted(by_key.values(), key=len)):
+            share = room // (len(by_key) - done)
+            if len(clients) > share:
+                clients.sort(key=lambda c: self._known[c].seen, reverse=True)
+                excess += clients[share:]
+            room -= min(len(clients), share)
         return excess
 
     def dump(self) -> bytes:
-        """The table as bytes, 40 for each client."""
+        """The table as bytes, 48 for each client."""
         return b"".join(
-            _ENTRY.pack(client, known.incarnation, known.committed, known.seen)
+            _ENTRY.pack(client, known.incarnation, known.committed, known.seen, known.key)
             for client, known in self._known.items()
         )
 
     def load(self, data: bytes) -> None:
         """Reads what `dump` wrote."""
-        for client, *numbers in _ENTRY.iter_unpack(data):
-            self.saw(client, *numbers)
+        for entry in _ENTRY.iter_unpack(data):
+            self.saw(*entry)
 
 
 # ---- what the receiver is to do -------------------------------------------------------------
@@ -121,6 +148,8 @@ class Admit(NamedTuple):
 
     conn: int
     client: bytes
+    key: bytes
+    """Whose id that is: `wire.key_tag`."""
     incarnation: int
     committed: int
     frame: bytes
@@ -165,8 +194,19 @@ class _Greeting:
     hello: wire.Hello
     challenge: bytes = b""
     """Our nonce, once the client was asked for a proof."""
-    key: bytes = b""
+    key: bytes = NO_KEY
+    """`key_tag` of the key id, once that is proved."""
+    secret: bytes = b""
     """What both have, once that is proved."""
+
+
+class _Owner(NamedTuple):
+    """Whose an admitted connection is."""
+
+    client: bytes
+    key: bytes
+    proof: bytes
+    """Names the secret by which it was admitted, for `Sessions.revoke`; b"" without a key."""
 
 
 class Terms(NamedTuple):
@@ -184,7 +224,7 @@ class Sessions:
     Args:
         node: The journal's node id, 16 bytes.
         clients: The table, as of the journal's end.
-        keys: Secrets by key id.
+        keys: The secrets of each key id, `SECRETS` at most.
         terms: Gives what a WELCOME says now.
         clock: The wall clock, in seconds since the epoch.
     """
@@ -193,7 +233,7 @@ class Sessions:
         self,
         node: bytes,
         clients: Clients,
-        keys: Mapping[str, bytes],
+        keys: Mapping[str, Sequence[bytes]],
         terms: Callable[[], Terms],
         clock: Callable[[], float],
     ) -> None:
@@ -202,12 +242,12 @@ class Sessions:
         self._greetings: dict[int, _Greeting] = {}
         self._live: dict[bytes, int] = {}
         """The connection of each client that was admitted and has not ended."""
-        self._owners: dict[int, bytes] = {}
+        self._owners: dict[int, _Owner] = {}
         """The same the other way round."""
         self._waiting: dict[bytes, int] = {}
         """The greeting that waits until that connection has ended."""
-        self._entered: list[tuple[int, int, wire.Hello]] = []
-        """Gaps that are in the journal and may not be durable: offset behind, connection, hello."""
+        self._entered: list[tuple[int, _Greeting]] = []
+        """Gaps that are in the journal and may not be durable: the offset behind, and for whom."""
         self._skipping: list[int] = []
         """Greetings of clients for whom such a gap is under way by another connection."""
 
@@ -236,41 +276,42 @@ class Sessions:
     def proof(self, event: core.Proof) -> Iterator[Do]:
         """A client has answered our challenge."""
         greeting = self._greetings[event.conn]
-        key = self._keys.get(greeting.hello.key_id)
-        expected = _digest(
-            # An unknown key takes as long to refuse as a wrong one.
-            key or secrets.token_bytes(32),
-            b"fl1c",
-            greeting.challenge,
-            greeting.payload,
-        )
-        if hmac.compare_digest(expected, event.payload) and key:
-            greeting.key = key
+        key_id = greeting.hello.key_id
+        known = self._keys.get(key_id, ())
+        parts = b"fl1c", greeting.challenge, greeting.payload
+        # An unknown key takes as long to refuse as a wrong one, and one secret as long as two.
+        tried = [*known, *(secrets.token_bytes(32) for _ in range(SECRETS - len(known)))]
+        proved = [s for s in tried if hmac.compare_digest(_digest(s, *parts), event.payload)]
+        if known and proved:
+            greeting.key, greeting.secret = key_tag(key_id), proved[0]
             yield from self._let_in(greeting)
         else:
             del self._greetings[event.conn]
-            text = f"no key {greeting.hello.key_id!r} with this secret"
-            yield from _refuse(event.conn, greeting.peer, Code.AUTH, Action.FIX_CONFIG, text)
+            text = f"no key {key_id!r} with this secret"
+            # What an unauthenticated peer invents makes no kind of refusal of its own.
+            yield Refuse(greeting.peer, text if known else "no key of this id")
+            yield Dismiss(event.conn, wire.make_error(Code.AUTH, Action.FIX_CONFIG, text))
 
     def ended(self, event: core.Ended) -> Iterator[Do]:
         """A connection has ended, and all that came over it is settled."""
         greeting = self._greetings.pop(event.conn, None)
         if greeting is not None and self._waiting.get(greeting.hello.client) == event.conn:
             del self._waiting[greeting.hello.client]
-        client = self._owners.pop(event.conn, None)
-        if client is None:
+        owner = self._owners.pop(event.conn, None)
+        if owner is None:
             return
+        client = owner.client
         del self._live[client]
         if event.said_bye or not event.committed:
             self.clients.forget(client)
         else:
-            self.clients.saw(client, 0, event.committed, self._now())
+            self.clients.saw(client, 0, event.committed, self._now(), owner.key)
         if client in self._waiting:
             yield from self._let_in(self._greetings[self._waiting.pop(client)])
 
     def entered(self, conn: int, offset: int) -> None:
         """The run that was to be journaled is, and ends at this offset."""
-        self._entered.append((offset, conn, self._greetings[conn].hello))
+        self._entered.append((offset, self._greetings[conn]))
 
     def not_entered(self, conn: int) -> Iterator[Do]:
         """The journal takes nothing now."""
@@ -281,16 +322,39 @@ class Sessions:
     def durable(self, offset: int) -> Iterator[Do]:
         """The journal is durable up to this offset."""
         while self._entered and self._entered[0][0] <= offset:
-            _, conn, hello = self._entered.pop(0)
-            self.clients.saw(hello.client, hello.incarnation, hello.first_seq - 1, self._now())
-            waiting, self._skipping = [conn, *self._skipping], []
+            _, greeting = self._entered.pop(0)
+            hello, now = greeting.hello, self._now()
+            before = hello.first_seq - 1
+            self.clients.saw(hello.client, hello.incarnation, before, now, greeting.key)
+            waiting, self._skipping = [greeting.conn, *self._skipping], []
             for one in waiting:
                 if one in self._greetings:
                     yield from self._let_in(self._greetings[one])
 
-    def taken(self, conn: int, client: bytes) -> None:
-        """This connection of an admitted client was taken over from another process."""
-        self._live[client], self._owners[conn] = conn, client
+    def taken(self, conn: int, client: bytes, key: bytes, proof: bytes) -> None:
+        """This connection of an admitted client was taken over from another process.
+
+        Args:
+            proof: What `proofs` there said of the client; b"" if nothing.
+        """
+        self._live[client], self._owners[conn] = conn, _Owner(client, key, proof)
+
+    def proofs(self) -> dict[bytes, bytes]:
+        """By which secret each client that is connected was admitted, for `taken`."""
+        return {owner.client: owner.proof for owner in self._owners.values() if owner.proof}
+
+    def revoke(self) -> Iterator[Do]:
+        """Ends what was taken over and was admitted with a secret that is no key's any more."""
+        valid = {
+            _proof(key_tag(key_id), secret)
+            for key_id, of_key in self._keys.items()
+            for secret in of_key
+        }
+        text = "this key is not in the configuration any more"
+        frame = wire.make_error(Code.AUTH, Action.FIX_CONFIG, text)
+        for conn, owner in self._owners.items():
+            if owner.key != NO_KEY and owner.proof not in valid:
+                yield Dismiss(conn, frame)
 
     def snapshot(self, committed: Callable[[int], int | None]) -> bytes | None:
         """The table as those blocks have made it that were durable when the loop was told last;
@@ -305,7 +369,7 @@ class Sessions:
             if sequence is None:
                 return None
             if sequence:
-                self.clients.saw(client, 0, sequence, now)
+                self.clients.saw(client, 0, sequence, now, self._owners[conn].key)
         self.clients.forget_old(now)
         return self.clients.dump()
 
@@ -314,7 +378,10 @@ class Sessions:
     def _let_in(self, greeting: _Greeting) -> Iterator[Do]:
         hello, conn = greeting.hello, greeting.conn
         known = self.clients.get(hello.client)
-        if known is not None and hello.incarnation < known.incarnation:
+        if self._belongs_to_another(greeting):
+            text = "this id belongs to a client with another key, or with none"
+            yield from self._send_away(greeting, text)
+        elif known is not None and hello.incarnation < known.incarnation:
             yield from self._send_away(greeting, "this id is in use by a newer incarnation")
         elif hello.client in self._live:
             before = self._waiting.get(hello.client)
@@ -330,25 +397,34 @@ class Sessions:
         ):
             # A newer incarnation has what an older one left, perhaps without its torn end.
             yield from self._send_away(greeting, "this id is in use by a client that is ahead")
-        elif any(hello.client == entered.client for _, _, entered in self._entered):
+        elif any(hello.client == entered.hello.client for _, entered in self._entered):
             self._skipping.append(conn)  # until that is durable
         elif hello.first_seq > (known.committed if known else 0) + 1:
             yield self._skip(greeting, known.committed if known else 0)
         else:
             yield self._admit(greeting, known.committed if known else 0)
 
+    def _belongs_to_another(self, greeting: _Greeting) -> bool:
+        """Whether the id is bound to another key: by the table, or by a connection alone, where the
+        table had no room."""
+        client, key = greeting.hello.client, greeting.key
+        known, live = self.clients.get(client), self._live.get(client)
+        return (known is not None and known.key != key) or (
+            live is not None and self._owners[live].key != key
+        )
+
     def _admit(self, greeting: _Greeting, committed: int) -> Admit:
-        hello, conn = greeting.hello, greeting.conn
+        hello, conn, key = greeting.hello, greeting.conn, greeting.key
         del self._greetings[conn]
-        self.taken(conn, hello.client)
-        self.clients.saw(hello.client, hello.incarnation, committed, self._now())
+        self.taken(conn, hello.client, key, _proof(key, greeting.secret))
+        self.clients.saw(hello.client, hello.incarnation, committed, self._now(), key)
         capabilities = hello.capabilities & (wire.CRC | wire.PERSISTENT)
         welcome = wire.make_welcome(capabilities, self._node, committed, *self._terms())
-        if greeting.key:
+        if greeting.secret:
             parts = hello.nonce, greeting.challenge, greeting.payload, welcome
-            welcome += _digest(greeting.key, b"fl1s", *parts)
+            welcome += _digest(greeting.secret, b"fl1s", *parts)
         frame = wire.frame(Type.WELCOME, welcome)
-        return Admit(conn, hello.client, hello.incarnation, committed, frame)
+        return Admit(conn, hello.client, key, hello.incarnation, committed, frame)
 
     def _send_away(self, greeting: _Greeting, text: str) -> Iterator[Do]:
         del self._greetings[greeting.conn]
@@ -365,10 +441,10 @@ class Sessions:
             t0=now,
             t1=now,
         )
-        stamp = Stamp(hello.client, hello.incarnation, gap.first)
+        stamp = Stamp(hello.client, hello.incarnation, gap.first, greeting.key)
         run = make_run(Kind.GAP, [wire.make_gap(gap)], peer=greeting.peer, stamp=stamp)
         where = "were acknowledged here, and are gone" if here else "are with another server"
-        text = f"client {hello.client.hex()} of {greeting.peer}: its records {gap.first} to "
+        text = f"client {public_name(hello.client)} of {greeting.peer}: its records {gap.first} to "
         return Enter(greeting.conn, run, f"{text}{gap.last} {where}")
 
     def _now(self) -> int:
@@ -378,6 +454,11 @@ class Sessions:
 def _refuse(conn: int, peer: str, code: Code, action: Action, text: str) -> Iterator[Do]:
     yield Refuse(peer, text)
     yield Dismiss(conn, wire.make_error(code, action, text))
+
+
+def _proof(key: bytes, secret: bytes) -> bytes:
+    """Names a secret of a key without giving it away; b"" without a key."""
+    return _digest(secret, b"fastlog handover", key) if secret else b""
 
 
 def _digest(key: bytes, *parts: bytes) -> bytes:

@@ -5,6 +5,7 @@ Batches and acknowledgements are C's (`csrc/wire.c`). All integers are big-endia
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from enum import IntEnum
 from typing import NamedTuple
@@ -21,6 +22,9 @@ _HELLO = struct.Struct(">BBH16sQQQ16sI16sB")
 _WELCOME = struct.Struct(">BBH16sQIIIHH")
 _GAP = struct.Struct(">QQBQQ")
 _TEXT = 200
+
+NO_KEY = bytes(8)
+"""The tag of a client that has proved no key."""
 
 
 class Type(IntEnum):
@@ -113,6 +117,16 @@ class Gap(NamedTuple):
     t0: int
     """When the first was given up, in microseconds since the epoch."""
     t1: int
+
+
+def key_tag(key_id: str) -> bytes:
+    """Eight bytes for a key id, by which journal and table name the owner of a client id."""
+    return hashlib.sha256(key_id.encode()).digest()[:8] if key_id else NO_KEY
+
+
+def public_name(client: bytes) -> str:
+    """A client id as logs and the ledger show it: recognisable, and of no use as an id."""
+    return hashlib.sha256(client).hexdigest()[:8]
 
 
 def frame(kind: Type, payload: bytes) -> bytes:

@@ -19,7 +19,7 @@ from fastlog.core import Ended, Handed, Hello, Loop
 from fastlog.errors import LoopError
 from fastlog.wire import read_gap
 
-ME = b"m" * 16
+ME, KEY = b"m" * 16, b"a key..."
 FULL = (6, 0, 0)
 """The journal takes nothing; come again; nothing is accepted."""
 
@@ -45,7 +45,7 @@ class Server:
         for event in self.loop.events():
             if isinstance(event, Hello):
                 client = event.payload[4:20]
-                self.loop.admit(event.conn, client, 1, self.committed, b"W" * 8)
+                self.loop.admit(event.conn, client, KEY, 1, self.committed, b"W" * 8)
             elif isinstance(event, Ended):
                 self.ended.append(event)
                 if event.committed is not None:
@@ -63,7 +63,7 @@ class Server:
         found: list[int] = []
         for run in self.runs:
             assert run.stamp is not None
-            assert run.stamp.client == ME
+            assert (run.stamp.client, run.stamp.key) == (ME, KEY)
             if run.kind is Kind.GAP:
                 (body,) = frames(run)
                 told = read_gap(body)
@@ -291,7 +291,7 @@ def test_a_client_goes_on_in_another_loop_where_it_was(cut: int) -> None:
         (handed,) = old.loop.export()
         taken = new.loop.take(handed._replace(fd=os.dup(handed.fd)))
         assert taken is not None
-        assert taken[1] == ME
+        assert taken[1:] == (ME, KEY)
         assert new.loop.committed(taken[0]) == 3
         client.send(data[cut:])
         wait_for(lambda: new.turn() or new.runs)
@@ -305,13 +305,14 @@ def test_a_client_goes_on_in_another_loop_where_it_was(cut: int) -> None:
     "state",
     [
         b"",
-        b"\x01\x01\x00",
-        b"\x02\x01\x00\x00",
-        b"\x01\x09\x00\x00",
-        b"\x01\x01\x05\x00",
-        b"\x01\x00\x00\x00" + bytes(2),
-        b"\x01\x02\x00\x00" + bytes(33),
-        b"\x01\x02\x00\x00" + bytes(32) + b"\xff\xff" + bytes(9),
+        b"\x02\x01\x00",
+        b"\x01\x01\x00\x00",
+        b"\x03\x01\x00\x00",
+        b"\x02\x09\x00\x00",
+        b"\x02\x01\x05\x00",
+        b"\x02\x00\x00\x00" + bytes(2),
+        b"\x02\x02\x00\x00" + bytes(41),
+        b"\x02\x02\x00\x00" + bytes(40) + b"\xff\xff" + bytes(9),
     ],
 )
 def test_a_state_that_this_version_does_not_know_is_not_taken(state: bytes) -> None:

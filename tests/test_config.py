@@ -123,7 +123,9 @@ def test_a_listener_says_whom_it_admits():
         ('auth = {keys = "web:x"}', "auth.keys: expected a list of texts, got 'web:x'"),
         ("auth = {keys = [1]}", "auth.keys: expected a list of texts, got a list"),
         ('auth = {keys = ["hush"]}', "auth.keys: expected ID:SECRET, the id being letters"),
-        ('auth = {keys = ["a:x", "a:y"]}', "auth.keys: two are named 'a'"),
+        ('auth = {keys = ["a:x", "b:y", "a:x"]}', "auth.keys: 'a' has the same secret twice"),
+        ('auth = {keys = ["a:x", "a:y", "b:y"]}', "auth.keys: 'a' and 'b' have the same secret"),
+        ('auth = {keys = ["a:x", "a:y", "a:z"]}', "auth.keys: 'a' has more than 2 secrets"),
         (
             '[[listen]]\nurl = "unix:///s"\nauth = "required"',
             "auth.keys: a listener requires a key",

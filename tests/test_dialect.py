@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -50,6 +51,11 @@ def records(first: int, last: int) -> list[bytes]:
 def numbers(server: Server) -> list[int]:
     """The numbers in the store, in the order of arrival."""
     return [json.loads(row["extra"])["number"] for row in server.records()]
+
+
+def public_name(client: bytes) -> str:
+    """A client's id as the log and the ledger show it."""
+    return hashlib.sha256(client).hexdigest()[:8]
 
 
 def refused(server: Server, reason: str, count: int = 1) -> None:
@@ -172,7 +178,7 @@ def test_a_gap_becomes_a_loss_and_is_acknowledged(server: Server) -> None:
     (loss,) = server.losses()
     assert (loss["count"], loss["first"], loss["last"]) == (5, 1.7e9, 1.7e9 + 1)
     assert loss["reason"] == "dropped by the client: its memory was full"
-    assert loss["detail"] == f"client {client.client.hex()}, records 3 to 7"
+    assert loss["detail"] == f"client {public_name(client.client)}, records 3 to 7"
 
 
 def test_the_part_of_a_gap_that_is_known_is_ignored(server: Server) -> None:
@@ -208,16 +214,7 @@ def test_what_is_sent_again_after_a_restart_is_stored_once(server: Server, resta
         client.greet()
         client.send(batch(1, records(1, 50)))
         client.until(50)
-    if restart == "receiver":
-        before = server.children()["receiver"]
-        kill(before)
-        wait_for(lambda: server.children().get("receiver", before) != before)
-    elif restart == "everything":
-        server.kill()
-        server.start()
-    elif restart == "stop":
-        server.stop()
-        server.start()
+    restarted(server, restart)
     with Speaker(server.port, client.client) as again:
         assert wait_for(lambda: again.greet(40, 61)).committed == 50
         again.send(batch(40, records(40, 60)))
@@ -298,7 +295,10 @@ def test_a_client_that_begins_later_comes_from_another_server(server: Server) ->
         client.until(11)
     server.wait_stored(2)
     assert server.losses() == []
-    wait_for(lambda: "its records 1 to 9 are with another server" in server.messages())
+    said = "its records 1 to 9 are with another server"
+    wait_for(lambda: said in server.messages())
+    assert f"client {public_name(client.client)} of 127.0.0.1:" in server.messages()
+    assert client.client.hex() not in server.messages()
 
 
 def test_what_was_acknowledged_here_and_is_gone_is_a_loss(server: Server) -> None:
@@ -429,6 +429,137 @@ def test_a_replayed_greeting_is_refused(tmp_path: Path) -> None:
             replay.send(sent[1])
             assert replay.refusal().code == 2
         assert server.stored() == 0
+
+
+# ---- whose an id is ------------------------------------------------------------------------
+
+TWO_KEYS = '[auth]\nkeys = ["web:s3cret", "batch:other"]\n'
+NOT_YOURS = "this id belongs to a client with another key, or with none"
+
+
+def restarted(server: Server, how: str) -> None:
+    if how == "receiver":
+        before = server.children()["receiver"]
+        kill(before)
+        wait_for(lambda: server.children().get("receiver", before) != before)
+    elif how == "everything":
+        server.kill()
+        server.start()
+    elif how == "stop":
+        server.stop()
+        server.start()
+
+
+@pytest.mark.parametrize("restart", ["nothing", "receiver", "everything", "stop"])
+@pytest.mark.parametrize("owner", ["web:s3cret", ""], ids=["a key", "no key"])
+def test_an_id_is_of_no_use_to_anybody_with_another_key(
+    tmp_path: Path, owner: str, restart: str
+) -> None:
+    """The thief knows the id, all numbers, the node id, and has a valid key of its own, or none."""
+    thieves = [key for key in ("web:s3cret", "batch:other", "") if key != owner]
+    with Server(tmp_path, config=QUIET + TWO_KEYS) as server:
+        server.fixed()
+        with Speaker(server.port, key=owner) as client:
+            node = client.greet().node
+            client.send(batch(1, records(1, 50)))
+            client.until(50)
+        restarted(server, restart)
+        for key in thieves:
+            for hello in ({}, {"incarnation": 9}, {"incarnation": (1 << 64) - 1}):
+                with Speaker(server.port, client.client, key=key) as thief:
+                    with pytest.raises(RefusedError) as error:
+                        thief.greet(100, 1 << 40, acked_by=node, **hello)
+                    assert (error.value.code, error.value.action) == (3, 2)
+                    assert thief.at_end()
+        refused(server, NOT_YOURS, 6)
+        with Speaker(server.port, client.client, key=owner) as again:
+            assert again.greet(40, 61).committed == 50
+            again.send(batch(40, records(40, 60)))
+            again.until(60)
+        server.wait_stored(60)
+        assert numbers(server) == list(range(1, 61))
+        assert server.losses() == []
+        assert client.client.hex() not in server.messages()
+
+
+def test_a_live_connection_is_not_disturbed_by_whoever_does_not_own_its_id(tmp_path: Path) -> None:
+    with Server(tmp_path, config=QUIET + TWO_KEYS) as server:
+        with Speaker(server.port, key="web:s3cret") as client:
+            client.greet()
+            large = batch(1, [record(n, pad="x" * 30_000) for n in range(1, 11)])
+            client.send(large[:100_000])  # the rest is on its way
+            for key in ("batch:other", ""):
+                with Speaker(server.port, client.client, key=key) as thief:
+                    with pytest.raises(RefusedError) as error:
+                        thief.greet(1, 1000, incarnation=2)
+                    assert (error.value.code, error.value.action) == (3, 2)
+            client.send(large[100_000:])
+            client.until(10)
+        server.wait_stored(10)
+        assert server.losses() == []
+
+
+def test_who_sends_a_bye_frees_the_id_for_any_key(tmp_path: Path) -> None:
+    with Server(tmp_path, config=QUIET + TWO_KEYS) as server:
+        with Speaker(server.port, key="web:s3cret") as client:
+            client.greet()
+            client.send(batch(1, records(1, 3)) + bye(3))
+            client.until(3)
+            assert client.at_end()
+        with Speaker(server.port, client.client, key="batch:other") as other:
+            assert other.greet().committed == 0
+
+
+def test_while_one_secret_replaces_another_both_are_the_same_owner(tmp_path: Path) -> None:
+    config = QUIET + '[auth]\nkeys = ["web:old", "web:new"]\n'
+    with Server(tmp_path, config=config) as server:
+        client = os.urandom(16)
+        for at, key in enumerate(("web:old", "web:new", "web:old"), 1):
+            with Speaker(server.port, client, key=key) as speaker:
+                assert speaker.greet(at, at + 1).committed == at - 1
+                speaker.send(batch(at, records(at, at)))
+                speaker.until(at)
+        server.wait_stored(3)
+
+
+def test_bindings_outlive_the_segments(tmp_path: Path) -> None:
+    config = TWO_KEYS + '[journal]\nsize = "64 MiB"\nsegment = "64 KiB"\n'
+    with Server(tmp_path, config=config) as server:
+        server.fixed()
+        with Speaker(server.port, key="web:s3cret") as client:
+            client.greet()
+            client.send(batch(1, records(1, 5)))
+            client.until(5)
+        with Speaker(server.port) as busy:
+            busy.greet()
+            for first in range(1, 1001, 100):
+                busy.send(batch(first, records(first, first + 99)))
+                busy.until(first + 99)
+            journal = server.data / "journal"
+            wait_for(lambda: not (journal / f"{0:020}.seg").exists(), "the first segment is gone")
+        server.kill()
+        server.start()
+        with Speaker(server.port, client.client) as thief:
+            with pytest.raises(RefusedError) as error:
+                thief.greet(1, 100)
+            assert (error.value.code, error.value.action) == (3, 2)
+        with Speaker(server.port, client.client, key="web:s3cret") as again:
+            assert again.greet(1, 7).committed == 5
+        server.kill()
+        lost = "the table of clients is missing or damaged"
+        assert lost not in server.messages()
+        for path in journal.glob("clients.*"):
+            path.write_bytes(b"\xff" * 100)
+        server.start()
+        assert lost in server.messages()
+        with Speaker(server.port, client.client) as thief:  # nothing is left of the binding
+            assert thief.greet(1, 100).committed == 0
+            thief.send(batch(1, records(1001, 1010)))
+            thief.until(10)
+        with Speaker(server.port, client.client, key="web:s3cret") as again:
+            with pytest.raises(RefusedError) as error:  # so it sends all of it under a new id
+                again.greet(1, 7)
+            assert (error.value.code, error.value.action) == (3, 2)
 
 
 STRICT = '[[listen]]\nurl = "tcp://127.0.0.1:0"\nstock = false\n'

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
+import stat
 import struct
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +18,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from waiting import wait_for
 
-from fastlog.block import Block, Kind, frames, make_run, read_note, runs
-from fastlog.errors import JournalDamagedError
+from fastlog.block import (
+    HEADER,
+    MAGIC,
+    SECRET_BYTES,
+    Block,
+    Kind,
+    frames,
+    make_run,
+    read_note,
+    runs,
+)
+from fastlog.errors import JournalDamagedError, JournalError
 from fastlog.journal import (
     Full,
     Journal,
@@ -30,6 +43,7 @@ from fastlog.journal import (
     write_position,
     writer,
 )
+from fastlog.journal.secret import read_secret
 from fastlog.journal.segment import Header, pack_header, segments
 from fastlog.record import Loss
 
@@ -64,7 +78,7 @@ def filled(directory: Path) -> Iterator[Path]:
     """A closed journal of 85 blocks over several segments, each block one frame."""
     journal = Journal(directory, segment=8 * KIB, size=1 << 20, delay=0)
     for i in range(85):
-        assert journal.append(run_of(b"%03d" % i * 100), 1) is None
+        assert journal.append(run_of(b"%03d" % i * 95), 1) is None
         if i % 5 == 4:
             wait_for(lambda: journal.durable == journal.end)
     assert journal.close() == []
@@ -215,23 +229,224 @@ def test_a_burst_is_cut_into_segments_of_their_size(directory: Path) -> None:
     assert all(segment.path.stat().st_size < 18 * KIB for segment in segments(directory))
 
 
-def test_a_block_forged_inside_a_record_is_not_taken_for_one(directory: Path) -> None:
-    """Its author knows the layout and the place, but not where the checksums start."""
+def forged_blocks(place: int, count: int, secret: bytes) -> bytes:
+    """Sound blocks for this place in the journal, which say that all before them is durable."""
+    made = b""
+    for n in range(count):
+        at = place + len(made)
+        runs = run_of(b"forged %d" % n)
+        header = Header(len(runs), 1, offset=at, durable=at, index=n, stamp=0)
+        made += pack_header(header, runs, secret) + runs
+    return made
+
+
+def torn_with_forgeries(
+    directory: Path, cut: int, secret: Callable[[Path], bytes]
+) -> tuple[Path, list[Block]]:
+    """A journal whose last block holds forged blocks and is torn, as after a power cut. Returns
+    what of it is sound."""
+    journal = Journal(directory, delay=3600)  # no block knows of a durable one before it
+    for n in range(3):
+        journal.append(run_of(b"honest %d" % n), 1)
+    place = journal.end + HEADER.size + len(run_of(b""))  # where the record will lie
+    forged = forged_blocks(place, 20, secret(directory))
+    journal.append(run_of(forged + bytes(200)), 1)
+    journal.close()
+    whole = read_all(directory)
+    (segment,) = segments(directory)
+    assert segment.path.read_bytes().find(forged) == place, "the forgery lies where it says"
+    os.truncate(segment.path, min(whole[-1].end - 1, cut))
+    (directory / "mark").unlink()
+    return segment.path, [block for block in whole if block.end <= cut][:3]
+
+
+GUESSES: dict[str, Callable[[Path], bytes]] = {
+    "zeros": lambda _: bytes(SECRET_BYTES),
+    "the node id": lambda d: bytes.fromhex((d / "node").read_text()),
+    "its digest": lambda d: hashlib.sha256((d / "node").read_bytes().strip()).digest()[:16],
+    "half of it": lambda d: (read_secret(d) or b"")[:8] + bytes(8),
+}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cut=st.integers(0, 3600), guess=st.sampled_from(sorted(GUESSES)))
+def test_a_torn_tail_is_cut_whatever_blocks_its_records_hold(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, guess: str
+) -> None:
+    """Their author knows the layout, the place, the node id and the checksum, not the secret."""
+    directory = tmp_path_factory.mktemp("forged") / "journal"
+    _, sound = torn_with_forgeries(directory, cut, GUESSES[guess])
+    recovered = Journal(directory)
+    assert recovered.end == (sound[-1].end if sound else 0)
+    recovered.append(run_of(b"next"), 1)
+    recovered.close()
+    assert payloads(read_all(directory)) == [*payloads(sound), b"next"]
+
+
+def test_with_the_secret_a_forged_block_would_be_taken_for_one(directory: Path) -> None:
+    """The forgeries of the test above are right in everything else."""
+    torn_with_forgeries(directory, 3000, lambda d: read_secret(d) or b"")
+    with pytest.raises(JournalDamagedError):
+        Journal(directory)
+
+
+def test_a_tail_full_of_block_headers_costs_no_time(directory: Path) -> None:
+    """Each names its place and a length of megabytes, over which a checksum might be made."""
     journal = Journal(directory, delay=3600)
     journal.append(run_of(b"honest"), 1)
-    place = journal.end + 48 + 100
-    forged = Header(length=0, frames=0, offset=place, durable=place, index=0, stamp=0)
-    body = run_of(bytes(100 - 27 - 4) + pack_header(forged, b"", 0) + bytes(500))
-    journal.append(body, 1)
+    end = journal.end
+    place = end + HEADER.size + len(run_of(b""))
+    fields = (8 << 20, 1), (0, 0, 0)
+    forged = b"".join(
+        HEADER.pack(MAGIC, bytes(SECRET_BYTES), 0, *fields[0], place + at, *fields[1])
+        for at in range(0, 16 << 20, HEADER.size)
+    )
+    journal.append(run_of(forged), 1)
     journal.close()
     (segment,) = segments(directory)
-    data = segment.path.read_bytes()
-    at = data.rfind(b"FLB1")
-    assert at == place - 0, "the forgery lies where it says"
-    os.truncate(segment.path, len(data) - 10)
+    os.truncate(segment.path, segment.path.stat().st_size - 1)
     (directory / "mark").unlink()
+    started = time.process_time()
+    recovered = Journal(directory)
+    assert time.process_time() - started < 10, "0.1 s here; hours with a checksum for each"
+    assert recovered.end == end
+    recovered.close()
+
+
+# ---- node id and secret ----
+
+
+def test_the_secret_is_private_random_and_in_nothing_that_is_sent(directory: Path) -> None:
+    journal = Journal(directory)
+    journal.append(run_of(b"x"), 1)
+    node = journal.node
+    journal.close()
+    path = directory / "secret"
+    secret = read_secret(directory)
+    assert secret is not None
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert secret.hex() not in node
+    again = Journal(directory)
+    again.close()
+    assert read_secret(directory) == secret
+    shutil.rmtree(directory)
     Journal(directory).close()
-    assert payloads(read_all(directory)) == [b"honest"]
+    assert read_secret(directory) != secret
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe no hexadecimal digits")
+
+
+def _another(path: Path) -> None:
+    path.write_text(os.urandom(16).hex())
+
+
+@pytest.mark.parametrize("damage", [_remove, _empty, _garbage, _another])
+def test_without_its_secret_a_journal_is_refused_until_it_is_repaired(
+    filled: Path, damage: Callable[[Path], None]
+) -> None:
+    before, secret = payloads(read_all(filled)), read_secret(filled)
+    damage(filled / "secret")
+    left = [path.read_bytes() for path in sorted(filled.glob("*.seg"))]
+    with pytest.raises(JournalError, match=r"secret .*check --repair") as error:
+        Journal(filled)
+    assert "\n" not in str(error.value)
+    assert [path.read_bytes() for path in sorted(filled.glob("*.seg"))] == left
+    assert "it is that of the segments again" in repair(filled)
+    assert read_secret(filled) == secret
+    assert stat.S_IMODE((filled / "secret").stat().st_mode) == 0o600
+    journal = Journal(filled)
+    journal.append(run_of(b"next"), 1)
+    journal.close()
+    assert payloads(read_all(filled)) == [*before, b"next"]
+    assert repair(filled) == "the journal is sound: nothing was changed"
+
+
+@pytest.mark.parametrize("damage", [_remove, _empty, _garbage])
+def test_without_its_node_id_a_journal_is_refused_until_it_is_repaired(
+    filled: Path, damage: Callable[[Path], None]
+) -> None:
+    node = JournalReader(filled).node
+    position = Position(node=node, cursor=5, durable=5, index=1, at=0.0)
+    write_position(filled.parent, "sqlite", position)
+    damage(filled / "node")
+    with pytest.raises(JournalError, match=r"node is missing .*check --repair"):
+        Journal(filled)
+    assert f"the sinks know the journal as {node}" in repair(filled)
+    journal = Journal(filled)
+    assert journal.node == node
+    journal.close()
+
+
+def test_a_node_id_that_no_sink_knows_is_a_new_one(filled: Path) -> None:
+    node = JournalReader(filled).node
+    (filled / "node").unlink()
+    assert "the sinks store again what the journal holds" in repair(filled)
+    journal = Journal(filled)
+    assert journal.node != node
+    journal.close()
+    assert len(payloads(read_all(filled))) == 85
+
+
+# ---- versions ----
+
+
+def _of_segment(directory: Path, version: bytes) -> Path:
+    path = segments(directory)[1].path
+    path.write_bytes(b"FLB" + version + path.read_bytes()[4:])
+    return path
+
+
+def _of_snapshot(directory: Path, version: bytes) -> Path:
+    path = directory / "clients.1"
+    path.write_bytes(b"FLS" + version + path.read_bytes()[4:])
+    return path
+
+
+def _of_mark(directory: Path, version: bytes) -> Path:
+    path = directory / "mark"
+    with path.open("r+b") as file:
+        file.seek(16)
+        word = int.from_bytes(b"FLMARK", "big") << 16 | int(version)
+        file.write(word.to_bytes(8, sys.byteorder))
+    return path
+
+
+def _of_position(directory: Path, version: bytes) -> Path:
+    path = directory.parent / "positions" / "sqlite.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f'{{"version": {int(version)}, "else": true}}')
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "readable"), [(_of_segment, 2), (_of_snapshot, 2), (_of_mark, 1), (_of_position, 1)]
+)
+def test_what_a_newer_version_wrote_is_refused_and_left_as_it_is(
+    filled: Path, make: Callable[[Path, bytes], Path], readable: int
+) -> None:
+    path = make(filled, b"7")
+    content = path.read_bytes()
+    text = rf"{path} has format 7, this fastlog reads {readable}: start the newer fastlog"
+    for use in (Journal, JournalReader, repair):
+        with pytest.raises(JournalError, match=text):
+            use(filled)
+    assert path.read_bytes() == content
+
+
+def test_what_an_older_version_wrote_is_refused(filled: Path) -> None:
+    _of_segment(filled, b"1")
+    with pytest.raises(JournalError, match="has format 1, this fastlog reads 2: let the older"):
+        Journal(filled)
 
 
 def test_recovery_of_a_large_damaged_segment_is_linear(directory: Path) -> None:

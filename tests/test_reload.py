@@ -29,7 +29,7 @@ import pytest
 from pythons import interpreters
 from sending import Sender, stock_frame
 from serving import SERVER, Server, kill, processes_of
-from speaking import Speaker, batch, frame, record
+from speaking import RefusedError, Speaker, batch, frame, record
 from test_faults import SMALL_JOURNAL, numbers, small_disk, stopped
 from waiting import wait_for
 
@@ -276,6 +276,44 @@ def test_what_was_sent_before_is_known_after_it(server: Installed) -> None:
             stays.ack()
 
 
+def test_an_id_belongs_to_its_key_after_it_and_a_key_that_has_gone_is_closed(
+    tmp_path: Path,
+) -> None:
+    keys = '[auth]\nkeys = ["web:old", "batch:other"]\n'
+    with Installed(tmp_path, config=keys) as server:
+        owners = "web:old", "batch:other", ""
+        web, batch_, free = (Speaker(server.port, key=key) for key in owners)
+        for client in (web, batch_, free):
+            client.greet()
+            client.send(batch(1, [record(n, client=client.client.hex()) for n in range(10)]))
+            client.until(10)
+        server.reload()
+        for client, key in ((web, "batch:other"), (batch_, ""), (free, "web:old")):
+            with Speaker(server.port, client.client, key=key) as thief:
+                with pytest.raises(RefusedError) as error:
+                    thief.greet(1, 1000, incarnation=2)
+                assert (error.value.code, error.value.action) == (3, 2)
+        config = tmp_path / "fastlog.toml"
+        config.write_text(keys.replace('"web:old"', '"web:old", "web:new"'))
+        server.reload()
+        for client in (web, batch_, free):
+            client.send(batch(11, [record(10, client=client.client.hex())]))
+            client.until(11)
+        config.write_text('[auth]\nkeys = ["web:new"]\n')
+        server.reload()
+        for client in (web, batch_):
+            refusal = client.refusal()
+            assert (refusal.code, refusal.action) == (2, 1)
+        free.send(batch(12, [record(11, client=free.client.hex())]))
+        free.until(12)
+        assert Speaker(server.port, web.client, key="web:new").greet(1, 12).committed == 11
+        with pytest.raises(RefusedError) as error:
+            Speaker(server.port, batch_.client, key="batch:other").greet(1, 12)
+        assert (error.value.code, error.value.action) == (2, 1)
+        server.wait_stored(34)
+        assert server.losses() == []
+
+
 def test_a_greeting_that_is_under_way_is_begun_anew(server: Installed) -> None:
     speaker = Speaker(server.port)
     speaker.send(frame(1, speaker.hello_payload())[:40])
@@ -393,9 +431,9 @@ BROKEN = {
         "the new receiver had not taken over after 4 s",
     ),
     "a receiver that takes another version": (
-        ("receiver/handover.py", "VERSION = 1", "VERSION = 2"),
-        "the new receiver cannot go on: the old receiver hands over in version 1, "
-        "the new one takes 2: only stopping and starting will do",
+        ("receiver/handover.py", "VERSION = 2", "VERSION = 3"),
+        "the new receiver cannot go on: the old receiver hands over in version 2, "
+        "the new one takes 3: only stopping and starting will do",
     ),
     "a receiver that cannot read what it gets": (
         ("receiver/handover.py", "    held: tuple[bytes, int] | None", "    held: int"),

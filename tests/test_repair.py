@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sending import stock_frame
+from serving import FASTLOG, Server
+from speaking import RefusedError, Speaker, batch, record
 
 from fastlog.block import Block, Kind, frames, make_run, read_note, runs
 from fastlog.journal import Journal, JournalReader, repair
@@ -83,3 +87,70 @@ def test_the_loss_is_counted_where_the_next_sound_block_tells_how_much_it_is(
     for run, block in left:
         if run.kind is Kind.STOCK:
             assert block.index == ordinals[block.offset]
+
+
+def command(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [FASTLOG, *words, "--data-dir", server.data], capture_output=True, text=True, timeout=60
+    )
+
+
+def does_not_start(server: Server) -> str:
+    """Starts the server, which must end, and returns its last line."""
+    ended = subprocess.run(server.command(), capture_output=True, text=True, timeout=60)
+    assert ended.returncode != 0
+    assert "Traceback" not in ended.stderr
+    return ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("file", ["secret", "node"])
+def test_a_server_without_its_secret_says_so_and_goes_on_after_a_repair(
+    tmp_path: Path, file: str
+) -> None:
+    config = '[auth]\nkeys = ["web:s3cret"]\n'
+    with Server(tmp_path, config=config) as server:
+        with Speaker(server.port, key="web:s3cret") as client:
+            node = client.greet().node
+            client.send(batch(1, [record(n) for n in range(1, 11)]))
+            client.until(10)
+        server.wait_stored(10)
+        server.kill()
+        (server.data / "journal" / file).unlink()
+        said = does_not_start(server)
+        assert said.startswith(f"fastlog-server: {server.data}/journal/{file} is missing or damag")
+        assert "`fastlog check --repair`" in said
+        checked = command(server, "check")
+        assert checked.returncode == 1
+        assert f"FAILED  journal: {server.data}/journal/{file} is missing" in checked.stdout
+        repaired = command(server, "check", "--repair")
+        assert (repaired.returncode, repaired.stderr) == (0, "")
+        server.start()
+        with Speaker(server.port, client.client) as thief:
+            with pytest.raises(RefusedError) as error:
+                thief.greet(1, 100)
+            assert (error.value.code, error.value.action) == (3, 2)
+        with Speaker(server.port, client.client, key="web:s3cret") as again:
+            assert again.greet(1, 13) == client.welcome._replace(committed=10)
+            assert again.welcome.node == node
+            again.send(batch(11, [record(n) for n in range(11, 13)]))
+            again.until(12)
+        server.wait_stored(12)
+        assert server.losses() == []
+
+
+def test_a_server_refuses_the_journal_of_a_newer_one(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        server.connect(stock_frame("hello")).close()
+        server.wait_stored(1)
+        server.stop()
+        (segment,) = segments(server.data / "journal")
+        content = b"FLB3" + segment.path.read_bytes()[4:]
+        segment.path.write_bytes(content)
+        text = f"{segment.path} has format 3, this fastlog reads 2: start the newer fastlog that"
+        assert does_not_start(server).startswith(f"fastlog-server: {text}")
+        assert f"FAILED  journal: {text}" in command(server, "check").stdout
+        repaired = command(server, "check", "--repair")
+        assert repaired.returncode != 0
+        assert repaired.stderr.count("\n") == 1
+        assert text in repaired.stderr
+        assert segment.path.read_bytes() == content

@@ -6,13 +6,14 @@ import hmac
 import os
 import struct
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from speaking import CHALLENGE, ERROR, WELCOME
 
-from fastlog import wire
+from fastlog import session, wire
 from fastlog.block import Kind, Run, Stamp, make_run, runs
 from fastlog.core import Ended, Hello, Proof
 from fastlog.session import (
@@ -36,12 +37,12 @@ NONCE = b"n" * 16
 class Door:
     """Sessions, with a clock to turn."""
 
-    def __init__(self, clients: Clients | None = None, **keys: bytes) -> None:
+    def __init__(self, clients: Clients | None = None, **keys: bytes | list[bytes]) -> None:
         self.now = 1_700_000_000.0
         self.sessions = Sessions(
             NODE,
             clients or Clients(),
-            keys,
+            {name: [one] if isinstance(one, bytes) else one for name, one in keys.items()},
             lambda: Terms(1 << 20, 1 << 20, 5.0),
             lambda: self.now,
         )
@@ -79,9 +80,9 @@ def error(answers: Iterable[Do]) -> tuple[int, int]:
     return code, action
 
 
-def known(committed: int, incarnation: int = 1) -> Clients:
+def known(committed: int, incarnation: int = 1, key_id: str = "") -> Clients:
     clients = Clients()
-    clients.saw(ME, incarnation, committed, 1_700_000_000_000_000)
+    clients.saw(ME, incarnation, committed, 1_700_000_000_000_000, wire.key_tag(key_id))
     return clients
 
 
@@ -181,9 +182,9 @@ def proof(door: Door, conn: int, challenge: bytes, key: bytes, hello: bytes) -> 
     return list(door.sessions.proof(Proof(conn, digest)))
 
 
-def challenged(door: Door, conn: int, key_id: str) -> tuple[bytes, bytes]:
+def challenged(door: Door, conn: int, key_id: str, **hello: Any) -> tuple[bytes, bytes]:
     """The challenge, and the hello that it answers."""
-    (sent,) = door.hello(conn, key_id=key_id, auth=True)
+    (sent,) = door.hello(conn, key_id=key_id, auth=True, **hello)
     assert isinstance(sent, Send)
     assert sent.frame[2] == CHALLENGE
     return sent.frame[8:], door.sessions._greetings[conn].payload
@@ -211,6 +212,146 @@ def test_the_proof_of_one_greeting_is_worth_nothing_in_another() -> None:
     second, _ = challenged(door, 2, "web")
     assert first != second
     assert error(proof(door, 2, first, b"secret", hello)) == (2, 1)
+
+
+def proved(door: Door, conn: int, key: str, **hello: Any) -> list[Do]:
+    """The answer to a client that proves this key."""
+    key_id, _, secret = key.partition(":")
+    challenge, payload = challenged(door, conn, key_id, **hello)
+    return proof(door, conn, challenge, secret.encode(), payload)
+
+
+def test_either_secret_of_a_key_is_right_and_the_answer_proves_the_same() -> None:
+    door = Door(web=[b"old", b"new"])
+    for conn, secret in enumerate([b"old", b"new"], 1):
+        challenge, hello = challenged(door, conn, "web", client=bytes([conn]) * 16)
+        (admitted,) = proof(door, conn, challenge, secret, hello)
+        assert isinstance(admitted, Admit)
+        fields, digest = admitted.frame[8:52], admitted.frame[52:]
+        assert digest == hmac.digest(secret, b"fl1s" + NONCE + challenge + hello + fields, "sha256")
+    challenge, hello = challenged(door, 3, "web")
+    assert error(proof(door, 3, challenge, b"older", hello)) == (2, 1)
+
+
+def test_refusals_of_invented_keys_are_one_kind() -> None:
+    door = Door(web=b"secret")
+    reasons = set()
+    for conn in range(20):
+        answers = proved(door, conn, f"invented-{conn}:x")
+        assert error(answers) == (2, 1)
+        reasons |= {answer.reason for answer in answers if isinstance(answer, Refuse)}
+    assert reasons == {"no key of this id"}
+
+
+# ---- an id belongs to a key ----
+
+OWNERS = ["", "web:secret", "batch:other"]
+
+
+def said(door: Door, conn: int, key: str, **hello: Any) -> list[Do]:
+    """The answer to a client that has this key, or none."""
+    return proved(door, conn, key, **hello) if key else door.hello(conn, **hello)
+
+
+@pytest.mark.parametrize("thief", OWNERS)
+@pytest.mark.parametrize("owner", OWNERS)
+@pytest.mark.parametrize(
+    "state", ["connected", "away", "restarted", "its gap is being journaled", "without a table"]
+)
+def test_an_id_is_refused_under_any_other_key_than_its_own(
+    owner: str, thief: str, state: str
+) -> None:
+    keys = {"web": b"secret", "batch": b"other"}
+    door = Door(**keys)
+    if state == "its gap is being journaled":
+        (entry,) = said(door, 1, owner, first=15)
+        assert isinstance(entry, Enter)
+        (run,) = runs(memoryview(entry.run))
+        assert run.stamp == Stamp(ME, 1, 1, wire.key_tag(owner.partition(":")[0]))
+        door.sessions.entered(1, 500)
+        door.ended(1)
+    else:
+        said(door, 1, owner)
+    if state in ("away", "restarted"):
+        door.ended(1, committed=5)
+    if state == "restarted":
+        door = Door(restored(door.sessions.snapshot({}.get)), **keys)
+    if state == "without a table":  # it had no room
+        door.sessions.clients.forget(ME)
+
+    answers = said(door, 2, thief, first=20, next_seq=1000, incarnation=9, acked_by=NODE)
+    if state == "its gap is being journaled":
+        assert answers == []
+        answers = list(door.sessions.durable(500))
+    if thief == owner:
+        assert not any(isinstance(answer, Refuse) for answer in answers)
+        return
+    assert [type(answer) for answer in answers] == [Refuse, Dismiss], "nothing else happens"
+    assert error(answers) == (3, 2)
+    assert not any(ME.hex() in str(answer) for answer in answers)
+    found = door.sessions.clients.get(ME)
+    if found is not None:
+        assert (found.incarnation, found.key) == (1, wire.key_tag(owner.partition(":")[0]))
+
+
+def test_nothing_about_an_id_can_be_learned_without_its_key() -> None:
+    """Known or not: without a proof the answers are the same."""
+    answers = []
+    for clients in (Clients(), known(41, 7, "web")):
+        door = Door(clients, web=b"secret")
+        answers.append([proved(door, 1, "web:wrong"), proved(door, 2, "other:secret")])
+    assert answers[0] == answers[1]
+
+
+def test_the_binding_is_read_from_the_stamps_of_runs() -> None:
+    tag = wire.key_tag("web")
+    clients = Clients()
+    clients.saw_run(run_of(ME, 1, 5, is_gap=False, key=tag), 7)
+    assert error(Door(clients).hello(1, next_seq=9)) == (3, 2)
+    found = clients.get(ME)
+    assert found is not None
+    assert (found.key, found.committed) == (tag, 5)
+
+
+def test_an_id_that_was_forgotten_may_come_back_under_another_key() -> None:
+    door = Door(web=b"secret")
+    proved(door, 1, "web:secret")
+    door.ended(1, committed=50, bye=True)
+    (admitted,) = door.hello(2)
+    assert isinstance(admitted, Admit)
+    clients = Clients()  # what the journal then says of both
+    clients.saw_run(run_of(ME, 1, 50, is_gap=False, key=wire.key_tag("web")), 7)
+    clients.saw_run(run_of(ME, 1, 3, is_gap=False), 8)
+    found = clients.get(ME)
+    assert found is not None
+    assert (found.committed, found.key) == (3, wire.NO_KEY)
+
+
+def test_no_key_can_push_out_the_clients_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MAX_CLIENTS", 100)
+    clients, few, many = Clients(), wire.key_tag("few"), wire.key_tag("many")
+    for n in range(30):
+        clients.saw(b"few%13d" % n, 1, 1, 1_000_000 + n, few)
+    for n in range(500):
+        clients.saw(b"many%12d" % n, 1, 1, 2_000_000 + n, many)
+    assert clients.forget_old(3_000_000) == 430
+    assert all(clients.get(b"few%13d" % n) for n in range(30))
+    assert [n for n in range(500) if clients.get(b"many%12d" % n)] == list(range(430, 500))
+
+
+def test_a_client_whose_secret_has_left_the_configuration_is_closed_after_a_reload() -> None:
+    old = Door(web=[b"secret", b"next"], batch=b"other")
+    ids = [bytes([n]) * 16 for n in range(4)]
+    for conn, key in enumerate(["web:secret", "web:next", "batch:other", ""]):
+        said(old, conn, key, client=ids[conn])
+    proofs = old.sessions.proofs()
+    assert not any(secret in str(proofs) for secret in ("secret", "next", "other"))
+    new = Door(web=[b"next"])
+    for conn, (client, key) in enumerate(zip(ids, ["web", "web", "batch", ""], strict=True)):
+        new.sessions.taken(conn, client, wire.key_tag(key), proofs.get(client, b""))
+    dismissed = list(new.sessions.revoke())
+    assert [answer.conn for answer in dismissed if isinstance(answer, Dismiss)] == [0, 2]
+    assert error(dismissed[:1]) == (2, 1)
 
 
 # ---- clients that begin behind what we have ----
@@ -327,7 +468,8 @@ def test_snapshot_and_later_runs_make_the_same_table_as_all_runs(
     for client, is_gap, count in history:
         first = at.get(client, 0) + 1
         at[client] = first + count - 1
-        parts.append(run_of(client, first, count, is_gap=is_gap))
+        key = wire.key_tag("web") if client[0] == ord("a") else wire.NO_KEY
+        parts.append(run_of(client, first, count, is_gap=is_gap, key=key))
     whole, before = Clients(), Clients()
     for run in parts:
         whole.saw_run(run, 7)
@@ -340,8 +482,8 @@ def test_snapshot_and_later_runs_make_the_same_table_as_all_runs(
     assert {c: k.committed for c in at if (k := whole.get(c))} == at
 
 
-def run_of(client: bytes, first: int, count: int, *, is_gap: bool) -> Run:
-    stamp = Stamp(client, 1, first)
+def run_of(client: bytes, first: int, count: int, *, is_gap: bool, key: bytes = wire.NO_KEY) -> Run:
+    stamp = Stamp(client, 1, first, key)
     frames = [os.urandom(5)] * count
     if is_gap:
         frames = [wire.make_gap(wire.Gap(first, first + count - 1, 1, 0, 0))]

@@ -44,7 +44,7 @@ def check(config: Config, repair: bool) -> int:
     verdicts += try_modes(config)
     verdicts += [try_listen(listener.url, running=running) for listener in config.listen]
     verdicts += [try_sink(sink, config) for sink in config.sinks]
-    verdicts.append(_forecast(config, running=running))
+    verdicts.append(_readable(config.data_dir / "journal") or _forecast(config, running=running))
     for verdict in verdicts:
         click.echo(f"{verdict.state.value:8}{verdict.subject}: {' '.join(verdict.text.split())}")
     return FAILED if any(verdict.state is State.FAILED for verdict in verdicts) else OK
@@ -67,6 +67,19 @@ def _repair(config: Config) -> int:
     finally:
         os.close(lock)
     return OK
+
+
+def _readable(directory: Path) -> Verdict | None:
+    """Why the journal there cannot be read by this version, or at all without a repair, if so."""
+    from fastlog.journal import examine
+
+    try:
+        examine(directory)
+    except FastlogError as error:
+        return Verdict(State.FAILED, "journal", str(error))
+    except OSError as error:
+        return Verdict(State.FAILED, "journal", f"{error.filename}: {error.strerror}")
+    return None
 
 
 def _forecast(config: Config, *, running: bool) -> Verdict:

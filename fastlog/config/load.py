@@ -9,6 +9,7 @@ from __future__ import annotations
 import grp
 import re
 import typing
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from fastlog.config.sources import (
     find_file,
     flag_settings,
 )
-from fastlog.config.tree import SECTIONS, Config, ListenConfig, SinkConfig
+from fastlog.config.tree import SECRETS, SECTIONS, Config, ListenConfig, SinkConfig
 from fastlog.config.units import format_size
 from fastlog.config.values import nearest, read_value, shown
 from fastlog.errors import ConfigError, FastlogError
@@ -225,17 +226,24 @@ def _check_group(setting: Setting, path: KeyPath, name: str, group: str) -> None
 
 def _check_keys(config: Config, setting: Setting | None) -> None:
     """Keys are never shown, not even wrong ones."""
-    seen: set[str] = set()
+    owners: dict[str, str] = {}
+    counts: Counter[str] = Counter()
     for key in config.auth.keys:
         assert setting is not None
         name, _, secret = key.partition(":")
+        counts[name] += 1
         if not (_NAME.fullmatch(name) and secret):
-            expected = "expected ID:SECRET, the id being letters, digits, '_', '-' and '.'"
-            raise setting.source.error(["auth", "keys"], f"auth.keys: {expected}")
-        if name in seen:
-            raise setting.source.error(["auth", "keys"], f"auth.keys: two are named {name!r}")
-        seen.add(name)
-    if any(listen.auth == "required" for listen in config.listen) and not seen:
+            wrong = "expected ID:SECRET, the id being letters, digits, '_', '-' and '.'"
+        elif owners.setdefault(secret, name) != name:
+            wrong = f"{owners[secret]!r} and {name!r} have the same secret, so each could be both"
+        elif counts[name] > sum(owner == name for owner in owners.values()):
+            wrong = f"{name!r} has the same secret twice"
+        elif counts[name] > SECRETS:
+            wrong = f"{name!r} has more than {SECRETS} secrets: the old one and the new"
+        else:
+            continue
+        raise setting.source.error(["auth", "keys"], f"auth.keys: {wrong}")
+    if any(listen.auth == "required" for listen in config.listen) and not counts:
         where = setting.source if setting else Source("the configuration")
         text = "auth.keys: a listener requires a key, and there is none"
         raise where.error(["auth", "keys"], text)

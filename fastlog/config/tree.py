@@ -20,6 +20,9 @@ TIME = {"unit": "time"}
 FILE_MODE = {"unit": "mode", "bits": 0o664}
 SOCKET_MODE = {"unit": "mode", "bits": 0o666}
 
+SECRETS = 2
+"""Secrets that one key id may have, so that one can replace the other."""
+
 
 class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """An address to listen on."""
@@ -100,7 +103,7 @@ class AuthConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Who is who."""
 
     keys: list[str] = []
-    """Keys of clients, each `ID:SECRET`."""
+    """Keys of clients, each `ID:SECRET`; two of one id while a secret replaces another."""
 
 
 class Retention(Struct, frozen=True, forbid_unknown_fields=True):

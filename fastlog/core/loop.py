@@ -280,10 +280,21 @@ class Loop:
         lib.fl_loop_send(self._loop, conn, frame, len(frame))
 
     def admit(
-        self, conn: int, client: bytes, incarnation: int, committed: int, welcome: bytes
+        self,
+        conn: int,
+        client: bytes,
+        key: bytes,
+        incarnation: int,
+        committed: int,
+        welcome: bytes,
     ) -> None:
-        """Takes this client's records from `committed` + 1 on. If it has ended: nothing."""
-        lib.fl_loop_admit(self._loop, conn, client, incarnation, committed, welcome, len(welcome))
+        """Takes this client's records from `committed` + 1 on. If it has ended: nothing.
+
+        Args:
+            key: `Stamp.key` of its runs.
+        """
+        numbers = incarnation, committed
+        lib.fl_loop_admit(self._loop, conn, client, key, *numbers, welcome, len(welcome))
 
     def dismiss(self, conn: int, frame: bytes = b"") -> None:
         """Sends a last frame and closes; what was not read is dropped. `Ended` follows."""
@@ -360,23 +371,25 @@ class Loop:
             name = str(ffi.string(peer), "ascii", "replace")
             yield Handed(fd, name, ffi.buffer(state)[:])
 
-    def take(self, handed: Handed) -> tuple[int, bytes] | None:
+    def take(self, handed: Handed) -> tuple[int, bytes, bytes] | None:
         """Takes over a connection that another loop has exported, and owns its descriptor.
 
         Returns:
-            For a client of the fastlog dialect: the connection's name, and the client's id.
+            For a client of the fastlog dialect: the connection's name, the client's id,
+            and its key as in `admit`.
 
         Raises:
             LoopError: It cannot be taken; the descriptor is still the caller's.
         """
-        conn, client = ffi.new("uint64_t *"), ffi.new("uint8_t[16]")
+        conn, client = ffi.new("uint64_t *"), ffi.new("uint8_t[]", lib.FL_CLIENT_ID)
+        key = ffi.new("uint8_t[]", lib.FL_CLIENT_KEY)
         state = handed.state
         peer = handed.peer.encode()
         self._check(
-            lib.fl_loop_take(self._loop, handed.fd, peer, state, len(state), conn, client),
+            lib.fl_loop_take(self._loop, handed.fd, peer, state, len(state), conn, client, key),
             "take over",
         )
-        return (int(conn[0]), ffi.buffer(client)[:]) if conn[0] else None
+        return (int(conn[0]), ffi.buffer(client)[:], ffi.buffer(key)[:]) if conn[0] else None
 
     def stats(self) -> LoopStats:
         """The counters as they are now."""

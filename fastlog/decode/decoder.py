@@ -227,6 +227,7 @@ def _unknown(block: Block, run: Run) -> Rejection:
 def _gaps(block: Block, run: Run, idx: int) -> Iterator[Located]:
     """What a client has given up. What another server has is no loss."""
     assert run.stamp is not None
+    client = wire.public_name(run.stamp.client)
     for at, frame in enumerate(blocks.frames(run), idx):
         gap = wire.read_gap(frame)
         if gap.reason == wire.Reason.ELSEWHERE:
@@ -238,7 +239,7 @@ def _gaps(block: Block, run: Run, idx: int) -> Iterator[Located]:
             count=min(gap.last - gap.first + 1, _MOST),
             first=_moment(gap.t0, block),
             last=_moment(gap.t1, block),
-            detail=f"client {run.stamp.client.hex()}, records {gap.first} to {gap.last}",
+            detail=f"client {client}, records {gap.first} to {gap.last}",
         )
         yield Located(at, loss)
 

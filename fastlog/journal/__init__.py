@@ -8,6 +8,7 @@ from fastlog.journal.bell import Bell, Hearing, make_bell
 from fastlog.journal.gauge import Gauge, Reading
 from fastlog.journal.position import Position, read_positions, write_position
 from fastlog.journal.reader import JournalReader, SkippedError
+from fastlog.journal.recovery import examine
 from fastlog.journal.repair import repair
 from fastlog.journal.snapshot import Snapshot, read_snapshot
 from fastlog.journal.writer import Full, Journal, JournalState
@@ -24,6 +25,7 @@ __all__ = [
     "Reading",
     "SkippedError",
     "Snapshot",
+    "examine",
     "make_bell",
     "read_positions",
     "read_snapshot",

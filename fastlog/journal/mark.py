@@ -14,9 +14,13 @@ from pathlib import Path
 from types import TracebackType
 
 from fastlog.files import identity_of, open_file
+from fastlog.journal.version import require_version
 
 _ALL = (1 << 64) - 1
 _SIZE = 4096
+_VERSION = 1
+_NAME = int.from_bytes(b"FLMARK\0\0", "big")
+"""Beside the version in the third word. A page that is new or torn has neither."""
 
 
 class Mark:
@@ -36,7 +40,7 @@ class Mark:
         finally:
             os.close(fd)
         # Items of a cast view are moved as whole machine words, which a reader sees whole.
-        self._words = memoryview(self._map)[:16].cast("Q")
+        self._words = memoryview(self._map)[:24].cast("Q")
 
     def __enter__(self) -> Mark:
         return self
@@ -53,8 +57,14 @@ class Mark:
         """Whether this is still the file that others find."""
         return identity_of(self._path) == self._file
 
+    def version(self) -> int | None:
+        """The version of the fastlog that wrote it, or None if none can be read."""
+        word = self._words[2]
+        return word & 0xFFFF if word & ~0xFFFF == _NAME else None
+
     def publish(self, durable: int) -> None:
         """Says that the journal is durable up to this offset."""
+        self._words[2] = _NAME | _VERSION
         self._words[0] = durable
         self._words[1] = durable ^ _ALL
 
@@ -70,3 +80,18 @@ class Mark:
         """Lets go of the shared page."""
         self._words.release()
         self._map.close()
+
+
+def check_version(directory: Path) -> None:
+    """Makes sure that the mark of the journal in `directory` can be read, if it has one.
+
+    Raises:
+        JournalError: Another version of fastlog wrote it.
+    """
+    try:
+        with Mark(directory) as mark:
+            version = mark.version()
+    except (FileNotFoundError, ValueError):
+        return
+    if version is not None:
+        require_version(directory / "mark", version, _VERSION)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from fastlog.errors import JournalGoneError
 from fastlog.files import is_at, make_directory, sync_directory
+from fastlog.journal.secret import NAME as SECRET_NAME
+from fastlog.journal.secret import read_secret, write_secret
 from fastlog.journal.segment import (
     Segment,
     read_node,
@@ -27,8 +29,8 @@ from fastlog.journal.snapshot import is_reserved, reserve
 class Place:
     """The journal's directory, and the data directory that it is in; both exist."""
 
-    def __init__(self, directory: Path, node: str) -> None:
-        self._path, self._node = directory, node
+    def __init__(self, directory: Path, node: str, secret: bytes) -> None:
+        self._path, self._node, self._secret = directory, node, secret
         self._home = os.open(directory.parent, os.O_PATH | os.O_CLOEXEC)
         try:
             self._fd = os.open(directory, os.O_PATH | os.O_CLOEXEC)
@@ -49,10 +51,10 @@ class Place:
                 f"the data directory {home} was removed, moved or replaced while the server ran; "
                 "put it back, or start the server to begin a new one"
             )
-        return is_at(self._fd, self._path) and self._has_node() and is_reserved(self._path)
+        return is_at(self._fd, self._path) and self._has_names() and is_reserved(self._path)
 
-    def _has_node(self) -> bool:
-        return (self._path / "node").exists()
+    def _has_names(self) -> bool:
+        return all((self._path / name).exists() for name in ("node", SECRET_NAME))
 
     def restore(self) -> None:
         """Makes the directory and its small files anew, durably, with what the writer knows.
@@ -70,6 +72,8 @@ class Place:
                 f"{self._path} was replaced by another journal while the server ran; "
                 "start the server again to go on with that one"
             )
+        if read_secret(self._path) != self._secret:
+            write_secret(self._path, self._secret)
         reserve(self._path)
         sync_directory(self._path)
         sync_directory(self._path.parent)

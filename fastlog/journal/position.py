@@ -11,6 +11,13 @@ from pathlib import Path
 import msgspec
 
 from fastlog.files import make_directory, replace_file
+from fastlog.journal.version import require_version
+
+VERSION = 1
+
+
+class _Versioned(msgspec.Struct):
+    version: int = VERSION
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +36,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     """What keeps the sink from going on now."""
     when_full: str = "hold"
+    version: int = VERSION
+    """Of this format."""
 
 
 def write_position(data_dir: Path, name: str, position: Position) -> None:
@@ -47,7 +56,23 @@ def read_positions(data_dir: Path) -> dict[str, Position]:
         return found
     for path in paths:
         try:
-            found[path.stem] = msgspec.json.decode(path.read_bytes(), type=Position)
+            content = path.read_bytes()
+            if msgspec.json.decode(content, type=_Versioned).version <= VERSION:
+                found[path.stem] = msgspec.json.decode(content, type=Position)
         except (OSError, msgspec.DecodeError):
             continue  # torn by a power cut, or gone: the same as never written
     return found
+
+
+def check_versions(data_dir: Path) -> None:
+    """Makes sure that no position was left by a newer fastlog, which would be ignored.
+
+    Raises:
+        JournalError: One was.
+    """
+    for path in sorted((data_dir / "positions").glob("*.json")):
+        try:
+            version = msgspec.json.decode(path.read_bytes(), type=_Versioned).version
+        except (OSError, msgspec.DecodeError):
+            continue
+        require_version(path, version, VERSION)

@@ -9,13 +9,14 @@ from pathlib import Path
 from fastlog.block import HEADER, Block
 from fastlog.errors import JournalDamagedError, JournalError
 from fastlog.journal.mark import Mark
+from fastlog.journal.recovery import check_versions
+from fastlog.journal.secret import require_secret
 from fastlog.journal.segment import (
     Segment,
     blocks,
     read_header,
     read_node,
     read_removed,
-    seed_of,
     segments,
 )
 
@@ -41,13 +42,14 @@ class JournalReader:
     """Reads the durable part of the journal in `directory`; its writer must have started."""
 
     def __init__(self, directory: Path) -> None:
+        check_versions(directory)
         node = read_node(directory)
         if node is None:
             raise JournalError(f"{directory} holds no journal: its file `node` is missing")
         self.node = node
         """The journal's node id, 32 hexadecimal digits."""
         self._directory = directory
-        self._seed = seed_of(node)
+        self._secret = require_secret(directory, [])
         self._mark = Mark(directory)
         self._open: tuple[Segment, int] | None = None
         self._look_at = time.monotonic() + _LOOK_EVERY
@@ -100,13 +102,15 @@ class JournalReader:
         data = self._pread(segment, offset, min(max_bytes, until - offset))
         if not data and (following := self._following(offset)) is not None:
             raise self._skipped(offset, following)
-        next_header = read_header(memoryview(data), 0, offset)
+        next_header = read_header(memoryview(data), 0, offset, self._secret)
         if next_header is None:
             raise self._damaged(segment, offset)
         if len(data) < HEADER.size + next_header.length:
             data = self._pread(segment, offset, HEADER.size + next_header.length)
         found = [
-            block for block, _ in blocks(memoryview(data), offset, self._seed) if block.end <= until
+            block
+            for block, _ in blocks(memoryview(data), offset, self._secret)
+            if block.end <= until
         ]
         if not found:
             raise self._damaged(segment, offset)
@@ -115,7 +119,7 @@ class JournalReader:
     def _skipped(self, offset: int, segment: Segment) -> SkippedError:
         """What to say where the blocks at `offset` are gone, and the next are in `segment`."""
         header = self._pread(segment, segment.start, HEADER.size)
-        first = read_header(memoryview(header), 0, segment.start)
+        first = read_header(memoryview(header), 0, segment.start, self._secret)
         if first is None:
             raise self._damaged(segment, segment.start)
         removed = any(

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastlog.block import Block
-from fastlog.errors import JournalDamagedError
+from fastlog.block import MAGIC, Block
+from fastlog.errors import JournalDamagedError, JournalError
+from fastlog.journal import mark, position, snapshot
 from fastlog.journal.mark import Mark
 from fastlog.journal.position import read_positions
+from fastlog.journal.secret import require_secret
 from fastlog.journal.segment import (
     Segment,
     blocks,
@@ -24,9 +26,9 @@ from fastlog.journal.segment import (
     next_block,
     read_node,
     read_removed,
-    seed_of,
     segments,
 )
+from fastlog.journal.version import require_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,57 @@ class Scan:
     """Bytes behind `end`."""
 
 
+def check_versions(directory: Path) -> None:
+    """Makes sure that this code can read the journal in `directory`: each file names its format.
+
+    Raises:
+        JournalError: Another version of fastlog wrote one of them.
+    """
+    for segment in segments(directory):
+        _check_magic(segment.path, MAGIC)
+    for path in snapshot.paths(directory):
+        _check_magic(path, snapshot.MAGIC)
+    mark.check_version(directory)
+    position.check_versions(directory.parent)
+
+
+def examine(directory: Path) -> tuple[str, bytes] | None:
+    """Node id and secret of the journal in `directory`; None if it has no segment yet.
+
+    Raises:
+        JournalError: It has segments, and one of the two is missing, or another version of fastlog
+            wrote them.
+    """
+    check_versions(directory)
+    found, node = segments(directory), read_node(directory)
+    if not found:
+        return None
+    if node is None:
+        raise JournalError(
+            f"{directory / 'node'} is missing or damaged, and the journal has segments; "
+            "`fastlog check --repair` takes it from the sinks, then the server starts"
+        )
+    return node, require_secret(directory, found)
+
+
+def _check_magic(path: Path, expected: bytes) -> None:
+    """Three letters and a digit begin each of these files."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(expected))
+    except FileNotFoundError:
+        return  # released meanwhile, or never written
+    letters, version = magic[:-1], magic[-1:]
+    if letters == expected[:-1] and version.isdigit():
+        require_version(path, int(version), int(expected[-1:]))
+
+
 def known_durable(directory: Path) -> int:
     """How much of the journal was durable, by those who keep a note of it: mark and sinks."""
     known = [0]
     try:
-        with Mark(directory) as mark:
-            known.append(mark.read() or 0)
+        with Mark(directory) as published:
+            known.append(published.read() or 0)
     except (FileNotFoundError, ValueError):
         pass  # a new journal, or a mark that a power cut tore
     node = read_node(directory)
@@ -75,7 +122,7 @@ def scan(
     until: int | None,
     index: int,
     stamp: int,
-    seed: int,
+    secret: bytes,
     visit: Callable[[Block], None] | None = None,
 ) -> Scan:
     """Reads one segment, to `until` if another follows there, and shows its sound blocks."""
@@ -84,21 +131,23 @@ def scan(
         data = data[: until - segment.start]
     view = memoryview(data)
     end, durable = segment.start, 0
-    for block, header in blocks(view, segment.start, seed):
+    for block, header in blocks(view, segment.start, secret):
         end, index, stamp = block.end, block.index + block.frames, block.stamp
         durable = max(durable, header.durable)
         if visit is not None:
             visit(block)
     at = end - segment.start
     excess = len(data) - at
-    while (later := next_block(data, at, segment.start, seed)) is not None:
-        for block, header in blocks(view[later:], segment.start + later, seed):
+    while (later := next_block(data, at, segment.start, secret)) is not None:
+        for block, header in blocks(view[later:], segment.start + later, secret):
             at = block.end - segment.start
             durable = max(durable, header.durable)
     return Scan(end, index, stamp, durable, excess)
 
 
-def recover(directory: Path, node: str, visit: Callable[[Block], None] | None = None) -> Recovered:
+def recover(
+    directory: Path, secret: bytes, visit: Callable[[Block], None] | None = None
+) -> Recovered:
     """Reads the journal through, cuts a torn tail, and makes what is left durable.
 
     Args:
@@ -118,7 +167,7 @@ def recover(directory: Path, node: str, visit: Callable[[Block], None] | None = 
             raise _damaged(
                 segment.path, at, f"the {segment.start - at} bytes before it are missing"
             )
-        seen = scan(segment, following, index, stamp, seed_of(node), visit)
+        seen = scan(segment, following, index, stamp, secret, visit)
         at, index, stamp = seen.end, seen.index, seen.stamp
         durable = max(durable, seen.durable)
         missing = following is not None and at != following

@@ -15,14 +15,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from fastlog.block import HEADER, MAGIC, Block
+from fastlog.block import HEADER, MAGIC, SECRET_BYTES, Block
 from fastlog.core import crc32c
 from fastlog.files import replace_file
 
 SUFFIX = ".seg"
 _Spans = list[tuple[int, int]]
-_CRC_END = 8
-"""The checksum covers what is behind the magic and itself."""
+_NODE_BYTES = 16
+_CRC_AT = len(MAGIC) + SECRET_BYTES
+_CRC_END = _CRC_AT + 4
+"""The checksum covers what is behind itself."""
 
 
 class Segment(NamedTuple):
@@ -61,37 +63,38 @@ def segments(directory: Path) -> list[Segment]:
     return sorted(found, key=lambda segment: segment.start)
 
 
-def seed_of(node: str) -> int:
-    """Where the checksums of a journal start. It is secret, so that nobody can put a block of his
-    own making into a record, to be found when the journal is damaged."""
-    return crc32c(node.encode("ascii"))
-
-
-def pack_header(header: Header, runs: bytes, seed: int) -> bytes:
+def pack_header(header: Header, runs: bytes, secret: bytes) -> bytes:
     """The header of a block of these runs, with its checksum filled in."""
     h = header
     fields = h.length, h.frames, h.offset, h.durable, h.index, h.stamp
-    crc = crc32c(runs, crc32c(HEADER.pack(MAGIC, 0, *fields)[_CRC_END:], seed))
-    return HEADER.pack(MAGIC, crc, *fields)
+    crc = crc32c(runs, crc32c(HEADER.pack(MAGIC, secret, 0, *fields)[_CRC_END:]))
+    return HEADER.pack(MAGIC, secret, crc, *fields)
 
 
-def read_header(data: memoryview, at: int, offset: int) -> Header | None:
-    """The header at data[at:], if it looks like that of the block at this journal offset."""
-    if len(data) - at < HEADER.size:
+def read_header(data: memoryview, at: int, offset: int, secret: bytes) -> Header | None:
+    """The header at data[at:], if it is that of the block at this journal offset."""
+    if len(data) - at < HEADER.size or data[at : at + _CRC_AT] != MAGIC + secret:
         return None
-    magic, crc, length, frames, own, durable, index, stamp = HEADER.unpack_from(data, at)
-    if magic != MAGIC or own != offset:
+    _, _, crc, length, frames, own, durable, index, stamp = HEADER.unpack_from(data, at)
+    if own != offset:
         return None
     return Header(length, frames, offset, durable, index, stamp, crc)
 
 
-def read_block(data: memoryview, at: int, offset: int, seed: int) -> tuple[Block, Header] | None:
+def read_claimed_secret(data: memoryview) -> bytes | None:
+    """The secret in the header that `data` begins with, if it does; it may be anybody's."""
+    return bytes(data[len(MAGIC) : _CRC_AT]) if data[: len(MAGIC)] == MAGIC else None
+
+
+def read_block(
+    data: memoryview, at: int, offset: int, secret: bytes
+) -> tuple[Block, Header] | None:
     """The block at data[at:], if it is whole and its checksum holds."""
-    header = read_header(data, at, offset)
+    header = read_header(data, at, offset, secret)
     if header is None or len(data) - at - HEADER.size < header.length:
         return None
     end = at + HEADER.size + header.length
-    if crc32c(data[at + _CRC_END : end], seed) != header.crc or header.durable > offset:
+    if crc32c(data[at + _CRC_END : end]) != header.crc or header.durable > offset:
         return None
     block = Block(
         offset=offset,
@@ -104,32 +107,32 @@ def read_block(data: memoryview, at: int, offset: int, seed: int) -> tuple[Block
     return block, header
 
 
-def blocks(data: memoryview, start: int, seed: int) -> Iterator[tuple[Block, Header]]:
+def blocks(data: memoryview, start: int, secret: bytes) -> Iterator[tuple[Block, Header]]:
     """The blocks at the beginning of `data`, which lies at journal offset `start`, as far as they
     are sound."""
     at = 0
-    while found := read_block(data, at, start + at, seed):
+    while found := read_block(data, at, start + at, secret):
         yield found
         at = found[0].end - start
 
 
-def next_block(data: bytes, at: int, start: int, seed: int) -> int | None:
+def next_block(data: bytes, at: int, start: int, secret: bytes) -> int | None:
     """Where behind data[at] the next sound block begins, or None. For damaged segments."""
     view = memoryview(data)
-    while (at := data.find(MAGIC, at)) >= 0:
-        if read_block(view, at, start + at, seed):
+    while (at := data.find(MAGIC + secret, at)) >= 0:
+        if read_block(view, at, start + at, secret):
             return at
         at += 1
     return None
 
 
 def read_node(directory: Path) -> str | None:
-    """The journal's node id, 32 hexadecimal digits, or None if it has none yet."""
+    """The journal's node id, 32 hexadecimal digits, or None if its file is missing or damaged."""
     try:
         node = (directory / "node").read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
+        return node if len(bytes.fromhex(node)) == _NODE_BYTES else None
+    except (OSError, ValueError):
         return None
-    return node or None
 
 
 def make_node(directory: Path) -> str:
@@ -138,7 +141,7 @@ def make_node(directory: Path) -> str:
     The id lives with the segments: who deletes them begins a new journal, whose offsets are not
     mistaken for those of the old one.
     """
-    node = secrets.token_hex(16)
+    node = secrets.token_hex(_NODE_BYTES)
     write_node(directory, node)
     return node
 

@@ -17,10 +17,11 @@ from fastlog.core import crc32c
 from fastlog.files import open_file
 
 _NAMES = ("clients.0", "clients.1")
-_MAGIC = b"FLS1"
+MAGIC = b"FLS2"
+"""Its digit is the version, also of the content."""
 _HEADER = struct.Struct(">4sIQQ")
 _RESERVED = 64 << 10
-"""Bytes that each file has from the beginning: 1,600 clients."""
+"""Bytes that each file has from the beginning: 1,300 clients."""
 
 
 class Snapshot(NamedTuple):
@@ -28,6 +29,11 @@ class Snapshot(NamedTuple):
 
     offset: int
     content: bytes
+
+
+def paths(directory: Path) -> list[Path]:
+    """Both files, whether they are there or not."""
+    return [directory / name for name in _NAMES]
 
 
 def reserve(directory: Path) -> None:
@@ -60,10 +66,10 @@ def write_snapshot(directory: Path, snapshot: Snapshot) -> None:
     """
     path = min((directory / name for name in _NAMES), key=_age)
     fields = snapshot.offset, len(snapshot.content)
-    body = _HEADER.pack(_MAGIC, 0, *fields)[8:] + snapshot.content
+    body = _HEADER.pack(MAGIC, 0, *fields)[8:] + snapshot.content
     fd = open_file(path, os.O_WRONLY)
     try:
-        data = _HEADER.pack(_MAGIC, crc32c(body), *fields)[:8] + body
+        data = _HEADER.pack(MAGIC, crc32c(body), *fields)[:8] + body
         if os.pwrite(fd, data, 0) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(fd)
@@ -84,6 +90,6 @@ def _read(path: Path) -> Snapshot | None:
         return None
     magic, crc, offset, length = _HEADER.unpack_from(data)
     end = _HEADER.size + length
-    if magic != _MAGIC or len(data) < end or crc32c(memoryview(data)[8:end]) != crc:
+    if magic != MAGIC or len(data) < end or crc32c(memoryview(data)[8:end]) != crc:
         return None
     return Snapshot(offset, data[_HEADER.size : end])

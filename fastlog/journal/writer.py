@@ -27,16 +27,15 @@ from fastlog.errors import JournalGoneError
 from fastlog.files import is_at, make_directory, open_file, sync_directory
 from fastlog.journal.mark import Mark
 from fastlog.journal.place import Place
-from fastlog.journal.recovery import Recovered, known_durable, recover
+from fastlog.journal.recovery import Recovered, examine, known_durable, recover
+from fastlog.journal.secret import make_secret, read_secret
 from fastlog.journal.segment import (
     Header,
     Segment,
     make_node,
     pack_header,
     read_node,
-    seed_of,
     segment_path,
-    segments,
 )
 from fastlog.journal.snapshot import Snapshot, reserve, write_snapshot
 
@@ -73,6 +72,7 @@ class JournalState(msgspec.Struct, frozen=True, kw_only=True):
     as its writer, without reading it."""
 
     node: str
+    secret: bytes
     end: int
     index: int
     stamp: int
@@ -128,15 +128,17 @@ class Journal:
         on_durable: Callable[[int], None] | None = None,
         state: JournalState | None = None,
     ) -> None:
-        self.node = _node_of(directory) if state is None else state.node
-        self._seed = seed_of(self.node)
+        if state is None:
+            self.node, self._secret = _open(directory)
+        else:
+            self.node, self._secret = state.node, state.secret
         self._directory, self._size_limit = directory, size
         self._segment_size = min(segment, size // 4)  # only whole segments can be released
         self._memory_limit, self._clock = memory, clock
         self._delay = max(0.0, delay - _GATHER)
         self._on_durable = on_durable
         if state is None:
-            recovered = recover(directory, self.node, visit)
+            recovered = recover(directory, self._secret, visit)
         else:
             recovered = _known(directory, state)
         if recovered.cut:
@@ -170,7 +172,7 @@ class Journal:
         if state is None:
             reserve(directory)
             self._mark.publish(self._durable)
-        self._place = Place(directory, self.node)
+        self._place = Place(directory, self.node, self._secret)
         self._open_last()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -262,6 +264,7 @@ class Journal:
         assert self._is_settled()
         return JournalState(
             node=self.node,
+            secret=self._secret,
             end=self._end,
             index=self._index,
             stamp=self._stamp,
@@ -404,7 +407,7 @@ class Journal:
                 index=block.index,
                 stamp=block.stamp,
             )
-            buffers += pack_header(header, block.runs, self._seed), block.runs
+            buffers += pack_header(header, block.runs, self._secret), block.runs
         size = sum(map(len, buffers))
         try:
             fd = self._segment_for(group[0].offset)
@@ -631,12 +634,19 @@ class Journal:
         self.failure = f"cannot {what}: {error.strerror or error}"
 
 
-def _node_of(directory: Path) -> str:
-    """The id of the journal there; a new one where segments were and are no more, since cursors of
-    an old journal must not be taken for its own."""
+def _open(directory: Path) -> tuple[str, bytes]:
+    """Id and secret of the journal there, made if it is new. The id is a new one where segments
+    were and are no more, since cursors of an old journal must not be taken for its own.
+
+    Raises:
+        JournalError: See `examine`.
+    """
     make_directory(directory)
-    is_whole = segments(directory) or not known_durable(directory)
-    return (read_node(directory) if is_whole else None) or make_node(directory)
+    if known := examine(directory):
+        return known
+    node = None if known_durable(directory) else read_node(directory)
+    secret = read_secret(directory) or make_secret(directory)
+    return node or make_node(directory), secret
 
 
 def _known(directory: Path, state: JournalState) -> Recovered:

@@ -66,13 +66,20 @@ class Door:
         content = self._sessions.snapshot(self._loop.committed)
         return None if content is None else Snapshot(self._told, content)
 
+    def revoke(self) -> int:
+        """Ends the connections that were taken over and whose secret is no key's any more. Returns
+        how many."""
+        revoked = list(self._sessions.revoke())
+        self._do(revoked)
+        return len(revoked)
+
     def _do(self, answers: Iterable[Do]) -> None:
         for answer in answers:
             match answer:
                 case Send(conn, frame):
                     self._loop.send(conn, frame)
-                case Admit(conn, client, incarnation, committed, frame):
-                    self._loop.admit(conn, client, incarnation, committed, frame)
+                case Admit(conn, client, key, incarnation, committed, frame):
+                    self._loop.admit(conn, client, key, incarnation, committed, frame)
                 case Dismiss(conn, frame):
                     self._loop.dismiss(conn, frame)
                 case Refuse(peer, reason):

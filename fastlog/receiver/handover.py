@@ -25,7 +25,7 @@ from fastlog.errors import FastlogError
 from fastlog.journal import JournalState, Snapshot
 from fastlog.record import Note
 
-VERSION = 1
+VERSION = 2
 """Of the parcel: a receiver takes one from a receiver that speaks the same."""
 PATIENCE = 10.0
 """Seconds for sending it; the supervisor's own patience ends earlier."""
@@ -58,6 +58,8 @@ class Parcel(msgspec.Struct, kw_only=True):
     """What the journal has not taken yet."""
     held: tuple[bytes, int] | None
     """A block that it has not taken either, and its frames."""
+    proofs: dict[bytes, bytes]
+    """By which secret each client that is connected was admitted; see `Sessions.proofs`."""
     connections: list[tuple[str, bytes]]
     """Peer and state of each, in the order of the descriptors."""
 

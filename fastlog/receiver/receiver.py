@@ -115,7 +115,7 @@ class Receiver:
         self._sessions = Sessions(
             bytes.fromhex(self._journal.node),
             self._clients,
-            dict(_key(text) for text in config.auth.keys),
+            _keys(config.auth.keys),
             self._terms,
             clock,
         )
@@ -151,7 +151,7 @@ class Receiver:
                 for run in runs(block.payload):
                     self._clients.saw_run(run, block.stamp)
 
-        return Journal(
+        journal = Journal(
             directory,
             segment=config.journal.segment,
             size=config.journal.size,
@@ -161,6 +161,13 @@ class Receiver:
             on_durable=self._on_durable,
             state=None if parcel is None else parcel.journal,
         )
+        if parcel is None and remembered < journal.oldest:
+            log.error(
+                "%s: the table of clients is missing or damaged: who was away comes back as new, "
+                "and may send again what was acknowledged",
+                directory,
+            )
+        return journal
 
     def watch(self, fd: int) -> None:
         """Lets a readable `fd` wake the loop."""
@@ -177,6 +184,8 @@ class Receiver:
             woken: Called when a watched descriptor is readable; it has to read it.
         """
         try:
+            if revoked := self._door.revoke():
+                log.warning("closed %d connections: their key left the configuration", revoked)
             while not self._stopping:
                 self._turn(woken)
             self._drain(woken)
@@ -400,6 +409,7 @@ class Receiver:
                 counters=self._counters(),
                 notes=self._notes.take(),
                 held=self._held,
+                proofs=self._sessions.proofs(),
                 connections=[(handed.peer, handed.state) for handed in connections],
             )
         except BaseException:
@@ -443,7 +453,7 @@ class Receiver:
         for connection in handed:
             client = self._loop.take(connection)
             if client is not None:
-                self._sessions.taken(*client)
+                self._sessions.taken(*client, parcel.proofs.get(client[1], b""))
         self._held = parcel.held
         self._go_on()
 
@@ -512,10 +522,13 @@ class Receiver:
         self._leftovers.unlink()
 
 
-def _key(text: str) -> tuple[str, bytes]:
-    """`ID:SECRET`, as the configuration has it."""
-    name, _, secret = text.partition(":")
-    return name, secret.encode()
+def _keys(texts: Sequence[str]) -> dict[str, list[bytes]]:
+    """The secrets of each key id, from `ID:SECRET` as the configuration has it."""
+    keys: dict[str, list[bytes]] = {}
+    for text in texts:
+        name, _, secret = text.partition(":")
+        keys.setdefault(name, []).append(secret.encode())
+    return keys
 
 
 def _is_public(url: str) -> bool:

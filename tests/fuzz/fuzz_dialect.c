@@ -31,6 +31,7 @@ enum {
 
 static const char PEER[] = "a peer";
 static const uint8_t WELCOME[GREETING] = {0xFA, 0x57, FL_T_WELCOME, 0, 0, 0, 0, 4};
+static const uint8_t KEY[FL_CLIENT_KEY] = {'a', ' ', 'k', 'e', 'y'};
 static const uint8_t CHALLENGE[GREETING] = {0xFA, 0x57, FL_T_CHALLENGE, 0, 0, 0, 0, 4};
 
 /* A conversation. */
@@ -69,6 +70,8 @@ static void check_stamp(const trial *t, cursor *run)
     const uint8_t *id = pass(run, sizeof t->id);
     REQUIRE(t->is_admitted && !t->is_refused && id && memcmp(id, t->id, sizeof t->id) == 0);
     REQUIRE(take(run, 8) == INCARNATION && take(run, 8) == t->accepted + 1);
+    const uint8_t *key = pass(run, sizeof KEY);
+    REQUIRE(key && memcmp(key, KEY, sizeof KEY) == 0);
 }
 
 static void check_batch(trial *t, uint64_t frames, cursor *run)
@@ -212,7 +215,7 @@ static void admit(trial *t, const fl_event *event)
     t->is_admitted = true;
     t->accepted = t->journaled = t->safe = t->flags >> 4;
     memcpy(t->id, event->data, sizeof t->id);
-    REQUIRE(fl_loop_admit(t->loop, event->conn, t->id, INCARNATION, t->accepted, WELCOME,
+    REQUIRE(fl_loop_admit(t->loop, event->conn, t->id, KEY, INCARNATION, t->accepted, WELCOME,
                           GREETING) == 0);
 }
 

@@ -1,0 +1,23 @@
+"""What is said of a file that another version of fastlog wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastlog.errors import JournalError
+
+
+def require_version(path: Path, version: int, readable: int) -> None:
+    """Make sure that a file of this version can be read.
+
+    Raises:
+        JournalError: It cannot.
+    """
+    if version == readable:
+        return
+    advice = (
+        "start the newer fastlog that wrote it"
+        if version > readable
+        else "let the older fastlog that wrote it store its records, then move the directory away"
+    )
+    raise JournalError(f"{path} has format {version}, this fastlog reads {readable}: {advice}")
