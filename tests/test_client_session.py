@@ -305,14 +305,24 @@ def test_nonsense_ends_the_connection(answer: bytes):
         session.receive(answer, 0.0)
 
 
-def test_an_acknowledgement_of_what_was_not_sent_ends_the_connection():
-    table, store = Table(), store_of(1)
+@pytest.mark.parametrize("beyond", [0, 1, 1 << 47, (1 << 64) - 4])
+def test_an_acknowledgement_of_what_was_not_sent_makes_it_change_the_id(beyond: int):
+    table, store = Table(Terms(acks=False)), store_of(1, 2)
     session = connect(store, table)
     talk(session, session.peer)
-    store.extend([record(2)], STAMP)
-    with pytest.raises(client._Refused):
-        session.receive(session.peer.ack(2), 0.0)
-    assert store.pending == 1
+    store.extend([record(3)], STAMP)
+    session.receive(session.peer.ack(1), 0.0)
+    with pytest.raises(client._NewIdNeeded) as needed:
+        session.receive(session.peer.ack(3 + beyond), 0.0)
+    assert (store.first, store.pending) == (2, 2)
+    old = store.client_id
+    assert store.renumber(needed.value.claimed) == 2
+    assert store.client_id != old
+    table.terms.acks = True
+    again = connect(store, table)
+    talk(again, again.peer)
+    assert [(s, a["number"]) for _, s, a in table.records] == [(1, 1), (2, 2), (1, 2), (2, 3)]
+    assert store.pending == 0
 
 
 def test_after_a_notice_nothing_more_is_sent_and_acknowledgements_are_taken():

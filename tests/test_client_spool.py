@@ -30,6 +30,11 @@ def crash(spool: Any) -> Path:
     return Path(spool.folder)
 
 
+def path_of(spool: Any, index: int = -1) -> Path:
+    """Of a segment."""
+    return Path(spool.folder, spool._segments[index].name)
+
+
 def adopt(folder: Path) -> Any:
     return client._Spool.adopt(str(folder))
 
@@ -118,7 +123,7 @@ def test_a_hole_is_a_gap_and_what_follows_is_sent(tmp_path: Path, fill: bytes | 
     for number in range(1, 6):
         places.append(spool._segments[-1].size)
         spool.extend([record(number)], STAMP)
-    path = Path(spool._segments[-1].path)
+    path = path_of(spool)
     folder = crash(spool)
     data = path.read_bytes()
     begin, end = places[1], places[3]
@@ -139,7 +144,7 @@ def test_a_byte_that_has_changed_costs_the_record_that_it_is_in(tmp_path: Path):
     spool.extend([record(2)], STAMP)
     end = spool._segments[-1].size
     spool.extend([record(3)], STAMP)
-    path = Path(spool._segments[-1].path)
+    path = path_of(spool)
     folder = crash(spool)
     data = path.read_bytes()
     for place in range(begin, end):
@@ -154,7 +159,7 @@ def test_a_segment_that_is_gone_is_a_gap(tmp_path: Path):
     spool.extend([record(n, 300) for n in range(1, 12)], STAMP)
     bases = [segment.base for segment in spool._segments]
     assert len(bases) > 3
-    lost = Path(spool._segments[1].path)
+    lost = path_of(spool, 1)
     folder = crash(spool)
     lost.unlink()
     found = drain(adopt(folder))
@@ -314,10 +319,10 @@ def test_a_spool_that_was_removed_while_it_was_locked_is_nobodys(
     folder = crash(spool)
     lock = client._lock
 
-    def remove_and_lock(path: str, flags: int = 0) -> int:
-        descriptor = lock(path, flags)
+    def remove_and_lock(opened: Any) -> Any:
+        locked = lock(opened)
         shutil.rmtree(folder)
-        return descriptor
+        return locked
 
     monkeypatch.setattr(client, "_lock", remove_and_lock)
     assert adopt(folder) is None
