@@ -736,6 +736,7 @@ class _Spool(_Store):
         self._loaded = 1  # what is below this number was read
         self._reading, self._offset = None, 0  # the segment that is read, and from where on
         self._check_at = 0.0
+        self._left = []  # folders that it has moved from: (folder, (lock, state), names of files)
 
     @classmethod
     def create(cls, directory, max_bytes, fsync, memory_bytes=0):
@@ -988,6 +989,7 @@ class _Spool(_Store):
             for segment in self._segments:
                 if segment.data is not None:
                     self._write_out(segment)
+            self._clear_what_was_left()
         except EnvironmentError as error:
             self.error = error
         if was_in_memory != self._is_in_memory:
@@ -1016,7 +1018,8 @@ class _Spool(_Store):
 
     def _move(self):
         """Make a new folder, and take along what is left in the old."""
-        old, old_files = self._folder, (("lock", self._lock), ("state", self._state))
+        old = self._folder
+        lock_and_state = (self._lock, self._state)
         directory = os.path.dirname(old.path)
         _make_directory(directory)
         folder, lock = _make_spool_folder(directory, self._fsync)
@@ -1034,12 +1037,20 @@ class _Spool(_Store):
         for segment in self._segments:
             if segment.data is None:
                 self._fetch(segment, old)
-        for name, file in old_files:
-            if old.has(name, file):
-                self._remove(name, old)
-            file.close()
-        self._remove_folder(old)
-        old.close()
+        # The old lock is kept until all is written again.
+        names = [segment.name for segment in self._segments if segment.data is not None]
+        self._left.append((old, lock_and_state, names + ["state"]))
+
+    def _clear_what_was_left(self):
+        while self._left:
+            folder, (lock, state), names = self._left.pop()
+            if folder.has("lock", lock):
+                names.append("lock")
+            for name in names:
+                self._remove(name, folder)
+            self._remove_folder(folder)
+            for file in (lock, state, folder):
+                file.close()
 
     def _fetch(self, segment, old):
         """Take a segment's file along; if that cannot be, its records become a gap."""
@@ -1129,6 +1140,9 @@ class _Spool(_Store):
         data = b""
         if index >= 0:
             segment = self._segments[index]
+            is_own = not self._is_adopted and self._lock is not None
+            if is_own and index + 1 < len(self._segments) and not self._is_in_place():
+                self._renew()  # else it would seem to be gone, though it may have moved only
             if segment is not self._reading:
                 self._reading, self._offset = segment, 0
             data = self._read(segment, self._offset)
@@ -1173,6 +1187,8 @@ class _Spool(_Store):
         """
         if segment.data is not None:
             return bytes(segment.data[begin : segment.size])
+        if segment is self._segments[-1] and self._file is not None and self._file.is_same():
+            return self._file.read(begin, segment.size)  # also when it has no name any more
         try:
             file = (folder or self._folder).open(segment.name, os.O_RDONLY)
             try:
@@ -1336,8 +1352,11 @@ class _Spool(_Store):
 
     def abandon(self):
         """Let go of the files. In a child, its parent's lock stays."""
-        files = (self._file, self._state, self._lock, self._folder)
+        files = [self._file, self._state, self._lock, self._folder]
+        for folder, (lock, state), _ in self._left:
+            files += [lock, state, folder]
         self._file = self._state = self._lock = None
+        self._left = []
         for file in files:
             if file is not None:
                 file.close()
