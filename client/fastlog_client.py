@@ -64,6 +64,7 @@ if _PYTHON_2:
 else:
     from threading import get_ident as _thread_id
 
+_wall_clock = time.time
 if hasattr(time, "monotonic"):
     _monotonic = time.monotonic
 elif os.name == "nt":
@@ -461,7 +462,7 @@ class _File(object):
             EnvironmentError: it has not, or is not.
         """
         info = os.fstat(self.descriptor)
-        if not info.st_nlink or (info.st_dev, info.st_ino) != self.identity:
+        if info[1:3] != self.identity or not info[3]:  # faster than names: a record waits for it
             raise EnvironmentError(errno.ESTALE, "the file was removed")
 
     def is_same(self):
@@ -613,7 +614,7 @@ class _Folder(_File):
 
 
 def _identity(info):
-    return info.st_dev, info.st_ino
+    return info[1:3]  # st_ino, st_dev
 
 
 def _close_on_exec(descriptor):
@@ -674,6 +675,7 @@ _MAX_INCARNATION = 1 << 63
 _LONGEST_RECORD = (1 << 24) - 1  # that any server takes
 _LONGEST_SEGMENT = _LONGEST_RECORD + _SEGMENT_BYTES  # nothing behind that is ours
 _READ_BYTES = 1 << 20
+_LOOK_AGAIN = 0.001  # seconds between two looks whether the file that is written has a name still
 _CHECK_SECONDS = 1.0  # between two looks whether the folder is still there
 _MOVE_SECONDS = 60.0  # in which a process that lives has moved to another
 _VANISHED = (
@@ -728,6 +730,7 @@ class _Spool(_Store):
         self._folder, self._lock, self._fsync = folder, lock, fsync
         self._is_adopted = False  # nothing is added to it any more
         self._state = self._file = None  # open files
+        self._position = None  # where the next byte goes in the latter, if that is known
         self._segments = []
         self._gap = None  # [number, gap, offset or None]: the last entry, if it is a gap
         self._absent = []  # [begin, end) of numbers from `first` on that are no records any more
@@ -736,6 +739,7 @@ class _Spool(_Store):
         self._loaded = 1  # what is below this number was read
         self._reading, self._offset = None, 0  # the segment that is read, and from where on
         self._check_at = 0.0
+        self._looked_at = 0.0  # wall clock, when the file that is written was checked
         self._left = []  # folders that it has moved from: (folder, (lock, state), names of files)
 
     @classmethod
@@ -882,7 +886,7 @@ class _Spool(_Store):
         if self._gap is not None and self._gap[2] is None and not self._write_gap():
             return False
         entry = _make_entry(self.next, len(record), record)
-        bound = self._memory_bytes if self._is_in_memory else self.max_bytes
+        bound = self._memory_bytes if self._file is None else self.max_bytes
         if self.bytes + len(entry) > bound or not self._write(self.next, entry):
             return False
         self._gap = None
@@ -925,9 +929,15 @@ class _Spool(_Store):
             segment.data[at:] = entry
             return
         file = self._file
-        file.check()  # less than a microsecond: what goes into a file without a name is not kept
-        os.lseek(file.descriptor, at, os.SEEK_SET)
+        moment = _wall_clock()
+        if not 0 <= moment - self._looked_at < _LOOK_AGAIN:  # each time costs up to 1.6 us a record
+            file.check()
+            self._looked_at = moment
+        if self._position != at:
+            os.lseek(file.descriptor, at, os.SEEK_SET)
+        self._position = None
         _write_all(file.descriptor, entry)
+        self._position = at + len(entry)
         if self._fsync:
             os.fsync(file.descriptor)
 
@@ -944,10 +954,10 @@ class _Spool(_Store):
         if self._is_in_memory:
             segment.data = bytearray()
         else:
-            file = self._make_file(segment)
+            file, self._looked_at = self._make_file(segment), 0.0
             if self._file is not None:
                 self._file.close()
-            self._file = file
+            self._file, self._position = file, 0
         self._segments.append(segment)
         return segment
 
@@ -1089,7 +1099,7 @@ class _Spool(_Store):
             raise
         segment.data = None
         if segment is self._segments[-1]:
-            self._file = file
+            self._file, self._position = file, None
         else:
             file.close()
 
@@ -1188,6 +1198,7 @@ class _Spool(_Store):
         if segment.data is not None:
             return bytes(segment.data[begin : segment.size])
         if segment is self._segments[-1] and self._file is not None and self._file.is_same():
+            self._position = None
             return self._file.read(begin, segment.size)  # also when it has no name any more
         try:
             file = (folder or self._folder).open(segment.name, os.O_RDONLY)

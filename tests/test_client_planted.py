@@ -117,6 +117,16 @@ def plant_all(spool: Path, secret: Path) -> set[str]:
     return {letter * 32 for letter in "abcdef0123"}
 
 
+def seen(spool: Path, names: set[str]) -> dict[Path, tuple[int, ...]]:
+    """What would show that something was done to these, or to what is in them."""
+    folders = [spool / name for name in names]
+    paths = folders + [p for f in folders if not f.is_symlink() for p in f.glob("*")]
+    found = {path: path.lstat() for path in paths}
+    return {
+        p: (i.st_mode, i.st_ino, i.st_size, i.st_mtime_ns, i.st_nlink) for p, i in found.items()
+    }
+
+
 @needs_root
 @versions
 @pytest.mark.parametrize("mode", [0o1777, 0o777])
@@ -129,7 +139,7 @@ def test_what_another_user_plants_is_named_once_and_left_alone(
         as_user(ATTACKER, lambda: plant_all(spool, secret))
         planted = {path.name for path in spool.iterdir() if path.lstat().st_uid == ATTACKER} - {"4"}
         assert len(planted) == 10
-        before = {path: path.lstat() for path in spool.rglob("*") if path.name in planted}
+        before = seen(spool, planted)
         reports, stats = log(version, server, spool, 200, "10" if mode == 0o1777 else "11")
         assert (stats["acked"], stats["flushed"], stats["reconnects"]) == (200, True, 0)
         wait_for(lambda: len(server.table.records) == 220)
@@ -140,7 +150,7 @@ def test_what_another_user_plants_is_named_once_and_left_alone(
         assert len(others) == (0 if mode == 0o1777 else 1), others
         assert all("all users can remove" in report for report in others)
         assert secret.read_text() == SECRET
-        assert before == {path: path.lstat() for path in spool.rglob("*") if path.name in planted}
+        assert seen(spool, planted) == before
         assert {p.name for p in spool.iterdir()} - planted <= {"4"}  # the victim's are removed
 
 
