@@ -204,6 +204,43 @@ def test_any_umask_does(mask: int, tmp_path: Path):
     assert drain(adopt(folder)) == plain(1)
 
 
+@pytest.mark.parametrize("way", ["dir_fd", "proc", "path"])
+def test_a_folder_that_is_replaced_by_a_link_leads_nowhere(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    is_directory = os.path.isdir
+    if way != "dir_fd":  # as with Python 2
+        monkeypatch.setattr(client, "_HAS_DIR_FD", False)
+    if way == "path":
+        monkeypatch.setattr(
+            client.os.path, "isdir", lambda p: not str(p).startswith("/proc") and is_directory(p)
+        )
+    base, other = tmp_path / "spool", tmp_path / "other"
+    base.mkdir()
+    other.mkdir()
+    spool = make(base)
+    spool.extend([record(1), record(2)], STAMP)
+    for name in ("state", "lock", f"{1:016x}.seg"):
+        (other / name).write_text(SECRET)
+    folder = Path(spool.folder)
+    folder.rename(base / "elsewhere")
+    folder.symlink_to(other)
+    spool._remove("state", spool._folder)
+    spool._remove(f"{1:016x}.seg", spool._folder)
+    spool._check_at = 0.0
+    spool.check(1.0)
+    spool.extend([record(3)], STAMP)
+    assert drain(spool) == plain(1, 2, 3)
+    assert spool.folder != str(folder)
+    assert {path.read_text() for path in other.iterdir()} == {SECRET}
+    assert len(list(other.iterdir())) == 3
+    heir = adopt(crash(spool))
+    assert drain(heir) == plain(1, 2, 3)
+    heir.first = heir.next
+    heir.close()
+    assert not Path(heir.folder).exists()
+
+
 # ---- what is wrong in a folder of our own ----
 
 
