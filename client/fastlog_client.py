@@ -20,11 +20,11 @@ spool, `emit` moves its record itself, so that it is in a file before the applic
 from __future__ import absolute_import, division, print_function
 
 import binascii
+import bisect
 import collections
 import errno
 import hashlib
 import hmac
-import itertools
 import logging
 import logging.handlers
 import os
@@ -32,6 +32,7 @@ import random
 import re
 import select
 import socket
+import stat
 import struct
 import sys
 import threading
@@ -63,6 +64,7 @@ if _PYTHON_2:
 else:
     from threading import get_ident as _thread_id
 
+_wall_clock = time.time
 if hasattr(time, "monotonic"):
     _monotonic = time.monotonic
 elif os.name == "nt":
@@ -178,6 +180,8 @@ def _as_text(value):
 _OVERHEAD = 64
 """Bytes that a record takes in memory beside its own."""
 _BATCH_RECORDS = 4096
+_NEWS = 64
+"""Reports of a store that wait to be made; what comes beyond says the same."""
 _NOBODY = b"\0" * 16
 
 _FULL, _SPOOL_FULL, _TOO_LARGE, _DAMAGED, _LOST, _LEFT = range(1, 7)
@@ -211,42 +215,71 @@ class _Gap(object):
 
 
 class _NewIdNeeded(Exception):
-    """The server knows this client id as somebody else's."""
+    """This client id is of no use any more with that server.
+
+    Args:
+        claimed: the last number that the server said it has, if that is why.
+    """
+
+    def __init__(self, text, claimed=None):
+        Exception.__init__(self, text)
+        self.claimed = claimed
+
+
+_OVER_ACK = "the server acknowledged what it was not sent"
 
 
 class _Store(object):
     """Records in their order, numbered from 1 on; `first` is the oldest that is not acknowledged.
 
-    `first` <= `cursor` <= `next`; this connection has sent what is below `cursor`. Numbers never
-    change. A client with a new id begins with sequence 1 again: `shift` is what numbers are ahead
-    of sequences then. Not thread-safe: whoever calls it holds its guard.
+    `first` <= `cursor` <= `sent` <= `next`; this connection has sent what is below `cursor`, and
+    under this client id nothing from `sent` on was ever sent: an acknowledgement of that is wrong.
+    Numbers never change. A client with a new id begins with sequence 1 again: `shift` is what
+    numbers are ahead of sequences then. Not thread-safe: whoever calls it holds its guard.
     """
 
     persistent = False
+    outlives_process = False  # whether what is in it now is kept when the process ends
 
     def __init__(self):
         self.client_id = os.urandom(16)
         self.incarnation = 1
         self.acked_by = _NOBODY  # the server that acknowledged last
-        self.first = self.cursor = self.next = 1
+        self.first = self.cursor = self.sent = self.next = 1
         self.shift = 0
         self.bytes = 0  # that it takes
         self.dropped = dict.fromkeys(_REASONS, 0)  # records by reason
         self.gaps = 0
-        self.fresh_gaps = collections.deque()  # reasons; whoever tells of them removes them
+        self.fresh_gaps = collections.deque(maxlen=_NEWS)  # reasons; whoever reports removes them
+        self.news = collections.deque(maxlen=_NEWS)  # (text, error) to report, removed likewise
 
-    def _count_gap(self, reason, is_new):
-        self.dropped[reason] += 1
+    def _count_gap(self, reason, is_new, count=1):
+        self.dropped[reason] += count
         if is_new:
             self.gaps += 1
             self.fresh_gaps.append(reason)
 
-    def renumber(self):
-        """Become another client: what is left has the sequences from 1 on."""
+    def renumber(self, claimed=None):
+        """Become another client: what is left has the sequences from 1 on.
+
+        Args:
+            claimed: the last number that the server said it has, if that is known.
+
+        Returns:
+            How many of the numbers that are left were sent under the old id, or may have been: the
+            server may store them twice.
+        """
+        end = self.sent if claimed is None else min(claimed + 1, self.next)
+        doubtful = max(0, max(end, self.sent) - self.first)
         self.client_id = os.urandom(16)
         self.acked_by = _NOBODY
         self.shift = self.first - 1
+        self.sent = self.first
         self._unsend()
+        return doubtful
+
+    def check(self, now):
+        """Notice what has happened to it from outside. Call repeatedly."""
 
 
 class _Memory(_Store):
@@ -335,21 +368,26 @@ class _Memory(_Store):
         if records:
             self._sent.extend(records)
             self.cursor += len(records)
+            self.sent = max(self.sent, self.cursor)
             return base, records
         if waiting and waiting[0].__class__ is _Gap:
             gap = waiting.popleft()
             self._sent.append(gap)
             self.cursor += gap.count
+            self.sent = max(self.sent, self.cursor)
             return base, gap
         return None
 
     def ack(self, last, node):
-        """Forget what is up to this number: that server has it."""
+        """Forget what is up to this number, which is below `cursor`: that server has it."""
+        self._forget(self._sent, last, node)
+
+    def _forget(self, entries, last, node):
         if last < self.first:
             return
         self.acked_by = node
-        while self._sent and self.first <= last:
-            entry = self._sent.popleft()
+        while entries and self.first <= last:
+            entry = entries.popleft()
             if entry.__class__ is not _Gap:
                 self._remove(entry)
                 self.first += 1
@@ -357,7 +395,7 @@ class _Memory(_Store):
                 self.first += entry.count
             else:
                 entry.count -= last + 1 - self.first
-                self._sent.appendleft(entry)
+                entries.appendleft(entry)
                 self.first = last + 1
 
     def rewind(self, last, node):
@@ -366,12 +404,13 @@ class _Memory(_Store):
         Raises:
             _NewIdNeeded: the server has what was never sent.
         """
-        if last >= self.cursor:
-            raise _NewIdNeeded()
-        self.ack(last, node)
-        again = self.cursor - self.first
+        if last >= self.sent:
+            raise _NewIdNeeded(_OVER_ACK, last)
+        cursor = self.cursor
         self._unsend()
-        return again
+        self._forget(self._waiting, last, node)
+        self.cursor = self.first
+        return max(0, cursor - self.first)
 
     def close(self):
         """Nothing: what is left ends with the process."""
@@ -388,6 +427,237 @@ class _Memory(_Store):
         self.bytes -= len(record) + _OVERHEAD
 
 
+# ---- files of this user only -----------------------------------------------------------------
+
+_SAFELY = 0  # never through a link, never waiting for a FIFO, and not for programs that are started
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC"):
+    _SAFELY |= getattr(os, _flag, 0)
+_DIRECTORY = getattr(os, "O_DIRECTORY", 0)
+_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_HAS_DIR_FD = os.open in getattr(os, "supports_dir_fd", ())
+
+
+class _NotOurs(EnvironmentError):
+    """Another user made this, or could change it: nothing of it is read or written."""
+
+    def __repr__(self):
+        return str(self)
+
+
+class _File(object):
+    """An open file or directory, and which one: a program may close all descriptors that it finds,
+    and open something else under the same number.
+    """
+
+    __slots__ = ("descriptor", "identity")
+
+    def __init__(self, descriptor):
+        self.descriptor = descriptor
+        self.identity = _identity(os.fstat(descriptor))
+
+    def check(self):
+        """Learn whether it still has a name, and still is the same.
+
+        Raises:
+            EnvironmentError: it has not, or is not.
+        """
+        info = os.fstat(self.descriptor)
+        if info[1:3] != self.identity or not info[3]:  # faster than names: a record waits for it
+            raise EnvironmentError(errno.ESTALE, "the file was removed")
+
+    def is_same(self):
+        """Whether the descriptor is still that of this file, removed or not."""
+        try:
+            return _identity(os.fstat(self.descriptor)) == self.identity
+        except EnvironmentError:
+            return False
+
+    def read(self, begin, end):
+        """The bytes from `begin` to `end`, or as many of them as there are."""
+        if not self.is_same():
+            raise EnvironmentError(errno.EBADF, "the descriptor was closed")
+        os.lseek(self.descriptor, begin, os.SEEK_SET)
+        parts = []
+        while begin < end:
+            part = os.read(self.descriptor, min(end - begin, _READ_BYTES))
+            if not part:
+                break
+            parts.append(part)
+            begin += len(part)
+        return b"".join(parts)
+
+    def close(self):
+        if self.is_same():
+            os.close(self.descriptor)
+        self.descriptor = -1
+
+
+class _Folder(_File):
+    """A directory that is held open, so that nobody can put another in its place.
+
+    With Python 3, names are looked up from its descriptor; with Python 2 through /proc, which does
+    the same on Linux. Where neither is, its path is compared with it before each use.
+    """
+
+    __slots__ = ("path",)
+
+    def __init__(self, path, descriptor):
+        _File.__init__(self, descriptor)
+        self.path = path
+
+    def _at(self, name):
+        """A path for this name, and arguments that belong to it."""
+        if not self.is_same():
+            raise EnvironmentError(errno.EBADF, "the descriptor was closed")
+        if _HAS_DIR_FD:
+            return name, {"dir_fd": self.descriptor}
+        if os.path.isdir("/proc/self/fd/%d" % self.descriptor):
+            return "/proc/self/fd/%d/%s" % (self.descriptor, name), {}
+        if _identity(os.lstat(self.path)) != self.identity:
+            raise EnvironmentError(errno.ESTALE, "the folder was replaced")
+        return os.path.join(self.path, name), {}
+
+    def names(self):
+        if _HAS_DIR_FD and self.is_same():
+            return os.listdir(self.descriptor)
+        return os.listdir(self._at(".")[0])
+
+    def lstat(self, name):
+        path, where = self._at(name)
+        return os.lstat(path, **where)
+
+    def has(self, name, file):
+        """Whether that name is this file's."""
+        try:
+            return _identity(self.lstat(name)) == file.identity
+        except EnvironmentError as error:
+            return error.errno not in _VANISHED
+
+    def open(self, name, flags):
+        """Open a file of this user, or make one for it alone.
+
+        Raises:
+            _NotOurs: it is something else.
+            EnvironmentError: it is not there, or is there though `flags` has O_EXCL.
+        """
+        is_new = bool(flags & os.O_EXCL)
+        if not is_new:
+            self._judge(name, self.lstat(name), stat.S_ISREG)  # to open a device may do something
+        path, where = self._at(name)
+        descriptor = os.open(path, flags | _SAFELY, 0o600, **where)
+        try:
+            self._judge(name, os.fstat(descriptor), stat.S_ISREG)
+            if is_new:
+                os.fchmod(descriptor, 0o600)  # whatever the umask has taken
+            _close_on_exec(descriptor)
+            return _File(descriptor)
+        except Exception:
+            os.close(descriptor)
+            raise
+
+    def folder(self, name):
+        """Open a folder in it.
+
+        Raises:
+            _NotOurs: it is not one of this user, or others can write it.
+            EnvironmentError: it is not there.
+        """
+        self._judge(name, self.lstat(name), stat.S_ISDIR)
+        path, where = self._at(name)
+        descriptor = os.open(path, os.O_RDONLY | _DIRECTORY | _SAFELY, **where)
+        try:
+            self._judge(name, os.fstat(descriptor), stat.S_ISDIR)
+            _close_on_exec(descriptor)
+            return _Folder(os.path.join(self.path, name), descriptor)
+        except Exception:
+            os.close(descriptor)
+            raise
+
+    def make_folder(self, name):
+        """Make a folder for this user alone, and open it."""
+        path, where = self._at(name)
+        os.mkdir(path, 0o700, **where)
+        if self.lstat(name).st_mode & 0o700 != 0o700:
+            os.chmod(path, 0o700, **where)  # the umask has taken that too
+        return self.folder(name)
+
+    def _judge(self, name, info, is_right_kind):
+        path = os.path.join(self.path, name)
+        if not is_right_kind(info.st_mode):
+            kind = "folder" if is_right_kind is stat.S_ISDIR else "regular file"
+            raise _NotOurs("%s is no %s: remove it" % (path, kind))
+        if info.st_uid != os.geteuid():
+            raise _NotOurs("%s belongs to user %d: remove it" % (path, info.st_uid))
+        if is_right_kind is stat.S_ISDIR and info.st_mode & _BY_OTHERS:
+            raise _NotOurs("others can write %s: remove it, or set its mode to 0700" % path)
+        if is_right_kind is stat.S_ISREG and info.st_nlink > 1:
+            raise _NotOurs("%s has another name elsewhere (a hard link): remove it" % path)
+
+    def unlink(self, name):
+        path, where = self._at(name)
+        os.unlink(path, **where)
+
+    def rmdir(self, name):
+        path, where = self._at(name)
+        os.rmdir(path, **where)
+
+    def rename(self, name, target, new_name):
+        """Move a file to the folder `target`."""
+        path, where = self._at(name)
+        new_path, new_where = target._at(new_name)
+        if where:
+            where = {"src_dir_fd": where["dir_fd"], "dst_dir_fd": new_where["dir_fd"]}
+        os.rename(path, new_path, **where)
+
+    def sync(self):
+        os.fsync(self.descriptor)
+
+
+def _identity(info):
+    return info[1:3]  # st_ino, st_dev
+
+
+def _close_on_exec(descriptor):
+    """Python 2 has no O_CLOEXEC."""
+    fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+
+
+def _open_directory(path):
+    """Open a spool directory, which must be this user's, or root's.
+
+    Raises:
+        _NotOurs: it is another user's.
+        EnvironmentError: it cannot be opened.
+    """
+    trusted = (0, os.geteuid())
+    info = os.lstat(path)
+    descriptor = None
+    if info.st_uid in trusted:  # else it may be another user's link to a directory of ours
+        flags = os.O_RDONLY | _DIRECTORY | (_SAFELY & ~getattr(os, "O_NOFOLLOW", 0))
+        descriptor = os.open(path, flags)
+        info = os.fstat(descriptor)
+    if info.st_uid not in trusted:
+        if descriptor is not None:
+            os.close(descriptor)
+        raise _NotOurs(
+            "the spool directory %s belongs to user %d: use another" % (path, info.st_uid)
+        )
+    _close_on_exec(descriptor)
+    return _Folder(path, descriptor)
+
+
+def _make_directory(path):
+    """Make a spool directory, for this user alone, unless it is there."""
+    try:
+        os.makedirs(path, 0o700)
+    except EnvironmentError:
+        if not os.path.isdir(path):  # else it is there, or a sibling was faster
+            raise
+        return
+    if os.lstat(path).st_mode & 0o700 != 0o700:
+        os.chmod(path, 0o700)  # the umask has taken that
+
+
 # ---- the spool -------------------------------------------------------------------------------
 
 _SEGMENT_BYTES = 1024 * 1024
@@ -395,68 +665,104 @@ _ENTRY = struct.Struct(">4sQI")  # mark, number, length or _IS_GAP; then the crc
 _ENTRY_MARK = b"\xfaSE1"
 _IS_GAP = 0xFFFFFFFF
 _SPOOLED_GAP = struct.Struct(">QBQQ")  # count, reason, t0, t1
-_STATE = struct.Struct(">4s16sQQQ16s")  # mark, client id, incarnation, shift, first, acked by
-_STATE_MARK = b"FST1"
+_STATE = struct.Struct(">4s16sQQQQ16s")
+"""Mark, client id, incarnation, shift, first, sent, acked by; then their crc32."""
+_STATE_MARK = b"FST2"
 _CRC = struct.Struct(">I")
+_MAX_NUMBER = 1 << 40
+"""No process gets there; and no gap is longer than the protocol allows."""
+_MAX_INCARNATION = 1 << 63
+_LONGEST_RECORD = (1 << 24) - 1  # that any server takes
+_LONGEST_SEGMENT = _LONGEST_RECORD + _SEGMENT_BYTES  # nothing behind that is ours
+_READ_BYTES = 1 << 20
+_LOOK_AGAIN = 0.001  # seconds between two looks whether the file that is written has a name still
+_CHECK_SECONDS = 1.0  # between two looks whether the folder is still there
+_MOVE_SECONDS = 60.0  # in which a process that lives has moved to another
+_VANISHED = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ELOOP,
+    errno.ESTALE,
+    errno.EBADF,
+    errno.EACCES,
+    errno.EPERM,
+)
+"""What a write fails with when files or folder were removed or replaced, or are others' now."""
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ETIMEDOUT)
 
 
 class _Segment(object):
-    """A file of entries; its name is the number of the first."""
+    """A file of entries, or what is to become one; its name is the number of the first."""
 
-    __slots__ = ("base", "path", "size")
+    __slots__ = ("base", "data", "name", "size")
 
-    def __init__(self, folder, base, size=0):
+    def __init__(self, base):
         self.base = base
-        self.path = os.path.join(folder, "%016x.seg" % base)
-        self.size = size
+        self.name = "%016x.seg" % base
+        self.size = 0
+        self.data = None  # a bytearray while it is in memory only
 
 
 class _Spool(_Store):
     """A store in files, for one process; another adopts it once that has ended.
 
     Its folder holds `lock`, which the owner has locked; `state`, which is written anew whenever
-    something is acknowledged; and segments, each removed when all of it is. A record that is
-    written survives the process, however it ends. It survives a loss of power only with `fsync`,
-    which waits for the disk at each record.
+    something is sent or acknowledged; and segments, each removed when all of it is acknowledged. A
+    record that is written survives the process, however it ends. It survives a loss of power only
+    with `fsync`, which waits for the disk at each record.
+
+    `state` says how far was sent before it is: what a server claims to have beyond that, nobody
+    has sent under this id, also not the process that left this folder. Then the client takes a new
+    id. An heir whose files lost their end knows from it which numbers were used.
+
+    Somebody may remove or replace the folder, or files in it, meanwhile. A write notices that its
+    file has no name any more, `check` the rest. The spool then moves to a new folder, with all that
+    can still be read. While none can be made, what is new is in memory, up to `memory_bytes`.
     """
 
     persistent = True
 
-    def __init__(self, folder, lock, max_bytes=0, fsync=False):
+    def __init__(self, folder, lock, max_bytes=0, fsync=False, memory_bytes=0):
         _Store.__init__(self)
-        self.folder, self.max_bytes = folder, max_bytes
+        self.max_bytes, self._memory_bytes = max_bytes, memory_bytes
         self.error = None  # why the disk refused something, last
         self._segment_bytes = max(1024, min(_SEGMENT_BYTES, max_bytes // 8))
-        self._lock, self._fsync = lock, fsync
+        self._folder, self._lock, self._fsync = folder, lock, fsync
         self._is_adopted = False  # nothing is added to it any more
-        self._state = self._file = None  # descriptors
+        self._state = self._file = None  # open files
+        self._position = None  # where the next byte goes in the latter, if that is known
         self._segments = []
         self._gap = None  # [number, gap, offset or None]: the last entry, if it is a gap
-        self._declared = collections.deque()  # [number, count] of gaps, and
-        self._refused = collections.deque()  # of records that are too large, from `first` on
-        self._refused_to = 0  # records below this number were looked at for their size
+        self._absent = []  # [begin, end) of numbers from `first` on that are no records any more
+        self._absent_count = 0
         self._ahead = collections.deque()  # (number, entry): what was read, from `cursor` on
         self._loaded = 1  # what is below this number was read
         self._reading, self._offset = None, 0  # the segment that is read, and from where on
+        self._check_at = 0.0
+        self._looked_at = 0.0  # wall clock, when the file that is written was checked
+        self._left = []  # folders that it has moved from: (folder, (lock, state), names of files)
 
     @classmethod
-    def create(cls, directory, max_bytes, fsync):
+    def create(cls, directory, max_bytes, fsync, memory_bytes=0):
         """Make a new one below this directory.
 
         Raises:
             EnvironmentError: it cannot be made.
         """
-        name = binascii.hexlify(os.urandom(16)).decode("ascii")
-        hidden = os.path.join(directory, "." + name)
-        os.mkdir(hidden, 0o700)
-        lock = _lock(os.path.join(hidden, "lock"), os.O_CREAT)
-        folder = os.path.join(directory, name)
-        os.rename(hidden, folder)  # whoever sees it sees it locked
-        spool = cls(folder, lock, max_bytes, fsync)
-        spool.client_id = binascii.unhexlify(name)
-        spool._state = _open(os.path.join(folder, "state"), os.O_RDWR | os.O_CREAT)
-        spool._save()
-        spool._begin_segment(1)
+        folder, lock = _make_spool_folder(directory, fsync)
+        spool = cls(folder, lock, max_bytes, fsync, memory_bytes)
+        try:
+            spool.client_id = binascii.unhexlify(os.path.basename(folder.path))
+            spool._state = spool._make_state(folder)
+            spool._begin_segment(1)
+            mode = os.stat(directory).st_mode
+        except Exception:
+            spool.close()  # and removes it
+            raise
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            spool.news.append(
+                ("all users can remove what waits in %s: set its mode to 0700" % directory, None)
+            )
         return spool
 
     @classmethod
@@ -464,44 +770,103 @@ class _Spool(_Store):
         """Take over the spool of a process that has ended.
 
         Returns:
-            None if its process lives, or if somebody else was faster.
+            None if its process lives, if somebody else was faster, or if it holds nothing.
 
         Raises:
+            _NotOurs: it is not a folder of this user alone, or a file in it is not.
             EnvironmentError: it cannot be read.
         """
-        path = os.path.join(folder, "lock")
-        lock = _lock(path)
-        if lock is None:
-            return None
-        spool = cls(folder, lock)
+        parent = _open_directory(os.path.dirname(folder))
         try:
-            if not os.path.exists(path):  # it was sent and removed between open and lock
-                spool.abandon()
+            folder = parent.folder(os.path.basename(folder))
+        except EnvironmentError as error:
+            if error.errno == errno.ENOENT:
                 return None
-            spool._state = _open(os.path.join(folder, "state"), os.O_RDWR | os.O_CREAT)
+            raise
+        finally:
+            parent.close()
+        spool = cls(folder, None)
+        try:
+            names = folder.names()
+            if "lock" not in names:
+                # It was sent, and something else has kept the folder. Or somebody has removed the
+                # lock: then its process, if it lives, notices soon, and moves.
+                since = abs(time.time() - os.fstat(folder.descriptor).st_mtime)
+                if since < _MOVE_SECONDS or not any(map(_SEGMENT_NAME.match, names)):
+                    spool.abandon()
+                    return None
+            spool._lock = _lock(folder)
+            if spool._lock is None or not folder.has("lock", spool._lock):
+                spool.abandon()  # it was sent and removed between open and lock
+                return None
             spool._read_folder()
             spool._is_adopted = True
             spool.incarnation += 1
-            spool._save()
+            spool._write_state(spool._state)
         except Exception:
             spool.abandon()
             raise
         return spool
 
     @property
+    def folder(self):
+        return self._folder.path
+
+    @property
     def pending(self):
         """Records that are not acknowledged, without the gaps between them."""
-        gone = sum(count for _, count in itertools.chain(self._declared, self._refused))
-        return self.next - self.first - gone
+        return self.next - self.first - self._absent_count
+
+    @property
+    def outlives_process(self):
+        return not self._is_in_memory
+
+    @property
+    def _is_in_memory(self):
+        return bool(self._segments) and self._segments[-1].data is not None
+
+    # -- numbers that are no records any more --
+
+    def _lose(self, begin, end):
+        """Note that these numbers are none. Returns how many of them were until now."""
+        spans = self._absent
+        at = bisect.bisect_left(spans, [begin])
+        if at and spans[at - 1][1] >= begin:
+            at -= 1
+        stop, known, low, high = at, 0, begin, end
+        while stop < len(spans) and spans[stop][0] <= end:
+            known += min(end, spans[stop][1]) - max(begin, spans[stop][0])
+            low, high = min(low, spans[stop][0]), max(high, spans[stop][1])
+            stop += 1
+        spans[at:stop] = [[low, high]]
+        self._absent_count += end - begin - known
+        return end - begin - known
+
+    def _drop(self, begin, end, reason):
+        count = self._lose(begin, end)
+        if count:
+            self._count_gap(reason, True, count)
+
+    def _trim_absent(self):
+        spans, at = self._absent, 0
+        while at < len(spans) and spans[at][1] <= self.first:
+            self._absent_count -= spans[at][1] - spans[at][0]
+            at += 1
+        del spans[:at]
+        if spans and spans[0][0] < self.first:
+            self._absent_count -= self.first - spans[0][0]
+            spans[0][0] = self.first
 
     # -- writing --
 
     def extend(self, records, stamp):
         for record in records:
-            if self._append(record):
+            if len(record) > _LONGEST_RECORD:
+                self.add_gap(_TOO_LARGE, stamp)
+            elif self._append(record):
                 self.next += 1
             else:
-                self.add_gap(_SPOOL_FULL, stamp)
+                self.add_gap(_FULL if self._is_in_memory else _SPOOL_FULL, stamp)
 
     def add_gap(self, reason, stamp):
         merges = (
@@ -509,10 +874,9 @@ class _Spool(_Store):
         )
         if merges:
             self._gap[1].grow(stamp)
-            self._declared[-1][1] += 1
         else:
             self._gap = [self.next, _Gap(reason, stamp), None]
-            self._declared.append([self.next, 1])
+        self._lose(self.next, self.next + 1)
         self._write_gap()
         self.next += 1
         self._count_gap(reason, not merges)
@@ -522,7 +886,8 @@ class _Spool(_Store):
         if self._gap is not None and self._gap[2] is None and not self._write_gap():
             return False
         entry = _make_entry(self.next, len(record), record)
-        if self.bytes + len(entry) > self.max_bytes or not self._write(self.next, entry):
+        bound = self._memory_bytes if self._file is None else self.max_bytes
+        if self.bytes + len(entry) > bound or not self._write(self.next, entry):
             return False
         self._gap = None
         return True
@@ -539,41 +904,204 @@ class _Spool(_Store):
         return True
 
     def _write(self, number, entry, offset=None):
-        """Write an entry at the end, or over the last one; returns whether the disk took it."""
-        try:
-            segment = self._segments[-1]
-            if offset is None and segment.size and segment.size + len(entry) > self._segment_bytes:
-                segment = self._begin_segment(number)
-            os.lseek(self._file, segment.size if offset is None else offset, os.SEEK_SET)
-            _write_all(self._file, entry)
-            if self._fsync:
-                os.fsync(self._file)
-        except EnvironmentError as error:
-            self.error = error
-            self._cut()
-            return False
+        """Write an entry at the end, or over the last one; returns whether it is kept."""
+        for is_last_try in (False, True):
+            try:
+                self._put(number, entry, offset)
+                break
+            except EnvironmentError as error:
+                self.error = error
+                self._cut()
+                if is_last_try or error.errno not in _VANISHED:
+                    return False
+                self._renew()
         if offset is None:
-            segment.size += len(entry)
+            self._segments[-1].size += len(entry)
             self.bytes += len(entry)
         return True
+
+    def _put(self, number, entry, offset):
+        segment = self._segments[-1]
+        if offset is None and segment.size and segment.size + len(entry) > self._segment_bytes:
+            segment = self._begin_segment(number)
+        at = segment.size if offset is None else offset
+        if segment.data is not None:
+            segment.data[at:] = entry
+            return
+        file = self._file
+        moment = _wall_clock()
+        if not 0 <= moment - self._looked_at < _LOOK_AGAIN:  # each time costs up to 1.6 us a record
+            file.check()
+            self._looked_at = moment
+        if self._position != at:
+            os.lseek(file.descriptor, at, os.SEEK_SET)
+        self._position = None
+        _write_all(file.descriptor, entry)
+        self._position = at + len(entry)
+        if self._fsync:
+            os.fsync(file.descriptor)
 
     def _cut(self):
         """Remove what was written in part; where that fails too, the next write goes over it."""
         try:
-            os.ftruncate(self._file, self._segments[-1].size)
+            if self._file is not None and self._file.is_same():
+                os.ftruncate(self._file.descriptor, self._segments[-1].size)
         except EnvironmentError as error:
             self.error = error
 
     def _begin_segment(self, number):
-        segment = _Segment(self.folder, number)
-        file = _open(segment.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        if self._file is not None:
-            os.close(self._file)
-        self._file = file
+        segment = _Segment(number)
+        if self._is_in_memory:
+            segment.data = bytearray()
+        else:
+            file, self._looked_at = self._make_file(segment), 0.0
+            if self._file is not None:
+                self._file.close()
+            self._file, self._position = file, 0
         self._segments.append(segment)
-        if self._fsync:
-            _sync_directory(self.folder)
         return segment
+
+    def _make_file(self, segment):
+        file = self._folder.open(segment.name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        if self._fsync:
+            self._folder.sync()
+        return file
+
+    # -- a folder that vanishes --
+
+    def check(self, now):
+        if self._is_adopted or self._lock is None or now < self._check_at:
+            return
+        self._check_at = now + _CHECK_SECONDS
+        if self._is_in_memory or not self._is_in_place():
+            self._renew()
+
+    def _is_in_place(self):
+        segment = self._segments[-1]
+        return self._is_folder_in_place() and self._folder.has(segment.name, self._file)
+
+    def _is_folder_in_place(self):
+        """Whether it is where another process would find it, with what that would need."""
+        try:
+            if _identity(os.lstat(self._folder.path)) != self._folder.identity:
+                return False
+        except EnvironmentError as error:
+            return error.errno not in (errno.ENOENT, errno.ENOTDIR)  # else we may not look any more
+        return self._folder.has("lock", self._lock) and self._folder.has("state", self._state)
+
+    def _renew(self):
+        """Move to a new folder, or to memory while none can be made."""
+        was_in_memory, old = self._is_in_memory, self._folder.path
+        self._take_into_memory()
+        try:
+            if not self._is_folder_in_place():
+                self._move()
+            for segment in self._segments:
+                if segment.data is not None:
+                    self._write_out(segment)
+            self._clear_what_was_left()
+        except EnvironmentError as error:
+            self.error = error
+        if was_in_memory != self._is_in_memory:
+            if was_in_memory:
+                text = "the records are in the spool again: %s" % self._folder.path
+            else:
+                text = "the spool %s was removed, and none can be made: records are in memory" % old
+            self.news.append((text, self.error if self._is_in_memory else None))
+        elif not was_in_memory:
+            text = "the spool %s was removed or replaced: what can be read of it is in %s now"
+            self.news.append((text % (old, self._folder.path), None))
+
+    def _take_into_memory(self):
+        """Read the last segment, through its descriptor: the file may have no name any more."""
+        segment = self._segments[-1]
+        if segment.data is not None:
+            return
+        try:
+            data = self._file.read(0, segment.size)
+        except EnvironmentError:
+            data = self._salvage(segment, self._folder)
+        segment.data = bytearray(data)
+        segment.data.extend(b"\0" * (segment.size - len(data)))  # offsets stay; it will be a gap
+        self._file.close()
+        self._file = None
+
+    def _move(self):
+        """Make a new folder, and take along what is left in the old."""
+        old = self._folder
+        lock_and_state = (self._lock, self._state)
+        directory = os.path.dirname(old.path)
+        _make_directory(directory)
+        folder, lock = _make_spool_folder(directory, self._fsync)
+        try:
+            state = self._make_state(folder)
+        except EnvironmentError:
+            for name in ("state", "lock"):
+                self._remove(name, folder)
+            self._remove_folder(folder)
+            lock.close()
+            folder.close()
+            raise
+        self._folder, self._lock, self._state = folder, lock, state
+        self._reading = None
+        for segment in self._segments:
+            if segment.data is None:
+                self._fetch(segment, old)
+        # The old lock is kept until all is written again.
+        names = [segment.name for segment in self._segments if segment.data is not None]
+        self._left.append((old, lock_and_state, names + ["state"]))
+
+    def _clear_what_was_left(self):
+        while self._left:
+            folder, (lock, state), names = self._left.pop()
+            if folder.has("lock", lock):
+                names.append("lock")
+            for name in names:
+                self._remove(name, folder)
+            self._remove_folder(folder)
+            for file in (lock, state, folder):
+                file.close()
+
+    def _fetch(self, segment, old):
+        """Take a segment's file along; if that cannot be, its records become a gap."""
+        try:
+            old.rename(segment.name, self._folder, segment.name)
+            return
+        except EnvironmentError as error:
+            is_elsewhere = error.errno == errno.EXDEV
+        data = self._salvage(segment, old) if is_elsewhere else b""
+        self.bytes -= segment.size - len(data)
+        segment.size = len(data)
+        if data:
+            segment.data = bytearray(data)
+            try:
+                self._write_out(segment)
+            except EnvironmentError as error:  # it stays in memory until the next attempt
+                self.error = error
+
+    def _salvage(self, segment, folder):
+        try:
+            return self._read(segment, 0, folder)
+        except EnvironmentError:
+            return b""
+
+    def _write_out(self, segment):
+        """Make a file of a segment that is in memory."""
+        self._remove(segment.name, self._folder)  # part of an earlier attempt
+        file = self._make_file(segment)
+        try:
+            _write_all(file.descriptor, bytes(segment.data))
+            if self._fsync:
+                os.fsync(file.descriptor)
+        except EnvironmentError:
+            file.close()
+            self._remove(segment.name, self._folder)
+            raise
+        segment.data = None
+        if segment is self._segments[-1]:
+            self._file, self._position = file, None
+        else:
+            file.close()
 
     # -- reading --
 
@@ -587,7 +1115,7 @@ class _Spool(_Store):
                 break
             if len(entry) > max_record:
                 ahead[0] = (number, _Gap(_TOO_LARGE, stamp))
-                self._refuse(number)
+                self._drop(number, number + 1, _TOO_LARGE)
                 break
             size += 4 + len(entry)
             if size > limit and (records or not must):
@@ -595,41 +1123,48 @@ class _Spool(_Store):
             records.append(entry)
             ahead.popleft()
         if records:
-            self.cursor += len(records)
+            self._move_cursor(len(records))
             return base, records
         if ahead and ahead[0][1].__class__ is _Gap:
             gap = ahead.popleft()[1]
-            self.cursor += gap.count
+            self._move_cursor(gap.count)
             return base, gap
         return None
 
-    def _refuse(self, number):
-        if number >= self._refused_to:  # the file still has it: another connection finds it again
-            self._refused_to = number + 1
-            self._refused.append([number, 1])
-            self._count_gap(_TOO_LARGE, True)
+    def _move_cursor(self, count):
+        self.cursor += count
+        if self.cursor > self.sent:
+            self.sent = self.cursor
+            self._save()
+            if self._fsync:
+                self._sync_state()
 
     def _load(self, stamp):
         """Read on, at most to the end of a segment; what is missing there is a gap."""
         expected = self.cursor
-        if expected == self.next:
+        if expected >= self.next:
             return
         index = len(self._segments) - 1
-        while index and self._segments[index].base > expected:
+        while index > 0 and self._segments[index].base > expected:
             index -= 1
-        segment = self._segments[index]
-        if segment is not self._reading:
-            self._reading, self._offset = segment, 0
         data = b""
-        if os.path.exists(segment.path):  # else somebody has removed it: its records are a gap
-            data = _read_file(segment.path, self._offset, segment.size)
-        self._offset = segment.size
+        if index >= 0:
+            segment = self._segments[index]
+            is_own = not self._is_adopted and self._lock is not None
+            if is_own and index + 1 < len(self._segments) and not self._is_in_place():
+                self._renew()  # else it would seem to be gone, though it may have moved only
+            if segment is not self._reading:
+                self._reading, self._offset = segment, 0
+            data = self._read(segment, self._offset)
+            self._offset = segment.size
         for number, entry in _entries(data):
             count = entry.count if entry.__class__ is _Gap else 1
             if number + count <= expected:
                 continue
+            if number + count > self.next:
+                break  # no file of ours: it has what was never given a number
             if number > expected:
-                self._read_ahead(expected, _Gap(_DAMAGED, stamp, count=number - expected))
+                self._read_damage(expected, number, stamp)
             elif number < expected:  # a gap, of which the server has a part
                 entry.count = count = number + count - expected
                 number = expected
@@ -641,14 +1176,41 @@ class _Spool(_Store):
         else:
             end = self._gap[0] if in_memory else self.next
         if end > expected:
-            self._read_ahead(expected, _Gap(_DAMAGED, stamp, count=end - expected))
+            self._read_damage(expected, end, stamp)
         if in_memory and index + 1 == len(self._segments):
             begin, gap = max(end, expected), self._gap[1]
             self._read_ahead(begin, _Gap(gap.reason, gap.t0, gap.t1, self.next - begin))
 
+    def _read_damage(self, begin, end, stamp):
+        self._drop(begin, end, _DAMAGED)
+        self._read_ahead(begin, _Gap(_DAMAGED, stamp, count=end - begin))
+
     def _read_ahead(self, number, entry):
         self._ahead.append((number, entry))
         self._loaded = number + (entry.count if entry.__class__ is _Gap else 1)
+
+    def _read(self, segment, begin, folder=None):
+        """Bytes of a segment; none if its file is gone, or another's.
+
+        Raises:
+            EnvironmentError: it cannot be read now, and perhaps later.
+        """
+        if segment.data is not None:
+            return bytes(segment.data[begin : segment.size])
+        if segment is self._segments[-1] and self._file is not None and self._file.is_same():
+            self._position = None
+            return self._file.read(begin, segment.size)  # also when it has no name any more
+        try:
+            file = (folder or self._folder).open(segment.name, os.O_RDONLY)
+            try:
+                return file.read(begin, min(segment.size, _LONGEST_SEGMENT))
+            finally:
+                file.close()
+        except EnvironmentError as error:
+            self.error = error
+            if error.errno in _PASSING:
+                raise
+            return b""
 
     # -- what the server has --
 
@@ -657,31 +1219,26 @@ class _Spool(_Store):
             return
         self.acked_by = node
         self.first = last + 1
-        for gaps in (self._declared, self._refused):
-            while gaps and gaps[0][0] + gaps[0][1] <= self.first:
-                gaps.popleft()
-            if gaps and gaps[0][0] < self.first:
-                gaps[0][1] -= self.first - gaps[0][0]
-                gaps[0][0] = self.first
+        self._trim_absent()
         while len(self._segments) > 1 and self._segments[1].base <= self.first:
             segment = self._segments.pop(0)
             self.bytes -= segment.size
-            os.unlink(segment.path)
+            if segment.data is None:
+                self._remove(segment.name, self._folder)
         self._save()
 
     def rewind(self, last, node):
-        if last >= self.next:
-            if not self._is_adopted:
-                raise _NewIdNeeded()
-            self.next = last + 1  # the server has more than is left of a torn file
+        if last >= self.sent:
+            raise _NewIdNeeded(_OVER_ACK, last)
         again = self.cursor
         self.ack(last, node)
         self._unsend()
         return max(0, again - self.first)
 
-    def renumber(self):
-        _Store.renumber(self)
+    def renumber(self, claimed=None):
+        doubtful = _Store.renumber(self, claimed)
         self._save()
+        return doubtful
 
     def _unsend(self):
         self.cursor = self._loaded = self.first
@@ -691,72 +1248,172 @@ class _Spool(_Store):
     # -- the folder --
 
     def _save(self):
+        """Write the state. If that fails, whoever adopts the spool may double records: it has an
+        older one, and trusts the server no further.
+        """
+        try:
+            self._write_state(self._state)
+        except EnvironmentError as error:
+            self.error = error
+            self._check_at = 0.0
+
+    def _make_state(self, folder):
+        file = folder.open("state", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        try:
+            self._write_state(file)
+            return file
+        except Exception:
+            file.close()
+            raise
+
+    def _write_state(self, file):
         state = _STATE.pack(
-            _STATE_MARK, self.client_id, self.incarnation, self.shift, self.first, self.acked_by
+            _STATE_MARK,
+            self.client_id,
+            self.incarnation,
+            self.shift,
+            self.first,
+            self.sent,
+            self.acked_by,
         )
-        os.lseek(self._state, 0, os.SEEK_SET)
-        _write_all(self._state, state + _CRC.pack(_crc32(state)))
+        file.check()
+        os.lseek(file.descriptor, 0, os.SEEK_SET)
+        _write_all(file.descriptor, state + _CRC.pack(_crc32(state)))
+
+    def _sync_state(self):
+        try:
+            os.fsync(self._state.descriptor)
+        except EnvironmentError as error:
+            self.error = error
 
     def _read_folder(self):
         """Learn what there is. An entry that is incomplete at the very end was never taken."""
-        state = os.read(self._state, _STATE.size + _CRC.size)
-        body = state[: _STATE.size]
-        if len(state) > _STATE.size and _CRC.unpack(state[_STATE.size :])[0] == _crc32(body):
-            _, self.client_id, self.incarnation, self.shift, self.first, self.acked_by = (
-                _STATE.unpack(body)
-            )
-        else:
-            self.client_id = binascii.unhexlify(os.path.basename(self.folder))
+        names = sorted(name for name in self._folder.names() if _SEGMENT_NAME.match(name))
+        for name in names:
+            base = int(name[:16], 16)
+            if 0 < base < _MAX_NUMBER:
+                segment = _Segment(base)
+                segment.size = self._folder.lstat(name).st_size
+                self.bytes += segment.size
+                self._segments.append(segment)
+        if not self._read_state():
+            # How far was sent is not known: nothing that a server claims to have is believed.
+            self.client_id = binascii.unhexlify(os.path.basename(self._folder.path))
             self.incarnation = int(time.time())  # above whatever it was
-        bases = sorted(
-            int(name[:-4], 16) for name in os.listdir(self.folder) if name.endswith(".seg")
-        )
-        for base in bases:
-            segment = _Segment(self.folder, base)
-            segment.size = os.stat(segment.path).st_size
-            self.bytes += segment.size
-            self._segments.append(segment)
-        self.next = self.first
+            self.first = self.sent = self._segments[0].base if self._segments else 1
+        self.next = self.sent
         if self._segments:
             last = self._segments[-1]
-            self.next = max(self.first, last.base)
-            for number, entry in _entries(_read_file(last.path, 0, last.size)):
+            self.next = max(self.next, last.base)
+            for number, entry in _entries(self._read(last, 0)):
                 count = entry.count if entry.__class__ is _Gap else 1
                 self.next = max(self.next, number + count)
         self._unsend()
 
+    def _read_state(self):
+        """Open the state, or make an empty one. Returns whether it could be read."""
+        try:
+            self._state = self._folder.open("state", os.O_RDWR)
+        except EnvironmentError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            self._state = self._folder.open("state", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        state = self._state.read(0, _STATE.size + _CRC.size)
+        body, crc = state[: _STATE.size], state[_STATE.size :]
+        if len(crc) < _CRC.size or _CRC.unpack(crc)[0] != _crc32(body):
+            return False
+        mark, client_id, incarnation, shift, first, sent, acked_by = _STATE.unpack(body)
+        is_sound = shift < first <= sent < _MAX_NUMBER and incarnation < _MAX_INCARNATION
+        if mark != _STATE_MARK or not is_sound:
+            return False
+        self.client_id, self.incarnation, self.acked_by = client_id, incarnation, acked_by
+        self.shift, self.first, self.sent = shift, first, sent
+        return True
+
     def close(self):
         """Remove it if the server has all of it; else leave it to whoever adopts it."""
-        paths = [segment.path for segment in self._segments]
-        paths += [os.path.join(self.folder, name) for name in ("state", "lock")]
-        try:
-            if self.first == self.next:
-                for path in paths:
-                    os.unlink(path)
-                os.rmdir(self.folder)
-        except EnvironmentError as error:  # whoever adopts it tries again
-            self.error = error
+        if self._lock is not None and self.first == self.next:
+            names = [segment.name for segment in self._segments if segment.data is None]
+            for name in names + ["state", "lock"]:
+                self._remove(name, self._folder)
+            self._remove_folder(self._folder)
+        elif self._lock is not None and self._is_in_memory:
+            self._renew()
         self.abandon()
+
+    def _remove(self, name, folder):
+        try:
+            folder.unlink(name)
+        except EnvironmentError as error:  # whoever adopts it tries again
+            if error.errno != errno.ENOENT:
+                self.error = error
+
+    def _remove_folder(self, folder):
+        try:
+            parent = _open_directory(os.path.dirname(folder.path))
+            try:
+                name = os.path.basename(folder.path)
+                if parent.has(name, folder):
+                    parent.rmdir(name)
+            finally:
+                parent.close()
+        except EnvironmentError as error:
+            if error.errno != errno.ENOENT:
+                self.error = error
 
     def abandon(self):
         """Let go of the files. In a child, its parent's lock stays."""
-        descriptors = (self._file, self._state, self._lock)
+        files = [self._file, self._state, self._lock, self._folder]
+        for folder, (lock, state), _ in self._left:
+            files += [lock, state, folder]
         self._file = self._state = self._lock = None
-        for descriptor in descriptors:
-            if descriptor is not None:
-                os.close(descriptor)
+        self._left = []
+        for file in files:
+            if file is not None:
+                file.close()
 
 
-_HEX_ID = re.compile("[0-9a-f]{32}$")
+_HEX_ID = re.compile(r"[0-9a-f]{32}\Z")
+_SEGMENT_NAME = re.compile(r"[0-9a-f]{16}\.seg\Z")
 
 
 def _spools_in(directory):
-    """The folders of all spools there; none if there is no such directory any more."""
+    """The folders of all spools there; none if there is no such directory of ours any more."""
     try:
-        names = os.listdir(directory)
+        folder = _open_directory(directory)
     except EnvironmentError:
         return []
+    try:
+        names = folder.names()
+    finally:
+        folder.close()
     return [os.path.join(directory, name) for name in sorted(names) if _HEX_ID.match(name)]
+
+
+def _make_spool_folder(directory, fsync):
+    """Make a folder for a spool, with a locked `lock`. Returns both, open."""
+    parent = _open_directory(directory)
+    name = binascii.hexlify(os.urandom(16)).decode("ascii")
+    folder = None
+    try:
+        folder = parent.make_folder("." + name)
+        lock = _lock(folder)
+        parent.rename("." + name, parent, name)  # whoever sees it sees it locked
+        folder.path = os.path.join(directory, name)
+        if fsync:
+            parent.sync()
+        return folder, lock
+    except Exception:
+        if folder is not None:
+            for undo, what in ((folder.unlink, "lock"), (parent.rmdir, "." + name)):
+                try:
+                    undo(what)
+                except EnvironmentError:
+                    pass  # it is empty, and nobody takes it for a spool
+            folder.close()
+        raise
+    finally:
+        parent.close()
 
 
 def _make_entry(number, length, data):
@@ -767,22 +1424,25 @@ def _make_entry(number, length, data):
 def _entries(data):
     """The entries in these bytes, also those behind a damaged place: (number, record or gap)."""
     at = data.find(_ENTRY_MARK)
-    while at >= 0:
+    work = 16 * len(data) + _LONGEST_RECORD  # bytes of what only looks like an entry
+    while at >= 0 and work >= 0:
         begin = at + _ENTRY.size + _CRC.size
         if begin > len(data):
             return
         _, number, length = _ENTRY.unpack_from(data, at)
         (crc,) = _CRC.unpack_from(data, at + _ENTRY.size)
         end = begin + (_SPOOLED_GAP.size if length == _IS_GAP else length)
-        body = data[begin:end]
+        body = data[begin:end] if end <= len(data) else b""
         if end > len(data) or crc != _crc32(body, _crc32(data[at : at + _ENTRY.size])):
+            work -= len(body)
             at = data.find(_ENTRY_MARK, at + 1)
             continue
+        entry, count = body, 1
         if length == _IS_GAP:
             count, reason, t0, t1 = _SPOOLED_GAP.unpack(body)
-            yield number, _Gap(reason, t0, t1, count)
-        else:
-            yield number, body
+            entry = _Gap(reason, t0, t1, count) if reason in _REASONS else None
+        if entry is not None and 0 < number and 0 < count <= _MAX_NUMBER - number:
+            yield number, entry
         at = data.find(_ENTRY_MARK, end)
 
 
@@ -790,48 +1450,32 @@ def _crc32(data, crc=0):
     return zlib.crc32(data, crc) & 0xFFFFFFFF
 
 
-def _open(path, flags):
-    """Open a file that a program which is started does not inherit, also with Python 2."""
-    descriptor = os.open(path, flags, 0o600)
-    fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-    return descriptor
-
-
-def _lock(path, flags=0):
-    """The locked file; None if it is gone, or somebody else's."""
+def _lock(folder):
+    """The folder's locked file, which is made if there is none; None if it is somebody else's."""
     try:
-        descriptor = _open(path, os.O_RDWR | flags)
+        file = folder.open("lock", os.O_RDWR)
     except EnvironmentError as error:
-        if error.errno == errno.ENOENT:
-            return None
-        raise
+        if error.errno != errno.ENOENT:
+            raise
+        try:
+            file = folder.open("lock", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        except EnvironmentError as error:
+            if error.errno in (errno.EEXIST, errno.ENOENT):
+                return None  # somebody else was faster
+            raise
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except EnvironmentError as error:
-        os.close(descriptor)
+        file.close()
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return None
         raise
-    return descriptor
+    return file
 
 
 def _write_all(descriptor, data):
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def _read_file(path, begin, end):
-    with open(path, "rb") as file:
-        file.seek(begin)
-        return file.read(end - begin)
-
-
-def _sync_directory(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # ---- the dialect -----------------------------------------------------------------------------
@@ -858,6 +1502,9 @@ _MAX_ANSWER = 4096  # bytes; the longest that a server has to say is an error of
 _MAX_FRAME = 1 << 24
 _BATCH_BYTES = 64 * 1024
 _SMALL_WINDOW = 16 * 1024  # what is left of it is not worth a batch while others are on their way
+
+
+_LONGEST_TEXT = 200  # characters of what a server says that are shown
 
 
 class _Refused(Exception):
@@ -1002,8 +1649,8 @@ class _Session(object):
         if kind == _ERROR:
             code, action, _ = _ERROR_HEAD.unpack_from(payload)
             if action == _NEW_ID:
-                raise _NewIdNeeded()
-            text = payload[_ERROR_HEAD.size :].decode("utf-8", "replace")
+                raise _NewIdNeeded("the server wants another client id")
+            text = _printable(payload[_ERROR_HEAD.size :])
             raise _Refused(action, "the server answered: %s (code %d)" % (text, code))
         if self.is_ready:
             if kind == _ACK:
@@ -1023,6 +1670,8 @@ class _Session(object):
     def _hear_challenge(self, nonce):
         if self._key is None:
             raise _Refused(_FIX_CONFIG, "the server wants a key, and none is configured")
+        if len(nonce) != len(self._nonce):  # else it chooses what else the proof would prove
+            raise _Refused(_RETRY, "the server sent a challenge of %d bytes" % len(nonce))
         self._server_nonce = nonce
         self._say(_AUTH, self._digest(b"fl1c", nonce, self._hello))
 
@@ -1037,9 +1686,11 @@ class _Session(object):
             right = self._digest(b"fl1s", self._nonce, nonce, self._hello, fields)
             if not nonce or not hmac.compare_digest(right, proof):
                 raise _Refused(_FIX_CONFIG, "the server does not prove that it has the key")
+        if not self._max_record:
+            raise _Refused(_FIX_CONFIG, "the server takes records of 0 bytes only")
         last = committed + self._store.shift
-        if last < self._store.first - 1:
-            raise _Refused(_RETRY, "the server forgot what it had acknowledged")
+        if last < self._store.first - 1:  # it would take nothing that comes behind that hole
+            raise _NewIdNeeded("the server forgot what it had acknowledged")
         self.node = node
         self.keepalive = keepalive or 5.0
         self._has_crc = bool(capabilities & _CAN_CRC)
@@ -1050,7 +1701,7 @@ class _Session(object):
     def _hear_ack(self, committed, window, state):
         last = committed + self._store.shift
         if last >= self._store.cursor:
-            raise _Refused(_RETRY, "the server acknowledged what it was not sent")
+            raise _NewIdNeeded(_OVER_ACK, last)
         self._window = window
         if last >= self._store.first:
             self.has_progressed = True
@@ -1060,6 +1711,12 @@ class _Session(object):
 
     def _digest(self, *parts):
         return hmac.new(self._key[1], b"".join(parts), hashlib.sha256).digest()
+
+
+def _printable(data):
+    """Text of a peer, safe for a terminal and a log: printable ASCII, all else escaped."""
+    shown = "".join(chr(c) if 32 <= c < 127 else "\\x%02x" % c for c in bytearray(data))
+    return shown[:_LONGEST_TEXT]
 
 
 # ---- the connection --------------------------------------------------------------------------
@@ -1086,11 +1743,12 @@ class _Link(object):
 
     def __init__(self, store, guard, address, options, report):
         self.store = store
-        self.connections = self.resent = self.batches = 0
+        self.connections = self.resent = self.batches = self.new_ids = 0
         self.finishing = False  # nothing will be added: say BYE, and end
         self.due = None  # when the next step must be, or None
         self._guard, self._address, self._options = guard, address, options
         self._report, self._complaint = report, None
+        self.failures = 0  # connections in a row that were lost without any progress
         self._addresses = []  # that the host name has, not yet tried
         self._socket = self._session = None
         self._is_connected = False
@@ -1139,6 +1797,8 @@ class _Link(object):
 
     def step(self, now, stamp):
         """Connect, receive and send. Sets `due`."""
+        with self._guard:
+            self.store.check(now)
         try:
             if self._socket is None:
                 self._try_to_connect(now)
@@ -1149,13 +1809,26 @@ class _Link(object):
         except _Refused as error:
             delay = _ERROR_DELAY if error.action == _RETRY else self._options.retry_interval
             self._lose(now, str(error), None, delay)
-        except _NewIdNeeded:
-            with self._guard:
-                self.store.renumber()
-            self._lose(now, "the server wants another client id", None, 0.0)
+        except _NewIdNeeded as error:
+            self._take_new_id(now, error)
         except _OS_ERRORS as error:
             self._lose(now, "the connection was lost", error, 0.0)
         self._set_due(now)
+
+    def _take_new_id(self, now, error):
+        """Go on as another client, which keeps all that was not acknowledged rightly."""
+        with self._guard:
+            again = self.store.cursor - self.store.first
+            doubtful = self.store.renumber(error.claimed)
+        self.resent += again
+        self.new_ids += 1
+        text = "%s: a new client id is taken" % error
+        if doubtful:
+            text += ", and %d records are sent again: some may be stored twice" % doubtful
+        if self._complaint != text:
+            self._complaint = text
+            self._report("identity", text, None)
+        self._lose(now, text, None, 0.0 if error.claimed is None else _ERROR_DELAY)
 
     def close(self):
         if self._socket is not None:
@@ -1230,6 +1903,7 @@ class _Link(object):
         self.batches, session.batches = self.batches + session.batches, 0
         if session.has_progressed:
             self._delay = self._complaint = None
+            self.failures = 0
 
     def _send(self, stamp, now):
         self._is_blocked = False
@@ -1272,6 +1946,7 @@ class _Link(object):
     def _lose(self, now, text, error, least):
         """The connection is lost: try again, after `least` seconds or more."""
         session = self._session
+        self.failures += session is not None
         self.close()
         if session is not None and session.said_bye and self.store.first < self.store.next:
             with self._guard:  # the server has forgotten the id, and something was added since
@@ -1345,6 +2020,7 @@ def _close(connection):
 _NAP = 0.02  # seconds, while records keep coming: they are gathered
 _LONGEST_SLEEP = 5.0
 _LOOK_SECONDS = 5.0  # between two looks for spools whose process has ended
+_PATIENCE = 3  # connections for such a spool that come to nothing, before the next spool is tried
 _GRACE = 0.5  # seconds before the deadline of close(), at most, to declare what cannot be sent
 _OPEN_HANDLERS = weakref.WeakSet()
 
@@ -1457,6 +2133,8 @@ class _Sender(object):
         self._seen = 1  # the store's `next` when this turn began
         self._adopted = None  # a link of its own
         self._look_at = 0.0
+        self._passed = ""  # the folder that was looked at last
+        self._named = {}  # folders that were left out and reported: whether they are another user's
         self._deadline = self._give_up_at = None
         self._has_given_up = False
 
@@ -1559,22 +2237,52 @@ class _Sender(object):
                 )
                 self._adopted.finishing = True
         if self._adopted is not None:
-            self._adopted.step(now, stamp)
-            if self._adopted.is_done:
-                self._adopted.store.close()
-                self._adopted = None
+            self._tend_adopted(now, stamp)
+
+    def _tend_adopted(self, now, stamp):
+        link = self._adopted
+        try:
+            link.step(now, stamp)
+        except Exception as error:  # whatever is in those files: our own records go on
+            self._leave_out(link.store.folder, error)
+            self._let_go(now)
+            return
+        if link.is_done:
+            link.store.close()
+            self._adopted = None
+            if not os.path.isdir(link.store.folder):  # else it would be found again, and again
                 self._look_at = now
+        elif link.failures >= _PATIENCE:
+            self._let_go(now)  # the others have their turn; it is tried again after them
+
+    def _let_go(self, now):
+        self._adopted.close()
+        self._adopted.store.abandon()
+        self._adopted = None
+        self._look_at = now + _LOOK_SECONDS
 
     def _find_orphan(self):
-        for folder in _spools_in(self.directory):
+        folders = _spools_in(self.directory)
+        here = set(folders)
+        self._named = {folder: why for folder, why in self._named.items() if folder in here}
+        behind = [folder for folder in folders if folder > self._passed]
+        for folder in behind + folders[: len(folders) - len(behind)]:
+            if self._named.get(folder):
+                continue
+            self._passed = folder
             try:
                 store = _Spool.adopt(folder)
-            except (EnvironmentError, ValueError) as error:
-                self.handler._report("spool", "cannot adopt %s" % folder, error)
+            except Exception as error:
+                self._leave_out(folder, error)
                 continue
             if store is not None:
                 return store
         return None
+
+    def _leave_out(self, folder, error):
+        if folder not in self._named:
+            self.handler._report("spool", "the spool folder %s is left out" % folder, error)
+        self._named[folder] = isinstance(error, _NotOurs)
 
     # -- the end --
 
@@ -1675,7 +2383,8 @@ class SocketHandler(logging.Handler):
         )
         self._max_bytes = max_bytes
         self._policy, self._block_timeout = when_full, block_timeout
-        self._spool, self._spool_options = spool, (spool_max_bytes, spool_fsync)
+        self._spool = None if spool is None else os.path.abspath(spool)  # also after a chdir()
+        self._spool_options = (spool_max_bytes, spool_fsync, max_bytes)
         self._on_error, self._wall_clock = on_error, wall_clock
         self._is_closed = False
         self._last_error = None
@@ -1705,11 +2414,7 @@ class SocketHandler(logging.Handler):
     def _begin_spool(self):
         if fcntl is None:
             raise ValueError("there is no spool on this system: it needs fcntl")
-        try:
-            os.makedirs(self._spool)
-        except EnvironmentError:
-            if not os.path.isdir(self._spool):  # else it is there, or a sibling was faster
-                raise
+        _make_directory(self._spool)
         if _spools_in(self._spool):
             self._start()  # somebody may have left something
 
@@ -1976,7 +2681,7 @@ class SocketHandler(logging.Handler):
         lost = self._store.dropped[_LEFT]
         if self._left or lost or self._inbox:
             count = self._left + lost + len(self._inbox)
-            kept = self._store.persistent
+            kept = self._store.outlives_process
             fate = "stay in the spool for the next start" if kept else "are lost"
             self._report("left", "%d records were left at close(): they %s" % (count, fate), None)
 
@@ -1986,8 +2691,9 @@ class SocketHandler(logging.Handler):
         Returns:
             A dict: `emitted`, `acked`; `pending`: not acknowledged, with `pending_bytes` in memory;
             `dropped`: a dict of counts by reason; `gaps`: spans of dropped records; `sent_batches`,
-            `resent_records`, `reconnects`; `connected`, `server` (the id of the node, in hex),
-            `last_error`, `spool_bytes`, and `left` when it was closed.
+            `resent_records`, `reconnects`, `new_ids`: how often another client id had to be taken;
+            `connected`, `server` (the id of the node, in hex), `last_error`, `spool_bytes`, and
+            `left` when it was closed.
         """
         self._check_process()
         store, sender = self._store, self._sender
@@ -2003,6 +2709,7 @@ class SocketHandler(logging.Handler):
             "sent_batches": 0,
             "resent_records": 0,
             "reconnects": 0,
+            "new_ids": 0,
             "connected": False,
             "server": None,
             "last_error": self._last_error,
@@ -2017,11 +2724,13 @@ class SocketHandler(logging.Handler):
             stats["emitted"] += store.next - 1
             stats["pending"] += pending
             stats["acked"] = store.next - 1 - pending - sum(store.dropped.values())
-            stats["spool_bytes" if store.persistent else "pending_bytes"] += store.bytes
+            stats["spool_bytes"] += store.bytes if store.outlives_process else 0
+            stats["pending_bytes"] += 0 if store.outlives_process else store.bytes
             stats["gaps"] = store.gaps
             stats["sent_batches"] = sender.link.batches
             stats["resent_records"] = sender.link.resent
             stats["reconnects"] = max(0, sender.link.connections - 1)
+            stats["new_ids"] = sender.link.new_ids
             stats["connected"] = sender.link.is_ready
             stats["server"] = binascii.hexlify(node).decode("ascii") if node else None
         return stats
@@ -2031,6 +2740,12 @@ class SocketHandler(logging.Handler):
     def _tell(self):
         """Report drops that began, outside of the guard: the hook may do anything."""
         store = self._store
+        while store is not None and store.news:
+            try:
+                text, error = store.news.popleft()
+            except IndexError:
+                break  # another thread does it
+            self._report("spool", text, error)
         while store is not None and store.fresh_gaps:
             try:
                 reason = store.fresh_gaps.popleft()

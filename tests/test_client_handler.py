@@ -19,7 +19,7 @@ from typing import Any
 
 import fastlog_client as client
 import pytest
-from dialect import FIX_CONFIG, NEW_ID, RETRY, FakeServer
+from dialect import FIX_CONFIG, NEW_ID, RETRY, FakeServer, Peer
 from waiting import wait_for
 
 
@@ -198,6 +198,58 @@ def test_a_batch_that_the_socket_takes_in_pieces_arrives():
 
 
 # ---- what a server may say ----
+
+
+@pytest.mark.parametrize("has_spool", [False, True])
+def test_an_acknowledgement_of_what_was_not_sent_drops_nothing(has_spool: bool, tmp_path: Path):
+    options = {"spool": str(tmp_path)} if has_spool else {}
+    with FakeServer(acks=False) as server, handler_of(server, **options) as handler:
+        emit(handler, range(1, 11))
+        wait_for(lambda: len(server.table.records) == 10)
+        server.say("ack", 4)
+        wait_for(lambda: handler.stats()["acked"] == 4)
+        server.terms.acks = True
+        server.say("ack", 11)
+        wait_for(lambda: handler.stats()["new_ids"] == 1)
+        assert handler.flush()
+        stats = handler.stats()
+        assert (stats["acked"], stats["pending"], sum(stats["dropped"].values())) == (10, 0, 0)
+        assert stats["resent_records"] == 6
+        assert server.table.numbers() == [*range(1, 11), *range(5, 11)]
+        assert len({hello.client for hello in server.table.hellos}) == 2
+        assert handler._on_error.says("acknowledged what it was not sent") == 1
+        assert handler._on_error.says("6 records are sent again: some may be stored twice") == 1
+
+
+@pytest.mark.parametrize("has_spool", [False, True])
+def test_a_server_that_always_acknowledges_too_much_gets_no_flood_and_nothing_is_dropped(
+    has_spool: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    options = {"spool": str(tmp_path)} if has_spool else {}
+    ack = Peer.ack
+    monkeypatch.setattr(Peer, "ack", lambda self: ack(self, (1 << 64) - 1))
+    with FakeServer() as server, handler_of(server, **options) as handler:
+        emit(handler, range(1, 4))
+        begin = time.monotonic()
+        wait_for(lambda: server.connections == 4)
+        assert time.monotonic() - begin >= 0.2
+        stats = handler.stats()
+        assert (stats["acked"], stats["pending"]) == (0, 3)
+        assert handler._on_error.says("acknowledged what it was not sent") == 1
+        monkeypatch.setattr(Peer, "ack", ack)
+        assert handler.flush()
+        assert server.table.numbers()[-3:] == [1, 2, 3]
+
+
+def test_another_id_is_taken_with_a_report_of_what_may_be_stored_twice():
+    with FakeServer(acks=False) as server, handler_of(server) as handler:
+        emit(handler, [1, 2])
+        wait_for(lambda: len(server.table.records) == 2)
+        server.terms.acks = True
+        server.say("error", 3, NEW_ID)
+        assert handler.flush()
+        assert handler.stats()["new_ids"] == 1
+        assert handler._on_error.says("2 records are sent again: some may be stored twice") == 1
 
 
 def test_an_error_that_asks_for_a_retry_is_followed_by_one():

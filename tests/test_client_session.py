@@ -305,14 +305,117 @@ def test_nonsense_ends_the_connection(answer: bytes):
         session.receive(answer, 0.0)
 
 
-def test_an_acknowledgement_of_what_was_not_sent_ends_the_connection():
-    table, store = Table(), store_of(1)
+@pytest.mark.parametrize("beyond", [0, 1, 1 << 47, (1 << 64) - 4])
+def test_an_acknowledgement_of_what_was_not_sent_makes_it_change_the_id(beyond: int):
+    table, store = Table(Terms(acks=False)), store_of(1, 2)
     session = connect(store, table)
     talk(session, session.peer)
-    store.extend([record(2)], STAMP)
+    store.extend([record(3)], STAMP)
+    session.receive(session.peer.ack(1), 0.0)
+    with pytest.raises(client._NewIdNeeded) as needed:
+        session.receive(session.peer.ack(3 + beyond), 0.0)
+    assert (store.first, store.pending) == (2, 2)
+    old = store.client_id
+    assert store.renumber(needed.value.claimed) == 2
+    assert store.client_id != old
+    table.terms.acks = True
+    again = connect(store, table)
+    talk(again, again.peer)
+    assert [(s, a["number"]) for _, s, a in table.records] == [(1, 1), (2, 2), (1, 2), (2, 3)]
+    assert store.pending == 0
+
+
+@pytest.mark.parametrize("committed", [2, 3, 99, (1 << 64) - 1])
+def test_a_welcome_beyond_what_was_sent_drops_nothing_and_changes_the_id(committed: int):
+    table, store = Table(), store_of(1, 2, 3)
+    session = connect(store, table)
+    say_all(session)
+    table.terms.acks = False
+    session.receive(_welcome(0), 0.0)
+    store._waiting.pop()  # so that the third is not sent
+    say_all(session)
+    store._waiting.append(record(3))
+    session = connect(store, table)
+    say_all(session)
+    if committed == 2:
+        session.receive(_welcome(committed), 0.0)
+        assert (store.first, store.pending) == (3, 1)
+        return
+    with pytest.raises(client._NewIdNeeded) as needed:
+        session.receive(_welcome(committed), 0.0)
+    assert (store.first, store.pending) == (1, 3)
+    assert store.renumber(needed.value.claimed) == 3
+    session = connect(store, table)
+    talk(session, session.peer)
+    assert table.numbers() == [1, 2, 3]
+
+
+def _welcome(committed: int, max_record: int = 1 << 20) -> bytes:
+    terms = (max_record + 65536, max_record, 1 << 20, 100, 5)
+    return frame(WELCOME, struct.pack(">BBH16sQIIIHH", 1, 0, 1, NODE, committed, *terms))
+
+
+def test_what_an_earlier_connection_has_sent_may_be_acknowledged_by_a_later_one():
+    """Two servers, taking turns: the first has what it was sent, whatever the second was."""
+    store = store_of(*range(1, 11))
+    session = connect(store, Table())
+    say_all(session)
+    session.receive(_welcome(0), 0.0)
+    say_all(session)
+    other = connect(store, Table())
+    say_all(other)
+    other.receive(_welcome(2), 0.0)
+    assert (store.cursor, store.first) == (3, 3)
+    store.add_gap(client._FULL, STAMP)
+    again = connect(store, Table())
+    say_all(again)
+    again.receive(_welcome(10), 0.0)
+    assert (store.first, store.cursor, store.pending, store.bytes) == (11, 11, 0, 0)
+
+
+def test_a_server_that_forgot_what_it_had_acknowledged_gets_the_rest_under_a_new_id():
+    table, store = Table(), store_of(1, 2)
+    session = connect(store, table)
+    talk(session, session.peer)
+    store.extend([record(3)], STAMP)
+    session = connect(store, table)
+    say_all(session)
+    with pytest.raises(client._NewIdNeeded):
+        session.receive(_welcome(1), 0.0)
+    assert store.renumber() == 0
+    session = connect(store, table)
+    talk(session, session.peer)
+    assert table.numbers() == [1, 2, 3]
+
+
+def test_a_limit_of_no_bytes_makes_no_gap_of_every_record():
+    session = connect(store_of(1), Table())
+    say_all(session)
+    with pytest.raises(client._Refused) as refused:
+        session.receive(_welcome(0, max_record=0), 0.0)
+    assert refused.value.action == client._FIX_CONFIG
+    assert say_all(session) == b""
+
+
+@pytest.mark.parametrize("size", [0, 15, 17, 500])
+def test_a_challenge_has_sixteen_bytes(size: int):
+    session = connect(store_of(1), Table(), KEY)
+    say_all(session)
     with pytest.raises(client._Refused):
-        session.receive(session.peer.ack(2), 0.0)
-    assert store.pending == 1
+        session.receive(frame(CHALLENGE, b"c" * size), 0.0)
+    assert say_all(session) == b""
+
+
+def test_what_a_server_says_is_shown_as_plain_text():
+    session = connect(store_of(1), Table())
+    text = "\x1b]0;owned\x07\n\u009b2J é ".encode() + b"\xff" + b"x" * 3000
+    with pytest.raises(client._Refused) as refused:
+        session.receive(frame(0x4F, struct.pack(">HBQ", 5, RETRY, 0) + text), 0.0)
+    shown = str(refused.value)
+    assert shown.isascii()
+    assert shown.isprintable()
+    assert "\\x1b]0;owned\\x07\\x0a" in shown
+    assert len(shown) < 300
 
 
 def test_after_a_notice_nothing_more_is_sent_and_acknowledgements_are_taken():

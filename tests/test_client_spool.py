@@ -30,6 +30,11 @@ def crash(spool: Any) -> Path:
     return Path(spool.folder)
 
 
+def path_of(spool: Any, index: int = -1) -> Path:
+    """Of a segment."""
+    return Path(spool.folder, spool._segments[index].name)
+
+
 def adopt(folder: Path) -> Any:
     return client._Spool.adopt(str(folder))
 
@@ -118,7 +123,7 @@ def test_a_hole_is_a_gap_and_what_follows_is_sent(tmp_path: Path, fill: bytes | 
     for number in range(1, 6):
         places.append(spool._segments[-1].size)
         spool.extend([record(number)], STAMP)
-    path = Path(spool._segments[-1].path)
+    path = path_of(spool)
     folder = crash(spool)
     data = path.read_bytes()
     begin, end = places[1], places[3]
@@ -139,7 +144,7 @@ def test_a_byte_that_has_changed_costs_the_record_that_it_is_in(tmp_path: Path):
     spool.extend([record(2)], STAMP)
     end = spool._segments[-1].size
     spool.extend([record(3)], STAMP)
-    path = Path(spool._segments[-1].path)
+    path = path_of(spool)
     folder = crash(spool)
     data = path.read_bytes()
     for place in range(begin, end):
@@ -154,7 +159,7 @@ def test_a_segment_that_is_gone_is_a_gap(tmp_path: Path):
     spool.extend([record(n, 300) for n in range(1, 12)], STAMP)
     bases = [segment.base for segment in spool._segments]
     assert len(bases) > 3
-    lost = Path(spool._segments[1].path)
+    lost = path_of(spool, 1)
     folder = crash(spool)
     lost.unlink()
     found = drain(adopt(folder))
@@ -258,6 +263,118 @@ def test_what_was_read_is_read_again_over_the_next_connection(tmp_path: Path):
         spool.rewind(13, NODE)
 
 
+def left_behind(base: Path, count: int, sent: int, acked: int) -> Path:
+    """The folder of a process that is gone: so many records were written, sent, acknowledged."""
+    spool = make(base)
+    spool.extend([record(n) for n in range(1, sent + 1)], STAMP)
+    drain(spool)
+    spool.ack(acked, NODE)
+    spool.extend([record(n) for n in range(sent + 1, count + 1)], STAMP)
+    return crash(spool)
+
+
+def test_how_far_was_sent_is_in_the_file_before_it_is(tmp_path: Path):
+    spool = make(tmp_path)
+    spool.extend([record(n) for n in range(1, 6)], STAMP)
+    spool.take(4 + len(record(1)), True, 1 << 20, STAMP)
+    state = client._STATE.unpack_from(Path(spool.folder, "state").read_bytes())
+    assert (spool.cursor, spool.sent, state[4:6]) == (2, 2, (1, 2))
+
+
+@pytest.mark.parametrize("claimed", [40, 41, 99, 100, 101, 1 << 47, (1 << 64) - 1])
+def test_a_server_cannot_take_from_an_adopted_spool_what_was_not_sent(claimed: int, tmp_path: Path):
+    heir = adopt(left_behind(tmp_path, 100, 40, 20))
+    assert (heir.first, heir.sent, heir.next) == (21, 41, 101)
+    if claimed == 40:
+        heir.rewind(claimed, NODE)
+        assert drain(heir) == plain(*range(41, 101))
+        return
+    old = heir.client_id
+    with pytest.raises(client._NewIdNeeded) as needed:
+        heir.rewind(claimed, NODE)
+    assert (heir.client_id, heir.pending) == (old, 80)
+    assert heir.renumber(needed.value.claimed) == min(claimed, 100) - 20
+    table = Table()
+    send(heir, table)
+    assert table.numbers() == list(range(21, 101))
+    assert [sequence for _, sequence, _ in table.records] == list(range(1, 81))
+
+
+@pytest.mark.parametrize("committed", [30, 70, 90])
+def test_a_spool_that_lost_its_end_doubles_nothing_and_declares_the_rest(
+    committed: int, tmp_path: Path
+):
+    folder = left_behind(tmp_path, 90, 90, 20)
+    (segment,) = folder.glob("*.seg")
+    data = segment.read_bytes()
+    ends = [at for at in range(len(data)) if data.startswith(client._ENTRY_MARK, at)]
+    os.truncate(segment, ends[50] + 7)
+    heir, table = adopt(folder), Table()
+    table.accepted[heir.client_id] = committed
+    send(heir, table)
+    assert table.numbers() == list(range(committed + 1, 51))
+    gaps = [(gap.first, gap.last, gap.reason) for _, gap in table.gaps]
+    begin = max(51, committed + 1)
+    assert gaps == ([(begin, 90, client._DAMAGED)] if begin <= 90 else [])
+    assert heir.pending == 0
+
+
+def test_without_a_readable_state_nothing_that_a_server_claims_is_believed(tmp_path: Path):
+    folder = left_behind(tmp_path, 10, 10, 0)
+    (folder / "state").unlink()
+    heir = adopt(folder)
+    with pytest.raises(client._NewIdNeeded) as needed:
+        heir.rewind(4, NODE)
+    assert heir.renumber(needed.value.claimed) == 4
+    assert drain(heir) == plain(*range(1, 11))
+
+
+def test_with_fsync_the_disk_knows_how_far_was_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spool, synced = make(tmp_path, fsync=True), []
+    spool.extend([record(1), record(2)], STAMP)
+    monkeypatch.setattr(client.os, "fsync", synced.append)
+    assert len(drain(spool)) == 2
+    assert synced == [spool._state.descriptor]
+
+
+def test_a_state_that_cannot_be_written_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spool, table = make(tmp_path), Table()
+    spool.extend([record(1), record(2)], STAMP)
+
+    def fail(self: Any, file: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(client._Spool, "_write_state", fail)
+    send(spool, table)
+    assert table.is_exact(2)
+    assert (spool.pending, spool.error.errno) == (0, 5)
+
+
+def test_a_lock_that_is_gone_is_made_again_when_its_process_is_surely_gone(tmp_path: Path):
+    folder = left_behind(tmp_path, 3, 0, 0)
+    (folder / "lock").unlink()
+    assert adopt(folder) is None
+    os.utime(folder, (0, 0))
+    heir = adopt(folder)
+    assert drain(heir) == plain(1, 2, 3)
+    assert adopt(folder) is None
+
+
+def test_a_folder_that_something_else_keeps_is_sent_once(tmp_path: Path):
+    folder = left_behind(tmp_path, 3, 0, 0)
+    (folder / "notes").touch()
+    heir = adopt(folder)
+    send(heir, Table())
+    heir.close()
+    assert [path.name for path in folder.iterdir()] == ["notes"]
+    os.utime(folder, (0, 0))
+    assert adopt(folder) is None
+
+
 def test_a_new_id_begins_with_one_again_and_is_remembered(tmp_path: Path):
     spool, table = make(tmp_path), Table()
     spool.extend([record(1)], STAMP)
@@ -314,10 +431,10 @@ def test_a_spool_that_was_removed_while_it_was_locked_is_nobodys(
     folder = crash(spool)
     lock = client._lock
 
-    def remove_and_lock(path: str, flags: int = 0) -> int:
-        descriptor = lock(path, flags)
+    def remove_and_lock(opened: Any) -> Any:
+        locked = lock(opened)
         shutil.rmtree(folder)
-        return descriptor
+        return locked
 
     monkeypatch.setattr(client, "_lock", remove_and_lock)
     assert adopt(folder) is None

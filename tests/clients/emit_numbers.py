@@ -12,6 +12,7 @@ from __future__ import print_function
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -115,6 +116,19 @@ def forks_and_os_exits(count):
     say("emitted")
     while not logger.handlers[0].flush(0.1) or os.listdir(sys.argv[6]) != [_own_spool()]:
         time.sleep(0.01)
+
+
+def loses_its_spool(count):
+    """Somebody removes it, three times, while the program logs."""
+    for part in range(4):
+        emit("main", (part + 1) * count // 4, part * count // 4)
+        if part < 3:
+            shutil.rmtree(sys.argv[6])
+    say("emitted")
+    assert logger.handlers[0].flush(30)
+    stats = logger.handlers[0].stats()
+    assert stats["emitted"] == stats["acked"] == count, stats
+    assert sum(stats["dropped"].values()) == 0, stats
 
 
 def _own_spool():
