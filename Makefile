@@ -9,7 +9,7 @@ INSTALL = PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 SOURCES = $(wildcard csrc/*) build_ext.py setup.py pyproject.toml client/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz libfuzzer lint sanitize bench clean
+.PHONY: help run test package soak fuzz libfuzzer lint sanitize bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -37,10 +37,18 @@ $(VENV)/bench: $(VENV)/installed
 	touch $@
 
 run: $(VENV)/installed ## start the server on 127.0.0.1:9020, with its data in ./fastlog-data
-	$(BIN)/fastlog-server
+	@printf '%s\n' 'Ctrl-C stops the server. While it runs, type these two lines in another terminal:' '' \
+	  "  cd '$(CURDIR)' && $(BIN)/fastlog send hello" '  $(BIN)/fastlog query' ''
+	@$(BIN)/fastlog-server
 
+# Two tests at a time: they wait more than they compute. A hanging test ends its process, and fails.
+PARALLEL = -n 2 --dist worksteal
 test: $(VENV)/test ## the whole suite
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
+
+package: $(VENV)/test ## source packages and wheels of server and client in ./dist, each tried in a new environment
+	rm -rf dist
+	PACKAGE_DIR=dist $(BIN)/pytest -m package tests/test_package.py
 
 soak: $(VENV)/test ## the long tests, for SOAK_MINUTES (default 10)
 	SOAK_MINUTES=$(or $(SOAK_MINUTES),10) $(BIN)/pytest -m soak --timeout 0
@@ -100,8 +108,8 @@ sanitize: ## the suite under ASan and UBSan
 	git ls-files -z | xargs -0 cp --parents -t build/sanitize
 	CFLAGS='$(SANITIZE)' LDFLAGS='-fsanitize=address,undefined' \
 	  $(MAKE) -C build/sanitize PYTHON='$(abspath $(shell command -v $(PYTHON)))' VENV=.venv .venv/test
-	cd build/sanitize && $(SANITIZED) PYTHONMALLOC=malloc .venv/bin/pytest $(DIRECT)
-	cd build/sanitize && $(SANITIZED) .venv/bin/pytest $(DIRECT:%=--ignore=%)
+	cd build/sanitize && $(SANITIZED) PYTHONMALLOC=malloc .venv/bin/pytest $(PARALLEL) $(DIRECT)
+	cd build/sanitize && $(SANITIZED) .venv/bin/pytest $(PARALLEL) $(DIRECT:%=--ignore=%)
 
 bench: $(VENV)/bench ## fastlog and its peers, measured; BENCH=--quick only tries that it works
 	PYTHONPATH=benchmarks $(BIN)/python -m bench $(BENCH)

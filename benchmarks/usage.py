@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _TICK = os.sysconf("SC_CLK_TCK")
+_SCHED_CLOCK = 2  # CPUCLOCK_SCHED of Linux: all threads of a process, also those that ended
 ENDED = "ended"
 
 
@@ -17,7 +18,7 @@ class Usage(NamedTuple):
 
     cpu: dict[str, float]
     """Seconds of user and system time, by role: `supervisor`, `receiver`, `worker sqlite`, and
-    `ended` for the children that are no more."""
+    `ended` for the children that are no more (their sum in hundredths)."""
     peak_rss: int
     """Bytes: each process's greatest resident set. What they share counts in each of them."""
     pss: int
@@ -45,6 +46,21 @@ def measure(supervisor: int) -> Usage:
         memory = _memory(pid)
         peak_rss, pss = peak_rss + memory[0], pss + memory[1]
     return Usage(cpu, peak_rss, pss)
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of processor time that a process has used, to the nanosecond.
+
+    `/proc/PID/stat` has hundredths only, too few for a run of a second.
+
+    Raises:
+        ProcessLookupError: there is no such process.
+    """
+    clock = ~pid << 3 | _SCHED_CLOCK  # what clock_getcpuclockid(3) returns
+    try:
+        return time.clock_gettime(clock)
+    except OSError as error:
+        raise ProcessLookupError(f"process {pid} has ended") from error
 
 
 class Gauge:
@@ -83,8 +99,11 @@ def _stat(pid: int) -> _Stat | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     words = text.rpartition(")")[2].split()  # the name before it may hold anything
-    utime, stime, cutime, cstime = map(int, words[11:15])
-    return _Stat(int(words[1]), (utime + stime) / _TICK, (cutime + cstime) / _TICK)
+    cutime, cstime = map(int, words[13:15])
+    try:
+        return _Stat(int(words[1]), cpu_of(pid), (cutime + cstime) / _TICK)
+    except ProcessLookupError:
+        return None
 
 
 def _children(parent: int) -> Iterator[tuple[int, _Stat]]:

@@ -1312,8 +1312,25 @@ def _make_socket(family):
         fcntl.fcntl(connection.fileno(), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     if family != getattr(socket, "AF_UNIX", None):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        _probe_peer(connection, 60, 15, 4)
     return connection
+
+
+def _probe_peer(connection, idle, interval, count):
+    """Have the kernel probe a server that is silent; its own default is two hours."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = (
+        (("TCP_KEEPIDLE", "TCP_KEEPALIVE"), idle),  # the second is its name on macOS
+        (("TCP_KEEPINTVL",), interval),
+        (("TCP_KEEPCNT",), count),
+    )
+    for names, value in options:
+        known = [getattr(socket, name) for name in names if hasattr(socket, name)]
+        if known:
+            try:
+                connection.setsockopt(socket.IPPROTO_TCP, known[0], value)
+            except _OS_ERRORS:
+                pass  # the protocol's own keepalive notices it, too
 
 
 def _close(connection):
@@ -2139,10 +2156,7 @@ class ReconnectingSocketHandler(logging.handlers.SocketHandler):
         timeout = self.timeout if timeout is None else timeout
         if self.port is not None:
             connection = socket.create_connection((self.host, self.port), timeout)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-                if hasattr(socket, name):
-                    connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+            _probe_peer(connection, 30, 10, 3)
             return connection
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -145,11 +146,30 @@ static void shed(fl_loop *loop, int listener)
     open_spare(loop);
 }
 
+static void set_if_any(int fd, int option, uint32_t value)
+{
+    int number = (int)value;
+    if (value) /* a kernel that refuses probes as it is set, which is late and not wrong */
+        (void)setsockopt(fd, IPPROTO_TCP, option, &number, sizeof number);
+}
+
+void probe_peer(const fl_loop *loop, int fd)
+{
+    const fl_loop_options *o = &loop->options;
+    int on = 1, domain = AF_UNIX;
+    socklen_t len = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain == AF_UNIX)
+        return;
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    set_if_any(fd, TCP_KEEPIDLE, o->probe_idle_s);
+    set_if_any(fd, TCP_KEEPINTVL, o->probe_every_s);
+    set_if_any(fd, TCP_KEEPCNT, o->probe_count);
+}
+
 static void take(fl_loop *loop, int fd, const struct sockaddr_storage *address, uint8_t terms)
 {
     char peer[FL_PEER_SIZE];
     uint32_t slot;
-    int on = 1;
 
     name_peer(address, peer);
     if (hosts_count(&loop->hosts, peer) >= loop->options.max_per_host) {
@@ -162,8 +182,7 @@ static void take(fl_loop *loop, int fd, const struct sockaddr_storage *address, 
         refuse(loop, FL_CONNECTIONS, peer, NULL, 0);
         return;
     }
-    if (address->ss_family != AF_UNIX) /* a dead peer is noticed after hours instead of never */
-        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    probe_peer(loop, fd);
     if (conn_open(loop, fd, peer, &slot) < 0) {
         close(fd);
         refuse(loop, FL_DESCRIPTORS, peer, NULL, 0);

@@ -403,6 +403,9 @@ typedef struct fl_loop_options {
     uint32_t hello_ms;     /* a fastlog client has so long to be welcomed; another that has not sent
                               a byte for so long makes room for who comes when there is none */
     uint32_t keepalive_ms; /* it hears from us at least this often */
+    uint32_t probe_idle_s; /* TCP: the kernel probes a silent peer after so long, at most 32767; */
+    uint32_t probe_every_s; /* again so often, at most 32767; 0, of this or the others: as the */
+    uint32_t probe_count;   /* kernel is set; and closes it after so many in vain, at most 127 */
 } fl_loop_options;
 
 typedef struct fl_loop_stats {

@@ -142,6 +142,7 @@ int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, 
     if (result < 0)
         return result;
     conn *c = &loop->conns[slot];
+    probe_peer(loop, fd); /* what is configured may be another than when it was accepted */
     if (state[1] != UNDECIDED)
         conn_speaks(loop, slot, state[1]);
     c->flags |= state[2];

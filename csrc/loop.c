@@ -28,7 +28,8 @@ static bool options_are_valid(const fl_loop_options *o)
     return o->max_frame >= 1 && o->max_frame <= FL_FRAME_LIMIT && o->max_connections >= 1 &&
            o->max_connections < WATCHED && o->max_per_host >= 1 && o->arena >= ARENA_MIN &&
            o->arena <= INT32_MAX && o->partial_memory >= 4096 && o->nap_us < 1000000 &&
-           o->keepalive_ms >= 1;
+           o->keepalive_ms >= 1 && o->probe_idle_s <= INT16_MAX && o->probe_every_s <= INT16_MAX &&
+           o->probe_count <= INT8_MAX;
 }
 
 fl_loop *fl_loop_new(const fl_loop_options *options, fl_block_fn on_block, int *error)

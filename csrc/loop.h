@@ -253,6 +253,9 @@ bool hosts_enter(hosts *h, const char *peer, uint32_t *out);
 void hosts_leave(hosts *h, uint32_t index);
 
 /* accept.c */
+/* Has the kernel probe the peer of a TCP connection that is silent, and close it if it is dead;
+ * nothing for a Unix socket. */
+void probe_peer(const fl_loop *loop, int fd);
 int accept_some(fl_loop *loop, uint32_t index, uint32_t limit);
 int listeners_arm(fl_loop *loop);
 int listeners_disarm(fl_loop *loop);

@@ -28,6 +28,10 @@ class JournalDamagedError(JournalError):
     """Bytes of the journal that were durable once are not readable now."""
 
 
+class JournalGoneError(JournalDamagedError):
+    """The journal's files are not where they were; the server must not go on."""
+
+
 class SinkError(FastlogError):
     """A sink refused a block, though it can be reached."""
 

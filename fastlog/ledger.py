@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from fastlog.errors import SinkUnavailableError
-from fastlog.files import touch
+from fastlog.files import Identity, identity_of, touch
 from fastlog.record import RAW_BYTES, Loss, Rejection, host_of
 
 ROWS_A_SECOND = 10
@@ -94,6 +94,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._file: Identity | None = None
+        """Of the open file: another program may remove it."""
 
     def __enter__(self) -> Ledger:
         return self
@@ -118,6 +120,8 @@ class Ledger:
         Returns:
             The offset up to which all was entered before.
         """
+        if self._connection is not None and identity_of(self.path) != self._file:
+            self.close()
         try:
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
@@ -134,6 +138,8 @@ class Ledger:
         except OSError as error:
             self.close()
             raise SinkUnavailableError(f"ledger {self.path}: {error.strerror}") from error
+        if identity_of(self.path) != self._file:
+            raise SinkUnavailableError(f"ledger {self.path} was removed; it is made anew")
         return known
 
     def close(self) -> None:
@@ -153,7 +159,7 @@ class Ledger:
             except BaseException:
                 connection.close()
                 raise
-            self._connection = connection
+            self._connection, self._file = connection, identity_of(self.path)
         return self._connection
 
 

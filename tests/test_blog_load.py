@@ -172,5 +172,6 @@ def test_the_time_of_a_worker_that_died_still_counts(tmp_path: Path) -> None:
         server.connect(stock_frame("stored by the next one")).close()
         server.wait_stored(1)
         after = measure(server.pid)
-        assert after.cpu[ENDED] >= used
+        ticks = 2 / os.sysconf("SC_CLK_TCK")  # user and system time of the dead are cut to ticks
+        assert after.cpu[ENDED] > used - ticks
         assert sum(after.cpu.values()) > sum(before.cpu.values())

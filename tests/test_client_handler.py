@@ -79,6 +79,19 @@ def test_records_arrive(tmp_path: Path, transport: str):
         assert server.table.byes == [server.table.records[0][0]]
 
 
+@pytest.mark.parametrize("names", [{}, {"TCP_KEEPIDLE": None, "TCP_KEEPALIVE": 4}])
+def test_a_server_that_is_silent_is_probed(monkeypatch: pytest.MonkeyPatch, names: Any):
+    for name, value in names.items():  # as macOS has them
+        if value is None:
+            monkeypatch.delattr(socket, name)
+        else:
+            monkeypatch.setattr(socket, name, value, raising=False)
+    with client._make_socket(socket.AF_INET) as connection:
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        found = [connection.getsockopt(socket.IPPROTO_TCP, option) for option in (4, 5, 6)]
+    assert found == [60, 15, 4]  # Linux: TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT
+
+
 def test_without_a_record_there_is_no_connection_and_no_thread():
     before = threading.active_count()
     with FakeServer() as server:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,8 @@ import click
 import msgspec
 import pytest
 from msgspec import NODEFAULT, Struct
+from serving import BIN, Server
+from waiting import wait_for
 
 from fastlog.block import Block, Kind, make_run
 from fastlog.cli import fastlog
@@ -21,7 +27,9 @@ from fastlog.config.units import parse_duration, parse_size
 from fastlog.decode import Decoder
 from fastlog.query import COLUMNS
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text("utf-8")
 SHARED = {"--config", "--data-dir", "--help"}
 """Described once, above all commands."""
 
@@ -147,3 +155,91 @@ def test_the_described_defaults_outside_tables_are_the_defaults():
     assert described["data_dir"] == f"`{default.data_dir}`"
     assert described["listen"] == f'`["{default.listen[0].url}"]`'
     assert described["sink"] == f'`["{default.sinks[0].url}"]`'
+
+
+# ---- the first steps -----------------------------------------------------------------------
+
+
+def fenced(text: str, language: str = "") -> list[str]:
+    """The code blocks of a document that are marked as being in this language."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [code for marked, code in blocks if marked == language]
+
+
+def make(*arguments: str) -> str:
+    """What `make` would do: it runs nothing."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(
+        ["make", "--dry-run", *arguments],
+        cwd=ROOT, env=clean, capture_output=True, text=True, timeout=60, check=True,
+    ).stdout  # fmt: skip
+
+
+def documents() -> list[Path]:
+    return [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("*/README.md")]
+
+
+def anchors(path: Path) -> set[str]:
+    """What the headings of a document are called in links."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_between_the_documents_leads_somewhere():
+    broken = []
+    for path in documents():
+        for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
+            if not link.startswith("http"):
+                name, _, anchor = link.partition("#")
+                target = path.parent / name if name else path
+                if not target.exists() or (anchor and anchor not in anchors(target)):
+                    broken.append(f"{path.name}: {link}")
+    assert broken == []
+
+
+def test_every_make_target_in_the_documents_exists():
+    named = {
+        target
+        for path in documents()
+        for code in re.findall(r"`([^`\n]+)`|^(make .*)$", path.read_text("utf-8"), re.MULTILINE)
+        for target in re.findall(r"^make ([a-z]+)\b", "".join(code))
+    }
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert {"run", "test", "package", "bench"} <= named <= set(targets)
+
+
+def test_the_readme_begins_with_what_make_run_does_and_prints():
+    first, typed = fenced(README)[:2]
+    assert first == "make run\n"
+    *_, printing, started = make("run", "VENV=.venv").replace("\\\n", "").splitlines()
+    assert started == ".venv/bin/fastlog-server"
+    shown = subprocess.run(["sh", "-c", printing], capture_output=True, text=True, check=True)
+    lines = [line.strip() for line in shown.stdout.splitlines() if line.startswith("  ")]
+    assert lines == typed.replace("/path/to/fastlog", str(ROOT)).splitlines()
+
+
+def test_the_example_of_the_readme_prints_what_the_readme_shows(tmp_path: Path):
+    """The six lines of a client, and the first query; only the time and the process differ."""
+    [client] = fenced(README, "python")
+    [session] = [block for block in fenced(README) if "$ fastlog-server\n" in block]
+    found = re.search(r"^\$ (fastlog query .*)\n(.*)\n", session, flags=re.MULTILINE)
+    assert found is not None
+    command, expected = found.groups()
+    with Server(tmp_path) as server:
+        assert "9020" in client
+        code = client.replace("9020", str(server.port))
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+        program, *arguments = shlex.split(command)
+        query = [BIN / program, *arguments, "--data-dir", server.data]
+
+        def printed() -> str:
+            return subprocess.run(query, capture_output=True, text=True, timeout=60).stdout
+
+        assert masked(expected) == masked(wait_for(printed, "the record is found"))
+
+
+def masked(line: str) -> str:
+    """A printed record without its date and the number of its process."""
+    line = re.sub(r"^[\d-]+ [\d:.]+", "TIME", line.strip())
+    return re.sub(r"(?<=127\.0\.0\.1/)\d+", "PID", line)

@@ -512,7 +512,7 @@ def test_without_the_client_a_drill_says_what_to_install(
     assert out.stdout == ""
     assert out.stderr == (
         "fastlog drill: the drill needs the client too: "
-        "pip install fastlog-client, or fastlog-server[drill]\n"
+        "pip install fastlog-client, or ./client in a checkout\n"
     )
     assert left_behind(tmp_path) == []
 

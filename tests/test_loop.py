@@ -23,7 +23,7 @@ import pytest
 from crowd import SANITIZED, Watch, many_descriptors
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import in_a_network_of_its_own
+from networks import in_a_network_of_its_own, ip
 from waiting import wait_for
 
 from fastlog import FRAME_LIMIT
@@ -645,6 +645,57 @@ def test_accepted_sockets_have_keepalive() -> None:
         client = receiver.connect()
         receiver.until(lambda: receiver.loop.stats().connections == 1)
         assert _server_side(client).getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
+def _probes(connection: socket.socket) -> list[int]:
+    names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+    return [connection.getsockopt(socket.IPPROTO_TCP, name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(120.0, [120, 15, 4]), (1.0, [1, 1, 4]), (32767.0, [32767, 4096, 4])]
+)
+def test_a_silent_peer_is_probed_as_configured(seconds: float, expected: list[int]) -> None:
+    with receiving(tcp_keepalive=seconds) as receiver:
+        client = receiver.connect()
+        receiver.until(lambda: receiver.loop.stats().connections == 1)
+        assert _probes(_server_side(client)) == expected
+
+
+def test_a_silent_peer_is_probed_as_the_kernel_is_set_if_that_is_configured() -> None:
+    with receiving(tcp_keepalive=0) as receiver, socket.create_server(("127.0.0.1", 0)) as plain:
+        client = receiver.connect()
+        receiver.until(lambda: receiver.loop.stats().connections == 1)
+        assert _probes(_server_side(client)) == _probes(plain)
+
+
+@pytest.mark.parametrize("option", [32768.0, 1e6])
+def test_a_time_that_the_kernel_does_not_take_is_refused(option: float) -> None:
+    with pytest.raises(ValueError, match="out of range"), receiving(tcp_keepalive=option):
+        pass
+
+
+def test_a_connection_that_is_handed_over_is_probed_as_the_next_loop_says() -> None:
+    with receiving() as first, receiving(tcp_keepalive=7.0) as second:
+        client = first.connect()
+        first.until(lambda: first.loop.stats().connections == 1)
+        (handed,) = first.loop.export()
+        second.loop.take(handed._replace(fd=os.dup(handed.fd)))
+        assert _probes(_server_side(client)) == [7, 1, 4]
+
+
+def test_a_peer_whose_host_is_gone_is_closed() -> None:
+    """Its address goes away while the connection stands, and nothing answers any more."""
+
+    def body() -> None:
+        with receiving(tcp_keepalive=1.0) as receiver:
+            client = receiver.connect()
+            receiver.until(lambda: receiver.loop.stats().connections == 1)
+            ip("link set lo down")
+            receiver.until(lambda: receiver.loop.stats().connections == 0)
+            client.close()
+
+    in_a_network_of_its_own(body, ["10.9.0.1/32"])
 
 
 def _server_side(client: socket.socket) -> socket.socket:

@@ -1,25 +1,32 @@
 """The command behind `make bench`.
 
 python -m bench [--quick] [--only fastlog --only rsyslog] [--case "64k 100"]
+python -m bench --against OTHER_VENV [--pairs 15] [--records 500000] [--sinks ndjson,sqlite]
 """
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from bench import build, chart, machine, report, results
+from bench import against, build, chart, machine, ratios, report, results
 from bench.cases import in_turn
 from bench.measure import allow_open_files
 from bench.places import BUILD
-from bench.plan import Plan, Size, make_plan
+from bench.plan import Pairing, Plan, Size, make_pairing, make_plan
 from bench.results import Memory, Results, Run
 from bench.schedule import run_case, run_memory
+
+PAIRING = {"other", "pairs", "sinks"}
+"""Parameters that need `--against`, itself included."""
+SHARED = {"records", "patience", "quick", "pin", "json"}
+"""Options that have a meaning with `--against` too."""
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 OLD_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -42,6 +49,15 @@ def measure(plan: Plan) -> Results:
     if plan.has_memory:
         for measured in run_memory(present, plan.size.idle):
             take(measured, found)
+    return found
+
+
+def compare(pairing: Pairing) -> Results:
+    """Measure pairs. What is done so far is in `against.json` after each run."""
+    found = against.begin(pairing.case, pairing.sinks, pairing.other)
+    for run in against.run_pairs(*pairing):
+        take(run, found)
+        results.save(found, BUILD / "against.json")
     return found
 
 
@@ -77,6 +93,19 @@ def show(found: Results, json: Path | None, charts: Sequence[Path], document: Pa
             click.echo(f"drawn: {', '.join(map(str, paths))}", err=True)
     except ImportError:
         click.echo("no chart: matplotlib not installed (pip install .[bench])", err=True)
+
+
+def check_options(context: click.Context, allowed: Collection[str]) -> None:
+    """Refuse options without a meaning for what is going to be measured.
+
+    Raises:
+        click.UsageError: one was given.
+    """
+    for parameter in context.command.params:
+        given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        if given and parameter.name not in allowed:
+            how = "can only" if parameter.name in PAIRING else "cannot"
+            raise click.UsageError(f"{parameter.opts[0]} {how} be used with --against")
 
 
 @click.command(
@@ -140,7 +169,22 @@ def show(found: Results, json: Path | None, charts: Sequence[Path], document: Pa
     type=OLD_FILE,
     help="Put the report between the marks of this Markdown file.",
 )
+@click.option(
+    "--against",
+    "other",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Compare this installation with that of another virtual environment, and nothing else.",
+)
+@click.option("--pairs", default=15, type=click.IntRange(1), help="Pairs of runs, with --against.")
+@click.option(
+    "--sinks",
+    default=",".join(against.SINKS),
+    metavar="LIST",
+    help="Which sinks are compared, with --against.",
+)
+@click.pass_context
 def main(
+    context: click.Context,
     quick: bool,
     only: tuple[str, ...],
     wanted: tuple[str, ...],
@@ -151,17 +195,28 @@ def main(
     json: Path | None,
     charts: tuple[Path, ...],
     document: Path | None,
+    other: Path | None,
+    pairs: int,
+    sinks: str,
     **amounts: Any,
 ) -> None:
-    size = Size(**amounts)
-    plan = make_plan(size.quick() if quick else size, only, wanted, programs, pin)
-    if listing:
-        click.echo("\n".join(plan.names()))
-        return
+    check_options(context, SHARED | PAIRING if other else {*context.params} - PAIRING)
+    size = Size(**amounts).quick() if quick else Size(**amounts)
     # Ends as Ctrl-C does: the server under measurement is stopped, and its data removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    found = results.load(source) if source else measure(plan)
-    show(found, json, charts, document)
+    if other:
+        pairing = make_pairing(size, other, pairs, sinks, pin)
+        found = compare(pairing)
+        click.echo(ratios.report(found, pairing.sinks), nl=False)
+        if json:
+            results.save(found, json)
+    else:
+        plan = make_plan(size, only, wanted, programs, pin)
+        if listing:
+            click.echo("\n".join(plan.names()))
+            return
+        found = results.load(source) if source else measure(plan)
+        show(found, json, charts, document)
     if any(run.family == "fastlog" for run in found.faulty()):
         sys.exit(1)
 

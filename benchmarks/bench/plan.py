@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import click
 
+from bench import against
 from bench.cases import Case, make_cases
 from bench.schedule import Contender, make_contenders
 from bench.servers import Program
@@ -82,6 +84,40 @@ def make_plan(
         size,
         MEMORY in case_names and size.idle > 0,
     )
+
+
+class Pairing(NamedTuple):
+    """Pairs of runs of two installations."""
+
+    case: Case
+    sinks: list[str]
+    other: Path
+    """The folder with the programs of the other one."""
+    pairs: int
+
+
+def make_pairing(size: Size, other: Path, pairs: int, sinks: str, pin: bool) -> Pairing:
+    """Choose.
+
+    Args:
+        other: a virtual environment.
+        sinks: names with commas between them.
+        pin: whether the servers get one core.
+
+    Raises:
+        click.UsageError: there is no such sink or installation.
+    """
+    names = [name.strip() for name in sinks.split(",")]
+    if unknown := sorted(set(names) - set(against.SINKS)):
+        choice = " and ".join(against.SINKS)
+        raise click.UsageError(f"--sinks: there are {choice}, not {', '.join(unknown)!r}")
+    [case] = [
+        case
+        for case in make_cases(size.records, size.many, size.paced_seconds)
+        if case.name == against.CASE
+    ]
+    case = case._replace(one_core=pin, patience=size.patience)
+    return Pairing(case, list(dict.fromkeys(names)), against.programs_of(other), pairs)
 
 
 def _choose(option: str, names: Sequence[str], wanted: Sequence[str]) -> set[str]:

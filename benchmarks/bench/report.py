@@ -41,7 +41,7 @@ def report(results: Results) -> str:
         *_roles(results),
         *_memory(results),
         *_ratios(results),
-        *_arrival(results),
+        *arrival(results),
         *_skipped(results),
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
@@ -73,12 +73,16 @@ def _titled(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def _machine(results: Results) -> Iterator[str]:
-    words = (f"{name} {value}" for name, value in results.machine.items())
-    yield "; ".join(words) + "."
+    yield machine_line(results)
     counts = {len(results.of(s, c)) for s in results.servers for c in results.cases} - {0}
     if counts and max(counts) > 1:
         runs = str(max(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
         yield f"Medians of {runs} runs."
+
+
+def machine_line(results: Results) -> str:
+    """What was measured on, in a sentence."""
+    return "; ".join(f"{name} {value}" for name, value in results.machine.items()) + "."
 
 
 def _unpaced(results: Results) -> list[str]:
@@ -152,7 +156,8 @@ def _ratios(results: Results) -> list[str]:
     return _titled("Ratios", heads, rows)
 
 
-def _arrival(results: Results) -> Iterator[str]:
+def arrival(results: Results) -> Iterator[str]:
+    """Whether each record is stored once, by run."""
     if not results.runs:
         return
     yield from _section("Did all records arrive, each once?")

@@ -47,7 +47,7 @@ def drill(as_json: bool, keep: bool, seed: int | None, seconds: float, colour: b
     """
     if not has_package():
         raise FastlogError(
-            "the drill needs the client too: pip install fastlog-client, or fastlog-server[drill]"
+            "the drill needs the client too: pip install fastlog-client, or ./client in a checkout"
         )
     if seed is None:
         seed = random.randrange(1 << 32)  # noqa: S311 - no secret

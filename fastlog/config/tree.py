@@ -73,6 +73,8 @@ class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds of work that may wait for a sink before each connection is held to `rate`; 0: any."""
     rate: Annotated[int, Meta(ge=512 * KIB, le=1 * GIB, extra=SIZE)] = 1 * MIB
     """Bytes a second that one connection may send then; with much less, stock handlers give up."""
+    tcp_keepalive: Annotated[float, Meta(ge=0, le=32767, extra=TIME)] = 120.0
+    """Seconds of silence after which the kernel probes a TCP peer; 0: as the kernel is set."""
 
 
 class JournalConfig(Struct, frozen=True, forbid_unknown_fields=True):

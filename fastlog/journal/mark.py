@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from fastlog.files import open_file
+from fastlog.files import identity_of, open_file
 from fastlog.journal.version import require_version
 
 _ALL = (1 << 64) - 1
@@ -36,6 +36,7 @@ class Mark:
                     raise FileNotFoundError(f"{path} is empty")
                 os.posix_fallocate(fd, 0, _SIZE)  # a hole would be SIGBUS on a full disk
             self._map = mmap.mmap(fd, _SIZE, access=access)
+            self._path, self._file = path, identity_of(fd)
         finally:
             os.close(fd)
         # Items of a cast view are moved as whole machine words, which a reader sees whole.
@@ -56,6 +57,10 @@ class Mark:
         """The version of the fastlog that wrote it, or None if none can be read."""
         word = self._words[2]
         return word & 0xFFFF if word & ~0xFFFF == _NAME else None
+
+    def is_in_place(self) -> bool:
+        """Whether this is still the file that others find."""
+        return identity_of(self._path) == self._file
 
     def publish(self, durable: int) -> None:
         """Says that the journal is durable up to this offset."""

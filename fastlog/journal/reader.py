@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from fastlog.block import HEADER, Block
@@ -10,18 +11,31 @@ from fastlog.errors import JournalDamagedError, JournalError
 from fastlog.journal.mark import Mark
 from fastlog.journal.recovery import check_versions
 from fastlog.journal.secret import require_secret
-from fastlog.journal.segment import Segment, blocks, read_header, read_node, segments
+from fastlog.journal.segment import (
+    Segment,
+    blocks,
+    read_header,
+    read_node,
+    read_removed,
+    segments,
+)
+
+_LOOK_EVERY = 0.5
+"""Seconds between looks whether the file of the mark is still the one that was opened."""
 
 
 class SkippedError(JournalError):
-    """The blocks at this offset were released before this sink had read them."""
+    """The blocks at this offset were released before this sink had read them, or removed."""
 
-    def __init__(self, offset: int, oldest: int, index: int) -> None:
-        super().__init__(f"the journal begins at offset {oldest}; {offset} was released")
+    def __init__(self, offset: int, oldest: int, index: int, *, removed: bool = False) -> None:
+        what = "removed" if removed else "released"
+        super().__init__(f"the journal goes on at offset {oldest}; {offset} was {what}")
         self.oldest = oldest
-        """Journal offset of the oldest block that is left."""
+        """Journal offset of the oldest block behind it that is left."""
         self.index = index
         """Ordinal of its first frame."""
+        self.removed = removed
+        """Another program has removed files of the journal."""
 
 
 class JournalReader:
@@ -38,10 +52,25 @@ class JournalReader:
         self._secret = require_secret(directory, [])
         self._mark = Mark(directory)
         self._open: tuple[Segment, int] | None = None
+        self._look_at = time.monotonic() + _LOOK_EVERY
 
     def durable(self) -> int:
         """The published mark: blocks below this journal offset are on the disk for good."""
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_EVERY
+            self._follow_mark()
         return self._mark.read() or 0
+
+    def _follow_mark(self) -> None:
+        """The writer makes the file of the mark anew when somebody has removed it."""
+        if self._mark.is_in_place():
+            return
+        try:
+            mark = Mark(self._directory)
+        except (OSError, ValueError):
+            return  # not yet
+        self._mark.close()
+        self._mark = mark
 
     def read(self, offset: int, max_bytes: int = 4 << 20) -> list[Block]:
         """The next durable blocks from `offset`, of one segment; [] when there are none yet.
@@ -69,12 +98,10 @@ class JournalReader:
         segment, until = self._find(offset)
         until = durable if until is None else min(until, durable)
         if segment.start > offset:
-            header = self._pread(segment, segment.start, HEADER.size)
-            first = read_header(memoryview(header), 0, segment.start, self._secret)
-            if first is None:
-                raise self._damaged(segment, segment.start)
-            raise SkippedError(offset, segment.start, first.index)
+            raise self._skipped(offset, segment)
         data = self._pread(segment, offset, min(max_bytes, until - offset))
+        if not data and (following := self._following(offset)) is not None:
+            raise self._skipped(offset, following)
         next_header = read_header(memoryview(data), 0, offset, self._secret)
         if next_header is None:
             raise self._damaged(segment, offset)
@@ -88,6 +115,21 @@ class JournalReader:
         if not found:
             raise self._damaged(segment, offset)
         return found
+
+    def _skipped(self, offset: int, segment: Segment) -> SkippedError:
+        """What to say where the blocks at `offset` are gone, and the next are in `segment`."""
+        header = self._pread(segment, segment.start, HEADER.size)
+        first = read_header(memoryview(header), 0, segment.start, self._secret)
+        if first is None:
+            raise self._damaged(segment, segment.start)
+        removed = any(
+            low < segment.start and offset < high for low, high in read_removed(self._directory)
+        )
+        return SkippedError(offset, segment.start, first.index, removed=removed)
+
+    def _following(self, offset: int) -> Segment | None:
+        """The first segment behind `offset`."""
+        return next((s for s in segments(self._directory) if s.start > offset), None)
 
     def _find(self, offset: int) -> tuple[Segment, int | None]:
         """The segment that holds `offset`, or the oldest if it is gone; and where it ends."""

@@ -19,7 +19,15 @@ from fastlog.journal import mark, position, snapshot
 from fastlog.journal.mark import Mark
 from fastlog.journal.position import read_positions
 from fastlog.journal.secret import require_secret
-from fastlog.journal.segment import Segment, blocks, next_block, read_node, segments
+from fastlog.journal.segment import (
+    Segment,
+    blocks,
+    is_removed,
+    next_block,
+    read_node,
+    read_removed,
+    segments,
+)
 from fastlog.journal.version import require_version
 
 
@@ -152,17 +160,19 @@ def recover(
     at = found[0].start if found else 0
     index = stamp = cut = 0
     durable = known_durable(directory) if found else 0
+    removed = read_removed(directory)
     for i, segment in enumerate(found):
         following = found[i + 1].start if i + 1 < len(found) else None
-        if segment.start != at:
+        if segment.start != at and not is_removed(removed, at, segment.start):
             raise _damaged(
                 segment.path, at, f"the {segment.start - at} bytes before it are missing"
             )
         seen = scan(segment, following, index, stamp, secret, visit)
         at, index, stamp = seen.end, seen.index, seen.stamp
         durable = max(durable, seen.durable)
-        if following is not None and at != following:
-            raise _damaged(segment.path, at, f"{following - at} bytes there cannot be read")
+        missing = following is not None and at != following
+        if missing and not is_removed(removed, at, following or 0):
+            raise _damaged(segment.path, at, f"{(following or 0) - at} bytes there cannot be read")
         cut = seen.excess
     if at < durable:
         raise _damaged(found[-1].path, at, f"{durable - at} bytes there cannot be read")

@@ -8,16 +8,19 @@ left in the old one mean nothing.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from fastlog.block import HEADER, MAGIC, SECRET_BYTES, Block
 from fastlog.core import crc32c
 from fastlog.files import replace_file
 
 SUFFIX = ".seg"
+_Spans = list[tuple[int, int]]
 _NODE_BYTES = 16
 _CRC_AT = len(MAGIC) + SECRET_BYTES
 _CRC_END = _CRC_AT + 4
@@ -144,5 +147,26 @@ def make_node(directory: Path) -> str:
 
 
 def write_node(directory: Path, node: str) -> None:
-    """Leaves the node id in its file, durably."""
+    """Writes the journal's node id, durably."""
     replace_file(directory / "node", f"{node}\n".encode("ascii"), durable=True)
+
+
+def read_removed(directory: Path) -> list[tuple[int, int]]:
+    """The spans of the journal whose files another program has removed, in order."""
+    try:
+        return msgspec.json.decode((directory / "removed.json").read_bytes(), type=_Spans)
+    except (OSError, msgspec.DecodeError):
+        return []
+
+
+def write_removed(directory: Path, spans: list[tuple[int, int]]) -> None:
+    """Notes these spans, durably: a start then does not take them for damage."""
+    replace_file(directory / "removed.json", msgspec.json.encode(spans), durable=True)
+
+
+def is_removed(spans: Iterable[tuple[int, int]], start: int, end: int) -> bool:
+    """Whether all of the journal from `start` to `end` is in these spans."""
+    for low, high in spans:
+        if low <= start < high:
+            start = high
+    return start >= end

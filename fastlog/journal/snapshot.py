@@ -47,6 +47,11 @@ def reserve(directory: Path) -> None:
             os.close(fd)
 
 
+def is_reserved(directory: Path) -> bool:
+    """Whether both files are there."""
+    return all((directory / name).exists() for name in _NAMES)
+
+
 def read_snapshot(directory: Path) -> Snapshot | None:
     """The newest one, if there ever was one."""
     found = [s for name in _NAMES if (s := _read(directory / name)) is not None]

@@ -9,6 +9,7 @@ segment, since the kernel forgets what it could not write (see fsync(2), and Pos
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -22,8 +23,10 @@ from pathlib import Path
 import msgspec
 
 from fastlog.block import HEADER, Block
-from fastlog.files import make_directory, open_file, sync_directory
+from fastlog.errors import JournalGoneError
+from fastlog.files import is_at, make_directory, open_file, sync_directory
 from fastlog.journal.mark import Mark
+from fastlog.journal.place import Place
 from fastlog.journal.recovery import Recovered, examine, known_durable, recover
 from fastlog.journal.secret import make_secret, read_secret
 from fastlog.journal.segment import (
@@ -53,6 +56,8 @@ _SLOW_SYNC = 0.05
 slow to sync would do nothing else."""
 _RETRY = 0.5
 """Seconds between tries while the disk refuses."""
+_LOOK_EVERY = 1.0
+"""Seconds between looks for segments that are not written any more."""
 
 
 class Full(Enum):
@@ -159,10 +164,16 @@ class Journal:
         """What the disk refuses now, in words; None while it works."""
         self.crash: BaseException | None = None
         """A bug that ended the thread; the receiver must not go on."""
+        self._looked_at = time.monotonic()
+        self._look = False
+        self._wants_snapshot = False
+        """The table of clients that was on the disk is gone, or segments that a start needs."""
         self._mark = Mark(directory, writable=True)
         if state is None:
             reserve(directory)
             self._mark.publish(self._durable)
+        self._place = Place(directory, self.node, self._secret)
+        self._open_last()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -197,6 +208,13 @@ class Journal:
     def size(self) -> int:
         """Bytes that the segments have, with what waits to be written."""
         return self._end - self.oldest
+
+    def look(self) -> None:
+        """Lets the thread see soon whether its files are still there; to be called every second or
+        so, for while nothing is written."""
+        with self._changed:
+            self._look = True
+            self._changed.notify()
 
     def append(
         self, runs: bytes, frames: int, *, over_size: bool = False, urgent: bool = False
@@ -280,7 +298,9 @@ class Journal:
                 if not self._is_nearly_full():
                     needed = min(needed, everyone)
             self._needed_from = needed
-            if self._released:
+            if make_snapshot and self._wants_snapshot:
+                self._snapshot = self._snapshot or make_snapshot()
+            if self._released or self._snapshot is not None:
                 self._changed.notify()
 
     def _is_nearly_full(self) -> bool:
@@ -298,6 +318,7 @@ class Journal:
             if self._fd is not None:
                 os.close(self._fd)
             self._mark.close()
+            self._place.close()
         return lost
 
     # ---- the thread -----------------------------------------------------------------------
@@ -305,10 +326,15 @@ class Journal:
     def _run(self) -> None:
         try:
             while self._wait():
+                if self._look:
+                    self._look = False
+                    self._look_after_files()
                 self._delete_released()
                 self._write_some()
                 if self._due is not None and (self._is_urgent() or time.monotonic() >= self._due):
                     self._sync()
+        except JournalGoneError as error:
+            self.failure, self.crash = str(error), error
         except BaseException as error:
             _log.exception("journal: the thread died")
             self.crash = error
@@ -316,7 +342,7 @@ class Journal:
     def _wait(self) -> bool:
         """Waits for something to write, to sync or to delete. False: the end."""
         with self._changed:
-            while not (self._queue or self._closing or self._released):
+            while not (self._queue or self._closing or self._released or self._has_errand()):
                 if self._due is not None and self._is_urgent():
                     return True
                 if self._due is None:
@@ -327,7 +353,11 @@ class Journal:
                 self._changed.wait_for(
                     lambda: self._queued >= _GATHER_BYTES or self._is_urgent(), timeout=_GATHER
                 )
-            return bool(self._queue or self._released) or self._due is not None
+            errand = self._has_errand() and not self._closing
+            return bool(self._queue or self._released) or self._due is not None or errand
+
+    def _has_errand(self) -> bool:
+        return self._look or self._snapshot is not None
 
     def _is_urgent(self) -> bool:
         return self._closing or self._durable < self._awaited
@@ -350,6 +380,7 @@ class Journal:
             del self._released[: len(released)]
             if self._snapshot is snapshot:
                 self._snapshot = None
+                self._wants_snapshot = self._wants_snapshot and snapshot is None
             self._changed.notify_all()  # who flushes
 
     def _keep(self, snapshot: Snapshot) -> bool:
@@ -420,14 +451,15 @@ class Journal:
         if not self._segments or self._spoilt or self._is_segment_full():
             self._begin_segment(offset)
         elif self._fd is None:
-            self._fd = os.open(self._segments[-1].path, os.O_WRONLY | os.O_CLOEXEC)
+            self._fd = os.open(self._segments[-1].path, os.O_RDWR | os.O_CLOEXEC)
         assert self._fd is not None
         return self._fd
 
     def _begin_segment(self, offset: int) -> None:
+        self._keep_in_place()
         path = segment_path(self._directory, offset)
         path.unlink(missing_ok=True)  # left by a failed sync or a failed start: nothing durable
-        fd = open_file(path, os.O_WRONLY | os.O_EXCL)
+        fd = open_file(path, os.O_RDWR | os.O_EXCL)
         try:
             sync_directory(self._directory)
         except OSError:
@@ -454,6 +486,9 @@ class Journal:
             self._refused("sync", error)
             self._write_again()
             return False
+        if not self._look_after_files():
+            self._due = time.monotonic()  # once more, when the disk has had its moment
+            return False
         self._synced_at = time.monotonic()
         self._sync_took = self._synced_at - began
         with self._changed:
@@ -462,12 +497,110 @@ class Journal:
             self._undurable.clear()
             self._changed.notify_all()  # who waits in flush()
         self._mark.publish(self._durable)
-        if self.failure is not None:
-            _log.warning("journal: the disk takes blocks again")
-            self.failure = None
+        self._recovered()
         if self._on_durable is not None:
             self._on_durable(self._durable)
         return True
+
+    # ---- files that another program removes -------------------------------------------------
+
+    def _open_last(self) -> None:
+        """Opens the segment that is written next, so that it can be made anew when it vanishes."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._segments:
+                self._fd = os.open(self._segments[-1].path, os.O_RDWR | os.O_CLOEXEC)
+
+    def _look_after_files(self) -> bool:
+        """Makes anew what was removed. False: that cannot be done now."""
+        try:
+            self._keep_in_place()
+        except OSError as error:
+            self._refused("make its files anew", error)
+            time.sleep(_RETRY)
+            return False
+        if self.failure is not None and not (self._queue or self._undurable):
+            self._recovered()
+        return True
+
+    def _keep_in_place(self) -> None:
+        """Sees to it that names stand for all that was written and is needed at a start.
+
+        Raises:
+            OSError: The disk refuses, or something else is in the way.
+            JournalGoneError: The writer must not go on.
+        """
+        now = time.monotonic()
+        whole = self._place.is_whole() and self._mark.is_in_place()
+        if self._fd is not None and not is_at(self._fd, self._segments[-1].path):
+            whole = False
+        if whole and now < self._looked_at + _LOOK_EVERY:
+            return
+        self._looked_at = now
+        if not whole:
+            self._make_anew()
+        self._drop_missing()
+
+    def _make_anew(self) -> None:
+        self._place.restore()
+        if not self._mark.is_in_place():
+            mark = Mark(self._directory, writable=True)
+            mark.publish(self._durable)
+            self._mark.close()
+            self._mark = mark
+        if self._fd is not None and not is_at(self._fd, self._segments[-1].path):
+            self._copy_last(self._fd)
+        sync_directory(self._directory)
+        self._wants_snapshot = True
+        _log.error(
+            "journal: files of %s were removed by another program; made anew with what is known",
+            self._directory,
+        )
+
+    def _copy_last(self, fd: int) -> None:
+        """Gives the segment that is open, and that no name stands for, a new file."""
+        path = self._segments[-1].path
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside.unlink(missing_ok=True)
+        new = open_file(aside, os.O_RDWR | os.O_EXCL)
+        try:
+            end, at = self._written - self._segments[-1].start, 0
+            while at < end:
+                sent = os.sendfile(new, fd, at, end - at)
+                if not sent:
+                    raise OSError(errno.EIO, "the removed segment is shorter than what was written")
+                at += sent
+            os.fsync(new)
+            aside.replace(path)
+        except BaseException:
+            os.close(new)
+            raise
+        os.close(fd)
+        self._fd = new
+
+    def _drop_missing(self) -> None:
+        """Notes older segments that are gone. Sinks that have not stored them count a loss."""
+        with self._changed:
+            expected = self._segments[: -1 if self._fd is not None else None]
+            ends = [segment.start for segment in self._segments[1:]] + [self._written]
+        gone = self._place.missing(expected)
+        if not gone:
+            return
+        spans = [
+            (segment.start, end)
+            for segment, end in zip(expected, ends, strict=False)
+            if segment in gone
+        ]
+        self._place.note_removed(spans, self.oldest)
+        with self._changed:
+            self._segments[:] = [each for each in self._segments if each not in gone]
+        self._wants_snapshot = True
+        _log.error(
+            "journal: %d of its segments, %d bytes, were removed by another program; what a sink "
+            "had not stored of them is lost to it, and counted",
+            *(len(gone), sum(end - start for start, end in spans)),
+        )
+
+    # ---- what the disk refuses -------------------------------------------------------------
 
     def _write_again(self) -> None:
         """After a failed sync: all that is not durable goes into a new segment."""
@@ -489,6 +622,11 @@ class Journal:
         if self._due is not None:
             self._sync()  # what was written before need not wait for what cannot be
         time.sleep(_RETRY)
+
+    def _recovered(self) -> None:
+        if self.failure is not None:
+            _log.warning("journal: the disk takes blocks again")
+            self.failure = None
 
     def _refused(self, what: str, error: OSError) -> None:
         if self.failure is None:

@@ -100,6 +100,7 @@ class Receiver:
             connections_per_host=config.limits.connections_per_host or max(1, affordable // 2),
             partial_memory=max(config.limits.partial_memory, config.limits.max_frame + LENGTH.size),
             keepalive=config.clients.keepalive,
+            tcp_keepalive=config.limits.tcp_keepalive,
         )
         self._loop.watch(self._wake)
         for fd, listen in listeners:
@@ -209,6 +210,8 @@ class Receiver:
         self._shares.look(self._journal.end, self._journal.durable)
         if time.monotonic() >= self._chores_at:
             self._chores()
+        if isinstance(self._journal.crash, FastlogError):
+            raise self._journal.crash
         if self._journal.crash is not None:
             raise FastlogError(f"the journal's thread died: {self._journal.crash!r}")
 
@@ -301,6 +304,7 @@ class Receiver:
         self._chores_at = time.monotonic() + CHORES_EVERY
         if self._journal.durable != self._progress[0] or self._journal.durable == self._journal.end:
             self._progress = self._journal.durable, time.monotonic()
+        self._journal.look()
         self._release()
         self._set_window()
         self._journal_notes()

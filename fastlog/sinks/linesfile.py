@@ -64,6 +64,7 @@ class Mark(Cursor):
 class LinesFile:
     """The open file and its mark.
 
+    A file that was removed is noticed before the mark moves; `SinkConflictError` then says so.
     When the file cannot be reached (disk full, I/O error), methods raise `SinkUnavailableError`
     and the file is closed. The next call opens it again, which cuts it back to the mark; if lines
     went with that, `SinkConflictError` tells the caller to look at `offset` again. So a write or
@@ -93,7 +94,7 @@ class LinesFile:
         self.close()
         self._node = node
         with self._guarded():
-            mark = self._marks.load() or Mark()
+            mark = self._marks.load() or self._mark  # the file may have been removed meanwhile
             self.offset = mark.offset if mark.node == node else 0
             if mark.rotate_to:
                 self._mark = mark
@@ -231,10 +232,22 @@ class LinesFile:
             self._length = length
         os.fdatasync(self._fd)
         status = os.fstat(self._fd)
+        if not status.st_nlink:
+            self._go_back()
         self._mark.device, self._mark.inode = status.st_dev, status.st_ino
         self._mark.length, self._mark.tail = length, _tail(self._fd, length)
         self._mark.offset = self.offset
         self._marks.save(self._mark)
+
+    def _go_back(self) -> None:
+        """The file was removed, and all that is only in it is gone: the mark stays where it is.
+
+        The worker opens the sink again, which makes a new file and has the rest written again.
+        """
+        self.close()
+        raise SinkConflictError(
+            f"{self.path} was removed by another program; what was not durable is written again"
+        )
 
     # Rotation
 

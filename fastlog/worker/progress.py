@@ -13,6 +13,7 @@ from fastlog.record import Loss
 
 log = logging.getLogger(__name__)
 
+REMOVED = "files of the journal were removed"
 LOOKS = 16
 """Reads of the journal that finding an ordinal may cost."""
 
@@ -76,10 +77,11 @@ class Progress:
         now = self._clock()
         count = -1 if self.index is None else skipped.index - self.index
         told = "an unknown number of" if count < 0 else str(count)
-        log.error("sink %s was too far behind: %s frames are lost to it", name, told)
+        why = REMOVED if skipped.removed else "it was too far behind"
+        log.error("sink %s: %s: %s frames are lost to it", name, why, told)
         return Loss(
             peer="",
-            reason="the journal was full and the sink behind",
+            reason=REMOVED if skipped.removed else "the journal was full and the sink behind",
             count=count,
             first=self._stamp or (now if left is None else left.at),
             last=now,

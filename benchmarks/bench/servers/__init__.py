@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from bench.servers.base import Running, Server, ServerError
-from bench.servers.fastlog import FastlogServer
+from bench.servers.fastlog import PROGRAMS, FastlogServer
 from bench.servers.peers import Program, PythonPeer, ReceiveFloor
 from bench.servers.syslogs import Rsyslog, SyslogNg
 
-__all__ = ["Program", "Running", "Server", "ServerError", "make_servers"]
+__all__ = [
+    "PROGRAMS",
+    "FastlogServer",
+    "Program",
+    "Running",
+    "Server",
+    "ServerError",
+    "make_servers",
+]
 
 
 def make_servers() -> list[Server]:

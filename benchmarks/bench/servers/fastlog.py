@@ -10,6 +10,8 @@ from pathlib import Path
 from bench.output import DayFiles, LinesFile, Output
 from bench.servers.base import Server, ServerError
 
+PROGRAMS = Path(sys.executable).parent
+
 CONFIG = """\
 # Where a sink falls behind, the generator waits as it does for every other server. By default
 # fastlog would go on reading and, with a full journal, drop and count.
@@ -22,11 +24,15 @@ engine = "{engine}"
 
 
 class FastlogServer(Server):
-    """With one sink; journal, syncs and ledger are as they come."""
+    """With one sink; journal, syncs and ledger are as they come.
 
-    def __init__(self, name: str, sink: str, engine: str = "c") -> None:
+    Args:
+        programs: the folder with the `fastlog-server` to start; this interpreter's by default.
+    """
+
+    def __init__(self, name: str, sink: str, engine: str = "c", programs: Path = PROGRAMS) -> None:
         super().__init__(name, "fastlog")
-        self._sink, self._engine = sink, engine
+        self._sink, self._engine, self._programs = sink, engine, programs
         self.holds_idle = engine == "c"
 
     def command(self, home: Path) -> Sequence[str | Path]:
@@ -34,7 +40,7 @@ class FastlogServer(Server):
         config.write_text(CONFIG.format(engine=self._engine))
         url = "sqlite:" if self._sink == "sqlite" else f"ndjson://{home}/lines"
         return [
-            Path(sys.executable).with_name("fastlog-server"), "--config", config,
+            self._programs / "fastlog-server", "--config", config,
             "--listen", "tcp://127.0.0.1:0", "--data-dir", home / "data", "--sink", url,
         ]  # fmt: skip
 
