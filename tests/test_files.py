@@ -23,7 +23,7 @@ from fastlog.files import Access
 from fastlog.server import listeners
 
 MADE = {
-    *("node", "mark", "clients.0", "lock", "status.json", "ledger.db", "ledger.db-wal"),
+    *("node", "secret", "mark", "clients.0", "lock", "status.json", "ledger.db", "ledger.db-wal"),
     *("sqlite.json", "sqlite.gauge", "ndjson.json", "app.ndjson", "run.sock"),
 }
 

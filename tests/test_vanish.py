@@ -59,8 +59,13 @@ def replace_segment(server: Server) -> None:
     copy.replace(path)
 
 
+def remove_secret(server: Server) -> None:
+    (journal_of(server) / "secret").unlink()
+
+
 JOURNAL = [
     remove_directory,
+    remove_secret,
     move_directory,
     remove_what_is_in_it,
     remove_segment,
@@ -78,13 +83,14 @@ def test_a_journal_that_vanishes_is_made_anew_with_all_that_was_acknowledged(
         with stopped(server.children()["worker sqlite"]):
             emit(handler, range(100, 200))
             assert handler.flush(30)
-            node = (journal_of(server) / "node").read_text()
+            names = [(journal_of(server) / name).read_text() for name in ("node", "secret")]
             vanish(server)
             emit(handler, range(200, 300))
             assert handler.flush(30)
         server.wait_stored(300)
         wait_for(lambda: "made anew" in server.messages(), "the log says it")
-        assert (journal_of(server) / "node").read_text() == node
+        left = [(journal_of(server) / name).read_text() for name in ("node", "secret")]
+        assert left == names
         wait_for(lambda: server.status()["failure"] is None, "a journal in order")
         server.fixed().kill()
         server.start()
