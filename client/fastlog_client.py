@@ -2337,7 +2337,8 @@ class SocketHandler(logging.Handler):
             thread with a running asyncio loop. With a spool it has no meaning; it may be `spool`
             then. What is dropped the server is told: how many, why, and from when to when.
         block_timeout: seconds.
-        spool: a directory for what waits; all processes may share it. POSIX systems only.
+        spool: a directory for what waits; all processes of this user may share it. It must be this
+            user's, or root's, and should be writable for this user only. POSIX systems only.
         spool_max_bytes: bound of each process's files. Beyond it the newest records are dropped.
         spool_fsync: wait for the disk at each record.
         connect_timeout: seconds.

@@ -389,8 +389,8 @@ def test_a_file_full_of_what_only_looks_like_entries_is_given_up_in_time(tmp_pat
     spool.extend([record(1)], STAMP)
     path = Path(spool.folder, spool._segments[0].name)
     folder = crash(spool)
-    lure = client._ENTRY.pack(client._ENTRY_MARK, 2, 500_000)
-    path.write_bytes(path.read_bytes() + lure * (1 << 16))
+    lure = client._ENTRY.pack(client._ENTRY_MARK, 2, 4_000_000)
+    path.write_bytes(path.read_bytes() + lure * (1 << 19))
     assert drain(adopt(folder)) == plain(1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from test_client_handler import Hook, emit, handler_of
 from test_client_processes import assert_exact, start, versions
 from test_client_server import disturb
 from test_client_spool import STAMP, adopt, crash, drain, make, path_of, plain, record, send
+from test_faults import small_disk
 from waiting import wait_for
 
 
@@ -202,6 +204,29 @@ def test_where_no_folder_can_be_made_memory_keeps_what_it_can_until_one_can(tmp_
     spool._unsend()
     assert drain(spool) == [*expected, (33, 33)]
     assert drain(adopt(crash(spool))) == [*expected, (33, 33)]
+
+
+@pytest.mark.parametrize("size", ["1m", "64k"])
+def test_a_file_system_that_is_mounted_over_the_spool_gets_what_it_can_take(
+    size: str, tmp_path: Path
+):
+    with small_disk(tmp_path / "spool", "1m") as disk:
+        spool = client._Spool.create(str(disk), 80 * 1024, False, 1 << 20)
+        spool.extend([record(n, 300) for n in range(1, 201)], STAMP)
+        assert len(spool._segments) > 6
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
+        try:
+            look(spool)
+            assert spool.outlives_process == (size == "1m")
+            spool.extend([record(201)], STAMP)
+            assert drain(spool) == plain(*range(1, 202))
+            assert count(spool) == (0, 201, 0)
+            spool.ack(150, b"n" * 16)
+            look(spool)  # there is room again
+            assert spool.outlives_process
+            assert drain(adopt(crash(spool))) == plain(*range(151, 202))
+        finally:
+            subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_what_is_in_memory_at_the_end_is_written_if_that_is_possible_again(tmp_path: Path):
