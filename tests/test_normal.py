@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastlog.decode.nodes import Global, Members, Object, Overflow, Pairs
-from fastlog.decode.normal import WEIGHT, DEPTH, NODES, attributes, clean, text_of
+from fastlog.decode.normal import DEPTH, NODES, WEIGHT, attributes, clean, text_of
 from fastlog.errors import RejectedError
 
 

@@ -32,7 +32,7 @@ from fastlog.block import LENGTH, RUN, Block, Kind, Stamp, make_notes, make_run
 from fastlog.core import FOREIGN, PLAIN, Bounds, Column, verdict_text
 from fastlog.decode import Decoder
 from fastlog.decode.lines import encode
-from fastlog.decode.normal import WEIGHT, DEPTH, NODES, clean, text_of
+from fastlog.decode.normal import DEPTH, NODES, WEIGHT, clean, text_of
 from fastlog.decode.objects import READERS
 from fastlog.decode.plain import BOUNDS, columns
 from fastlog.record import FIELDS, RECURRING, TIMES, Record, Rejection, host_of

@@ -242,7 +242,7 @@ class Renderer:
         room = max(self.room, 0)
         if len(text) <= room:
             out = text if text.isascii() and "\0" not in text else clean(text)
-            weight = weight_in_json(out)
+            weight = len(_encode(out)) - 2
             if weight <= room:
                 self.room -= weight
                 return out
