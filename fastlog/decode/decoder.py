@@ -39,7 +39,6 @@ ATTEMPTS = 3
 of marks, none is too large."""
 _MOST = 1 << 40
 """Records that one loss counts at most: sums of them must fit 64 bits."""
-_YEAR_9999 = 253_402_300_800_000_000
 
 
 class Located(NamedTuple):
@@ -236,20 +235,22 @@ def _gaps(block: Block, run: Run, idx: int) -> Iterator[Located]:
         if gap.reason == wire.Reason.ELSEWHERE:
             continue
         unknown = f"given up by the client, reason {gap.reason}"
+        last = _moment(gap.t1, block)
         loss = Loss(
             peer=run.peer,
             reason=wire.REASONS.get(gap.reason, unknown),
             count=min(gap.last - gap.first + 1, _MOST),
-            first=_moment(gap.t0, block),
-            last=_moment(gap.t1, block),
+            first=min(_moment(gap.t0, block), last),
+            last=last,
             detail=f"client {run.stamp.client.hex()}, records {gap.first} to {gap.last}",
         )
         yield Located(at, loss)
 
 
 def _moment(microseconds: int, block: Block) -> float:
-    """A time that a client has told; when we heard of it, where that cannot be."""
-    return microseconds / 1e6 if 0 < microseconds < _YEAR_9999 else block.received
+    """Return the time that a client has told, or when we heard of it where that cannot be: nothing
+    is lost after it was declared as lost."""
+    return min(microseconds / 1e6, block.received) if microseconds else block.received
 
 
 def _note(block: Block, run: Run, frame: memoryview) -> Rejection | Loss:
