@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import sqlite3
@@ -19,6 +20,7 @@ from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -144,7 +146,7 @@ class Ledger:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
-        self._connection: sqlite3.Connection | None = None
+        self._connection: _Connection | None = None
         self._identity: tuple[int, int] | None = None
 
     def __enter__(self) -> Ledger:
@@ -202,8 +204,14 @@ class Ledger:
     def close(self) -> None:
         """Close the file; a later call of `record` opens it again."""
         if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+            with _locked(self.path.parent, fcntl.LOCK_SH):
+                self._release()
+
+    def _release(self) -> None:
+        """Close the connection; nobody may set the file aside meanwhile."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            _close(connection, self._identity, self.path)
 
     @contextlib.contextmanager
     def _unavailable(self) -> Iterator[None]:
@@ -221,14 +229,16 @@ class Ledger:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             before = _identity(self.path)
-            connection = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
+            connection: _Connection = sqlite3.connect(
+                self.path, isolation_level=None, timeout=5.0, factory=_Connection
+            )
             try:
                 _prepare(connection, self.path)
                 self._identity = _identity(self.path)
                 if before not in (None, self._identity):
                     raise sqlite3.OperationalError("the file was replaced while it was opened")
             except BaseException:
-                connection.close()
+                _close(connection, before, self.path)
                 raise
             self._connection = connection
         return self._connection
@@ -238,20 +248,15 @@ class Ledger:
 
         Several workers may find the damage: the first moves the file, the others find a sound one.
         """
-        self.close()
-        directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
-            if self.path.exists() and not _is_sound(self.path):
+        with _locked(self.path.parent, fcntl.LOCK_EX):
+            self._release()
+            if self.path.exists() and _is_damaged(self.path):
                 _move(self.path)
-                os.fsync(directory)
                 log.error(
                     "ledger %s is damaged (%s): it is set aside as %s, and a new one begins",
                     *(self.path, why, self.path.name + DAMAGED),
                 )
                 self._note_damage()
-        finally:
-            os.close(directory)
 
     def _note_damage(self) -> None:
         now = self._clock()
@@ -260,6 +265,45 @@ class Ledger:
         connection = self._open()
         with _transaction(connection):
             _insert(connection.execute, "", Entry(int(now * 1e6), 0, note))
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that can be kept for ever."""
+
+    itself: _Connection | None = None
+
+
+def _close(connection: _Connection, opened: tuple[int, int] | None, path: Path) -> None:
+    """Close the connection to a file, unless another file has taken its place.
+
+    SQLite would remove the write-ahead log by its name when the last connection to the old file
+    is closed, and that is the log of the new file now. Such a connection stays open until the
+    process ends, also while the interpreter is finalized: what is frozen is not collected.
+    """
+    if opened in (None, _identity(path)):
+        connection.close()
+        return
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+    connection.itself = connection
+    gc.freeze()
+
+
+@contextlib.contextmanager
+def _locked(directory: Path, how: int) -> Iterator[None]:
+    """Hold a lock on a directory; none where it is gone."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+        if how == fcntl.LOCK_EX:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -324,17 +368,36 @@ def _is_damage(error: sqlite3.Error) -> bool:
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGE
 
 
-def _is_sound(path: Path) -> bool:
-    """Whether the whole file can be read."""
+def check_whole(path: Path) -> None:
+    """Check that the whole file can be read.
+
+    Raises:
+        LedgerError: It is damaged, no ledger, or of a newer version.
+        sqlite3.OperationalError: It cannot be read now.
+    """
     try:
-        with closing(sqlite3.connect(path, timeout=5.0)) as connection:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
             check_layout(connection, path)
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()
-            return bool(found == ("ok",))
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
         if not _is_damage(error):
             raise
-        return False
+        found = str(error)
+    if found != "ok":
+        raise LedgerError(
+            f"ledger {path} is damaged ({found}): the server sets it aside as {path.name}{DAMAGED} "
+            "when it needs it, and begins a new one"
+        )
+
+
+def _is_damaged(path: Path) -> bool:
+    try:
+        check_whole(path)
+    except NewerLedgerError:
+        raise
+    except LedgerError:
+        return True
+    return False
 
 
 def _move(path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
@@ -555,3 +557,39 @@ def test_a_worker_that_has_a_ledger_open_which_another_sets_aside_goes_on_in_the
         path.rename(tmp_path / "elsewhere.db")
         holder.record(NODE, [entry(100, 0, loss())], 101)
     assert table(path, "SELECT offset FROM losses") == [(100,)]
+
+
+SUCCESSOR = """
+import sys
+from pathlib import Path
+from fastlog.ledger import Entry, Ledger
+from fastlog.record import Loss
+
+path = Path(sys.argv[1])
+old, new = Ledger(path), Ledger(path)
+old.record("ab", [Entry(0, 0, Loss("", "old", 1, 1.0, 1.0))], 1)
+for part in ("-wal", "-shm", ""):
+    path.with_name(path.name + part).rename(path.with_name("aside" + part))
+new.record("ab", [Entry(1, 0, Loss("", "new", 1, 1.0, 1.0))], 2)
+old.close()
+print("closed", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_closing_the_old_file_takes_no_log_from_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", SUCCESSOR, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stdin is not None
+        assert process.stdout.readline() == b"closed\n"
+        log = path.with_name("ledger.db-wal")
+        before = log.stat()
+        with Ledger(path) as mine:
+            mine.record("ab", [entry(2, 0, loss())], 3)
+            process.stdin.close()
+            assert process.wait(30) == 0
+            assert log.stat().st_ino == before.st_ino
+            mine.record("ab", [entry(3, 0, loss())], 4)
+    assert table(path, "SELECT offset FROM losses") == [(1,), (2,), (3,)]

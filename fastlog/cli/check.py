@@ -12,7 +12,15 @@ import click
 from fastlog.cli.command import FAILED, OK, Command
 from fastlog.cli.options import place_options
 from fastlog.cli.places import Status, is_running, read_status
-from fastlog.cli.trials import State, Verdict, existing_parent, try_directory, try_listen, try_sink
+from fastlog.cli.trials import (
+    State,
+    Verdict,
+    existing_parent,
+    try_directory,
+    try_ledger,
+    try_listen,
+    try_sink,
+)
 from fastlog.config import Config, format_duration, format_size
 from fastlog.errors import FastlogError
 from fastlog.server import datadir
@@ -34,7 +42,7 @@ def check(config: Config, repair: bool) -> int:
     verdicts = [Verdict(State.OK, "config", "valid"), try_directory(config.data_dir)]
     verdicts += [try_listen(listener.url, running=running) for listener in config.listen]
     verdicts += [try_sink(sink, config) for sink in config.sinks]
-    verdicts.append(_forecast(config, running=running))
+    verdicts += [try_ledger(config.data_dir), _forecast(config, running=running)]
     for verdict in verdicts:
         click.echo(f"{verdict.state.value:8}{verdict.subject}: {' '.join(verdict.text.split())}")
     return FAILED if any(verdict.state is State.FAILED for verdict in verdicts) else OK

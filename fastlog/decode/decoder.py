@@ -335,5 +335,5 @@ def _fitted(value: Any, length: int, make: Callable[[dict[str, Any]], Record]) -
         record = make(attributes(value, FIELDS, room, nodes))
         if _is_small(record, limit) or (stored := stored_bytes(record)) <= limit:
             break
-        room = max(0, room * limit // stored - room // 8) if again > 1 else 0
+        room = (0, limit // 16, max(0, room * limit // stored - room // 8))[min(again, 3) - 1]
     return record

@@ -214,11 +214,11 @@ class Renderer:
 
     def container(self, node: Any, depth: int) -> Normal:
         if self.spent or type(node) is Overflow:
-            return {MORE: "size"}
+            return self.mark("size")
         if depth >= DEPTH:
-            return {MORE: "depth"}
+            return self.mark("depth")
         if id(node) in self.path:
-            return {MORE: "cycle"}
+            return self.mark("cycle")
         self.path.append(id(node))
         try:
             if type(node) is Object:
@@ -228,6 +228,11 @@ class Renderer:
             return self.mapping(node, depth + 1)
         finally:
             self.path.pop()
+
+    def mark(self, why: str) -> dict[str, Normal]:
+        """What stands in the place of a container that is left out."""
+        self.room -= len('{"!cut":""}') + len(why)
+        return {MORE: why}
 
     @property
     def spent(self) -> bool:
