@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import gc
 import logging
 import os
 import sqlite3
@@ -146,7 +145,7 @@ class Ledger:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
-        self._connection: _Connection | None = None
+        self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
 
     def __enter__(self) -> Ledger:
@@ -204,14 +203,8 @@ class Ledger:
     def close(self) -> None:
         """Close the file; a later call of `record` opens it again."""
         if self._connection is not None:
-            with _locked(self.path.parent, fcntl.LOCK_SH):
-                self._release()
-
-    def _release(self) -> None:
-        """Close the connection; nobody may set the file aside meanwhile."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            _close(connection, self._identity, self.path)
+            self._connection.close()
+            self._connection = None
 
     @contextlib.contextmanager
     def _unavailable(self) -> Iterator[None]:
@@ -229,16 +222,14 @@ class Ledger:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             before = _identity(self.path)
-            connection: _Connection = sqlite3.connect(
-                self.path, isolation_level=None, timeout=5.0, factory=_Connection
-            )
+            connection = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
             try:
                 _prepare(connection, self.path)
                 self._identity = _identity(self.path)
                 if before not in (None, self._identity):
                     raise sqlite3.OperationalError("the file was replaced while it was opened")
             except BaseException:
-                _close(connection, before, self.path)
+                connection.close()
                 raise
             self._connection = connection
         return self._connection
@@ -248,8 +239,8 @@ class Ledger:
 
         Several workers may find the damage: the first moves the file, the others find a sound one.
         """
-        with _locked(self.path.parent, fcntl.LOCK_EX):
-            self._release()
+        with _locked(self.path.parent):
+            self.close()
             if self.path.exists() and _is_damaged(self.path):
                 _move(self.path)
                 log.error(
@@ -267,41 +258,14 @@ class Ledger:
             _insert(connection.execute, "", Entry(int(now * 1e6), 0, note))
 
 
-class _Connection(sqlite3.Connection):
-    """A connection that can be kept for ever."""
-
-    itself: _Connection | None = None
-
-
-def _close(connection: _Connection, opened: tuple[int, int] | None, path: Path) -> None:
-    """Close the connection to a file, unless another file has taken its place.
-
-    SQLite would remove the write-ahead log by its name when the last connection to the old file
-    is closed, and that is the log of the new file now. Such a connection stays open until the
-    process ends, also while the interpreter is finalized: what is frozen is not collected.
-    """
-    if opened in (None, _identity(path)):
-        connection.close()
-        return
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-    connection.itself = connection
-    gc.freeze()
-
-
 @contextlib.contextmanager
-def _locked(directory: Path, how: int) -> Iterator[None]:
-    """Hold a lock on a directory; none where it is gone."""
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold a lock on a directory, and make durable what was renamed in it."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-        return
-    try:
-        fcntl.flock(descriptor, how)
-        yield
-        if how == fcntl.LOCK_EX:
-            os.fsync(descriptor)
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
