@@ -12,6 +12,7 @@
 enum {
     KEYS = 256, /* of one dict: they are compared pair by pair */
     DEPTH = 64,
+    MEMBER = 32, /* at most, beside its key: a number with comma, quotes and colon */
 };
 
 static uint32_t hash_name(const uint8_t *name, size_t len)
@@ -218,7 +219,7 @@ static int take_field(fl_row *row, fl_reader *reader, int column, const fl_value
         return FL_FOREIGN;
     row->values[column] = value;
     if (row->column[column].kind >= FL_COL_SILENT)
-        row->dropped += key->len;
+        row->dropped += key->len + MEMBER;
     switch (row->column[column].kind) {
     case FL_COL_SILENT:
         return value->kind == FL_K_FLOAT || value->kind == FL_K_INT || value->kind == FL_K_NONE
@@ -345,7 +346,7 @@ static uint32_t nodes_limit(const fl_bounds *bounds, size_t frame_len)
  * the worst that escapes do, and mostly good enough. */
 static bool is_light(const fl_row *row)
 {
-    if (row->json.len + 6 * row->charged < row->weight)
+    if (row->json.len + row->dropped + 6 * row->charged < row->weight)
         return true;
     size_t weight = row->json.len + row->dropped;
     for (size_t i = 0; i < row->columns; i++)

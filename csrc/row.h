@@ -64,7 +64,7 @@ struct fl_row {
     uint32_t nodes, nodes_limit;
     size_t weight;  /* what it may weigh */
     size_t charged; /* what its texts have, before JSON escapes them */
-    size_t dropped; /* what those have that were dropped */
+    size_t dropped; /* what was dropped would have weighed at most */
 
     uint8_t guess[FL_ROW_GUESSES]; /* column + 1 of each attribute of the last record, in order */
 

@@ -43,9 +43,9 @@ def render(record: Record | Mapping[str, Any], colour: bool) -> str:
     message, *more = _safe(get("message") or "").split("\n")
     parts = [
         _paint(_time(get("created")), _DIM, colour),
-        _paint(_line("-" if level is None else level).ljust(8), _level(get("levelno")), colour),
-        _paint(_line(get("name") or "-"), _CYAN, colour),
-        _paint(_line(_origin(fields)), _DIM, colour),
+        _paint(one_line("-" if level is None else level).ljust(8), _level(get("levelno")), colour),
+        _paint(one_line(get("name") or "-"), _CYAN, colour),
+        _paint(one_line(_origin(fields)), _DIM, colour),
         message,
     ]
     extra = _extra(get("extra"))
@@ -95,14 +95,14 @@ def _extra(extra: object) -> str:
     if isinstance(extra, str | bytes):
         extra = msgspec.json.decode(extra)
     if not isinstance(extra, Mapping):
-        return _line(extra)
-    return " ".join(f"{_line(key)}={_value(value)}" for key, value in extra.items())
+        return one_line(extra)
+    return " ".join(f"{one_line(key)}={_value(value)}" for key, value in extra.items())
 
 
 def _value(value: object) -> str:
     if isinstance(value, str) and _BARE.fullmatch(value):
-        return _line(value)
-    return _line(msgspec.json.encode(value).decode())
+        return one_line(value)
+    return one_line(msgspec.json.encode(value).decode())
 
 
 def _safe(text: object) -> str:
@@ -113,8 +113,8 @@ def _safe(text: object) -> str:
     return _UNSAFE.sub(_escape, str(text).replace("\r\n", "\n"))
 
 
-def _line(text: object) -> str:
-    """The text on one line."""
+def one_line(text: object) -> str:
+    """The text on one line, with escapes for what is not for reading."""
     return _safe(text).replace("\n", "\\n").replace("\t", "\\t")
 
 

@@ -10,13 +10,14 @@ import os
 import pickle
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -372,6 +373,81 @@ def test_stats_of_a_new_directory_says_that_nothing_happened_yet(command: Run, t
         "lost: none",
         "receiver: never ran here",
     ]
+
+
+ODD_NAMES = ("[/foo]", "[red]x", "a\x1b]0;PWNED\x07\x1b[2Jb", "\u202eevil", "line\nbreak", "\\[b]")
+
+
+def test_stats_shows_text_of_senders_as_text(command: Run, data: Path):
+    records = [make_record(n, name=name, levelname=name, host=name)
+               for n, name in enumerate(ODD_NAMES)]  # fmt: skip
+    write_day(data / "logs" / "2026-11-24.db", records)
+    with Ledger(data / "ledger.db") as ledger:
+        notes = [Rejection("h", f"no key {name!r}: {name}", 0) for name in ODD_NAMES]
+        ledger.record("ab", [Entry(0, idx, note) for idx, note in enumerate(notes)], 1)
+    (data / "status.json").write_text(json.dumps({**STATUS, "failure": "[/x]\x1b[2J"}))
+    position = Position(cursor=0, durable=0, index=0, at=1.0, error="[/y]\x1b[2J")
+    write_position(data, "sqlite", position)
+    result = command("stats")
+    assert (result.code, result.err) == (0, "")
+    assert not set(result.out) & {"\x1b", "\x07", "\u202e"}
+    shown = "".join(result.out.split())
+    for text in ("[/foo]", "[red]x", "\\u202eevil", "line\\nbreak", "[/x]", "[/y]"):
+        assert text in shown, text
+
+
+@pytest.fixture(params=["UTC", "Asia/Tokyo", "America/New_York"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A time zone that the process is in."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", request.param)
+        time.tzset()
+        yield request.param
+    time.tzset()
+
+
+@pytest.mark.usefixtures("zone")
+def test_stats_shows_times_that_no_calendar_has(command: Run, data: Path):
+    moments = (-62135596800.0, 253402300799.5, -1e18, 1e300)
+    records = [make_record(n)._replace(created=moment) for n, moment in enumerate(moments[:2])]
+    write_day(data / "logs" / "2026-11-24.db", records)
+    with Ledger(data / "ledger.db") as ledger:
+        notes = [Loss("", f"reason {n}", 1, m, m) for n, m in enumerate(moments)]
+        ledger.record("ab", [Entry(0, idx, note) for idx, note in enumerate(notes)], 1)
+    for args in (["stats"], ["stats", "--json"], ["query"]):
+        result = command(*args)
+        assert (result.code, result.err) == (0, ""), args
+    assert "1e+300" in command("stats").out
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(b"\x99" * path.stat().st_size)
+
+
+def make_newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+
+
+@pytest.mark.parametrize("spoil", [damage, make_newer])
+def test_stats_and_check_say_in_a_line_that_the_ledger_cannot_be_read(
+    command: Run, lived_in: Path, spoil: Callable[[Path], None]
+):
+    spoil(lived_in / "ledger.db")
+    result = command("stats")
+    assert result.code == 3
+    assert result.err.startswith("fastlog stats: ledger fastlog-data/ledger.db ")
+    assert len(result.err.splitlines()) == 1
+    assert "10 records" in result.out
+    assert "rejected: unknown\nlost: unknown\n" in result.out
+    result = command("stats", "--json")
+    assert result.code == 3
+    stats = json.loads(result.out)
+    assert (stats["records"], stats["rejected"], stats["losses"]) == (10, None, None)
+    checked = command("check")
+    assert checked.code == 1
+    (line,) = [line for line in checked.out.splitlines() if "ledger" in line]
+    assert line.startswith("FAILED")
 
 
 # --- send ------------------------------------------------------------------------------------

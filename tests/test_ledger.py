@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
-from collections.abc import Iterator, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 from making import MONDAY, NODE
 
 from fastlog import ledger as ledgers
-from fastlog.errors import SinkUnavailableError
+from fastlog.errors import ConfigError, SinkUnavailableError
 from fastlog.ledger import Entry, Ledger
 from fastlog.record import Loss, Rejection
 
@@ -27,6 +30,12 @@ def rejection(peer: str = "10.0.0.1:5", at: float = MONDAY, **fields: object) ->
 def loss(**fields: object) -> Loss:
     given = {"peer": "", "reason": "full", "count": 3, "first": 1.0, "last": 2.0} | fields
     return Loss(**given)
+
+
+def entry(offset: int, idx: int, note: Rejection | Loss, sink: str = "") -> Entry:
+    """The entry of a note whose block was received when the note says."""
+    received = note.received if isinstance(note, Rejection) else note.last
+    return Entry(offset, idx, note, sink, received)
 
 
 def table(path: Path, sql: str) -> list[tuple[object, ...]]:
@@ -45,7 +54,7 @@ def test_a_note_is_a_row_of_its_table(tmp_path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.record(
             NODE,
-            [Entry(100, 2, rejection(raw=b"x" * 5000)), Entry(100, 3, loss(detail="d"))],
+            [entry(100, 2, rejection(raw=b"x" * 5000)), entry(100, 3, loss(detail="d"))],
             200,
         )
 
@@ -57,7 +66,7 @@ def test_a_note_is_a_row_of_its_table(tmp_path: Path) -> None:
 
 def test_what_was_entered_once_is_not_entered_again(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    entries = [Entry(0, 1, rejection()), Entry(100, 0, loss())]
+    entries = [entry(0, 1, rejection()), entry(100, 0, loss())]
     with Ledger(path) as first, Ledger(path) as second:
         first.record(NODE, entries, 200)
         before = everything(path)
@@ -69,11 +78,11 @@ def test_what_was_entered_once_is_not_entered_again(tmp_path: Path) -> None:
 
 def test_over_ten_a_second_from_one_host_share_a_row(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    flood = [Entry(0, k, rejection(f"10.0.0.1:{k}", MONDAY + k / 100)) for k in range(30)]
+    flood = [entry(0, k, rejection(f"10.0.0.1:{k}", MONDAY + k / 100)) for k in range(30)]
     others = [
-        Entry(0, 30, rejection("10.0.0.2:1")),
-        Entry(0, 31, rejection("10.0.0.1:99", MONDAY + 1)),
-        Entry(0, 32, rejection("10.0.0.1:7", count=5, reason="other")),
+        entry(0, 30, rejection("10.0.0.2:1")),
+        entry(0, 31, rejection("10.0.0.1:7", count=5, reason="other")),
+        entry(0, 32, rejection("10.0.0.1:99", MONDAY + 1)),
     ]
     with Ledger(path) as ledger:
         ledger.record(NODE, flood + others, 1)
@@ -83,7 +92,7 @@ def test_over_ten_a_second_from_one_host_share_a_row(tmp_path: Path) -> None:
         *((k, 1, "malformed") for k in range(10)),
         (10, 20 + 5, "various reasons"),
         (30, 1, "malformed"),
-        (31, 1, "malformed"),
+        (32, 1, "malformed"),
     ]
 
 
@@ -125,7 +134,7 @@ def test_two_sinks_with_any_batches_enter_what_one_does_in_one_go(
     directory = tmp_path_factory.mktemp("ledger")
     entries = [
         [
-            Entry(
+            entry(
                 n * 100,
                 idx,
                 rejection(peer, MONDAY + n // 4 + second, count=count, reason=f"reason {count}"),
@@ -164,11 +173,11 @@ def counted(path: Path) -> list[tuple[object, ...]]:
 def test_what_concerns_a_sink_is_kept_by_its_key_wherever_the_journal_is(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
-        ledger.record(NODE, [Entry(500, 0, rejection())], 600)
+        ledger.record(NODE, [entry(500, 0, rejection())], 600)
         for _ in range(2):
             for sink in ("sqlite", "ndjson"):
-                ledger.record(NODE, [Entry(100, 0, rejection(), sink)], 0)
-        ledger.record(NODE, [Entry(500, 0, rejection())], 600)
+                ledger.record(NODE, [entry(100, 0, rejection(), sink)], 0)
+        ledger.record(NODE, [entry(500, 0, rejection())], 600)
 
     assert table(path, "SELECT offset, sink FROM rejected ORDER BY 1, 2") == [
         (100, "ndjson"),
@@ -194,7 +203,7 @@ def test_a_growing_loss_of_a_sink_replaces_its_row(
     with Ledger(path) as ledger:
         for count, last, detail in losses:
             note = loss(count=count, last=last, detail=detail)
-            ledger.record(NODE, [Entry(100, 0, note, "console")], 0)
+            ledger.record(NODE, [entry(100, 0, note, "console")], 0)
 
     assert table(path, "SELECT count, last FROM losses") == [expected]
 
@@ -219,7 +228,7 @@ def test_all_hosts_together_make_a_hundred_rows_a_second_and_some_sums(tmp_path:
             if k % 3 == 0
             else rejection(peer, reason=f"reason {min(k % 40, 14)}")
         )
-        flood.append(Entry(0, k, note))
+        flood.append(entry(0, k, note))
     with Ledger(path) as ledger:
         ledger.record(NODE, flood, 1)
 
@@ -240,12 +249,12 @@ def test_of_old_rows_the_sums_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         for n in range(200):
             reason = f"reason {n % 3}"
             entries = [
-                Entry(n, 0, rejection(f"10.0.0.{n}:1", MONDAY + n, reason=reason)),
-                Entry(n, 1, loss(reason="full", last=MONDAY + n)),
-                Entry(n, 2, loss(reason="damage", count=-1, last=MONDAY + n)),
+                entry(n, 0, rejection(f"10.0.0.{n}:1", MONDAY + n, reason=reason)),
+                entry(n, 1, loss(reason="full", last=MONDAY + n)),
+                entry(n, 2, loss(reason="damage", count=-1, last=MONDAY + n)),
             ]
-            for entry in entries:
-                expected[entry.note.reason] = expected.get(entry.note.reason, 0) + entry.note.count
+            for each in entries:
+                expected[each.note.reason] = expected.get(each.note.reason, 0) + each.note.count
             for _ in range(2):
                 ledger.record(NODE, entries, n + 1)
 
@@ -268,7 +277,7 @@ def test_reasons_that_a_stranger_makes_up_are_not_told_apart_for_ever(
     with Ledger(path) as ledger:
         for n in range(100):
             note = rejection(at=MONDAY + n, reason=f"reason {n}")
-            ledger.record(NODE, [Entry(n, 0, note)], n + 1)
+            ledger.record(NODE, [entry(n, 0, note)], n + 1)
 
     assert table(path, "SELECT count(*), sum(count) FROM rejected") == [(5 + 7 + 1, 100)]
     assert totals(path)["various reasons"] == 100 - 5 - 7
@@ -280,7 +289,7 @@ def test_a_sinks_row_that_has_become_part_of_a_sum_is_not_entered_again(
     monkeypatch.setattr(ledgers, "ROWS", 3)
     path = tmp_path / "ledger.db"
     entries = [
-        Entry(n, k, rejection(at=MONDAY + n, reason="bad taste"), "list")
+        entry(n, k, rejection(at=MONDAY + n, reason="bad taste"), "list")
         for n in range(10)
         for k in range(2)
     ]
@@ -288,7 +297,7 @@ def test_a_sinks_row_that_has_become_part_of_a_sum_is_not_entered_again(
         for at in range(0, len(entries), 2):
             ledger.record(NODE, entries[at : at + 2], 0)
         for n in range(20, 40):
-            ledger.record(NODE, [Entry(n, 0, rejection(at=MONDAY + n))], n + 1)
+            ledger.record(NODE, [entry(n, 0, rejection(at=MONDAY + n))], n + 1)
         latest = table(path, "SELECT offset, idx FROM rejected WHERE sink = 'list' ORDER BY 1, 2")
         for at in range(0, len(entries), 2):
             ledger.record(NODE, entries[at : at + 2], 0)
@@ -304,7 +313,7 @@ def test_of_old_rejections_the_bytes_go_and_the_rows_stay(
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         for n in range(5):
-            ledger.record(NODE, [Entry(n, 0, rejection(at=MONDAY + n))], n + 1)
+            ledger.record(NODE, [entry(n, 0, rejection(at=MONDAY + n))], n + 1)
 
     assert table(path, "SELECT offset, raw FROM rejected") == [
         (0, b""),
@@ -319,8 +328,268 @@ def test_a_ledger_that_cannot_be_written_says_so_and_works_later(tmp_path: Path)
     path = tmp_path / "later" / "ledger.db"
     ledger = Ledger(path)
     with pytest.raises(SinkUnavailableError, match=r"ledger\.db"):
-        ledger.record(NODE, [Entry(0, 0, loss())], 1)
+        ledger.record(NODE, [entry(0, 0, loss())], 1)
     path.parent.mkdir()
-    ledger.record(NODE, [Entry(0, 0, loss())], 1)
+    ledger.record(NODE, [entry(0, 0, loss())], 1)
     ledger.close()
     assert len(everything(path)) == 1
+
+
+# What senders choose bounds nothing
+
+
+def rows_of(path: Path) -> dict[str, int]:
+    names = ("rejected", "losses", "entered", "seconds")
+    return {name: table(path, f"SELECT count(*) FROM {name}")[0][0] for name in names}  # type: ignore[misc]
+
+
+MOMENTS = (0.0, 1.0, -1.0, 2.0**63 / 1e6, 2.0**64, 253402300799.0, float("inf"), -float("inf"))
+
+
+def test_times_that_senders_claim_make_no_rows_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with Ledger(path) as ledger:
+        for block in range(10):
+            entries = [
+                Entry(
+                    *(block, k, loss(first=MOMENTS[k % 8], last=MOMENTS[k % 7] + k, count=1)),
+                    received=MONDAY + block / 10,
+                )
+                for k in range(500)
+            ]
+            ledger.record(NODE, entries, block + 1)
+
+    assert rows_of(path) == {"rejected": 0, "losses": 101, "entered": 1, "seconds": 4}
+    assert totals(path) == {"full": 5000}
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    clock=st.lists(st.integers(0, 2**33) | st.integers(1000, 1100), min_size=1, max_size=30),
+    seed=st.randoms(use_true_random=False),
+)
+def test_whatever_the_clock_does_the_helper_tables_stay_small(
+    tmp_path_factory: pytest.TempPathFactory, clock: list[int], seed: random.Random
+) -> None:
+    path = tmp_path_factory.mktemp("ledger") / "ledger.db"
+    with Ledger(path) as ledger:
+        for block, now in enumerate(clock):
+            entries = [
+                Entry(block, k, make(f"10.0.{seed.randrange(200)}.1:1", reason), received=now)
+                for k in range(30)
+                for reason in [f"reason {seed.randrange(50)}"]
+                for make in [seed.choice((rejection, lambda p, r: loss(peer=p, reason=r)))]
+            ]  # fmt: skip
+            ledger.record(NODE, entries, block + 1)
+    found = rows_of(path)
+    assert found["entered"] == 1
+    assert found["seconds"] <= 2 * (2 * ledgers.ALL_ROWS_A_SECOND + ledgers.REASONS + 3)
+
+
+def test_a_clock_that_swings_gives_no_new_second_each_time(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with Ledger(path) as ledger:
+        for block in range(50):
+            received = MONDAY - 30 * (block % 2)
+            flood = [Entry(block, k, rejection(), received=received) for k in range(40)]
+            ledger.record(NODE, flood, block + 1)
+    assert rows_of(path)["rejected"] == ledgers.ROWS_A_SECOND + 1
+
+
+def test_any_number_of_journals_and_sinks_leaves_a_bounded_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "ROWS", 30)
+    monkeypatch.setattr(ledgers, "CURSORS", 8)
+    path = tmp_path / "ledger.db"
+    with Ledger(path) as ledger:
+        for n in range(60):
+            ledger.record(f"{n:032x}", [entry(0, 0, rejection(at=MONDAY + n))], 1)
+            ledger.record(NODE, [entry(n, 0, rejection(), f"sink {n}")], 0)
+            ledger.record(NODE, [entry(n, 1, loss(last=MONDAY + n))], n + 1)
+    found = rows_of(path)
+    assert found["entered"] == 8
+    assert found["rejected"] <= 30 + 3 + 8
+    assert table(
+        path, "SELECT offset FROM entered WHERE node = ? AND sink = ''".replace("?", f"'{NODE}'")
+    ) == [(60,)]
+    assert totals(path) == {"malformed": 120, "full": 180}
+
+
+def test_the_texts_of_a_row_are_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    long = "é" * 100_000
+    with Ledger(path) as ledger:
+        notes = [rejection(long, reason=long), loss(peer=long, reason=long, detail=long)]
+        ledger.record(NODE, [entry(0, k, note) for k, note in enumerate(notes)], 1)
+    assert table(path, "SELECT max(length(peer), length(reason)) FROM rejected") == [(400,)]
+    lengths = "SELECT max(length(peer), length(reason), length(detail)) FROM losses"
+    assert table(path, lengths) == [(400,)]
+
+
+def test_counts_of_any_size_never_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledgers, "ROWS", 5)
+    path = tmp_path / "ledger.db"
+    with Ledger(path) as ledger:
+        for n in range(30):
+            notes = [
+                loss(count=1 << 63, last=MONDAY + n),
+                loss(count=1 << 52, last=MONDAY + n),
+            ] * 60
+            ledger.record(NODE, [entry(n, k, note) for k, note in enumerate(notes)], n + 1)
+    counts = [count for (count,) in table(path, "SELECT count FROM losses")]
+    assert {type(count) for count in counts} == {int}
+    assert max(counts) == ledgers.MOST  # type: ignore[type-var]
+    assert table(path, f"SELECT {ledgers.total('count')} FROM losses") == [(ledgers.MOST,)]
+
+
+# Versions, and damage
+
+VERSION_1 = """
+CREATE TABLE rejected (
+    node TEXT NOT NULL, offset INTEGER NOT NULL, idx INTEGER NOT NULL, sink TEXT NOT NULL,
+    received REAL NOT NULL, peer TEXT NOT NULL, reason TEXT NOT NULL,
+    length INTEGER NOT NULL, count INTEGER NOT NULL, raw BLOB NOT NULL,
+    PRIMARY KEY (node, offset, idx, sink)
+);
+CREATE TABLE losses (
+    node TEXT NOT NULL, offset INTEGER NOT NULL, idx INTEGER NOT NULL, sink TEXT NOT NULL,
+    peer TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL,
+    first REAL NOT NULL, last REAL NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (node, offset, idx, sink)
+);
+CREATE TABLE entered (
+    node TEXT NOT NULL, sink TEXT NOT NULL, offset INTEGER NOT NULL, summed INTEGER NOT NULL,
+    PRIMARY KEY (node, sink)
+);
+CREATE TABLE seconds (
+    node TEXT NOT NULL, tab TEXT NOT NULL, second INTEGER NOT NULL, kind TEXT NOT NULL,
+    name TEXT NOT NULL, rows INTEGER NOT NULL, shared INTEGER,
+    PRIMARY KEY (node, tab, second, kind, name)
+);
+INSERT INTO losses VALUES ('ab', 0, 0, '', '', 'full', 7, 1.0, 2.0, '');
+INSERT INTO losses VALUES ('ab', 0, 1, '', '', 'much', 9e18, 1.0, 2.0, '');
+INSERT INTO entered VALUES ('ab', '', 100, 0);
+INSERT INTO seconds VALUES ('ab', 'losses', 253402300000, 'all', '', 1, NULL);
+"""
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1)
+    with Ledger(path) as ledger:
+        ledger.open()
+        assert ledger.record("ab", [entry(50, 0, loss()), entry(100, 0, loss())], 200) == 100
+    assert table(path, "PRAGMA user_version") == [(ledgers.SCHEMA,)]
+    counts = "SELECT count FROM losses ORDER BY offset, idx"
+    assert table(path, counts) == [(7,), (ledgers.MOST,), (3,)]
+    assert table(path, "SELECT DISTINCT second FROM seconds") == [(2,)]
+
+
+def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {ledgers.SCHEMA + 1}")
+        connection.execute("CREATE TABLE news (a)")
+    before = path.read_bytes()
+    for call in (Ledger(path).open, lambda: Ledger(path).record(NODE, [entry(0, 0, loss())], 1)):
+        with pytest.raises(ConfigError, match=r"ledger\.db has layout 3.* install") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def filled(path: Path) -> None:
+    with Ledger(path) as ledger:
+        for n in range(40):
+            notes = [rejection(f"10.0.0.{k}:1", raw=b"r" * 500, at=MONDAY + n) for k in range(9)]
+            ledger.record(NODE, [entry(n, k, note) for k, note in enumerate(notes)], n + 1)
+
+
+DAMAGES = {
+    "random bytes": lambda data: random.Random(1).randbytes(len(data)),
+    "a header of random bytes": lambda data: random.Random(1).randbytes(100) + data[100:],
+    "random bytes behind the first page": lambda data: (
+        data[:4096] + random.Random(1).randbytes(len(data) - 4096)
+    ),
+    "cut in half": lambda data: data[: len(data) // 2],
+    "zeros": lambda data: bytes(len(data)),
+    "another database": lambda data: other_database(),
+}
+
+
+def other_database() -> bytes:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE rejected (something)")
+        return connection.serialize()
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_ledger_is_set_aside_and_a_new_one_says_so(
+    tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "ledger.db"
+    filled(path)
+    spoilt = damage(path.read_bytes())
+    path.write_bytes(spoilt)
+    with Ledger(path) as first, Ledger(path) as second:
+        first.record(NODE, [entry(100, 0, rejection())], 101)
+        second.record(NODE, [entry(100, 0, rejection()), entry(200, 0, loss())], 201)
+        first.record(NODE, [entry(200, 0, loss()), entry(300, 0, loss())], 301)
+    if spoilt.strip(b"\0"):  # what SQLite takes for an empty file may be used again
+        assert (tmp_path / "ledger.db.damaged").read_bytes() == spoilt
+        damaged = table(path, "SELECT count, reason FROM losses WHERE node = ''")
+        assert damaged == [(-1, "the ledger was damaged; it is kept as ledger.db.damaged")]
+        assert [len(r.message.splitlines()) for r in caplog.records] == [1]
+    counts = "SELECT offset FROM rejected UNION ALL SELECT offset FROM losses WHERE node <> ''"
+    assert sorted(table(path, counts)) == [(100,), (200,), (300,)]
+
+
+def test_a_worker_that_has_a_ledger_open_which_another_sets_aside_goes_on_in_the_new_one(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ledger.db"
+    with Ledger(path) as holder:
+        holder.record(NODE, [entry(0, 0, loss())], 1)
+        path.rename(tmp_path / "elsewhere.db")
+        holder.record(NODE, [entry(100, 0, loss())], 101)
+    assert table(path, "SELECT offset FROM losses") == [(100,)]
+
+
+SUCCESSOR = """
+import sys
+from pathlib import Path
+from fastlog.ledger import Entry, Ledger
+from fastlog.record import Loss
+
+path = Path(sys.argv[1])
+old, new = Ledger(path), Ledger(path)
+old.record("ab", [Entry(0, 0, Loss("", "old", 1, 1.0, 1.0))], 1)
+for part in ("-wal", "-shm", ""):
+    path.with_name(path.name + part).rename(path.with_name("aside" + part))
+new.record("ab", [Entry(1, 0, Loss("", "new", 1, 1.0, 1.0))], 2)
+old.close()
+print("closed", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_closing_the_old_file_takes_no_log_from_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", SUCCESSOR, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stdin is not None
+        assert process.stdout.readline() == b"closed\n"
+        log = path.with_name("ledger.db-wal")
+        before = log.stat()
+        with Ledger(path) as mine:
+            mine.record("ab", [entry(2, 0, loss())], 3)
+            process.stdin.close()
+            assert process.wait(30) == 0
+            assert log.stat().st_ino == before.st_ino
+            mine.record("ab", [entry(3, 0, loss())], 4)
+    assert table(path, "SELECT offset FROM losses") == [(1,), (2,), (3,)]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastlog.decode.nodes import Global, Members, Object, Overflow, Pairs
-from fastlog.decode.normal import CHARACTERS, DEPTH, NODES, attributes, clean, text_of
+from fastlog.decode.normal import DEPTH, NODES, WEIGHT, attributes, clean, text_of
 from fastlog.errors import RejectedError
 
 
@@ -234,7 +234,7 @@ def test_lists_up_to_the_bound_are_whole() -> None:
 
 
 def test_a_long_text_is_cut_at_the_bound_and_the_mark_tells_how_much() -> None:
-    longest = "x" * (CHARACTERS - len("x"))  # the key counts too
+    longest = "x" * (WEIGHT - len('"x":'))  # the key counts too
     assert longest == extra(longest)
     assert f"{longest}… [cut: 5 more]" == extra(longest + "xxxxx")
     assert f"{longest}… [cut: 5 more]" == extra(longest.encode() + b"xxxxx")
@@ -263,7 +263,7 @@ def test_the_budget_holds_however_nodes_are_shared() -> None:
     long = "x" * 40_000
     for node in (laughs, [long] * 20_000, Pairs([long, long] * 20_000), [10**4000] * 20_000):
         text = json.dumps(attributes(Pairs(["x", node]), frozenset()))
-        assert len(text) < 2 * CHARACTERS
+        assert len(text) < 2 * WEIGHT
 
 
 @given(st.binary(max_size=200))

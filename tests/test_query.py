@@ -581,6 +581,20 @@ def test_totals_count_by_level_logger_host_and_hour(tmp_path: Path):
     assert count(tmp_path, Filters(level=40)).records == 1
 
 
+def test_names_that_senders_make_up_are_not_all_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("fastlog.query.totals.NAMES", 3)
+    for day in ("2026-11-22", "2026-11-23"):
+        names = ["often", "often", *(f"{day} {n}" for n in range(8))]
+        records = [make_record(n, name=name, host=name) for n, name in enumerate(names)]
+        write_day(tmp_path / f"{day}.db", records)
+    totals = count(tmp_path, Filters())
+    for counts in (totals.loggers, totals.hosts):
+        assert (len(counts), counts["often"], counts["(others)"]) == (4, 4, 14)
+        assert counts.total() == totals.records == 20
+
+
 def test_a_search_of_one_minute_does_not_read_the_whole_day(tmp_path: Path):
     write_day(tmp_path / "2026-11-23.db", [make_record(i) for i in range(50_000)])
     started = time.perf_counter()

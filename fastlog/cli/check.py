@@ -17,6 +17,7 @@ from fastlog.cli.trials import (
     Verdict,
     existing_parent,
     try_directory,
+    try_ledger,
     try_listen,
     try_modes,
     try_sink,
@@ -44,6 +45,7 @@ def check(config: Config, repair: bool) -> int:
     verdicts += try_modes(config)
     verdicts += [try_listen(listener.url, running=running) for listener in config.listen]
     verdicts += [try_sink(sink, config) for sink in config.sinks]
+    verdicts.append(try_ledger(config.data_dir))
     verdicts.append(_readable(config.data_dir / "journal") or _forecast(config, running=running))
     for verdict in verdicts:
         click.echo(f"{verdict.state.value:8}{verdict.subject}: {' '.join(verdict.text.split())}")

@@ -13,6 +13,7 @@ import msgspec
 
 from fastlog.config import Config
 from fastlog.errors import FastlogError
+from fastlog.ledger import LedgerError, check_layout, total
 from fastlog.query.days import open_file
 
 FRESH = 5.0
@@ -106,17 +107,29 @@ def is_running(data_dir: Path) -> bool:
 
 
 def read_tallies(data_dir: Path) -> tuple[list[Tally], list[Tally]]:
-    """The ledger's rejections and losses by reason, the most frequent first."""
+    """The ledger's rejections and losses by reason, the most frequent first.
+
+    Raises:
+        LedgerError: it is damaged, or a newer fastlog has written it.
+    """
     path = data_dir / "ledger.db"
     if not path.exists():
         return [], []
-    with closing(open_file(path)) as ledger:
-        return _tally(ledger, "rejected", "received"), _tally(ledger, "losses", "last")
+    try:
+        with closing(open_file(path)) as ledger:
+            if not check_layout(ledger, path):
+                return [], []
+            return _tally(ledger, "rejected", "received"), _tally(ledger, "losses", "last")
+    except sqlite3.DatabaseError as error:
+        raise LedgerError(
+            f"ledger {path} cannot be read ({error}); a running server sets a damaged one aside "
+            "and begins a new one"
+        ) from None
 
 
 def _tally(ledger: sqlite3.Connection, table: str, moment: str) -> list[Tally]:
     rows = ledger.execute(
-        "SELECT reason, sum(max(count, 0)), sum(max(-count, 0)),"  # noqa: S608 our own text
+        f"SELECT reason, {total('max(count, 0)')}, {total('max(-count, 0)')},"  # noqa: S608 our own text
         f" max({moment}) FROM {table} GROUP BY reason ORDER BY 2 DESC, 1"
     )
     return [Tally(*row) for row in rows]

@@ -12,8 +12,9 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from fastlog.cli.command import OK, Command
+from fastlog.cli.command import INCOMPLETE, OK, Command, fail
 from fastlog.cli.options import colour_option, filter_options, place_options, wants_colour
 from fastlog.cli.places import (
     Status,
@@ -25,7 +26,9 @@ from fastlog.cli.places import (
 )
 from fastlog.config import Config, format_duration, format_size
 from fastlog.errors import FastlogError
+from fastlog.ledger import LedgerError
 from fastlog.query import Filters, Totals, count
+from fastlog.terminal import one_line
 
 if TYPE_CHECKING:
     from fastlog.journal import Position
@@ -60,26 +63,36 @@ def stats(config: Config, filters: Filters, as_json: bool, colour: bool | None) 
     """Count the stored records; show losses, rejections, sinks and the receiver."""
     totals = _count(config, filters)
     status = read_status(config.data_dir)
-    rejected, losses = read_tallies(config.data_dir)
+    rejected: list[Tally] | None
+    losses: list[Tally] | None
+    code = OK
+    try:
+        rejected, losses = read_tallies(config.data_dir)
+    except LedgerError as error:
+        rejected = losses = None
+        code = fail(click.get_current_context().command_path, str(error), INCOMPLETE)
     sinks = _read_lags(config.data_dir, status)
     if as_json:
         click.echo(_to_json(totals, rejected, losses, sinks, status))
-        return OK
+        return code
     console = Console(no_color=not wants_colour(colour), highlight=False)
-    console.print(f"{totals.records} records in {config.data_dir}")
+    console.print(f"{totals.records} records in {config.data_dir}", markup=False)
     if totals.records:
         for title, counts in (("level", totals.levels), ("logger", totals.loggers)):
             console.print(_count_table(title, counts))
         console.print(_count_table("host", totals.hosts))
         console.print(_hour_table(totals.hours))
     for title, tallies in (("rejected", rejected), ("lost", losses)):
-        console.print(_tally_table(title, tallies) if tallies else f"{title}: none")
+        if tallies:
+            console.print(_tally_table(title, tallies))
+        else:
+            console.print(f"{title}: {'unknown' if tallies is None else 'none'}")
     if sinks:
         console.print(_sink_table(sinks))
     console.print(_receiver_table(status) if status else "receiver: never ran here")
     if status and not is_running(config.data_dir) and not status.is_fresh():
         console.print(f"fastlog-server is not running; last seen {_shown_time(status.at)}")
-    return OK
+    return code
 
 
 def _count(config: Config, filters: Filters) -> Totals:
@@ -119,8 +132,8 @@ def _records_behind(position: Position, status: Status | None) -> int | None:
 
 def _to_json(
     totals: Totals,
-    rejected: list[Tally],
-    losses: list[Tally],
+    rejected: list[Tally] | None,
+    losses: list[Tally] | None,
     sinks: list[SinkLag],
     status: Status | None,
 ) -> str:
@@ -148,7 +161,7 @@ def _table(*columns: str) -> Table:
 def _count_table(title: str, counts: Counter[str]) -> Table:
     table = _table(title, "records")
     for name, number in counts.most_common(TOP):
-        table.add_row(str(name), str(number))
+        table.add_row(_cell(name), str(number))
     rest = len(counts) - TOP
     if rest > 0:
         others = counts.total() - sum(number for _, number in counts.most_common(TOP))
@@ -163,14 +176,14 @@ def _hour_table(hours: Counter[int]) -> Table:
     most = max(hours[hour] for hour in shown)
     for hour in shown:
         bar = "█" * max(1, round(hours[hour] / most * 40))
-        table.add_row(f"{datetime.fromtimestamp(hour):%Y-%m-%d %H:%M}", str(hours[hour]), bar)
+        table.add_row(_shown_time(hour, "minutes"), str(hours[hour]), bar)
     return table
 
 
 def _tally_table(title: str, tallies: list[Tally]) -> Table:
     table = _table(title, "count", "last")
     for tally in tallies:
-        table.add_row(tally.reason, _shown_count(tally), _shown_time(tally.last))
+        table.add_row(_cell(tally.reason), _shown_count(tally), _shown_time(tally.last))
     return table
 
 
@@ -178,13 +191,13 @@ def _sink_table(sinks: list[SinkLag]) -> Table:
     table = _table("sink", "cursor", "records behind", "bytes behind", "seen", "when full", "error")
     for sink in sinks:
         table.add_row(
-            sink.name,
+            _cell(sink.name),
             str(sink.cursor),
             "?" if sink.lag_records is None else str(sink.lag_records),
             "?" if sink.lag_bytes is None else format_size(sink.lag_bytes),
             f"{format_duration(max(0.0, time.time() - sink.at))} ago",
             sink.when_full,
-            sink.error or "",
+            _cell(sink.error or ""),
         )
     return table
 
@@ -200,9 +213,9 @@ def _receiver_table(status: Status) -> Table:
     table.add_row("work that waits", f"{status.lag:.2f} s")
     table.add_row("journal", f"{format_size(status.size)} of {format_size(status.limit)}")
     if status.failure:
-        table.add_row("failure", status.failure)
+        table.add_row("failure", _cell(status.failure))
     for reason, number in sorted(status.refused.items()):
-        table.add_row(f"refused: {reason}", str(number))
+        table.add_row(_cell(f"refused: {reason}"), str(number))
     return table
 
 
@@ -212,5 +225,14 @@ def _shown_count(tally: Tally) -> str:
     return " + ".join([*known, spans] if tally.unknown else known)
 
 
-def _shown_time(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment):%Y-%m-%d %H:%M:%S}"
+def _shown_time(moment: float, precision: str = "seconds") -> str:
+    """Local time; the number itself where no calendar here has it, as `fastlog query` shows it."""
+    try:
+        return datetime.fromtimestamp(moment).isoformat(" ", precision)
+    except (ValueError, OverflowError, OSError):
+        return str(moment)
+
+
+def _cell(text: object) -> Text:
+    """Text that senders may have chosen: no markup, and nothing that drives a terminal."""
+    return Text(one_line(text))

@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from urllib.parse import SplitResult, urlsplit
 from fastlog.config import Config, SinkConfig, format_size
 from fastlog.errors import FastlogError
 from fastlog.files import Access
+from fastlog.ledger import DAMAGED, LedgerError, check_whole
 from fastlog.server.datadir import too_wide
 from fastlog.sinks import SinkContext, make_sink
 
@@ -114,6 +116,25 @@ def try_sink(sink: SinkConfig, config: Config) -> Verdict:
         return Verdict(State.FAILED, subject, str(error))
     except Exception as error:  # a third party's class may fail in any way
         return Verdict(State.FAILED, subject, f"{sink.url}: {type(error).__name__}: {error}")
+
+
+def try_ledger(data_dir: Path) -> Verdict:
+    """Whether the ledger, if there is one, is sound and of a version that this fastlog knows."""
+    path = data_dir / "ledger.db"
+    subject = f"ledger {path}"
+    if not path.exists():
+        return Verdict(State.OK, subject, "nothing was rejected or lost yet")
+    try:
+        check_whole(path)
+    except LedgerError as error:
+        return Verdict(State.FAILED, subject, str(error))
+    except sqlite3.OperationalError as error:  # it is locked, or not ours to read
+        return Verdict(State.WARNING, subject, f"cannot be read now: {error}")
+    aside = path.with_name(path.name + DAMAGED)
+    if aside.exists():
+        text = f"sound; {aside.name} beside it is a damaged one: look at it, then remove it"
+        return Verdict(State.WARNING, subject, text)
+    return Verdict(State.OK, subject, "sound")
 
 
 def _bind(parts: SplitResult) -> None:

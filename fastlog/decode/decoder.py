@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from operator import attrgetter
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, get_type_hints
 
 import msgspec
 
@@ -20,7 +21,7 @@ from fastlog.block import Block, Kind, Run
 from fastlog.core import FOREIGN, PLAIN, verdict_text
 from fastlog.decode.inert import read
 from fastlog.decode.lines import Form, encode, splice
-from fastlog.decode.normal import attributes, nodes_of, weight_of
+from fastlog.decode.normal import attributes, most_stored, nodes_of, weight_in_json, weight_of
 from fastlog.decode.payload import read_json
 from fastlog.errors import ConfigError, RejectedError
 from fastlog.record import FIELDS, RAW_BYTES, Loss, Record, Rejection, host_of, validate
@@ -33,9 +34,11 @@ SINGLY = 10
 """Rejected frames of one run that are noted one by one; the others are one note for each reason.
 Four bytes make a frame that is rejected: a note for each would cost a thousand times what it costs
 to send them."""
+ATTEMPTS = 3
+"""How often a record that is too large is made anew, each time of less. Of no values at all, only
+of marks, none is too large."""
 _MOST = 1 << 40
 """Records that one loss counts at most: sums of them must fit 64 bits."""
-_YEAR_9999 = 253_402_300_800_000_000
 
 
 class Located(NamedTuple):
@@ -233,20 +236,22 @@ def _gaps(block: Block, run: Run, idx: int) -> Iterator[Located]:
         if gap.reason == wire.Reason.ELSEWHERE:
             continue
         unknown = f"given up by the client, reason {gap.reason}"
+        last = _moment(gap.t1, block)
         loss = Loss(
             peer=run.peer,
             reason=wire.REASONS.get(gap.reason, unknown),
             count=min(gap.last - gap.first + 1, _MOST),
-            first=_moment(gap.t0, block),
-            last=_moment(gap.t1, block),
+            first=min(_moment(gap.t0, block), last),
+            last=last,
             detail=f"client {client}, records {gap.first} to {gap.last}",
         )
         yield Located(at, loss)
 
 
 def _moment(microseconds: int, block: Block) -> float:
-    """A time that a client has told; when we heard of it, where that cannot be."""
-    return microseconds / 1e6 if 0 < microseconds < _YEAR_9999 else block.received
+    """Return the time that a client has told, or when we heard of it where that cannot be: nothing
+    is lost after it was declared as lost."""
+    return min(microseconds / 1e6, block.received) if microseconds else block.received
 
 
 def _note(block: Block, run: Run, frame: memoryview) -> Rejection | Loss:
@@ -281,16 +286,55 @@ def _rejection(block: Block, run: Run, frame: memoryview, reason: str) -> Reject
     )
 
 
+_SENT: Callable[[Record], tuple[str | None, ...]] = attrgetter(
+    *(
+        name
+        for name, kind in get_type_hints(Record).items()
+        if kind in (str, str | None)
+        if name not in ("host", "extra")
+    )
+)
+"""The columns of text whose content clients choose."""
+
+
+def stored_bytes(record: Record) -> int:
+    """Return what bounds the room that a record takes in any store: its texts, as JSON writes them.
+
+    The host is the server's own word, and numbers take a few bytes each.
+    """
+    texts = sum(weight_in_json(text) for text in _SENT(record) if text)
+    return texts + len(record.extra.encode())
+
+
+def _is_small(record: Record, limit: int) -> bool:
+    """Whether it is below the limit even if each character took the most that JSON makes of one."""
+    return 6 * (sum(map(len, filter(None, _SENT(record)))) + len(record.extra)) <= limit
+
+
 def read_record(frame: bytes, *, host: str, received: float, offset: int, idx: int) -> Record:
     """The record in one frame: a JSON object where it begins with `{`, else a pickle.
 
     Raises:
         RejectedError: the frame holds no record.
     """
-    budget = weight_of(len(frame)), nodes_of(len(frame))
+    make = partial(validate, host=host, received=received, offset=offset, idx=idx)
     if frame.startswith(b"{"):
-        sent = attributes(read_json(frame), FIELDS, *budget)
-    else:
-        with read(frame) as value:
-            sent = attributes(value, FIELDS, *budget)
-    return validate(sent, host=host, received=received, offset=offset, idx=idx)
+        return _fitted(read_json(frame), len(frame), make)
+    with read(frame) as value:
+        return _fitted(value, len(frame), make)
+
+
+def _fitted(value: Any, length: int, make: Callable[[dict[str, Any]], Record]) -> Record:
+    """The record of this value, no larger than a frame of this length may become.
+
+    What is cut leaves marks, and what is not as it should be is noted and kept as well. Where these
+    make a record too large, less of the values is kept.
+    """
+    limit, nodes = most_stored(length), nodes_of(length)
+    room = weight_of(length)
+    for again in range(ATTEMPTS, -1, -1):
+        record = make(attributes(value, FIELDS, room, nodes))
+        if _is_small(record, limit) or (stored := stored_bytes(record)) <= limit:
+            break
+        room = (0, limit // 16, max(0, room * limit // stored - room // 8))[min(again, 3) - 1]
+    return record

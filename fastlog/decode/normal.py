@@ -9,7 +9,7 @@
     an object                what `objects.py` knows, else {"!": "module.Class", "args": […], …}
     what is over a bound     cut, and a mark where it was: {"!cut": …}, `… [cut: …]`
 
-A record has one budget of nodes and of characters, so no aliasing, however clever, makes the
+A record has one budget of nodes and one of bytes, as JSON writes them, so no aliasing makes the
 result larger than that. The schema's own fields are served first.
 """
 
@@ -31,9 +31,11 @@ from fastlog.errors import RejectedError
 DEPTH = 32
 """Containers inside each other, the record itself not counted."""
 NODES = 20_000
-CHARACTERS = 1 << 20
+WEIGHT = 1 << 20
+"""Bytes of a record's texts and of its `extra`, as JSON writes them."""
 WEIGHT_TIMES = 8
-WEIGHT_MORE = 8192
+WEIGHT_MORE = 448
+"""A line of NDJSON takes at most 576 bytes for names, numbers and nulls: 1 KiB together."""
 NODES_MORE = 64
 
 MORE = "!cut"
@@ -49,12 +51,22 @@ _ESCAPES: Final = {
 }
 _SEQUENCES = (list, tuple, Members)
 _UNREADABLE = re.compile("[\0\udc80-\udcff]+")
+_HALF_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-f]{0,3})?\Z")
+_encode = msgspec.json.Encoder().encode
+
+
+def most_stored(length: int) -> int:
+    """Return how many bytes, as JSON writes them, a frame of this length may become.
+
+    Aliases and escapes make more of a frame than it has; short frames that take much room on the
+    disk would push the records of others out.
+    """
+    return WEIGHT_TIMES * length + WEIGHT_MORE
 
 
 def weight_of(length: int) -> int:
-    """Characters, as JSON writes them, that a frame of so many bytes may become: aliases and
-    escapes make more of it, and short frames that become large ones would be a cheap attack."""
-    return min(CHARACTERS, WEIGHT_TIMES * length + WEIGHT_MORE)
+    """Return the budget for the values of such a frame; marks and notes come on top."""
+    return min(WEIGHT, most_stored(length))
 
 
 def nodes_of(length: int) -> int:
@@ -65,14 +77,15 @@ def nodes_of(length: int) -> int:
 
 
 def attributes(
-    value: Any, first: frozenset[str], weight: int = CHARACTERS, nodes: int = NODES
+    value: Any, first: frozenset[str], weight: int = WEIGHT, nodes: int = NODES
 ) -> dict[str, Normal]:
     """The attributes of a record in normal form.
 
     Args:
         value: a dict, or an object with a dict as its state, as `inert.read` or `json` gave it.
         first: the names that are served first, whatever the others take.
-        weight: characters that all of them may have, as JSON writes them.
+        weight: bytes that all of them may have, as JSON writes them. The marks of what is cut come
+            on top.
         nodes: values that they may have.
 
     Raises:
@@ -142,8 +155,17 @@ def clean(text: str) -> str:
 
 
 def weight_in_json(text: str) -> int:
-    """Characters that JSON makes of it, quotes and backslashes apart."""
-    return len(text) if text.isprintable() else len(msgspec.json.encode(text)) - 2
+    """Return how many bytes JSON makes of the text, without the quotes around it."""
+    return len(_encode(text)) - 2
+
+
+def _head(text: str, room: int) -> str:
+    """Return the beginning of a clean text that takes at most so many bytes in JSON."""
+    data = _encode(text[:room])[1:-1]
+    if len(data) > room:
+        data = _HALF_ESCAPE.sub(rb"\1", data[:room])
+        return str(msgspec.json.decode(b'"' + data.decode("utf-8", "ignore").encode() + b'"'))
+    return text[:room]
 
 
 def text_of(data: bytes) -> str:
@@ -161,11 +183,12 @@ def text_of(data: bytes) -> str:
 class Renderer:
     """Renders the values of one record; the budget is shared by all of them."""
 
-    __slots__ = ("characters", "nodes", "path")
+    __slots__ = ("nodes", "path", "room")
 
     def __init__(self, weight: int, nodes: int) -> None:
         self.nodes = nodes
-        self.characters = weight
+        self.room = weight
+        """Bytes, as JSON writes them, that may still come."""
         self.path: list[int] = []
         """The containers that are being rendered, by identity."""
 
@@ -182,7 +205,7 @@ class Renderer:
         if kind is float:
             return number(node)
         if kind is bytes:
-            return self.text(text_of(node[: 4 * max(self.characters, 0) + 4]), len(node))
+            return self.text(text_of(node[: max(self.room, 0) + 4]), len(node))
         if kind is Huge:
             return self.text(node.text)
         if kind is Global:
@@ -191,11 +214,11 @@ class Renderer:
 
     def container(self, node: Any, depth: int) -> Normal:
         if self.spent or type(node) is Overflow:
-            return {MORE: "size"}
+            return self.mark("size")
         if depth >= DEPTH:
-            return {MORE: "depth"}
+            return self.mark("depth")
         if id(node) in self.path:
-            return {MORE: "cycle"}
+            return self.mark("cycle")
         self.path.append(id(node))
         try:
             if type(node) is Object:
@@ -206,31 +229,55 @@ class Renderer:
         finally:
             self.path.pop()
 
+    def mark(self, why: str) -> dict[str, Normal]:
+        """What stands in the place of a container that is left out."""
+        self.room -= len('{"!cut":""}') + len(why)
+        return {MORE: why}
+
     @property
     def spent(self) -> bool:
-        return self.nodes <= 0 or self.characters <= 0
+        return self.nodes <= 0 or self.room <= 0
 
     def text(self, text: str, length: int = 0) -> str:
-        room = self.characters
-        if len(text) <= room and text.isascii() and "\0" not in text:
-            weight = weight_in_json(text)
-            if weight <= room:
-                self.characters = room - weight
-                return text
-        room = max(room, 0)
-        out = clean(text[:room]) if len(text) > room else clean(text)
-        weight = weight_in_json(out)
-        if weight > 2 * room:  # control characters: JSON makes six of one
-            room //= 6
-        self.characters -= weight
-        if len(text) <= room and len(out) <= room:
-            return out
-        missing = max(len(text), length) - min(len(text), room)
-        out = out[:room]
-        return f"{out}… [cut: {missing} more]" if missing > 0 else f"{out}… [cut]"
+        """The text in its normal form, and its end cut off where there is no room for it.
 
-    def integer(self, value: int) -> int:
-        self.characters -= value.bit_length() // 3
+        Args:
+            length: of the value whose beginning the text is.
+        """
+        room = max(self.room, 0)
+        if len(text) <= room:
+            out = text if text.isascii() and "\0" not in text else clean(text)
+            weight = len(_encode(out)) - 2
+            if weight <= room:
+                self.room -= weight
+                return out
+        out = _head(clean(text[:room]), room)
+        missing = max(len(text), length) - min(len(text), len(out))
+        out += f"… [cut: {missing} more]" if missing > 0 else "… [cut]"
+        self.room -= weight_in_json(out)
+        return out
+
+    def integer(self, value: int) -> int | str:
+        """An integer beyond 64 bits: a number where there is room for its digits, else text."""
+        digits = value.bit_length() // 3 + 1
+        if digits > self.room:
+            return self.text(str(value))
+        self.room -= digits
+        return value
+
+    def member(self, node: Any, depth: int) -> Normal:
+        """The normal form of a value in a container, whose JSON is charged whole."""
+        value = self.value(node, depth)
+        kind = type(value)
+        self.room -= 1  # the comma
+        if kind is str:
+            self.room -= 2 + (len(value) if type(node) is float else 0)  # type: ignore[arg-type]
+        elif kind is list or kind is dict:
+            self.room -= 1  # two brackets, and no comma before the first
+        elif kind is not int:
+            self.room -= len(_encode(value))
+        elif -_SMALL < value < _SMALL:  # type: ignore[operator]
+            self.room -= len(str(value))
         return value
 
     def sequence(self, nodes: Any, depth: int) -> list[Normal]:
@@ -238,8 +285,9 @@ class Renderer:
         for node in nodes:
             if self.spent:
                 out.append({MORE: len(nodes) - len(out)})
+                self.room -= len(MORE) + 8
                 break
-            out.append(self.value(node, depth))
+            out.append(self.member(node, depth))
         return out
 
     def mapping(
@@ -253,9 +301,13 @@ class Renderer:
             if self.spent:
                 total = len(node) if type(node) is dict else len(node) // 2
                 out[MORE] = total - done
+                self.room -= len(MORE) + 8
                 break
             name = self.text(key) if type(key) is str else ""
-            out[name if name is key else naming.name(key, name)] = self.value(value, depth)
+            if name is not key:
+                name = naming.name(key, name)
+            self.room -= 3  # quotes and colon
+            out[name] = self.member(value, depth)
         return out
 
     def object(self, node: Object, depth: int) -> Normal:
@@ -268,18 +320,24 @@ class Renderer:
                 self.mapping(plain, depth + 1) if type(plain) is Pairs else self.value(plain, depth)
             )
         out: dict[str, Normal] = {"!": self.text(dotted(plain.factory))}
+        self.room -= len('"!":""')
         if plain.args:
-            out["args"] = self.sequence(plain.args, depth + 1)
+            out[self.part("args")] = self.sequence(plain.args, depth + 1)
         if plain.kwargs:
-            out["kwargs"] = self.mapping(plain.kwargs, depth + 1)
+            out[self.part("kwargs")] = self.mapping(plain.kwargs, depth + 1)
         if plain.items:
-            out["items"] = self.sequence(plain.items, depth + 1)
+            out[self.part("items")] = self.sequence(plain.items, depth + 1)
         if plain.pairs:
-            out["pairs"] = self.mapping(plain.pairs, depth + 1)
+            out[self.part("pairs")] = self.mapping(plain.pairs, depth + 1)
         if plain.state is not None and plain.state != []:
             state = plain.state if depth + 1 >= DEPTH else _state(plain.state)
-            out["state"] = self.value(state, depth + 1)
+            out[self.part("state")] = self.value(state, depth + 1)
         return out
+
+    def part(self, name: str) -> str:
+        """The name of a part of an object, charged with comma, quotes and colon."""
+        self.room -= len(name) + 4
+        return name
 
 
 def number(value: float) -> float | str:
@@ -330,6 +388,7 @@ class _Naming:
             count = self.counts.get((kind, text), 0) + 1
             self.counts[kind, text] = count
             name = f"{text} ({kind})" if count == 1 else f"{text} ({kind} {count})"
+            self.renderer.room -= len(name) - len(text)
         self.taken.add(name)
         self.given[kind, text] = name
         return name
@@ -339,7 +398,7 @@ class _Naming:
         if key is None or type(key) is bool:
             return str(key), True
         if type(key) is bytes:
-            text = self.renderer.text(text_of(key[: 4 * max(self.renderer.characters, 0) + 4]))
+            text = self.renderer.text(text_of(key[: max(self.renderer.room, 0) + 4]))
             return text, "\\" not in text
         value = self.renderer.value(key, self.depth)
         if isinstance(value, str):

@@ -16,10 +16,10 @@ from fastlog.block import Block
 from fastlog.core import Bounds, Column, Repacker
 from fastlog.decode.lines import Form
 from fastlog.decode.normal import (
-    CHARACTERS,
     DEPTH,
     NODES,
     NODES_MORE,
+    WEIGHT,
     WEIGHT_MORE,
     WEIGHT_TIMES,
 )
@@ -37,7 +37,7 @@ _KINDS: Final = {float: "time", int | None: "integer", str | None: "text", str: 
 _OWN: Final = ("host", "received", "extra", "offset", "idx")
 """The columns that no attribute fills; they are called as their kinds are."""
 
-BOUNDS: Final = Bounds(DEPTH, NODES, NODES_MORE, CHARACTERS, WEIGHT_TIMES, WEIGHT_MORE, TIMES)
+BOUNDS: Final = Bounds(DEPTH, NODES, NODES_MORE, WEIGHT, WEIGHT_TIMES, WEIGHT_MORE, TIMES)
 
 
 def columns() -> Iterator[Column]:

@@ -12,6 +12,10 @@ from fastlog.query.filters import Filters
 from fastlog.query.stream import where
 
 HOUR = 3600
+NAMES = 10_000
+"""Levels, loggers and hosts that are told apart; senders may make up any number of them."""
+OTHERS = "(others)"
+"""What the rest of them is counted as."""
 
 
 class Totals(NamedTuple):
@@ -50,5 +54,9 @@ def _add(totals: Totals, day: Day, filters: Filters) -> None:
     condition, parameters = where(filters, day)
     with unless_gone(day.path), closing(open_file(day.path)) as connection:
         for field, key in _KEYS.items():
-            sql = f"SELECT {key}, count(*) FROM records WHERE {condition} GROUP BY 1"  # noqa: S608 our own text
-            getattr(totals, field).update(dict(connection.execute(sql, parameters)))
+            sql = f"SELECT {key}, count(*) FROM records WHERE {condition}"  # noqa: S608 our own text
+            sql += " GROUP BY 1 ORDER BY 2 DESC, 1"
+            counts = getattr(totals, field)
+            for name, number in connection.execute(sql, parameters):
+                known = name in counts or len(counts) < NAMES or field == "hours"
+                counts[name if known else OTHERS] += number

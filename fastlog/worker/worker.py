@@ -128,6 +128,7 @@ class Worker:
             ConfigError: the sink cannot work the way it is configured.
         """
         try:
+            self._ledger.open()
             self._open()
         except (ConfigError, JournalDamagedError, CursorAheadError):
             raise
@@ -273,7 +274,7 @@ class Worker:
             return
         batch = [self._decoder.decode(block) for block in self._blocks[:count]]
         entries = [
-            Entry(decoded.block.offset, located.idx, located.note)
+            Entry(decoded.block.offset, located.idx, located.note, received=decoded.block.received)
             for decoded in batch
             for located in decoded.notes
         ]
