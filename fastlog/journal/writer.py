@@ -526,16 +526,17 @@ class Journal:
             OSError: The disk refuses, or something else is in the way.
             JournalGoneError: The writer must not go on.
         """
-        now = time.monotonic()
-        whole = self._place.is_whole() and self._mark.is_in_place()
-        if self._fd is not None and not is_at(self._fd, self._segments[-1].path):
-            whole = False
-        if whole and now < self._looked_at + _LOOK_EVERY:
-            return
+        now, named = time.monotonic(), self._is_last_named()
+        if named and self._fd is not None and now < self._looked_at + _LOOK_EVERY:
+            return  # the segment's path leads through the directories
         self._looked_at = now
-        if not whole:
+        if not (self._place.is_whole() and self._mark.is_in_place() and named):
             self._make_anew()
         self._drop_missing()
+
+    def _is_last_named(self) -> bool:
+        """Whether the open segment, if there is one, is still the file of its name."""
+        return self._fd is None or is_at(self._fd, self._segments[-1].path)
 
     def _make_anew(self) -> None:
         self._place.restore()
@@ -544,7 +545,7 @@ class Journal:
             mark.publish(self._durable)
             self._mark.close()
             self._mark = mark
-        if self._fd is not None and not is_at(self._fd, self._segments[-1].path):
+        if self._fd is not None and not self._is_last_named():
             self._copy_last(self._fd)
         sync_directory(self._directory)
         self._wants_snapshot = True
