@@ -247,15 +247,15 @@ class Journal:
             return None
 
     def flush(self, timeout: float) -> bool:
-        """Waits until all that was taken is durable, and all that was released is deleted. False:
-        it is not, after so many seconds."""
+        """Waits until all that was taken is durable, in files that are still in their places, and
+        all that was released is deleted. False: it is not, after so many seconds."""
         with self._changed:
-            self._awaited = self._end
+            self._awaited, self._look = self._end, True
             self._changed.notify_all()
             return self._changed.wait_for(self._is_settled, timeout)
 
     def _is_settled(self) -> bool:
-        return self._durable >= self._end and not self._released
+        return self._durable >= self._end and not (self._released or self._look)
 
     def state(self) -> JournalState:
         """For the next writer; to be called after a `flush` that succeeded."""
@@ -323,9 +323,10 @@ class Journal:
     def _run(self) -> None:
         try:
             while self._wait():
-                if self._look:
-                    self._look = False
-                    self._look_after_files()
+                if self._look and self._look_after_files():
+                    with self._changed:
+                        self._look = False
+                        self._changed.notify_all()  # who waits in flush()
                 self._delete_released()
                 self._write_some()
                 if self._due is not None and (self._is_urgent() or time.monotonic() >= self._due):
