@@ -199,7 +199,8 @@ def is_at(fd: int, path: str | Path) -> bool:
 
     What goes into a file that no path names any more is gone when it is closed.
     """
-    return os.fstat(fd).st_nlink > 0 and identity_of(fd) == identity_of(path)
+    status = os.fstat(fd)
+    return status.st_nlink > 0 and identity_of(path) == (status.st_dev, status.st_ino)
 
 
 def excess_mode(path: Path, access: Access) -> int:

@@ -4,7 +4,9 @@ uncounted."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,9 @@ from serving import Server
 from test_client_server import emit, handler_of, stored
 from test_faults import stopped
 from waiting import wait_for
+
+from fastlog.block import Kind, make_run
+from fastlog.journal import Journal
 
 SMALL = '[journal]\nsize = "1 MiB"\nsegment = "64 KiB"\n'
 
@@ -98,6 +103,37 @@ def test_a_journal_that_vanishes_is_made_anew_with_all_that_was_acknowledged(
         server.wait_stored(400)
         assert stored(server) == list(range(400))
         assert server.losses() == []
+
+
+def test_a_segment_that_vanishes_just_before_a_reload_is_not_lost(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.write_text("in the way, so that the sink takes nothing")
+    with (
+        Server(tmp_path, sinks=[f"ndjson://{out}/app.ndjson"]) as server,
+        handler_of(server.port) as handler,
+    ):
+        emit(handler, range(100))
+        assert handler.flush(30)
+        remove_segment(server)
+        os.kill(server.pid, signal.SIGHUP)
+        wait_for(lambda: "reload: done" in server.messages(), "reloaded")
+        out.unlink()
+        wait_for(lambda: lines(out / "app.ndjson") == 100, "all lines")
+        assert server.losses() == []
+
+
+def test_a_flush_looks_after_the_files(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    try:
+        assert journal.append(make_run(Kind.STOCK, [b"x"]), 1) is None
+        assert journal.flush(30)
+        (path,) = (tmp_path / "journal").glob("*.seg")
+        content = path.read_bytes()
+        shutil.rmtree(path.parent)
+        assert journal.flush(30)
+        assert path.read_bytes() == content
+    finally:
+        journal.close()
 
 
 def test_a_file_in_the_place_of_the_journal_stops_the_acks_until_it_is_gone(

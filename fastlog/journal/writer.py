@@ -249,15 +249,15 @@ class Journal:
             return None
 
     def flush(self, timeout: float) -> bool:
-        """Waits until all that was taken is durable, and all that was released is deleted. False:
-        it is not, after so many seconds."""
+        """Waits until all that was taken is durable, in files that are still in their places, and
+        all that was released is deleted. False: it is not, after so many seconds."""
         with self._changed:
-            self._awaited = self._end
+            self._awaited, self._look = self._end, True
             self._changed.notify_all()
             return self._changed.wait_for(self._is_settled, timeout)
 
     def _is_settled(self) -> bool:
-        return self._durable >= self._end and not self._released
+        return self._durable >= self._end and not (self._released or self._look)
 
     def state(self) -> JournalState:
         """For the next writer; to be called after a `flush` that succeeded."""
@@ -326,9 +326,10 @@ class Journal:
     def _run(self) -> None:
         try:
             while self._wait():
-                if self._look:
-                    self._look = False
-                    self._look_after_files()
+                if self._look and self._look_after_files():
+                    with self._changed:
+                        self._look = False
+                        self._changed.notify_all()  # who waits in flush()
                 self._delete_released()
                 self._write_some()
                 if self._due is not None and (self._is_urgent() or time.monotonic() >= self._due):
@@ -529,16 +530,17 @@ class Journal:
             OSError: The disk refuses, or something else is in the way.
             JournalGoneError: The writer must not go on.
         """
-        now = time.monotonic()
-        whole = self._place.is_whole() and self._mark.is_in_place()
-        if self._fd is not None and not is_at(self._fd, self._segments[-1].path):
-            whole = False
-        if whole and now < self._looked_at + _LOOK_EVERY:
-            return
+        now, named = time.monotonic(), self._is_last_named()
+        if named and self._fd is not None and now < self._looked_at + _LOOK_EVERY:
+            return  # the segment's path leads through the directories
         self._looked_at = now
-        if not whole:
+        if not (self._place.is_whole() and self._mark.is_in_place() and named):
             self._make_anew()
         self._drop_missing()
+
+    def _is_last_named(self) -> bool:
+        """Whether the open segment, if there is one, is still the file of its name."""
+        return self._fd is None or is_at(self._fd, self._segments[-1].path)
 
     def _make_anew(self) -> None:
         self._place.restore()
@@ -547,7 +549,7 @@ class Journal:
             mark.publish(self._durable)
             self._mark.close()
             self._mark = mark
-        if self._fd is not None and not is_at(self._fd, self._segments[-1].path):
+        if self._fd is not None and not self._is_last_named():
             self._copy_last(self._fd)
         sync_directory(self._directory)
         self._wants_snapshot = True
