@@ -240,7 +240,7 @@ def test_a_store_with_a_fault_breaks_its_promise(
     assert "what was sent is stored, or declared as lost" in broken(delete_one)
     assert broken(double_one) == {"nothing is stored twice"}
     assert broken(swap_two) == {"each client's order is kept"}
-    ours, nobody = voyages[1].report.client_id, "0" * 32
+    ours, nobody = voyages[1].report.client_id, "0" * 8
     assert ours is not None
     for client_id in (ours, nobody):
         data = shutil.copytree(server.data, tmp_path / f"declared {client_id}")

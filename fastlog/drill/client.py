@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fastlog import wire
+
 BEGUN, DONE = 0, 8
 """Where in the marks the number stands that is being logged, and the last that was."""
 _TICK = 0.01
@@ -92,7 +94,7 @@ class Client:
     def _id(self) -> str | None:
         """What the ledger calls it, which the handler tells nobody."""
         store = getattr(self._handler, "_store", None)
-        return None if store is None else store.client_id.hex()
+        return None if store is None else wire.public_name(store.client_id)
 
     def finish(self) -> None:
         """Wait until all that was logged has arrived, as far as the handler can know; report."""

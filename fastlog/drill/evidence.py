@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from fastlog.query.days import list_files, open_file, unless_gone
 
-_GAP = re.compile(r"client ([0-9a-f]{32}), records (\d+) to (\d+)")
+_GAP = re.compile(r"client ([0-9a-f]{8}), records (\d+) to (\d+)")
 
 
 class Ledger(NamedTuple):
     """What the ledger says."""
 
     declared: dict[str, list[range]]
-    """The numbers that are lost, by the id of the client that said so."""
+    """The numbers that are lost, by the public name of the client that said so."""
     folded: int
     """Records that clients have declared as lost, of which the ledger keeps only how many they are:
     it folds what comes too often."""
