@@ -14,6 +14,7 @@ from speaking import CHALLENGE, ERROR, WELCOME
 
 from fastlog import wire
 from fastlog.block import Kind, Run, Stamp, make_run, runs
+from fastlog.clock import TRIAL
 from fastlog.core import Ended, Hello, Proof
 from fastlog.session import (
     FORGET_AFTER,
@@ -38,13 +39,20 @@ class Door:
 
     def __init__(self, clients: Clients | None = None, **keys: bytes) -> None:
         self.now = 1_700_000_000.0
+        self.steady = 0.0
         self.sessions = Sessions(
             NODE,
             clients or Clients(),
             keys,
             lambda: Terms(1 << 20, 1 << 20, 5.0),
             lambda: self.now,
+            lambda: self.steady,
         )
+
+    def passes(self, seconds: float) -> None:
+        """Time goes by, on both clocks."""
+        self.now += seconds
+        self.steady += seconds
 
     def hello(
         self,
@@ -285,9 +293,20 @@ def test_a_client_that_sent_nothing_is_forgotten() -> None:
 
 def test_who_stays_away_for_a_month_is_forgotten() -> None:
     door = Door(known(5))
-    door.now += FORGET_AFTER - 1
+    door.passes(FORGET_AFTER - 1)
     assert len(restored(door.sessions.snapshot(lambda _: None))) == 1
-    door.now += 2
+    door.passes(2)
+    assert len(restored(door.sessions.snapshot(lambda _: None))) == 0
+
+
+def test_a_clock_that_jumps_by_months_forgets_nobody() -> None:
+    door = Door(known(5))
+    for jump in (2 * FORGET_AFTER, -2 * FORGET_AFTER, 700 * FORGET_AFTER):
+        door.now += jump
+        assert len(restored(door.sessions.snapshot(lambda _: None))) == 1
+        door.passes(TRIAL)  # it is believed again, and nobody was away for longer
+        assert len(restored(door.sessions.snapshot(lambda _: None))) == 1
+    door.passes(FORGET_AFTER)
     assert len(restored(door.sessions.snapshot(lambda _: None))) == 0
 
 
