@@ -12,7 +12,16 @@ import click
 from fastlog.cli.command import FAILED, OK, Command
 from fastlog.cli.options import place_options
 from fastlog.cli.places import Status, is_running, read_status
-from fastlog.cli.trials import State, Verdict, existing_parent, try_directory, try_listen, try_sink
+from fastlog.cli.trials import (
+    State,
+    Verdict,
+    day_directories,
+    existing_parent,
+    try_day_files,
+    try_directory,
+    try_listen,
+    try_sink,
+)
 from fastlog.config import Config, format_duration, format_size
 from fastlog.errors import FastlogError
 from fastlog.server import datadir
@@ -25,15 +34,19 @@ PATIENCE = 3.0
 @click.option(
     "--repair", is_flag=True, help="Repair a damaged journal; the server must not be running."
 )
+@click.option("--deep", is_flag=True, help="Read every page of every day file; seconds a gigabyte.")
 @place_options
-def check(config: Config, repair: bool) -> int:
-    """Try the configuration, the listeners, the sinks and the journal; say what is wrong."""
+def check(config: Config, repair: bool, deep: bool) -> int:
+    """Try the configuration, the listeners, the sinks, the day files and the journal; say what is
+    wrong."""
     if repair:
         return _repair(config.data_dir)
     running = is_running(config.data_dir)
     verdicts = [Verdict(State.OK, "config", "valid"), try_directory(config.data_dir)]
     verdicts += [try_listen(listener.url, running=running) for listener in config.listen]
     verdicts += [try_sink(sink, config) for sink in config.sinks]
+    for logs in day_directories(config):
+        verdicts += try_day_files(logs, deep=deep)
     verdicts.append(_forecast(config, running=running))
     for verdict in verdicts:
         click.echo(f"{verdict.state.value:8}{verdict.subject}: {' '.join(verdict.text.split())}")

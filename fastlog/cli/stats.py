@@ -13,7 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from fastlog.cli.command import OK, Command
+from fastlog.cli.command import INCOMPLETE, OK, Command
 from fastlog.cli.options import colour_option, filter_options, place_options, wants_colour
 from fastlog.cli.places import (
     Status,
@@ -22,10 +22,11 @@ from fastlog.cli.places import (
     logs_directory,
     read_status,
     read_tallies,
+    unread_files,
 )
 from fastlog.config import Config, format_duration, format_size
 from fastlog.errors import FastlogError
-from fastlog.query import Filters, Totals, count
+from fastlog.query import Filters, Totals, Unread, count
 
 if TYPE_CHECKING:
     from fastlog.journal import Position
@@ -58,13 +59,15 @@ class SinkLag(msgspec.Struct, frozen=True):
 @place_options
 def stats(config: Config, filters: Filters, as_json: bool, colour: bool | None) -> int:
     """Count the stored records; show losses, rejections, sinks and the receiver."""
-    totals = _count(config, filters)
+    unread = unread_files()
+    totals = _count(config, filters, unread)
+    code = INCOMPLETE if unread.files else OK
     status = read_status(config.data_dir)
     rejected, losses = read_tallies(config.data_dir)
     sinks = _read_lags(config.data_dir, status)
     if as_json:
-        click.echo(_to_json(totals, rejected, losses, sinks, status))
-        return OK
+        click.echo(_to_json(totals, rejected, losses, sinks, status, unread))
+        return code
     console = Console(no_color=not wants_colour(colour), highlight=False)
     console.print(f"{totals.records} records in {config.data_dir}")
     if totals.records:
@@ -79,12 +82,12 @@ def stats(config: Config, filters: Filters, as_json: bool, colour: bool | None) 
     console.print(_receiver_table(status) if status else "receiver: never ran here")
     if status and not is_running(config.data_dir) and not status.is_fresh():
         console.print(f"fastlog-server is not running; last seen {_shown_time(status.at)}")
-    return OK
+    return code
 
 
-def _count(config: Config, filters: Filters) -> Totals:
+def _count(config: Config, filters: Filters, unread: Unread) -> Totals:
     try:
-        return count(logs_directory(config), filters)
+        return count(logs_directory(config), filters, unread)
     except FastlogError:
         if config.data_dir.is_dir():  # no sqlite sink: the rest is worth a look
             return Totals(Counter(), Counter(), Counter(), Counter())
@@ -123,6 +126,7 @@ def _to_json(
     losses: list[Tally],
     sinks: list[SinkLag],
     status: Status | None,
+    unread: Unread,
 ) -> str:
     tree: dict[str, Any] = {
         "records": totals.records,
@@ -134,6 +138,7 @@ def _to_json(
         "losses": losses,
         "sinks": sinks,
         "receiver": status,
+        "unread": {str(path): what for path, what in unread.files.items()},
     }
     return msgspec.json.encode(tree).decode()
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from fastlog.query.days import Day, open_file, read_days, unless_gone
+from fastlog.query.days import Day, Unread, open_day, read_days, unless_gone
 from fastlog.query.filters import Filters
 from fastlog.query.stream import where
 
@@ -38,17 +38,33 @@ _KEYS = {
 }
 
 
-def count(logs: Path, filters: Filters) -> Totals:
-    """Count the records that match."""
-    totals = Totals(Counter(), Counter(), Counter(), Counter())
-    for day in read_days(logs, filters.since, filters.until):
-        _add(totals, day, filters)
+def count(logs: Path, filters: Filters, unread: Unread | None = None) -> Totals:
+    """Count the records that match.
+
+    Args:
+        unread: is told which files cannot be read; nothing of these is counted.
+
+    Raises:
+        FastlogError: a file cannot be read, and there is no `unread`.
+    """
+    totals = _no_totals()
+    for day in read_days(logs, filters.since, filters.until, unread):
+        with unless_gone(day.path, unread):
+            part = _count_day(day, filters)
+            for field in _KEYS:
+                getattr(totals, field).update(getattr(part, field))
     return totals
 
 
-def _add(totals: Totals, day: Day, filters: Filters) -> None:
+def _count_day(day: Day, filters: Filters) -> Totals:
     condition, parameters = where(filters, day)
-    with unless_gone(day.path), closing(open_file(day.path)) as connection:
+    totals = _no_totals()
+    with closing(open_day(day.path)) as connection:
         for field, key in _KEYS.items():
             sql = f"SELECT {key}, count(*) FROM records WHERE {condition} GROUP BY 1"  # noqa: S608 our own text
             getattr(totals, field).update(dict(connection.execute(sql, parameters)))
+    return totals
+
+
+def _no_totals() -> Totals:
+    return Totals(Counter(), Counter(), Counter(), Counter())

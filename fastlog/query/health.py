@@ -1,0 +1,64 @@
+"""Whether the day files of a directory are whole."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from fastlog.errors import FastlogError
+from fastlog.query.days import describe, list_files, open_day
+from fastlog.sinks.days import list_damaged
+
+
+class Health(NamedTuple):
+    """What an examination of a file found."""
+
+    path: Path
+    trouble: str
+    """What is wrong with it, to be read after its name; "" where it is whole."""
+    set_aside: bool = False
+    """Whether a sink renamed it because it was damaged."""
+
+
+def examine(logs: Path, *, deep: bool = False) -> Iterator[Health]:
+    """Examine each day file, and name those that were set aside.
+
+    Args:
+        deep: read every page, which takes seconds a gigabyte. Else only what an opening touches
+            and the file's length are looked at, and damage further inside is not found.
+    """
+    for path in list_files(logs):
+        if trouble := _trouble(path, deep=deep):
+            yield Health(path, "" if trouble == _SOUND else trouble)
+    for path in list_damaged(logs):
+        yield Health(path, "was damaged, and a sink set it aside", set_aside=True)
+
+
+_SOUND = "whole"
+
+
+def _trouble(path: Path, *, deep: bool) -> str:
+    """What is wrong; "" where the file is gone."""
+    try:
+        with closing(open_day(path)) as connection:
+            return _examine_pages(connection, path, deep=deep) or _SOUND
+    except (sqlite3.Error, FastlogError) as error:
+        return describe(error) if path.is_symlink() or path.exists() else ""
+
+
+def _examine_pages(connection: sqlite3.Connection, path: Path, *, deep: bool) -> str:
+    connection.execute("BEGIN")  # all that follows is about one state of the file
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    log = path.with_name(f"{path.name}-wal")
+    settled = not log.exists() or not log.stat().st_size
+    if settled and path.stat().st_size != size * pages:
+        return f"has {path.stat().st_size} bytes where {pages} pages of {size} were expected"
+    connection.execute("SELECT max(created), max(rowid) FROM records").fetchone()
+    if not deep:
+        return ""
+    (first, *_) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    return "" if first == "ok" else f"is damaged ({' '.join(str(first).split())})"
