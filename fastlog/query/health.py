@@ -57,7 +57,9 @@ def _examine_pages(connection: sqlite3.Connection, path: Path, *, deep: bool) ->
     settled = not log.exists() or not log.stat().st_size
     if settled and path.stat().st_size != size * pages:
         return f"has {path.stat().st_size} bytes where {pages} pages of {size} were expected"
-    connection.execute("SELECT max(created), max(rowid) FROM records").fetchone()
+    found = connection.execute("SELECT min(created), max(created) FROM records").fetchone()
+    if not {*map(type, found)} <= {float, type(None)}:
+        return "is damaged: a time of a record is no number"
     if not deep:
         return ""
     (first, *_) = connection.execute("PRAGMA integrity_check(1)").fetchone()
