@@ -242,7 +242,8 @@ def test_a_server_deletes_what_is_old_after_an_hour_in_step_and_says_so(tmp_path
         first = day(0)
         clock.set(3 * DAY)
         send(server, 1)
-        wait_for(lambda: (server.logs / day(3 * DAY)).exists())
+        server.wait_stored(40)
+        assert (server.logs / day(3 * DAY)).exists()
         wait_for_housekeeping(server)
         assert (server.logs / first).exists()
 
