@@ -8,8 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from fastlog.errors import FastlogError
-from fastlog.query.days import describe, list_files, open_day
+from fastlog.query.days import Unread, list_files, open_day, unless_gone
 from fastlog.sinks.days import list_damaged
 
 
@@ -31,25 +30,19 @@ def examine(logs: Path, *, deep: bool = False) -> Iterator[Health]:
             and the file's length are looked at, and damage further inside is not found.
     """
     for path in list_files(logs):
-        if trouble := _trouble(path, deep=deep):
-            yield Health(path, "" if trouble == _SOUND else trouble)
+        unread = Unread(lambda line: None)
+        trouble = None
+        with unless_gone(path, unread), closing(open_day(path)) as connection:
+            trouble = _examine_pages(connection, path, deep=deep)
+        trouble = unread.files.get(path, trouble)
+        if trouble is not None:
+            yield Health(path, trouble)
     for path in list_damaged(logs):
         yield Health(path, "was damaged, and a sink set it aside", set_aside=True)
 
 
-_SOUND = "whole"
-
-
-def _trouble(path: Path, *, deep: bool) -> str:
-    """What is wrong; "" where the file is gone."""
-    try:
-        with closing(open_day(path)) as connection:
-            return _examine_pages(connection, path, deep=deep) or _SOUND
-    except (sqlite3.Error, FastlogError) as error:
-        return describe(error) if path.is_symlink() or path.exists() else ""
-
-
 def _examine_pages(connection: sqlite3.Connection, path: Path, *, deep: bool) -> str:
+    """What is wrong; "" for nothing."""
     connection.execute("BEGIN")  # all that follows is about one state of the file
     (size,) = connection.execute("PRAGMA page_size").fetchone()
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
