@@ -37,8 +37,10 @@ NONCE = b"n" * 16
 class Door:
     """Sessions, with a clock to turn."""
 
-    def __init__(self, clients: Clients | None = None, **keys: bytes) -> None:
-        self.now = 1_700_000_000.0
+    def __init__(
+        self, clients: Clients | None = None, at: float = 1_700_000_000.0, **keys: bytes
+    ) -> None:
+        self.now = at
         self.steady = 0.0
         self.sessions = Sessions(
             NODE,
@@ -307,6 +309,15 @@ def test_a_clock_that_jumps_by_months_forgets_nobody() -> None:
         door.passes(TRIAL)  # it is believed again, and nobody was away for longer
         assert len(restored(door.sessions.snapshot(lambda _: None))) == 1
     door.passes(FORGET_AFTER)
+    assert len(restored(door.sessions.snapshot(lambda _: None))) == 0
+
+
+def test_a_clock_that_is_wrong_from_the_start_forgets_nobody_for_an_hour() -> None:
+    door = Door(known(5))
+    door.now += 2 * FORGET_AFTER
+    door = Door(door.sessions.clients, at=door.now)
+    assert len(restored(door.sessions.snapshot(lambda _: None))) == 1
+    door.passes(TRIAL)
     assert len(restored(door.sessions.snapshot(lambda _: None))) == 0
 
 
