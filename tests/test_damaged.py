@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +21,8 @@ from making import (
     DAY,
     MONDAY,
     NODE,
+    Fuse,
+    in_child,
     make_chain,
     make_context,
     messages_of,
@@ -379,6 +386,78 @@ def test_what_was_set_aside_is_never_overwritten_and_keeps_its_log(tmp_path: Pat
         f"damaged {n}".encode() for n in range(3)
     ]
     assert [(logs / f"{name}-wal").read_bytes() for name in names] == [b"log 0", b"log 1", b"log 2"]
+
+
+def test_killed_at_any_step_of_setting_a_file_aside_it_goes_on_without_loss_or_double(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before each statement and each renaming, from the opening on."""
+    chain = make_days(-1, 0, 0, 1)
+    begun = tmp_path / "begun"
+    sink = make(begun)
+    work(sink, chain[:3])
+    sink.close()
+    change(begun / "logs" / "2026-11-23.db", "DROP TABLE cursor")
+    connect, rename = sqlite3.connect, Path.rename
+
+    def life(data_dir: Path, fuse: Fuse) -> None:
+        def fused(*args: object, **kwargs: object) -> sqlite3.Connection:
+            connection = connect(*args, **kwargs)  # type: ignore[arg-type]
+            connection.set_trace_callback(lambda _: fuse.spark())
+            return connection
+
+        def renamed(path: Path, target: Path) -> Path:
+            fuse.spark()
+            rename(path, target)
+            fuse.spark()
+            return target
+
+        with monkeypatch.context() as patched:
+            patched.setattr(dayfile.sqlite3, "connect", fused)
+            patched.setattr(Path, "rename", renamed)
+            work(make(data_dir), chain)
+
+    length, died = 0, True
+    while died:
+        data_dir = tmp_path / str(length)
+        shutil.copytree(begun, data_dir)
+        died = in_child(lambda d=data_dir, n=length: life(d, Fuse(n))) == signal.SIGKILL
+        work(make(data_dir), chain)
+        assert stored(data_dir / "logs") == messages_of(chain), f"killed at step {length}"
+        assert (data_dir / "logs" / "2026-11-23.db.damaged").exists()
+        length += 6
+    assert length > 60
+
+
+QUERY_AS_ANOTHER_USER = """
+import os, sys
+from fastlog.cli import fastlog
+from fastlog.cli.command import run
+if os.geteuid() == 0:  # who may read everything
+    os.setuid(65534)
+sys.exit(run(fastlog, "fastlog", ["query", "--json", "--data-dir", sys.argv[1]]))
+"""
+
+
+def test_a_file_that_may_not_be_read_is_named_as_the_others_are() -> None:
+    with tempfile.TemporaryDirectory() as name:  # tmp_path lies where only its owner may look
+        logs = Path(name) / "logs"
+        write_day(logs / OLD, [make_record(1)])
+        write_day(logs / "2026-11-21.db", [make_record(2)])
+        (logs / OLD).chmod(0)
+        (logs / "2026-11-21.db").chmod(0o644)
+        Path(name).chmod(0o755)
+        logs.chmod(0o755)
+        command = [sys.executable, "-c", QUERY_AS_ANOTHER_USER, name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert [msgspec.json.decode(line)["message"] for line in done.stdout.splitlines()] == [
+        "message 2"
+    ]
+    assert done.stderr == (
+        f"fastlog query: {logs / OLD} cannot be read (unable to open database file); "
+        "it is left out\n"
+    )
+    assert done.returncode == 3
 
 
 def test_all_files_damaged_the_sink_begins_at_the_start_of_the_journal(tmp_path: Path) -> None:

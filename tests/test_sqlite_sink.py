@@ -509,6 +509,7 @@ def test_files_that_were_removed_under_the_sink_are_noticed_and_filled_again(
     with pytest.raises(SinkConflictError):
         sink.sync()
     assert sink.open(NODE) == 0
+    assert sink.missing() == "a day file was removed, emptied or replaced"
     sink.apply(chain)
     assert rows(tmp_path) == messages_of(chain)
 

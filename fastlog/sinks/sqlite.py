@@ -74,11 +74,14 @@ class SqliteSink(Sink):
         """That file, open; None before it is needed and after an error."""
         self._suspect: Path | None = None
         """The file that was found damaged by the last call; a second time in a row counts."""
+        self._emptied = False
+        """Whether the files that this sink wrote to were gone when it was opened again."""
         self._named: set[str] = set()
         """What was said of files that are left out."""
 
     def open(self, node: str) -> int:
         self.close()
+        had_files = self._part is not None and node == self._node
         self._node = node
         path = self._directory.path
         try:
@@ -92,6 +95,7 @@ class SqliteSink(Sink):
         except SinkUnavailableError:
             self.tick()  # a disk that is full may not even let itself be read: make room
             raise
+        self._emptied = found is None and (had_files or self._emptied)
         if found is None:
             self._part, self._cursor, self._step, self._frames = None, 0, 0, 0
         else:
@@ -107,7 +111,9 @@ class SqliteSink(Sink):
         damaged = ", ".join(path.name for path in list_damaged(self._directory.path))
         if damaged:
             return f"day files that were damaged were set aside: {damaged}"
-        return "" if self._part is None else "a day file was removed, emptied or replaced"
+        if self._part is None and not self._emptied:
+            return ""  # the sink has another directory than before, or a new one
+        return "a day file was removed, emptied or replaced"
 
     def apply(self, blocks: Sequence[Decoded]) -> None:
         for _, group in groupby(blocks, key=lambda decoded: day_of(decoded.block.stamp)):
