@@ -165,7 +165,7 @@ def test_readers_read_the_healthy_files_and_name_the_damaged_one(
         assert result.code == 3
         [line] = result.err.splitlines()
         assert str(tmp_path / "logs" / OLD) in line
-        assert line.endswith("; it is left out")
+        assert line.endswith("; some or all of its records are left out")
         assert what in line
 
 
@@ -455,7 +455,7 @@ def test_a_file_that_may_not_be_read_is_named_as_the_others_are() -> None:
     ]
     assert done.stderr == (
         f"fastlog query: {logs / OLD} cannot be read (unable to open database file); "
-        "it is left out\n"
+        "some or all of its records are left out\n"
     )
     assert done.returncode == 3
 

@@ -439,7 +439,9 @@ def test_a_file_that_is_no_database_is_an_error_unless_somebody_notes_it(tmp_pat
     lines: list[str] = []
     unread = Unread(lines.append)
     assert messages(tmp_path, unread=unread) == []
-    assert lines == [f"{path} is damaged (file is not a database); it is left out"]
+    assert lines == [
+        f"{path} is damaged (file is not a database); some or all of its records are left out"
+    ]
 
 
 # --- the newest, and those that arrive -------------------------------------------------------

@@ -38,7 +38,7 @@ class Unread:
         """This file is left out from here on."""
         if path not in self.files:
             self.files[path] = what
-            self._tell(f"{path} {what}; it is left out")
+            self._tell(f"{path} {what}; some or all of its records are left out")
 
 
 class _EmptyError(FastlogError):
