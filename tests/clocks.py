@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -76,7 +77,8 @@ class WrongClock:
             [COMPILER, "-shared", "-fPIC", "-o", library, source], check=True, timeout=60
         )
         self._file = home / "clock.offsets"
-        self.env = {"LD_PRELOAD": str(library), "CLOCK_FILE": str(self._file)}
+        loaded = f"{os.environ.get('LD_PRELOAD', '')} {library}".strip()  # a sanitizer goes first
+        self.env = {"LD_PRELOAD": loaded, "CLOCK_FILE": str(self._file)}
         self._wall, self._steady = wall, 0.0
         self._write()
 
