@@ -375,6 +375,18 @@ def test_damage_under_an_open_sink_is_met_twice_then_the_file_is_set_aside(tmp_p
     assert stored(logs) == messages_of(chain)
 
 
+@pytest.mark.parametrize("what", ["sealed = 5", "sealed = 'x'", "offset = 'x'", "step = -1"])
+def test_a_cursor_that_makes_no_sense_is_damage(tmp_path: Path, what: str) -> None:
+    chain = three_days()
+    sink = make(tmp_path)
+    work(sink, chain[:5])
+    sink.close()
+    change(tmp_path / "logs" / "2026-11-23.db", f"UPDATE cursor SET {what}")
+    work(make(tmp_path), chain)
+    assert stored(tmp_path / "logs") == messages_of(chain)
+    assert (tmp_path / "logs" / "2026-11-23.db.damaged").exists()
+
+
 def test_what_was_set_aside_is_never_overwritten_and_keeps_its_log(tmp_path: Path) -> None:
     logs, part = tmp_path, days.Part(days.day_of(int(MONDAY * 1e6)))
     for number in range(3):

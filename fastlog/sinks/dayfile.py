@@ -89,7 +89,8 @@ def read_summary(path: Path) -> Summary:
         sealed_at = None
         if version > 1:
             (sealed_at,) = connection.execute("SELECT max(sealed_at) FROM cursor").fetchone()
-        return Summary(meta.get("min_created"), meta.get("max_created"), sealed_at)
+        moments = (meta.get("min_created"), meta.get("max_created"), sealed_at)
+        return Summary(*(moment if isinstance(moment, float) else None for moment in moments))
 
 
 @contextlib.contextmanager
@@ -321,7 +322,15 @@ def _read_place(connection: sqlite3.Connection, node: str, version: int) -> Plac
         f"SELECT offset, sealed, {rest} FROM cursor WHERE node = ?",  # noqa: S608 our own text
         (node,),
     ).fetchone()
-    return Place(*row) if row else None
+    if row is None:
+        return None
+    place = Place(*row)
+    counts = (place.offset, place.step, place.frames or 0)
+    if not all(type(count) is int and count >= 0 for count in counts) or not (
+        place.sealed is None or isinstance(place.sealed, str)
+    ):
+        raise DamagedFileError(f"is damaged (its cursor is {tuple(row)!r})")
+    return place
 
 
 def _check_regular(path: Path) -> None:

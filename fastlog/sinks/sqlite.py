@@ -326,6 +326,5 @@ def _age_of(path: Path) -> Age:
         summary = read_summary(path)
     except SinkUnavailableError:
         return Age(None, None)
-    known = isinstance(summary.first, float) and isinstance(summary.last, float)
-    span = (summary.first, summary.last) if known else None
-    return Age(summary.sealed_at, span)  # type: ignore[arg-type]
+    first, last, sealed_at = summary
+    return Age(sealed_at, None if first is None or last is None else (first, last))
