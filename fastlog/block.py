@@ -74,7 +74,8 @@ class Block:
     """Ordinal of its first frame since the journal began."""
     frames: int
     stamp: int
-    """When it was received: microseconds since the epoch, never less than its predecessor's."""
+    """When it was received, by the wall clock: microseconds since the epoch. It may be less than
+    its predecessor's; `offset` gives the order."""
     payload: memoryview
     """The runs."""
 

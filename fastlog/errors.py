@@ -3,6 +3,10 @@
 The text of each is one line that says what, where, and what to do; a command prints it as it is.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class FastlogError(Exception):
     """The root of every error that fastlog raises on purpose."""
@@ -38,6 +42,17 @@ class SinkError(FastlogError):
 
 class SinkUnavailableError(SinkError):
     """A sink cannot be reached now (disk full, locked, network); what it was given still waits."""
+
+
+class DamagedFileError(SinkUnavailableError):
+    """A file of a store cannot be what fastlog wrote: damaged, or something else by that name."""
+
+    path: Path | None = None
+    """The file, where the text names it."""
+
+
+class NewerSchemaError(SinkUnavailableError):
+    """A newer fastlog made a store, in a form that this one does not know."""
 
 
 class SinkConflictError(SinkError):

@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 from fastlog import core, wire
 from fastlog.block import Kind, Run, Stamp, frames, make_run
+from fastlog.clock import ClockWatch, steady
 from fastlog.config.tree import SECRETS
 from fastlog.wire import NO_KEY, Action, Code, Gap, Reason, Type, key_tag, public_name
 
@@ -96,10 +97,19 @@ class Clients:
         """It has left for good."""
         self._known.pop(client, None)
 
-    def forget_old(self, now: int) -> int:
-        """Forgets who has been away for too long. Returns how many had to go for want of room."""
+    def set_clock(self, jump: int, now: int) -> None:
+        """The wall clock was set by so many microseconds: nobody was away for longer by that."""
+        for known in self._known.values():
+            known.seen = min(known.seen + max(0, jump), now)
+
+    def forget_old(self, now: int, *, by_age: bool = True) -> int:
+        """Forgets who has been away for too long. Returns how many had to go for want of room.
+
+        Args:
+            by_age: whether the clock is trusted; else only those go for whom there is no room.
+        """
         oldest = now - int(FORGET_AFTER * 1e6)
-        for client in [c for c, known in self._known.items() if known.seen < oldest]:
+        for client in [c for c, k in self._known.items() if by_age and k.seen < oldest]:
             del self._known[client]
         excess = self._excess() if len(self._known) > MAX_CLIENTS else []
         for client in excess:
@@ -227,6 +237,7 @@ class Sessions:
         keys: The secrets of each key id, `SECRETS` at most.
         terms: Gives what a WELCOME says now.
         clock: The wall clock, in seconds since the epoch.
+        steady: A clock that nobody sets.
     """
 
     def __init__(
@@ -236,8 +247,10 @@ class Sessions:
         keys: Mapping[str, Sequence[bytes]],
         terms: Callable[[], Terms],
         clock: Callable[[], float],
+        steady: Callable[[], float] = steady,
     ) -> None:
         self.clients = clients
+        self._watch = ClockWatch(clock, steady)
         self._node, self._keys, self._terms, self._clock = node, keys, terms, clock
         self._greetings: dict[int, _Greeting] = {}
         self._live: dict[bytes, int] = {}
@@ -370,7 +383,10 @@ class Sessions:
                 return None
             if sequence:
                 self.clients.saw(client, 0, sequence, now, self._owners[conn].key)
-        self.clients.forget_old(now)
+        reading = self._watch.look()
+        if reading.jump:
+            self.clients.set_clock(int(reading.jump * 1e6), now)
+        self.clients.forget_old(now, by_age=reading.trusted)
         return self.clients.dump()
 
     # ---- the way in ----

@@ -109,10 +109,13 @@ def make_context(
     *,
     name: str | None = None,
     clock: Callable[[], float] = lambda: MONDAY,
+    steady: Callable[[], float] = lambda: 0.0,
     retention: Retention | None = None,
 ) -> SinkContext:
     parts = urlsplit(url)
-    return SinkContext(name or parts.scheme, parts, data_dir, retention or Retention(), clock)
+    return SinkContext(
+        name or parts.scheme, parts, data_dir, retention or Retention(), clock, steady
+    )
 
 
 def rest_of(chain: Sequence[Decoded], cursor: int) -> list[Decoded]:

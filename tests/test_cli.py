@@ -184,13 +184,6 @@ def test_a_missing_data_directory_is_one_line_and_exit_code_1(command: Run, name
     assert command(name, "--data-dir", "none") == Result(1, "", f"fastlog {name}: {message}\n")
 
 
-def test_a_file_that_is_no_database_is_one_line_and_exit_code_1(command: Run, data: Path):
-    (data / "logs" / "2026-11-22.db").write_bytes(b"x" * 8192)
-    broken = command("query")
-    assert (broken.code, broken.out) == (1, "")
-    assert broken.err == "fastlog query: fastlog-data/logs/2026-11-22.db: file is not a database\n"
-
-
 def test_without_a_sqlite_sink_there_is_nothing_to_search(command: Run, tmp_path: Path):
     (tmp_path / "fastlog-data").mkdir()
     (tmp_path / "fastlog.toml").write_text('sink = ["ndjson:///x"]')

@@ -22,7 +22,7 @@ LAYERS = [
     {"decode", "journal", "ledger", "session", "terminal"},
     {"block", "config"},
     {"record", "core", "wire", "files"},
-    {"errors", "eventlog", "version"},
+    {"errors", "eventlog", "version", "clock"},
 ]
 """From the top down. A part imports from below, and from beside it only within its own folder."""
 

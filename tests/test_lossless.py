@@ -439,7 +439,7 @@ def test_clocks_that_jump_by_an_hour_stop_nothing(tmp_path: Path) -> None:
         blocks += found
     reader.close()
     stamps = [block.stamp for block in blocks]
-    assert stamps == sorted(stamps)
+    assert 6600e6 < max(stamps) - min(stamps) <= 7200e6, "a stamp is what the clock says"
     kept = [f for b in blocks for r in runs(b.payload) if r.stamp for f in frames(r)]
     assert len(kept) == 600
 

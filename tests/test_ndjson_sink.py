@@ -195,7 +195,7 @@ def test_it_rotates_by_size_and_keeps_so_many(tmp_path: Path) -> None:
 def test_it_rotates_by_time_but_never_an_empty_file(tmp_path: Path) -> None:
     clock = Clock()
     chain = numbered(2)
-    sink = make(tmp_path, "?rotate_every=1d", clock=clock)
+    sink = make(tmp_path, "?rotate_every=1d", clock=clock, steady=clock)
     sink.open(NODE)
     sink.apply(chain[:1])
     clock.now = MONDAY + DAY - 1
@@ -215,16 +215,41 @@ def test_it_rotates_by_time_but_never_an_empty_file(tmp_path: Path) -> None:
     assert all_messages(tmp_path) == messages_of(chain)
 
 
-def test_a_clock_that_is_set_back_does_not_stop_the_rotation(tmp_path: Path) -> None:
-    clock = Clock(MONDAY + 1000 * DAY)
-    sink = make(tmp_path, "?rotate_every=1d", clock=clock)
+@pytest.mark.parametrize("jump", [1000 * DAY, -1000 * DAY, 5.0])
+def test_a_clock_that_is_set_neither_rotates_nor_stops_the_rotation(
+    tmp_path: Path, jump: float
+) -> None:
+    clock, steady = Clock(), Clock()
+    sink = make(tmp_path, "?rotate_every=1d&keep=1", clock=clock, steady=steady)
     sink.open(NODE)
     sink.apply(numbered(1))
-    clock.now = MONDAY
+    clock.now += jump
     sink.tick()
-    clock.now = MONDAY + DAY
+    clock.now += DAY - 10
+    steady.now += DAY - 10
     sink.tick()
+    assert len(lines(tmp_path)) == 3
+    clock.now += 10
+    steady.now += 10
+    sink.tick()
+    assert lines(tmp_path) == []
 
+
+def test_a_file_of_a_clock_that_was_ahead_before_a_restart_is_rotated_in_time(
+    tmp_path: Path,
+) -> None:
+    wrong = Clock(MONDAY + 1000 * DAY)
+    sink = make(tmp_path, "?rotate_every=1d", clock=wrong, steady=wrong)
+    sink.open(NODE)
+    sink.apply(numbered(1))
+    sink.sync()
+    sink.close()
+    clock = Clock()
+    sink = make(tmp_path, "?rotate_every=1d", clock=clock, steady=clock)
+    sink.open(NODE)
+    sink.tick()
+    clock.now += DAY
+    sink.tick()
     assert lines(tmp_path) == []
 
 

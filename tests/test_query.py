@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.query import (
     Filters,
+    Unread,
     check_regex,
     count,
     follow,
@@ -33,7 +34,8 @@ from fastlog.query import (
     search,
 )
 from fastlog.query import days as days_module
-from fastlog.query.days import open_file, read_day
+from fastlog.query.days import open_day as open_reading
+from fastlog.query.days import read_day
 from fastlog.query.stream import select
 
 EVERYTHING = Filters()
@@ -119,9 +121,9 @@ def test_a_file_is_opened_only_when_its_turn_comes(tmp_path: Path, monkeypatch: 
 
     def spy(path: Path) -> sqlite3.Connection:
         opened.append(path.name)
-        return open_file(path)
+        return open_reading(path)
 
-    monkeypatch.setattr("fastlog.query.stream.open_file", spy)
+    monkeypatch.setattr("fastlog.query.stream.open_day", spy)
     records = search(tmp_path, Filters())
     assert opened == []
     next(records)
@@ -137,7 +139,7 @@ def test_a_search_walks_the_index_and_sorts_nothing(tmp_path: Path, newest_first
     assert day is not None
     filters = Filters(level=30, logger=("a",), grep=("x",))
     sql, parameters = select(filters, day, newest_first=newest_first)
-    with closing(open_file(path)) as connection:
+    with closing(open_reading(path)) as connection:
         plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()
     text = " ".join(row[3] for row in plan)
     assert "USING INDEX records_created" in text
@@ -429,10 +431,17 @@ def test_a_file_that_goes_between_its_listing_and_its_reading_is_skipped(
     assert messages(tmp_path) == ["message 0"]
 
 
-def test_a_file_that_is_no_database_is_an_error(tmp_path: Path):
-    (tmp_path / "2026-11-23.db").write_text("not a database, but long enough to look at" * 30)
+def test_a_file_that_is_no_database_is_an_error_unless_somebody_notes_it(tmp_path: Path):
+    path = tmp_path / "2026-11-23.db"
+    path.write_text("not a database, but long enough to look at" * 30)
     with pytest.raises(FastlogError, match="file is not a database"):
         messages(tmp_path)
+    lines: list[str] = []
+    unread = Unread(lines.append)
+    assert messages(tmp_path, unread=unread) == []
+    assert lines == [
+        f"{path} is damaged (file is not a database); some or all of its records are left out"
+    ]
 
 
 # --- the newest, and those that arrive -------------------------------------------------------
@@ -518,7 +527,7 @@ def test_following_reads_only_what_has_changed(tmp_path: Path, monkeypatch: pyte
 
     def spy(path: Path) -> sqlite3.Connection:
         read.append(path.name)
-        return open_file(path)
+        return open_reading(path)
 
     def age() -> None:
         for path in paths:
@@ -529,7 +538,7 @@ def test_following_reads_only_what_has_changed(tmp_path: Path, monkeypatch: pyte
         write_day(paths[1], [make_record(9)])
 
     age()
-    monkeypatch.setattr("fastlog.query.live.open_file", spy)
+    monkeypatch.setattr("fastlog.query.live.open_day", spy)
     assert followed(tmp_path, Filters(), lambda: None, lambda: None, grow) == ["message 9"]
     assert set(read) == {"2026-11-21.db"}
 

@@ -15,6 +15,7 @@ from speaking import CHALLENGE, ERROR, WELCOME
 
 from fastlog import session, wire
 from fastlog.block import Kind, Run, Stamp, make_run, runs
+from fastlog.clock import TRIAL
 from fastlog.core import Ended, Hello, Proof
 from fastlog.session import (
     FORGET_AFTER,
@@ -37,15 +38,27 @@ NONCE = b"n" * 16
 class Door:
     """Sessions, with a clock to turn."""
 
-    def __init__(self, clients: Clients | None = None, **keys: bytes | list[bytes]) -> None:
-        self.now = 1_700_000_000.0
+    def __init__(
+        self,
+        clients: Clients | None = None,
+        at: float = 1_700_000_000.0,
+        **keys: bytes | list[bytes],
+    ) -> None:
+        self.now = at
+        self.steady = 0.0
         self.sessions = Sessions(
             NODE,
             clients or Clients(),
             {name: [one] if isinstance(one, bytes) else one for name, one in keys.items()},
             lambda: Terms(1 << 20, 1 << 20, 5.0),
             lambda: self.now,
+            lambda: self.steady,
         )
+
+    def passes(self, seconds: float) -> None:
+        """Time goes by, on both clocks."""
+        self.now += seconds
+        self.steady += seconds
 
     def hello(
         self,
@@ -426,9 +439,29 @@ def test_a_client_that_sent_nothing_is_forgotten() -> None:
 
 def test_who_stays_away_for_a_month_is_forgotten() -> None:
     door = Door(known(5))
-    door.now += FORGET_AFTER - 1
+    door.passes(FORGET_AFTER - 1)
     assert len(restored(door.sessions.snapshot(lambda _: None))) == 1
-    door.now += 2
+    door.passes(2)
+    assert len(restored(door.sessions.snapshot(lambda _: None))) == 0
+
+
+def test_a_clock_that_jumps_by_months_forgets_nobody() -> None:
+    door = Door(known(5))
+    for jump in (2 * FORGET_AFTER, -2 * FORGET_AFTER, 700 * FORGET_AFTER):
+        door.now += jump
+        assert len(restored(door.sessions.snapshot(lambda _: None))) == 1
+        door.passes(TRIAL)  # it is believed again, and nobody was away for longer
+        assert len(restored(door.sessions.snapshot(lambda _: None))) == 1
+    door.passes(FORGET_AFTER)
+    assert len(restored(door.sessions.snapshot(lambda _: None))) == 0
+
+
+def test_a_clock_that_is_wrong_from_the_start_forgets_nobody_for_an_hour() -> None:
+    door = Door(known(5))
+    door.now += 2 * FORGET_AFTER
+    door = Door(door.sessions.clients, at=door.now)
+    assert len(restored(door.sessions.snapshot(lambda _: None))) == 1
+    door.passes(TRIAL)
     assert len(restored(door.sessions.snapshot(lambda _: None))) == 0
 
 

@@ -28,6 +28,7 @@ from making import (
     rest_of,
 )
 
+from fastlog.clock import TRIAL
 from fastlog.config import Retention
 from fastlog.errors import ConfigError, SinkConflictError, SinkUnavailableError
 from fastlog.record import Record
@@ -176,14 +177,22 @@ def test_a_file_knows_its_smallest_and_largest_created(tmp_path: Path) -> None:
     assert (meta["min_created"], meta["max_created"]) == (MONDAY - 100.0, MONDAY + 7.5)
 
 
-def test_a_stamp_of_an_earlier_day_stays_in_the_file_that_is_open(tmp_path: Path) -> None:
-    chain = make_chain([(["a"], MONDAY + DAY), (["clock set back"], MONDAY), (["c"], MONDAY + DAY)])
+def test_a_stamp_of_an_earlier_day_goes_into_the_file_of_that_day(tmp_path: Path) -> None:
+    """The clock was ahead, then right, then set back a little: the cursor goes to and fro."""
+    days = [0, 1, 0, 5000, 0, 1, -1, 1]
+    chain = make_chain([([f"{n}"], MONDAY + day * DAY) for n, day in enumerate(days)])
     sink = make(tmp_path)
     sink.open(NODE)
-    sink.apply(chain)
+    for decoded in chain:
+        sink.apply([decoded])
+        assert make(tmp_path).open(NODE) == decoded.block.end
 
-    assert files(tmp_path) == ["2026-11-24.db"]
+    assert files(tmp_path) == ["2026-11-22.db", "2026-11-23.db", "2026-11-24.db", "2040-08-01.db"]
     assert rows(tmp_path) == messages_of(chain)
+    monday = value(tmp_path, "2026-11-23.db", "SELECT group_concat(message) FROM records")
+    assert monday == ("0,2,4",)
+    where = value(tmp_path, "2026-11-24.db", "SELECT offset, sealed, step, frames FROM cursor")
+    assert where == (chain[-1].block.end, None, 8, 8)
 
 
 def test_past_its_limit_a_day_goes_on_in_another_file(tmp_path: Path) -> None:
@@ -222,7 +231,9 @@ def test_rivals_in_any_order_store_every_block_once(
 ) -> None:
     """Two workers with different limits, so that they would choose different files."""
     data_dir = tmp_path_factory.mktemp("rivals")
-    chain = numbered(8, per_block=40, step=DAY / 3)
+    days = (0, 0.5, 1, 0.6, 0, 1.4, 2, 0.3)  # the clock is set back now and then
+    messages = ([f"{block}.{n}" for n in range(40)] for block in range(len(days)))
+    chain = make_chain(zip(messages, (MONDAY + day * DAY for day in days), strict=True))
     sinks = {"a": make(data_dir, limit=1), "b": make(data_dir, limit=60_000)}
     for sink in sinks.values():
         sink.open(NODE)
@@ -261,21 +272,21 @@ def test_inside_a_file_the_cursor_itself_decides_between_two_workers(tmp_path: P
     """Nothing but the transaction stands between the two here."""
     chain = numbered(3)
     slow, fast = (dayfile.DayFile(tmp_path / "2026-11-23.db", NODE) for _ in range(2))
-    slow.enter(0)
-    fast.enter(0)
+    slow.enter(0, 1)
+    fast.enter(0, 1)
     end = fast.append(chain[:1], 0)
     for late in (
         lambda: slow.append(chain[:1], 0),
-        lambda: slow.seal(0, "x"),
-        lambda: slow.enter(0),
+        lambda: slow.seal(0, 1, "x", MONDAY),
+        lambda: slow.enter(0, 1),
     ):
         with pytest.raises(SinkConflictError):
             late()
-    fast.seal(end, "2026-11-23.1.db")
+    fast.seal(end, 1, "2026-11-23.1.db", MONDAY)
     for late in (
         lambda: slow.append(chain[1:], end),
-        lambda: slow.seal(end, "2026-11-23.2.db"),
-        lambda: slow.enter(end),
+        lambda: slow.seal(end, 1, "2026-11-23.2.db", MONDAY),
+        lambda: slow.enter(end, 1),
     ):
         with pytest.raises(SinkConflictError):
             late()
@@ -284,6 +295,10 @@ def test_inside_a_file_the_cursor_itself_decides_between_two_workers(tmp_path: P
         assert connection.execute("SELECT count(*) FROM records").fetchone() == (3,)
         cursor = connection.execute("SELECT offset, sealed FROM cursor").fetchall()
     assert cursor == [(end, "2026-11-23.1.db")]
+    slow.enter(end, 3)  # the cursor returns, from a file that it entered meanwhile
+    with pytest.raises(SinkConflictError):
+        fast.seal(end, 1, "2026-11-23.1.db", MONDAY)
+    assert slow.append(chain[1:2], end) == chain[1].block.end
     slow.close()
     fast.close()
 
@@ -343,7 +358,7 @@ def test_a_crash_between_seal_and_entry_goes_on_in_the_file_that_the_seal_names(
 ) -> None:
     chain = make_chain([(["monday"], MONDAY), (["tuesday"], MONDAY + DAY)])
 
-    def broken(self: object, offset: int) -> None:
+    def broken(self: object, offset: int, step: int, frames: int | None) -> None:
         raise SinkUnavailableError("power cut")
 
     sink = make(tmp_path)
@@ -363,7 +378,7 @@ def test_retention_makes_room_also_while_the_files_cannot_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain = make_chain([(["old"], MONDAY), (["new"], MONDAY + 9 * DAY)])
-    context = {"clock": lambda: MONDAY + 9 * DAY, "retention": Retention(age=DAY)}
+    context = {"clock": lambda: MONDAY + 9 * DAY, "retention": Retention(size=1)}
     sink = make(tmp_path, **context)
     sink.open(NODE)
     sink.apply(chain)
@@ -494,27 +509,23 @@ def test_files_that_were_removed_under_the_sink_are_noticed_and_filled_again(
     with pytest.raises(SinkConflictError):
         sink.sync()
     assert sink.open(NODE) == 0
+    assert sink.missing() == "a day file was removed, emptied or replaced"
     sink.apply(chain)
     assert rows(tmp_path) == messages_of(chain)
 
 
-def test_a_damaged_file_stops_the_sink_instead_of_being_skipped(tmp_path: Path) -> None:
-    (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "2026-11-23.db").write_bytes(b"not a database, but long enough" * 100)
-
-    with pytest.raises(SinkUnavailableError, match=r"2026-11-23\.db is damaged"):
-        make(tmp_path).open(NODE)
-
-
 def ten_days(data_dir: Path, clock: Clock, retention: Retention) -> SqliteSink:
-    sink = make(data_dir, clock=clock, retention=retention)
+    sink = make(data_dir, clock=clock, steady=clock, retention=retention)
     sink.open(NODE)
-    sink.apply(numbered(10, step=DAY))
+    for decoded in numbered(10, step=DAY):
+        clock.now = decoded.block.received
+        sink.apply([decoded])
+    clock.now = MONDAY + 10 * DAY
     return sink
 
 
 def test_files_older_than_the_retention_are_deleted(tmp_path: Path) -> None:
-    clock = Clock(MONDAY + 10 * DAY)
+    clock = Clock()
     sink = ten_days(tmp_path, clock, Retention(age=3 * DAY))
     sink.tick()
     # A day is over at its end, so three full days are kept besides the one that runs.
@@ -546,10 +557,12 @@ def test_retention_keeps_the_file_that_is_written_though_it_is_not_the_newest(
     wrong.open("ff" * 16)
     wrong.apply(numbered(1, start=MONDAY + 3650 * DAY))
     wrong.close()
-    sink = make(tmp_path, clock=Clock(MONDAY + 100 * DAY), retention=Retention(age=1.0))
+    clock = Clock(MONDAY + 100 * DAY)
+    sink = make(tmp_path, clock=clock, steady=clock, retention=Retention(age=1.0, size=1))
     sink.open(NODE)
     chain = numbered(2)
     sink.apply(chain[:1])
+    clock.now += TRIAL
     sink.tick()
     sink.apply(chain[1:])
 

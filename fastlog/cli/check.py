@@ -15,7 +15,9 @@ from fastlog.cli.places import Status, is_running, read_status
 from fastlog.cli.trials import (
     State,
     Verdict,
+    day_directories,
     existing_parent,
+    try_day_files,
     try_directory,
     try_ledger,
     try_listen,
@@ -35,9 +37,11 @@ PATIENCE = 3.0
 @click.option(
     "--repair", is_flag=True, help="Repair a damaged journal; the server must not be running."
 )
+@click.option("--deep", is_flag=True, help="Read every page of every day file; seconds a gigabyte.")
 @place_options
-def check(config: Config, repair: bool) -> int:
-    """Try the configuration, the listeners, the sinks and the journal; say what is wrong."""
+def check(config: Config, repair: bool, deep: bool) -> int:
+    """Try the configuration, the listeners, the sinks, the day files and the journal; say what is
+    wrong."""
     if repair:
         return _repair(config)
     running = is_running(config.data_dir)
@@ -45,6 +49,8 @@ def check(config: Config, repair: bool) -> int:
     verdicts += try_modes(config)
     verdicts += [try_listen(listener.url, running=running) for listener in config.listen]
     verdicts += [try_sink(sink, config) for sink in config.sinks]
+    for logs in day_directories(config):
+        verdicts += try_day_files(logs, deep=deep)
     verdicts.append(try_ledger(config.data_dir))
     verdicts.append(_readable(config.data_dir / "journal") or _forecast(config, running=running))
     for verdict in verdicts:

@@ -1,7 +1,8 @@
 """How a command ends: with an exit code, and on failure with one line on stderr.
 
-0 is fine, 1 is failed or nothing found, 2 is wrong usage or configuration, 3 is an incomplete
-answer. A command's function returns its exit code, or `None` for 0, and lets errors pass.
+0 is fine, 1 is failed or nothing found, 2 is wrong usage or configuration, 3 is an answer that
+lacks what could not be read. A command's function returns its exit code, or `None` for 0, and lets
+errors pass.
 """
 
 from __future__ import annotations

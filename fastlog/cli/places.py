@@ -9,12 +9,13 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import click
 import msgspec
 
 from fastlog.config import Config
 from fastlog.errors import FastlogError
 from fastlog.ledger import LedgerError, check_layout, total
-from fastlog.query.days import open_file
+from fastlog.query.days import Unread, open_file
 
 FRESH = 5.0
 """Seconds after which a status is no longer that of a living receiver, which writes each second."""
@@ -82,6 +83,12 @@ def logs_directory(config: Config) -> Path:
     if not stores and not logs.is_dir():
         raise FastlogError("there is nothing to search: the configuration has no sqlite: sink")
     return logs
+
+
+def unread_files() -> Unread:
+    """Where a command notes the day files that it cannot read, which names each on stderr."""
+    command = click.get_current_context().command_path
+    return Unread(lambda line: click.echo(f"{command}: {' '.join(line.split())}", err=True))
 
 
 def read_status(data_dir: Path) -> Status | None:

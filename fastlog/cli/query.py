@@ -6,10 +6,10 @@ from itertools import islice
 
 import click
 
-from fastlog.cli.command import FAILED, OK, Command
+from fastlog.cli.command import FAILED, INCOMPLETE, OK, Command
 from fastlog.cli.options import filter_options, place_options, style_options
 from fastlog.cli.output import Style, printer
-from fastlog.cli.places import logs_directory
+from fastlog.cli.places import logs_directory, unread_files
 from fastlog.config import Config
 from fastlog.query import Filters, search
 
@@ -27,10 +27,13 @@ from fastlog.query import Filters, search
 @place_options
 def query(config: Config, filters: Filters, style: Style, limit: int) -> int:
     """Search the stored records, oldest first."""
-    records = search(logs_directory(config), filters)
+    unread = unread_files()
+    records = search(logs_directory(config), filters, unread=unread)
     count = printer(style)(islice(records, limit) if limit else records)
     if limit and next(records, None) is not None:
         click.echo(
             f"fastlog query: stopped at {limit} records, there are more: --limit N", err=True
         )
+    if unread.files:
+        return INCOMPLETE
     return OK if count else FAILED

@@ -23,11 +23,12 @@ from fastlog.cli.places import (
     logs_directory,
     read_status,
     read_tallies,
+    unread_files,
 )
 from fastlog.config import Config, format_duration, format_size
 from fastlog.errors import FastlogError
 from fastlog.ledger import LedgerError
-from fastlog.query import Filters, Totals, count
+from fastlog.query import Filters, Totals, Unread, count
 from fastlog.terminal import one_line
 
 if TYPE_CHECKING:
@@ -61,11 +62,12 @@ class SinkLag(msgspec.Struct, frozen=True):
 @place_options
 def stats(config: Config, filters: Filters, as_json: bool, colour: bool | None) -> int:
     """Count the stored records; show losses, rejections, sinks and the receiver."""
-    totals = _count(config, filters)
+    unread = unread_files()
+    totals = _count(config, filters, unread)
+    code = INCOMPLETE if unread.files else OK
     status = read_status(config.data_dir)
     rejected: list[Tally] | None
     losses: list[Tally] | None
-    code = OK
     try:
         rejected, losses = read_tallies(config.data_dir)
     except LedgerError as error:
@@ -73,7 +75,7 @@ def stats(config: Config, filters: Filters, as_json: bool, colour: bool | None) 
         code = fail(click.get_current_context().command_path, str(error), INCOMPLETE)
     sinks = _read_lags(config.data_dir, status)
     if as_json:
-        click.echo(_to_json(totals, rejected, losses, sinks, status))
+        click.echo(_to_json(totals, rejected, losses, sinks, status, unread))
         return code
     console = Console(no_color=not wants_colour(colour), highlight=False)
     console.print(f"{totals.records} records in {config.data_dir}", markup=False)
@@ -95,9 +97,9 @@ def stats(config: Config, filters: Filters, as_json: bool, colour: bool | None) 
     return code
 
 
-def _count(config: Config, filters: Filters) -> Totals:
+def _count(config: Config, filters: Filters, unread: Unread) -> Totals:
     try:
-        return count(logs_directory(config), filters)
+        return count(logs_directory(config), filters, unread)
     except FastlogError:
         if config.data_dir.is_dir():  # no sqlite sink: the rest is worth a look
             return Totals(Counter(), Counter(), Counter(), Counter())
@@ -136,6 +138,7 @@ def _to_json(
     losses: list[Tally] | None,
     sinks: list[SinkLag],
     status: Status | None,
+    unread: Unread,
 ) -> str:
     tree: dict[str, Any] = {
         "records": totals.records,
@@ -147,6 +150,7 @@ def _to_json(
         "losses": losses,
         "sinks": sinks,
         "receiver": status,
+        "unread": {str(path): what for path, what in unread.files.items()},
     }
     return msgspec.json.encode(tree).decode()
 

@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from fastlog.cli.command import FAILED, OK, Command
+from fastlog.cli.command import FAILED, INCOMPLETE, OK, Command
 from fastlog.cli.options import filter_options, place_options, style_options
 from fastlog.cli.output import Style, printer
-from fastlog.cli.places import logs_directory
+from fastlog.cli.places import logs_directory, unread_files
 from fastlog.config import Config
 from fastlog.query import Filters, follow, newest
 
@@ -30,14 +30,16 @@ from fastlog.query import Filters, follow, newest
 def tail(config: Config, filters: Filters, style: Style, lines: int, live: bool) -> int:
     """Print the newest records, and with -f those that arrive from now on."""
     logs = logs_directory(config)
-    write = printer(style)
+    write, unread = printer(style), unread_files()
     try:
-        records, mark = newest(logs, filters, lines)
+        records, mark = newest(logs, filters, lines, unread)
         count = write(records)
         sys.stdout.flush()
+        if not live and unread.files:
+            return INCOMPLETE
         if not live:
             return OK if count or not lines else FAILED
-        for batch in follow(logs, filters, mark):
+        for batch in follow(logs, filters, mark, unread=unread):
             write(batch)
             sys.stdout.flush()
     except KeyboardInterrupt:  # the usual way out of -f

@@ -24,6 +24,7 @@ from fastlog.config import Config, SinkConfig, format_size
 from fastlog.errors import FastlogError
 from fastlog.files import Access
 from fastlog.ledger import DAMAGED, LedgerError, check_whole
+from fastlog.query import examine
 from fastlog.server.datadir import too_wide
 from fastlog.sinks import SinkContext, make_sink
 
@@ -137,6 +138,36 @@ def try_ledger(data_dir: Path) -> Verdict:
     return Verdict(State.OK, subject, "sound")
 
 
+def day_directories(config: Config) -> list[Path]:
+    """The directories of all `sqlite:` sinks that exist."""
+    urls = [urlsplit(sink.url) for sink in config.sinks]
+    found = [_day_directory(url, config.data_dir) for url in urls if url.scheme == "sqlite"]
+    return [path for path in dict.fromkeys(found) if path.is_dir()]
+
+
+def try_day_files(logs: Path, *, deep: bool) -> list[Verdict]:
+    """Whether the day files are whole: those that are not, and a line for those that are."""
+    verdicts: list[Verdict] = []
+    whole = 0
+    for file in examine(logs, deep=deep):
+        subject = f"day file {file.path}"
+        if file.set_aside:
+            advice = '; `sqlite3 FILE ".recover"` may save what is in it; delete it afterwards'
+            verdicts.append(Verdict(State.WARNING, subject, file.trouble + advice))
+        elif file.trouble:
+            verdicts.append(Verdict(State.FAILED, subject, file.trouble))
+        else:
+            whole += 1
+    if whole:
+        text = "all pages are sound" if deep else "no damage at first sight; --deep reads all"
+        verdicts.append(Verdict(State.OK, f"{whole} day files in {logs}", text))
+    return verdicts
+
+
+def _day_directory(url: SplitResult, data_dir: Path) -> Path:
+    return Path(url.path) if url.path else data_dir / "logs"
+
+
 def _bind(parts: SplitResult) -> None:
     family, kind, protocol, _, address = socket.getaddrinfo(
         parts.hostname, parts.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -169,7 +200,7 @@ def _in_use(url: str, *, running: bool) -> Verdict:
 
 
 def _try_sqlite(subject: str, context: SinkContext) -> Verdict:
-    logs = Path(context.url.path) if context.url.path else context.data_dir / "logs"
+    logs = _day_directory(context.url, context.data_dir)
     reason = _unwritable(logs)
     return Verdict(State.FAILED, subject, reason) if reason else _room(subject, logs, str(logs))
 

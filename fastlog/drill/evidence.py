@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from fastlog.query.days import list_files, open_file, unless_gone
+from fastlog.query.days import list_files, open_day, open_file, unless_gone
 
 _GAP = re.compile(r"client ([0-9a-f]{8}), records (\d+) to (\d+)")
 
@@ -34,7 +34,7 @@ def read_numbers(logs: Path) -> dict[str, list[int]]:
     """
     found: list[tuple[int, int, str, int]] = []
     for path in list_files(logs):
-        with unless_gone(path), closing(open_file(path)) as day:
+        with unless_gone(path), closing(open_day(path)) as day:
             found += day.execute(
                 "SELECT offset, idx, json_extract(extra, '$.client'),"
                 " json_extract(extra, '$.number') FROM records NOT INDEXED ORDER BY rowid"
@@ -50,7 +50,7 @@ def count_stored(logs: Path) -> int:
     """How many records are stored now."""
     count = 0
     for path in list_files(logs):
-        with unless_gone(path), closing(open_file(path)) as day:
+        with unless_gone(path), closing(open_day(path)) as day:
             count += int(day.execute("SELECT count(*) FROM records").fetchone()[0])
     return count
 

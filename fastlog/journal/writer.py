@@ -236,7 +236,7 @@ class Journal:
                 if self._needed_from < self._end:
                     return Full.SIZE
                 self._roll = True  # all of it was released but for the segment that is open
-            self._stamp = max(self._stamp, int(self._clock() * 1e6))
+            self._stamp = max(0, int(self._clock() * 1e6))  # may go back: offsets give the order
             self._queue.append(_Queued(self._end, runs, frames, self._index, self._stamp))
             self._end += block_size
             self._index += frames

@@ -9,7 +9,9 @@ in memory as a whole.
 
 from __future__ import annotations
 
+from fastlog.query.days import Unread
 from fastlog.query.filters import COLUMNS, Filters, check_regex, parse_condition, parse_level
+from fastlog.query.health import Health, examine
 from fastlog.query.live import follow, newest
 from fastlog.query.moments import parse_moment
 from fastlog.query.stream import Found, search
@@ -19,9 +21,12 @@ __all__ = [
     "COLUMNS",
     "Filters",
     "Found",
+    "Health",
     "Totals",
+    "Unread",
     "check_regex",
     "count",
+    "examine",
     "follow",
     "newest",
     "parse_condition",

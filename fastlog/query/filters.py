@@ -189,7 +189,7 @@ def _target(field: str) -> tuple[str, str | None]:
     `extra.a.b` is `b` inside `a`, or else the attribute whose name is `a.b`.
     """
     if field == "extra" or not field.startswith("extra."):
-        return f'"{field}"', None
+        return f"[{field}]", None
     steps = field.removeprefix("extra.").split(".")
     paths = ["$" + "".join(f'."{step}"' for step in steps)]
     if len(steps) > 1:

@@ -8,9 +8,9 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from fastlog.query.days import Day, list_files, open_file, read_days, unless_gone
+from fastlog.query.days import Day, Unread, list_files, open_day, read_days, unless_gone
 from fastlog.query.filters import Filters, clauses
-from fastlog.query.stream import LIST, Found, Row, found, merge_days
+from fastlog.query.stream import LIST, Found, Row, checked, found, merge_days
 
 INTERVAL = 0.2
 """Seconds between two looks at the files."""
@@ -35,12 +35,18 @@ class Mark:
         self.rowids = {day.path: day.rowid for day in days}
         """The last row that was read."""
         self._seen: dict[Path, Change | None] = {}
+        self._inodes = {day.path: _inode(day.path) for day in days}
 
     def changed(self, logs: Path) -> list[Path]:
         """The files that may have grown since the last call, in the order of their names."""
         files = list_files(logs)
         for gone in self.rowids.keys() - files:
             del self.rowids[gone]
+        for path in files:
+            inode = _inode(path)
+            if self._inodes.get(path, inode) != inode:  # the sink set the old one aside
+                self.rowids.pop(path, None)
+            self._inodes[path] = inode
         # Looked at before the file is read: what comes in between is then seen twice, not never.
         found = {path: _last_change(path) for path in files}
         fresh = [
@@ -50,10 +56,17 @@ class Mark:
         return fresh
 
 
-def newest(logs: Path, filters: Filters, count: int) -> tuple[list[Found], Mark]:
-    """The newest matching records, oldest first, and the mark from which `follow` goes on."""
-    days = read_days(logs)
-    rows: list[Row] = list(islice(merge_days(days, filters, newest_first=True), count))
+def newest(
+    logs: Path, filters: Filters, count: int, unread: Unread | None = None
+) -> tuple[list[Found], Mark]:
+    """The newest matching records, oldest first, and the mark from which `follow` goes on.
+
+    Args:
+        unread: as in `search`.
+    """
+    days = read_days(logs, unread=unread)
+    merged = merge_days(days, filters, newest_first=True, unread=unread)
+    rows: list[Row] = list(islice(merged, count))
     return [found(row) for row in reversed(rows)], Mark(days)
 
 
@@ -62,36 +75,45 @@ def follow(
     filters: Filters,
     mark: Mark,
     pause: Callable[[float], object] = time.sleep,
+    unread: Unread | None = None,
 ) -> Iterator[list[Found]]:
     """What arrives after the mark, batch by batch in order of arrival, for ever.
 
     Args:
         pause: called with `INTERVAL` whenever there is nothing new.
+        unread: as in `search`.
     """
     while True:
         fresh = False
         for path in mark.changed(logs):
-            for batch in _read(path, filters, mark):
+            for batch in _read(path, filters, mark, unread):
                 fresh = True
                 yield batch
         if not fresh:
             pause(INTERVAL)
 
 
-def _read(path: Path, filters: Filters, mark: Mark) -> Iterator[list[Found]]:
+def _read(path: Path, filters: Filters, mark: Mark, unread: Unread | None) -> Iterator[list[Found]]:
     parts = list(clauses(filters))
     condition = " AND ".join(["rowid > ? AND rowid <= ?", *(part.sql for part in parts)])
     parameters = [value for part in parts for value in part.parameters]
     sql = f"SELECT {LIST} FROM records WHERE {condition} ORDER BY rowid"  # noqa: S608 our own text
-    with unless_gone(path), closing(open_file(path)) as connection:
+    with unless_gone(path, unread), closing(open_day(path)) as connection:
         (last,) = connection.execute("SELECT max(rowid) FROM records").fetchone()
         known = mark.rowids.get(path, 0)
         if last is None or last <= known:
             return
         cursor = connection.execute(sql, (known, last, *parameters))
         while rows := cursor.fetchmany(BATCH):
-            yield [found(row) for row in rows]
+            yield [found(row) for row in checked(rows)]
         mark.rowids[path] = last
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
 
 
 def _last_change(path: Path) -> Change | None:
@@ -100,7 +122,7 @@ def _last_change(path: Path) -> Change | None:
     for file in (path, path.with_name(f"{path.name}-wal")):
         try:
             status = file.stat()
-        except FileNotFoundError:
+        except OSError:
             continue
         if not status.st_size:
             continue  # a log without anything in it, perhaps made by our own look

@@ -9,18 +9,34 @@ from __future__ import annotations
 import heapq
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastlog.query.days import Day, open_file, read_days, unless_gone
+from fastlog.errors import DamagedFileError
+from fastlog.query.days import Day, Unread, open_day, read_days, unless_gone
 from fastlog.query.filters import COLUMNS, Filters, clauses
 from fastlog.record import Record
 
-LIST = ", ".join(f'"{column}"' for column in COLUMNS)
+LIST = ", ".join(f"[{column}]" for column in COLUMNS)
 """`COLUMNS` for a SELECT."""
+_TEXT: set[type] = {str, type(None)}
+_NUMBER: set[type] = {int, type(None)}
+_KINDS: dict[str, set[type]] = {
+    "created": {float},
+    "received": {float},
+    "offset": {int},
+    "idx": {int},
+    "extra": {str},
+    "levelno": _NUMBER,
+    "lineno": _NUMBER,
+    "process": _NUMBER,
+    "thread": _NUMBER,
+}
+_TYPES: list[set[type]] = [_KINDS.get(column, _TEXT) for column in COLUMNS]
+"""What the values of `COLUMNS` may be: damage that SQLite does not notice shows here."""
 _CREATED = operator.itemgetter(0)
 
 Row = tuple[Any, ...]
@@ -34,24 +50,34 @@ class Found(NamedTuple):
     node: str
 
 
-def search(logs: Path, filters: Filters, *, newest_first: bool = False) -> Iterator[Found]:
-    """The records that match, by `created`; of equal ones, the first to arrive first.
+def search(
+    logs: Path, filters: Filters, *, newest_first: bool = False, unread: Unread | None = None
+) -> Iterator[Found]:
+    """The records that match, by `created`; of equal ones, those of the earlier file first.
 
     What arrives after the call is not among them. With `newest_first`, exactly the reverse.
+
+    Args:
+        unread: is told which files cannot be read; the records of the others are found.
+
+    Raises:
+        FastlogError: a file cannot be read, and there is no `unread`.
     """
-    days = read_days(logs, filters.since, filters.until)
-    return map(found, merge_days(days, filters, newest_first=newest_first))
+    days = read_days(logs, filters.since, filters.until, unread)
+    return map(found, merge_days(days, filters, newest_first=newest_first, unread=unread))
 
 
-def merge_days(days: list[Day], filters: Filters, *, newest_first: bool) -> Iterator[Row]:
-    """The matching rows of these files, which are in order of arrival."""
+def merge_days(
+    days: list[Day], filters: Filters, *, newest_first: bool, unread: Unread | None = None
+) -> Iterator[Row]:
+    """The matching rows of these files, which are in the order of their days."""
     groups = _groups(days)
     if newest_first:
         groups = [group[::-1] for group in reversed(groups)]
     return chain.from_iterable(
         # equal ones come in the order of the files, which is that of arrival
         heapq.merge(
-            *(_rows(day, filters, newest_first) for day in group),
+            *(_rows(day, filters, newest_first, unread) for day in group),
             key=_CREATED,
             reverse=newest_first,
         )
@@ -90,9 +116,29 @@ def select(filters: Filters, day: Day, *, newest_first: bool) -> tuple[str, tupl
     return sql, parameters
 
 
-def _rows(day: Day, filters: Filters, newest_first: bool) -> Iterator[Row]:
-    with unless_gone(day.path), closing(open_file(day.path)) as connection:
-        yield from connection.execute(*select(filters, day, newest_first=newest_first))
+def checked(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, as long as they are what a sink writes.
+
+    Raises:
+        DamagedFileError: a value has a type that its column never has.
+    """
+    sound: set[Row] = set()
+    for row in rows:
+        types = tuple(map(type, row))
+        if types not in sound:
+            for column, kind, allowed in zip(COLUMNS, types, _TYPES, strict=True):
+                if kind not in allowed:
+                    raise DamagedFileError(
+                        f"is damaged: {column} of a record is of type {kind.__name__}"
+                    )
+            sound.add(types)
+        yield row
+
+
+def _rows(day: Day, filters: Filters, newest_first: bool, unread: Unread | None) -> Iterator[Row]:
+    statement = select(filters, day, newest_first=newest_first)
+    with unless_gone(day.path, unread), closing(open_day(day.path)) as connection:
+        yield from checked(connection.execute(*statement))
 
 
 def _groups(days: list[Day]) -> list[list[Day]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from fastlog.query.days import Day, open_file, read_days, unless_gone
+from fastlog.query.days import Day, Unread, open_day, read_days, unless_gone
 from fastlog.query.filters import Filters
 from fastlog.query.stream import where
 
@@ -42,21 +43,41 @@ _KEYS = {
 }
 
 
-def count(logs: Path, filters: Filters) -> Totals:
-    """Count the records that match."""
-    totals = Totals(Counter(), Counter(), Counter(), Counter())
-    for day in read_days(logs, filters.since, filters.until):
-        _add(totals, day, filters)
+def count(logs: Path, filters: Filters, unread: Unread | None = None) -> Totals:
+    """Count the records that match.
+
+    Args:
+        unread: is told which files cannot be read; nothing of these is counted.
+
+    Raises:
+        FastlogError: a file cannot be read, and there is no `unread`.
+    """
+    totals = _no_totals()
+    for day in read_days(logs, filters.since, filters.until, unread):
+        with unless_gone(day.path, unread):
+            part = _count_day(day, filters)
+            for field in _KEYS:
+                _add(totals, field, getattr(part, field).items())
     return totals
 
 
-def _add(totals: Totals, day: Day, filters: Filters) -> None:
+def _count_day(day: Day, filters: Filters) -> Totals:
     condition, parameters = where(filters, day)
-    with unless_gone(day.path), closing(open_file(day.path)) as connection:
+    totals = _no_totals()
+    with closing(open_day(day.path)) as connection:
         for field, key in _KEYS.items():
             sql = f"SELECT {key}, count(*) FROM records WHERE {condition}"  # noqa: S608 our own text
-            sql += " GROUP BY 1 ORDER BY 2 DESC, 1"
-            counts = getattr(totals, field)
-            for name, number in connection.execute(sql, parameters):
-                known = name in counts or len(counts) < NAMES or field == "hours"
-                counts[name if known else OTHERS] += number
+            found = connection.execute(f"{sql} GROUP BY 1 ORDER BY 2 DESC, 1", parameters)
+            _add(totals, field, found)
+    return totals
+
+
+def _add(totals: Totals, field: str, found: Iterable[tuple[Any, int]]) -> None:
+    counts = getattr(totals, field)
+    for name, number in found:
+        known = name in counts or len(counts) < NAMES or field == "hours"
+        counts[name if known else OTHERS] += number
+
+
+def _no_totals() -> Totals:
+    return Totals(Counter(), Counter(), Counter(), Counter())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from urllib.parse import SplitResult
 
+from fastlog.clock import steady
 from fastlog.config import Retention
 from fastlog.config.values import nearest
 from fastlog.errors import ConfigError
@@ -36,6 +37,8 @@ class SinkContext(NamedTuple):
     data_dir: Path
     retention: Retention
     clock: Callable[[], float] = time.time
+    steady: Callable[[], float] = steady
+    """A clock that nobody sets, by which a sink can tell whether `clock` was."""
 
 
 class Sink(ABC):
@@ -85,6 +88,21 @@ class Sink(ABC):
     @abstractmethod
     def cursor(self) -> int:
         """Where the sink stands now, without asking anybody."""
+
+    def index(self) -> int | None:
+        """The ordinal of the first frame behind the cursor, as it was at `open`; None where the
+        sink does not keep it. It makes the count of what is lost exact."""
+        return None
+
+    def missing(self) -> str:
+        """Say what became of records that were durable here once and are not any more.
+
+        Called when the cursor went back to where the journal has nothing any more.
+
+        Returns:
+            What is known, for the ledger; "" where the sink is just another one than before.
+        """
+        return ""
 
     @abstractmethod
     def sync(self) -> int:

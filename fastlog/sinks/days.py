@@ -1,16 +1,23 @@
 """The names of day files: `2026-11-23.db`, and `2026-11-23.1.db` where a day goes on.
 
-Here is decided which file a block belongs to and which files are old enough to go.
+Here is decided which file a block belongs to, which files are old enough to go, and under which
+name a damaged one is kept: `2026-11-23.db.damaged`, or `2026-11-23.db.1.damaged` for the next.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
+
+from fastlog.config import format_duration, format_size
+from fastlog.files import sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +25,9 @@ DAY = 86_400
 _NAME = re.compile(r"(\d{4}-\d\d-\d\d)(?:\.([1-9]\d*))?\.db", re.ASCII)
 _COMPANIONS = ("-wal", "-shm")
 """What SQLite keeps beside a database in WAL mode."""
+_DAMAGED = re.compile(r"(.+\.db)(\.[1-9]\d*)?\.damaged", re.ASCII)
+_LAST_STAMP = 253_402_300_799_999_999
+"""Of the year 9999, the last that a date can have."""
 
 
 class Part(NamedTuple):
@@ -42,7 +52,7 @@ class Part(NamedTuple):
 
 def day_of(stamp: int) -> date:
     """The UTC day of a block's receive stamp (microseconds since the epoch)."""
-    return datetime.fromtimestamp(stamp // 1_000_000, UTC).date()
+    return datetime.fromtimestamp(min(stamp, _LAST_STAMP) // 1_000_000, UTC).date()
 
 
 def read_name(name: str) -> Part | None:
@@ -56,6 +66,32 @@ def read_name(name: str) -> Part | None:
         return None
 
 
+class Age(NamedTuple):
+    """What decides whether a file is old, and what is said when it goes."""
+
+    left_at: float | None
+    """When the last cursor left it, by the wall clock; None where none did."""
+    span: tuple[float, float] | None
+    """The smallest and greatest `created`, where the file tells them."""
+
+
+def list_parts(directory: Path) -> list[Part]:
+    """The day files of a directory, by name; whatever has such a name is among them."""
+    try:
+        return sorted(part for entry in directory.iterdir() if (part := read_name(entry.name)))
+    except FileNotFoundError:  # nothing was stored yet
+        return []
+
+
+def list_damaged(directory: Path) -> list[Path]:
+    """The files that a sink has set aside because they were damaged."""
+    try:
+        found = [(entry, _DAMAGED.fullmatch(entry.name)) for entry in directory.iterdir()]
+    except FileNotFoundError:
+        return []
+    return sorted(entry for entry, match in found if match and read_name(match[1]))
+
+
 class DayDirectory:
     """The directory that holds the day files of one sink."""
 
@@ -67,12 +103,13 @@ class DayDirectory:
         """
         self.path = path
         self._limit = limit
+        self._kept_until: dict[Part, float] = {}
+        """When files are old that are not as old as their names say."""
+        self._undeletable: set[Part] = set()
 
     def parts(self) -> list[Part]:
         """The files that are there, oldest first."""
-        if not self.path.is_dir():
-            return []
-        return sorted(part for entry in self.path.iterdir() if (part := read_name(entry.name)))
+        return list_parts(self.path)
 
     def file(self, part: Part) -> Path:
         """Where the part lies, or would lie."""
@@ -83,12 +120,13 @@ class DayDirectory:
         return sum(_size(path) for path in self._files(part))
 
     def choose(self, stamp: int, current: Part | None) -> Part:
-        """The file for a block: its day's last one that has room, never one before `current`.
+        """The file for a block: the last one of its day that has room.
 
-        A worker never goes back, so that the chain of files which its cursor walked has no loop.
+        Args:
+            current: the file where the cursor is, which goes on if it is of that day.
         """
         day = day_of(stamp)
-        if current is not None and current.day >= day:
+        if current is not None and current.day == day:
             part = current
         else:
             part = max((p for p in self.parts() if p.day == day), default=Part(day))
@@ -96,25 +134,73 @@ class DayDirectory:
             part = part.after()
         return part
 
-    def retire(self, now: float, age: float, size: int, current: Part | None) -> None:
+    def retire(
+        self,
+        now: float | None,
+        age: float,
+        size: int,
+        current: Part | None,
+        age_of: Callable[[Path], Age],
+    ) -> None:
         """Delete what is too old, then the oldest while all together are too big.
 
         The newest file and the current one always stay. A file that cannot be deleted is tried
         again at the next call.
+
+        Args:
+            now: seconds since the epoch; None while the clock is not trusted, and then nothing
+                is too old.
+            current: the file where the cursor is; None where that is not known, and then the
+                file that was written last stays instead.
+            age_of: asks a file that its name says is too old, or that goes because of its size.
         """
-        parts = self.parts()
+        parts = [part for part in self.parts() if _is_plain(self.file(part))]
         sizes = {part: self.size(part) for part in parts}
         total = sum(sizes.values())
+        if current is None:
+            current = max(parts, key=self._written, default=None)
         for part in parts[:-1]:
             if part == current:
+                self._kept_until.pop(part, None)
                 continue
-            expired = part.end + age < now
-            if not expired and total <= size:
+            if now is not None and self._is_expired(part, now, age, age_of):
+                reason = f"older than {format_duration(age)}"
+            elif total > size:
+                reason = f"all day files together were over {format_size(size)}"
+            else:
                 continue
-            reason = "older than the retention" if expired else "over the size to keep"
-            log.info("deleting %s, %s", self.file(part), reason)
-            self._delete(part)
+            span = _shown(age_of(self.file(part)).span)
+            if self._delete(part):
+                log.info(
+                    "retention: deleted %s: %s; %s, %s",
+                    *(self.file(part), reason, format_size(sizes[part]), span),
+                )
             total -= sizes[part]
+
+    def set_aside(self, part: Part) -> Path:
+        """Rename a damaged file, with what SQLite keeps beside it, so that nobody reads it as a
+        day file. Nothing is overwritten.
+
+        Returns:
+            Where it is now.
+
+        Raises:
+            OSError: it has its old name still.
+        """
+        source = self.file(part)
+        for number in count():
+            name = f"{source.name}.{number}.damaged" if number else f"{source.name}.damaged"
+            target = source.with_name(name)
+            if not os.path.lexists(target):
+                break
+        # The database goes last: one without its log would look whole and miss rows, and this
+        # begins again if it is interrupted.
+        for suffix in (*_COMPANIONS, ""):
+            path = source.with_name(source.name + suffix)
+            if os.path.lexists(path):
+                path.rename(target.with_name(target.name + suffix))
+        sync_directory(self.path)
+        return target
 
     def sweep(self) -> None:
         """Delete the companions of databases that are gone: an interrupted deletion left them."""
@@ -133,18 +219,70 @@ class DayDirectory:
         for suffix in _COMPANIONS:
             yield database.with_name(database.name + suffix)
 
-    def _delete(self, part: Part) -> None:
+    def _is_expired(
+        self, part: Part, now: float, age: float, age_of: Callable[[Path], Age]
+    ) -> bool:
+        """Whether the file is old by its name, and by the moment at which the cursor left it.
+
+        A server whose clock began in 1970 stores into a file of that day. Once the clock is
+        right, that file is as old as the seal, and not as old as its name.
+        """
+        if part.end + age >= now:
+            return False
+        if part not in self._kept_until:
+            left_at = age_of(self.file(part)).left_at
+            known = left_at is not None and part.end < left_at <= now
+            self._kept_until[part] = left_at if known and left_at is not None else part.end
+        return self._kept_until[part] + age < now
+
+    def _written(self, part: Part) -> float:
+        """When a file was written to last, as far as the file system knows."""
+        times = [0.0]
+        for path in self._files(part):
+            try:
+                times.append(path.stat().st_mtime)
+            except OSError:
+                continue
+        return max(times)
+
+    def _delete(self, part: Part) -> bool:
         # The database goes first: a write-ahead log without it is swept up, while a database
         # without its log would look whole and miss rows.
         try:
             for path in self._files(part):
                 path.unlink(missing_ok=True)
         except OSError as error:
-            log.warning("cannot delete %s: %s", self.file(part), error.strerror)
+            if part not in self._undeletable:
+                log.warning("retention: cannot delete %s: %s", self.file(part), error.strerror)
+            self._undeletable.add(part)
+            return False
+        self._kept_until.pop(part, None)
+        return True
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether this is a file, and no link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:
+    except OSError:
         return 0
+
+
+def _shown(span: tuple[float, float] | None) -> str:
+    if span is None:
+        return "it does not tell of which time"
+    return "records of {} to {}".format(*map(_moment, span))
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"@{seconds:.0f}"

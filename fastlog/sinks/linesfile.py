@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fastlog.clock import ClockWatch
 from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.files import Identity, identity_of, make_directory, open_file, sync_directory
 from fastlog.sinks import SinkContext
@@ -77,6 +78,7 @@ class LinesFile:
         """The journal offset up to which lines are written."""
         self._name = context.name
         self._clock = context.clock
+        self._watch = ClockWatch(context.clock, context.steady)
         self._rotation = rotation
         self._marks = CursorFile(context.data_dir, context.name, Mark)
         self._mark = Mark()
@@ -131,8 +133,9 @@ class LinesFile:
         if every is None:
             return
         self._ready()
-        now = self._clock()
-        self._mark.since = min(self._mark.since, now)  # the clock may have been set back
+        now, _, jump = self._watch.look()
+        # A clock that is set makes no file older; else a rotation would push out an old one.
+        self._mark.since = min(self._mark.since + jump, now)
         if self._length and now >= self._mark.since + every:
             with self._guarded():
                 self._rotate()

@@ -241,7 +241,7 @@ class Worker:
         if cursor > self._reader.durable():
             return self._wait_for_mark(cursor)
         self._ahead_since = None
-        self._progress.begin(cursor, self._standing.last)
+        self._progress.begin(cursor, self._standing.last, self._sink.index())
         self._next = cursor
         self._blocks, self._batch = [], []
         self._one_by_one, self._failures = False, 0
@@ -289,7 +289,7 @@ class Worker:
         try:
             blocks = self._reader.read(self._next, BATCH_BYTES)
         except SkippedError as skipped:
-            loss = self._progress.gap(skipped, self._standing.last)
+            loss = self._progress.gap(skipped, self._standing.last, self._sink.missing())
             if loss is not None:
                 entry = Entry(self._progress.cursor, 0, loss, self._name)
                 self._ledger.record(self._reader.node, [entry], 0)
