@@ -25,7 +25,7 @@ from fastlog.errors import (
     SinkConflictError,
     SinkUnavailableError,
 )
-from fastlog.files import sync_directory, touch
+from fastlog.files import identity_of, sync_directory, touch
 from fastlog.record import Record
 from fastlog.sinks.dayschema import SCHEMA, VERSION, check_columns, migrate, read_version
 
@@ -144,7 +144,7 @@ class DayFile:
             self.connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT)
             try:
                 self._prepare()
-                self._identity = _identity(path)
+                self._identity = identity_of(path)
             except BaseException:
                 self.connection.close()
                 raise
@@ -221,10 +221,10 @@ class DayFile:
         It must change a page for that: SQLite writes nothing, and so syncs nothing, where a row is
         replaced by the same bytes. Hence the count.
         """
-        if _identity(self.path) != self._identity:
-            raise SinkUnavailableError(f"{self.path} was removed or replaced under the sink")
         with self._transaction(durable=True) as execute:
             execute("UPDATE meta SET value = value + 1 WHERE key = 'synced'")
+        if identity_of(self.path) != self._identity:
+            raise SinkUnavailableError(f"{self.path} was removed or replaced under the sink")
 
     def offending(self, block: Decoded) -> dict[int, str]:
         """The rows that SQLite does not take, by `idx`. Tried one by one and rolled back."""
@@ -345,14 +345,6 @@ def _check_regular(path: Path) -> None:
         what = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link"}
         kind = what.get(stat.S_IFMT(mode), "a special file")
         raise DamagedFileError(f"is {kind}, and not a day file")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
