@@ -1378,6 +1378,8 @@ class _Link(object):
         self._is_forgotten = session is not None and session.said_bye
         if session is not None and session.retry_ms is not None:
             least = max(least, session.retry_ms / 1000.0)
+        elif self._is_forgotten:
+            pass  # it was to end; something was logged since
         elif self.store.first < self.store.next and self._complaint != text:
             self._complaint = text
             self._report("connection", text, error)
@@ -2375,7 +2377,8 @@ class SocketHandler(logging.Handler):
             sender.progress_at = max(sender.progress_at, _monotonic())
             sender.finish()
             self._settle()
-            self._wait_for(lambda: sender.has_ended, until, _PATIENCE)
+            # A record that comes now opens it again: then there is nothing to wait for.
+            self._wait_for(lambda: sender.has_ended or not sender.is_finishing, until, _PATIENCE)
         logging.Handler.close(self)
 
     # -- the end of the process --

@@ -81,7 +81,7 @@ def test_at_every_bytecode(version: str, call: str, action: str, spool: bool, tm
         pytest.skip("a spool knows no full memory")
     found = interrupt(version, call, action, (1, 0), 60, tmp_path if spool else None)
     assert found["done"]
-    assert found["bytecodes"] > 50
+    assert found["bytecodes"] > 30
 
 
 @stores
@@ -116,15 +116,14 @@ def test_at_every_pair(version: str, call: str, action: str, spool: bool, tmp_pa
 
 
 _TIMER = r"""
-import json, logging, os, signal, sys
+import itertools, json, logging, os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import fastlog_client
 options = {"spool": sys.argv[3]} if len(sys.argv) > 3 else {}
 handler = fastlog_client.SocketHandler("127.0.0.1", int(sys.argv[2]), close_timeout=60, **options)
-state = {"number": 0}
+numbers = itertools.count(1)
 def log(*_):
-    state["number"] += 1
-    handler.handle(logging.makeLogRecord({"msg": "x", "number": state["number"]}))
+    handler.handle(logging.makeLogRecord({"msg": "x", "number": next(numbers)}))
 signal.signal(signal.SIGALRM, log)
 signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0007)
 for number in range(4000):
@@ -135,7 +134,7 @@ for number in range(4000):
         handler.close()
 signal.setitimer(signal.ITIMER_REAL, 0)
 handler.flush(60)
-print(json.dumps([state["number"], handler.stats()["emitted"], handler.stats()["acked"]]))
+print(json.dumps([next(numbers) - 1, handler.stats()["emitted"], handler.stats()["acked"]]))
 """
 
 
@@ -161,7 +160,5 @@ def test_by_signals_of_a_timer(version: str, spool: bool, tmp_path: Path):
             process.send_signal(signal.SIGKILL)
         assert (process.returncode, errors) == (0, "")
         count, emitted, acked = json.loads(out)
-        assert emitted == acked == len(server.table.records)
-        numbers = Counter(server.table.numbers())
-        assert set(numbers) <= set(range(1, count + 1))
-        assert max(numbers.values()) == 1 or emitted >= count
+        assert emitted == acked == count
+        assert sorted(server.table.numbers()) == list(range(1, count + 1))
