@@ -15,6 +15,13 @@ durable there. What had to be dropped stays in the store as a `_Gap`, so that th
 
 What several threads may want is behind one `_Guard`: the store, and moving the inbox there. With a
 spool, `emit` moves its record itself, so that it is in a file before the application goes on.
+
+Signal handlers and finalizers interrupt anything, and may log. Where they interrupt whoever has the
+guard, they leave their records in the inbox, and it moves them before it goes on. A signal handler
+may also raise: whoever has the guard next completes what was being moved (`_complete_change`).
+
+`close` has the sender end when all is sent; `emit` has it go on, or makes another. Only the end of
+the process is the end of a handler (`_end_of_process`).
 """
 
 from __future__ import absolute_import, division, print_function
@@ -1897,7 +1904,7 @@ class SocketHandler(logging.Handler):
         spool_fsync: wait for the disk at each record.
         connect_timeout: seconds.
         close_timeout: seconds that `close` may take, and `flush` unless told otherwise; at the end
-            of the program the two together.
+            of the program all handlers together.
         retry_interval: seconds until the next attempt when the server refuses the configuration.
         on_error: called with (text, exception or None), from any thread, when something is dropped
             or an outage begins. By default a line goes to stderr, at most one a minute of each
