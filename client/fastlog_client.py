@@ -2209,10 +2209,10 @@ class SocketHandler(logging.Handler):
             self._open_sender()
         except EnvironmentError as error:
             self._report("internal", "the records wait: nothing can be sent", error)
-            return False
-        return True
+        return self._sender is not None
 
     def _open_sender(self):
+        pid = self._pid
         with self._guard:
             sender = self._sender
             if sender is None:
@@ -2221,6 +2221,9 @@ class SocketHandler(logging.Handler):
                 sender = _Sender(self, store, self._options, self._spool)
                 self._store = store
                 self._sender = sender
+                if self._pid != pid:  # a fork interrupted this: they are the parent's
+                    self._store = self._sender = None
+                    return
                 self._measure_room()
             elif not _process.is_ending:
                 sender.resume()
@@ -2385,7 +2388,9 @@ class SocketHandler(logging.Handler):
             sender.finish()
             self._settle()
             # A record that comes now opens it again: then there is nothing to wait for.
-            self._wait_for(lambda: sender.has_ended or not sender.is_finishing, until, _PATIENCE)
+            self._wait_for(
+                lambda: self._sender is not sender or not sender.is_finishing, until, _PATIENCE
+            )
         logging.Handler.close(self)
 
     # -- the end of the process --
@@ -2408,7 +2413,7 @@ class SocketHandler(logging.Handler):
         if self._is_inside(sender):
             return
         if sender is not None:
-            self._wait_for(lambda: sender.has_ended, begin + seconds + _GRACE)
+            self._wait_for(lambda: self._sender is not sender, begin + seconds + _GRACE)
             if _process.is_ending:
                 _process.waited += _monotonic() - begin
         left = self._left

@@ -90,6 +90,8 @@ def test_at_every_bytecode(version: str, call: str, action: str, spool: bool, tm
 def test_at_bytecodes_of_a_stride(call: str, action: str, spool: bool, tmp_path: Path):
     if call == "full" and spool:
         pytest.skip("a spool knows no full memory")
+    if call == "full" and action == "fork":
+        pytest.skip("the child drops records of its own, which nothing tells apart")
     step = 53 if action in ("fork", "close", "flush") else 23
     interrupt("3.11", call, action, (step, 0), 5, tmp_path if spool else None)
 
