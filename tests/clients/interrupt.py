@@ -8,7 +8,8 @@ first time, the action interrupts it at its first bytecode, then FIRST_STEP furt
 ends before it would be interrupted. With a SECOND_STEP, each of these is made several times, and the
 action interrupts once more, at the bytecode behind the first interruption, SECOND_STEP further on, and
 so on: in the interrupted call, or in the action. A bytecode is one of any frame below the call, those of
-the standard library included; but the action `raise` spares that, which leaves its own locks locked.
+the standard library included; but `raise` and `fork` spare that: it leaves its own locks locked, and
+a child that is forked inside Thread.start() waits for a thread that it does not have.
 
 Stops by itself after SECONDS and says how far it came. When nothing happens for 60 seconds, it ends
 with the stacks. Prints a JSON object: `must`: numbers that were logged; `may`: those whose emit an
@@ -200,7 +201,7 @@ class Finalized(object):
 def main(port, call, action, first_step, second_step, seconds, spool=None):
     program = Program(int(port), spool)
     first_step, second_step, end = int(first_step), int(second_step), time.time() + float(seconds)
-    tracer = Tracer(getattr(program, "do_" + action), action == "raise")
+    tracer = Tracer(getattr(program, "do_" + action), action in ("raise", "fork"))
     calls = longest = 0
     first, is_reached = 1, True
     while is_reached and time.time() < end:
