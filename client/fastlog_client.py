@@ -53,6 +53,7 @@ __version__ = "0.1.0"
 __all__ = ["ReconnectingSocketHandler", "SocketHandler"]
 
 _PYTHON_2 = sys.version_info[0] == 2
+_TEXT_TYPES = (str, type(u""))
 _OS_ERRORS = (EnvironmentError, socket.error, select.error)  # one class, from Python 3.3 on
 _getpid = os.getpid
 _HAS_FORK_HOOKS = hasattr(os, "register_at_fork")
@@ -101,13 +102,23 @@ def _encode(record, formatter, LogRecord=logging.LogRecord, text=str, dumps=pick
         attributes["msg"] = record.getMessage()
     attributes["args"] = None
     if attributes["exc_info"]:
-        if not attributes["exc_text"]:
-            formatter = formatter or _default_formatter
-            attributes["exc_text"] = formatter.formatException(attributes["exc_info"])
+        attributes["exc_text"] = _trace(attributes, formatter)
         attributes["exc_info"] = None
     if "message" in attributes:
         del attributes["message"]
     return dumps(attributes, _PICKLE_PROTOCOL)
+
+
+def _trace(attributes, formatter):
+    """The traceback of a record that has `exc_info`. A formatter, this one or that of the handler
+    before, may give a list of its lines.
+    """
+    trace = attributes.get("exc_text")
+    if not trace:
+        trace = (formatter or _default_formatter).formatException(attributes["exc_info"])
+    if isinstance(trace, (list, tuple)) and all(isinstance(line, _TEXT_TYPES) for line in trace):
+        return "\n".join(line[:-1] if line.endswith("\n") else line for line in trace)
+    return trace
 
 
 if _PYTHON_2:
@@ -145,13 +156,12 @@ def _dumps_anyhow(record, formatter, protocol):
             _as_text(attributes.get("args")),
         )
     attributes["args"] = None
-    exc_info = attributes.pop("exc_info", None)
-    if exc_info and not attributes.get("exc_text"):
+    if attributes.get("exc_info"):
         try:
-            attributes["exc_text"] = (formatter or _default_formatter).formatException(exc_info)
+            attributes["exc_text"] = _trace(attributes, formatter)
         except Exception:
             odd.append("exc_info")
-            attributes["exc_text"] = _as_text(exc_info)
+            attributes["exc_text"] = _as_text(attributes["exc_info"])
     attributes["exc_info"] = None
     attributes.pop("message", None)
     for name, value in list(attributes.items()):
@@ -2107,11 +2117,13 @@ def _in_event_loop():
     return asyncio is not None and asyncio._get_running_loop() is not None
 
 
+_StandardHandler = logging.handlers.SocketHandler  # a program may put ours in its place
+_MOMENT = 0.001
 _TRIES = 3
 _ESTABLISHED = 1  # TCP_ESTABLISHED of Linux
 
 
-class ReconnectingSocketHandler(logging.handlers.SocketHandler):
+class ReconnectingSocketHandler(_StandardHandler):
     """The standard handler for receivers that speak only its protocol, without its back-off.
 
     Before each record it looks whether the receiver is still there, and connects again if not; each
@@ -2125,8 +2137,20 @@ class ReconnectingSocketHandler(logging.handlers.SocketHandler):
     """
 
     def __init__(self, host, port=None, timeout=1.0):
-        logging.handlers.SocketHandler.__init__(self, host, port)
+        self._is_away = False
+        _StandardHandler.__init__(self, host, port)
         self.timeout = timeout
+
+    @property
+    def retryTime(self):
+        """When the next attempt to connect may be: at once, since there is no back-off. None while
+        the last one was of use.
+        """
+        return time.time() + _MOMENT if self._is_away else None
+
+    @retryTime.setter
+    def retryTime(self, moment):
+        self._is_away = moment is not None
 
     def makePickle(self, record):
         """As the standard one, but the record is left as it is for the handlers that follow, and
@@ -2154,7 +2178,14 @@ class ReconnectingSocketHandler(logging.handlers.SocketHandler):
         return connection
 
     def createSocket(self):
+        """Connect, without the back-off of the standard handler.
+
+        Raises:
+            EnvironmentError: there is no connection.
+        """
+        self._is_away = True
         self.sock = self.makeSocket()
+        self._is_away = False
 
     def send(self, s):
         """Send the bytes of a record.
