@@ -19,6 +19,7 @@ spool, `emit` moves its record itself, so that it is in a file before the applic
 
 from __future__ import absolute_import, division, print_function
 
+import atexit
 import binascii
 import collections
 import errno
@@ -60,8 +61,10 @@ _HAS_FORK_HOOKS = hasattr(os, "register_at_fork")
 _dice = random.SystemRandom()  # the children of a fork would share another's state
 
 if _PYTHON_2:
+    from thread import allocate_lock as _allocate_lock
     from thread import get_ident as _thread_id
 else:
+    from threading import Lock as _allocate_lock
     from threading import get_ident as _thread_id
 
 if hasattr(time, "monotonic"):
@@ -265,6 +268,26 @@ class _Memory(_Store):
         self.pending = 0  # records, without the gaps between them
         self._sent = collections.deque()  # from `first` to `cursor`
         self._waiting = collections.deque()  # from `cursor` to `next`
+        self._declared = dict.fromkeys(_REASONS, 0)  # dropped records that were acknowledged
+        self._merge = None  # (gap, its count afterwards, the record that becomes a part of it)
+
+    def recover(self):
+        """Finish a change that an exception interrupted; the queues say what there is."""
+        if self._merge is not None:
+            self._merge_oldest(*self._merge)
+        entries = [entry.count if entry.__class__ is _Gap else 1 for entry in self._sent]
+        self.cursor = self.first + sum(entries)
+        dropped, self.pending, self.bytes = self._declared.copy(), 0, 0
+        self.next = self.cursor
+        for entry in itertools.chain(self._sent, self._waiting):
+            if entry.__class__ is _Gap:
+                dropped[entry.reason] += entry.count
+            else:
+                self.pending += 1
+                self.bytes += len(entry) + _OVERHEAD
+        for entry in self._waiting:
+            self.next += entry.count if entry.__class__ is _Gap else 1
+        self.dropped = dropped
 
     def extend(self, records, stamp):
         """Put records at the end; those that find no room there are dropped at `stamp`."""
@@ -287,15 +310,34 @@ class _Memory(_Store):
 
     def drop_oldest(self, size, stamp):
         """Drop what was not sent, the oldest first, until `size` bytes are free or all is gone."""
-        gaps = []
-        while self._waiting and size > 0:
-            entry = self._waiting.popleft()
+        waiting, at = self._waiting, 0
+        while at < len(waiting) and size > 0:
+            entry = waiting[at]
             if entry.__class__ is _Gap:
-                gaps.append(entry)
+                at += 1
+                continue
+            size -= len(entry) + _OVERHEAD
+            merges = at > 0 and waiting[at - 1].reason == _FULL
+            if merges:
+                waiting[at - 1].t1 = max(waiting[at - 1].t1, stamp)
+                self._merge = (waiting[at - 1], waiting[at - 1].count + 1, entry)
+                self._merge_oldest(*self._merge)
             else:
-                size -= len(entry) + _OVERHEAD
-                self._replace(entry, gaps, _FULL, stamp)
-        self._waiting.extendleft(reversed(gaps))
+                waiting[at] = _Gap(_FULL, stamp)
+                at += 1
+            self._remove(entry)
+            self._count_gap(_FULL, not merges)
+
+    def _merge_oldest(self, gap, count, record):
+        gap.count = count
+        for at in range(len(self._waiting)):
+            entry = self._waiting[at]
+            if entry is record:
+                del self._waiting[at]
+                break
+            if entry.__class__ is not _Gap:
+                break
+        self._merge = None
 
     def give_up(self, stamp):
         """Declare all that was not sent as left at exit."""
@@ -365,8 +407,10 @@ class _Memory(_Store):
                 self.first += 1
             elif self.first + entry.count - 1 <= last:
                 self.first += entry.count
+                self._declared[entry.reason] += entry.count
             else:
                 entry.count -= last + 1 - self.first
+                self._declared[entry.reason] += last + 1 - self.first
                 self._sent.appendleft(entry)
                 self.first = last + 1
 
@@ -408,6 +452,7 @@ _SPOOLED_GAP = struct.Struct(">QBQQ")  # count, reason, t0, t1
 _STATE = struct.Struct(">4s16sQQQ16s")  # mark, client id, incarnation, shift, first, acked by
 _STATE_MARK = b"FST1"
 _CRC = struct.Struct(">I")
+_GAP_ENTRY_BYTES = _ENTRY.size + _CRC.size + _SPOOLED_GAP.size
 
 
 class _Segment(object):
@@ -442,6 +487,7 @@ class _Spool(_Store):
         self._state = self._file = None  # descriptors
         self._segments = []
         self._gap = None  # [number, gap, offset or None]: the last entry, if it is a gap
+        self._counting = None  # (next, reason, its count) before a gap that is being added
         self._declared = collections.deque()  # [number, count] of gaps, and
         self._refused = collections.deque()  # of records that are too large, from `first` on
         self._refused_to = 0  # records below this number were looked at for their size
@@ -504,6 +550,53 @@ class _Spool(_Store):
         gone = sum(count for _, count in itertools.chain(self._declared, self._refused))
         return self.next - self.first - gone
 
+    def recover(self):
+        """Finish a change that an exception interrupted: the last segment says what was written."""
+        if self._file is None:
+            return
+        segment, end, written, last = self._segments[-1], 0, 1, None
+        for name in os.listdir(self.folder):  # a segment that was made, and nothing more
+            if name.endswith(".seg") and int(name[:-4], 16) > segment.base:
+                os.unlink(os.path.join(self.folder, name))
+        self._reopen(segment)
+        data = _read_file(segment.path, 0, os.stat(segment.path).st_size)
+        for entry in _entries(data):
+            number, last = entry
+        if last is not None:
+            is_gap = last.__class__ is _Gap
+            head = _ENTRY.pack(_ENTRY_MARK, number, _IS_GAP if is_gap else len(last))
+            end = data.rfind(head) + len(head) + _CRC.size
+            end += _SPOOLED_GAP.size if is_gap else len(last)
+            written = number + (last.count if is_gap else 1)
+        segment.size = end
+        self.bytes = sum(segment.size for segment in self._segments)
+        self.next = max(self.next, written)
+        self._recover_gap(written, last, end)
+
+    def _reopen(self, segment):
+        if os.fstat(self._file).st_ino != os.stat(segment.path).st_ino:
+            file, self._file = self._file, _open(segment.path, os.O_RDWR)
+            os.close(file)
+
+    def _recover_gap(self, written, last, end):
+        """The memory may know more of the last gap than the file."""
+        if self._gap is not None:
+            number, gap, _ = self._gap
+            if number + gap.count < written:
+                self._gap = None
+            else:
+                self.next = max(self.next, number + gap.count)
+                is_written = last.__class__ is _Gap and written > number
+                self._gap[2] = end - _GAP_ENTRY_BYTES if is_written else None
+                if not self._declared or self._declared[-1][0] < number:
+                    self._declared.append([max(number, self.first), 0])
+                self._declared[-1][1] = number + gap.count - self._declared[-1][0]
+                self._write_gap()
+        if self._counting is not None:
+            number, reason, dropped = self._counting
+            self.dropped[reason] = dropped + (self.next > number)
+            self._counting = None
+
     # -- writing --
 
     def extend(self, records, stamp):
@@ -514,6 +607,7 @@ class _Spool(_Store):
                 self.add_gap(_SPOOL_FULL, stamp)
 
     def add_gap(self, reason, stamp):
+        self._counting = (self.next, reason, self.dropped[reason])
         merges = (
             self._gap is not None and self._gap[0] >= self._loaded and self._gap[1].reason == reason
         )
@@ -526,6 +620,7 @@ class _Spool(_Store):
         self._write_gap()
         self.next += 1
         self._count_gap(reason, not merges)
+        self._counting = None
 
     def _append(self, record):
         """Write a record; returns whether it is written."""
@@ -550,6 +645,8 @@ class _Spool(_Store):
 
     def _write(self, number, entry, offset=None):
         """Write an entry at the end, or over the last one; returns whether the disk took it."""
+        if self._file is None:
+            return False  # abandoned: a fork interrupted the caller, and this is the child
         try:
             segment = self._segments[-1]
             if offset is None and segment.size and segment.size + len(entry) > self._segment_bytes:
@@ -577,10 +674,10 @@ class _Spool(_Store):
     def _begin_segment(self, number):
         segment = _Segment(self.folder, number)
         file = _open(segment.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        if self._file is not None:
-            os.close(self._file)
-        self._file = file
+        former, self._file = self._file, file
         self._segments.append(segment)
+        if former is not None:
+            os.close(former)
         if self._fsync:
             _sync_directory(self.folder)
         return segment
@@ -1109,6 +1206,7 @@ class _Link(object):
         self._next_try = self._earliest_try = 0.0
         self._seen = 0  # the store's `next` at the last attempt
         self._is_blocked = False  # the socket takes nothing now
+        self._is_forgotten = False  # the server was told BYE
 
     @property
     def is_ready(self):
@@ -1179,6 +1277,10 @@ class _Link(object):
             return
         if now < self._next_try and self.store.next == self._seen:
             return
+        if self._is_forgotten:  # the server has been told that the id is done
+            with self._guard:
+                self.store.renumber()
+            self._is_forgotten = False
         self._seen = self.store.next
         self._since = now
         self._is_connected = self._is_blocked = False
@@ -1283,9 +1385,7 @@ class _Link(object):
         """The connection is lost: try again, after `least` seconds or more."""
         session = self._session
         self.close()
-        if session is not None and session.said_bye and self.store.first < self.store.next:
-            with self._guard:  # the server has forgotten the id, and something was added since
-                self.store.renumber()
+        self._is_forgotten = session is not None and session.said_bye
         if session is not None and session.retry_ms is not None:
             least = max(least, session.retry_ms / 1000.0)
         elif self.store.first < self.store.next and self._complaint != text:
@@ -1338,40 +1438,95 @@ def _close(connection):
 _NAP = 0.02  # seconds, while records keep coming: they are gathered
 _LONGEST_SLEEP = 5.0
 _LOOK_SECONDS = 5.0  # between two looks for spools whose process has ended
-_GRACE = 0.5  # seconds before the deadline of close(), at most, to declare what cannot be sent
-_OPEN_HANDLERS = weakref.WeakSet()
+_GRACE = 0.5  # seconds before the deadline at exit, at most, to declare what cannot be sent
+_PATIENCE = 1.0  # seconds without an acknowledgement that close() waits in a process that goes on
+_START_SECONDS = 1.0  # between two attempts to start a thread
+_TURN_SECONDS, _TURN_RECORDS = 0.05, 1000  # without a thread: emit takes a turn after that much
+_HANDLERS = weakref.WeakSet()
+
+
+class _Hold(object):
+    """One attempt to take a `_Guard`: the frame that is inside until it ends."""
+
+    __slots__ = ("frame", "heir", "thread")
+
+    def __init__(self, frame):
+        self.thread = _thread_id()
+        self.frame = frame
+        self.heir = {}  # at 0: the hold that took over after this frame had ended
+
+    if _PYTHON_2:
+
+        def is_over(self):
+            """Whether the frame has ended."""
+            frame = sys._current_frames().get(self.thread)
+            while frame is not None and frame is not self.frame:
+                frame = frame.f_back
+            return frame is None
+    else:
+
+        def is_over(self):
+            """Whether the frame has ended: only one that runs cannot be cleared."""
+            try:
+                self.frame.clear()
+            except RuntimeError:
+                return False
+            return True
 
 
 class _Guard(object):
-    """A lock that a thread can ask whether it has it already, and would wait for itself for ever.
+    """A lock that knows its owner: the thread, and the frame whose `with` statement took it.
 
-    A signal handler, or a finalizer, may log at any point of this code; and a signal handler may
-    raise. So the application's threads say `begin`, take the lock by `with guard.lock`, which
-    nothing interrupts between the lock and the block, and say `end` when they have let go. If they
-    are kept from saying so, nothing is worse for it than that `is_mine` is too careful once.
+    A signal handler or a finalizer may log at any bytecode of this code. So whoever takes it asks
+    `is_mine` first, and never waits for itself. A signal handler may raise there as well, also
+    between the last statement of a `with` block and `__exit__`; then the lock counts as free when
+    that frame has ended. Hence a frame with such a block must not go on after an exception.
+
+    The owner is in `_owner[0]`. Neither threads nor signal handlers can interrupt
+    `dict.setdefault` and `dict.pop`; with the owner in a variable beside a lock they could.
     """
 
     def __init__(self):
-        self.lock = threading.Lock()
-        self._inside = set()  # threads that have it, or are about to
+        self._owner = {}
+        self.unfinished = None  # completes what an owner was kept from completing; or None
 
     def is_mine(self):
-        """Whether this thread may have it."""
-        return _thread_id() in self._inside and self.lock.locked()
+        """Whether this thread is inside."""
+        hold = self._holder()
+        return hold is not None and hold.thread == _thread_id() and not hold.is_over()
 
-    def begin(self):
-        self._inside.add(_thread_id())
+    def attempt(self, depth=1):
+        """Take it for the calling frame if it is free. Returns whether it was."""
+        return self._take(_Hold(sys._getframe(depth)))
 
-    def end(self):
-        self._inside.discard(_thread_id())
+    def release(self):
+        self._owner.pop(0, None)
 
     def __enter__(self):
-        self.begin()
-        self.lock.acquire()
+        hold = _Hold(sys._getframe(1))
+        seconds = 0.0
+        while not self._take(hold):
+            time.sleep(seconds)
+            seconds = min(0.002, 2 * seconds or 0.00005)
+        if self.unfinished is not None:
+            self.unfinished()
 
     def __exit__(self, *_):
-        self.lock.release()
-        self.end()
+        self.release()
+
+    def _holder(self):
+        hold = self._owner.get(0)
+        while hold is not None and hold.heir:
+            hold = hold.heir[0]
+        return hold
+
+    def _take(self, hold):
+        first = last = self._owner.setdefault(0, hold)
+        while last is not hold:
+            if not last.heir and not last.is_over():
+                return False
+            last = last.heir.setdefault(0, hold)
+        return self._owner.get(0) is first  # else it was released meanwhile
 
 
 class _Waker(object):
@@ -1437,40 +1592,58 @@ def _wait(descriptors, seconds):
 class _Sender(object):
     """Moves records from the inbox to the store, and from there to the server, turn by turn.
 
-    Its thread is the only one that uses its links. When no thread can be started any more, since
-    the interpreter ends, `flush` and `close` take its turns.
+    Whoever has `turns` may use the links: its thread, for as long as that runs. Where no thread can
+    be started (the interpreter ends, or is an isolated subinterpreter, or has too many), the
+    application's threads take turns in `emit`, `flush` and `close`.
     """
 
     def __init__(self, handler, store, options, directory):
         self.handler, self.options, self.directory = handler, options, directory
         self.link = _Link(store, handler._guard, options.address, options, handler._report)
         self.waker = _Waker()
-        self.ended = threading.Event()
-        self.thread = None
-        self._seen = 1  # the store's `next` when this turn began
+        self.turns = _Guard()
+        self.has_thread = False
+        self.has_ended = False
+        self.is_finishing = False  # the handler was closed: end when all is sent
+        self.progress_at = _monotonic()  # when the server last acknowledged something
+        self.turn_at = 0.0  # when a thread of the application took a turn last
+        self._start_at = 0.0  # when to try again to start a thread
+        self._is_interrupted = False  # an exception ended the last turn
+        self._first = self._seen = 1  # the store's `first` and `next` when this turn began
         self._adopted = None  # a link of its own
         self._look_at = 0.0
         self._deadline = self._give_up_at = None
         self._has_given_up = False
 
     def start(self):
-        self.thread = threading.Thread(target=self._run, name="fastlog-sender")
-        self.thread.daemon = True
+        """Start the thread, if that is possible now."""
+        now = _monotonic()
+        if self.has_thread or _process.is_ending or now < self._start_at or _starts_a_thread():
+            return
+        self._start_at = now + _START_SECONDS
         try:
-            self.thread.start()
-        except RuntimeError:
-            self.thread = None
+            thread = threading.Thread(target=self._run, name="fastlog-sender")
+            thread.daemon = True
+            thread.start()
+            self.has_thread = True
+        except Exception:
+            pass  # not a RuntimeError in Python 2
 
-    def finish(self, seconds):
-        """Send all that can be sent in that time; then end. Returns when it has ended."""
+    def resume(self):
+        """Go on after `is_finishing`: there are new records."""
+        self.is_finishing = False
+
+    def finish(self):
+        """End when all is sent."""
+        self.is_finishing = True
+        self.waker.set()
+
+    def finish_within(self, seconds):
+        """Send all that can be sent in that time; then end."""
         deadline = _monotonic() + seconds
         self._give_up_at = deadline - min(_GRACE, seconds / 4)
         self._deadline = deadline
-        self.waker.set()
-        if self.thread is None:
-            self._run()
-        elif self.thread is not threading.current_thread():
-            self.ended.wait(seconds + _GRACE)
+        self.finish()
 
     def abandon(self):
         """Close what a fork has copied; the parent goes on with it."""
@@ -1479,8 +1652,23 @@ class _Sender(object):
             link.store.abandon()
         self.waker.close()
 
+    def is_getting_on(self, seconds):
+        """Whether the server is there, or may be, and has acknowledged something in that time."""
+        link = self.link
+        is_hopeful = link._socket is not None or link._seen != link.store.next
+        return is_hopeful and _monotonic() - self.progress_at < seconds
+
     def _run(self):
-        while not self.ended.is_set():
+        for _ in range(100):
+            if self.turns.attempt():
+                break
+            time.sleep(0.01)  # a thread of the application has its turn
+        else:
+            self.has_thread = False
+            return
+        self.has_thread = True
+        self.handler._is_asleep = False
+        while not self.has_ended:
             try:
                 self.turn()
             except Exception as error:
@@ -1491,32 +1679,62 @@ class _Sender(object):
                 if self._deadline is not None and _monotonic() >= self._deadline:
                     self._end()
 
-    def turn(self, can_nap=True):
-        """Do what there is to do; then wait for more, unless there is."""
+    def turn_here(self, seconds):
+        """Take a turn in a thread of the application, with a rest of that length at most.
+
+        Returns:
+            Whether it had its turn: another thread may have it.
+        """
+        if not self.turns.attempt():
+            return False
+        try:
+            if self._is_interrupted:
+                for link in self._links():
+                    link.close()
+                self.handler._recover_store()
+            self._is_interrupted = True
+            self.turn(seconds)
+            self._is_interrupted = False
+            self.turn_at = _monotonic()
+        except Exception:
+            if self.handler._sender is self:  # else a fork interrupted it, and this is the child
+                raise
+        finally:
+            self.turns.release()
+        return True
+
+    def turn(self, rest=None):
+        """Do what there is to do; then wait for more, unless there is.
+
+        Args:
+            rest: seconds that it waits at most; by default as long as there is nothing to do.
+        """
         handler, now = self.handler, _monotonic()
         stamp = handler._stamp()
         handler._settle()
         seen, self._seen = self._seen, self.link.store.next
-        if self._deadline is not None:
-            self.link.finishing = True
-            if now >= self._give_up_at:
-                self._give_up(stamp)
+        self.link.finishing = self.is_finishing
+        if self._deadline is not None and now >= self._give_up_at:
+            self._give_up(stamp)
         self.link.step(now, stamp)
+        if self.link.store.first != self._first:
+            self._first, self.progress_at = self.link.store.first, now
         self._tend_orphans(now, stamp)
         handler._after_turn()
-        if self._deadline is not None and (now >= self._deadline or self._is_done()):
+        is_late = self._deadline is not None and now >= self._deadline
+        if is_late or (self.is_finishing and self._is_done()):
             self._end()
-        else:
-            self._rest(now, self._seen != seen, can_nap)
+        if not self.has_ended:
+            self._rest(now, self._seen != seen, rest)
 
-    def _rest(self, now, is_busy, can_nap):
+    def _rest(self, now, is_busy, longest):
         handler, links = self.handler, self._links()
         until = [link.due for link in links if link.due is not None] + [now + _LONGEST_SLEEP]
         if self.directory is not None and self._adopted is None:
             until.append(self._look_at)
         if self._deadline is not None:
             until.append(self._deadline if now >= self._give_up_at else self._give_up_at)
-            can_nap = False
+        can_nap = longest is None and not self.is_finishing
         descriptors = [(self.waker.fileno(), False)]
         if is_busy and can_nap and not any(link.has_backlog for link in links):
             # Records keep coming. To be woken by each of them would cost more than sending it.
@@ -1524,14 +1742,16 @@ class _Sender(object):
         else:
             descriptors += [link.polled() for link in links if link.polled() is not None]
             seconds = min(until) - now
-            if self.link.wants_records(now):
+            if longest is not None:
+                seconds = min(seconds, longest)
+            elif self.link.wants_records(now):
                 handler._is_asleep = True
                 if handler._inbox or self.link.store.next != self._seen:
                     seconds = 0.0  # it came before it could know that it must wake us
-            elif is_busy:
+            elif is_busy or handler._inbox:
                 seconds = min(seconds, _NAP)
             _wait(descriptors, max(0.0, seconds))
-            handler._is_asleep = False
+            handler._is_asleep = not self.has_thread
         self.waker.clear()
 
     def _links(self):
@@ -1584,13 +1804,64 @@ class _Sender(object):
                 store.give_up(stamp)
 
     def _end(self):
+        """Let go of everything, unless there is something to send that may still be sent."""
+        is_late = self._deadline is not None and _monotonic() >= self._deadline
+        if not self.handler._let_go(self, is_late):
+            return
         for link in self._links():
             link.close()
         if self._adopted is not None:
             self._adopted.store.abandon()
-        self.handler._after_end()
         self.waker.close()
-        self.ended.set()
+        self.handler._notify()
+
+
+class _Process(object):
+    """What all handlers of this process have in common."""
+
+    def __init__(self):
+        self.begin()
+
+    def begin(self):
+        self.is_ending = False  # its exit handlers run, or have run
+        self.waited = 0.0  # seconds that it has waited for servers since
+        self.sending = set()  # handlers that may have something to send; nobody else may know them
+        self.worker_hook = None
+
+
+_process = _Process()
+
+
+def _end_of_process():
+    """Send what is left, of all handlers at the same time."""
+    _process.is_ending = True
+    handlers = list(_process.sending)
+    for handler in handlers:
+        handler._check_process()
+        handler._finish_soon()
+    for handler in handlers:
+        handler._finish()
+
+
+# Exit handlers run in reverse order: this one before logging.shutdown(), which closes only the
+# handlers that logging knows. dictConfig() makes it forget those that were there before.
+atexit.register(_end_of_process)
+
+
+def _end_with_worker():
+    """Have it called at the end of a child of multiprocessing too: that ends without atexit."""
+    process = sys.modules.get("multiprocessing.process")
+    util = sys.modules.get("multiprocessing.util")
+    if process and util and type(process.current_process()).__name__ != "_MainProcess":
+        hook = _process.worker_hook
+        if hook is None or not hook.still_active():
+            _process.worker_hook = util.Finalize(None, _end_of_process, exitpriority=-100)
+
+
+def _starts_a_thread():
+    """Whether the lock of threading is taken that a start needs, perhaps by what we interrupt."""
+    lock = getattr(threading, "_active_limbo_lock", None)
+    return hasattr(lock, "locked") and not hasattr(lock, "_is_owned") and lock.locked()
 
 
 # ---- the handlers ----------------------------------------------------------------------------
@@ -1670,14 +1941,13 @@ class SocketHandler(logging.Handler):
         self._policy, self._block_timeout = when_full, block_timeout
         self._spool, self._spool_options = spool, (spool_max_bytes, spool_fsync)
         self._on_error, self._wall_clock = on_error, wall_clock
-        self._is_closed = False
         self._last_error = None
         self._told_at = {}  # monotonic seconds by kind of report
         self._reporting = set()  # threads
         self._begin()
         if spool is not None:
             self._begin_spool()
-        _OPEN_HANDLERS.add(self)
+        _HANDLERS.add(self)
 
     def _begin(self):
         """Begin with nothing, in this process."""
@@ -1685,15 +1955,15 @@ class SocketHandler(logging.Handler):
         self._guard = _Guard()
         self._inbox = collections.deque()  # of records; of gaps too, if `_has_gaps`
         self._has_gaps = False
+        self._moving = None  # what is on its way from the inbox to the store: see `_move`
         self._put = self._inbox.append
         self._room = -1  # bytes that the inbox may take; below 0: look closer
-        self._is_asleep = False  # the sender; a record must wake it
+        self._is_asleep = True  # there is no sender that would find a record by itself
         self._store = self._sender = None
-        self._progress = threading.Condition()
-        self._waiters = 0  # for progress
-        self._flush_failed = None  # when
-        self._late = 0  # records after close()
-        self._left = 0
+        self._waiters = collections.deque()  # locked locks, released after a turn
+        self._past = _no_totals()  # of the senders that have ended
+        self._left = 0  # records that were not sent when the process ended
+        self._told_left = 0
 
     def _begin_spool(self):
         if fcntl is None:
@@ -1704,7 +1974,7 @@ class SocketHandler(logging.Handler):
             if not os.path.isdir(self._spool):  # else it is there, or a sibling was faster
                 raise
         if _spools_in(self._spool):
-            self._start()  # somebody may have left something
+            self._open()  # somebody may have left something
 
     # -- a record --
 
@@ -1744,120 +2014,212 @@ class SocketHandler(logging.Handler):
         return data
 
     def _emit_carefully(self, data):
+        pid, arrival = self._pid, collections.deque((data, None))
         try:
-            if self._is_closed:
-                self._put_late(data)
-                return
-            if self._sender is None:
-                self._start()
-            if data.__class__ is not _Gap and not (self._store and self._store.persistent):
-                self._place(data)
-            else:
-                self._has_gaps = self._has_gaps or data.__class__ is _Gap
-                self._inbox.append(data)
+            self._open()
+            if data.__class__ is _Gap or self._store is None or self._store.persistent:
+                self._keep(arrival)
                 self._settle()
+            else:
+                self._place(arrival, len(data) + _OVERHEAD)
             if self._is_asleep:
                 self._wake()
             self._tell()
         except Exception as error:
-            self._report("internal", "a record was lost", error)
+            if self._pid == pid:  # else it is the parent's record: this is a child
+                self._report("internal", "emit() was interrupted", error)
+                self._keep_if_left(arrival)
 
-    def _put_late(self, data):
-        self._late += 1
-        self._report("closed", "a record was emitted after close(), and dropped", None)
+    def _keep(self, arrival):
+        """Move a record to the inbox; either it is in there afterwards or not, whatever happens."""
+        self._has_gaps = self._has_gaps or arrival[0].__class__ is _Gap
+        _process.sending.add(self)
+        self._inbox.extend(iter(arrival.popleft, None))
 
-    def _place(self, data):
+    def _keep_if_left(self, arrival):
+        if not self._guard.is_mine():
+            self._complete_once()  # it may be half in the store
+        if arrival and arrival[0] is not None:
+            self._keep(arrival)
+
+    def _complete_once(self):
+        with self._guard:
+            pass
+
+    def _place(self, arrival, size):
         """Put a record into the memory, or drop what has to be dropped."""
-        size = len(data) + _OVERHEAD
         give_up_at = None
-        while True:
-            if self._guard.is_mine():
-                self._inbox.append(data)  # this thread is in here already: it will find it
+        while not self._guard.is_mine():
+            if give_up_at is None:
+                seconds = self._block_timeout if self._may_block() else 0
+                give_up_at = _monotonic() + seconds
+            is_last = _process.is_ending or _monotonic() >= give_up_at
+            if self._found_room(arrival, size, is_last):
+                self._settle()  # what came in between
                 return
-            self._guard.begin()
-            try:
-                with self._guard.lock:
-                    if self._found_room(data, size):
-                        return
-                    if give_up_at is None:
-                        seconds = self._block_timeout if self._may_block() else 0
-                        give_up_at = _monotonic() + seconds
-                    if self._is_closed or _monotonic() >= give_up_at:
-                        self._store.add_gap(_FULL, self._stamp())
-                        return
-            finally:
-                self._guard.end()
             self._wake()
-            self._wait_for(lambda: self._room >= size or self._is_closed, give_up_at)
+            self._wait_for(lambda: self._room >= size or _process.is_ending, give_up_at)
+        self._keep(arrival)  # this thread is inside already, and will find it
 
-    def _found_room(self, data, size):
-        """Put it into the memory, if it has a place there."""
-        self._empty_inbox()
-        excess = self._store.bytes + size - self._max_bytes
-        if excess > 0 and size <= self._max_bytes and self._policy == "drop_oldest":
-            self._store.drop_oldest(excess, self._stamp())
-            excess = self._store.bytes + size - self._max_bytes
-        if excess <= 0:
-            self._store.extend([data], None)
-        self._measure_room()
-        return excess <= 0
+    def _found_room(self, arrival, size, is_last):
+        """Put it into the memory, if it has a place there; else drop it, if this is its last try.
+
+        Returns:
+            Whether that is done.
+        """
+        with self._guard:
+            store = self._store
+            if store is None or store.persistent:  # the sender has ended
+                self._keep(arrival)
+                return True
+            self._empty_inbox()
+            excess = store.bytes + size - self._max_bytes
+            if excess > 0 and size <= self._max_bytes and self._policy == "drop_oldest":
+                self._begin_change()
+                store.drop_oldest(excess, self._stamp())
+                self._end_change()
+                excess = store.bytes + size - self._max_bytes
+            if excess > 0 and not is_last:
+                return False
+            if excess > 0:
+                self._has_gaps = True
+                arrival[0] = _Gap(_FULL, self._stamp())
+            self._move_all(arrival, [arrival[0]])
+            self._measure_room()
+            return True
 
     def _may_block(self):
-        is_sender = threading.current_thread() is self._sender.thread
-        return self._policy == "block" and not is_sender and not _in_event_loop()
+        is_inside = self._is_inside(self._sender)
+        return self._policy == "block" and not is_inside and not _in_event_loop()
 
     def _settle(self):
         """Move what is in the inbox to the store."""
         while self._inbox and self._store is not None and not self._guard.is_mine():
-            self._guard.begin()
-            try:
-                with self._guard.lock:
-                    self._empty_inbox()
-                    self._measure_room()
-            finally:
-                self._guard.end()
+            self._settle_once()
+
+    def _settle_once(self):
+        with self._guard:
+            if self._store is not None:
+                self._empty_inbox()
+                self._measure_room()
+
+    # The caller of these has the guard. An exception may end it between any two bytecodes; then
+    # whoever has the guard next completes the change.
+
+    def _begin_change(self, source=(), records=()):
+        change = (self._store, self._store.next, source, records, self._stamp())
+        self._moving = change
+        self._guard.unfinished = self._complete_change
+        return change
+
+    def _end_change(self):
+        self._guard.unfinished = self._moving = None
 
     def _empty_inbox(self):
-        stamp = self._stamp()  # before: a record in neither place would seem acknowledged
-        take = self._inbox.popleft
-        records = [take() for _ in range(len(self._inbox))]
+        if self._inbox:
+            self._move_all(self._inbox, list(self._inbox))
+
+    def _move_all(self, source, records):
+        """Move these records, which are at the beginning of that queue, to the store."""
+        self._move(*self._begin_change(source, records))
+        for _ in records:  # afterwards: a record in neither place would be lost
+            source.popleft()
+        self._end_change()
+
+    def _complete_change(self):
+        change = self._moving
+        if change is not None:
+            store, _, source, records, _ = change
+            try:
+                store.recover()
+            except EnvironmentError as error:
+                store.error = error
+            self._move(*change)
+            done = set(map(id, records))
+            while source and id(source[0]) in done:
+                source.popleft()
+        self._end_change()
+
+    def _move(self, store, number, source, records, stamp):
+        """Put these records into the store, but those that have their number there already."""
+        if store.next != number:
+            records = records[store.next - number :]
         if not self._has_gaps:
-            self._store.extend(records, stamp)
+            store.extend(records, stamp)
             return
-        self._has_gaps = False
         for record in records:
             if record.__class__ is _Gap:
-                self._store.add_gap(record.reason, stamp)
+                store.add_gap(record.reason, stamp)
             else:
-                self._store.extend([record], stamp)
+                store.extend([record], stamp)
+
+    def _recover_store(self):
+        with self._guard:
+            if self._store is not None:
+                self._store.recover()
 
     def _measure_room(self):
-        if not self._store.persistent and not self._is_closed:
-            self._room = self._max_bytes - self._store.bytes
+        store = self._store
+        if store is not None and not store.persistent and not _process.is_ending:
+            self._room = self._max_bytes - store.bytes
 
     def _wake(self):
-        self._is_asleep = False
-        self._sender.waker.set()
+        """Have the sender look at the inbox."""
+        sender = self._sender
+        if _process.is_ending:
+            self._finish()
+        elif sender is None:
+            if self._open():
+                self._settle()
+        elif sender.has_thread:
+            self._is_asleep = False
+            sender.waker.set()
+        else:
+            self._send_here(sender)
+
+    def _send_here(self, sender):
+        """Send in this thread now and then, until there is a thread for it."""
+        sender.start()
+        if sender.has_thread:
+            return
+        self._is_asleep = True
+        late = _monotonic() - sender.turn_at >= _TURN_SECONDS
+        if (late or len(self._inbox) >= _TURN_RECORDS) and not self._guard.is_mine():
+            sender.turn_here(0.0)
 
     def _stamp(self):
         return int(self._wall_clock() * 1e6)
 
     # -- the sender --
 
-    def _start(self):
+    def _open(self):
+        """Have a sender that does not end. Returns whether there is one."""
+        sender = self._sender
+        if sender is not None and not sender.is_finishing:
+            return True
         if self._guard.is_mine():
-            return
-        self._guard.begin()
+            return False
         try:
-            with self._guard.lock:
-                if self._sender is None and not self._is_closed:
-                    self._store = self._open_store()
-                    self._sender = _Sender(self, self._store, self._options, self._spool)
-                    self._sender.start()
-                    self._measure_room()
-                    self._close_with_worker()
-        finally:
-            self._guard.end()
+            self._open_sender()
+        except EnvironmentError as error:
+            self._report("internal", "the records wait: nothing can be sent", error)
+            return False
+        return True
+
+    def _open_sender(self):
+        with self._guard:
+            sender = self._sender
+            if sender is None:
+                _process.sending.add(self)
+                store = self._open_store()
+                sender = _Sender(self, store, self._options, self._spool)
+                self._store = store
+                self._sender = sender
+                self._measure_room()
+            elif not _process.is_ending:
+                sender.resume()
+        sender.start()
+        _end_with_worker()
 
     def _open_store(self):
         if self._spool is not None:
@@ -1867,111 +2229,189 @@ class SocketHandler(logging.Handler):
                 self._report("spool", "no spool: the records are kept in memory", error)
         return _Memory()
 
-    def _close_with_worker(self):
-        """A child of multiprocessing ends without atexit."""
-        process = sys.modules.get("multiprocessing.process")
-        util = sys.modules.get("multiprocessing.util")
-        if process and util and type(process.current_process()).__name__ != "_MainProcess":
-            handler = weakref.ref(self)
-            util.Finalize(None, _close_handler, args=(handler,), exitpriority=-100)
+    def _let_go(self, sender, is_late):
+        """Forget a sender that is about to end.
+
+        Returns:
+            Whether it may: all is sent, or it is late.
+        """
+        with self._guard:
+            if self._sender is not sender:
+                sender.has_ended = True
+                return True
+            self._empty_inbox()
+            store = self._store
+            if not is_late and (store.first != store.next or not sender.is_finishing):
+                return False
+            self._room, self._is_asleep = -1, True
+            totals = _totals(store, sender.link)
+            left = totals["pending"]
+            if not store.persistent:
+                totals["dropped"][_REASONS[_LEFT]] += left
+                totals["pending"] = 0
+                left = totals["dropped"][_REASONS[_LEFT]]
+            totals["pending_bytes"] = 0
+            self._past = _sum_totals(self._past, totals)
+            self._left += left
+            self._store = self._sender = None
+            sender.has_ended = True
+            _process.sending.discard(self)
+            store.close()
+        return True
 
     def _after_turn(self):
+        self._settle_room()
+        self._tell()
+        self._notify()
+
+    def _settle_room(self):
         with self._guard:
             self._measure_room()
-        self._tell()
-        if self._waiters:
-            with self._progress:
-                self._progress.notify_all()
 
-    def _after_end(self):
-        self._settle()
-        with self._guard:
-            self._left = self._store.pending
-            self._store.close()
-        with self._progress:
-            self._progress.notify_all()
-
-    def _wait_for(self, condition, until):
-        """Wait until it holds, or until that time. Returns whether it does."""
-        with self._progress:
-            self._waiters += 1
+    def _notify(self):
+        waiters = self._waiters
+        while waiters:
             try:
-                while not condition():
-                    left = until - _monotonic()
-                    if left <= 0:
-                        return False
-                    self._progress.wait(min(left, 0.1))
-                return True
-            finally:
-                self._waiters -= 1
+                waiters.popleft().release()
+            except (IndexError, RuntimeError, threading.ThreadError):
+                pass  # another thread does it; or an exception left it unlocked
+
+    def _wait_for(self, condition, until, patience=None):
+        """Wait until it holds, or until that time. Where the sender has no thread, take its turns.
+
+        Args:
+            patience: wait only while the server is there, and no longer than so many seconds
+                without an acknowledgement.
+
+        Returns:
+            Whether it holds.
+        """
+        while not condition():
+            sender, left = self._sender, until - _monotonic()
+            if left <= 0 or self._is_inside(sender):
+                return False
+            if sender is not None:
+                if patience is not None and not sender.is_getting_on(patience):
+                    return False
+                if not sender.has_thread and sender.turn_here(min(left, _NAP)):
+                    continue
+            self._pause(min(left, 0.1))
+        return True
+
+    def _is_inside(self, sender):
+        """Whether this thread has interrupted what it would have to wait for, or is the sender."""
+        return self._guard.is_mine() or (sender is not None and sender.turns.is_mine())
+
+    def _pause(self, seconds):
+        if _PYTHON_2:
+            time.sleep(min(seconds, 0.01))
+            return
+        waiter = _allocate_lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        waiter.acquire(True, seconds)
 
     # -- for the application --
 
     def flush(self, timeout=None):
         """Wait until the server has acknowledged all that was emitted.
 
+        Called by `logging.shutdown()` in a process that goes on, as `dictConfig()` does, it waits
+        only while the server is there and acknowledges.
+
         Args:
-            timeout: seconds; `close_timeout` unless given.
+            timeout: seconds; `close_timeout` unless given, or what is left of it at exit.
 
         Returns:
             Whether it has.
         """
         self._check_process()
-        sender = self._sender
-        until = _monotonic() + (self.close_timeout if timeout is None else timeout)
-        if sender is None or sender.thread is threading.current_thread():
-            return self._is_empty()
-        if sender.thread is None:
-            while not self._is_empty() and _monotonic() < until and not sender.ended.is_set():
-                sender.turn(can_nap=False)
-        else:
-            sender.waker.set()
-            self._wait_for(self._is_empty, until)
-        done = self._is_empty()
-        self._flush_failed = None if done else _monotonic()
-        return done
+        begin, patience = _monotonic(), None
+        seconds = self.close_timeout if timeout is None else timeout
+        if timeout is None and _process.is_ending:
+            seconds = self._seconds_left()
+        elif timeout is None and self._is_shut_down():
+            patience = _PATIENCE
+        if not self._is_empty():
+            if self._sender is None:
+                self._open()
+            sender = self._sender
+            if sender is not None:
+                sender.progress_at = max(sender.progress_at, begin)
+                sender.waker.set()
+            self._wait_for(self._is_empty, begin + seconds, patience)
+            if timeout is None and _process.is_ending:
+                _process.waited += _monotonic() - begin
+        return self._is_empty()
+
+    def _is_shut_down(self):
+        """Whether logging.shutdown() calls: it has the lock of the handler, and nobody else has."""
+        is_owned = getattr(self.lock, "_is_owned", None)
+        return is_owned is not None and is_owned()
 
     def _is_empty(self):
+        if not self._guard.is_mine():
+            self._settle()
+            return self._is_empty_inside()
         store = self._store
-        if store is None or self._guard.is_mine():
+        return not self._inbox and (store is None or store.first == store.next)
+
+    def _is_empty_inside(self):
+        with self._guard:
+            store = self._store
             return not self._inbox and (store is None or store.first == store.next)
-        self._guard.begin()
-        try:
-            with self._guard.lock:  # who moves records has them in neither place for a moment
-                return not self._inbox and store.first == store.next
-        finally:
-            self._guard.end()
 
     def close(self):
-        """Send what is left, for up to `close_timeout` seconds; then end. What could not be sent is
-        counted in `stats()` and reported; in a spool it is kept for the next process.
+        """End when all is sent; the next record opens it again.
+
+        It waits only while the server is there and acknowledges, and drops nothing: what is left
+        goes on being sent. At the end of the process it waits for up to `close_timeout` seconds.
+        What could not be sent then is counted in `stats()` and reported; in a spool it is kept for
+        the next process.
         """
         self._check_process()
-        if self._is_closed:
-            return
-        self._is_closed = True
-        self._room = -1
-        self._put = self._put_late  # for who has just looked at the room
-        seconds = self.close_timeout
-        if self._flush_failed is not None and _monotonic() - self._flush_failed < 1.0:
-            seconds = 0.1  # logging.shutdown() flushes first: it has waited already
-        if self._sender is not None:
-            self._sender.finish(seconds)
-            if (
-                not self._sender.ended.is_set()
-            ):  # it waits for the name of the host, or is this thread
-                self._left = self._store.pending
-            self._tell_what_is_left()
-        _OPEN_HANDLERS.discard(self)
+        sender = self._sender
+        if _process.is_ending:
+            self._finish()
+        elif sender is not None:
+            until = _monotonic() + self.close_timeout
+            sender.progress_at = max(sender.progress_at, _monotonic())
+            sender.finish()
+            self._settle()
+            self._wait_for(lambda: sender.has_ended, until, _PATIENCE)
         logging.Handler.close(self)
 
-    def _tell_what_is_left(self):
-        lost = self._store.dropped[_LEFT]
-        if self._left or lost or self._inbox:
-            count = self._left + lost + len(self._inbox)
-            kept = self._store.persistent
+    # -- the end of the process --
+
+    def _seconds_left(self):
+        return max(0.0, self.close_timeout - _process.waited)
+
+    def _finish_soon(self):
+        """Have the sender end within the time that is left."""
+        if self._inbox:
+            self._open()
+        if self._sender is not None:
+            self._sender.finish_within(self._seconds_left())
+
+    def _finish(self):
+        """Send what is left within the time for it; report what could not be sent."""
+        begin, seconds = _monotonic(), self._seconds_left()
+        self._finish_soon()
+        sender = self._sender
+        if self._is_inside(sender):
+            return
+        if sender is not None:
+            self._wait_for(lambda: sender.has_ended, begin + seconds + _GRACE)
+            if _process.is_ending:
+                _process.waited += _monotonic() - begin
+        left = self._left
+        if self._sender is not None:  # it waits for the name of the host, or this is its thread
+            left += self._store.pending + len(self._inbox)
+        if left > self._told_left:
+            count, self._told_left = left - self._told_left, left
+            kept = self._spool is not None
             fate = "stay in the spool for the next start" if kept else "are lost"
-            self._report("left", "%d records were left at close(): they %s" % (count, fate), None)
+            self._report("left", "%d records were left at exit: they %s" % (count, fate), None)
 
     def stats(self):
         """What became of the records that this process emitted.
@@ -1980,43 +2420,33 @@ class SocketHandler(logging.Handler):
             A dict: `emitted`, `acked`; `pending`: not acknowledged, with `pending_bytes` in memory;
             `dropped`: a dict of counts by reason; `gaps`: spans of dropped records; `sent_batches`,
             `resent_records`, `reconnects`; `connected`, `server` (the id of the node, in hex),
-            `last_error`, `spool_bytes`, and `left` when it was closed.
+            `last_error`, `spool_bytes`, and `left`: what was not sent when the process ended.
         """
         self._check_process()
-        store, sender = self._store, self._sender
-        inbox = len(self._inbox)
-        dropped = dict.fromkeys(_REASONS.values(), 0)
-        stats = {
-            "emitted": inbox + self._late,
-            "acked": 0,
-            "pending": inbox,
-            "pending_bytes": sum(map(len, list(self._inbox))) + inbox * _OVERHEAD,
-            "dropped": dropped,
-            "gaps": 0,
-            "sent_batches": 0,
-            "resent_records": 0,
-            "reconnects": 0,
-            "connected": False,
-            "server": None,
-            "last_error": self._last_error,
-            "spool_bytes": 0,
-            "left": self._left,
-        }
-        dropped["after close"] = self._late
+        stats = self._add_up() if self._guard.is_mine() else self._add_up_inside()
+        self._settle()  # what came in between
+        return stats
+
+    def _add_up_inside(self):
+        with self._guard:
+            return self._add_up()
+
+    def _add_up(self):
+        sender, stats, waiting = self._sender, self._past, list(self._inbox)
+        node = None
         if sender is not None:
-            pending = store.pending
+            stats = _sum_totals(stats, _totals(sender.link.store, sender.link))
             node = sender.link.node
-            dropped.update((_REASONS[reason], n) for reason, n in store.dropped.items())
-            stats["emitted"] += store.next - 1
-            stats["pending"] += pending
-            stats["acked"] = store.next - 1 - pending - sum(store.dropped.values())
-            stats["spool_bytes" if store.persistent else "pending_bytes"] += store.bytes
-            stats["gaps"] = store.gaps
-            stats["sent_batches"] = sender.link.batches
-            stats["resent_records"] = sender.link.resent
-            stats["reconnects"] = max(0, sender.link.connections - 1)
-            stats["connected"] = sender.link.is_ready
-            stats["server"] = binascii.hexlify(node).decode("ascii") if node else None
+        else:
+            stats = _sum_totals(stats, _no_totals())
+        stats["emitted"] += len(waiting)
+        stats["pending"] += len(waiting)
+        stats["pending_bytes"] += sum(map(len, waiting)) + len(waiting) * _OVERHEAD
+        stats["reconnects"] = max(0, stats.pop("connections") - 1)
+        stats["connected"] = sender is not None and sender.link.is_ready
+        stats["server"] = binascii.hexlify(node).decode("ascii") if node else None
+        stats["last_error"] = self._last_error
+        stats["left"] = self._left
         return stats
 
     # -- reports --
@@ -2036,8 +2466,8 @@ class SocketHandler(logging.Handler):
         me = _thread_id()
         if me in self._reporting:
             return  # the hook logs something that must be reported
-        self._reporting.add(me)
         try:
+            self._reporting.add(me)
             address = self.host if self.port is None else "%s:%s" % (self.host, self.port)
             text = "%s: %s" % (address, text)
             self._last_error = text if error is None else "%s (%r)" % (text, error)
@@ -2065,14 +2495,19 @@ class SocketHandler(logging.Handler):
 
     def _after_fork(self):
         """This is a child: what the parent has is the parent's."""
-        if self._sender is not None:
-            self._sender.abandon()
+        sender = self._sender
+        _process.sending.discard(self)
         self._reporting = set()
         self._begin()
+        if sender is not None:
+            sender.abandon()
 
 
 def _after_fork_in_child():
-    for handler in list(_OPEN_HANDLERS):
+    is_ending = _process.is_ending
+    _process.begin()
+    _process.is_ending = is_ending
+    for handler in list(_HANDLERS):
         handler._after_fork()
 
 
@@ -2080,10 +2515,33 @@ if _HAS_FORK_HOOKS:
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def _close_handler(handler):
-    handler = handler()
-    if handler is not None:
-        handler.close()
+def _no_totals():
+    names = ("emitted", "acked", "pending", "pending_bytes", "spool_bytes", "gaps")
+    totals = dict.fromkeys(names + ("sent_batches", "resent_records", "connections"), 0)
+    totals["dropped"] = dict.fromkeys(_REASONS.values(), 0)
+    return totals
+
+
+def _totals(store, link):
+    totals = _no_totals()
+    pending = store.pending
+    totals["dropped"] = {_REASONS[reason]: n for reason, n in store.dropped.items()}
+    totals["emitted"] = store.next - 1
+    totals["pending"] = pending
+    totals["acked"] = store.next - 1 - pending - sum(store.dropped.values())
+    totals["spool_bytes" if store.persistent else "pending_bytes"] = store.bytes
+    totals["gaps"] = store.gaps
+    totals["sent_batches"] = link.batches
+    totals["resent_records"] = link.resent
+    totals["connections"] = link.connections
+    return totals
+
+
+def _sum_totals(some, others):
+    total = {name: some[name] + others[name] for name in some if name != "dropped"}
+    dropped, more = some["dropped"], others["dropped"]
+    total["dropped"] = {reason: dropped[reason] + more[reason] for reason in dropped}
+    return total
 
 
 def _address(host, port):
