@@ -1182,7 +1182,7 @@ _TRY_AGAIN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
 
 
 class _BackOff(object):
-    """The delays between attempts to connect: `retryStart`, `retryFactor`, `retryMax` of a handler."""
+    """Delays between attempts to connect: a handler's `retryStart`, `retryFactor`, `retryMax`."""
 
     def __init__(self):
         self.start, self.factor, self.longest = _SHORTEST_DELAY, 2.0, 1.0
@@ -1961,6 +1961,11 @@ class SocketHandler(logging.Handler):
         on_error=None,
         wall_clock=time.time,
     ):
+        if not isinstance(
+            self, SocketHandler
+        ):  # a DatagramHandler, and ours is in logging.handlers
+            _StandardHandler.__init__(self, host, port)
+            return
         logging.Handler.__init__(self)
         _check_methods(type(self))
         self.host, self.port = host, port
