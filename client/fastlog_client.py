@@ -1460,7 +1460,8 @@ _LONGEST_SLEEP = 5.0
 _LOOK_SECONDS = 5.0  # between two looks for spools whose process has ended
 _GRACE = 0.5  # seconds before the deadline at exit, at most, to declare what cannot be sent
 _PATIENCE = 1.0  # seconds without an acknowledgement that close() waits in a process that goes on
-_START_SECONDS = 1.0  # between two attempts to start a thread
+_START_SECONDS = 1.0  # between two attempts to start a thread; and for one that started, to begin
+_LONG_START_SECONDS = 60.0  # for one that does not: until another is started
 _TURN_SECONDS, _TURN_RECORDS = 0.05, 1000  # without a thread: emit takes a turn after that much
 _HANDLERS = weakref.WeakSet()
 
@@ -1626,7 +1627,7 @@ class _Sender(object):
         self.has_ended = False
         self.is_finishing = False  # the handler was closed: end when all is sent
         self.progress_at = _monotonic()  # when the server last acknowledged something
-        self.turn_at = 0.0  # when a thread of the application took a turn last
+        self.turn_at = 0.0  # when the application's threads may take a turn, if need be
         self._start_at = 0.0  # when to try again to start a thread
         self._is_interrupted = False  # an exception ended the last turn
         self._first = self._seen = 1  # the store's `first` and `next` when this turn began
@@ -1645,7 +1646,7 @@ class _Sender(object):
             thread = threading.Thread(target=self._run, name="fastlog-sender")
             thread.daemon = True
             thread.start()
-            self.has_thread = True
+            self.turn_at, self._start_at = now + _START_SECONDS, now + _LONG_START_SECONDS
         except Exception:
             pass  # not a RuntimeError in Python 2
 
@@ -1672,6 +1673,11 @@ class _Sender(object):
             link.store.abandon()
         self.waker.close()
 
+    def wants_turn(self):
+        """Whether a thread of the application that waits should take a turn."""
+        is_starting = self._start_at - _monotonic() > _LONG_START_SECONDS - _START_SECONDS
+        return not self.has_thread and not is_starting
+
     def is_getting_on(self, seconds):
         """Whether the server is there, or may be, and has acknowledged something in that time."""
         link = self.link
@@ -1684,8 +1690,9 @@ class _Sender(object):
                 break
             time.sleep(0.01)  # a thread of the application has its turn
         else:
-            self.has_thread = False
+            self._start_at = 0.0
             return
+        self._is_interrupted = False
         self.has_thread = True
         self.handler._is_asleep = False
         while not self.has_ended:
@@ -1715,7 +1722,7 @@ class _Sender(object):
             self._is_interrupted = True
             self.turn(seconds)
             self._is_interrupted = False
-            self.turn_at = _monotonic()
+            self.turn_at = _monotonic() + (_TURN_SECONDS if not seconds else 0.0)
         except Exception:
             if self.handler._sender is self:  # else a fork interrupted it, and this is the child
                 raise
@@ -2276,8 +2283,8 @@ class SocketHandler(logging.Handler):
         if sender.has_thread:
             return
         self._is_asleep = True
-        late = _monotonic() - sender.turn_at >= _TURN_SECONDS
-        if (late or len(self._inbox) >= _TURN_RECORDS) and not self._guard.is_mine():
+        is_due = _monotonic() >= sender.turn_at or len(self._inbox) >= _TURN_RECORDS
+        if is_due and not self._is_inside(sender):
             sender.turn_here(0.0)
 
     def _stamp(self):
@@ -2386,7 +2393,7 @@ class SocketHandler(logging.Handler):
             if sender is not None:
                 if patience is not None and not sender.is_getting_on(patience):
                     return False
-                if not sender.has_thread and sender.turn_here(min(left, _NAP)):
+                if sender.wants_turn() and sender.turn_here(min(left, _NAP)):
                     continue
             self._pause(min(left, 0.1))
         return True

@@ -732,32 +732,37 @@ def close_by(how: str, handler: Any) -> None:
 def test_a_handler_that_is_closed_and_forgotten_goes_on_sending():
     with FakeServer() as server:
         server.stop()
-        handler = client.SocketHandler(*server.address, on_error=Hook())
-        emit(handler, range(1, 101))
-        wait_for(lambda: handler.stats()["last_error"], "an attempt has failed")
-        handler.close()
-        closed = weakref.ref(handler)
-        del handler
+        closed = weakref.ref(log_and_close(server, 100))
         gc.collect()
         server.restart()
         server.wait_exact(100)
         wait_for(lambda: server.table.byes, "it has said goodbye")
-        wait_for(lambda: gc.collect() * 0 + (closed() is None), "it is gone")
+        wait_for(lambda: is_collected(closed), "it is gone")
+
+
+def log_and_close(server: FakeServer, count: int) -> Any:
+    handler = client.SocketHandler(*server.address, on_error=Hook())
+    emit(handler, range(1, count + 1))
+    wait_for(lambda: handler.stats()["last_error"] or handler.stats()["acked"], "it has tried")
+    handler.close()
+    return handler
+
+
+def is_collected(thing: weakref.ref[Any]) -> bool:
+    gc.collect()
+    return thing() is None
 
 
 def test_handlers_that_were_closed_hold_no_thread_descriptor_or_memory():
+    def held() -> tuple[int, int]:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir()), threading.active_count()
+
     with FakeServer() as server:
-        before = len(os.listdir("/proc/self/fd")), threading.active_count()
-
-        def make_and_close(count: int) -> None:
-            for number in range(count):
-                handler = client.SocketHandler(*server.address)
-                emit(handler, [number])
-                handler.close()
-
-        make_and_close(200)
-        wait_for(lambda: len(server.table.byes) == 200)
-        wait_for(lambda: (len(os.listdir("/proc/self/fd")), threading.active_count()) <= before)
+        before = held()
+        for _ in range(200):
+            log_and_close(server, 1)
+        wait_for(lambda: len(server.table.byes) == 200, "all have said goodbye")
+        wait_for(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
         wait_for(lambda: not client._process.sending, "nothing is left to send")
         gc.collect()
         assert sum(isinstance(thing, client.SocketHandler) for thing in gc.get_objects()) < 20
