@@ -63,6 +63,7 @@ __version__ = "0.1.0"
 __all__ = ["ReconnectingSocketHandler", "SocketHandler"]
 
 _PYTHON_2 = sys.version_info[0] == 2
+_TEXT_TYPES = (str, type(""))
 _OS_ERRORS = (EnvironmentError, socket.error, select.error)  # one class, from Python 3.3 on
 _getpid = os.getpid
 _HAS_FORK_HOOKS = hasattr(os, "register_at_fork")
@@ -114,13 +115,23 @@ def _encode(record, formatter, LogRecord=logging.LogRecord, text=str, dumps=pick
         attributes["msg"] = record.getMessage()
     attributes["args"] = None
     if attributes["exc_info"]:
-        if not attributes["exc_text"]:
-            formatter = formatter or _default_formatter
-            attributes["exc_text"] = formatter.formatException(attributes["exc_info"])
+        attributes["exc_text"] = _trace(attributes, formatter)
         attributes["exc_info"] = None
     if "message" in attributes:
         del attributes["message"]
     return dumps(attributes, _PICKLE_PROTOCOL)
+
+
+def _trace(attributes, formatter):
+    """The traceback of a record that has `exc_info`. A formatter, this one or that of the handler
+    before, may give a list of its lines.
+    """
+    trace = attributes.get("exc_text")
+    if not trace:
+        trace = (formatter or _default_formatter).formatException(attributes["exc_info"])
+    if isinstance(trace, (list, tuple)) and all(isinstance(line, _TEXT_TYPES) for line in trace):
+        return "\n".join(line[:-1] if line.endswith("\n") else line for line in trace)
+    return trace
 
 
 if _PYTHON_2:
@@ -158,13 +169,12 @@ def _dumps_anyhow(record, formatter, protocol):
             _as_text(attributes.get("args")),
         )
     attributes["args"] = None
-    exc_info = attributes.pop("exc_info", None)
-    if exc_info and not attributes.get("exc_text"):
+    if attributes.get("exc_info"):
         try:
-            attributes["exc_text"] = (formatter or _default_formatter).formatException(exc_info)
+            attributes["exc_text"] = _trace(attributes, formatter)
         except Exception:
             odd.append("exc_info")
-            attributes["exc_text"] = _as_text(exc_info)
+            attributes["exc_text"] = _as_text(attributes["exc_info"])
     attributes["exc_info"] = None
     attributes.pop("message", None)
     for name, value in list(attributes.items()):
@@ -1986,7 +1996,7 @@ def _printable(data):
 
 # ---- the connection --------------------------------------------------------------------------
 
-_FIRST_DELAY, _LONGEST_DELAY = 0.01, 1.0
+_SHORTEST_DELAY, _LONGEST_DELAY = 0.01, 3600.0
 _EMIT_DELAY = 0.05  # a record that is emitted cuts a delay short, down to this
 _ERROR_DELAY = 0.1
 _WELCOME_SECONDS = 10.0
@@ -1994,6 +2004,18 @@ _CHUNKS = 16  # are sent or received before the other direction has its turn
 _NO_SIGNAL = 0x4000 if sys.platform.startswith("linux") else 0  # MSG_NOSIGNAL; Python 2 has no name
 _IN_PROGRESS = (errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
 _TRY_AGAIN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
+
+
+class _BackOff(object):
+    """Delays between attempts to connect: a handler's `retryStart`, `retryFactor`, `retryMax`."""
+
+    def __init__(self):
+        self.start, self.factor, self.longest = _SHORTEST_DELAY, 2.0, 1.0
+
+    def after(self, delay):
+        """The delay that follows this one, or the first after None."""
+        delay = self.start if delay is None else max(self.start, self.factor * delay)
+        return max(_SHORTEST_DELAY, min(delay, self.longest, _LONGEST_DELAY))
 
 
 class _Link(object):
@@ -2054,6 +2076,14 @@ class _Link(object):
         if self._socket is None:
             return now >= self._earliest_try
         return self.is_ready and not self.has_backlog
+
+    def wait(self, now):
+        """Seconds until the next attempt to connect, where no record is emitted meanwhile."""
+        return 0.0 if self._socket is not None else max(0.0, self._next_try - now)
+
+    def hurry(self):
+        """Try to connect at the next step."""
+        self._next_try = self._earliest_try = 0.0
 
     def polled(self):
         """(descriptor, whether to wait for room to send), or None."""
@@ -2251,7 +2281,7 @@ class _Link(object):
         elif self._delay is None and session is not None:
             delay = self._delay = 0.0
         else:
-            delay = self._delay = min(_LONGEST_DELAY, max(_FIRST_DELAY, 2 * (self._delay or 0.0)))
+            delay = self._delay = self._options.back_off.after(self._delay)
             delay *= 0.5 + _dice.random() / 2
         self._next_try = now + max(delay, least)
         self._earliest_try = now + max(min(delay, _EMIT_DELAY), least)
@@ -2780,8 +2810,18 @@ def _starts_a_thread():
 
 _POLICIES = ("drop_newest", "drop_oldest", "block", "spool")
 _REPORT_SECONDS = 60.0
+_MOMENT = 0.001  # `retryTime` is never in the past
 
-_Options = collections.namedtuple("_Options", "address key connect_timeout retry_interval")
+_NOT_CALLED = ("createSocket", "makeSocket", "send")  # methods of the standard handler
+
+_Options = collections.namedtuple("_Options", "address key connect_timeout retry_interval back_off")
+
+
+def _back_off_attribute(name):
+    def write(handler, seconds):
+        setattr(handler._options.back_off, name, float(seconds))
+
+    return property(lambda handler: getattr(handler._options.back_off, name), write)
 
 
 class SocketHandler(logging.Handler):
@@ -2818,8 +2858,12 @@ class SocketHandler(logging.Handler):
             kind, unless `logging.raiseExceptions` is false.
         wall_clock: seconds since the epoch; dates what is dropped, and nothing else.
 
+    A subclass may override `makePickle`; what it returns is sent. `retryStart`, `retryFactor` and
+    `retryMax` (0.01, 2 and 1 second) are the delays between attempts to connect.
+
     Raises:
         ValueError: an argument makes no sense.
+        TypeError: this is a subclass with a method of the standard handler that nothing calls.
         EnvironmentError: the spool directory cannot be made.
     """
 
@@ -2840,15 +2884,24 @@ class SocketHandler(logging.Handler):
         on_error=None,
         wall_clock=time.time,
     ):
+        if not isinstance(
+            self, SocketHandler
+        ):  # a DatagramHandler, and ours is in logging.handlers
+            _StandardHandler.__init__(self, host, port)
+            return
         logging.Handler.__init__(self)
+        _check_methods(type(self))
         self.host, self.port = host, port
+        self.address = host if port is None else (host, port)
+        self.closeOnError = False  # has no meaning here: nothing is closed by an error of `emit`
+        self._has_own_pickles = type(self).makePickle != SocketHandler.makePickle
         self.close_timeout = close_timeout
         if when_full not in _POLICIES:
             raise ValueError("when_full must be one of %s" % ", ".join(_POLICIES))
         if when_full == "spool" and spool is None:
             raise ValueError("when_full='spool' needs a directory: spool='/path'")
         self._options = _Options(
-            _address(host, port), _parse_key(key), connect_timeout, retry_interval
+            _address(host, port), _parse_key(key), connect_timeout, retry_interval, _BackOff()
         )
         self._max_bytes = max_bytes
         self._policy, self._block_timeout = when_full, block_timeout
@@ -2899,7 +2952,10 @@ class SocketHandler(logging.Handler):
         if not _HAS_FORK_HOOKS and self._pid != _getpid():
             self._after_fork()
         try:
-            data = _encode(record, self.formatter)
+            if self._has_own_pickles:
+                data = self._own_pickle(record)
+            else:
+                data = _encode(record, self.formatter)
         except Exception as error:
             self._emit_carefully(self._rescue(record, error))
             return
@@ -2919,8 +2975,55 @@ class SocketHandler(logging.Handler):
             return _Gap(_LOST, self._stamp())
         name = getattr(record, "name", None)
         text = "a record of %s was sent with this as text: %s" % (name, ", ".join(odd))
+        if not odd:
+            text = "a record of %s was sent without makePickle(), which failed" % name
         self._report("text", text, error)
         return data
+
+    def makePickle(self, record):
+        """Make the frame of a record: the length of the rest in four bytes, and a pickled dict.
+
+        A subclass may override it, and return a pickle or a JSON object of its own in such a frame.
+        It is called with the lock of the handler held.
+        """
+        data = _encode(record, self.formatter)
+        return _LENGTH.pack(len(data)) + data
+
+    def _own_pickle(self, record):
+        self.acquire()
+        try:
+            frame = self.makePickle(record)
+        finally:
+            self.release()
+        head = _LENGTH.size
+        if len(frame) <= head or _LENGTH.unpack(frame[:head])[0] != len(frame) - head:
+            raise ValueError("makePickle() did not return a length and as many bytes")
+        return bytes(frame[head:])
+
+    # -- what programs look for in a handler of sockets --
+
+    retryStart = _back_off_attribute("start")
+    retryFactor = _back_off_attribute("factor")
+    retryMax = _back_off_attribute("longest")
+
+    @property
+    def retryTime(self):
+        """When the next attempt to connect is due, in seconds since the epoch. None while there is
+        a connection, or nothing to send. Set to None, it is due at once.
+        """
+        store, sender = self._store, self._sender
+        has_records = self._inbox or (store is not None and store.first != store.next)
+        if not has_records or (sender is not None and sender.link.is_ready):
+            return None
+        wait = 0.0 if sender is None else sender.link.wait(_monotonic())
+        return time.time() + max(_MOMENT, wait)
+
+    @retryTime.setter
+    def retryTime(self, moment):
+        sender = self._sender
+        if moment is None and sender is not None:
+            sender.link.hurry()
+            sender.waker.set()
 
     def _emit_carefully(self, data):
         pid, arrival = self._pid, collections.deque((data, None))
@@ -3472,6 +3575,16 @@ def _sum_totals(some, others):
     return total
 
 
+def _check_methods(handler):
+    """Refuse a subclass whose connections, or bytes, would silently be others than it makes."""
+    for name in _NOT_CALLED:
+        if hasattr(handler, name):
+            raise TypeError(
+                "%s.%s() would never be called: derive from ReconnectingSocketHandler"
+                % (handler.__name__, name)
+            )
+
+
 def _address(host, port):
     if port is None:
         if not host:
@@ -3503,11 +3616,12 @@ def _in_event_loop():
     return asyncio is not None and asyncio._get_running_loop() is not None
 
 
+_StandardHandler = logging.handlers.SocketHandler  # a program may put ours in its place
 _TRIES = 3
 _ESTABLISHED = 1  # TCP_ESTABLISHED of Linux
 
 
-class ReconnectingSocketHandler(logging.handlers.SocketHandler):
+class ReconnectingSocketHandler(_StandardHandler):
     """The standard handler for receivers that speak only its protocol, without its back-off.
 
     Before each record it looks whether the receiver is still there, and connects again if not; each
@@ -3521,8 +3635,20 @@ class ReconnectingSocketHandler(logging.handlers.SocketHandler):
     """
 
     def __init__(self, host, port=None, timeout=1.0):
-        logging.handlers.SocketHandler.__init__(self, host, port)
+        self._is_away = False
+        _StandardHandler.__init__(self, host, port)
         self.timeout = timeout
+
+    @property
+    def retryTime(self):
+        """When the next attempt to connect may be: at once, since there is no back-off. None while
+        the last one was of use.
+        """
+        return time.time() + _MOMENT if self._is_away else None
+
+    @retryTime.setter
+    def retryTime(self, moment):
+        self._is_away = moment is not None
 
     def makePickle(self, record):
         """As the standard one, but the record is left as it is for the handlers that follow, and
@@ -3547,7 +3673,14 @@ class ReconnectingSocketHandler(logging.handlers.SocketHandler):
         return connection
 
     def createSocket(self):
+        """Connect, without the back-off of the standard handler.
+
+        Raises:
+            EnvironmentError: there is no connection.
+        """
+        self._is_away = True
         self.sock = self.makeSocket()
+        self._is_away = False
 
     def send(self, s):
         """Send the bytes of a record.
