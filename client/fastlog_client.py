@@ -2418,6 +2418,15 @@ class _Guard(object):
     def __exit__(self, *_):
         self.release()
 
+    def forget_others(self):
+        """Free it in the child of a fork, where a thread that was inside does not exist. Whoever the
+        fork has interrupted may still be about to take it.
+        """
+        hold = self._holder()
+        if hold is not None and hold.thread != _thread_id():
+            self._owner.clear()
+        self.unfinished = None
+
     def _holder(self):
         hold = self._owner.get(0)
         while hold is not None and hold.heir:
@@ -3525,10 +3534,11 @@ class SocketHandler(logging.Handler):
 
     def _after_fork(self):
         """This is a child: what the parent has is the parent's."""
-        sender = self._sender
+        sender, guard = self._sender, self._guard
         _process.sending.discard(self)
         self._reporting = set()
         self._begin()
+        guard.forget_others()
         if sender is not None:
             sender.abandon()
 

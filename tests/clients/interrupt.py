@@ -23,6 +23,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import sys
 import time
 
@@ -30,7 +31,9 @@ sys.path.insert(0, sys.argv[1])
 import fastlog_client
 
 faulthandler.enable()
+faulthandler.register(signal.SIGALRM, chain=True)  # and it ends by that
 STUCK_SECONDS = 60
+CHILD_SECONDS = 5  # less, so that it is the child that says where it is stuck
 
 
 class Interrupt(Exception):
@@ -171,6 +174,7 @@ class Program(object):
             self.children.append(pid)
         else:
             self.is_child = True
+            signal.alarm(CHILD_SECONDS)  # faulthandler would wait for the thread of its parent
 
     def after_fork(self):
         """A child logs and ends; the parent waits for it."""
