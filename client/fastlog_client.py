@@ -15,16 +15,25 @@ durable there. What had to be dropped stays in the store as a `_Gap`, so that th
 
 What several threads may want is behind one `_Guard`: the store, and moving the inbox there. With a
 spool, `emit` moves its record itself, so that it is in a file before the application goes on.
+
+Signal handlers and finalizers interrupt anything, and may log. Where they interrupt whoever has the
+guard, they leave their records in the inbox, and it moves them before it goes on. A signal handler
+may also raise: whoever has the guard next completes what was being moved (`_complete_change`).
+
+`close` has the sender end when all is sent; `emit` has it go on, or makes another. Only the end of
+the process is the end of a handler (`_end_of_process`).
 """
 
 from __future__ import absolute_import, division, print_function
 
+import atexit
 import binascii
 import bisect
 import collections
 import errno
 import hashlib
 import hmac
+import itertools
 import logging
 import logging.handlers
 import os
@@ -54,14 +63,17 @@ __version__ = "0.1.0"
 __all__ = ["ReconnectingSocketHandler", "SocketHandler"]
 
 _PYTHON_2 = sys.version_info[0] == 2
+_TEXT_TYPES = (str, type(""))
 _OS_ERRORS = (EnvironmentError, socket.error, select.error)  # one class, from Python 3.3 on
 _getpid = os.getpid
 _HAS_FORK_HOOKS = hasattr(os, "register_at_fork")
 _dice = random.SystemRandom()  # the children of a fork would share another's state
 
 if _PYTHON_2:
+    from thread import allocate_lock as _allocate_lock
     from thread import get_ident as _thread_id
 else:
+    from threading import Lock as _allocate_lock
     from threading import get_ident as _thread_id
 
 _wall_clock = time.time
@@ -103,13 +115,23 @@ def _encode(record, formatter, LogRecord=logging.LogRecord, text=str, dumps=pick
         attributes["msg"] = record.getMessage()
     attributes["args"] = None
     if attributes["exc_info"]:
-        if not attributes["exc_text"]:
-            formatter = formatter or _default_formatter
-            attributes["exc_text"] = formatter.formatException(attributes["exc_info"])
+        attributes["exc_text"] = _trace(attributes, formatter)
         attributes["exc_info"] = None
     if "message" in attributes:
         del attributes["message"]
     return dumps(attributes, _PICKLE_PROTOCOL)
+
+
+def _trace(attributes, formatter):
+    """The traceback of a record that has `exc_info`. A formatter, this one or that of the handler
+    before, may give a list of its lines.
+    """
+    trace = attributes.get("exc_text")
+    if not trace:
+        trace = (formatter or _default_formatter).formatException(attributes["exc_info"])
+    if isinstance(trace, (list, tuple)) and all(isinstance(line, _TEXT_TYPES) for line in trace):
+        return "\n".join(line[:-1] if line.endswith("\n") else line for line in trace)
+    return trace
 
 
 if _PYTHON_2:
@@ -147,13 +169,12 @@ def _dumps_anyhow(record, formatter, protocol):
             _as_text(attributes.get("args")),
         )
     attributes["args"] = None
-    exc_info = attributes.pop("exc_info", None)
-    if exc_info and not attributes.get("exc_text"):
+    if attributes.get("exc_info"):
         try:
-            attributes["exc_text"] = (formatter or _default_formatter).formatException(exc_info)
+            attributes["exc_text"] = _trace(attributes, formatter)
         except Exception:
             odd.append("exc_info")
-            attributes["exc_text"] = _as_text(exc_info)
+            attributes["exc_text"] = _as_text(attributes["exc_info"])
     attributes["exc_info"] = None
     attributes.pop("message", None)
     for name, value in list(attributes.items()):
@@ -214,6 +235,11 @@ class _Gap(object):
         self.t1 = max(self.t1, stamp)  # the clock may have been set back
 
 
+def _count(entry):
+    """How many numbers it takes."""
+    return entry.count if entry.__class__ is _Gap else 1
+
+
 class _NewIdNeeded(Exception):
     """This client id is of no use any more with that server.
 
@@ -236,6 +262,9 @@ class _Store(object):
     under this client id nothing from `sent` on was ever sent: an acknowledgement of that is wrong.
     Numbers never change. A client with a new id begins with sequence 1 again: `shift` is what
     numbers are ahead of sequences then. Not thread-safe: whoever calls it holds its guard.
+
+    An exception of a signal handler may end each of these between two bytecodes. `recover`
+    completes what it has interrupted; nothing else is called before that.
     """
 
     persistent = False
@@ -281,6 +310,29 @@ class _Store(object):
     def check(self, now):
         """Notice what has happened to it from outside. Call repeatedly."""
 
+    def save(self):
+        """Put into files what is in memory only, where that is possible."""
+
+    def count_unsaved(self):
+        """How many records would be lost if the process ended now."""
+        return self.pending
+
+    # A change of several steps is written down before the first. Each step leaves as it is what
+    # was done already, so the change can be made again from the beginning.
+
+    _change = None  # (function, arguments), while it is being made
+
+    def _make_change(self, function, *args):
+        self._change = (function, args)
+        function(*args)
+        self._change = None
+
+    def _complete_change(self):
+        if self._change is not None:
+            function, args = self._change
+            function(*args)
+            self._change = None
+
 
 class _Memory(_Store):
     def __init__(self):
@@ -288,6 +340,22 @@ class _Memory(_Store):
         self.pending = 0  # records, without the gaps between them
         self._sent = collections.deque()  # from `first` to `cursor`
         self._waiting = collections.deque()  # from `cursor` to `next`
+        self._declared = dict.fromkeys(_REASONS, 0)  # dropped records that were acknowledged
+
+    def recover(self):
+        """Complete a change that an exception interrupted; the queues say what there is."""
+        self._complete_change()
+        self.cursor = self.first + sum(map(_count, self._sent))
+        self.sent = max(self.sent, self.cursor)
+        self.next = self.cursor + sum(map(_count, self._waiting))
+        dropped, pending, size = self._declared.copy(), 0, 0
+        for entry in itertools.chain(self._sent, self._waiting):
+            if entry.__class__ is _Gap:
+                dropped[entry.reason] += entry.count
+            else:
+                pending += 1
+                size += len(entry) + _OVERHEAD
+        self.dropped, self.pending, self.bytes = dropped, pending, size
 
     def extend(self, records, stamp):
         """Put records at the end; those that find no room there are dropped at `stamp`."""
@@ -310,35 +378,45 @@ class _Memory(_Store):
 
     def drop_oldest(self, size, stamp):
         """Drop what was not sent, the oldest first, until `size` bytes are free or all is gone."""
-        gaps = []
-        while self._waiting and size > 0:
-            entry = self._waiting.popleft()
+        waiting, at = self._waiting, 0
+        while at < len(waiting) and size > 0:
+            entry = waiting[at]
             if entry.__class__ is _Gap:
-                gaps.append(entry)
+                at += 1
+                continue
+            size -= len(entry) + _OVERHEAD
+            merges = at > 0 and waiting[at - 1].reason == _FULL
+            if merges:
+                gap = waiting[at - 1]
+                gap.t1 = max(gap.t1, stamp)
+                self._make_change(self._merge, gap, gap.count + 1, len(waiting) - 1, at)
             else:
-                size -= len(entry) + _OVERHEAD
-                self._replace(entry, gaps, _FULL, stamp)
-        self._waiting.extendleft(reversed(gaps))
+                waiting[at] = _Gap(_FULL, stamp)
+                at += 1
+            self._remove(entry)
+            self._count_gap(_FULL, not merges)
+
+    def _merge(self, gap, count, left, at):
+        """Make the record at that place a part of the gap before it."""
+        gap.count = count
+        if len(self._waiting) > left:
+            del self._waiting[at]
 
     def give_up(self, stamp):
         """Declare all that was not sent as left at exit."""
-        entries = []
+        entries, gaps = [], 0
         for entry in self._waiting:
             if entry.__class__ is _Gap:
-                entries.append(entry)
+                entries.append(_Gap(entry.reason, entry.t0, entry.t1, entry.count))
+            elif entries and entries[-1].reason == _LEFT:
+                entries[-1].grow(stamp)
             else:
-                self._replace(entry, entries, _LEFT, stamp)
+                entries.append(_Gap(_LEFT, stamp))
+                gaps += 1
         self._waiting = collections.deque(entries)
-
-    def _replace(self, record, gaps, reason, stamp):
-        """Drop a record: it becomes a part of the last of these gaps, or a new one."""
-        merges = bool(gaps) and gaps[-1].reason == reason
-        if merges:
-            gaps[-1].grow(stamp)
-        else:
-            gaps.append(_Gap(reason, stamp))
-        self._remove(record)
-        self._count_gap(reason, not merges)
+        self.gaps += gaps
+        self.fresh_gaps.extend([_LEFT] * gaps)
+        self.recover()
 
     def take(self, limit, must, max_record, stamp):
         """Take what is to be sent next, and move the cursor behind it.
@@ -352,31 +430,45 @@ class _Memory(_Store):
             Its first number, and a list of records or a gap; or None.
         """
         waiting, base, records, size = self._waiting, self.cursor, [], 0
-        while waiting and len(records) < _BATCH_RECORDS:
-            entry = waiting[0]
+        for entry in itertools.islice(waiting, _BATCH_RECORDS):
             if entry.__class__ is _Gap:
                 break
             if len(entry) > max_record:
-                waiting[0] = _Gap(_TOO_LARGE, stamp)
-                self._remove(entry)
-                self._count_gap(_TOO_LARGE, True)
+                self._refuse_next(entry, stamp, not records)
                 break
             size += 4 + len(entry)
             if size > limit and (records or not must):
                 break
-            records.append(waiting.popleft())
+            records.append(entry)
         if records:
-            self._sent.extend(records)
-            self.cursor += len(records)
-            self.sent = max(self.sent, self.cursor)
+            self._move_on(records)
             return base, records
         if waiting and waiting[0].__class__ is _Gap:
-            gap = waiting.popleft()
-            self._sent.append(gap)
-            self.cursor += gap.count
-            self.sent = max(self.sent, self.cursor)
+            gap = waiting[0]
+            self._move_on([gap])
             return base, gap
         return None
+
+    def _refuse_next(self, record, stamp, is_first):
+        if is_first:  # else at the next call
+            self._waiting[0] = _Gap(_TOO_LARGE, stamp)
+            self._remove(record)
+            self._count_gap(_TOO_LARGE, True)
+
+    def _move_on(self, entries):
+        count = len(entries)
+        lengths = (len(self._sent) + count, len(self._waiting) - count)
+        cursor = self.cursor + sum(map(_count, entries))
+        self._make_change(self._take_away, entries, lengths, cursor)
+
+    def _take_away(self, entries, lengths, cursor):
+        """Move these entries from what waits to what is sent."""
+        if len(self._sent) < lengths[0]:
+            self._sent.extend(entries)
+        while len(self._waiting) > lengths[1]:
+            self._waiting.popleft()
+        self.cursor = cursor
+        self.sent = max(self.sent, cursor)
 
     def ack(self, last, node):
         """Forget what is up to this number, which is below `cursor`: that server has it."""
@@ -386,17 +478,32 @@ class _Memory(_Store):
         if last < self.first:
             return
         self.acked_by = node
-        while entries and self.first <= last:
-            entry = entries.popleft()
+        number, left, pending, size = self.first, len(entries), self.pending, self.bytes
+        declared, rest = self._declared.copy(), None
+        for entry in entries:
+            if number > last:
+                break
             if entry.__class__ is not _Gap:
-                self._remove(entry)
-                self.first += 1
-            elif self.first + entry.count - 1 <= last:
-                self.first += entry.count
+                pending -= 1
+                size -= len(entry) + _OVERHEAD
+                number += 1
+            elif number + entry.count - 1 <= last:
+                declared[entry.reason] += entry.count
+                number += entry.count
             else:
-                entry.count -= last + 1 - self.first
-                entries.appendleft(entry)
-                self.first = last + 1
+                declared[entry.reason] += last + 1 - number
+                rest = number + entry.count - 1 - last
+                break
+            left -= 1
+        self._make_change(self._remove_first, entries, left, rest, last + 1, declared)
+        self.pending, self.bytes = pending, size
+
+    def _remove_first(self, entries, left, rest, first, declared):
+        while len(entries) > left:
+            entries.popleft()
+        if rest is not None:
+            entries[0].count = rest
+        self.first, self._declared = first, declared
 
     def rewind(self, last, node):
         """A connection begins: send all again but what is up to this number. Returns how many.
@@ -418,7 +525,11 @@ class _Memory(_Store):
     abandon = close
 
     def _unsend(self):
-        self._waiting.extendleft(reversed(self._sent))
+        self._make_change(self._put_back, len(self._waiting) + len(self._sent))
+
+    def _put_back(self, length):
+        if len(self._waiting) < length:
+            self._waiting.extendleft(reversed(self._sent))
         self._sent.clear()
         self.cursor = self.first
 
@@ -669,6 +780,7 @@ _STATE = struct.Struct(">4s16sQQQQ16s")
 """Mark, client id, incarnation, shift, first, sent, acked by; then their crc32."""
 _STATE_MARK = b"FST2"
 _CRC = struct.Struct(">I")
+_GAP_ENTRY_BYTES = _ENTRY.size + _CRC.size + _SPOOLED_GAP.size
 _MAX_NUMBER = 1 << 40
 """No process gets there; and no gap is longer than the protocol allows."""
 _MAX_INCARNATION = 1 << 63
@@ -691,16 +803,32 @@ _VANISHED = (
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ETIMEDOUT)
 
 
+class _Place(object):
+    """A spool folder with two open files in it."""
+
+    __slots__ = ("folder", "lock", "state")
+
+    def __init__(self, folder, lock, state):
+        self.folder, self.lock, self.state = folder, lock, state
+
+    def close(self):
+        files, self.lock, self.state = (self.lock, self.state, self.folder), None, None
+        for file in files:
+            if file is not None:
+                file.close()
+
+
 class _Segment(object):
     """A file of entries, or what is to become one; its name is the number of the first."""
 
-    __slots__ = ("base", "data", "name", "size")
+    __slots__ = ("base", "data", "file", "name", "size")
 
     def __init__(self, base):
         self.base = base
         self.name = "%016x.seg" % base
         self.size = 0
         self.data = None  # a bytearray while it is in memory only
+        self.file = None  # open, of the last segment
 
 
 class _Spool(_Store):
@@ -727,20 +855,19 @@ class _Spool(_Store):
         self.max_bytes, self._memory_bytes = max_bytes, memory_bytes
         self.error = None  # why the disk refused something, last
         self._segment_bytes = max(1024, min(_SEGMENT_BYTES, max_bytes // 8))
-        self._folder, self._lock, self._fsync = folder, lock, fsync
+        self._place = _Place(folder, lock, None)
+        self._fsync = fsync
         self._is_adopted = False  # nothing is added to it any more
-        self._state = self._file = None  # open files
-        self._position = None  # where the next byte goes in the latter, if that is known
+        self._position = None  # where the next byte goes in the last segment, if that is known
         self._segments = []
         self._gap = None  # [number, gap, offset or None]: the last entry, if it is a gap
         self._absent = []  # [begin, end) of numbers from `first` on that are no records any more
-        self._absent_count = 0
         self._ahead = collections.deque()  # (number, entry): what was read, from `cursor` on
         self._loaded = 1  # what is below this number was read
         self._reading, self._offset = None, 0  # the segment that is read, and from where on
         self._check_at = 0.0
         self._looked_at = 0.0  # wall clock, when the file that is written was checked
-        self._left = []  # folders that it has moved from: (folder, (lock, state), names of files)
+        self._left = []  # places that it has moved from
 
     @classmethod
     def create(cls, directory, max_bytes, fsync, memory_bytes=0):
@@ -753,7 +880,7 @@ class _Spool(_Store):
         spool = cls(folder, lock, max_bytes, fsync, memory_bytes)
         try:
             spool.client_id = binascii.unhexlify(os.path.basename(folder.path))
-            spool._state = spool._make_state(folder)
+            spool._place.state = spool._make_state(folder)
             spool._begin_segment(1)
             mode = os.stat(directory).st_mode
         except Exception:
@@ -795,7 +922,7 @@ class _Spool(_Store):
                 if since < _MOVE_SECONDS or not any(map(_SEGMENT_NAME.match, names)):
                     spool.abandon()
                     return None
-            spool._lock = _lock(folder)
+            spool._place.lock = _lock(folder)
             if spool._lock is None or not folder.has("lock", spool._lock):
                 spool.abandon()  # it was sent and removed between open and lock
                 return None
@@ -813,9 +940,25 @@ class _Spool(_Store):
         return self._folder.path
 
     @property
+    def _folder(self):
+        return self._place.folder
+
+    @property
+    def _lock(self):
+        return self._place.lock
+
+    @property
+    def _state(self):
+        return self._place.state
+
+    @property
+    def _file(self):
+        return self._segments[-1].file if self._segments else None
+
+    @property
     def pending(self):
         """Records that are not acknowledged, without the gaps between them."""
-        return self.next - self.first - self._absent_count
+        return self._count_records(self.first, self.next)
 
     @property
     def outlives_process(self):
@@ -827,35 +970,110 @@ class _Spool(_Store):
 
     # -- numbers that are no records any more --
 
-    def _lose(self, begin, end):
-        """Note that these numbers are none. Returns how many of them were until now."""
+    def _find_absent(self, begin, end):
+        """How many of these numbers are none already; and the spans that touch them, as a slice
+        and what is to replace it.
+        """
         spans = self._absent
         at = bisect.bisect_left(spans, [begin])
         if at and spans[at - 1][1] >= begin:
             at -= 1
         stop, known, low, high = at, 0, begin, end
         while stop < len(spans) and spans[stop][0] <= end:
-            known += min(end, spans[stop][1]) - max(begin, spans[stop][0])
+            known += max(0, min(end, spans[stop][1]) - max(begin, spans[stop][0]))
             low, high = min(low, spans[stop][0]), max(high, spans[stop][1])
             stop += 1
-        spans[at:stop] = [[low, high]]
-        self._absent_count += end - begin - known
-        return end - begin - known
+        return known, slice(at, stop), [low, high]
 
     def _drop(self, begin, end, reason):
-        count = self._lose(begin, end)
+        """Note that these numbers are no records, and count those that were."""
+        count = end - begin - self._find_absent(begin, end)[0]
         if count:
-            self._count_gap(reason, True, count)
+            total = self.dropped[reason] + count
+            self._make_change(self._note_absent, begin, end, reason, total, self.gaps + 1)
+
+    def _note_absent(self, begin, end, reason, dropped, gaps):
+        _, place, span = self._find_absent(begin, end)
+        self._absent[place] = [span]
+        self.dropped[reason] = dropped
+        if self.gaps != gaps:
+            self.fresh_gaps.append(reason)
+            self.gaps = gaps
 
     def _trim_absent(self):
         spans, at = self._absent, 0
         while at < len(spans) and spans[at][1] <= self.first:
-            self._absent_count -= spans[at][1] - spans[at][0]
             at += 1
         del spans[:at]
         if spans and spans[0][0] < self.first:
-            self._absent_count -= self.first - spans[0][0]
             spans[0][0] = self.first
+
+    def _count_records(self, begin, end):
+        """How many of these numbers are records that are not acknowledged."""
+        begin = max(begin, self.first)
+        spans = [(max(begin, low), min(end, high)) for low, high in self._absent]
+        return max(0, end - begin) - sum(max(0, high - low) for low, high in spans)
+
+    # -- after an exception --
+
+    def recover(self):
+        """Complete a change that an exception interrupted: the segments say what was written."""
+        self._trim_absent()
+        if self._is_adopted or self._lock is None or not self._segments:
+            return  # nothing is added to it any more; or this is the child of a fork
+        self._position, self._looked_at = None, 0.0
+        for segment in self._segments:
+            is_written = segment is self._segments[-1] and segment.data is None
+            if segment.file is not None and not is_written:
+                file, segment.file = segment.file, None
+                file.close()
+        self._forget_unknown_files()
+        self._recover_end()
+        self.bytes = sum(segment.size for segment in self._segments)
+        self._complete_change()
+        if self._left:
+            self._check_at = 0.0  # the move goes on
+
+    def _forget_unknown_files(self):
+        """Remove a segment's file that was made, and nothing more."""
+        try:
+            for name in self._folder.names():
+                if _SEGMENT_NAME.match(name) and int(name[:16], 16) > self._segments[-1].base:
+                    self._remove(name, self._folder)
+        except EnvironmentError as error:
+            self.error = error
+
+    def _recover_end(self):
+        """Learn what the last segment ends with, be it counted or not."""
+        segment, gap = self._segments[-1], self._gap
+        try:
+            data = self._read_all(segment)
+        except EnvironmentError as error:
+            self.error = error
+            return
+        end, written, last = 0, None, None
+        for number, entry, behind in _entries_with_ends(data):
+            if segment.base <= number and number + _count(entry) <= self.next + 1:
+                end, written, last = behind, number, entry
+        if written is None:
+            end = min(segment.size, len(data))
+        elif end < segment.size and written + _count(last) < self.next:
+            end = segment.size  # its end is damaged: that becomes a gap, and what comes is behind
+            last = None
+        if last is not None and last.__class__ is not _Gap:
+            self.next = max(self.next, written + 1)
+            if gap is not None and gap[0] <= written:
+                self._gap = None
+        segment.size = end
+        if self._gap is not None:
+            is_last = last.__class__ is _Gap and written == self._gap[0]
+            self._gap[2] = end - _GAP_ENTRY_BYTES if is_last else None
+
+    def _read_all(self, segment):
+        """All that was written to the last segment, also what is not counted in its size."""
+        if segment.data is not None:
+            return bytes(segment.data)
+        return segment.file.read(0, _LONGEST_SEGMENT)
 
     # -- writing --
 
@@ -869,17 +1087,23 @@ class _Spool(_Store):
                 self.add_gap(_FULL if self._is_in_memory else _SPOOL_FULL, stamp)
 
     def add_gap(self, reason, stamp):
-        merges = (
-            self._gap is not None and self._gap[0] >= self._loaded and self._gap[1].reason == reason
-        )
+        self._counting = (self.next, reason, self.dropped[reason])
+        last, begin, gap = self._gap, self.next, _Gap(reason, stamp)
+        merges = last is not None and last[0] >= self._loaded and last[1].reason == reason
         if merges:
-            self._gap[1].grow(stamp)
-        else:
-            self._gap = [self.next, _Gap(reason, stamp), None]
-        self._lose(self.next, self.next + 1)
+            begin = last[0]
+            gap = _Gap(reason, last[1].t0, max(last[1].t1, stamp), last[1].count + 1)
+        dropped, gaps = self.dropped[reason] + 1, self.gaps + (not merges)
+        self._make_change(self._end_with, begin, gap, dropped, gaps)
+
+    def _end_with(self, begin, gap, dropped, gaps):
+        """Have this gap, which ends with the next number, in the place of that which it merges."""
+        former, end = self._gap, begin + gap.count
+        is_new = former is None or former[0] != begin
+        self._gap = [begin, gap, None if is_new else former[2]]
+        self._note_absent(end - 1, end, gap.reason, dropped, gaps)
         self._write_gap()
-        self.next += 1
-        self._count_gap(reason, not merges)
+        self.next = end
 
     def _append(self, record):
         """Write a record; returns whether it is written."""
@@ -905,6 +1129,8 @@ class _Spool(_Store):
 
     def _write(self, number, entry, offset=None):
         """Write an entry at the end, or over the last one; returns whether it is kept."""
+        if self._lock is None:
+            return False  # abandoned: a fork interrupted the caller, and this is the child
         for is_last_try in (False, True):
             try:
                 self._put(number, entry, offset)
@@ -951,14 +1177,16 @@ class _Spool(_Store):
 
     def _begin_segment(self, number):
         segment = _Segment(number)
+        former = self._segments[-1] if self._segments else None
         if self._is_in_memory:
             segment.data = bytearray()
         else:
-            file, self._looked_at = self._make_file(segment), 0.0
-            if self._file is not None:
-                self._file.close()
-            self._file, self._position = file, 0
+            segment.file = self._make_file(segment)
+            self._position, self._looked_at = 0, 0.0
         self._segments.append(segment)
+        if former is not None and former.file is not None:
+            file, former.file = former.file, None
+            file.close()
         return segment
 
     def _make_file(self, segment):
@@ -975,6 +1203,11 @@ class _Spool(_Store):
         self._check_at = now + _CHECK_SECONDS
         if self._is_in_memory or not self._is_in_place():
             self._renew()
+        elif self._left:  # an exception has interrupted that
+            try:
+                self._complete_move()
+            except EnvironmentError as error:
+                self.error = error
 
     def _is_in_place(self):
         segment = self._segments[-1]
@@ -996,10 +1229,7 @@ class _Spool(_Store):
         try:
             if not self._is_folder_in_place():
                 self._move()
-            for segment in self._segments:
-                if segment.data is not None:
-                    self._write_out(segment)
-            self._clear_what_was_left()
+            self._complete_move()
         except EnvironmentError as error:
             self.error = error
         if was_in_memory != self._is_in_memory:
@@ -1012,6 +1242,30 @@ class _Spool(_Store):
             text = "the spool %s was removed or replaced: what can be read of it is in %s now"
             self.news.append((text % (old, self._folder.path), None))
 
+    def save(self):
+        if self._is_in_memory and self._lock is not None:
+            self._renew()
+
+    def count_unsaved(self):
+        if not self._is_in_memory:
+            return 0
+        if not self._is_folder_in_place():
+            return self.pending
+        ends = [segment.base for segment in self._segments[1:]] + [self.next]
+        return sum(
+            self._count_records(segment.base, end)
+            for segment, end in zip(self._segments, ends)
+            if segment.data is not None
+        )
+
+    def _complete_move(self):
+        for place in self._left:
+            self._fetch_all(place)
+        for segment in self._segments:
+            if segment.data is not None:
+                self._write_out(segment)
+        self._clear_what_was_left()
+
     def _take_into_memory(self):
         """Read the last segment, through its descriptor: the file may have no name any more."""
         segment = self._segments[-1]
@@ -1021,16 +1275,14 @@ class _Spool(_Store):
             data = self._file.read(0, segment.size)
         except EnvironmentError:
             data = self._salvage(segment, self._folder)
+        data += b"\0" * (segment.size - len(data))  # offsets stay; it will be a gap
         segment.data = bytearray(data)
-        segment.data.extend(b"\0" * (segment.size - len(data)))  # offsets stay; it will be a gap
-        self._file.close()
-        self._file = None
+        file, segment.file = segment.file, None
+        file.close()
 
     def _move(self):
-        """Make a new folder, and take along what is left in the old."""
-        old = self._folder
-        lock_and_state = (self._lock, self._state)
-        directory = os.path.dirname(old.path)
+        """Make a new folder, to which all goes that is left in the old."""
+        directory = os.path.dirname(self._folder.path)
         _make_directory(directory)
         folder, lock = _make_spool_folder(directory, self._fsync)
         try:
@@ -1042,25 +1294,38 @@ class _Spool(_Store):
             lock.close()
             folder.close()
             raise
-        self._folder, self._lock, self._state = folder, lock, state
         self._reading = None
+        self._left.append(self._place)  # its lock is kept until all is written again
+        self._place = _Place(folder, lock, state)
+
+    def _fetch_all(self, place):
         for segment in self._segments:
-            if segment.data is None:
-                self._fetch(segment, old)
-        # The old lock is kept until all is written again.
-        names = [segment.name for segment in self._segments if segment.data is not None]
-        self._left.append((old, lock_and_state, names + ["state"]))
+            if place is not self._place and segment.data is None and not self._has(segment):
+                self._fetch(segment, place.folder)
+
+    def _has(self, segment):
+        try:
+            self._folder.lstat(segment.name)
+            return True
+        except EnvironmentError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return False
 
     def _clear_what_was_left(self):
         while self._left:
-            folder, (lock, state), names = self._left.pop()
-            if folder.has("lock", lock):
-                names.append("lock")
-            for name in names:
-                self._remove(name, folder)
-            self._remove_folder(folder)
-            for file in (lock, state, folder):
-                file.close()
+            place = self._left[-1]
+            folder, is_ours = place.folder, place is not self._place
+            if is_ours and folder.descriptor >= 0:
+                names = [name for name in folder.names() if _SEGMENT_NAME.match(name)] + ["state"]
+                if place.lock is not None and folder.has("lock", place.lock):
+                    names.append("lock")
+                for name in names:
+                    self._remove(name, folder)
+                self._remove_folder(folder)
+            self._left.pop()
+            if is_ours:
+                place.close()
 
     def _fetch(self, segment, old):
         """Take a segment's file along; if that cannot be, its records become a gap."""
@@ -1097,10 +1362,12 @@ class _Spool(_Store):
             file.close()
             self._remove(segment.name, self._folder)
             raise
-        segment.data = None
         if segment is self._segments[-1]:
-            self._file, self._position = file, None
+            self._position = None
+            segment.file = file
+            segment.data = None
         else:
+            segment.data = None
             file.close()
 
     # -- reading --
@@ -1221,10 +1488,11 @@ class _Spool(_Store):
         self.first = last + 1
         self._trim_absent()
         while len(self._segments) > 1 and self._segments[1].base <= self.first:
-            segment = self._segments.pop(0)
-            self.bytes -= segment.size
+            segment = self._segments[0]
             if segment.data is None:
                 self._remove(segment.name, self._folder)
+            del self._segments[0]
+            self.bytes -= segment.size
         self._save()
 
     def rewind(self, last, node):
@@ -1251,6 +1519,8 @@ class _Spool(_Store):
         """Write the state. If that fails, whoever adopts the spool may double records: it has an
         older one, and trusts the server no further.
         """
+        if self._lock is None:
+            return  # abandoned likewise
         try:
             self._write_state(self._state)
         except EnvironmentError as error:
@@ -1313,11 +1583,11 @@ class _Spool(_Store):
     def _read_state(self):
         """Open the state, or make an empty one. Returns whether it could be read."""
         try:
-            self._state = self._folder.open("state", os.O_RDWR)
+            self._place.state = self._folder.open("state", os.O_RDWR)
         except EnvironmentError as error:
             if error.errno != errno.ENOENT:
                 raise
-            self._state = self._folder.open("state", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            self._place.state = self._folder.open("state", os.O_RDWR | os.O_CREAT | os.O_EXCL)
         state = self._state.read(0, _STATE.size + _CRC.size)
         body, crc = state[: _STATE.size], state[_STATE.size :]
         if len(crc) < _CRC.size or _CRC.unpack(crc)[0] != _crc32(body):
@@ -1337,8 +1607,8 @@ class _Spool(_Store):
             for name in names + ["state", "lock"]:
                 self._remove(name, self._folder)
             self._remove_folder(self._folder)
-        elif self._lock is not None and self._is_in_memory:
-            self._renew()
+        else:
+            self.save()
         self.abandon()
 
     def _remove(self, name, folder):
@@ -1363,14 +1633,13 @@ class _Spool(_Store):
 
     def abandon(self):
         """Let go of the files. In a child, its parent's lock stays."""
-        files = [self._file, self._state, self._lock, self._folder]
-        for folder, (lock, state), _ in self._left:
-            files += [lock, state, folder]
-        self._file = self._state = self._lock = None
+        file, places = self._file, [self._place] + self._left
+        if file is not None:
+            self._segments[-1].file = None
+            file.close()
         self._left = []
-        for file in files:
-            if file is not None:
-                file.close()
+        for place in places:
+            place.close()
 
 
 _HEX_ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -1423,6 +1692,12 @@ def _make_entry(number, length, data):
 
 def _entries(data):
     """The entries in these bytes, also those behind a damaged place: (number, record or gap)."""
+    for number, entry, _ in _entries_with_ends(data):
+        yield number, entry
+
+
+def _entries_with_ends(data):
+    """The same, with the offset behind each."""
     at = data.find(_ENTRY_MARK)
     work = 16 * len(data) + _LONGEST_RECORD  # bytes of what only looks like an entry
     while at >= 0 and work >= 0:
@@ -1442,7 +1717,7 @@ def _entries(data):
             count, reason, t0, t1 = _SPOOLED_GAP.unpack(body)
             entry = _Gap(reason, t0, t1, count) if reason in _REASONS else None
         if entry is not None and 0 < number and 0 < count <= _MAX_NUMBER - number:
-            yield number, entry
+            yield number, entry, end
         at = data.find(_ENTRY_MARK, end)
 
 
@@ -1721,7 +1996,7 @@ def _printable(data):
 
 # ---- the connection --------------------------------------------------------------------------
 
-_FIRST_DELAY, _LONGEST_DELAY = 0.01, 1.0
+_SHORTEST_DELAY, _LONGEST_DELAY = 0.01, 3600.0
 _EMIT_DELAY = 0.05  # a record that is emitted cuts a delay short, down to this
 _ERROR_DELAY = 0.1
 _WELCOME_SECONDS = 10.0
@@ -1729,6 +2004,18 @@ _CHUNKS = 16  # are sent or received before the other direction has its turn
 _NO_SIGNAL = 0x4000 if sys.platform.startswith("linux") else 0  # MSG_NOSIGNAL; Python 2 has no name
 _IN_PROGRESS = (errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
 _TRY_AGAIN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
+
+
+class _BackOff(object):
+    """Delays between attempts to connect: a handler's `retryStart`, `retryFactor`, `retryMax`."""
+
+    def __init__(self):
+        self.start, self.factor, self.longest = _SHORTEST_DELAY, 2.0, 1.0
+
+    def after(self, delay):
+        """The delay that follows this one, or the first after None."""
+        delay = self.start if delay is None else max(self.start, self.factor * delay)
+        return max(_SHORTEST_DELAY, min(delay, self.longest, _LONGEST_DELAY))
 
 
 class _Link(object):
@@ -1757,6 +2044,7 @@ class _Link(object):
         self._next_try = self._earliest_try = 0.0
         self._seen = 0  # the store's `next` at the last attempt
         self._is_blocked = False  # the socket takes nothing now
+        self._is_forgotten = False  # the server was told BYE
 
     @property
     def is_ready(self):
@@ -1789,6 +2077,14 @@ class _Link(object):
             return now >= self._earliest_try
         return self.is_ready and not self.has_backlog
 
+    def wait(self, now):
+        """Seconds until the next attempt to connect, where no record is emitted meanwhile."""
+        return 0.0 if self._socket is not None else max(0.0, self._next_try - now)
+
+    def hurry(self):
+        """Try to connect at the next step."""
+        self._next_try = self._earliest_try = 0.0
+
     def polled(self):
         """(descriptor, whether to wait for room to send), or None."""
         if self._socket is None:
@@ -1797,8 +2093,7 @@ class _Link(object):
 
     def step(self, now, stamp):
         """Connect, receive and send. Sets `due`."""
-        with self._guard:
-            self.store.check(now)
+        self._check_store(now)
         try:
             if self._socket is None:
                 self._try_to_connect(now)
@@ -1815,11 +2110,29 @@ class _Link(object):
             self._lose(now, "the connection was lost", error, 0.0)
         self._set_due(now)
 
+    # Whoever has the guard next completes what an exception of a signal handler ends here.
+
+    def _recover(self):
+        self.store.recover()
+        self._guard.unfinished = None
+
+    def _check_store(self, now):
+        with self._guard:
+            self._guard.unfinished = self._recover
+            self.store.check(now)
+            self._guard.unfinished = None
+
+    def _renumber(self, claimed=None):
+        with self._guard:
+            self._guard.unfinished = self._recover
+            again = self.store.cursor - self.store.first
+            doubtful = self.store.renumber(claimed)
+            self._guard.unfinished = None
+        return again, doubtful
+
     def _take_new_id(self, now, error):
         """Go on as another client, which keeps all that was not acknowledged rightly."""
-        with self._guard:
-            again = self.store.cursor - self.store.first
-            doubtful = self.store.renumber(error.claimed)
+        again, doubtful = self._renumber(error.claimed)
         self.resent += again
         self.new_ids += 1
         text = "%s: a new client id is taken" % error
@@ -1842,6 +2155,9 @@ class _Link(object):
             return
         if now < self._next_try and self.store.next == self._seen:
             return
+        if self._is_forgotten:  # the server has been told that the id is done
+            self._renumber()
+            self._is_forgotten = False
         self._seen = self.store.next
         self._since = now
         self._is_connected = self._is_blocked = False
@@ -1894,8 +2210,10 @@ class _Link(object):
             if not data:
                 raise socket.error(errno.ECONNRESET, "the server closed it")
             with self._guard:
+                self._guard.unfinished = self._recover
                 self._session.receive(data, now)
                 self._account()
+                self._guard.unfinished = None
 
     def _account(self):
         session = self._session
@@ -1909,8 +2227,10 @@ class _Link(object):
         self._is_blocked = False
         for _ in range(_CHUNKS):
             with self._guard:
+                self._guard.unfinished = self._recover
                 self._session.fill(stamp)
                 self._account()
+                self._guard.unfinished = None
                 if self.finishing and self.is_ready and self.store.first == self.store.next:
                     if not self._session.said_bye and self._session.retry_ms is None:
                         self._session.bye()
@@ -1948,11 +2268,11 @@ class _Link(object):
         session = self._session
         self.failures += session is not None
         self.close()
-        if session is not None and session.said_bye and self.store.first < self.store.next:
-            with self._guard:  # the server has forgotten the id, and something was added since
-                self.store.renumber()
+        self._is_forgotten = session is not None and session.said_bye
         if session is not None and session.retry_ms is not None:
             least = max(least, session.retry_ms / 1000.0)
+        elif self._is_forgotten:
+            pass  # it was to end; something was logged since
         elif self.store.first < self.store.next and self._complaint != text:
             self._complaint = text
             self._report("connection", text, error)
@@ -1961,7 +2281,7 @@ class _Link(object):
         elif self._delay is None and session is not None:
             delay = self._delay = 0.0
         else:
-            delay = self._delay = min(_LONGEST_DELAY, max(_FIRST_DELAY, 2 * (self._delay or 0.0)))
+            delay = self._delay = self._options.back_off.after(self._delay)
             delay *= 0.5 + _dice.random() / 2
         self._next_try = now + max(delay, least)
         self._earliest_try = now + max(min(delay, _EMIT_DELAY), least)
@@ -2020,41 +2340,106 @@ def _close(connection):
 _NAP = 0.02  # seconds, while records keep coming: they are gathered
 _LONGEST_SLEEP = 5.0
 _LOOK_SECONDS = 5.0  # between two looks for spools whose process has ended
-_PATIENCE = 3  # connections for such a spool that come to nothing, before the next spool is tried
-_GRACE = 0.5  # seconds before the deadline of close(), at most, to declare what cannot be sent
-_OPEN_HANDLERS = weakref.WeakSet()
+_ORPHAN_TRIES = 3  # connections for such a spool that come to nothing, until the next is tried
+_GRACE = 0.5  # seconds before the deadline at exit, at most, to declare what cannot be sent
+_PATIENCE = 1.0  # seconds without an acknowledgement that close() waits in a process that goes on
+_START_SECONDS = 1.0  # between two attempts to start a thread; and for one that started, to begin
+_LONG_START_SECONDS = 60.0  # for one that does not: until another is started
+_TURN_SECONDS, _TURN_RECORDS = 0.05, 1000  # without a thread: emit takes a turn after that much
+_HANDLERS = weakref.WeakSet()
+
+
+class _Hold(object):
+    """One attempt to take a `_Guard`: the frame that is inside until it ends."""
+
+    __slots__ = ("frame", "heir", "thread")
+
+    def __init__(self, frame):
+        self.thread = _thread_id()
+        self.frame = frame
+        self.heir = {}  # at 0: the hold that took over after this frame had ended
+
+    if _PYTHON_2:
+
+        def is_over(self):
+            """Whether the frame has ended."""
+            frame = sys._current_frames().get(self.thread)
+            while frame is not None and frame is not self.frame:
+                frame = frame.f_back
+            return frame is None
+    else:
+
+        def is_over(self):
+            """Whether the frame has ended: only one that runs cannot be cleared."""
+            try:
+                self.frame.clear()
+            except RuntimeError:
+                return False
+            return True
 
 
 class _Guard(object):
-    """A lock that a thread can ask whether it has it already, and would wait for itself for ever.
+    """A lock that knows its owner: the thread, and the frame whose `with` statement took it.
 
-    A signal handler, or a finalizer, may log at any point of this code; and a signal handler may
-    raise. So the application's threads say `begin`, take the lock by `with guard.lock`, which
-    nothing interrupts between the lock and the block, and say `end` when they have let go. If they
-    are kept from saying so, nothing is worse for it than that `is_mine` is too careful once.
+    A signal handler or a finalizer may log at any bytecode of this code. So whoever takes it asks
+    `is_mine` first, and never waits for itself. A signal handler may raise there as well, also
+    between the last statement of a `with` block and `__exit__`; then the lock counts as free when
+    that frame has ended. Hence a frame with such a block must not go on after an exception.
+
+    The owner is in `_owner[0]`. Neither threads nor signal handlers can interrupt
+    `dict.setdefault` and `dict.pop`; with the owner in a variable beside a lock they could.
     """
 
     def __init__(self):
-        self.lock = threading.Lock()
-        self._inside = set()  # threads that have it, or are about to
+        self._owner = {}
+        self.unfinished = None  # completes what an owner was kept from completing; or None
 
     def is_mine(self):
-        """Whether this thread may have it."""
-        return _thread_id() in self._inside and self.lock.locked()
+        """Whether this thread is inside."""
+        hold = self._holder()
+        return hold is not None and hold.thread == _thread_id() and not hold.is_over()
 
-    def begin(self):
-        self._inside.add(_thread_id())
+    def attempt(self, depth=1):
+        """Take it for the calling frame if it is free. Returns whether it was."""
+        return self._take(_Hold(sys._getframe(depth)))
 
-    def end(self):
-        self._inside.discard(_thread_id())
+    def release(self):
+        self._owner.pop(0, None)
 
     def __enter__(self):
-        self.begin()
-        self.lock.acquire()
+        hold = _Hold(sys._getframe(1))
+        seconds = 0.0
+        while not self._take(hold):
+            time.sleep(seconds)
+            seconds = min(0.002, 2 * seconds or 0.00005)
+        if self.unfinished is not None:
+            self.unfinished()
 
     def __exit__(self, *_):
-        self.lock.release()
-        self.end()
+        self.release()
+
+    def forget_others(self):
+        """Free it in the child of a fork, where a thread that was inside does not exist. Whoever the
+        fork has interrupted may still be about to take it.
+        """
+        hold = self._holder()
+        if hold is not None and hold.thread != _thread_id():
+            self._owner.clear()
+        self.unfinished = None
+
+    def _holder(self):
+        hold = self._owner.get(0)
+        while hold is not None and hold.heir:
+            hold = hold.heir[0]
+        return hold
+
+    def _take(self, hold):
+        first = last = self._owner.setdefault(0, hold)
+        while last is not hold:
+            if not last.heir and not last.is_over():
+                return False
+            last = last.heir.setdefault(0, hold)
+        return self._owner.get(0) is first  # else it was released meanwhile
 
 
 class _Waker(object):
@@ -2120,17 +2505,24 @@ def _wait(descriptors, seconds):
 class _Sender(object):
     """Moves records from the inbox to the store, and from there to the server, turn by turn.
 
-    Its thread is the only one that uses its links. When no thread can be started any more, since
-    the interpreter ends, `flush` and `close` take its turns.
+    Whoever has `turns` may use the links: its thread, for as long as that runs. Where no thread can
+    be started (the interpreter ends, or is an isolated subinterpreter, or has too many), the
+    application's threads take turns in `emit`, `flush` and `close`.
     """
 
     def __init__(self, handler, store, options, directory):
         self.handler, self.options, self.directory = handler, options, directory
         self.link = _Link(store, handler._guard, options.address, options, handler._report)
         self.waker = _Waker()
-        self.ended = threading.Event()
-        self.thread = None
-        self._seen = 1  # the store's `next` when this turn began
+        self.turns = _Guard()
+        self.has_thread = False
+        self.has_ended = False
+        self.is_finishing = False  # the handler was closed: end when all is sent
+        self.progress_at = _monotonic()  # when the server last acknowledged something
+        self.turn_at = 0.0  # when the application's threads may take a turn, if need be
+        self._start_at = 0.0  # when to try again to start a thread
+        self._is_interrupted = False  # an exception ended the last turn
+        self._first = self._seen = 1  # the store's `first` and `next` when this turn began
         self._adopted = None  # a link of its own
         self._look_at = 0.0
         self._passed = ""  # the folder that was looked at last
@@ -2139,23 +2531,34 @@ class _Sender(object):
         self._has_given_up = False
 
     def start(self):
-        self.thread = threading.Thread(target=self._run, name="fastlog-sender")
-        self.thread.daemon = True
+        """Start the thread, if that is possible now."""
+        now = _monotonic()
+        if self.has_thread or _process.is_ending or now < self._start_at or _starts_a_thread():
+            return
+        self._start_at = now + _START_SECONDS
         try:
-            self.thread.start()
-        except RuntimeError:
-            self.thread = None
+            thread = threading.Thread(target=self._run, name="fastlog-sender")
+            thread.daemon = True
+            thread.start()
+            self.turn_at, self._start_at = now + _START_SECONDS, now + _LONG_START_SECONDS
+        except Exception:
+            pass  # not a RuntimeError in Python 2
 
-    def finish(self, seconds):
-        """Send all that can be sent in that time; then end. Returns when it has ended."""
+    def resume(self):
+        """Go on after `is_finishing`: there are new records."""
+        self.is_finishing = False
+
+    def finish(self):
+        """End when all is sent."""
+        self.is_finishing = True
+        self.waker.set()
+
+    def finish_within(self, seconds):
+        """Send all that can be sent in that time; then end."""
         deadline = _monotonic() + seconds
         self._give_up_at = deadline - min(_GRACE, seconds / 4)
         self._deadline = deadline
-        self.waker.set()
-        if self.thread is None:
-            self._run()
-        elif self.thread is not threading.current_thread():
-            self.ended.wait(seconds + _GRACE)
+        self.finish()
 
     def abandon(self):
         """Close what a fork has copied; the parent goes on with it."""
@@ -2164,8 +2567,29 @@ class _Sender(object):
             link.store.abandon()
         self.waker.close()
 
+    def wants_turn(self):
+        """Whether a thread of the application that waits should take a turn."""
+        is_starting = self._start_at - _monotonic() > _LONG_START_SECONDS - _START_SECONDS
+        return not self.has_thread and not is_starting
+
+    def is_getting_on(self, seconds):
+        """Whether the server is there, or may be, and has acknowledged something in that time."""
+        link = self.link
+        is_hopeful = link._socket is not None or link._seen != link.store.next
+        return is_hopeful and _monotonic() - self.progress_at < seconds
+
     def _run(self):
-        while not self.ended.is_set():
+        for _ in range(100):
+            if self.turns.attempt():
+                break
+            time.sleep(0.01)  # a thread of the application has its turn
+        else:
+            self._start_at = 0.0
+            return
+        self._is_interrupted = False
+        self.has_thread = True
+        self.handler._is_asleep = False
+        while not self.has_ended:
             try:
                 self.turn()
             except Exception as error:
@@ -2176,32 +2600,62 @@ class _Sender(object):
                 if self._deadline is not None and _monotonic() >= self._deadline:
                     self._end()
 
-    def turn(self, can_nap=True):
-        """Do what there is to do; then wait for more, unless there is."""
+    def turn_here(self, seconds):
+        """Take a turn in a thread of the application, with a rest of that length at most.
+
+        Returns:
+            Whether it had its turn: another thread may have it.
+        """
+        if not self.turns.attempt():
+            return False
+        try:
+            if self._is_interrupted:
+                for link in self._links():
+                    link.close()
+                self.handler._recover_store()
+            self._is_interrupted = True
+            self.turn(seconds)
+            self._is_interrupted = False
+            self.turn_at = _monotonic() + (_TURN_SECONDS if not seconds else 0.0)
+        except Exception:
+            if self.handler._sender is self:  # else a fork interrupted it, and this is the child
+                raise
+        finally:
+            self.turns.release()
+        return True
+
+    def turn(self, rest=None):
+        """Do what there is to do; then wait for more, unless there is.
+
+        Args:
+            rest: seconds that it waits at most; by default as long as there is nothing to do.
+        """
         handler, now = self.handler, _monotonic()
         stamp = handler._stamp()
         handler._settle()
         seen, self._seen = self._seen, self.link.store.next
-        if self._deadline is not None:
-            self.link.finishing = True
-            if now >= self._give_up_at:
-                self._give_up(stamp)
+        self.link.finishing = self.is_finishing
+        if self._deadline is not None and now >= self._give_up_at:
+            self._give_up(stamp)
         self.link.step(now, stamp)
+        if self.link.store.first != self._first:
+            self._first, self.progress_at = self.link.store.first, now
         self._tend_orphans(now, stamp)
         handler._after_turn()
-        if self._deadline is not None and (now >= self._deadline or self._is_done()):
+        is_late = self._deadline is not None and now >= self._deadline
+        if is_late or (self.is_finishing and self._is_done()):
             self._end()
-        else:
-            self._rest(now, self._seen != seen, can_nap)
+        if not self.has_ended:
+            self._rest(now, self._seen != seen, rest)
 
-    def _rest(self, now, is_busy, can_nap):
+    def _rest(self, now, is_busy, longest):
         handler, links = self.handler, self._links()
         until = [link.due for link in links if link.due is not None] + [now + _LONGEST_SLEEP]
         if self.directory is not None and self._adopted is None:
             until.append(self._look_at)
         if self._deadline is not None:
             until.append(self._deadline if now >= self._give_up_at else self._give_up_at)
-            can_nap = False
+        can_nap = longest is None and not self.is_finishing
         descriptors = [(self.waker.fileno(), False)]
         if is_busy and can_nap and not any(link.has_backlog for link in links):
             # Records keep coming. To be woken by each of them would cost more than sending it.
@@ -2209,14 +2663,16 @@ class _Sender(object):
         else:
             descriptors += [link.polled() for link in links if link.polled() is not None]
             seconds = min(until) - now
-            if self.link.wants_records(now):
+            if longest is not None:
+                seconds = min(seconds, longest)
+            elif self.link.wants_records(now):
                 handler._is_asleep = True
                 if handler._inbox or self.link.store.next != self._seen:
                     seconds = 0.0  # it came before it could know that it must wake us
-            elif is_busy:
+            elif is_busy or handler._inbox:
                 seconds = min(seconds, _NAP)
             _wait(descriptors, max(0.0, seconds))
-            handler._is_asleep = False
+            handler._is_asleep = not self.has_thread
         self.waker.clear()
 
     def _links(self):
@@ -2245,17 +2701,17 @@ class _Sender(object):
             link.step(now, stamp)
         except Exception as error:  # whatever is in those files: our own records go on
             self._leave_out(link.store.folder, error)
-            self._let_go(now)
+            self._leave(now)
             return
         if link.is_done:
             link.store.close()
             self._adopted = None
             if not os.path.isdir(link.store.folder):  # else it would be found again, and again
                 self._look_at = now
-        elif link.failures >= _PATIENCE:
-            self._let_go(now)  # the others have their turn; it is tried again after them
+        elif link.failures >= _ORPHAN_TRIES:
+            self._leave(now)  # the others have their turn; it is tried again after them
 
-    def _let_go(self, now):
+    def _leave(self, now):
         self._adopted.close()
         self._adopted.store.abandon()
         self._adopted = None
@@ -2299,21 +2755,82 @@ class _Sender(object):
                 store.give_up(stamp)
 
     def _end(self):
+        """Let go of everything, unless there is something to send that may still be sent."""
+        is_late = self._deadline is not None and _monotonic() >= self._deadline
+        if not self.handler._let_go(self, is_late):
+            return
         for link in self._links():
             link.close()
         if self._adopted is not None:
             self._adopted.store.abandon()
-        self.handler._after_end()
         self.waker.close()
-        self.ended.set()
+        self.handler._notify()
+
+
+class _Process(object):
+    """What all handlers of this process have in common."""
+
+    def __init__(self):
+        self.begin()
+
+    def begin(self):
+        self.is_ending = False  # its exit handlers run, or have run
+        self.waited = 0.0  # seconds that it has waited for servers since
+        self.sending = set()  # handlers that may have something to send; nobody else may know them
+        self.worker_hook = None
+
+
+_process = _Process()
+
+
+def _end_of_process():
+    """Send what is left, of all handlers at the same time."""
+    _process.is_ending = True
+    handlers = list(_process.sending)
+    for handler in handlers:
+        handler._check_process()
+        handler._finish_soon()
+    for handler in handlers:
+        handler._finish()
+
+
+# Exit handlers run in reverse order: this one before logging.shutdown(), which closes only the
+# handlers that logging knows. dictConfig() makes it forget those that were there before.
+atexit.register(_end_of_process)
+
+
+def _end_with_worker():
+    """Have it called at the end of a child of multiprocessing too: that ends without atexit."""
+    process = sys.modules.get("multiprocessing.process")
+    util = sys.modules.get("multiprocessing.util")
+    if process and util and type(process.current_process()).__name__ != "_MainProcess":
+        hook = _process.worker_hook
+        if hook is None or not hook.still_active():
+            _process.worker_hook = util.Finalize(None, _end_of_process, exitpriority=-100)
+
+
+def _starts_a_thread():
+    """Whether the lock of threading is taken that a start needs, perhaps by what we interrupt."""
+    lock = getattr(threading, "_active_limbo_lock", None)
+    return hasattr(lock, "locked") and not hasattr(lock, "_is_owned") and lock.locked()
 
 
 # ---- the handlers ----------------------------------------------------------------------------
 
 _POLICIES = ("drop_newest", "drop_oldest", "block", "spool")
 _REPORT_SECONDS = 60.0
+_MOMENT = 0.001  # `retryTime` is never in the past
 
-_Options = collections.namedtuple("_Options", "address key connect_timeout retry_interval")
+_NOT_CALLED = ("createSocket", "makeSocket", "send")  # methods of the standard handler
+
+_Options = collections.namedtuple("_Options", "address key connect_timeout retry_interval back_off")
+
+
+def _back_off_attribute(name):
+    def write(handler, seconds):
+        setattr(handler._options.back_off, name, float(seconds))
+
+    return property(lambda handler: getattr(handler._options.back_off, name), write)
 
 
 class SocketHandler(logging.Handler):
@@ -2343,15 +2860,19 @@ class SocketHandler(logging.Handler):
         spool_fsync: wait for the disk at each record.
         connect_timeout: seconds.
         close_timeout: seconds that `close` may take, and `flush` unless told otherwise; at the end
-            of the program the two together.
+            of the program all handlers together.
         retry_interval: seconds until the next attempt when the server refuses the configuration.
         on_error: called with (text, exception or None), from any thread, when something is dropped
             or an outage begins. By default a line goes to stderr, at most one a minute of each
             kind, unless `logging.raiseExceptions` is false.
         wall_clock: seconds since the epoch; dates what is dropped, and nothing else.
 
+    A subclass may override `makePickle`; what it returns is sent. `retryStart`, `retryFactor` and
+    `retryMax` (0.01, 2 and 1 second) are the delays between attempts to connect.
+
     Raises:
         ValueError: an argument makes no sense.
+        TypeError: this is a subclass with a method of the standard handler that nothing calls.
         EnvironmentError: the spool directory cannot be made.
     """
 
@@ -2372,29 +2893,37 @@ class SocketHandler(logging.Handler):
         on_error=None,
         wall_clock=time.time,
     ):
+        if not isinstance(
+            self, SocketHandler
+        ):  # a DatagramHandler, and ours is in logging.handlers
+            _StandardHandler.__init__(self, host, port)
+            return
         logging.Handler.__init__(self)
+        _check_methods(type(self))
         self.host, self.port = host, port
+        self.address = host if port is None else (host, port)
+        self.closeOnError = False  # has no meaning here: nothing is closed by an error of `emit`
+        self._has_own_pickles = type(self).makePickle != SocketHandler.makePickle
         self.close_timeout = close_timeout
         if when_full not in _POLICIES:
             raise ValueError("when_full must be one of %s" % ", ".join(_POLICIES))
         if when_full == "spool" and spool is None:
             raise ValueError("when_full='spool' needs a directory: spool='/path'")
         self._options = _Options(
-            _address(host, port), _parse_key(key), connect_timeout, retry_interval
+            _address(host, port), _parse_key(key), connect_timeout, retry_interval, _BackOff()
         )
         self._max_bytes = max_bytes
         self._policy, self._block_timeout = when_full, block_timeout
         self._spool = None if spool is None else os.path.abspath(spool)  # also after a chdir()
         self._spool_options = (spool_max_bytes, spool_fsync, max_bytes)
         self._on_error, self._wall_clock = on_error, wall_clock
-        self._is_closed = False
         self._last_error = None
         self._told_at = {}  # monotonic seconds by kind of report
         self._reporting = set()  # threads
         self._begin()
         if spool is not None:
             self._begin_spool()
-        _OPEN_HANDLERS.add(self)
+        _HANDLERS.add(self)
 
     def _begin(self):
         """Begin with nothing, in this process."""
@@ -2402,22 +2931,21 @@ class SocketHandler(logging.Handler):
         self._guard = _Guard()
         self._inbox = collections.deque()  # of records; of gaps too, if `_has_gaps`
         self._has_gaps = False
+        self._moving = None  # what is on its way from the inbox to the store: see `_move`
         self._put = self._inbox.append
         self._room = -1  # bytes that the inbox may take; below 0: look closer
-        self._is_asleep = False  # the sender; a record must wake it
+        self._is_asleep = True  # there is no sender that would find a record by itself
         self._store = self._sender = None
-        self._progress = threading.Condition()
-        self._waiters = 0  # for progress
-        self._flush_failed = None  # when
-        self._late = 0  # records after close()
-        self._left = 0
+        self._waiters = collections.deque()  # locked locks, released after a turn
+        self._past = _no_totals()  # of the senders that have ended
+        self._told_left = [0, 0]  # records that were not sent when the process ended: kept, lost
 
     def _begin_spool(self):
         if fcntl is None:
             raise ValueError("there is no spool on this system: it needs fcntl")
         _make_directory(self._spool)
         if _spools_in(self._spool):
-            self._start()  # somebody may have left something
+            self._open()  # somebody may have left something
 
     # -- a record --
 
@@ -2433,7 +2961,10 @@ class SocketHandler(logging.Handler):
         if not _HAS_FORK_HOOKS and self._pid != _getpid():
             self._after_fork()
         try:
-            data = _encode(record, self.formatter)
+            if self._has_own_pickles:
+                data = self._own_pickle(record)
+            else:
+                data = _encode(record, self.formatter)
         except Exception as error:
             self._emit_carefully(self._rescue(record, error))
             return
@@ -2453,124 +2984,266 @@ class SocketHandler(logging.Handler):
             return _Gap(_LOST, self._stamp())
         name = getattr(record, "name", None)
         text = "a record of %s was sent with this as text: %s" % (name, ", ".join(odd))
+        if not odd:
+            text = "a record of %s was sent without makePickle(), which failed" % name
         self._report("text", text, error)
         return data
 
-    def _emit_carefully(self, data):
+    def makePickle(self, record):
+        """Make the frame of a record: the length of the rest in four bytes, and a pickled dict.
+
+        A subclass may override it, and return a pickle or a JSON object of its own in such a frame.
+        It is called with the lock of the handler held.
+        """
+        data = _encode(record, self.formatter)
+        return _LENGTH.pack(len(data)) + data
+
+    def _own_pickle(self, record):
+        self.acquire()
         try:
-            if self._is_closed:
-                self._put_late(data)
-                return
-            if self._sender is None:
-                self._start()
-            if data.__class__ is not _Gap and not (self._store and self._store.persistent):
-                self._place(data)
-            else:
-                self._has_gaps = self._has_gaps or data.__class__ is _Gap
-                self._inbox.append(data)
+            frame = self.makePickle(record)
+        finally:
+            self.release()
+        head = _LENGTH.size
+        if len(frame) <= head or _LENGTH.unpack(frame[:head])[0] != len(frame) - head:
+            raise ValueError("makePickle() did not return a length and as many bytes")
+        return bytes(frame[head:])
+
+    # -- what programs look for in a handler of sockets --
+
+    retryStart = _back_off_attribute("start")
+    retryFactor = _back_off_attribute("factor")
+    retryMax = _back_off_attribute("longest")
+
+    @property
+    def retryTime(self):
+        """When the next attempt to connect is due, in seconds since the epoch. None while there is
+        a connection, or nothing to send. Set to None, it is due at once.
+        """
+        store, sender = self._store, self._sender
+        has_records = self._inbox or (store is not None and store.first != store.next)
+        if not has_records or (sender is not None and sender.link.is_ready):
+            return None
+        wait = 0.0 if sender is None else sender.link.wait(_monotonic())
+        return time.time() + max(_MOMENT, wait)
+
+    @retryTime.setter
+    def retryTime(self, moment):
+        sender = self._sender
+        if moment is None and sender is not None:
+            sender.link.hurry()
+            sender.waker.set()
+
+    def _emit_carefully(self, data):
+        pid, arrival = self._pid, collections.deque((data, None))
+        try:
+            self._open()
+            if data.__class__ is _Gap or self._store is None or self._store.persistent:
+                self._keep(arrival)
                 self._settle()
+            else:
+                self._place(arrival, len(data) + _OVERHEAD)
             if self._is_asleep:
                 self._wake()
             self._tell()
         except Exception as error:
-            self._report("internal", "a record was lost", error)
+            if self._pid == pid:  # else it is the parent's record: this is a child
+                self._report("internal", "emit() was interrupted", error)
+                self._keep_if_left(arrival)
 
-    def _put_late(self, data):
-        self._late += 1
-        self._report("closed", "a record was emitted after close(), and dropped", None)
+    def _keep(self, arrival):
+        """Move a record to the inbox; either it is in there afterwards or not, whatever happens."""
+        self._has_gaps = self._has_gaps or arrival[0].__class__ is _Gap
+        _process.sending.add(self)
+        self._inbox.extend(iter(arrival.popleft, None))
 
-    def _place(self, data):
+    def _keep_if_left(self, arrival):
+        if not self._guard.is_mine():
+            self._complete_once()  # it may be half in the store
+        if arrival and arrival[0] is not None:
+            self._keep(arrival)
+
+    def _complete_once(self):
+        with self._guard:
+            pass
+
+    def _place(self, arrival, size):
         """Put a record into the memory, or drop what has to be dropped."""
-        size = len(data) + _OVERHEAD
         give_up_at = None
-        while True:
-            if self._guard.is_mine():
-                self._inbox.append(data)  # this thread is in here already: it will find it
+        while not self._guard.is_mine():
+            if give_up_at is None:
+                seconds = self._block_timeout if self._may_block() else 0
+                give_up_at = _monotonic() + seconds
+            is_last = _process.is_ending or _monotonic() >= give_up_at
+            if self._found_room(arrival, size, is_last):
+                self._settle()  # what came in between
                 return
-            self._guard.begin()
-            try:
-                with self._guard.lock:
-                    if self._found_room(data, size):
-                        return
-                    if give_up_at is None:
-                        seconds = self._block_timeout if self._may_block() else 0
-                        give_up_at = _monotonic() + seconds
-                    if self._is_closed or _monotonic() >= give_up_at:
-                        self._store.add_gap(_FULL, self._stamp())
-                        return
-            finally:
-                self._guard.end()
             self._wake()
-            self._wait_for(lambda: self._room >= size or self._is_closed, give_up_at)
+            self._wait_for(lambda: self._room >= size or _process.is_ending, give_up_at)
+        self._keep(arrival)  # this thread is inside already, and will find it
 
-    def _found_room(self, data, size):
-        """Put it into the memory, if it has a place there."""
-        self._empty_inbox()
-        excess = self._store.bytes + size - self._max_bytes
-        if excess > 0 and size <= self._max_bytes and self._policy == "drop_oldest":
-            self._store.drop_oldest(excess, self._stamp())
-            excess = self._store.bytes + size - self._max_bytes
-        if excess <= 0:
-            self._store.extend([data], None)
-        self._measure_room()
-        return excess <= 0
+    def _found_room(self, arrival, size, is_last):
+        """Put it into the memory, if it has a place there; else drop it, if this is its last try.
+
+        Returns:
+            Whether that is done.
+        """
+        with self._guard:
+            store = self._store
+            if store is None or store.persistent:  # the sender has ended
+                self._keep(arrival)
+                return True
+            self._empty_inbox()
+            excess = store.bytes + size - self._max_bytes
+            if excess > 0 and size <= self._max_bytes and self._policy == "drop_oldest":
+                self._begin_change()
+                store.drop_oldest(excess, self._stamp())
+                self._end_change()
+                excess = store.bytes + size - self._max_bytes
+            if excess > 0 and not is_last:
+                return False
+            if excess > 0:
+                self._has_gaps = True
+                arrival[0] = _Gap(_FULL, self._stamp())
+            self._move_all(arrival, [arrival[0]])
+            self._measure_room()
+            return True
 
     def _may_block(self):
-        is_sender = threading.current_thread() is self._sender.thread
-        return self._policy == "block" and not is_sender and not _in_event_loop()
+        is_inside = self._is_inside(self._sender)
+        return self._policy == "block" and not is_inside and not _in_event_loop()
 
     def _settle(self):
         """Move what is in the inbox to the store."""
         while self._inbox and self._store is not None and not self._guard.is_mine():
-            self._guard.begin()
-            try:
-                with self._guard.lock:
-                    self._empty_inbox()
-                    self._measure_room()
-            finally:
-                self._guard.end()
+            self._settle_once()
+
+    def _settle_once(self):
+        with self._guard:
+            if self._store is not None:
+                self._empty_inbox()
+                self._measure_room()
+
+    # The caller of these has the guard. An exception may end it between any two bytecodes; then
+    # whoever has the guard next completes the change.
+
+    def _begin_change(self, source=(), records=()):
+        change = (self._store, self._store.next, source, records, self._stamp())
+        self._moving = change
+        self._guard.unfinished = self._complete_change
+        return change
+
+    def _end_change(self):
+        self._guard.unfinished = self._moving = None
 
     def _empty_inbox(self):
-        stamp = self._stamp()  # before: a record in neither place would seem acknowledged
-        take = self._inbox.popleft
-        records = [take() for _ in range(len(self._inbox))]
+        if self._inbox:
+            self._move_all(self._inbox, list(self._inbox))
+
+    def _move_all(self, source, records):
+        """Move these records, which are at the beginning of that queue, to the store."""
+        self._move(*self._begin_change(source, records))
+        for _ in records:  # afterwards: a record in neither place would be lost
+            source.popleft()
+        self._end_change()
+
+    def _complete_change(self):
+        change = self._moving
+        if change is not None:
+            store, _, source, records, _ = change
+            try:
+                store.recover()
+            except EnvironmentError as error:
+                store.error = error
+            self._move(*change)
+            done = set(map(id, records))
+            while source and id(source[0]) in done:
+                source.popleft()
+        self._end_change()
+
+    def _move(self, store, number, source, records, stamp):
+        """Put these records into the store, but those that have their number there already."""
+        if store.next != number:
+            records = records[store.next - number :]
         if not self._has_gaps:
-            self._store.extend(records, stamp)
+            store.extend(records, stamp)
             return
-        self._has_gaps = False
         for record in records:
             if record.__class__ is _Gap:
-                self._store.add_gap(record.reason, stamp)
+                store.add_gap(record.reason, stamp)
             else:
-                self._store.extend([record], stamp)
+                store.extend([record], stamp)
+
+    def _recover_store(self):
+        with self._guard:
+            if self._store is not None:
+                self._store.recover()
 
     def _measure_room(self):
-        if not self._store.persistent and not self._is_closed:
-            self._room = self._max_bytes - self._store.bytes
+        store = self._store
+        if store is not None and not store.persistent and not _process.is_ending:
+            self._room = self._max_bytes - store.bytes
 
     def _wake(self):
-        self._is_asleep = False
-        self._sender.waker.set()
+        """Have the sender look at the inbox."""
+        sender = self._sender
+        if _process.is_ending:
+            self._finish()
+        elif sender is None:
+            if self._open():
+                self._settle()
+        elif sender.has_thread:
+            self._is_asleep = False
+            sender.waker.set()
+        else:
+            self._send_here(sender)
+
+    def _send_here(self, sender):
+        """Send in this thread now and then, until there is a thread for it."""
+        sender.start()
+        if sender.has_thread:
+            return
+        self._is_asleep = True
+        is_due = _monotonic() >= sender.turn_at or len(self._inbox) >= _TURN_RECORDS
+        if is_due and not self._is_inside(sender):
+            sender.turn_here(0.0)
 
     def _stamp(self):
         return int(self._wall_clock() * 1e6)
 
     # -- the sender --
 
-    def _start(self):
+    def _open(self):
+        """Have a sender that does not end. Returns whether there is one."""
+        sender = self._sender
+        if sender is not None and not sender.is_finishing:
+            return True
         if self._guard.is_mine():
-            return
-        self._guard.begin()
+            return False
         try:
-            with self._guard.lock:
-                if self._sender is None and not self._is_closed:
-                    self._store = self._open_store()
-                    self._sender = _Sender(self, self._store, self._options, self._spool)
-                    self._sender.start()
-                    self._measure_room()
-                    self._close_with_worker()
-        finally:
-            self._guard.end()
+            self._open_sender()
+        except EnvironmentError as error:
+            self._report("internal", "the records wait: nothing can be sent", error)
+        return self._sender is not None
+
+    def _open_sender(self):
+        pid = self._pid
+        with self._guard:
+            sender = self._sender
+            if sender is None:
+                _process.sending.add(self)
+                store = self._open_store()
+                sender = _Sender(self, store, self._options, self._spool)
+                self._store = store
+                self._sender = sender
+                if self._pid != pid:  # a fork interrupted this: they are the parent's
+                    self._store = self._sender = None
+                    return
+                self._measure_room()
+            elif not _process.is_ending:
+                sender.resume()
+        sender.start()
+        _end_with_worker()
 
     def _open_store(self):
         if self._spool is not None:
@@ -2580,111 +3253,197 @@ class SocketHandler(logging.Handler):
                 self._report("spool", "no spool: the records are kept in memory", error)
         return _Memory()
 
-    def _close_with_worker(self):
-        """A child of multiprocessing ends without atexit."""
-        process = sys.modules.get("multiprocessing.process")
-        util = sys.modules.get("multiprocessing.util")
-        if process and util and type(process.current_process()).__name__ != "_MainProcess":
-            handler = weakref.ref(self)
-            util.Finalize(None, _close_handler, args=(handler,), exitpriority=-100)
+    def _let_go(self, sender, is_late):
+        """Forget a sender that is about to end.
+
+        Returns:
+            Whether it may: all is sent, or it is late.
+        """
+        with self._guard:
+            if self._sender is not sender:
+                sender.has_ended = True
+                return True
+            self._empty_inbox()
+            store = self._store
+            if not is_late and (store.first != store.next or not sender.is_finishing):
+                return False
+            self._room, self._is_asleep = -1, True
+            store.save()
+            totals, lost = _totals(store, sender.link), store.count_unsaved()
+            totals["dropped"][_REASONS[_LEFT]] += lost
+            totals["pending"] -= lost
+            totals["pending_bytes"] = 0
+            self._past = _sum_totals(self._past, totals)
+            self._store = self._sender = None
+            sender.has_ended = True
+            _process.sending.discard(self)
+            store.close()
+        return True
 
     def _after_turn(self):
+        self._settle_room()
+        self._tell()
+        self._notify()
+
+    def _settle_room(self):
         with self._guard:
             self._measure_room()
-        self._tell()
-        if self._waiters:
-            with self._progress:
-                self._progress.notify_all()
 
-    def _after_end(self):
-        self._settle()
-        with self._guard:
-            self._left = self._store.pending
-            self._store.close()
-        with self._progress:
-            self._progress.notify_all()
-
-    def _wait_for(self, condition, until):
-        """Wait until it holds, or until that time. Returns whether it does."""
-        with self._progress:
-            self._waiters += 1
+    def _notify(self):
+        waiters = self._waiters
+        while waiters:
             try:
-                while not condition():
-                    left = until - _monotonic()
-                    if left <= 0:
-                        return False
-                    self._progress.wait(min(left, 0.1))
-                return True
-            finally:
-                self._waiters -= 1
+                waiters.popleft().release()
+            except (IndexError, RuntimeError, threading.ThreadError):
+                pass  # another thread does it; or an exception left it unlocked
+
+    def _wait_for(self, condition, until, patience=None):
+        """Wait until it holds, or until that time. Where the sender has no thread, take its turns.
+
+        Args:
+            patience: wait only while the server is there, and no longer than so many seconds
+                without an acknowledgement.
+
+        Returns:
+            Whether it holds.
+        """
+        while not condition():
+            sender, left = self._sender, until - _monotonic()
+            if left <= 0 or self._is_inside(sender):
+                return False
+            if sender is not None:
+                if patience is not None and not sender.is_getting_on(patience):
+                    return False
+                if sender.wants_turn() and sender.turn_here(min(left, _NAP)):
+                    continue
+            self._pause(min(left, 0.1))
+        return True
+
+    def _is_inside(self, sender):
+        """Whether this thread has interrupted what it would have to wait for, or is the sender."""
+        return self._guard.is_mine() or (sender is not None and sender.turns.is_mine())
+
+    def _pause(self, seconds):
+        if _PYTHON_2:
+            time.sleep(min(seconds, 0.01))
+            return
+        waiter = _allocate_lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        waiter.acquire(True, seconds)
 
     # -- for the application --
 
     def flush(self, timeout=None):
         """Wait until the server has acknowledged all that was emitted.
 
+        Called by `logging.shutdown()` in a process that goes on, as `dictConfig()` does, it waits
+        only while the server is there and acknowledges.
+
         Args:
-            timeout: seconds; `close_timeout` unless given.
+            timeout: seconds; `close_timeout` unless given, or what is left of it at exit.
 
         Returns:
             Whether it has.
         """
         self._check_process()
-        sender = self._sender
-        until = _monotonic() + (self.close_timeout if timeout is None else timeout)
-        if sender is None or sender.thread is threading.current_thread():
-            return self._is_empty()
-        if sender.thread is None:
-            while not self._is_empty() and _monotonic() < until and not sender.ended.is_set():
-                sender.turn(can_nap=False)
-        else:
-            sender.waker.set()
-            self._wait_for(self._is_empty, until)
-        done = self._is_empty()
-        self._flush_failed = None if done else _monotonic()
-        return done
+        begin, patience = _monotonic(), None
+        seconds = self.close_timeout if timeout is None else timeout
+        if timeout is None and _process.is_ending:
+            seconds = self._seconds_left()
+        elif timeout is None and self._is_shut_down():
+            patience = _PATIENCE
+        if not self._is_empty():
+            if self._sender is None:
+                self._open()
+            sender = self._sender
+            if sender is not None:
+                sender.progress_at = max(sender.progress_at, begin)
+                sender.waker.set()
+            self._wait_for(self._is_empty, begin + seconds, patience)
+            if timeout is None and _process.is_ending:
+                _process.waited += _monotonic() - begin
+        return self._is_empty()
+
+    def _is_shut_down(self):
+        """Whether logging.shutdown() calls: it has the lock of the handler, and nobody else has."""
+        is_owned = getattr(self.lock, "_is_owned", None)
+        return is_owned is not None and is_owned()
 
     def _is_empty(self):
+        if not self._guard.is_mine():
+            self._settle()
+            return self._is_empty_inside()
         store = self._store
-        if store is None or self._guard.is_mine():
+        return not self._inbox and (store is None or store.first == store.next)
+
+    def _is_empty_inside(self):
+        with self._guard:
+            store = self._store
             return not self._inbox and (store is None or store.first == store.next)
-        self._guard.begin()
-        try:
-            with self._guard.lock:  # who moves records has them in neither place for a moment
-                return not self._inbox and store.first == store.next
-        finally:
-            self._guard.end()
 
     def close(self):
-        """Send what is left, for up to `close_timeout` seconds; then end. What could not be sent is
-        counted in `stats()` and reported; in a spool it is kept for the next process.
+        """End when all is sent; the next record opens it again.
+
+        It waits only while the server is there and acknowledges, and drops nothing: what is left
+        goes on being sent. At the end of the process it waits for up to `close_timeout` seconds.
+        What could not be sent then is counted in `stats()` and reported; in a spool it is kept for
+        the next process.
         """
         self._check_process()
-        if self._is_closed:
-            return
-        self._is_closed = True
-        self._room = -1
-        self._put = self._put_late  # for who has just looked at the room
-        seconds = self.close_timeout
-        if self._flush_failed is not None and _monotonic() - self._flush_failed < 1.0:
-            seconds = 0.1  # logging.shutdown() flushes first: it has waited already
-        if self._sender is not None:
-            self._sender.finish(seconds)
-            if (
-                not self._sender.ended.is_set()
-            ):  # it waits for the name of the host, or is this thread
-                self._left = self._store.pending
-            self._tell_what_is_left()
-        _OPEN_HANDLERS.discard(self)
+        sender = self._sender
+        if _process.is_ending:
+            self._finish()
+        elif sender is not None:
+            until = _monotonic() + self.close_timeout
+            sender.progress_at = max(sender.progress_at, _monotonic())
+            sender.finish()
+            self._settle()
+            # A record that comes now opens it again: then there is nothing to wait for.
+            self._wait_for(
+                lambda: self._sender is not sender or not sender.is_finishing, until, _PATIENCE
+            )
         logging.Handler.close(self)
 
-    def _tell_what_is_left(self):
-        lost = self._store.dropped[_LEFT]
-        if self._left or lost or self._inbox:
-            count = self._left + lost + len(self._inbox)
-            kept = self._store.outlives_process
-            fate = "stay in the spool for the next start" if kept else "are lost"
-            self._report("left", "%d records were left at close(): they %s" % (count, fate), None)
+    # -- the end of the process --
+
+    def _seconds_left(self):
+        return max(0.0, self.close_timeout - _process.waited)
+
+    def _finish_soon(self):
+        """Have the sender end within the time that is left."""
+        if self._inbox:
+            self._open()
+        if self._sender is not None:
+            self._sender.finish_within(self._seconds_left())
+
+    def _finish(self):
+        """Send what is left within the time for it; report what could not be sent."""
+        begin, seconds = _monotonic(), self._seconds_left()
+        self._finish_soon()
+        sender = self._sender
+        if self._is_inside(sender):
+            return
+        if sender is not None:
+            self._wait_for(lambda: self._sender is not sender, begin + seconds + _GRACE)
+            if _process.is_ending:
+                _process.waited += _monotonic() - begin
+        fates = ("stay in the spool for the next start", "are lost")
+        for at, (count, fate) in enumerate(zip(self._count_left(), fates)):
+            if count > self._told_left[at]:
+                count, self._told_left[at] = count - self._told_left[at], count
+                text = "%d records were left at exit: they %s" % (count, fate)
+                self._report("left, %s" % fate, text, None)
+
+    def _count_left(self):
+        """Records that were not sent: those that are kept, and those that are lost."""
+        kept, lost = self._past["pending"], self._past["dropped"][_REASONS[_LEFT]]
+        store = self._store
+        if store is not None:  # the sender waits for the name of the host, or this is its thread
+            unsaved = store.count_unsaved()
+            kept += store.pending - unsaved
+            lost += unsaved + store.dropped[_LEFT]
+        return kept, lost + len(self._inbox)
 
     def stats(self):
         """What became of the records that this process emitted.
@@ -2694,46 +3453,33 @@ class SocketHandler(logging.Handler):
             `dropped`: a dict of counts by reason; `gaps`: spans of dropped records; `sent_batches`,
             `resent_records`, `reconnects`, `new_ids`: how often another client id had to be taken;
             `connected`, `server` (the id of the node, in hex), `last_error`, `spool_bytes`, and
-            `left` when it was closed.
+            `left`: what was not sent when the process ended.
         """
         self._check_process()
-        store, sender = self._store, self._sender
-        inbox = len(self._inbox)
-        dropped = dict.fromkeys(_REASONS.values(), 0)
-        stats = {
-            "emitted": inbox + self._late,
-            "acked": 0,
-            "pending": inbox,
-            "pending_bytes": sum(map(len, list(self._inbox))) + inbox * _OVERHEAD,
-            "dropped": dropped,
-            "gaps": 0,
-            "sent_batches": 0,
-            "resent_records": 0,
-            "reconnects": 0,
-            "new_ids": 0,
-            "connected": False,
-            "server": None,
-            "last_error": self._last_error,
-            "spool_bytes": 0,
-            "left": self._left,
-        }
-        dropped["after close"] = self._late
+        stats = self._add_up() if self._guard.is_mine() else self._add_up_inside()
+        self._settle()  # what came in between
+        return stats
+
+    def _add_up_inside(self):
+        with self._guard:
+            return self._add_up()
+
+    def _add_up(self):
+        sender, stats, waiting = self._sender, self._past, list(self._inbox)
+        node = None
         if sender is not None:
-            pending = store.pending
+            stats = _sum_totals(stats, _totals(sender.link.store, sender.link))
             node = sender.link.node
-            dropped.update((_REASONS[reason], n) for reason, n in store.dropped.items())
-            stats["emitted"] += store.next - 1
-            stats["pending"] += pending
-            stats["acked"] = store.next - 1 - pending - sum(store.dropped.values())
-            stats["spool_bytes"] += store.bytes if store.outlives_process else 0
-            stats["pending_bytes"] += 0 if store.outlives_process else store.bytes
-            stats["gaps"] = store.gaps
-            stats["sent_batches"] = sender.link.batches
-            stats["resent_records"] = sender.link.resent
-            stats["reconnects"] = max(0, sender.link.connections - 1)
-            stats["new_ids"] = sender.link.new_ids
-            stats["connected"] = sender.link.is_ready
-            stats["server"] = binascii.hexlify(node).decode("ascii") if node else None
+        else:
+            stats = _sum_totals(stats, _no_totals())
+        stats["emitted"] += len(waiting)
+        stats["pending"] += len(waiting)
+        stats["pending_bytes"] += sum(map(len, waiting)) + len(waiting) * _OVERHEAD
+        stats["reconnects"] = max(0, stats.pop("connections") - 1)
+        stats["connected"] = sender is not None and sender.link.is_ready
+        stats["server"] = binascii.hexlify(node).decode("ascii") if node else None
+        stats["last_error"] = self._last_error
+        stats["left"] = self._past["pending"] + self._past["dropped"][_REASONS[_LEFT]]
         return stats
 
     # -- reports --
@@ -2759,8 +3505,8 @@ class SocketHandler(logging.Handler):
         me = _thread_id()
         if me in self._reporting:
             return  # the hook logs something that must be reported
-        self._reporting.add(me)
         try:
+            self._reporting.add(me)
             address = self.host if self.port is None else "%s:%s" % (self.host, self.port)
             text = "%s: %s" % (address, text)
             self._last_error = text if error is None else "%s (%r)" % (text, error)
@@ -2788,14 +3534,20 @@ class SocketHandler(logging.Handler):
 
     def _after_fork(self):
         """This is a child: what the parent has is the parent's."""
-        if self._sender is not None:
-            self._sender.abandon()
+        sender, guard = self._sender, self._guard
+        _process.sending.discard(self)
         self._reporting = set()
         self._begin()
+        guard.forget_others()
+        if sender is not None:
+            sender.abandon()
 
 
 def _after_fork_in_child():
-    for handler in list(_OPEN_HANDLERS):
+    is_ending = _process.is_ending
+    _process.begin()
+    _process.is_ending = is_ending
+    for handler in list(_HANDLERS):
         handler._after_fork()
 
 
@@ -2803,10 +3555,44 @@ if _HAS_FORK_HOOKS:
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def _close_handler(handler):
-    handler = handler()
-    if handler is not None:
-        handler.close()
+def _no_totals():
+    names = ("emitted", "acked", "pending", "pending_bytes", "spool_bytes", "gaps")
+    totals = dict.fromkeys(names + ("sent_batches", "resent_records", "connections", "new_ids"), 0)
+    totals["dropped"] = dict.fromkeys(_REASONS.values(), 0)
+    return totals
+
+
+def _totals(store, link):
+    totals = _no_totals()
+    pending = store.pending
+    totals["dropped"] = {_REASONS[reason]: n for reason, n in store.dropped.items()}
+    totals["emitted"] = store.next - 1
+    totals["pending"] = pending
+    totals["acked"] = store.next - 1 - pending - sum(store.dropped.values())
+    totals["spool_bytes" if store.outlives_process else "pending_bytes"] = store.bytes
+    totals["gaps"] = store.gaps
+    totals["sent_batches"] = link.batches
+    totals["resent_records"] = link.resent
+    totals["connections"] = link.connections
+    totals["new_ids"] = link.new_ids
+    return totals
+
+
+def _sum_totals(some, others):
+    total = {name: some[name] + others[name] for name in some if name != "dropped"}
+    dropped, more = some["dropped"], others["dropped"]
+    total["dropped"] = {reason: dropped[reason] + more[reason] for reason in dropped}
+    return total
+
+
+def _check_methods(handler):
+    """Refuse a subclass whose connections, or bytes, would silently be others than it makes."""
+    for name in _NOT_CALLED:
+        if hasattr(handler, name):
+            raise TypeError(
+                "%s.%s() would never be called: derive from ReconnectingSocketHandler"
+                % (handler.__name__, name)
+            )
 
 
 def _address(host, port):
@@ -2840,11 +3626,12 @@ def _in_event_loop():
     return asyncio is not None and asyncio._get_running_loop() is not None
 
 
+_StandardHandler = logging.handlers.SocketHandler  # a program may put ours in its place
 _TRIES = 3
 _ESTABLISHED = 1  # TCP_ESTABLISHED of Linux
 
 
-class ReconnectingSocketHandler(logging.handlers.SocketHandler):
+class ReconnectingSocketHandler(_StandardHandler):
     """The standard handler for receivers that speak only its protocol, without its back-off.
 
     Before each record it looks whether the receiver is still there, and connects again if not; each
@@ -2858,8 +3645,20 @@ class ReconnectingSocketHandler(logging.handlers.SocketHandler):
     """
 
     def __init__(self, host, port=None, timeout=1.0):
-        logging.handlers.SocketHandler.__init__(self, host, port)
+        self._is_away = False
+        _StandardHandler.__init__(self, host, port)
         self.timeout = timeout
+
+    @property
+    def retryTime(self):
+        """When the next attempt to connect may be: at once, since there is no back-off. None while
+        the last one was of use.
+        """
+        return time.time() + _MOMENT if self._is_away else None
+
+    @retryTime.setter
+    def retryTime(self, moment):
+        self._is_away = moment is not None
 
     def makePickle(self, record):
         """As the standard one, but the record is left as it is for the handlers that follow, and
@@ -2884,7 +3683,14 @@ class ReconnectingSocketHandler(logging.handlers.SocketHandler):
         return connection
 
     def createSocket(self):
+        """Connect, without the back-off of the standard handler.
+
+        Raises:
+            EnvironmentError: there is no connection.
+        """
+        self._is_away = True
         self.sock = self.makeSocket()
+        self._is_away = False
 
     def send(self, s):
         """Send the bytes of a record.

@@ -116,6 +116,7 @@ enum fl_column_kind {
     FL_COL_TIME,    /* an attribute: a float within bounds->first and last; else `received` */
     FL_COL_INTEGER, /* an attribute: an integer of 64 bits, or None */
     FL_COL_TEXT,    /* an attribute: a str, or None */
+    FL_COL_TRACE,   /* the same, and None where it is empty or a single line feed */
     FL_COL_MESSAGE, /* an attribute: a str */
     FL_COL_HOST,
     FL_COL_RECEIVED,

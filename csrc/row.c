@@ -252,12 +252,42 @@ static int take_all(fl_row *row, fl_reader *reader, const fl_value *record)
     return FL_PLAIN;
 }
 
+/* Whether a logger says with this value that the field has none. */
+static bool means_none(const fl_value *value)
+{
+    return !fl_is_set(value) || value->kind == FL_K_FALSE ||
+           (fl_is_container(value) && value->len == 0 && !value->object);
+}
+
+static int check_integer(fl_row *row, size_t column)
+{
+    const fl_value *value = row->values[column];
+    if (means_none(value) || (fl_is_text(value) && value->len == 0)) {
+        row->values[column] = NULL;
+        return FL_PLAIN;
+    }
+    return value->kind == FL_K_INT ? FL_PLAIN : FL_FOREIGN;
+}
+
 static int check_text(fl_row *row, fl_reader *reader, size_t column)
 {
     const fl_value *value = row->values[column];
-    if (!fl_is_set(value))
+    if (means_none(value)) {
+        row->values[column] = NULL;
         return FL_PLAIN;
+    }
     return fl_is_text(value) ? fl_row_text(row, reader, value, &row->texts[column]) : FL_FOREIGN;
+}
+
+static int check_trace(fl_row *row, fl_reader *reader, size_t column)
+{
+    fl_span_text *text = &row->texts[column];
+    int verdict = check_text(row, reader, column);
+    if (verdict || !text->text || text->len > 1 || (text->len == 1 && text->text[0] != '\n'))
+        return verdict;
+    row->dropped += fl_json_length(text->text, text->len);
+    *text = (fl_span_text){0};
+    return FL_PLAIN;
 }
 
 static int check_column(fl_row *row, fl_reader *reader, size_t column)
@@ -271,10 +301,11 @@ static int check_column(fl_row *row, fl_reader *reader, size_t column)
                        value->at.real < row->bounds.last
                    ? FL_PLAIN
                    : FL_FOREIGN;
-    case FL_COL_INTEGER:
-        return !fl_is_set(value) || value->kind == FL_K_INT ? FL_PLAIN : FL_FOREIGN;
+    case FL_COL_INTEGER: return check_integer(row, column);
     case FL_COL_TEXT: return check_text(row, reader, column);
-    case FL_COL_MESSAGE: return fl_is_set(value) ? check_text(row, reader, column) : FL_FOREIGN;
+    case FL_COL_TRACE: return check_trace(row, reader, column);
+    case FL_COL_MESSAGE:
+        return fl_is_set(value) && fl_is_text(value) ? check_text(row, reader, column) : FL_FOREIGN;
     default: return FL_PLAIN;
     }
 }

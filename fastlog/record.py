@@ -110,9 +110,11 @@ NOTES = "!notes"
 
 SILENT: Final = ("msecs", "relativeCreated")
 """Attributes that are dropped: the first is in `created`, the second says nothing to others."""
-SILENT_IF_EMPTY: Final = ("args", "exc_info")
+SILENT_IF_EMPTY: Final = ("args", "exc_info", "asctime")
 TWIN: Final = "message"
 """The attribute that is dropped where it says the same as `msg`."""
+TRACES: Final = ("exc_text", "stack_info")
+"""Text of several lines. Formatters and loggers put other values into these fields too."""
 LEVEL: Final = ("levelno", "levelname")
 """Where one of these is missing, it is derived from the other."""
 RECURRING: Final = frozenset(
@@ -124,6 +126,8 @@ RECURRING: Final = frozenset(
 )
 """What has the same few values in most records of a block."""
 _EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
+_NO_TRACE: Final = ("", "\n")
+"""What loguru, and formatters that keep the traceback for themselves, leave in `exc_text`."""
 _NUMBERS: Final = {
     "NOTSET": logging.NOTSET,
     "DEBUG": logging.DEBUG,
@@ -162,6 +166,12 @@ def validate(
             return value
         return _coerced(_text, "text", name, value, odd, notes)
 
+    def trace(name: str) -> str | None:
+        value = attributes.pop(name, None)
+        if value is None or type(value) is str:
+            return None if value in _NO_TRACE else value
+        return _coerced(_trace, "text", name, value, odd, notes) if value else None
+
     def integer(name: str) -> int | None:
         value = attributes.pop(name, None)
         if value is None or (type(value) is int and -1 << 63 <= value < 1 << 63):
@@ -192,8 +202,8 @@ def validate(
         integer("thread"),
         text("threadName"),
         text("taskName"),
-        text("exc_text"),
-        text("stack_info"),
+        trace("exc_text"),
+        trace("stack_info"),
     )
     return Record(*fields, host, received, _extra(attributes, odd, notes), offset, idx)
 
@@ -206,6 +216,8 @@ def _coerced(
     odd: dict[str, Any],
     notes: list[str],
 ) -> T | None:
+    if _means_none(value):
+        return None
     result = coerce(value)
     if result is None:
         odd[name] = value
@@ -213,8 +225,22 @@ def _coerced(
     return result
 
 
+def _means_none(value: Any) -> bool:
+    """Whether a logger says with this that the field has no value: picologging sends
+    `stack_info=False`."""
+    return value is False or value in _EMPTY
+
+
 def _text(value: Any) -> str | None:
     return str(value) if type(value) is int and value.bit_length() <= 64 else None
+
+
+def _trace(value: Any) -> str | None:
+    """The text of a traceback or a stack. A list of lines, as `traceback.format_exception` and
+    python-json-logger give it, is joined; of any other structure it is the JSON text."""
+    if type(value) is list and all(type(line) is str for line in value):
+        return "\n".join(line.removesuffix("\n") for line in value)
+    return _json(value) if type(value) in (list, dict) else _text(value)
 
 
 def _integer(value: Any) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import logging
 import logging.config
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +43,13 @@ def handler_of(server: FakeServer, **options: Any) -> Iterator[Any]:
         yield handler
     finally:
         handler.close_timeout = min(handler.close_timeout, 2.0)
-        handler.close()
+        end(handler)
+
+
+def end(handler: Any) -> None:
+    """What the end of its process does with a handler; nothing of it may reach later tests."""
+    handler._finish()
+    wait_for(lambda: handler._sender is None, "the sender has ended")
 
 
 def record(number: int = 0, msg: Any = "hello", args: Any = None, **extra: Any) -> Any:
@@ -109,9 +117,10 @@ def test_emit_waits_for_nobody_when_the_server_is_absent_or_silent():
             handler = client.SocketHandler("127.0.0.1", port, on_error=Hook(), close_timeout=0.1)
             emit(handler, range(1000))
             begin = time.monotonic()
-            handler.close()
+            end(handler)
             assert time.monotonic() - begin < 2
-            assert handler.stats()["left"] == 1000
+            stats = handler.stats()
+            assert stats["left"] == stats["dropped"]["left at exit"] == stats["emitted"] == 1000
 
 
 def test_records_wait_for_a_server_that_comes_late():
@@ -336,7 +345,7 @@ def test_something_else_that_answers_there_is_reported():
         connection.sendall(b"220 mail.example.com ESMTP\r\n")
         wait_for(lambda: hook.says("does not speak the fastlog protocol"))
         connection.close()
-        handler.close()
+        end(handler)
 
 
 # ---- the bound ----
@@ -460,8 +469,8 @@ def test_an_event_loop_is_not_held_up_by_another_thread_that_waits_for_room():
             begin = time.monotonic()
             asyncio.run(run())
             assert time.monotonic() - begin < 5
-            handler.close()
-            thread.join(5)
+            server.restart()
+            thread.join(30)
             assert not thread.is_alive()
 
 
@@ -711,7 +720,7 @@ def test_a_signal_handler_that_logs_anywhere_does_not_deadlock(tmp_path: Path):
 def test_by_default_one_line_a_minute_goes_to_stderr(capsys: pytest.CaptureFixture[str]):
     handler = client.SocketHandler("127.0.0.1", free_port(), close_timeout=0)
     emit(handler, [1, 2], lock=threading.Lock())
-    handler.close()
+    end(handler)
     lines = capsys.readouterr().err.splitlines()
     assert sum("lock" in line for line in lines) == 1
     assert all(line.startswith("fastlog_client: 127.0.0.1:") for line in lines)
@@ -723,7 +732,7 @@ def test_nothing_goes_to_stderr_when_logging_is_told_so(
     monkeypatch.setattr(logging, "raiseExceptions", False)
     handler = client.SocketHandler("127.0.0.1", free_port(), close_timeout=0)
     emit(handler, [1], lock=threading.Lock())
-    handler.close()
+    end(handler)
     assert capsys.readouterr().err == ""
 
 
@@ -737,35 +746,91 @@ def test_flush_says_whether_all_has_arrived():
         assert handler.flush(10)
 
 
-def test_close_tells_the_server_what_it_will_not_get():
+def test_the_end_of_the_process_tells_the_server_what_it_will_not_get():
     with FakeServer(window=0) as server, handler_of(server, close_timeout=1.0) as handler:
         emit(handler, range(1, 11))
         wait_for(server.live)
-        handler.close()
+        end(handler)
         assert server.table.gaps[0][1][:3] == (1, 10, 6)
-        assert handler._on_error.says("10 records were left at close(): they are lost") == 1
+        assert handler._on_error.says("10 records were left at exit: they are lost") == 1
         assert handler.stats()["dropped"]["left at exit"] == 10
 
 
-def test_shutdown_waits_no_longer_than_once():
-    handler = client.SocketHandler("127.0.0.1", free_port(), close_timeout=0.5, on_error=Hook())
-    emit(handler, [1])
-    begin = time.monotonic()
-    logging.shutdown([lambda: handler])
-    assert time.monotonic() - begin < 1.5
-    assert handler.stats()["left"] == 1
-
-
-def test_a_record_after_close_is_counted_and_reported():
-    with FakeServer() as server, handler_of(server) as handler:
+@pytest.mark.parametrize("spool", [False, True], ids=["memory", "spool"])
+@pytest.mark.parametrize("how", ["close", "shutdown", "dictConfig"])
+def test_a_handler_that_was_closed_opens_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, spool: bool
+):
+    """While the server is away, too: nothing waits, and nothing is lost."""
+    options = {"spool": str(tmp_path / "spool")} if spool else {}
+    with FakeServer() as server, handler_of(server, **options) as handler:
+        monkeypatch.setattr(logging, "_handlerList", [weakref.ref(handler)])
         emit(handler, [1])
-        handler.close()
-        emit(handler, [2])
-        handler.close()
+        assert handler.flush()
+        close_by(how, handler)
+        emit(handler, range(2, 11))
+        assert handler.flush()
+        server.stop()
+        emit(handler, range(11, 1001))
+        begin = time.monotonic()
+        for number in range(1001, 1006):
+            close_by(how, handler)
+            emit(handler, [number])
+        assert time.monotonic() - begin < 3
+        server.restart()
+        assert handler.flush(30)
+        assert server.table.numbers() == list(range(1, 1006))
         stats = handler.stats()
-        assert (stats["emitted"], stats["acked"], stats["dropped"]["after close"]) == (2, 1, 1)
-        assert handler._on_error.says("after close()") == 1
-        assert server.table.numbers() == [1]
+        assert (stats["emitted"], stats["acked"], stats["pending"]) == (1005, 1005, 0)
+
+
+def close_by(how: str, handler: Any) -> None:
+    if how == "dictConfig":
+        logging._handlerList.append(weakref.ref(handler))  # type: ignore[attr-defined]
+        logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+    elif how == "shutdown":
+        logging.shutdown([weakref.ref(handler)])
+    else:
+        handler.close()
+
+
+def test_a_handler_that_is_closed_and_forgotten_goes_on_sending():
+    with FakeServer() as server:
+        server.stop()
+        closed = weakref.ref(log_and_close(server, 100))
+        gc.collect()
+        server.restart()
+        server.wait_exact(100)
+        wait_for(lambda: server.table.byes, "it has said goodbye")
+        wait_for(lambda: is_collected(closed), "it is gone")
+
+
+def log_and_close(server: FakeServer, count: int) -> Any:
+    handler = client.SocketHandler(*server.address, on_error=Hook())
+    emit(handler, range(1, count + 1))
+    wait_for(lambda: handler.stats()["last_error"] or handler.stats()["acked"], "it has tried")
+    handler.close()
+    return handler
+
+
+def is_collected(thing: weakref.ref[Any]) -> bool:
+    gc.collect()
+    return thing() is None
+
+
+def test_handlers_that_were_closed_hold_no_thread_descriptor_or_memory():
+    def held() -> tuple[int, int]:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir()), threading.active_count()
+
+    with FakeServer() as server:
+        before = held()
+        for _ in range(200):
+            log_and_close(server, 1)
+        wait_for(lambda: len(server.table.byes) == 200, "all have said goodbye")
+        wait_for(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
+        wait_for(lambda: not client._process.sending, "nothing is left to send")
+        gc.collect()
+        assert sum(isinstance(thing, client.SocketHandler) for thing in gc.get_objects()) < 20
 
 
 def test_it_can_be_configured_by_a_dict(tmp_path: Path):
@@ -795,7 +860,7 @@ def test_it_can_be_configured_by_a_dict(tmp_path: Path):
         assert server.table.numbers() == [7]
         logger.removeHandler(handler)
         handler.close()
-        assert list((tmp_path / "spool").iterdir()) == []
+        wait_for(lambda: list((tmp_path / "spool").iterdir()) == [])
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_a_program_that_ends_with_an_absent_server_ends_in_time(version: str):
         lines = process.communicate(timeout=60)[1].splitlines()
         assert process.returncode == 0
         assert "cannot connect" in lines[0]
-        assert "10 records were left at close(): they are lost" in lines[-1]
+        assert "10 records were left at exit: they are lost" in lines[-1]
         assert len(lines) == 2
 
 

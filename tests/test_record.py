@@ -71,6 +71,16 @@ COERCED = [
     ("created", 5, 5.0),
     ("created", "5.25", 5.25),
     ("name", 5, "5"),
+    ("name", 0, "0"),
+    ("exc_text", ["Traceback:", "  line 1", "Error: no"], "Traceback:\n  line 1\nError: no"),
+    ("stack_info", ["Stack:\n", "  line 1\n    f()\n"], "Stack:\n  line 1\n    f()"),
+    ("exc_text", ["one", None], '["one",null]'),
+    ("exc_text", [{"exc_type": "E"}], '[{"exc_type":"E"}]'),
+    ("stack_info", {"frames": [1]}, '{"frames":[1]}'),
+    ("exc_text", 5, "5"),
+    ("exc_text", "\n\n", "\n\n"),
+    ("name", "", ""),
+    ("taskName", "\n", "\n"),
 ]
 
 
@@ -81,6 +91,21 @@ def test_a_harmless_wrong_type_is_coerced_without_a_word(
     actual = record_of(**{field: sent})
     assert expected == getattr(actual, field)
     assert type(expected) is type(getattr(actual, field))
+    assert actual.extra == "{}"
+
+
+MEAN_NONE = [
+    *((name, value) for name in sorted(FIELDS - {"msg"}) for value in (False, [], {})),
+    *(("stack_info", value) for value in (0, 0.0, "", "\n")),
+    *(("exc_text", value) for value in (0, 0.0, "", "\n")),
+    *((name, "") for name in ("lineno", "levelno", "process", "thread", "created")),
+]
+
+
+@pytest.mark.parametrize(("field", "sent"), MEAN_NONE)
+def test_what_loggers_send_for_no_value_is_none_without_a_word(field: str, sent: Any) -> None:
+    actual = record_of(**{field: sent})
+    assert getattr(actual, field) == (RECEIVED if field == "created" else None)
     assert actual.extra == "{}"
 
 
@@ -95,10 +120,11 @@ ODD = [
     ("thread", 2**63, f"thread: {2**63} is not an integer"),
     ("thread", -(2**63) - 1, f"thread: {-(2**63) - 1} is not an integer"),
     ("thread", 10**4000, "thread: 1" + "0" * 79 + "… is not an integer"),
-    ("levelno", {}, "levelno: {} is not an integer"),
+    ("levelno", {"a": 1}, 'levelno: {"a":1} is not an integer'),
     ("name", ["a"], 'name: ["a"] is not text'),
     ("name", 10**30, f"name: {10**30} is not text"),
-    ("levelname", False, "levelname: false is not text"),
+    ("levelname", True, "levelname: true is not text"),
+    ("stack_info", True, "stack_info: true is not text"),
     ("exc_text", 1.5, "exc_text: 1.5 is not text"),
     ("taskName", {"a": 1}, 'taskName: {"a":1} is not text'),
 ]
@@ -111,7 +137,7 @@ def test_an_odd_value_is_noted_and_kept_in_extra(field: str, sent: Any, note: st
     assert {"user": "bob", field: sent, "!notes": [note]} == json.loads(actual.extra)
 
 
-@pytest.mark.parametrize("sent", ["NaN", 1e300, -1e300, "soon", [], True, 10**400, 1.7e12])
+@pytest.mark.parametrize("sent", ["NaN", 1e300, -1e300, "soon", [1], True, 10**400, 1.7e12])
 def test_a_time_that_is_none_is_replaced_by_the_time_of_receipt(sent: Any) -> None:
     actual = record_of(created=sent)
     assert actual.created == RECEIVED
@@ -121,9 +147,9 @@ def test_a_time_that_is_none_is_replaced_by_the_time_of_receipt(sent: Any) -> No
 
 
 def test_several_notes_come_in_order_and_never_replace_an_attribute_of_that_name() -> None:
-    kept = extra_of(lineno=[], name=[], **{"!notes": "mine"})
+    kept = extra_of(lineno=[1], name=[1], **{"!notes": "mine"})
     assert kept["!notes"] == "mine"
-    assert kept["!!notes"] == ["name: [] is not text", "lineno: [] is not an integer"]
+    assert kept["!!notes"] == ["name: [1] is not text", "lineno: [1] is not an integer"]
 
 
 LEVELS = [
@@ -173,7 +199,8 @@ def test_the_message_is_the_text_of_msg_and_an_original_that_is_no_text_is_kept(
 
 def test_only_what_says_nothing_is_dropped() -> None:
     assert extra_of(args=None, exc_info=None, msecs=1, relativeCreated=2) == {}
-    assert extra_of(args=[], exc_info="") == {}
+    assert extra_of(args=[], exc_info="", asctime=None) == {}
+    assert extra_of(asctime="12:00") == {"asctime": "12:00"}
     assert extra_of(args=[1], exc_info=True) == {"args": [1], "exc_info": True}
     assert extra_of(host="theirs", extra={"a": 1}) == {"host": "theirs", "extra": {"a": 1}}
 
@@ -201,7 +228,8 @@ def test_any_attributes_make_a_record_of_the_right_types_that_keeps_what_it_coul
     kept = json.loads(actual.extra, parse_constant=lambda name: pytest.fail(name))
     fields = actual._asdict()
     for name in FIELDS - {"msg", "created"}:
-        if sent.get(name) is not None and fields[name] is None:
+        means_none = sent.get(name) is False or sent.get(name) in (None, "", "\n", [], {}, 0)
+        if fields[name] is None and not means_none:
             assert sent[name] == kept[name]
             assert any(note.startswith(f"{name}: ") for note in kept["!notes"])
     if "user" in sent:

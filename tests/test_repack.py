@@ -136,9 +136,33 @@ def test_what_python_services_log_every_day_is_plain(version: str) -> None:
     assert {f.shape for f in frames if f.how == "socket"} == ordinary
 
 
+NO_VALUE = (None, False, [], (), {}, "", b"")
+IN_FIELDS = (
+    *NO_VALUE,
+    *("\n", b"\n", True, 0, 1, 0.0, -0.0, 1.5, " ", "\r", "\n\n", set(), bytearray(), 1 << 70),
+    *(["a", "b\n"], ("a", "ü"), ["a", 1], ["a", None], [["a"]], {"a": 1}, [b"a", "b"], ["\0"]),
+)
+
+
+@pytest.mark.parametrize("protocol", [1, 2, 4])
+@pytest.mark.parametrize("field", sorted({*FIELDS, "asctime", "args", "exc_info"}))
+def test_what_loggers_put_into_a_field_gives_the_same_answer(field: str, protocol: int) -> None:
+    for value in IN_FIELDS:
+        is_plain(pickle.dumps({"msg": "m", "levelname": "L", field: value}, protocol))
+        is_plain(pickle.dumps({"msg": "m", "levelno": 1, "x": "y", field: value}, protocol))
+
+
+@pytest.mark.parametrize("field", ["exc_text", "stack_info", "taskName", "thread", "lineno"])
+def test_a_field_without_a_value_is_plain(field: str) -> None:
+    """picologging sends `stack_info=False` with each record, which must not make it slow."""
+    feeds = () if field in ("thread", "lineno") else ("\n", b"\n")
+    for value in (*NO_VALUE, *feeds):
+        assert is_plain(pickle.dumps({"msg": "m", field: value}, 4)), value
+
+
 def test_the_columns_are_those_of_the_record_by_the_names_that_clients_use() -> None:
     made = list(columns())
-    named = [c for c in made if c.kind in ("time", "integer", "text", "message")]
+    named = [c for c in made if c.kind in ("time", "integer", "text", "trace", "message")]
     assert {column.name for column in named} == FIELDS
     own = [column for column in made if column.kind not in ("silent", "empty", "twin")]
     assert [("message" if c.name == "msg" else c.name) for c in own] == list(Record._fields)

@@ -31,6 +31,7 @@ class Column(NamedTuple):
     - `time`: a float within `Bounds.times`; else when the block was received
     - `integer`: an integer of 64 bits, or None
     - `text`: a str, or None
+    - `trace`: a str of more than a line feed, or None
     - `message`: a str
     - `host`, `received`, `offset`, `idx`: what `Repacker.begin` and `Repacker.run` were told
     - `extra`: all other attributes, as JSON text of an object

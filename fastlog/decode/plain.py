@@ -29,6 +29,7 @@ from fastlog.record import (
     SILENT,
     SILENT_IF_EMPTY,
     TIMES,
+    TRACES,
     TWIN,
     Record,
 )
@@ -44,6 +45,7 @@ def columns() -> Iterator[Column]:
     """The columns of `Record`, by the names under which clients send them, and what has none."""
     for name, annotation in get_type_hints(Record).items():
         kind = name if name in _OWN else _KINDS[annotation]
+        kind = "trace" if name in TRACES else kind
         sent = "msg" if kind == "message" else name
         yield Column(sent, kind, name in RECURRING, name in LEVEL, key=name)
     yield from (Column(name, "silent") for name in SILENT)

@@ -106,7 +106,7 @@ class Client:
         if self._settings.handler == "fastlog":
             stats = self._handler.stats()
             self._connections = stats["reconnects"] + 1
-            unsent += stats["left"]
+            unsent += stats["pending"]
             resent = stats["resent_records"]
         _say({"connections": self._connections, "unsent": unsent, "resent": resent})
 

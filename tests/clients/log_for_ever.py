@@ -44,6 +44,7 @@ def main(port, name, pause, spool=None):
             print(number)
             sys.stdout.flush()
         time.sleep(float(pause) / 1000)
+    handler.flush()
     handler.close()
     print(json.dumps({"sent": number, "stats": handler.stats()}))
 

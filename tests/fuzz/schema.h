@@ -8,6 +8,7 @@ static const fl_column COLUMNS[] = {
     {"name", NULL, FL_COL_TEXT, FL_COL_RECURS},
     {"msg", "message", FL_COL_MESSAGE, 0},
     {"thread", NULL, FL_COL_INTEGER, FL_COL_RECURS},
+    {"exc_text", NULL, FL_COL_TRACE, 0},
     {"host", NULL, FL_COL_HOST, FL_COL_RECURS},
     {"received", NULL, FL_COL_RECEIVED, FL_COL_RECURS},
     {"extra", NULL, FL_COL_EXTRA, FL_COL_RECURS},
@@ -19,4 +20,4 @@ static const fl_column COLUMNS[] = {
 
 static const fl_bounds BOUNDS = {32, 20000, 64, 1 << 20, 8, 8192, 0.0, 4e9};
 
-enum { COLUMN_COUNT = sizeof COLUMNS / sizeof *COLUMNS, VALUES = 11 /* in a row */ };
+enum { COLUMN_COUNT = sizeof COLUMNS / sizeof *COLUMNS, VALUES = 12 /* in a row */ };

@@ -1,0 +1,41 @@
+"""All that `logging` itself has that closes handlers which stay attached."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+
+from attached import SCRATCH, attach
+
+INI = """
+[loggers]
+keys = root
+[handlers]
+keys = null
+[formatters]
+keys =
+[logger_root]
+handlers = null
+[handler_null]
+class = NullHandler
+args = ()
+"""
+
+handler = attach("app")
+log = logging.getLogger("app")
+ini = SCRATCH / "logging.ini"
+ini.write_text(INI)
+for turn in range(5):
+    logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+    for number in range(20):
+        log.info("turn %d: dictConfig %d", turn, number)
+    logging.config.fileConfig(ini, disable_existing_loggers=False)
+    for number in range(20):
+        log.info("turn %d: fileConfig %d", turn, number)
+    logging.shutdown()
+    for number in range(20):
+        log.info("turn %d: shutdown %d", turn, number)
+    handler.close()
+    handler.close()
+    for number in range(20):
+        log.info("turn %d: close %d", turn, number)

@@ -1,0 +1,113 @@
+"""Our handler, attached before a framework that configures logging: every record is stored.
+
+What must be stored is what a witness saw, which is attached beside it in the same process. The
+frameworks are real, and so is the server.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import logging.handlers
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from serving import Server
+from waiting import wait_for
+
+SCRIPTS = Path(__file__).parent / "frameworks"
+LEAST = {"uvicorn": 34, "alembic": 32, "scrapy": 150, "django": 42, "pytest": 24, "logging": 401}
+"""Records that the script logs, or a few less where the framework's own may change."""
+
+Line = tuple[str, int, str]
+
+modes = pytest.mark.parametrize("mode", ["memory", "spool"])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@contextmanager
+def started(name: str, port: int, mode: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    spool = str(folder / "spool") if mode == "spool" else ""
+    with subprocess.Popen(
+        [sys.executable, SCRIPTS / f"use_{name}.py", str(port), spool, folder / "witness"],
+        cwd=folder,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+
+
+def witnessed(folder: Path) -> list[Line]:
+    return [tuple(json.loads(line)) for line in (folder / "witness").read_text().splitlines()]
+
+
+def stored(server: Server, process: int) -> list[Line]:
+    """The records of this process, after all that was sent before this call is stored."""
+    marker = f"after {process}"
+    handler = logging.handlers.SocketHandler("127.0.0.1", server.port)
+    handler.emit(logging.LogRecord("marker", logging.INFO, "", 0, marker, None, None))
+    handler.close()
+    wait_for(lambda: any(row["message"] == marker for row in server.records()), "the marker")
+    rows = [row for row in server.records() if row["name"] != "marker"]
+    return [(r["name"], r["levelno"], r["message"]) for r in rows if r["process"] == process]
+
+
+def check(server: Server, process: int, folder: Path, least: int) -> None:
+    expected = Counter(witnessed(folder))
+    assert expected.total() >= least
+    actual = Counter(stored(server, process))
+    assert (expected - actual, actual - expected) == (Counter(), Counter())
+    assert server.losses() == []
+
+
+@modes
+@pytest.mark.parametrize("name", LEAST)
+def test_all_that_is_logged_after_a_framework_has_configured_logging_is_stored(
+    name: str, mode: str, server: Server, tmp_path: Path
+) -> None:
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    with started(name, server.port, mode, tmp_path) as process:
+        end(process)
+    check(server, process.pid, tmp_path, LEAST[name])
+
+
+@modes
+def test_dictconfig_while_the_server_is_away_neither_waits_nor_loses(
+    mode: str, tmp_path: Path
+) -> None:
+    server = Server(tmp_path).start().fixed()
+    try:
+        assert server.stop() == 0
+        with started("logging_while_away", server.port, mode, tmp_path) as process:
+            assert process.stdout is not None
+            answer = next(line for line in process.stdout if "fastlog_client" not in line)
+            assert float(answer) < 1.0
+            server.start()
+            end(process)
+        check(server, process.pid, tmp_path, 1002)
+    finally:
+        server.kill()
