@@ -3113,8 +3113,14 @@ class SocketHandler(logging.Handler):
 
     def _settle(self):
         """Move what is in the inbox to the store."""
+        pid = self._pid
         while self._inbox and self._store is not None and not self._guard.is_mine():
-            self._settle_once()
+            try:
+                self._settle_once()
+            except Exception:
+                if self._pid == pid:  # else a fork interrupted it, and this is the child
+                    raise
+                return
 
     def _settle_once(self):
         with self._guard:

@@ -1,8 +1,8 @@
 """Whatever interrupts a call of the handler, it waits for nothing of its own, and loses nothing.
 
 `clients/interrupt.py` interrupts a call at every bytecode, or at pairs of bytecodes. `make test`
-takes every bytecode of the shorter calls, and strides through the longer ones and the pairs;
-`make soak` takes them all, as far as it gets in its time.
+takes every bytecode of `emit`, and strides through the other calls and the pairs; `make soak` takes
+them all, in several interpreters, as far as it gets in its time.
 """
 
 from __future__ import annotations
@@ -102,13 +102,22 @@ def compare(found: dict[str, Any], server: FakeServer, call: str) -> None:
 
 
 @stores
+@pytest.mark.parametrize("action", ("log", "raise"))
+def test_at_every_bytecode_of_emit(action: str, spool: bool, tmp_path: Path):
+    found = interrupt("3.11", "emit", action, (1, 0), 60, tmp_path if spool else None)
+    assert found["done"]
+    assert found["bytecodes"] > 30
+
+
+@pytest.mark.soak
+@stores
 @versions
 @pytest.mark.parametrize("action", QUICK_ACTIONS)
 @pytest.mark.parametrize("call", SHORT_CALLS)
 def test_at_every_bytecode(version: str, call: str, action: str, spool: bool, tmp_path: Path):
     if call == "full" and spool:
         pytest.skip("a spool knows no full memory")
-    found = interrupt(version, call, action, (1, 0), 60, tmp_path if spool else None)
+    found = interrupt(version, call, action, (1, 0), 120, tmp_path if spool else None)
     assert found["done"]
     assert found["bytecodes"] > 30
 
@@ -121,15 +130,34 @@ def test_at_bytecodes_of_a_stride(call: str, action: str, spool: bool, tmp_path:
         pytest.skip("a spool knows no full memory")
     if call == "full" and action == "fork":
         pytest.skip("the child drops records of its own, which nothing tells apart")
-    step = 53 if action in ("fork", "close", "flush") else 23
-    interrupt("3.11", call, action, (step, 0), 5, tmp_path if spool else None)
+    step = 211 if action in ("fork", "close", "flush") else 97
+    interrupt("3.11", call, action, (step, 0), 3, tmp_path if spool else None)
 
 
 @stores
 @pytest.mark.parametrize("action", ("log", "raise"))
 @pytest.mark.parametrize("call", ("emit", "first", "flush", "stats", "close"))
 def test_at_pairs_of_bytecodes(call: str, action: str, spool: bool, tmp_path: Path):
-    interrupt("3.11", call, action, (61, 59), 3, tmp_path if spool else None)
+    interrupt("3.11", call, action, (151, 149), 1, tmp_path if spool else None)
+
+
+@stores
+@pytest.mark.parametrize("action", ("log", "raise"))
+@pytest.mark.parametrize("call", ("emit", "flush", "close"))
+def test_where_no_thread_sends(call: str, action: str, spool: bool, tmp_path: Path):
+    interrupt("3.11", call, action, (41, 0), 3, tmp_path if spool else None, "alone")
+
+
+@pytest.mark.soak
+@stores
+@versions
+@pytest.mark.parametrize("action", ("log", "raise"))
+@pytest.mark.parametrize("call", ("emit", "flush", "close"))
+def test_at_every_bytecode_where_no_thread_sends(
+    version: str, call: str, action: str, spool: bool, tmp_path: Path
+):
+    found = interrupt(version, call, action, (1, 0), 600, tmp_path if spool else None, "alone")
+    assert found["done"]
 
 
 @pytest.mark.soak
@@ -239,10 +267,3 @@ def test_by_signals_of_a_timer(version: str, spool: bool, tmp_path: Path):
         count, emitted, acked = json.loads(out)
         assert emitted == acked == count
         assert sorted(server.table.numbers()) == list(range(1, count + 1))
-
-
-@stores
-@pytest.mark.parametrize("action", ("log", "raise"))
-@pytest.mark.parametrize("call", ("emit", "flush", "close"))
-def test_where_no_thread_sends(call: str, action: str, spool: bool, tmp_path: Path):
-    interrupt("3.11", call, action, (17, 0), 10, tmp_path if spool else None, "alone")
