@@ -36,7 +36,7 @@ import fastlog_client
 faulthandler.enable()
 faulthandler.register(signal.SIGALRM, chain=True)  # and it ends by that
 STUCK_SECONDS = 60
-CHILD_SECONDS = 5  # less, so that it is the child that says where it is stuck
+CHILD_SECONDS = 30  # less, so that it is the child that says where it is stuck
 
 
 class Interrupt(Exception):
