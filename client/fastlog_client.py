@@ -2419,7 +2419,7 @@ class _Guard(object):
         self.release()
 
     def forget_others(self):
-        """Free it in the child of a fork, where a thread that was inside does not exist. Whoever the
+        """Free it in the child of a fork, where a thread that was inside does not exist. What the
         fork has interrupted may still be about to take it.
         """
         hold = self._holder()
@@ -2893,12 +2893,9 @@ class SocketHandler(logging.Handler):
         on_error=None,
         wall_clock=time.time,
     ):
-        if not isinstance(
-            self, SocketHandler
-        ):  # a DatagramHandler, and ours is in logging.handlers
-            _StandardHandler.__init__(self, host, port)
-            return
-        logging.Handler.__init__(self)
+        if not isinstance(self, SocketHandler):
+            _StandardHandler.__init__(self, host, port)  # of a DatagramHandler: ours replaces its
+            return  # base class in logging.handlers
         _check_methods(type(self))
         self.host, self.port = host, port
         self.address = host if port is None else (host, port)
@@ -2920,10 +2917,13 @@ class SocketHandler(logging.Handler):
         self._last_error = None
         self._told_at = {}  # monotonic seconds by kind of report
         self._reporting = set()  # threads
-        self._begin()
         if spool is not None:
-            self._begin_spool()
+            self._make_spool_directory()
+        self._begin()
+        logging.Handler.__init__(self)  # logging closes it at exit: nothing may be missing then
         _HANDLERS.add(self)
+        if spool is not None and _spools_in(self._spool):
+            self._open()  # somebody may have left something
 
     def _begin(self):
         """Begin with nothing, in this process."""
@@ -2940,12 +2940,10 @@ class SocketHandler(logging.Handler):
         self._past = _no_totals()  # of the senders that have ended
         self._told_left = [0, 0]  # records that were not sent when the process ended: kept, lost
 
-    def _begin_spool(self):
+    def _make_spool_directory(self):
         if fcntl is None:
             raise ValueError("there is no spool on this system: it needs fcntl")
         _make_directory(self._spool)
-        if _spools_in(self._spool):
-            self._open()  # somebody may have left something
 
     # -- a record --
 
@@ -3115,8 +3113,14 @@ class SocketHandler(logging.Handler):
 
     def _settle(self):
         """Move what is in the inbox to the store."""
+        pid = self._pid
         while self._inbox and self._store is not None and not self._guard.is_mine():
-            self._settle_once()
+            try:
+                self._settle_once()
+            except Exception:
+                if self._pid == pid:  # else a fork interrupted it, and this is the child
+                    raise
+                return
 
     def _settle_once(self):
         with self._guard:

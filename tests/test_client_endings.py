@@ -117,3 +117,29 @@ def test_an_isolated_subinterpreter_sends_all(version: str, module: str, end: st
             if "free(): invalid pointer" not in str(error):
                 raise
         assert server.table.numbers() == [*range(1, 101), 301, 302, 303]
+
+
+_CANNOT_BE_MADE = """
+import logging, sys
+sys.path.insert(0, sys.argv[1])
+import fastlog_client
+kept = []
+for arguments, options in (
+    (("127.0.0.1", 1), {"when_full": "never"}),
+    (("127.0.0.1", 1), {"key": "no colon"}),
+    (("", None), {}),
+    (("127.0.0.1", "port"), {}),
+    (("127.0.0.1", 1), {"spool": "/dev/null/spool"}),
+):
+    try:
+        fastlog_client.SocketHandler(*arguments, **options)
+    except Exception:
+        kept.append(sys.exc_info()[2])  # and with it the handler
+assert len(kept) == 5
+"""
+
+
+@versions
+def test_a_handler_that_cannot_be_made_is_not_closed_at_the_end(version: str):
+    with FakeServer() as server:
+        assert run(version, _CANNOT_BE_MADE, server) == []

@@ -945,11 +945,18 @@ class Interrupt(Exception):
 
 armed = False  # a second one must not come while the first is caught
 
-def interrupt(*_):
+def interrupt(_, frame):
     global armed
-    if armed:
+    # Not in Thread.start(): that then removes the thread from a list of threading, from which the
+    # thread, which may run already, wants to remove itself: a KeyError of CPython's own.
+    if armed and not is_in(threading.__file__, frame):
         armed = False
         raise Interrupt
+
+def is_in(path, frame):
+    while frame is not None and frame.f_code.co_filename != path:
+        frame = frame.f_back
+    return frame is not None
 
 signal.signal(signal.SIGALRM, interrupt)
 handler = fastlog_client.SocketHandler(

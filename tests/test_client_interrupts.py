@@ -1,8 +1,8 @@
 """Whatever interrupts a call of the handler, it waits for nothing of its own, and loses nothing.
 
 `clients/interrupt.py` interrupts a call at every bytecode, or at pairs of bytecodes. `make test`
-takes every bytecode of the shorter calls, and strides through the longer ones and the pairs;
-`make soak` takes them all, as far as it gets in its time.
+takes every bytecode of `emit`, and strides through the other calls and the pairs; `make soak` takes
+them all, in several interpreters, as far as it gets in its time.
 """
 
 from __future__ import annotations
@@ -34,14 +34,20 @@ stores = pytest.mark.parametrize("spool", [False, True], ids=["memory", "spool"]
 
 
 def interrupt(
-    version: str, call: str, action: str, steps: tuple[int, int], seconds: float, spool: Path | None
+    version: str,
+    call: str,
+    action: str,
+    steps: tuple[int, int],
+    seconds: float,
+    spool: Path | None,
+    thread: str = "thread",
 ) -> dict[str, Any]:
     """Interrupt a call again and again; compare what was logged with what arrived."""
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     with FakeServer() as server:
         words = [interpreters()[version], "-W", "ignore", HERE / "clients" / "interrupt.py", CLIENT]
-        words += [server.port, call, action, *steps, seconds, *([spool] if spool else [])]
+        words += [server.port, call, action, *steps, seconds, thread, *([spool] if spool else [])]
         out = run([str(word) for word in words], seconds + STUCK_SECONDS, f"{call} and {action}")
         found: dict[str, Any] = json.loads(out)
         compare(found, server, call)
@@ -96,13 +102,22 @@ def compare(found: dict[str, Any], server: FakeServer, call: str) -> None:
 
 
 @stores
+@pytest.mark.parametrize("action", ("log", "raise"))
+def test_at_every_bytecode_of_emit(action: str, spool: bool, tmp_path: Path):
+    found = interrupt("3.11", "emit", action, (1, 0), 60, tmp_path if spool else None)
+    assert found["done"]
+    assert found["bytecodes"] > 30
+
+
+@pytest.mark.soak
+@stores
 @versions
 @pytest.mark.parametrize("action", QUICK_ACTIONS)
 @pytest.mark.parametrize("call", SHORT_CALLS)
 def test_at_every_bytecode(version: str, call: str, action: str, spool: bool, tmp_path: Path):
     if call == "full" and spool:
         pytest.skip("a spool knows no full memory")
-    found = interrupt(version, call, action, (1, 0), 60, tmp_path if spool else None)
+    found = interrupt(version, call, action, (1, 0), 120, tmp_path if spool else None)
     assert found["done"]
     assert found["bytecodes"] > 30
 
@@ -115,15 +130,34 @@ def test_at_bytecodes_of_a_stride(call: str, action: str, spool: bool, tmp_path:
         pytest.skip("a spool knows no full memory")
     if call == "full" and action == "fork":
         pytest.skip("the child drops records of its own, which nothing tells apart")
-    step = 53 if action in ("fork", "close", "flush") else 23
-    interrupt("3.11", call, action, (step, 0), 5, tmp_path if spool else None)
+    step = 211 if action in ("fork", "close", "flush") else 97
+    interrupt("3.11", call, action, (step, 0), 3, tmp_path if spool else None)
 
 
 @stores
 @pytest.mark.parametrize("action", ("log", "raise"))
 @pytest.mark.parametrize("call", ("emit", "first", "flush", "stats", "close"))
 def test_at_pairs_of_bytecodes(call: str, action: str, spool: bool, tmp_path: Path):
-    interrupt("3.11", call, action, (61, 59), 3, tmp_path if spool else None)
+    interrupt("3.11", call, action, (151, 149), 1, tmp_path if spool else None)
+
+
+@stores
+@pytest.mark.parametrize("action", ("log", "raise"))
+@pytest.mark.parametrize("call", ("emit", "flush", "close"))
+def test_where_no_thread_sends(call: str, action: str, spool: bool, tmp_path: Path):
+    interrupt("3.11", call, action, (41, 0), 3, tmp_path if spool else None, "alone")
+
+
+@pytest.mark.soak
+@stores
+@versions
+@pytest.mark.parametrize("action", ("log", "raise"))
+@pytest.mark.parametrize("call", ("emit", "flush", "close"))
+def test_at_every_bytecode_where_no_thread_sends(
+    version: str, call: str, action: str, spool: bool, tmp_path: Path
+):
+    found = interrupt(version, call, action, (1, 0), 600, tmp_path if spool else None, "alone")
+    assert found["done"]
 
 
 @pytest.mark.soak
@@ -138,6 +172,63 @@ def test_at_every_pair(version: str, call: str, action: str, spool: bool, tmp_pa
     assert found["done"]
     found = interrupt(version, call, action, (1, 1), seconds / 10, directory)
     print(version, call, action, spool, found["calls"], "pairs; all of them:", found["done"])
+
+
+_TWICE = r"""
+import itertools, logging, os, signal, sys, threading
+sys.path.insert(0, sys.argv[1])
+import fastlog_client
+options = {"spool": sys.argv[3]} if len(sys.argv) > 3 else {"max_bytes": 100 * 1000}
+handler = fastlog_client.SocketHandler("127.0.0.1", int(sys.argv[2]), close_timeout=60, **options)
+numbers, arrived, armed, main = itertools.count(1), [], False, threading.current_thread()
+def log(*_):
+    handler.handle(logging.makeLogRecord({"msg": "x", "number": next(numbers)}))
+log()
+handler.flush()
+handler._room = -1  # the next record is put into the memory by emit itself
+def log_inside(*_):
+    global armed
+    armed = False  # Python 3.6 and 2.7 would run the next one afterwards
+    log()
+    armed = True
+signal.signal(signal.SIGUSR1, log_inside)
+def interrupt(place):
+    if armed and place not in arrived and threading.current_thread() is main:
+        arrived.append(place)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        "the signal handler runs here"
+class Guard(fastlog_client._Guard):
+    def _take(self, hold):
+        interrupt("before the lock is taken")
+        return fastlog_client._Guard._take(self, hold)
+    def release(self):
+        interrupt("while it is held")
+        fastlog_client._Guard.release(self)
+        interrupt("when it is free")
+handler._guard.__class__ = Guard
+armed = True
+log()
+armed = False
+assert len(arrived) == 3, arrived
+assert handler.flush(), handler.stats()
+stats = handler.stats()
+assert stats["emitted"] == stats["acked"] == 5, stats
+"""
+
+
+@stores
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.11", "3.13"])
+def test_a_signal_handler_that_logs_before_and_inside_the_lock(
+    version: str, spool: bool, tmp_path: Path
+):
+    """Each of these signals once made the next one wait for the application's own lock."""
+    if version not in interpreters():
+        pytest.skip(f"there is no Python {version} here")
+    with FakeServer() as server:
+        words = [interpreters()[version], "-c", _TWICE, CLIENT, server.port]
+        words += [tmp_path] if spool else []
+        run([str(word) for word in words], STUCK_SECONDS, "two signals")
+        assert sorted(server.table.numbers()) == [1, 2, 3, 4, 5]
 
 
 _TIMER = r"""

@@ -1,7 +1,7 @@
 # -*- coding: utf-8 -*-
 """Interrupts calls of our handler at every bytecode. For CPython 3.7+.
 
-    interrupt.py CLIENT_DIRECTORY PORT CALL ACTION FIRST_STEP SECOND_STEP SECONDS [SPOOL]
+    interrupt.py CLIENT_DIRECTORY PORT CALL ACTION FIRST_STEP SECOND_STEP SECONDS THREAD [SPOOL]
 
 CALL and ACTION are methods of `Calls` and `Actions` below. The call is made again and again: the
 first time, the action interrupts it at its first bytecode, then FIRST_STEP further on, until it
@@ -10,6 +10,8 @@ action interrupts once more, at the bytecode behind the first interruption, SECO
 so on: in the interrupted call, or in the action. A bytecode is one of any frame below the call, those of
 the standard library included; but `raise` and `fork` spare that: it leaves its own locks locked, and
 a child that is forked inside Thread.start() waits for a thread that it does not have.
+
+With "alone" as THREAD, no thread can be started, and the calls send themselves.
 
 Stops by itself after SECONDS and says how far it came. When nothing happens for 60 seconds, it ends
 with the stacks. Prints a JSON object: `must`: numbers that were logged; `may`: those whose emit an
@@ -25,6 +27,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 
 sys.path.insert(0, sys.argv[1])
@@ -33,7 +36,7 @@ import fastlog_client
 faulthandler.enable()
 faulthandler.register(signal.SIGALRM, chain=True)  # and it ends by that
 STUCK_SECONDS = 60
-CHILD_SECONDS = 5  # less, so that it is the child that says where it is stuck
+CHILD_SECONDS = 30  # less, so that it is the child that says where it is stuck
 
 
 class Interrupt(Exception):
@@ -202,7 +205,15 @@ class Finalized(object):
         self.program.log()
 
 
-def main(port, call, action, first_step, second_step, seconds, spool=None):
+def refuse(*_, **__):
+    raise RuntimeError("can't start new thread")
+
+
+def main(port, call, action, first_step, second_step, seconds, thread, spool=None):
+    if thread == "alone":
+        for name in ("_start_new_thread", "_start_joinable_thread"):
+            if hasattr(threading, name):
+                setattr(threading, name, refuse)
     program = Program(int(port), spool)
     first_step, second_step, end = int(first_step), int(second_step), time.time() + float(seconds)
     tracer = Tracer(getattr(program, "do_" + action), action in ("raise", "fork"))
