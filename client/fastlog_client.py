@@ -2349,6 +2349,10 @@ _TURN_SECONDS, _TURN_RECORDS = 0.05, 1000  # without a thread: emit takes a turn
 _HANDLERS = weakref.WeakSet()
 
 
+_left_by_fork = {}
+"""The frames in which threads of the parent were when it forked, by their id(). Python 2 only."""
+
+
 class _Hold(object):
     """One attempt to take a `_Guard`: the frame that is inside until it ends."""
 
@@ -2362,8 +2366,18 @@ class _Hold(object):
     if _PYTHON_2:
 
         def is_over(self):
-            """Whether the frame has ended."""
-            frame = sys._current_frames().get(self.thread)
+            """Whether the frame has ended.
+
+            After a fork, Python 2 goes on listing threads of the parent, and a new thread may get
+            the identifier of one of these, which then hides it. Only the main thread can be kept
+            from leaving a block, so what is not known of another counts as running.
+            """
+            if self.thread == _thread_id():
+                frame = sys._getframe()
+            else:
+                frame = sys._current_frames().get(self.thread)
+                if id(frame) in _left_by_fork:
+                    return False
             while frame is not None and frame is not self.frame:
                 frame = frame.f_back
             return frame is None
@@ -3538,6 +3552,10 @@ class SocketHandler(logging.Handler):
 
     def _after_fork(self):
         """This is a child: what the parent has is the parent's."""
+        if _PYTHON_2:
+            here = _thread_id()
+            frames = sys._current_frames().items()
+            _left_by_fork.update((id(frame), frame) for thread, frame in frames if thread != here)
         sender, guard = self._sender, self._guard
         _process.sending.discard(self)
         self._reporting = set()
