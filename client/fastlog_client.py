@@ -2576,6 +2576,7 @@ class _Sender(object):
 
     def abandon(self):
         """Close what a fork has copied; the parent goes on with it."""
+        self.has_ended = True
         for link in self._links():
             link.close()
             link.store.abandon()
@@ -3293,9 +3294,9 @@ class SocketHandler(logging.Handler):
             totals["pending_bytes"] = 0
             self._past = _sum_totals(self._past, totals)
             self._store = self._sender = None
-            sender.has_ended = True
             _process.sending.discard(self)
             store.close()
+            sender.has_ended = True  # close() waits for that: the spool's folder is gone then
         return True
 
     def _after_turn(self):
@@ -3418,9 +3419,7 @@ class SocketHandler(logging.Handler):
             sender.finish()
             self._settle()
             # A record that comes now opens it again: then there is nothing to wait for.
-            self._wait_for(
-                lambda: self._sender is not sender or not sender.is_finishing, until, _PATIENCE
-            )
+            self._wait_for(lambda: sender.has_ended or not sender.is_finishing, until, _PATIENCE)
         logging.Handler.close(self)
 
     # -- the end of the process --
@@ -3443,7 +3442,7 @@ class SocketHandler(logging.Handler):
         if self._is_inside(sender):
             return
         if sender is not None:
-            self._wait_for(lambda: self._sender is not sender, begin + seconds + _GRACE)
+            self._wait_for(lambda: sender.has_ended, begin + seconds + _GRACE)
             if _process.is_ending:
                 _process.waited += _monotonic() - begin
         fates = ("stay in the spool for the next start", "are lost")

@@ -123,7 +123,7 @@ def loses_its_spool(count):
     for part in range(4):
         emit("main", (part + 1) * count // 4, part * count // 4)
         if part < 3:
-            shutil.rmtree(sys.argv[6])
+            shutil.rmtree(sys.argv[6], ignore_errors=True)  # the client makes it anew meanwhile
     say("emitted")
     assert logger.handlers[0].flush(30)
     stats = logger.handlers[0].stats()
