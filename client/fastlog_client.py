@@ -2541,6 +2541,7 @@ class _Sender(object):
         self._look_at = 0.0
         self._passed = ""  # the folder that was looked at last
         self._named = {}  # folders that were left out and reported: whether they are another user's
+        self._vanishing = set()  # folders in which something was missing at the last look
         self._deadline = self._give_up_at = None
         self._has_given_up = False
 
@@ -2736,6 +2737,7 @@ class _Sender(object):
         folders = _spools_in(self.directory)
         here = set(folders)
         self._named = {folder: why for folder, why in self._named.items() if folder in here}
+        self._vanishing &= here
         behind = [folder for folder in folders if folder > self._passed]
         for folder in behind + folders[: len(folders) - len(behind)]:
             if self._named.get(folder):
@@ -2744,7 +2746,10 @@ class _Sender(object):
             try:
                 store = _Spool.adopt(folder)
             except Exception as error:
-                self._leave_out(folder, error)
+                if getattr(error, "errno", None) == errno.ENOENT and folder not in self._vanishing:
+                    self._vanishing.add(folder)  # it is being removed, or the next look reports it
+                else:
+                    self._leave_out(folder, error)
                 continue
             if store is not None:
                 return store

@@ -347,7 +347,8 @@ def test_a_program_whose_spool_is_removed_loses_nothing(
         process = start(version, "loses_its_spool", server, 600, spool)
         assert process.stdout is not None
         try:
-            assert process.stdout.readline() == "emitted\n"
+            said = process.stdout.readline()
+            assert said == "emitted\n", process.communicate(timeout=60)[1]
             if is_away:
                 server.restart()
             _, errors = process.communicate(timeout=60)
