@@ -522,7 +522,8 @@ class _Memory(_Store):
     def close(self):
         """Nothing: what is left ends with the process."""
 
-    abandon = close
+    def abandon(self, is_interrupted=False):
+        """Nothing likewise."""
 
     def _unsend(self):
         self._make_change(self._put_back, len(self._waiting) + len(self._sent))
@@ -601,6 +602,16 @@ class _File(object):
         if self.is_same():
             os.close(self.descriptor)
         self.descriptor = -1
+
+    def close_in_child(self):
+        """Close it, but keep its number: what a fork has interrupted may be about to write there,
+        and another file of this child must not get that.
+        """
+        if self.is_same():
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, self.descriptor)
+            os.close(null)
+            _close_on_exec(self.descriptor)
 
 
 class _Folder(_File):
@@ -811,11 +822,11 @@ class _Place(object):
     def __init__(self, folder, lock, state):
         self.folder, self.lock, self.state = folder, lock, state
 
-    def close(self):
+    def close(self, close=_File.close):
         files, self.lock, self.state = (self.lock, self.state, self.folder), None, None
         for file in files:
             if file is not None:
-                file.close()
+                close(file)
 
 
 class _Segment(object):
@@ -1129,16 +1140,16 @@ class _Spool(_Store):
 
     def _write(self, number, entry, offset=None):
         """Write an entry at the end, or over the last one; returns whether it is kept."""
-        if self._lock is None:
-            return False  # abandoned: a fork interrupted the caller, and this is the child
         for is_last_try in (False, True):
+            if self._lock is None:
+                return False  # abandoned: a fork interrupted the caller, and this is the child
             try:
                 self._put(number, entry, offset)
                 break
             except EnvironmentError as error:
                 self.error = error
                 self._cut()
-                if is_last_try or error.errno not in _VANISHED:
+                if is_last_try or self._lock is None or error.errno not in _VANISHED:
                     return False
                 self._renew()
         if offset is None:
@@ -1631,15 +1642,20 @@ class _Spool(_Store):
             if error.errno != errno.ENOENT:
                 self.error = error
 
-    def abandon(self):
-        """Let go of the files. In a child, its parent's lock stays."""
+    def abandon(self, is_interrupted=False):
+        """Let go of the files. In a child, its parent's lock stays.
+
+        Args:
+            is_interrupted: this is a child, whose fork has interrupted a change of the store.
+        """
+        close = _File.close_in_child if is_interrupted else _File.close
         file, places = self._file, [self._place] + self._left
         if file is not None:
             self._segments[-1].file = None
-            file.close()
+            close(file)
         self._left = []
         for place in places:
-            place.close()
+            place.close(close)
 
 
 _HEX_ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -2575,12 +2591,16 @@ class _Sender(object):
         self._deadline = deadline
         self.finish()
 
-    def abandon(self):
-        """Close what a fork has copied; the parent goes on with it."""
+    def abandon(self, is_interrupted):
+        """Close what a fork has copied; the parent goes on with it.
+
+        Args:
+            is_interrupted: the fork has interrupted a change of the store, in this thread.
+        """
         self.has_ended = True
         for link in self._links():
             link.close()
-            link.store.abandon()
+            link.store.abandon(is_interrupted)
         self.waker.close()
 
     def wants_turn(self):
@@ -3561,12 +3581,13 @@ class SocketHandler(logging.Handler):
             frames = sys._current_frames().items()
             _left_by_fork.update((id(frame), frame) for thread, frame in frames if thread != here)
         sender, guard = self._sender, self._guard
+        is_interrupted = guard.is_mine()
         _process.sending.discard(self)
         self._reporting = set()
         self._begin()
         guard.forget_others()
         if sender is not None:
-            sender.abandon()
+            sender.abandon(is_interrupted)
 
 
 def _after_fork_in_child():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 import fastlog_client as client
 import pytest
 from dialect import Peer, Table
+from making import in_child
 
 STAMP = 1_700_000_000_000_000
 NODE = b"n" * 16
@@ -446,3 +448,33 @@ def test_its_files_are_for_its_owner_only(tmp_path: Path):
     modes = {p.stat().st_mode & 0o777 for p in Path(spool.folder).iterdir()}
     assert modes == {0o600}
     assert Path(spool.folder).stat().st_mode & 0o777 == 0o700
+
+
+def test_what_a_fork_has_interrupted_writes_into_no_file_of_the_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A signal handler forks and logs in the middle of a write; then the child goes on with it."""
+    base = tmp_path / "spool"
+    base.mkdir()
+    spool = make(base)
+    spool.extend([record(1)], STAMP)
+    others = [tmp_path / f"other {n}" for n in range(8)]  # they get every number that is free
+    write_all = client._write_all
+
+    def write_in_the_child(descriptor: int, data: bytes) -> None:
+        spool.abandon(is_interrupted=True)
+        for path in others:
+            os.open(path, os.O_RDWR | os.O_CREAT)
+        write_all(descriptor, data)
+        raise OSError(errno.EBADF, "what a closed descriptor gives")
+
+    def work() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(client, "_write_all", write_in_the_child)
+            spool.extend([record(2)], STAMP)
+
+    assert in_child(work) is None
+    assert [path.read_bytes() for path in others] == [b""] * len(others)
+    assert [path.name for path in base.iterdir()] == [Path(spool.folder).name]
+    spool.extend([record(3)], STAMP)
+    assert drain(adopt(crash(spool))) == [(1, 1), (2, 3)]
