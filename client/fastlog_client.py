@@ -2545,6 +2545,7 @@ class _Sender(object):
         self.link = _Link(store, handler._guard, options.address, options, handler._report)
         self.waker = _Waker()
         self.turns = _Guard()
+        self.pid = _getpid()
         self.has_thread = False
         self.has_ended = False
         self.is_finishing = False  # the handler was closed: end when all is sent
@@ -3444,8 +3445,17 @@ class SocketHandler(logging.Handler):
             sender.finish()
             self._settle()
             # A record that comes now opens it again: then there is nothing to wait for.
-            self._wait_for(lambda: sender.has_ended or not sender.is_finishing, until, _PATIENCE)
+            self._wait_for(
+                lambda: not sender.is_finishing or self._has_ended(sender), until, _PATIENCE
+            )
         logging.Handler.close(self)
+
+    @staticmethod
+    def _has_ended(sender):
+        """Whether that is over, or only the parent of this process has it: it may have been ending
+        when a fork interrupted who waits for it.
+        """
+        return sender.has_ended or sender.pid != _getpid()
 
     # -- the end of the process --
 
@@ -3467,7 +3477,7 @@ class SocketHandler(logging.Handler):
         if self._is_inside(sender):
             return
         if sender is not None:
-            self._wait_for(lambda: sender.has_ended, begin + seconds + _GRACE)
+            self._wait_for(lambda: self._has_ended(sender), begin + seconds + _GRACE)
             if _process.is_ending:
                 _process.waited += _monotonic() - begin
         fates = ("stay in the spool for the next start", "are lost")

@@ -8,6 +8,7 @@ import itertools
 import logging
 import logging.config
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -995,3 +996,38 @@ def test_a_signal_handler_that_raises_anywhere_leaves_no_lock_behind(room: int) 
         check=False,
     )
     assert (done.stdout, done.stderr) == ("free\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="this Python knows no fork hooks")
+def test_close_in_a_child_does_not_wait_for_a_sender_that_was_ending_in_the_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The fork interrupts close() after the sender has let go of the store, before it has ended."""
+    is_closing, may_go_on, children = threading.Event(), threading.Event(), []
+    close = client._Spool.close
+
+    def close_slowly(spool: Any) -> None:
+        is_closing.set()
+        may_go_on.wait(30)
+        close(spool)
+
+    def fork_once(handler: Any, seconds: float) -> None:
+        if is_closing.wait(seconds) and not children:
+            children.append(os.fork())
+            if children == [0]:
+                signal.alarm(20)
+            else:
+                may_go_on.set()
+
+    with FakeServer() as server, handler_of(server, spool=str(tmp_path / "s")) as handler:
+        emit(handler, [1])
+        assert handler.flush(30)
+        monkeypatch.setattr(client._Spool, "close", close_slowly)
+        monkeypatch.setattr(client.SocketHandler, "_pause", fork_once)
+        handler.close_timeout = 60.0
+        try:
+            handler.close()
+        finally:
+            if children == [0]:
+                os._exit(0)
+        assert os.waitpid(children[0], 0)[1] == 0
