@@ -208,10 +208,10 @@ def _in_days(paths: Iterable[Path]) -> Numbers:
     )
 
 
-def _in_lines(paths: list[Path]) -> Numbers:
-    return _by_client(
-        json.loads(line)["extra"] for path in paths if path.exists() for line in path.open()
-    )
+def _in_lines(paths: Iterable[Path]) -> Numbers:
+    """What lines files hold. One that was moved away may end within a line."""
+    lines = (line for path in paths if path.exists() for line in path.open())
+    return _by_client(json.loads(line)["extra"] for line in lines if line.endswith("\n"))
 
 
 def _by_client(extras: Iterable[dict[str, object]]) -> Numbers:
