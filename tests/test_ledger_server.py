@@ -104,8 +104,9 @@ def test_a_server_sets_a_damaged_ledger_aside_and_goes_on(tmp_path: Path) -> Non
         (tmp_path / "spoilt").replace(path)
         for part in ("-wal", "-shm"):
             path.with_name(path.name + part).unlink(missing_ok=True)
+        # A worker that had not come to the first rejection yet enters it in the third file too.
         with server.connect(NOTHING * 2):
-            wait_for(lambda: is_sound(path) and rejected(server) == 2, "it is in a third one")
+            wait_for(lambda: is_sound(path) and rejected(server) in (2, 3), "both are in a third")
         assert server.messages().count(" is damaged (") == 2
         assert "Traceback" not in server.messages()
         assert server.stop() == 0
