@@ -23,6 +23,18 @@ def interpreters() -> dict[str, Path]:
     return found
 
 
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a client program.
+
+    It goes without the sanitizers of `make sanitize`. They are there for the server's C code, and a
+    client has none. Under them, a child that starts a thread after a fork may wait for ever for a
+    lock of their allocator, and CPython 3.12.1 is ended for a fault of its own: its end frees a
+    tuple of a subinterpreter that is gone.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **more}
+
+
 def _candidates(version: str) -> list[Path]:
     roots = [os.environ.get("PYENV_ROOT"), Path.home() / ".pyenv"]
     paths = [

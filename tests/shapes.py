@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pythons import interpreters
+from pythons import environment, interpreters
 
 SCRIPT = Path(__file__).parent / "clients" / "make_pickles.py"
 
@@ -159,7 +159,8 @@ def accepts(shape: str, actual: Any) -> bool:
 def frames(version: str) -> list[Frame]:
     """What the interpreter of this version sends, shape by shape."""
     result = subprocess.run(
-        [interpreters()[version], SCRIPT], capture_output=True, text=True, timeout=120, check=True
-    )
+        [interpreters()[version], SCRIPT],
+        env=environment(), capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
     fields = (line.split("\t") for line in result.stdout.splitlines())
     return [Frame(shape, how, base64.b64decode(data)) for shape, how, data in fields]

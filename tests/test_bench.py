@@ -129,7 +129,8 @@ def test_a_run_that_is_stopped_leaves_no_server_and_no_data_behind(tmp_path: Pat
     wait_for(lambda: len(commands_with(str(build))) == 2, running, 120)
     process.terminate()
     assert process.wait(120) == 128 + signal.SIGTERM
-    assert commands_with(str(build)) == []
+    # A generator that was being started ends when it finds its standard input closed.
+    wait_for(lambda: commands_with(str(build)) == [], "the server and the generator end", 30)
     assert list(build.glob("run-*")) == []
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 from dialect import FakeServer
-from pythons import interpreters
+from pythons import environment, interpreters
 
 CLIENT = Path(__file__).parent.parent / "client"
 
@@ -49,7 +48,7 @@ def run(version: str, code: str, server: FakeServer, close_timeout: float = 20) 
         pytest.skip(f"there is no Python {version} here")
     done = subprocess.run(
         [interpreters()[version], "-c", code, CLIENT, str(server.port), str(close_timeout)],
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=120,

@@ -10,7 +10,6 @@ import importlib.util
 import json
 import logging
 import logging.handlers
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pythons import environment
 from serving import Server
 from waiting import wait_for
 
@@ -43,7 +43,7 @@ def started(name: str, port: int, mode: str, folder: Path) -> Iterator[subproces
     with subprocess.Popen(
         [sys.executable, SCRIPTS / f"use_{name}.py", str(port), spool, folder / "witness"],
         cwd=folder,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from dialect import FakeServer
-from pythons import interpreters
+from pythons import environment, interpreters
 
 HERE = Path(__file__).parent
 CLIENT = HERE.parent / "client"
@@ -58,7 +58,7 @@ def run(command: list[str], seconds: float, name: str) -> str:
     """Run a program and the children that it forks; at the deadline, kill them all."""
     process = subprocess.Popen(
         command,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

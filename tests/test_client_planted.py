@@ -18,7 +18,7 @@ import fastlog_client as client
 import pytest
 from dialect import FakeServer
 from making import in_child
-from pythons import interpreters
+from pythons import environment, interpreters
 from test_client_handler import Hook, emit, handler_of
 from test_client_processes import CLIENT
 from test_client_spool import adopt, crash, drain, make, plain, record
@@ -76,6 +76,7 @@ def log(version: str, server: FakeServer, spool: Path, count: int, way: str = "0
             *(interpreters()[version], "-B", SCRIPT, CLIENT),
             *(str(VICTIM), str(server.port), spool, str(count), way),
         ],
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=120,

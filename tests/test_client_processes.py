@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from collections import defaultdict
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from dialect import FakeServer
-from pythons import interpreters
+from pythons import environment, interpreters
 from waiting import wait_for
 
 HERE = Path(__file__).parent
@@ -38,7 +37,7 @@ def start(version: str, way: str, server: FakeServer, count: int, *spool: Path) 
             str(count),
             *spool,
         ],
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import socket
 import struct
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pythons import interpreters
+from pythons import environment, interpreters
 from serving import Server
 from waiting import wait_for
 
@@ -109,7 +108,7 @@ def client_of(version: str, *address: str) -> Iterator[Client]:
         pytest.skip(f"there is no Python {version} here")
     process = subprocess.Popen(
         [interpreters()[version], SCRIPT, CLIENT, *address],
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -16,7 +16,7 @@ from typing import Any
 import fastlog_client as client
 import pytest
 from dialect import Proxy
-from pythons import interpreters
+from pythons import environment, interpreters
 from serving import Server
 from test_client_processes import CLIENT, SCRIPT, VERSIONS
 from waiting import wait_for
@@ -91,6 +91,7 @@ def test_what_each_python_logs_is_stored(version: str, tmp_path: Path):
         program = [interpreters()[version], "-B", SCRIPT, CLIENT]
         out = subprocess.run(
             [*program, "ends", "127.0.0.1", str(server.port), "2000"],
+            env=environment(),
             capture_output=True,
             text=True,
             timeout=60,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import logging.handlers
-import os
 import struct
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 import fastlog_client as client
 import pytest
 from dialect import FakeServer
-from pythons import VERSIONS, interpreters
+from pythons import VERSIONS, environment, interpreters
 from serving import Server
 from test_client_handler import Hook, emit, free_port, handler_of, raised, record
 from test_client_reconnecting import Listener
@@ -34,7 +33,7 @@ def run_test_logging(version: str, tmp_path: Path, *arguments: str) -> int:
     run = subprocess.run(
         [interpreters()[version], RUNNER, HERE.parent / "client", *arguments],
         cwd=tmp_path,  # it makes files
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=240,

@@ -26,7 +26,7 @@ from typing import Any
 
 import fastlog_client
 import pytest
-from pythons import interpreters
+from pythons import environment, interpreters
 from serving import Server
 from speaking import Speaker, batch, record
 from test_faults import numbers, small_disk, stopped
@@ -87,6 +87,7 @@ class Process:
         arguments = [str(CLIENT), str(port), name, str(pause), *([str(spool)] if spool else [])]
         self.process = subprocess.Popen(
             [python, HERE / "clients" / "log_for_ever.py", *arguments],
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -503,6 +504,7 @@ def test_forked_children_log_for_themselves(server: Server, tmp_path: Path) -> N
             arguments = [str(CLIENT), str(server.port), version, str(spool)]
             out = subprocess.run(
                 [python, program, *arguments],
+                env=environment(),
                 capture_output=True,
                 text=True,
                 timeout=120,

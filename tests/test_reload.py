@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pythons import interpreters
+from pythons import environment, interpreters
 from sending import Sender, stock_frame
 from serving import SERVER, Server, kill, processes_of
 from speaking import RefusedError, Speaker, batch, frame, record
@@ -85,7 +85,7 @@ class Program:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            env=environment(),
         )
 
     def stop(self) -> int:

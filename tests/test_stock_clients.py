@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pythons import VERSIONS, interpreters
+from pythons import VERSIONS, environment, interpreters
 from serving import Server
 from shapes import accepts
 from waiting import wait_for
@@ -26,11 +26,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def log_everything(version: str, *address: str) -> list[dict[str, Any]]:
-    env = {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONDONTWRITEBYTECODE": "1"}
     out = subprocess.run(
         [interpreters()[version], SCRIPT, *address],
-        env=env, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        env=environment(PYTHONIOENCODING="utf-8"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert out.returncode == 0, out.stderr
     return [json.loads(line) for line in out.stdout.splitlines()]
 
