@@ -60,7 +60,7 @@ FUZZ_JOBS ?= 2
 FUZZ_FLAGS = -std=c11 -D_GNU_SOURCE -g -O1 -Icsrc -fno-omit-frame-pointer -fno-sanitize-recover=all
 FUZZ_TARGETS = framer repack session dialect
 FUZZ_framer = csrc/framer.c
-FUZZ_repack = $(addprefix csrc/,repack.c unpick.c objects.c row.c extra.c pickled.c line.c text.c \
+FUZZ_repack = $(addprefix csrc/,repack.c unpick.c literals.c objects.c row.c extra.c tree.c pickled.c line.c text.c \
   shortest.c framer.c)
 FUZZ_session = $(addprefix csrc/,wire.c session.c crc32.c)
 FUZZ_dialect = $(wildcard csrc/*.c)

@@ -16,8 +16,8 @@ LINUX = sys.platform.startswith("linux")
 TRANSLATOR = [
     f"csrc/{name}.c"
     for name in (
-        *("repack", "unpick", "objects", "text", "shortest"),
-        *("row", "extra", "pickled", "line"),
+        *("repack", "unpick", "literals", "objects", "text", "shortest"),
+        *("row", "extra", "tree", "pickled", "line"),
     )
 ]
 PURE = ["csrc/framer.c", "csrc/crc32c.c", *TRANSLATOR]
@@ -55,6 +55,6 @@ ffibuilder.set_source(
     include_dirs=["csrc"],
     define_macros=[("_GNU_SOURCE", None), ("Py_LIMITED_API", "0x030b0000")],
     extra_compile_args=["-std=c11"] if LINUX else [],
-    depends=["csrc/fastlog.h", "csrc/loop.h", "csrc/repack.h", "csrc/row.h"],
+    depends=["csrc/fastlog.h", "csrc/loop.h", "csrc/opcodes.h", "csrc/repack.h", "csrc/row.h"],
     py_limited_api=True,
 )

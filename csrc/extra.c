@@ -11,16 +11,92 @@ static void json_literal(fl_row *row, const char *text)
     fl_bytes_add(&row->json, text, strlen(text));
 }
 
-int fl_row_extra(fl_row *row, fl_reader *reader, size_t first, uint32_t depth)
+static uint32_t hash_name(const fl_span_text *name, uint32_t dict)
 {
+    uint64_t hash = dict ^ (uint64_t)name->len << 32, word;
+    for (size_t at = 0; at < name->len; at += sizeof word) {
+        size_t n = name->len - at < sizeof word ? name->len - at : sizeof word;
+        word = 0;
+        memcpy(&word, name->text + at, n);
+        hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+        hash ^= hash >> 32;
+    }
+    return (uint32_t)(hash >> 8);
+}
+
+/* Notes that a dict has a key of this name. FL_FOREIGN: it had it before, or there are too many. */
+static int note_name(fl_row *row, const fl_span_text *name, uint32_t dict)
+{
+    uint32_t hash = hash_name(name, dict);
+    if (row->keys_used == FL_KEYS / 2)
+        return FL_FOREIGN;
+    fl_key *key = &row->keys[hash % FL_KEYS];
+    for (; key->dict >= row->keys_since; key = &row->keys[(size_t)(key - row->keys + 1) % FL_KEYS])
+        if (key->dict == dict && key->hash == hash && key->name.len == name->len &&
+            fl_same(key->name.text, name->text, name->len))
+            return FL_FOREIGN;
+    *key = (fl_key){*name, hash, dict};
+    row->keys_used++;
+    return FL_PLAIN;
+}
+
+static int constant(const char *text, fl_span_text *out)
+{
+    *out = (fl_span_text){(const uint8_t *)text, (uint32_t)strlen(text)};
+    return FL_PLAIN;
+}
+
+/* The name that a key gives its value. */
+static int name_of(fl_row *row, fl_reader *reader, const fl_value *key, fl_span_text *out)
+{
+    if (fl_is_text(key))
+        return fl_row_text(row, reader, key, out);
+    row->nodes++;
+    switch (key->kind) {
+    case FL_K_NONE: return constant("None", out);
+    case FL_K_TRUE: return constant("True", out);
+    case FL_K_FALSE: return constant("False", out);
+    case FL_K_INT: {
+        char digits[21];
+        size_t len = fl_integer_write(key->at.integer, digits);
+        uint8_t *made = fl_reader_scratch(reader, len);
+        if (!made)
+            return FL_ENOMEM;
+        memcpy(made, digits, len);
+        *out = (fl_span_text){made, (uint32_t)len};
+        return FL_PLAIN;
+    }
+    default: return FL_FOREIGN;
+    }
+}
+
+static int json_pair(fl_row *row, fl_reader *reader, uint32_t dict, const fl_value *key,
+                     const fl_value *value, uint32_t depth)
+{
+    fl_span_text name;
+    int verdict = name_of(row, reader, key, &name);
+    if (!verdict)
+        verdict = note_name(row, &name, dict);
+    if (verdict)
+        return verdict;
+    fl_json_text(&row->json, name.text, name.len);
+    fl_bytes_add(&row->json, ":", 1);
+    return json_value(row, reader, value, depth);
+}
+
+int fl_row_extra(fl_row *row, fl_reader *reader)
+{
+    if (row->dicts > UINT32_MAX / 2) { /* the numbers begin anew */
+        memset(row->keys, 0, FL_KEYS * sizeof *row->keys);
+        row->dicts = 0;
+    }
+    uint32_t dict = row->keys_since = ++row->dicts;
+    row->keys_used = 0;
     fl_bytes_add(&row->json, "{", 1);
-    size_t end = row->entries_used;
-    for (size_t i = first; i < end; i++) {
-        if (i > first)
+    for (size_t i = 0; i < row->entries_used; i++) {
+        if (i)
             fl_bytes_add(&row->json, ",", 1);
-        fl_json_text(&row->json, row->entries[i].name.text, row->entries[i].name.len);
-        fl_bytes_add(&row->json, ":", 1);
-        int verdict = json_value(row, reader, row->entries[i].value, depth);
+        int verdict = json_pair(row, reader, dict, row->entries[i].key, row->entries[i].value, 0);
         if (verdict)
             return verdict;
     }
@@ -28,24 +104,25 @@ int fl_row_extra(fl_row *row, fl_reader *reader, size_t first, uint32_t depth)
     return FL_PLAIN;
 }
 
-static int json_dict(fl_row *row, fl_reader *reader, const fl_value *dict, uint32_t depth)
+static int json_dict(fl_row *row, fl_reader *reader, const fl_items *items, uint32_t depth)
 {
-    size_t first = row->entries_used;
-    fl_walk walk = fl_walk_over(reader, dict);
-    for (const fl_value *key; (key = fl_walk_next(&walk));) {
-        int verdict = fl_row_entry(row, reader, first, key, fl_walk_next(&walk));
+    const char *between = "{";
+    uint32_t dict = ++row->dicts;
+    fl_walk walk = fl_walk_over(reader, items);
+    for (const fl_value *key; (key = fl_walk_next(&walk)); between = ",") {
+        fl_bytes_add(&row->json, between, 1);
+        int verdict = json_pair(row, reader, dict, key, fl_walk_next(&walk), depth);
         if (verdict)
             return verdict;
     }
-    int verdict = fl_row_extra(row, reader, first, depth);
-    row->entries_used = first;
-    return verdict;
+    json_literal(row, *between == '{' ? "{}" : "}");
+    return FL_PLAIN;
 }
 
-static int json_list(fl_row *row, fl_reader *reader, const fl_value *list, uint32_t depth)
+static int json_list(fl_row *row, fl_reader *reader, const fl_items *items, uint32_t depth)
 {
     const char *between = "[";
-    fl_walk walk = fl_walk_over(reader, list);
+    fl_walk walk = fl_walk_over(reader, items);
     for (const fl_value *value; (value = fl_walk_next(&walk)); between = ",") {
         fl_bytes_add(&row->json, between, 1);
         int verdict = json_value(row, reader, value, depth);
@@ -69,7 +146,7 @@ static void json_float(fl_row *row, double real)
 
 static int json_scalar(fl_row *row, fl_reader *reader, const fl_value *value)
 {
-    char text[FL_DELTA_TEXT];
+    char text[21];
     fl_span_text span;
     switch (value->kind) {
     case FL_K_NONE: json_literal(row, "null"); break;
@@ -80,10 +157,6 @@ static int json_scalar(fl_row *row, fl_reader *reader, const fl_value *value)
         fl_bytes_add(&row->json, text, fl_natural_write(value->at.natural, text));
         break;
     case FL_K_FLOAT: json_float(row, value->at.real); break;
-    case FL_K_DELTA:
-        fl_json_text(&row->json, (uint8_t *)text, fl_object_delta(value->at.integer, text));
-        break;
-    case FL_K_GLOBAL: fl_json_text(&row->json, value->at.text, value->len); break;
     case FL_K_TEXT:
     case FL_K_ODD:
     case FL_K_BYTES: {
@@ -98,44 +171,34 @@ static int json_scalar(fl_row *row, fl_reader *reader, const fl_value *value)
     return FL_PLAIN;
 }
 
-/* An object that is shown as it came: {"!": "module.Class", "args": […], "state": …}. */
+/* An object, `depth` containers below the record: what it stands for. */
 static int json_object(fl_row *row, fl_reader *reader, const fl_value *object, uint32_t depth)
 {
-    const fl_value *parts = &reader->pool[object->at.items.first + 1];
-    const fl_value *class = &parts[FL_OBJECT_CLASS], *args = &parts[FL_OBJECT_ARGS];
-    const fl_value *state = &parts[FL_OBJECT_STATE];
-    int verdict = FL_PLAIN;
-
-    json_literal(row, "{\"!\":");
-    fl_json_text(&row->json, class->at.text, class->len);
-    if (args->len) {
-        json_literal(row, ",\"args\":");
-        verdict = json_list(row, reader, args, depth);
-    }
-    bool none = state->kind <= FL_K_NONE ||
-                (fl_is_empty(state) && fl_is_container(state) && !state->object);
-    if (!none && !verdict) {
-        json_literal(row, ",\"state\":");
-        verdict = json_value(row, reader, state, depth);
-    }
-    json_literal(row, "}");
-    return verdict;
+    fl_value found;
+    if (depth >= row->bounds.depth)
+        return FL_FOREIGN;
+    int verdict = fl_object_read(reader, object, row->weight - row->charged, &found);
+    if (verdict)
+        return verdict;
+    row->nodes++;
+    if (fl_is_text(&found))
+        return json_scalar(row, reader, &found);
+    return json_list(row, reader, &fl_node_of(reader, &found)->items, depth + 1);
 }
 
-/* One value, `depth` containers below the record. A known object counts as one: the Python reader
- * asks how deep it lies before it asks what it is. */
+/* One value, `depth` containers below the record. */
 static int json_value(fl_row *row, fl_reader *reader, const fl_value *value, uint32_t depth)
 {
-    bool deeper = fl_is_container(value);
-    bool object = value->object && value->kind != FL_K_GLOBAL;
-    row->nodes += 1 + object;
+    row->nodes++;
     if (row->nodes >= row->nodes_limit || row->json.len >= row->weight)
         return FL_FOREIGN;
-    if ((deeper || object) && depth >= row->bounds.depth)
-        return FL_FOREIGN;
-    if (value->kind == FL_K_DICT)
-        return json_dict(row, reader, value, depth + 1);
     if (value->kind == FL_K_OBJECT)
-        return json_object(row, reader, value, depth + 1);
-    return deeper ? json_list(row, reader, value, depth + 1) : json_scalar(row, reader, value);
+        return json_object(row, reader, value, depth);
+    if (!fl_is_container(value))
+        return json_scalar(row, reader, value);
+    if (depth >= row->bounds.depth)
+        return FL_FOREIGN;
+    const fl_items *items = &fl_node_of(reader, value)->items;
+    return value->kind == FL_K_DICT ? json_dict(row, reader, items, depth + 1)
+                                    : json_list(row, reader, items, depth + 1);
 }

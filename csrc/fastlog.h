@@ -99,19 +99,21 @@ enum {
 
 /* ---- The translator: pickles in, rows out ---------------------------------------------------
  *
- * A row has one value for each column. The rows of a block come as one pickle of a list of tuples,
- * or as lines of JSON. The pickle holds nothing but data, and nothing in it was copied without
- * being understood, so an unpickler may read it. Only frames that are plain become rows. See
- * docs/pickle.md for what becomes of a value.
+ * A row has one value for each column. The rows of a block come as one pickle of a list of tuples.
+ * It holds nothing but data, and nothing in it was copied without being understood, so an unpickler
+ * may read it. A frame whose values are as the columns want them, and of a few well-known classes,
+ * is plain. What else a frame holds stands in its row as an inert tree, for Python to tell what it
+ * means (fastlog/decode/nodes.py has its form). The rows of plain frames may come as lines of JSON
+ * instead. See docs/pickle.md for what becomes of a value.
  */
 
 enum fl_form {
-    FL_ROWS,  /* one pickle: a list of tuples, without the frames that are not plain */
-    FL_LINES, /* a line for each frame: an object, or an empty line for one that is not plain */
+    FL_ROWS,  /* all rows come in the pickle */
+    FL_LINES, /* a line for each frame: an object for a plain one, which then has no row in the
+                 pickle; an empty line for any other */
 };
 
-/* What stands in a column; the last three name attributes that never come to `extra` and have no
- * column. */
+/* What stands in a column; the last four name attributes that have no column. */
 enum fl_column_kind {
     FL_COL_TIME,    /* an attribute: a float within bounds->first and last; else `received` */
     FL_COL_INTEGER, /* an attribute: an integer of 64 bits, or None */
@@ -125,6 +127,7 @@ enum fl_column_kind {
     FL_COL_IDX,
     FL_COL_SILENT, /* dropped */
     FL_COL_EMPTY,  /* dropped when it is None, or empty */
+    FL_COL_ARGS,   /* the same, and a frame is plain only then */
     FL_COL_TWIN,   /* dropped when it is None, or equals the message */
 };
 
@@ -154,8 +157,11 @@ typedef struct fl_bounds {
 /* What became of a frame. */
 enum fl_verdict {
     FL_PLAIN,
-    FL_FOREIGN, /* it takes a fuller reader to tell: it holds objects, goes over a bound, is odd */
-    FL_NO_STOP, /* from here on: malformed, or forbidden */
+    FL_FOREIGN, /* it is JSON, or too large for the translator's arrays */
+    FL_EXTRA,   /* for `extra` the row has (length of the frame, [key, value, ...], met): a tree.
+                   `met` is a list of nodes through which each cycle goes, or None */
+    FL_TREE,    /* the same with the whole record as a tree, and None for each attribute */
+    FL_NO_STOP, /* from here on: malformed, forbidden, or no record */
     FL_CUT,
     FL_UNDERFLOW,
     FL_MEMO_INDEX,
@@ -174,6 +180,11 @@ enum fl_verdict {
     FL_NO_LIST,
     FL_NO_DICT,
     FL_NO_SET,
+    FL_NO_OBJECT,
+    FL_NO_GLOBAL,
+    FL_NO_ARGUMENTS,
+    FL_NO_NAME,
+    FL_STRING,
     FL_OPCODE,
     FL_DUP,
     FL_PERSID,
@@ -183,6 +194,17 @@ enum fl_verdict {
     FL_EXT4,
     FL_NEXT_BUFFER,
     FL_READONLY_BUFFER,
+    FL_IS_NONE, /* from here on: what the value is, in place of a record */
+    FL_IS_BOOL,
+    FL_IS_INT,
+    FL_IS_FLOAT,
+    FL_IS_STR,
+    FL_IS_BYTES,
+    FL_IS_GLOBAL,
+    FL_IS_LIST,
+    FL_IS_SET,
+    FL_IS_TUPLE,
+    FL_IS_OVERFLOW,
     FL_VERDICTS, /* how many there are */
 };
 
@@ -214,9 +236,16 @@ int fl_repacker_run(fl_repacker *repacker, const uint8_t *frames, size_t len, ui
 int fl_repacker_block(fl_repacker *repacker, const uint8_t *runs, size_t len, uint32_t frames,
                       uint8_t *verdicts);
 
-/* Ends the block: its rows. They are the repacker's, until the next begin. Returns 0 or FL_ENOMEM.
- */
-int fl_repacker_end(fl_repacker *repacker, const uint8_t **data, size_t *len);
+/* What became of a block. It is the repacker's, until the next begin. */
+typedef struct fl_translation {
+    const uint8_t *rows; /* a pickle */
+    size_t rows_len;
+    const uint8_t *lines; /* in FL_LINES only */
+    size_t lines_len;
+} fl_translation;
+
+/* Ends the block. Returns 0 or FL_ENOMEM. */
+int fl_repacker_end(fl_repacker *repacker, fl_translation *out);
 
 /* cffi: end pure */
 

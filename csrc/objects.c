@@ -1,67 +1,41 @@
-/* objects.c: what objects stand for. Pure.
+/* objects.c: what the objects that many records have stand for. Pure.
  *
- * The twin of fastlog/decode/objects.py for what log records have every day, in the shapes that the
- * picklers of CPython give it. Each shape is matched exactly, by the names and the arguments;
- * nothing is called. A well-known class in another shape is for the Python reader; of an object of
- * any other class, the class, the arguments and the state are kept as they came.
+ * The twin of fastlog/decode/objects.py for a few classes in the shapes that the picklers of
+ * CPython give them. Each shape is matched exactly, by the names and the arguments; nothing is
+ * called. All others are for that table, which says the same of these.
  */
 #include "repack.h"
 
 #include <string.h>
 
-enum { NAME_LENGTH = 256, PATH_PARTS = 256, PATH_LENGTH = 4096, STATE_LENGTH = 32, MOMENT = 48 };
+enum { STATE_LENGTH = 32, UUID_LENGTH = 36, PACKED = 10 /* bytes of a datetime's state */ };
 
 #define DAY INT64_C(86400)
 #define MILLION INT64_C(1000000)
 
 static const struct {
-    const char *from, *to;
-} MODULES[] = {{"__builtin__", "builtins"},
-               {"exceptions", "builtins"},
-               {"copy_reg", "copyreg"},
-               {"pathlib._local", "pathlib"}};
-
-static const struct {
-    const char *name;
+    const char *name; /* "module:name" */
     uint8_t known;
+    bool is_old; /* only protocol 2 and less call it so */
 } KNOWN[] = {
-    {"_codecs.encode", FL_O_ENCODE},
-    {"builtins.bytes", FL_O_BYTES},
-    {"builtins.bytearray", FL_O_BYTEARRAY},
-    {"builtins.set", FL_O_SET},
-    {"builtins.frozenset", FL_O_SET},
-    {"builtins.object", FL_O_OBJECT},
-    {"collections.OrderedDict", FL_O_DICT},
-    {"collections.Counter", FL_O_DICT},
-    {"collections.defaultdict", FL_O_DEFAULTDICT},
-    {"copyreg._reconstructor", FL_O_RECONSTRUCTOR},
-    {"datetime.datetime", FL_O_DATETIME},
-    {"datetime.date", FL_O_DATE},
-    {"datetime.time", FL_O_TIME},
-    {"datetime.timedelta", FL_O_TIMEDELTA},
-    {"datetime.timezone", FL_O_TIMEZONE},
-    {"dateutil.tz.tz.tzutc", FL_O_UTC},
-    {"pytz._UTC", FL_O_UTC},
-    {"decimal.Decimal", FL_O_DECIMAL},
-    {"uuid.UUID", FL_O_UUID},
-    {"pathlib.PosixPath", FL_O_PATH},
-    {"pathlib.PurePosixPath", FL_O_PATH},
-    {"http.HTTPStatus", FL_O_VALUE},
-    {"http.HTTPMethod", FL_O_VALUE},
-    {"signal.Signals", FL_O_VALUE},
-    {"builtins.tuple", FL_O_TUPLE},
-    {"builtins.list", FL_O_STRANGE},
-    {"builtins.dict", FL_O_STRANGE},
-    {"builtins.str", FL_O_STRANGE},
-    {"builtins.unicode", FL_O_STRANGE},
-    {"cdecimal.Decimal", FL_O_STRANGE},
-    {"collections.deque", FL_O_STRANGE},
-    {"copyreg.__newobj__", FL_O_STRANGE},
-    {"copyreg.__newobj_ex__", FL_O_STRANGE},
-    {"pathlib.WindowsPath", FL_O_STRANGE},
-    {"pathlib.PureWindowsPath", FL_O_STRANGE},
-    {"socket.AddressFamily", FL_O_STRANGE},
-    {"socket.SocketKind", FL_O_STRANGE},
+    {"_codecs:encode", FL_O_ENCODE, false},
+    {"__builtin__:bytes", FL_O_BYTES, true},
+    {"builtins:bytes", FL_O_BYTES, false},
+    {"__builtin__:bytearray", FL_O_BYTES, true},
+    {"builtins:bytearray", FL_O_BYTES, false},
+    {"__builtin__:set", FL_O_SET, true},
+    {"builtins:set", FL_O_SET, false},
+    {"__builtin__:frozenset", FL_O_SET, true},
+    {"builtins:frozenset", FL_O_SET, false},
+    {"__builtin__:object", FL_O_OBJECT, true},
+    {"builtins:object", FL_O_OBJECT, false},
+    {"copy_reg:_reconstructor", FL_O_RECONSTRUCTOR, true},
+    {"copyreg:_reconstructor", FL_O_RECONSTRUCTOR, false},
+    {"datetime:datetime", FL_O_DATETIME, false},
+    {"datetime:timedelta", FL_O_TIMEDELTA, false},
+    {"datetime:timezone", FL_O_TIMEZONE, false},
+    {"decimal:Decimal", FL_O_DECIMAL, false},
+    {"uuid:UUID", FL_O_UUID, false},
 };
 
 static bool equals(const fl_value *value, const char *text)
@@ -69,46 +43,74 @@ static bool equals(const fl_value *value, const char *text)
     return value->len == strlen(text) && memcmp(value->at.text, text, value->len) == 0;
 }
 
-int fl_object_global(fl_reader *reader, const fl_value *module, const fl_value *name, fl_value *out)
+uint8_t fl_object_known(const fl_value *name, uint8_t protocol)
 {
-    const uint8_t *first = module->at.text;
-    size_t len = module->len;
-
-    *out = (fl_value){.kind = FL_K_GLOBAL};
-    if (len > NAME_LENGTH || name->len > NAME_LENGTH)
-        return FL_FOREIGN;
-    for (size_t i = 0; i < sizeof MODULES / sizeof *MODULES; i++)
-        if (equals(module, MODULES[i].from)) {
-            first = (const uint8_t *)MODULES[i].to;
-            len = strlen(MODULES[i].to);
-        }
-    uint8_t *dotted = fl_reader_scratch(reader, len + 1 + name->len);
-    if (!dotted)
-        return FL_ENOMEM;
-    memcpy(dotted, first, len);
-    dotted[len] = '.';
-    memcpy(dotted + len + 1, name->at.text, name->len);
-    out->len = (uint32_t)(len + 1 + name->len);
-    out->at.text = dotted;
     for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++)
-        if (equals(out, KNOWN[i].name))
-            out->object = KNOWN[i].known;
-    if (equals(name, "getattr")) /* of a class: how methods, and members of an Enum, are named */
-        out->object = FL_O_STRANGE;
-    return FL_PLAIN;
+        if (equals(name, KNOWN[i].name) && (protocol < 3 || !KNOWN[i].is_old))
+            return KNOWN[i].known;
+    return FL_O_OTHER;
 }
 
-/* ---- Texts, bytes, containers ---- */
+/* An object in a shape that can be understood here: a class that is known, positional arguments,
+ * perhaps a state, and nothing else. */
+typedef struct shape {
+    uint8_t known;
+    const fl_value *args; /* n of them, one after the other */
+    size_t n;
+    const fl_value *state;
+} shape;
+
+/* The arguments of a call, if they lie together. */
+static bool arguments_of(const fl_reader *reader, const fl_value *args, shape *out)
+{
+    const fl_items *items = &fl_node_of(reader, args)->items;
+    out->n = args->at.node ? items->len : 0;
+    out->args = reader->pool + items->first + 1;
+    return items->first == items->last; /* one batch, or none */
+}
+
+static bool shape_of(const fl_reader *reader, const fl_value *object, shape *out)
+{
+    if (object->kind != FL_K_OBJECT)
+        return false;
+    const fl_node *node = fl_node_of(reader, object);
+    const fl_value *parts = fl_parts_of(reader, object);
+    if (node->items.len || node->pairs.len || parts[FL_PART_CLASS].kind != FL_K_GLOBAL ||
+        parts[FL_PART_KWARGS].kind != FL_K_NONE)
+        return false;
+    out->known = parts[FL_PART_CLASS].known;
+    out->state = &parts[FL_PART_STATE];
+    return arguments_of(reader, &parts[FL_PART_ARGS], out);
+}
+
+/* The same, of this class and without a state. */
+static bool is_call(const fl_reader *reader, const fl_value *value, uint8_t known, shape *out)
+{
+    return shape_of(reader, value, out) && out->known == known && out->state->kind <= FL_K_NONE;
+}
 
 static bool is_str(const fl_value *value)
 {
-    return (value->kind == FL_K_TEXT || value->kind == FL_K_ODD) && !value->object;
+    return value->kind == FL_K_TEXT || value->kind == FL_K_ODD;
 }
 
-/* _codecs.encode(text, "latin1"): the bytes of a Python 3 that speaks protocol 2 or less. */
-static int encode(fl_reader *reader, const fl_value *args, size_t n, fl_value *out)
+static int text_of(fl_reader *reader, const char *text, size_t len, fl_value *out)
 {
-    if (n != 2 || !is_str(&args[0]) || !is_str(&args[1]) ||
+    uint8_t *made = fl_reader_scratch(reader, len);
+    if (!made)
+        return FL_ENOMEM;
+    memcpy(made, text, len);
+    *out = (fl_value){.kind = FL_K_TEXT, .len = (uint32_t)len, .at.text = made};
+    return FL_PLAIN;
+}
+
+/* ---- Bytes and sets ---- */
+
+/* _codecs.encode(text, "latin1"): the bytes of a Python 3 that speaks protocol 2 or less. */
+static int encode(fl_reader *reader, const shape *call, size_t most, fl_value *out)
+{
+    const fl_value *args = call->args;
+    if (call->n != 2 || !is_str(&args[0]) || !is_str(&args[1]) || args[0].len > most ||
         !(equals(&args[1], "latin1") || equals(&args[1], "latin-1")))
         return FL_FOREIGN;
     const uint8_t *text = args[0].at.text;
@@ -129,95 +131,25 @@ static int encode(fl_reader *reader, const fl_value *args, size_t n, fl_value *o
     return FL_PLAIN;
 }
 
-static int bytes(fl_reader *reader, const fl_value *args, size_t n, fl_value *out)
+static int bytes(fl_reader *reader, const shape *call, size_t most, fl_value *out)
 {
-    if (n > 1)
-        return encode(reader, args, n, out);
+    shape inner;
     *out = (fl_value){.kind = FL_K_BYTES, .at.text = (const uint8_t *)""};
-    if (!n)
+    if (!call->n)
         return FL_PLAIN;
-    if (args[0].kind != FL_K_BYTES || (args[0].object && args[0].object != FL_O_ENCODE))
-        return FL_FOREIGN;
-    *out = args[0];
-    return FL_PLAIN;
+    if (call->n > 1)
+        return encode(reader, call, most, out);
+    if (is_call(reader, call->args, FL_O_ENCODE, &inner))
+        return encode(reader, &inner, most, out);
+    *out = *call->args;
+    return out->kind == FL_K_BYTES ? FL_PLAIN : FL_FOREIGN;
 }
 
-static int members(const fl_value *args, size_t n, fl_value *out)
+static int members(const shape *call, fl_value *out)
 {
-    *out = (fl_value){.kind = FL_K_LIST};
-    if (!n)
-        return FL_PLAIN;
-    if (n > 1 || args[0].object || (args[0].kind != FL_K_LIST && args[0].kind != FL_K_TUPLE))
-        return FL_FOREIGN;
-    *out = args[0];
-    out->kind = FL_K_LIST;
-    return FL_PLAIN;
-}
-
-static int dict(const fl_value *args, size_t n, fl_value *out)
-{
-    *out = (fl_value){.kind = FL_K_DICT};
-    if (!n)
-        return FL_PLAIN;
-    if (n > 1 || args[0].object || args[0].kind != FL_K_DICT)
-        return FL_FOREIGN;
-    *out = args[0];
-    return FL_PLAIN;
-}
-
-static int default_dict(const fl_value *args, size_t n, fl_value *out)
-{
-    *out = (fl_value){.kind = FL_K_DICT};
-    return !n || (n == 1 && args[0].kind == FL_K_GLOBAL) ? FL_PLAIN : FL_FOREIGN;
-}
-
-/* Decimal("1.50"): its text. */
-static int decimal(const fl_value *args, size_t n, fl_value *out)
-{
-    if (n != 1 || args[0].object || !fl_is_text(&args[0]))
-        return FL_FOREIGN;
-    *out = args[0];
-    return FL_PLAIN;
-}
-
-/* A member of an Enum of the standard library: its value. */
-static int member(const fl_value *args, size_t n, fl_value *out)
-{
-    if (n != 1 || args[0].object || !(args[0].kind == FL_K_INT || is_str(&args[0])))
-        return FL_FOREIGN;
-    *out = args[0];
-    return FL_PLAIN;
-}
-
-/* The parts of a path, joined as posixpath.join() does. */
-static int path(fl_reader *reader, const fl_value *args, size_t n, fl_value *out)
-{
-    size_t most = 0;
-    if (n > PATH_PARTS)
-        return FL_FOREIGN;
-    for (size_t i = 0; i < n; i++) {
-        if (args[i].kind != FL_K_TEXT || args[i].object)
-            return FL_FOREIGN;
-        most += args[i].len + 1;
-    }
-    if (most > PATH_LENGTH)
-        return FL_FOREIGN;
-    uint8_t *made = fl_reader_scratch(reader, most + 1);
-    if (!made)
-        return FL_ENOMEM;
-    size_t len = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (args[i].len && args[i].at.text[0] == '/')
-            len = 0;
-        else if (len && made[len - 1] != '/')
-            made[len++] = '/';
-        memcpy(made + len, args[i].at.text, args[i].len);
-        len += args[i].len;
-    }
-    if (!n)
-        made[len++] = '.';
-    *out = (fl_value){.kind = FL_K_TEXT, .len = (uint32_t)len, .at.text = made};
-    return FL_PLAIN;
+    *out = call->n ? *call->args : (fl_value){.kind = FL_K_TUPLE};
+    return call->n < 2 && (out->kind == FL_K_LIST || out->kind == FL_K_TUPLE) ? FL_PLAIN
+                                                                              : FL_FOREIGN;
 }
 
 /* ---- Dates and times ---- */
@@ -233,14 +165,6 @@ static char *put_time(char *to, const uint8_t *hms, uint32_t micro)
         return to - 1;
     to[-1] = '.';
     return fl_padded_write(micro, 6, to);
-}
-
-/* The packed state of a moment, from any Python: `len` bytes. */
-static const uint8_t *packed(const fl_value *args, size_t n, size_t most, size_t len)
-{
-    if (n < 1 || n > most || args[0].kind != FL_K_BYTES || args[0].len != len)
-        return NULL;
-    return args[0].object && args[0].object != FL_O_ENCODE ? NULL : args[0].at.text;
 }
 
 static uint32_t big24(const uint8_t *p)
@@ -286,154 +210,63 @@ static char *put_zone(char *to, int64_t east)
     return to;
 }
 
-static int text_of(fl_reader *reader, const char *text, const char *end, fl_value *out)
+/* The offset of a timezone of whole seconds, in seconds east of UTC. */
+static bool offset_of(const fl_reader *reader, const fl_value *zone, int64_t *east)
 {
-    size_t len = (size_t)(end - text);
-    uint8_t *made = fl_reader_scratch(reader, len);
-    if (!made)
-        return FL_ENOMEM;
-    memcpy(made, text, len);
-    *out = (fl_value){.kind = FL_K_TEXT, .len = (uint32_t)len, .at.text = made};
-    return FL_PLAIN;
+    shape call, delta;
+    if (!is_call(reader, zone, FL_O_TIMEZONE, &call) || call.n < 1 || call.n > 2 ||
+        !is_call(reader, call.args, FL_O_TIMEDELTA, &delta) || delta.n != 3)
+        return false;
+    for (size_t i = 0; i < delta.n; i++)
+        if (delta.args[i].kind != FL_K_INT)
+            return false;
+    int64_t days = delta.args[0].at.integer, seconds = delta.args[1].at.integer;
+    if (days < -1 || days > 0 || seconds < 0 || seconds >= DAY || delta.args[2].at.integer)
+        return false;
+    *east = days * DAY + seconds;
+    return *east > -DAY;
 }
 
-/* The zone behind a moment's state: none, or one whose offset is known. */
-static bool has_zone(const fl_value *args, size_t n)
+/* The packed state that a datetime has as its first argument, from any Python. */
+static bool packed(const fl_reader *reader, const fl_value *state, uint8_t out[PACKED])
 {
-    return n == 2 && args[1].kind == FL_K_ZONE;
+    shape call;
+    if (is_call(reader, state, FL_O_ENCODE, &call)) {
+        if (call.n != 2 || !is_str(call.args))
+            return false;
+        size_t len = 0, at = 0;
+        const uint8_t *text = call.args->at.text;
+        for (; at < call.args->len && len < PACKED; at++) {
+            uint8_t byte = text[at];
+            if (byte > 0xC3)
+                return false;
+            out[len++] = byte < 0x80 ? byte : (uint8_t)(byte << 6 | (text[++at] & 0x3F));
+        }
+        return len == PACKED && at == call.args->len;
+    }
+    if (state->kind != FL_K_BYTES || state->len != PACKED)
+        return false;
+    memcpy(out, state->at.text, PACKED);
+    return true;
 }
 
-static bool zone_is_strange(const fl_value *args, size_t n)
+static int datetime(fl_reader *reader, const shape *call, fl_value *out)
 {
-    return n == 2 && args[1].kind != FL_K_ZONE && args[1].kind != FL_K_NONE;
-}
-
-static int datetime(fl_reader *reader, const fl_value *args, size_t n, fl_value *out)
-{
-    const uint8_t *raw = packed(args, n, 2, 10);
-    if (!raw || zone_is_strange(args, n))
+    uint8_t raw[PACKED];
+    int64_t east = 0;
+    bool has_zone = call->n == 2 && call->args[1].kind != FL_K_NONE;
+    if (call->n < 1 || call->n > 2 || !packed(reader, call->args, raw) ||
+        (has_zone && !offset_of(reader, &call->args[1], &east)))
         return FL_FOREIGN;
     unsigned year = (unsigned)raw[0] << 8 | raw[1], month = raw[2] & 0x7F; /* the top bit: fold */
     if (!is_date(year, month, raw[3]) || !is_time(raw + 4))
         return FL_FOREIGN;
-    char text[MOMENT], *to = put_date(text, year, month, raw[3]);
+    char text[FL_MOMENT], *to = put_date(text, year, month, raw[3]);
     *to++ = 'T';
     to = put_time(to, raw + 4, big24(raw + 7));
-    if (has_zone(args, n))
-        to = put_zone(to, args[1].at.integer);
-    return text_of(reader, text, to, out);
-}
-
-static int date(fl_reader *reader, const fl_value *args, size_t n, fl_value *out)
-{
-    const uint8_t *raw = packed(args, n, 1, 4);
-    if (!raw)
-        return FL_FOREIGN;
-    unsigned year = (unsigned)raw[0] << 8 | raw[1];
-    if (!is_date(year, raw[2], raw[3]))
-        return FL_FOREIGN;
-    char text[MOMENT];
-    return text_of(reader, text, put_date(text, year, raw[2], raw[3]), out);
-}
-
-static int time_of_day(fl_reader *reader, const fl_value *args, size_t n, fl_value *out)
-{
-    const uint8_t *raw = packed(args, n, 2, 6);
-    if (!raw || zone_is_strange(args, n))
-        return FL_FOREIGN;
-    uint8_t state[6];
-    memcpy(state, raw, sizeof state);
-    state[0] &= 0x7F; /* the top bit: fold */
-    if (!is_time(state))
-        return FL_FOREIGN;
-    char text[MOMENT], *to = put_time(text, state, big24(state + 3));
-    if (has_zone(args, n))
-        to = put_zone(to, args[1].at.integer);
-    return text_of(reader, text, to, out);
-}
-
-static int delta(const fl_value *args, size_t n, fl_value *out)
-{
-    const int64_t days = 100 * MILLION; /* their microseconds fit 64 bits */
-    if (n != 3)
-        return FL_FOREIGN;
-    for (size_t i = 0; i < n; i++)
-        if (args[i].kind != FL_K_INT || args[i].object)
-            return FL_FOREIGN;
-    int64_t day = args[0].at.integer, second = args[1].at.integer, micro = args[2].at.integer;
-    if (day < -days || day > days || second < 0 || second >= DAY || micro < 0 || micro >= MILLION)
-        return FL_FOREIGN;
-    *out = (fl_value){.kind = FL_K_DELTA, .at.integer = (day * DAY + second) * MILLION + micro};
-    return FL_PLAIN;
-}
-
-size_t fl_object_delta(int64_t microseconds, char out[FL_DELTA_TEXT])
-{
-    int64_t whole = DAY * MILLION, days = microseconds / whole, rest = microseconds % whole;
-    char *to = out;
-    if (rest < 0) {
-        rest += whole;
-        days--;
-    }
-    if (days) {
-        const char *unit = days == 1 || days == -1 ? " day, " : " days, ";
-        to += fl_integer_write(days, to);
-        memcpy(to, unit, strlen(unit));
-        to += strlen(unit);
-    }
-    int64_t seconds = rest / MILLION;
-    const uint8_t hms[] = {(uint8_t)(seconds / 3600), (uint8_t)(seconds / 60 % 60),
-                           (uint8_t)(seconds % 60)};
-    char *end = put_time(to, hms, (uint32_t)(rest % MILLION));
-    if (hms[0] < 10) { /* str() gives hours no leading zero */
-        memmove(to, to + 1, (size_t)(end - to - 1));
-        end--;
-    }
-    return (size_t)(end - out);
-}
-
-static int zone(const fl_value *args, size_t n, fl_value *out)
-{
-    if (n < 1 || n > 2 || args[0].kind != FL_K_DELTA)
-        return FL_FOREIGN;
-    int64_t east = args[0].at.integer;
-    if (east % MILLION || east <= -DAY * MILLION || east >= DAY * MILLION)
-        return FL_FOREIGN;
-    *out = (fl_value){.kind = FL_K_ZONE, .at.integer = east / MILLION};
-    return FL_PLAIN;
-}
-
-/* ---- Objects of other classes ---- */
-
-static const fl_value NOTHING = {.kind = FL_K_TUPLE};
-
-/* An object that was made of this class and these arguments, a tuple. */
-static int other(fl_reader *reader, const fl_value *class, const fl_value *args, fl_value *out)
-{
-    if (class->object)
-        return FL_FOREIGN;
-    const fl_value parts[FL_OBJECT_PARTS] = {[FL_OBJECT_CLASS] = *class, [FL_OBJECT_ARGS] = *args};
-    *out = (fl_value){.kind = FL_K_OBJECT};
-    return fl_reader_batch(reader, parts, FL_OBJECT_PARTS, &out->at.items.first);
-}
-
-/* How protocol 1 spells an object: its class, the class of C below it, and what that one holds. */
-static int reconstructor(fl_reader *reader, const fl_value *args, size_t n, fl_value *out)
-{
-    if (n != 3 || args[0].kind != FL_K_GLOBAL || args[1].kind != FL_K_GLOBAL)
-        return FL_FOREIGN;
-    const fl_value *class = &args[0], *value = &args[2];
-    if (args[1].object == FL_O_OBJECT) {
-        if (class->object != FL_O_UUID)
-            return other(reader, class, &NOTHING, out);
-        *out = (fl_value){.kind = FL_K_UUID};
-        return FL_PLAIN;
-    }
-    if (args[1].object == FL_O_TUPLE && value->kind == FL_K_TUPLE && !value->object)
-        return other(reader, class, value, out);
-    fl_value held = {.kind = FL_K_TUPLE, .len = 1};
-    int verdict = fl_reader_batch(reader, value, 1, &held.at.items.first);
-    return verdict ? verdict : other(reader, class, &held, out);
+    if (has_zone)
+        to = put_zone(to, east);
+    return text_of(reader, text, (size_t)(to - text), out);
 }
 
 /* ---- UUIDs: an object without arguments, whose state has its 128 bits as an integer ---- */
@@ -475,8 +308,6 @@ static bool number_of_bytes(const fl_value *value, number *out)
 /* The 128 bits of an integer that is not negative and has no more. */
 static bool number_of(const fl_value *value, number *out)
 {
-    if (value->object)
-        return false;
     if (value->kind == FL_K_BIG_DIGITS)
         return number_of_digits(value, out);
     if (value->kind == FL_K_BIG_BYTES)
@@ -487,76 +318,55 @@ static bool number_of(const fl_value *value, number *out)
     return true;
 }
 
-static int build_uuid(fl_reader *reader, const fl_value *state, fl_value *object)
+static int uuid(fl_reader *reader, const fl_value *state, fl_value *out)
 {
     number found;
-    if (object->kind != FL_K_UUID || state->kind != FL_K_DICT || state->object ||
-        state->len > STATE_LENGTH)
+    if (state->kind != FL_K_DICT || fl_node_of(reader, state)->items.len > STATE_LENGTH)
         return FL_FOREIGN;
-    fl_walk walk = fl_walk_over(reader, state);
+    fl_walk walk = fl_walk_over(reader, &fl_node_of(reader, state)->items);
     for (const fl_value *key; (key = fl_walk_next(&walk));) {
         const fl_value *value = fl_walk_next(&walk);
-        if (!fl_is_text(key) || key->object)
+        if (!fl_is_text(key))
             return FL_FOREIGN;
         if (!equals(key, "int"))
             continue;
         if (!number_of(value, &found))
             return FL_FOREIGN;
-        char text[36], *to = text;
+        char text[UUID_LENGTH], *to = text;
         for (int nibble = 31; nibble >= 0; nibble--) {
             *to++ = "0123456789abcdef"[found.words[nibble / 8] >> 4 * (nibble % 8) & 15];
             if (nibble == 24 || nibble == 20 || nibble == 16 || nibble == 12)
                 *to++ = '-';
         }
-        int verdict = text_of(reader, text, to, object);
-        object->object = FL_O_UUID;
-        return verdict;
+        return text_of(reader, text, UUID_LENGTH, out);
     }
     return FL_FOREIGN;
 }
 
 /* ---- All of them ---- */
 
-int fl_object_build(fl_reader *reader, const fl_value *state, fl_value *object)
+int fl_object_read(fl_reader *reader, const fl_value *object, size_t most, fl_value *out)
 {
-    if (object->kind != FL_K_OBJECT)
-        return build_uuid(reader, state, object);
-    if (state->kind == FL_K_TUPLE) /* that of an object with slots */
+    shape call;
+    if (!shape_of(reader, object, &call))
         return FL_FOREIGN;
-    reader->pool[object->at.items.first + 1 + FL_OBJECT_STATE] = *state;
-    return FL_PLAIN;
-}
-
-static int make(fl_reader *reader, uint8_t known, const fl_value *args, size_t n, fl_value *out)
-{
-    switch (known) {
-    case FL_O_ENCODE: return encode(reader, args, n, out);
-    case FL_O_BYTES:
-    case FL_O_BYTEARRAY: return bytes(reader, args, n, out);
-    case FL_O_SET: return members(args, n, out);
-    case FL_O_DICT: return dict(args, n, out);
-    case FL_O_DEFAULTDICT: return default_dict(args, n, out);
-    case FL_O_DATETIME: return datetime(reader, args, n, out);
-    case FL_O_DATE: return date(reader, args, n, out);
-    case FL_O_TIME: return time_of_day(reader, args, n, out);
-    case FL_O_TIMEDELTA: return delta(args, n, out);
-    case FL_O_TIMEZONE: return zone(args, n, out);
-    case FL_O_UTC: *out = (fl_value){.kind = FL_K_ZONE}; return FL_PLAIN;
-    case FL_O_DECIMAL: return decimal(args, n, out);
-    case FL_O_UUID: *out = (fl_value){.kind = FL_K_UUID}; return n ? FL_FOREIGN : FL_PLAIN;
-    case FL_O_RECONSTRUCTOR: return reconstructor(reader, args, n, out);
-    case FL_O_PATH: return path(reader, args, n, out);
-    case FL_O_VALUE: return member(args, n, out);
+    if (call.known == FL_O_RECONSTRUCTOR && call.n == 3 && call.args[0].known == FL_O_UUID &&
+        call.args[1].known == FL_O_OBJECT)
+        return uuid(reader, call.state, out);
+    if (call.known == FL_O_UUID)
+        return call.n ? FL_FOREIGN : uuid(reader, call.state, out);
+    if (call.state->kind > FL_K_NONE)
+        return FL_FOREIGN;
+    switch (call.known) {
+    case FL_O_ENCODE: return encode(reader, &call, most, out);
+    case FL_O_BYTES: return bytes(reader, &call, most, out);
+    case FL_O_SET: return members(&call, out);
+    case FL_O_DATETIME: return datetime(reader, &call, out);
+    case FL_O_DECIMAL: /* its text */
+        if (call.n != 1 || !fl_is_text(call.args))
+            return FL_FOREIGN;
+        *out = *call.args;
+        return FL_PLAIN;
     default: return FL_FOREIGN;
     }
-}
-
-int fl_object_call(fl_reader *reader, const fl_value *factory, const fl_value *args, fl_value *out)
-{
-    const fl_value *values = &reader->pool[args->at.items.first] + 1;
-    *out = (fl_value){.kind = FL_K_NONE};
-    int verdict = factory->object ? make(reader, factory->object, values, args->len, out)
-                                  : other(reader, factory, args, out);
-    out->object = factory->object ? factory->object : FL_O_OTHER;
-    return verdict;
 }

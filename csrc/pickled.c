@@ -1,4 +1,5 @@
 /* pickled.c: a row as a tuple of the pickle, in which what recurs stands once. Pure. */
+#include "opcodes.h"
 #include "row.h"
 
 enum {
@@ -6,70 +7,13 @@ enum {
     INTERNED_LEN = 255,
     TEXT_HEAD = 2, /* before a text of that length at most */
     PROBES = 8,
-    SHORT = 3,   /* what is no longer is read as fast as it is fetched from the memo */
-    NUMBER = 11, /* the longest opcode of a number with its argument, and a MEMOIZE; more than what
-                    a text takes beside its bytes */
+    SHORT = 3, /* what is no longer is read as fast as it is fetched from the memo */
 };
-
-static uint8_t *put_little(uint8_t *to, uint64_t value, int width)
-{
-    for (int i = 0; i < width; i++)
-        *to++ = (uint8_t)(value >> 8 * i);
-    return to;
-}
 
 static uint8_t *put_none(uint8_t *to)
 {
     *to++ = 'N';
     return to;
-}
-
-static uint8_t *put_integer(uint8_t *to, int64_t value)
-{
-    if (value >= 0 && value <= UINT8_MAX) {
-        *to++ = 'K';
-        return put_little(to, (uint64_t)value, 1);
-    }
-    if (value >= 0 && value <= UINT16_MAX) {
-        *to++ = 'M';
-        return put_little(to, (uint64_t)value, 2);
-    }
-    if (value >= INT32_MIN && value <= INT32_MAX) {
-        *to++ = 'J';
-        return put_little(to, (uint64_t)value, 4);
-    }
-    *to++ = 0x8a; /* LONG1 */
-    *to++ = 8;
-    return put_little(to, (uint64_t)value, 8);
-}
-
-static uint8_t *put_float(uint8_t *to, double value)
-{
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    *to++ = 'G';
-    for (int shift = 56; shift >= 0; shift -= 8)
-        *to++ = (uint8_t)(bits >> shift);
-    return to;
-}
-
-static uint8_t *put_text(uint8_t *to, const uint8_t *text, size_t len)
-{
-    if (len <= UINT8_MAX) {
-        *to++ = 0x8c; /* SHORT_BINUNICODE */
-        *to++ = (uint8_t)len;
-    } else {
-        *to++ = 'X'; /* BINUNICODE */
-        to = put_little(to, len, 4);
-    }
-    memcpy(to, text, len);
-    return to + len;
-}
-
-static uint8_t *put_get(uint8_t *to, uint32_t memo)
-{
-    *to++ = memo <= UINT8_MAX ? 'h' : 'j'; /* BINGET, LONG_BINGET */
-    return put_little(to, memo, memo <= UINT8_MAX ? 1 : 4);
 }
 
 static uint32_t hash_bytes(const uint8_t *data, size_t len)
@@ -96,7 +40,7 @@ static uint8_t *intern(fl_row *row, const fl_bytes *out, size_t column, uint8_t 
 {
     fl_interned *last = &row->memo.last[column];
     if (is_written(last, out, to, len))
-        return put_get(to, last->memo);
+        return fl_op_get(to, last->memo);
     uint32_t hash = hash_bytes(to, len);
     fl_interned *free = NULL;
     for (uint32_t i = 0; i < PROBES && !free; i++) {
@@ -105,7 +49,7 @@ static uint8_t *intern(fl_row *row, const fl_bytes *out, size_t column, uint8_t 
             free = slot;
         else if (slot->hash == hash && is_written(slot, out, to, len)) {
             *last = *slot;
-            return put_get(to, slot->memo);
+            return fl_op_get(to, slot->memo);
         }
     }
     if (!free || row->memo.used == INTERNED_MAX)
@@ -124,10 +68,10 @@ static uint8_t *put_recurring(fl_row *row, const fl_bytes *out, size_t column, u
     const fl_interned *last = &row->memo.last[column];
     size_t len = text.len + TEXT_HEAD;
     if (text.len > INTERNED_LEN)
-        return put_text(to, text.text, text.len);
+        return fl_op_text(to, text.text, text.len);
     if (last->len == len && fl_same(out->data + last->offset + TEXT_HEAD, text.text, text.len))
-        return put_get(to, last->memo);
-    put_text(to, text.text, text.len);
+        return fl_op_get(to, last->memo);
+    fl_op_text(to, text.text, text.len);
     return intern(row, out, column, to, len);
 }
 
@@ -150,12 +94,14 @@ static uint8_t *put_value(fl_row *row, const fl_bytes *out, size_t column, uint8
     bool recurs = row->column[column].flags & FL_COL_RECURS;
 
     switch (kind) {
-    case FL_COL_TIME: end = put_float(to, fl_is_set(value) ? value->at.real : row->received); break;
-    case FL_COL_RECEIVED: end = put_float(to, row->received); break;
-    case FL_COL_OFFSET: end = put_integer(to, (int64_t)row->offset); break;
-    case FL_COL_IDX: end = put_integer(to, idx); break;
+    case FL_COL_TIME:
+        end = fl_op_float(to, fl_is_set(value) ? value->at.real : row->received);
+        break;
+    case FL_COL_RECEIVED: end = fl_op_float(to, row->received); break;
+    case FL_COL_OFFSET: end = fl_op_integer(to, (int64_t)row->offset); break;
+    case FL_COL_IDX: end = fl_op_integer(to, idx); break;
     case FL_COL_INTEGER:
-        end = fl_is_set(value) ? put_integer(to, value->at.integer) : put_none(to);
+        end = fl_is_set(value) ? fl_op_integer(to, value->at.integer) : put_none(to);
         break;
     default:
         if (kind == FL_COL_EXTRA && text.len > 2)
@@ -163,25 +109,66 @@ static uint8_t *put_value(fl_row *row, const fl_bytes *out, size_t column, uint8
         if (!text.text)
             return put_none(to);
         return recurs ? put_recurring(row, out, column, to, text)
-                      : put_text(to, text.text, text.len);
+                      : fl_op_text(to, text.text, text.len);
     }
     size_t len = (size_t)(end - to);
     return recurs && len > SHORT ? intern(row, out, column, to, len) : end;
 }
 
-int fl_row_pickled(fl_row *row, const fl_value *host, uint32_t idx, fl_bytes *out)
+/* What stands in `extra` for what is left to Python. */
+static void put_rest(fl_row *row, fl_reader *reader, const fl_value *record, enum fl_rest rest,
+                     fl_bytes *out)
+{
+    uint8_t op[FL_OPCODE_MOST];
+    fl_bytes_add(out, op, (size_t)(fl_op_integer(op, (int64_t)row->frame_len) - op));
+    if (rest == FL_REST_ALL) {
+        fl_tree_value(row, reader, record, out);
+    } else {
+        fl_bytes_add(out, "](", 2);
+        for (size_t i = 0; i < row->entries_used; i++) {
+            fl_tree_value(row, reader, row->entries[i].key, out);
+            fl_tree_value(row, reader, row->entries[i].value, out);
+        }
+        fl_bytes_add(out, "e", 1);
+    }
+    fl_tree_met(row, reader, out);
+    fl_bytes_add(out, "\x87", 1); /* TUPLE3 */
+}
+
+static bool is_attribute(uint8_t kind)
+{
+    return kind <= FL_COL_MESSAGE;
+}
+
+int fl_row_pickled(fl_row *row, fl_reader *reader, const fl_value *record, enum fl_rest rest,
+                   const fl_value *host, uint32_t idx, fl_bytes *out)
 {
     size_t most = sizeof "(t";
+    if (rest)
+        fl_tree_nodes(row, reader, rest == FL_REST_EXTRA ? record->at.node : 0, out);
     for (size_t i = 0; i < row->columns; i++)
-        most += NUMBER + text_of(row, i, host).len;
+        most += FL_OPCODE_MOST + text_of(row, i, host).len;
     if (!fl_bytes_reserve(out, most))
         return FL_ENOMEM;
     uint8_t *to = out->data + out->len;
     *to++ = '(';
-    for (size_t i = 0; i < row->columns; i++)
-        if (row->column[i].kind < FL_COL_SILENT)
+    for (size_t i = 0; i < row->columns; i++) {
+        uint8_t kind = row->column[i].kind;
+        if (kind >= FL_COL_SILENT)
+            continue;
+        if (rest == FL_REST_ALL && is_attribute(kind)) {
+            to = put_none(to);
+        } else if (rest && kind == FL_COL_EXTRA) {
+            out->len = (size_t)(to - out->data);
+            put_rest(row, reader, record, rest, out);
+            if (!fl_bytes_reserve(out, most)) /* for what follows */
+                return FL_ENOMEM;
+            to = out->data + out->len;
+        } else {
             to = put_value(row, out, i, to, host, idx);
+        }
+    }
     *to++ = 't';
     out->len = (size_t)(to - out->data);
-    return FL_PLAIN;
+    return out->failed ? FL_ENOMEM : FL_PLAIN;
 }

@@ -5,18 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS_MORE = 1024, NODES_MAX = 1 << 20 };
+enum { NODES_MAX = 1 << 20 };
 
 struct fl_repacker {
     enum fl_form form;
     fl_reader reader;
     fl_row *row;
-    fl_bytes out;
+    fl_bytes rows, lines;
 };
 
 static const char *const REASONS[FL_VERDICTS] = {
     [FL_PLAIN] = "plain",
     [FL_FOREIGN] = "foreign",
+    [FL_EXTRA] = "its extra attributes are a tree",
+    [FL_TREE] = "a tree",
     [FL_NO_STOP] = "malformed pickle: no STOP",
     [FL_CUT] = "malformed pickle: truncated",
     [FL_UNDERFLOW] = "malformed pickle: stack underflow",
@@ -36,6 +38,11 @@ static const char *const REASONS[FL_VERDICTS] = {
     [FL_NO_LIST] = "malformed pickle: APPEND to what is no list",
     [FL_NO_DICT] = "malformed pickle: SETITEM in what is no dict",
     [FL_NO_SET] = "malformed pickle: ADDITEMS to what is no set",
+    [FL_NO_OBJECT] = "malformed pickle: BUILD of what is no object",
+    [FL_NO_GLOBAL] = "malformed pickle: call of what is no global",
+    [FL_NO_ARGUMENTS] = "malformed pickle: arguments that are no tuple",
+    [FL_NO_NAME] = "malformed pickle: global without a name",
+    [FL_STRING] = "malformed pickle: string without quotes",
     [FL_OPCODE] = "malformed pickle: unknown opcode",
     [FL_DUP] = "forbidden opcode DUP",
     [FL_PERSID] = "forbidden opcode PERSID",
@@ -45,6 +52,17 @@ static const char *const REASONS[FL_VERDICTS] = {
     [FL_EXT4] = "forbidden opcode EXT4",
     [FL_NEXT_BUFFER] = "forbidden opcode NEXT_BUFFER",
     [FL_READONLY_BUFFER] = "forbidden opcode READONLY_BUFFER",
+    [FL_IS_NONE] = "not a record: nonetype",
+    [FL_IS_BOOL] = "not a record: bool",
+    [FL_IS_INT] = "not a record: int",
+    [FL_IS_FLOAT] = "not a record: float",
+    [FL_IS_STR] = "not a record: str",
+    [FL_IS_BYTES] = "not a record: bytes",
+    [FL_IS_GLOBAL] = "not a record: global",
+    [FL_IS_LIST] = "not a record: list",
+    [FL_IS_SET] = "not a record: set",
+    [FL_IS_TUPLE] = "not a record: tuple",
+    [FL_IS_OVERFLOW] = "not a record: overflow",
 };
 
 const char *fl_verdict_text(int verdict)
@@ -67,12 +85,12 @@ fl_repacker *fl_repacker_new(const fl_column *columns, size_t n, const fl_bounds
         return NULL;
     repacker->form = form;
     fl_reader *reader = &repacker->reader;
-    reader->slots = 2 * bounds->nodes + SLOTS_MORE; /* keys take slots as well */
-    reader->stack = malloc(reader->slots * sizeof *reader->stack);
-    reader->memo = malloc(reader->slots * sizeof *reader->memo);
-    reader->pool = malloc(2 * (size_t)reader->slots * sizeof *reader->pool);
+    reader->stack = malloc(FL_SLOTS * sizeof *reader->stack);
+    reader->memo = malloc(FL_SLOTS * sizeof *reader->memo);
+    reader->pool = malloc(FL_POOL * sizeof *reader->pool);
+    reader->nodes = calloc(FL_NODES, sizeof *reader->nodes);
     repacker->row = fl_row_new(columns, n, bounds, form);
-    if (reader->stack && reader->memo && reader->pool && repacker->row)
+    if (reader->stack && reader->memo && reader->pool && reader->nodes && repacker->row)
         return repacker;
     fl_repacker_free(repacker);
     return NULL;
@@ -86,25 +104,26 @@ void fl_repacker_free(fl_repacker *repacker)
     free(reader->stack);
     free(reader->memo);
     free(reader->pool);
+    free(reader->nodes);
     while (reader->scratch) {
         fl_chunk *chunk = reader->scratch;
         reader->scratch = chunk->next;
         free(chunk);
     }
     fl_row_free(repacker->row);
-    free(repacker->out.data);
+    free(repacker->rows.data);
+    free(repacker->lines.data);
     free(repacker);
 }
 
 int fl_repacker_begin(fl_repacker *repacker, double received, uint64_t offset)
 {
     static const uint8_t begin[] = {0x80, 4, ']', '('}; /* PROTO 4, a list, what is in it */
-    repacker->out.len = 0;
-    repacker->out.failed = false;
-    if (repacker->form == FL_ROWS)
-        fl_bytes_add(&repacker->out, begin, sizeof begin);
+    repacker->rows.len = repacker->lines.len = 0;
+    repacker->rows.failed = repacker->lines.failed = false;
+    fl_bytes_add(&repacker->rows, begin, sizeof begin);
     fl_row_begin(repacker->row, received, offset);
-    return repacker->out.failed ? FL_ENOMEM : 0;
+    return repacker->rows.failed ? FL_ENOMEM : 0;
 }
 
 static int translate(fl_repacker *repacker, const uint8_t *frame, uint32_t len,
@@ -116,7 +135,9 @@ static int translate(fl_repacker *repacker, const uint8_t *frame, uint32_t len,
     int verdict = fl_reader_read(&repacker->reader, frame, len, &record);
     if (verdict)
         return verdict;
-    return fl_row_add(repacker->row, &repacker->reader, &record, len, host, idx, &repacker->out);
+    bool lines = repacker->form == FL_LINES;
+    return fl_row_add(repacker->row, &repacker->reader, &record, len, host, idx,
+                      lines ? &repacker->lines : &repacker->rows, &repacker->rows);
 }
 
 /* A run of a block. */
@@ -144,7 +165,7 @@ static int translate_run(fl_repacker *repacker, const fl_run *run, const fl_valu
         if (verdict < 0)
             return verdict;
         if (verdict && repacker->form == FL_LINES)
-            fl_bytes_add(&repacker->out, "\n", 1);
+            fl_bytes_add(&repacker->lines, "\n", 1);
         verdicts[i] = (uint8_t)verdict;
         others += verdict != FL_PLAIN;
         frames += FL_FRAME_HEADER + size;
@@ -208,7 +229,7 @@ static int leave(fl_repacker *repacker, const fl_run *run, uint8_t *verdicts)
 {
     memset(verdicts, FL_FOREIGN, run->frames);
     for (uint32_t i = 0; i < run->frames && repacker->form == FL_LINES; i++)
-        fl_bytes_add(&repacker->out, "\n", 1);
+        fl_bytes_add(&repacker->lines, "\n", 1);
     return (int)run->frames;
 }
 
@@ -240,11 +261,10 @@ int fl_repacker_block(fl_repacker *repacker, const uint8_t *runs, size_t len, ui
     return idx == frames ? others : FL_EINVAL;
 }
 
-int fl_repacker_end(fl_repacker *repacker, const uint8_t **data, size_t *len)
+int fl_repacker_end(fl_repacker *repacker, fl_translation *out)
 {
-    if (repacker->form == FL_ROWS)
-        fl_bytes_add(&repacker->out, "e.", 2); /* into the list, and that is all */
-    *data = repacker->out.data;
-    *len = repacker->out.len;
-    return repacker->out.failed ? FL_ENOMEM : 0;
+    fl_bytes_add(&repacker->rows, "e.", 2); /* into the list, and that is all */
+    *out = (fl_translation){repacker->rows.data, repacker->rows.len, repacker->lines.data,
+                            repacker->lines.len};
+    return repacker->rows.failed || repacker->lines.failed ? FL_ENOMEM : 0;
 }

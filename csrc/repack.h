@@ -1,14 +1,15 @@
 /* repack.h: what the files of the translator share. Pure, like them.
  *
  *   unpick.c    reads one pickle into values, and refuses what is none
- *   objects.c   the few well-known classes whose objects are values too
+ *   literals.c  what text opcodes spell out
+ *   objects.c   the few classes whose objects are rendered here
  *   row.c       a dict of values becomes a row; row.h says with whose help
  *   text.c      UTF-8, escapes, JSON strings
  *   shortest.c  floats in decimal
  *   repack.c    the runs of a block go in, its rows come out
  *
  * Every function that can set a frame aside returns a verdict: FL_PLAIN (0) to go on, FL_FOREIGN or
- * a rejection to stop with this frame. FL_ENOMEM, negative, ends the whole block.
+ * a rejection to stop. FL_ENOMEM, negative, ends the whole block.
  */
 #ifndef FASTLOG_REPACK_H
 #define FASTLOG_REPACK_H
@@ -17,7 +18,7 @@
 
 #include <string.h>
 
-/* What a value is. Containers hold `len` values in batches, dicts key and value in turn. */
+/* What a value is. */
 enum fl_kind {
     FL_K_UNSET, /* a memo slot that nothing was put into */
     FL_K_NONE,
@@ -31,32 +32,47 @@ enum fl_kind {
     FL_K_TEXT,       /* len bytes of UTF-8 at at.text, without NUL and surrogates */
     FL_K_ODD,        /* the same with them */
     FL_K_BYTES,      /* any bytes */
-    FL_K_LIST,
+    FL_K_GLOBAL,     /* "protocol:module:name", len bytes at at.text */
+    FL_K_LIST,       /* from here on: the node at.node */
     FL_K_SET,
+    FL_K_TUPLE, /* node 0 is the empty one */
     FL_K_DICT,
-    FL_K_TUPLE,
-    FL_K_GLOBAL, /* its dotted name at at.text; `object` says which, if we know it */
-    FL_K_UUID,   /* a UUID that waits for its state */
-    FL_K_OBJECT, /* of any other class: its global, arguments and state are a batch */
-    FL_K_DELTA,  /* a timedelta: at.integer microseconds */
-    FL_K_ZONE,   /* a timezone: at.integer seconds east of UTC */
-    FL_K_BATCH,  /* not a value: heads a batch of `len` of them; at.items.first is the next one */
+    FL_K_OBJECT,
+    FL_K_OVERFLOW, /* stands for each container beyond FL_CONTAINERS */
+    FL_K_BATCH,    /* not a value: heads a batch of `len` of them; at.node is the next batch */
 };
 
 typedef struct fl_value {
     uint8_t kind;
-    uint8_t object; /* enum fl_known: it came as an object of that class; 0: as itself */
+    uint8_t known; /* of a global: enum fl_known */
+    bool fetched;  /* it came out of the memo, so there may be more of it */
     uint32_t len;
     union {
         int64_t integer;
         uint64_t natural;
         double real;
         const uint8_t *text;
-        struct {
-            uint32_t first, last; /* batches in the pool; 0 for none */
-        } items;
+        uint32_t node;
     } at;
 } fl_value;
+
+/* Values that grow: a chain of batches in the pool; 0 for none. */
+typedef struct fl_items {
+    uint32_t len, first, last;
+} fl_items;
+
+/* What containers and objects hold. They are met by reference, as in Python: what is put into one
+ * later is seen wherever it was met before. */
+typedef struct fl_node {
+    uint8_t kind;
+    bool is_met;    /* it was fetched from the memo */
+    fl_items items; /* a dict's key and value in turn; what was appended to an object */
+    fl_items pairs; /* what was set in an object by key */
+    uint32_t parts; /* the batch of an object's class, arguments, … */
+    uint32_t memo;  /* its place in the memo of the translation */
+} fl_node;
+
+enum { FL_PART_CLASS, FL_PART_ARGS, FL_PART_KWARGS, FL_PART_STATE, FL_PARTS };
 
 typedef struct fl_chunk {
     struct fl_chunk *next;
@@ -71,15 +87,25 @@ typedef struct fl_bytes {
     bool failed;
 } fl_bytes;
 
-enum { FL_OPEN_MARKS = 10000 };
+enum {
+    FL_OPEN_MARKS = 10000,
+    FL_CONTAINERS = 65536, /* that one pickle may hold */
+    FL_SLOTS = 1 << 17,    /* of the stack and the memo */
+    FL_POOL = 1 << 19,
+    FL_NODES = 2 * FL_CONTAINERS + 1, /* an object may come with arguments that do not count */
+};
 
-/* One pickle that is being read. Stack, pool and memo have fixed sizes: a frame that needs more
- * goes to the Python reader. Memory that is not touched costs nothing, so they are made at once. */
+/* One pickle that is being read. Stack, memo, pool and nodes have fixed sizes: a frame that needs
+ * more goes to the Python reader. Memory that is not touched costs nothing, so they are made at
+ * once. */
 typedef struct fl_reader {
-    uint32_t slots; /* of stack and memo; the pool has twice as many */
-    fl_value *stack, *pool, *memo;
-    uint32_t pool_used, memo_used;
+    fl_value *stack, *memo, *pool;
+    fl_node *nodes;
+    uint32_t memo_used, pool_used, nodes_used;
     uint32_t holes; /* memo slots below memo_used that are not set */
+    uint32_t room;  /* for so many containers more */
+    uint8_t protocol;
+    bool may_cycle; /* something was put into a container that had been met before */
     uint32_t marks[FL_OPEN_MARKS];
     fl_chunk *scratch; /* texts that are in no frame; they live as long as the reading */
 } fl_reader;
@@ -87,13 +113,10 @@ typedef struct fl_reader {
 /* Reads one pickle; its value, whose texts point into data, is in *out. */
 int fl_reader_read(fl_reader *reader, const uint8_t *data, size_t len, fl_value *out);
 
-/* Puts n values, at least one, into the pool; the batch is in *batch. FL_FOREIGN: it is full. */
-int fl_reader_batch(fl_reader *reader, const fl_value *values, size_t n, uint32_t *batch);
-
 /* Room for a text of len bytes; NULL: no memory. */
 uint8_t *fl_reader_scratch(fl_reader *reader, size_t len);
 
-/* The values of a container, one after the other: NULL behind the last. */
+/* A chain of values, one after the other: NULL behind the last. */
 typedef struct fl_walk {
     const fl_reader *reader;
     const fl_value *next, *end;
@@ -105,13 +128,13 @@ static inline void fl_walk_enter(fl_walk *walk, uint32_t batch)
     const fl_value *head = &walk->reader->pool[batch];
     walk->next = head + 1;
     walk->end = batch ? head + 1 + head->len : walk->next;
-    walk->batch = batch ? head->at.items.first : 0;
+    walk->batch = batch ? head->at.node : 0;
 }
 
-static inline fl_walk fl_walk_over(const fl_reader *reader, const fl_value *container)
+static inline fl_walk fl_walk_over(const fl_reader *reader, const fl_items *items)
 {
     fl_walk walk = {.reader = reader};
-    fl_walk_enter(&walk, container->at.items.first);
+    fl_walk_enter(&walk, items->first);
     return walk;
 }
 
@@ -130,49 +153,69 @@ static inline bool fl_is_text(const fl_value *value)
     return value->kind == FL_K_TEXT || value->kind == FL_K_ODD || value->kind == FL_K_BYTES;
 }
 
+static inline bool fl_is_sequence(const fl_value *value)
+{
+    return value->kind >= FL_K_LIST && value->kind <= FL_K_TUPLE;
+}
+
+static inline bool fl_is_container(const fl_value *value)
+{
+    return value->kind >= FL_K_LIST && value->kind <= FL_K_DICT;
+}
+
+static inline bool fl_has_node(const fl_value *value)
+{
+    return value->kind >= FL_K_LIST && value->kind <= FL_K_OBJECT && value->at.node;
+}
+
+static inline const fl_node *fl_node_of(const fl_reader *reader, const fl_value *value)
+{
+    return &reader->nodes[value->at.node];
+}
+
+static inline const fl_value *fl_parts_of(const fl_reader *reader, const fl_value *object)
+{
+    return &reader->pool[fl_node_of(reader, object)->parts + 1];
+}
+
+/* ---- literals.c: the value that a line of text spells ---- */
+
+int fl_literal_int(const uint8_t *text, size_t len, fl_value *out);
+int fl_literal_long(const uint8_t *text, size_t len, fl_value *out);
+int fl_literal_float(const uint8_t *text, size_t len, fl_value *out);
+
+/* The repr() of a str of Python 2. */
+int fl_literal_string(fl_reader *reader, const uint8_t *text, size_t len, fl_value *out);
+
+/* Raw Unicode escapes. */
+int fl_literal_unicode(fl_reader *reader, const uint8_t *text, size_t len, fl_value *out);
+
 /* ---- objects.c ---- */
 
+/* The classes whose objects are rendered here, because many records have them. */
 enum fl_known {
-    FL_O_NONE,
-    FL_O_ENCODE,
+    FL_O_OTHER,
+    FL_O_ENCODE, /* what protocol 2 and less calls for bytes */
     FL_O_BYTES,
-    FL_O_BYTEARRAY,
     FL_O_SET,
-    FL_O_DICT,
-    FL_O_DEFAULTDICT,
     FL_O_DATETIME,
-    FL_O_DATE,
-    FL_O_TIME,
     FL_O_TIMEDELTA,
     FL_O_TIMEZONE,
-    FL_O_UTC,
     FL_O_DECIMAL,
     FL_O_UUID,
-    FL_O_PATH,
-    FL_O_VALUE,
     FL_O_OBJECT,
-    FL_O_TUPLE,
     FL_O_RECONSTRUCTOR,
-    FL_O_STRANGE, /* a class that only the Python reader knows */
-    FL_O_OTHER,   /* one that nobody knows */
 };
 
-enum { FL_OBJECT_CLASS, FL_OBJECT_ARGS, FL_OBJECT_STATE, FL_OBJECT_PARTS };
+/* Which of them the text "module:name" is, in a pickle of this protocol. */
+uint8_t fl_object_known(const fl_value *name, uint8_t protocol);
 
-/* Makes *out the global of this module and name. */
-int fl_object_global(fl_reader *reader, const fl_value *module, const fl_value *name,
-                     fl_value *out);
+enum { FL_MOMENT = 48 };
 
-/* Makes *out what factory(*args) stands for, without calling anything. */
-int fl_object_call(fl_reader *reader, const fl_value *factory, const fl_value *args, fl_value *out);
-
-/* Gives *object its state. */
-int fl_object_build(fl_reader *reader, const fl_value *state, fl_value *object);
-
-enum { FL_DELTA_TEXT = 64 };
-
-/* A timedelta as str() shows it; returns the length. */
-size_t fl_object_delta(int64_t microseconds, char out[FL_DELTA_TEXT]);
+/* What an object stands for. FL_PLAIN: *out is a text (FL_K_TEXT, FL_K_ODD, FL_K_BYTES), made of no
+ * more than `most` bytes, or a sequence, which is to be written in its place. FL_FOREIGN: Python
+ * has to tell. */
+int fl_object_read(fl_reader *reader, const fl_value *object, size_t most, fl_value *out);
 
 /* ---- text.c ---- */
 
@@ -269,8 +312,9 @@ void fl_row_free(fl_row *row);
 /* Begins a block: forgets what the pickle of the last one had in its memo. */
 void fl_row_begin(fl_row *row, double received, uint64_t offset);
 
-/* Adds the row of this record to out. */
+/* Adds the row of this record to `plain`, where it is plain, else, with what is left to Python as a
+ * tree, to `rows`. Returns FL_PLAIN, FL_EXTRA, FL_TREE, or why there is none. */
 int fl_row_add(fl_row *row, fl_reader *reader, const fl_value *record, size_t frame_len,
-               const fl_value *host, uint32_t idx, fl_bytes *out);
+               const fl_value *host, uint32_t idx, fl_bytes *plain, fl_bytes *rows);
 
 #endif

@@ -1,19 +1,15 @@
 /* row.c: the values of one record become a row. Pure.
  *
  * The twin of fastlog/decode/normal.py and fastlog/record.py for records whose every value is as
- * the schema wants it, with room to spare: where those would coerce, cut, note or rename, the frame
- * is foreign. All that can fail comes first; what is written then is a whole row.
+ * the schema wants it, with room to spare: where those would coerce, cut, note or rename, it is
+ * left to them, as a tree. All that can fail comes first; what is written then is a whole row.
  */
 #include "row.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    KEYS = 256, /* of one dict: they are compared pair by pair */
-    DEPTH = 64,
-    MEMBER = 32, /* at most, beside its key: a number with comma, quotes and colon */
-};
+enum { DEPTH = 64 };
 
 static uint32_t hash_name(const uint8_t *name, size_t len)
 {
@@ -107,8 +103,10 @@ fl_row *fl_row_new(const fl_column *columns, size_t n, const fl_bounds *bounds, 
         }
     row->form = form;
     row->bounds = *bounds;
-    row->entries = malloc((size_t)KEYS * (DEPTH + 2) * sizeof *row->entries);
-    if (!row->entries) {
+    row->entries = malloc(FL_POOL / 2 * sizeof *row->entries); /* as many as keys that fit */
+    row->keys = calloc(FL_KEYS, sizeof *row->keys);
+    row->written = calloc(FL_WRITTEN, sizeof *row->written);
+    if (!row->entries || !row->keys || !row->written) {
         fl_row_free(row);
         return NULL;
     }
@@ -121,6 +119,8 @@ void fl_row_free(fl_row *row)
     if (!row)
         return;
     free(row->entries);
+    free(row->keys);
+    free(row->written);
     free(row->json.data);
     free(row);
 }
@@ -132,9 +132,8 @@ void fl_row_begin(fl_row *row, double received, uint64_t offset)
     if (row->form == FL_LINES) {
         row->received_len = fl_float_write(&row->powers, received, row->received_text);
         row->offset_len = fl_natural_write(offset, row->offset_text);
-    } else {
-        memset(&row->memo, 0, sizeof row->memo);
     }
+    memset(&row->memo, 0, sizeof row->memo);
 }
 
 /* ---- Reading: which value is which, and whether it is as it should be ---- */
@@ -161,108 +160,59 @@ int fl_row_text(fl_row *row, fl_reader *reader, const fl_value *value, fl_span_t
     return FL_PLAIN;
 }
 
-static int constant(const char *text, fl_span_text *out)
+static void add_entry(fl_row *row, const fl_value *key, const fl_value *value)
 {
-    *out = (fl_span_text){(const uint8_t *)text, (uint32_t)strlen(text)};
-    return FL_PLAIN;
-}
-
-/* The name that a key gives its value. */
-static int name_of(fl_row *row, fl_reader *reader, const fl_value *key, fl_span_text *out)
-{
-    if (key->object)
-        return FL_FOREIGN;
-    if (fl_is_text(key))
-        return fl_row_text(row, reader, key, out);
-    row->nodes++;
-    switch (key->kind) {
-    case FL_K_NONE: return constant("None", out);
-    case FL_K_TRUE: return constant("True", out);
-    case FL_K_FALSE: return constant("False", out);
-    case FL_K_INT: {
-        char digits[21];
-        size_t len = fl_integer_write(key->at.integer, digits);
-        uint8_t *made = fl_reader_scratch(reader, len);
-        if (!made)
-            return FL_ENOMEM;
-        memcpy(made, digits, len);
-        *out = (fl_span_text){made, (uint32_t)len};
-        return FL_PLAIN;
-    }
-    default: return FL_FOREIGN;
-    }
-}
-
-int fl_row_entry(fl_row *row, fl_reader *reader, size_t first, const fl_value *key,
-                 const fl_value *value)
-{
-    fl_entry *entry = &row->entries[row->entries_used];
-    if (row->entries_used - first == KEYS)
-        return FL_FOREIGN;
-    int verdict = name_of(row, reader, key, &entry->name);
-    if (verdict)
-        return verdict;
-    for (const fl_entry *other = &row->entries[first]; other < entry; other++)
-        if (other->name.len == entry->name.len &&
-            fl_same(other->name.text, entry->name.text, entry->name.len))
-            return FL_FOREIGN;
-    entry->value = value;
-    row->entries_used++;
-    return FL_PLAIN;
+    row->entries[row->entries_used++] = (fl_entry){key, value};
 }
 
 /* An attribute with a name of the schema. */
-static int take_field(fl_row *row, fl_reader *reader, int column, const fl_value *key,
+static int take_field(fl_row *row, const fl_reader *reader, int column, const fl_value *key,
                       const fl_value *value)
 {
     if (row->values[column])
         return FL_FOREIGN;
     row->values[column] = value;
-    if (row->column[column].kind >= FL_COL_SILENT)
-        row->dropped += key->len + MEMBER;
     switch (row->column[column].kind) {
-    case FL_COL_SILENT:
-        return value->kind == FL_K_FLOAT || value->kind == FL_K_INT || value->kind == FL_K_NONE
-                   ? FL_PLAIN
-                   : FL_FOREIGN;
+    case FL_COL_ARGS: return fl_is_empty(reader, value) ? FL_PLAIN : FL_FOREIGN;
     case FL_COL_EMPTY:
-        if (fl_is_empty(value))
-            return FL_PLAIN;
-        return fl_row_entry(row, reader, 0, key, value);
-    case FL_COL_TWIN: return fl_row_entry(row, reader, 0, key, value);
+        if (!fl_is_empty(reader, value))
+            add_entry(row, key, value);
+        return FL_PLAIN;
+    case FL_COL_TWIN: add_entry(row, key, value); return FL_PLAIN;
     default: return FL_PLAIN;
     }
 }
 
-static int take_all(fl_row *row, fl_reader *reader, const fl_value *record)
+static int take_all(fl_row *row, const fl_reader *reader, const fl_value *record)
 {
-    fl_walk walk = fl_walk_over(reader, record);
+    fl_walk walk = fl_walk_over(reader, &fl_node_of(reader, record)->items);
     uint32_t place = 0;
     for (const fl_value *key; (key = fl_walk_next(&walk)); place++) {
         const fl_value *value = fl_walk_next(&walk);
-        int column = -1;
-        if ((key->kind == FL_K_TEXT || key->kind == FL_K_BYTES) && !key->object)
+        int column = -1, verdict = FL_PLAIN;
+        if (key->kind == FL_K_TEXT || key->kind == FL_K_BYTES)
             column = guess_column(row, place, key->at.text, key->len);
-        int verdict = column >= 0 ? take_field(row, reader, column, key, value)
-                                  : fl_row_entry(row, reader, 0, key, value);
+        if (column >= 0)
+            verdict = take_field(row, reader, column, key, value);
+        else
+            add_entry(row, key, value);
         if (verdict)
             return verdict;
-        row->nodes += 1 + (value->object != 0);
     }
     return FL_PLAIN;
 }
 
 /* Whether a logger says with this value that the field has none. */
-static bool means_none(const fl_value *value)
+static bool means_none(const fl_reader *reader, const fl_value *value)
 {
     return !fl_is_set(value) || value->kind == FL_K_FALSE ||
-           (fl_is_container(value) && value->len == 0 && !value->object);
+           (fl_is_container(value) && fl_is_empty(reader, value));
 }
 
-static int check_integer(fl_row *row, size_t column)
+static int check_integer(fl_row *row, const fl_reader *reader, size_t column)
 {
     const fl_value *value = row->values[column];
-    if (means_none(value) || (fl_is_text(value) && value->len == 0)) {
+    if (means_none(reader, value) || (fl_is_text(value) && value->len == 0)) {
         row->values[column] = NULL;
         return FL_PLAIN;
     }
@@ -272,7 +222,7 @@ static int check_integer(fl_row *row, size_t column)
 static int check_text(fl_row *row, fl_reader *reader, size_t column)
 {
     const fl_value *value = row->values[column];
-    if (means_none(value)) {
+    if (means_none(reader, value)) {
         row->values[column] = NULL;
         return FL_PLAIN;
     }
@@ -285,7 +235,6 @@ static int check_trace(fl_row *row, fl_reader *reader, size_t column)
     int verdict = check_text(row, reader, column);
     if (verdict || !text->text || text->len > 1 || (text->len == 1 && text->text[0] != '\n'))
         return verdict;
-    row->dropped += fl_json_length(text->text, text->len);
     *text = (fl_span_text){0};
     return FL_PLAIN;
 }
@@ -301,7 +250,7 @@ static int check_column(fl_row *row, fl_reader *reader, size_t column)
                        value->at.real < row->bounds.last
                    ? FL_PLAIN
                    : FL_FOREIGN;
-    case FL_COL_INTEGER: return check_integer(row, column);
+    case FL_COL_INTEGER: return check_integer(row, reader, column);
     case FL_COL_TEXT: return check_text(row, reader, column);
     case FL_COL_TRACE: return check_trace(row, reader, column);
     case FL_COL_MESSAGE:
@@ -350,7 +299,6 @@ static int drop_twin(fl_row *row, fl_reader *reader)
         if (text.len != message->len || !fl_same(text.text, message->text, text.len))
             return FL_PLAIN;
     }
-    row->dropped += fl_json_length(message->text, message->len);
     size_t at = 0;
     while (row->entries[at].value != twin)
         at++;
@@ -373,45 +321,81 @@ static uint32_t nodes_limit(const fl_bounds *bounds, size_t frame_len)
     return limit < bounds->nodes ? (uint32_t)limit : bounds->nodes;
 }
 
-/* Whether nothing is cut: what JSON makes of all texts stays below the limit. Six bytes for each is
- * the worst that escapes do, and mostly good enough. */
-static bool is_light(const fl_row *row)
+/* What JSON makes of the texts in the columns. */
+static size_t columns_weight(const fl_row *row)
 {
-    if (row->json.len + row->dropped + 6 * row->charged < row->weight)
-        return true;
-    size_t weight = row->json.len + row->dropped;
+    size_t weight = 0;
     for (size_t i = 0; i < row->columns; i++)
         if (row->texts[i].text)
             weight += fl_json_length(row->texts[i].text, row->texts[i].len);
-    return weight < row->weight;
+    return weight;
 }
 
-int fl_row_add(fl_row *row, fl_reader *reader, const fl_value *record, size_t frame_len,
-               const fl_value *host, uint32_t idx, fl_bytes *out)
+/* Whether the columns and `extra`, as far as it is written, stay below the limit, so that nothing
+ * is cut. Six bytes for each is the worst that escapes do, and mostly good enough. */
+static bool is_light(const fl_row *row)
 {
-    if (record->kind != FL_K_DICT)
-        return FL_FOREIGN;
-    for (size_t i = 0; i < row->columns; i++) {
-        row->values[i] = NULL;
-        row->texts[i] = (fl_span_text){0};
-    }
-    row->entries_used = row->json.len = row->charged = row->dropped = 0;
-    row->nodes = 0;
-    row->weight = weight_limit(&row->bounds, frame_len);
-    row->nodes_limit = nodes_limit(&row->bounds, frame_len);
+    return row->json.len + 6 * row->charged < row->weight ||
+           row->json.len + columns_weight(row) < row->weight;
+}
+
+/* Sorts the attributes of a record into columns and entries. FL_FOREIGN: not all is as it should
+ * be. */
+static int sort(fl_row *row, fl_reader *reader, const fl_value *record)
+{
     int verdict = take_all(row, reader, record);
     if (!verdict)
         verdict = check_columns(row, reader);
     if (!verdict)
         verdict = drop_twin(row, reader);
-    if (!verdict)
-        verdict = fl_row_extra(row, reader, 0, 0);
-    if (verdict)
-        return verdict;
-    if (row->json.failed)
+    return verdict || is_light(row) ? verdict : FL_FOREIGN;
+}
+
+static int write_plain(fl_row *row, fl_reader *reader)
+{
+    int verdict = fl_row_extra(row, reader);
+    if (!verdict && row->json.failed)
         return FL_ENOMEM;
-    if (row->nodes >= row->nodes_limit || !is_light(row))
-        return FL_FOREIGN;
-    return row->form == FL_LINES ? fl_row_line(row, host, idx, out)
-                                 : fl_row_pickled(row, host, idx, out);
+    return verdict || (row->nodes < row->nodes_limit && is_light(row)) ? verdict : FL_FOREIGN;
+}
+
+static const uint8_t VERDICTS[] = {
+    [FL_REST_NONE] = FL_PLAIN, [FL_REST_EXTRA] = FL_EXTRA, [FL_REST_ALL] = FL_TREE};
+
+static const uint8_t NO_RECORD[] = {
+    [FL_K_NONE] = FL_IS_NONE,         [FL_K_TRUE] = FL_IS_BOOL,   [FL_K_FALSE] = FL_IS_BOOL,
+    [FL_K_INT] = FL_IS_INT,           [FL_K_UINT] = FL_IS_INT,    [FL_K_BIG_DIGITS] = FL_IS_INT,
+    [FL_K_BIG_BYTES] = FL_IS_INT,     [FL_K_FLOAT] = FL_IS_FLOAT, [FL_K_TEXT] = FL_IS_STR,
+    [FL_K_ODD] = FL_IS_STR,           [FL_K_BYTES] = FL_IS_BYTES, [FL_K_GLOBAL] = FL_IS_GLOBAL,
+    [FL_K_LIST] = FL_IS_LIST,         [FL_K_SET] = FL_IS_SET,     [FL_K_TUPLE] = FL_IS_TUPLE,
+    [FL_K_OVERFLOW] = FL_IS_OVERFLOW,
+};
+
+int fl_row_add(fl_row *row, fl_reader *reader, const fl_value *record, size_t frame_len,
+               const fl_value *host, uint32_t idx, fl_bytes *plain, fl_bytes *rows)
+{
+    if (record->kind != FL_K_DICT && record->kind != FL_K_OBJECT)
+        return NO_RECORD[record->kind];
+    for (size_t i = 0; i < row->columns; i++) {
+        row->values[i] = NULL;
+        row->texts[i] = (fl_span_text){0};
+    }
+    row->frame_len = frame_len;
+    row->entries_used = row->json.len = row->charged = 0;
+    row->nodes = 0;
+    row->weight = weight_limit(&row->bounds, frame_len);
+    row->nodes_limit = nodes_limit(&row->bounds, frame_len);
+    enum fl_rest rest = FL_REST_ALL;
+    bool alone = record->kind == FL_K_DICT && !fl_node_of(reader, record)->is_met;
+    int verdict = alone ? sort(row, reader, record) : FL_FOREIGN;
+    if (!verdict) {
+        verdict = write_plain(row, reader);
+        rest = verdict ? FL_REST_EXTRA : FL_REST_NONE;
+    }
+    if (verdict < 0)
+        return verdict;
+    if (rest == FL_REST_NONE && row->form == FL_LINES)
+        return fl_row_line(row, host, idx, plain);
+    verdict = fl_row_pickled(row, reader, record, rest, host, idx, rows);
+    return verdict ? verdict : VERDICTS[rest];
 }

@@ -2,6 +2,7 @@
  *
  *   row.c      sorts a record's attributes into columns, and says if they are as they should be
  *   extra.c    writes those that have no column as JSON
+ *   tree.c     writes as an inert tree what is left to Python
  *   pickled.c  writes the row as a tuple of the pickle
  *   line.c     writes it as a line of JSON
  */
@@ -16,6 +17,8 @@ enum {
     FL_ROW_GUESSES = 64,
     FL_ROW_NAME = 64,   /* of a column, with its NUL */
     FL_INTERNED = 1024, /* a power of two */
+    FL_KEYS = 4096,     /* the same */
+    FL_WRITTEN = 2 * FL_SLOTS,
 };
 
 typedef struct fl_span_text {
@@ -23,11 +26,22 @@ typedef struct fl_span_text {
     uint32_t len;
 } fl_span_text;
 
-/* An attribute that goes to `extra`, or a key of a dict with its value. */
+/* An attribute that goes to `extra`. */
 typedef struct fl_entry {
-    fl_span_text name;
-    const fl_value *value;
+    const fl_value *key, *value;
 } fl_entry;
+
+/* A key that was written in a dict of the record at hand. */
+typedef struct fl_key {
+    fl_span_text name;
+    uint32_t hash, dict; /* the dict's number; 0: none */
+} fl_key;
+
+/* A text that was written into a tree, and its place in the memo. */
+typedef struct fl_written {
+    const uint8_t *text;
+    uint32_t len, memo, tree; /* the tree's number; 0: none */
+} fl_written;
 
 typedef struct fl_row_column {
     uint8_t kind, flags, len, key_len;
@@ -40,9 +54,24 @@ typedef struct fl_interned {
     uint32_t hash, offset, len, memo; /* len 0: none */
 } fl_interned;
 
+/* The names of the parts of a tree's nodes: fastlog/decode/nodes.py. */
+enum fl_tree_name {
+    FL_NAME_PAIRS,
+    FL_NAME_CLASS,
+    FL_NAME_ARGS,
+    FL_NAME_KWARGS,
+    FL_NAME_ITEMS,
+    FL_NAME_STATE,
+    FL_NAME_GLOBAL,
+    FL_NAME_CUT,
+    FL_NAME_SIZE,
+    FL_TREE_NAMES,
+};
+
 /* The memo of the block's pickle. */
 typedef struct fl_memo {
     uint32_t next, used;
+    uint32_t names[FL_TREE_NAMES];    /* place + 1; 0: not written yet */
     fl_interned last[FL_ROW_COLUMNS]; /* what stood in the column before */
     fl_interned table[FL_INTERNED];
 } fl_memo;
@@ -58,13 +87,20 @@ struct fl_row {
     /* The record at hand. */
     const fl_value *values[FL_ROW_COLUMNS];
     fl_span_text texts[FL_ROW_COLUMNS];
-    fl_entry *entries; /* a stack: those of each dict that is being written */
+    size_t frame_len;
+    fl_entry *entries;
     size_t entries_used;
     fl_bytes json;
     uint32_t nodes, nodes_limit;
     size_t weight;  /* what it may weigh */
     size_t charged; /* what its texts have, before JSON escapes them */
-    size_t dropped; /* what was dropped would have weighed at most */
+
+    /* Both tables are never cleared: what has the number of an earlier dict or tree is free. */
+    fl_key *keys;
+    uint32_t dicts, keys_since; /* the last number, and the record's first */
+    size_t keys_used;           /* by the record */
+    fl_written *written;
+    uint32_t trees;
 
     uint8_t guess[FL_ROW_GUESSES]; /* column + 1 of each attribute of the last record, in order */
 
@@ -81,15 +117,11 @@ static inline bool fl_is_set(const fl_value *value)
     return value && value->kind != FL_K_NONE;
 }
 
-static inline bool fl_is_container(const fl_value *value)
+/* Whether it is None, or a text or container with nothing in it. */
+static inline bool fl_is_empty(const fl_reader *reader, const fl_value *value)
 {
-    return value->kind >= FL_K_LIST && value->kind <= FL_K_TUPLE;
-}
-
-static inline bool fl_is_empty(const fl_value *value)
-{
-    return value->kind == FL_K_NONE ||
-           ((fl_is_container(value) || fl_is_text(value)) && value->len == 0);
+    return value->kind == FL_K_NONE || (fl_is_text(value) && !value->len) ||
+           (fl_is_container(value) && !fl_node_of(reader, value)->items.len);
 }
 
 /* ---- row.c ---- */
@@ -98,19 +130,38 @@ static inline bool fl_is_empty(const fl_value *value)
  * number of references makes a long text cost more than the record may weigh. */
 int fl_row_text(fl_row *row, fl_reader *reader, const fl_value *value, fl_span_text *out);
 
-/* Adds a named value to those of the dict that begins at `first`. Two of one name are foreign. */
-int fl_row_entry(fl_row *row, fl_reader *reader, size_t first, const fl_value *key,
-                 const fl_value *value);
-
 /* ---- extra.c ---- */
 
-/* Writes the entries from `first` on into row->json, as an object `depth` containers below the
- * record. */
-int fl_row_extra(fl_row *row, fl_reader *reader, size_t first, uint32_t depth);
+/* Writes the entries into row->json, as an object. */
+int fl_row_extra(fl_row *row, fl_reader *reader);
+
+/* ---- tree.c ---- */
+
+/* What of a record is left to Python. */
+enum fl_rest {
+    FL_REST_NONE,
+    FL_REST_EXTRA, /* its entries */
+    FL_REST_ALL,   /* all of it */
+};
+
+/* Writes all that containers and objects hold, each once, but for the node `without` (0: for none);
+ * leaves nothing on the stack. */
+void fl_tree_nodes(fl_row *row, fl_reader *reader, uint32_t without, fl_bytes *out);
+
+/* Writes a list of the nodes that were met more than once, through which each cycle goes; None
+ * where there can be none. */
+void fl_tree_met(fl_row *row, fl_reader *reader, fl_bytes *out);
+
+/* Writes a value of the tree. */
+void fl_tree_value(fl_row *row, fl_reader *reader, const fl_value *value, fl_bytes *out);
 
 /* ---- pickled.c, line.c: FL_PLAIN or FL_ENOMEM ---- */
 
-int fl_row_pickled(fl_row *row, const fl_value *host, uint32_t idx, fl_bytes *out);
+/* Adds the row as a tuple.
+ *
+ * record: what was read, where all is left to Python. */
+int fl_row_pickled(fl_row *row, fl_reader *reader, const fl_value *record, enum fl_rest rest,
+                   const fl_value *host, uint32_t idx, fl_bytes *out);
 int fl_row_line(fl_row *row, const fl_value *host, uint32_t idx, fl_bytes *out);
 
 #endif

@@ -1,20 +1,22 @@
 /* unpick.c: one pickle in, its values out; nothing is called. Pure.
  *
- * The twin of fastlog/decode/machine.py and inert.py for what holds plain data: where both read a
- * pickle to its end they agree, and where this one rejects a frame it does so for the same reason,
- * so the checks stand in the same order. Whatever it does not know for certain is FL_FOREIGN.
+ * The twin of fastlog/decode/machine.py and inert.py: both read a pickle to the same values, or
+ * reject it for the same reason, so the checks stand in the same order. Only what is larger than
+ * the arrays of the reader is FL_FOREIGN.
  *
- * Time is linear in the frame, memory too: nothing is allocated by what the frame announces. What
- * goes into a container has left the stack, and is never reached again, because a GET of a
- * container that can change is foreign. So containers are trees, and are complete when they are put
- * away.
+ * Time is linear in the frame, memory too: nothing is allocated by what the frame announces.
  */
 #include "repack.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 64 * 1024, PROTOCOL = 5, DIGITS_FIT = 19 /* in 64 bits */ };
+enum {
+    INDEX_DIGITS = 6,
+    CHUNK = 64 * 1024,
+    PROTOCOL = 5,
+    HUGE_BYTES = 1700, /* longer integers are cut: fastlog/decode/nodes.py */
+};
 
 /* The state of one reading. Positions are pointers into the frame. */
 typedef struct machine {
@@ -89,7 +91,7 @@ static int put(machine *m, size_t index)
         return FL_UNDERFLOW;
     if (index >= (size_t)(m->stop - m->start) / 2 + 2)
         return FL_MEMO_INDEX;
-    if (index >= reader->slots)
+    if (index >= FL_SLOTS)
         return FL_FOREIGN;
     while (reader->memo_used <= index) {
         reader->memo[reader->memo_used++].kind = FL_K_UNSET;
@@ -106,23 +108,22 @@ static int append(machine *m)
     fl_reader *reader = m->reader;
     if (m->sp == m->base)
         return FL_UNDERFLOW;
-    if (reader->memo_used == reader->slots)
+    if (reader->memo_used == FL_SLOTS)
         return FL_FOREIGN;
     reader->memo[reader->memo_used++] = m->sp[-1];
     return FL_PLAIN;
 }
 
-/* A container is in the memo as it was when it was put there, so only a tuple may be fetched; and
- * an object, whose parts lie in the pool. */
 static int get(machine *m, size_t index)
 {
-    const fl_reader *reader = m->reader;
+    fl_reader *reader = m->reader;
     if (index >= reader->memo_used || reader->memo[index].kind == FL_K_UNSET)
         return FL_MEMO_UNSET;
-    uint8_t kind = reader->memo[index].kind;
-    if (kind == FL_K_LIST || kind == FL_K_SET || kind == FL_K_DICT || kind == FL_K_UUID)
-        return FL_FOREIGN;
-    *m->sp++ = reader->memo[index];
+    *m->sp = reader->memo[index];
+    m->sp->fetched = true;
+    if (fl_has_node(m->sp))
+        reader->nodes[m->sp->at.node].is_met = true;
+    m->sp++;
     return FL_PLAIN;
 }
 
@@ -198,7 +199,7 @@ static int binary_long(machine *m, size_t width)
     }
     if (len > 8) {
         push_counted(m, FL_K_BIG_BYTES, len);
-        return FL_PLAIN;
+        return len > HUGE_BYTES ? FL_FOREIGN : FL_PLAIN;
     }
     uint64_t bits = len && m->p[len - 1] >> 7 ? UINT64_MAX : 0;
     for (size_t i = len; i-- > 0;)
@@ -218,47 +219,60 @@ static int line(machine *m, size_t *len)
     return FL_PLAIN;
 }
 
-/* The integer that these bytes spell as Python does: no plus, no spaces, no leading zeros. */
-static int digits(machine *m, const uint8_t *text, size_t len)
-{
-    bool minus = len && text[0] == '-', fits = true;
-    uint64_t natural = 0;
-    size_t at = minus;
-
-    if (at == len || (text[at] == '0' && len - at > 1))
-        return FL_NUMBER;
-    for (; at < len; at++) {
-        unsigned digit = text[at] - (unsigned)'0';
-        if (digit > 9)
-            return FL_NUMBER;
-        if (len > DIGITS_FIT && natural > (UINT64_MAX - digit) / 10)
-            fits = false;
-        natural = natural * 10 + digit;
-    }
-    if (!fits || (minus && natural > UINT64_C(1) << 63))
-        *m->sp++ = (fl_value){.kind = FL_K_BIG_DIGITS, .len = (uint32_t)len, .at.text = text};
-    else if (!minus && natural >> 63)
-        *m->sp++ = (fl_value){.kind = FL_K_UINT, .at.natural = natural};
-    else
-        push_integer(m, (int64_t)(minus ? 0 - natural : natural));
-    return FL_PLAIN;
-}
-
-static int text_integer(machine *m, bool is_long)
+/* The index on the line here: one to six digits. */
+static int text_index(machine *m, size_t *index)
 {
     size_t len;
     int verdict = line(m, &len);
     if (verdict)
         return verdict;
-    const uint8_t *text = m->p;
-    m->p += len + 1;
-    if (is_long)
-        return len && text[len - 1] == 'L' ? digits(m, text, len - 1) : FL_NUMBER;
-    if (len == 2 && text[0] == '0' && (text[1] == '0' || text[1] == '1')) {
-        push(m, text[1] == '1' ? FL_K_TRUE : FL_K_FALSE);
-        return FL_PLAIN;
+    if (len < 1 || len > INDEX_DIGITS)
+        return FL_MEMO_INDEX;
+    *index = 0;
+    for (size_t i = 0; i < len; i++) {
+        unsigned digit = m->p[i] - (unsigned)'0';
+        if (digit > 9)
+            return FL_MEMO_INDEX;
+        *index = *index * 10 + digit;
     }
-    return digits(m, text, len);
+    m->p += len + 1;
+    return FL_PLAIN;
+}
+
+/* Pushes the value that the line here spells. */
+static int literal(machine *m, uint8_t opcode)
+{
+    size_t len;
+    fl_value made;
+    int verdict = line(m, &len);
+    if (verdict)
+        return verdict;
+    switch (opcode) {
+    case 'I': verdict = fl_literal_int(m->p, len, &made); break;
+    case 'L': verdict = fl_literal_long(m->p, len, &made); break;
+    case 'F': verdict = fl_literal_float(m->p, len, &made); break;
+    case 'S': verdict = fl_literal_string(m->reader, m->p, len, &made); break;
+    default: verdict = fl_literal_unicode(m->reader, m->p, len, &made);
+    }
+    if (verdict)
+        return verdict;
+    *m->sp++ = made;
+    m->p += len + 1;
+    return FL_PLAIN;
+}
+
+static int text_put(machine *m)
+{
+    size_t index;
+    int verdict = text_index(m, &index);
+    return verdict ? verdict : put(m, index);
+}
+
+static int text_get(machine *m)
+{
+    size_t index;
+    int verdict = text_index(m, &index);
+    return verdict ? verdict : get(m, index);
 }
 
 static fl_value binary_float(const uint8_t *p)
@@ -271,33 +285,66 @@ static fl_value binary_float(const uint8_t *p)
 
 /* ---- Containers ---- */
 
-int fl_reader_batch(fl_reader *reader, const fl_value *values, size_t n, uint32_t *batch)
+/* A new batch of these values; 0: there is no room for it. */
+static uint32_t make_batch(fl_reader *reader, const fl_value *values, size_t n)
 {
-    if (n >= 2 * reader->slots - reader->pool_used)
-        return FL_FOREIGN;
-    *batch = reader->pool_used;
-    reader->pool[*batch] = (fl_value){.kind = FL_K_BATCH, .len = (uint32_t)n};
-    memcpy(&reader->pool[*batch + 1], values, n * sizeof *values);
+    if (n >= FL_POOL - reader->pool_used)
+        return 0;
+    uint32_t batch = reader->pool_used;
+    reader->pool[batch] = (fl_value){.kind = FL_K_BATCH, .len = (uint32_t)n};
+    memcpy(&reader->pool[batch + 1], values, n * sizeof *values);
     reader->pool_used += (uint32_t)n + 1;
+    return batch;
+}
+
+/* Puts n values, which leave the stack, behind those that there are. */
+static int fill(machine *m, fl_items *items, const fl_value *values, size_t n)
+{
+    fl_reader *reader = m->reader;
+    if (!n)
+        return FL_PLAIN;
+    uint32_t batch = make_batch(reader, values, n);
+    if (!batch)
+        return FL_FOREIGN;
+    if (items->last)
+        reader->pool[items->last].at.node = batch;
+    else
+        items->first = batch;
+    items->last = batch;
+    items->len += (uint32_t)n;
     return FL_PLAIN;
 }
 
-/* Puts n values, which leave the stack, behind those that a container has. */
-static int fill(machine *m, fl_value *container, const fl_value *values, size_t n)
+/* A new node; NULL: there is no room for it. */
+static fl_node *make_node(machine *m, uint8_t kind, fl_value *out)
 {
     fl_reader *reader = m->reader;
-    uint32_t batch;
-    if (!n)
+    if (reader->nodes_used == FL_NODES)
+        return NULL;
+    uint32_t index = reader->nodes_used++;
+    *out = (fl_value){.kind = kind, .at.node = index};
+    reader->nodes[index] = (fl_node){.kind = kind};
+    return &reader->nodes[index];
+}
+
+/* Counts a container that is made. False: it is one too many. */
+static bool has_room(machine *m)
+{
+    return m->reader->room && m->reader->room--;
+}
+
+/* Pushes a new container of these values. */
+static int push_container(machine *m, uint8_t kind, const fl_value *values, size_t n)
+{
+    if (!has_room(m)) {
+        push(m, FL_K_OVERFLOW);
         return FL_PLAIN;
-    int verdict = fl_reader_batch(reader, values, n, &batch);
-    if (verdict)
-        return verdict;
-    if (container->at.items.last)
-        reader->pool[container->at.items.last].at.items.first = batch;
-    else
-        container->at.items.first = batch;
-    container->at.items.last = batch;
-    container->len += (uint32_t)n;
+    }
+    fl_value made;
+    fl_node *node = make_node(m, kind, &made);
+    if (!node || fill(m, &node->items, values, n))
+        return FL_FOREIGN;
+    *m->sp++ = made;
     return FL_PLAIN;
 }
 
@@ -322,20 +369,61 @@ static int mark(machine *m)
     return FL_PLAIN;
 }
 
+/* The state of an object, which is unset while it has none. */
+static fl_value *state_of(const machine *m, const fl_value *object)
+{
+    return &m->reader->pool[m->reader->nodes[object->at.node].parts + 1 + FL_PART_STATE];
+}
+
+static void set_state(machine *m, const fl_value *object, const fl_value *state)
+{
+    m->reader->may_cycle |= m->reader->nodes[object->at.node].is_met;
+    *state_of(m, object) = *state;
+}
+
+/* What CPython writes for an object with a setter of its own: setter(object, state), whose result
+ * is dropped, on top of the object. */
+static void set_by_call(machine *m, const fl_value *result)
+{
+    const fl_reader *reader = m->reader;
+    if (result->kind != FL_K_OBJECT || m->sp == m->base)
+        return;
+    const fl_value *target = m->sp - 1, *args = &fl_parts_of(reader, result)[FL_PART_ARGS];
+    const fl_items *items = &fl_node_of(reader, args)->items;
+    const fl_value *given = &reader->pool[items->first + 1];
+    if (target->kind == FL_K_OBJECT && args->at.node && items->len == 2 &&
+        given[0].kind == FL_K_OBJECT && given[0].at.node == target->at.node &&
+        state_of(m, target)->kind == FL_K_UNSET)
+        set_state(m, target, &given[1]);
+}
+
+static int pop(machine *m, bool whole_mark)
+{
+    fl_value *values;
+    size_t n;
+    if (whole_mark || m->sp == m->base)
+        return collect(m, &values, &n);
+    m->sp--;
+    set_by_call(m, m->sp);
+    return FL_PLAIN;
+}
+
 /* Moves n values, which lie behind the topmost one, into it. */
 static int extend(machine *m, uint8_t kind, const fl_value *values, size_t n)
 {
     if (m->sp == m->base)
         return FL_UNDERFLOW;
-    fl_value *target = m->sp - 1;
+    const fl_value *target = m->sp - 1;
     if (kind == FL_K_DICT && n % 2)
         return FL_ODD_PAIRS;
-    bool fits = target->kind == kind;
-    if (target->object && !(fits && kind == FL_K_DICT))
-        return FL_FOREIGN; /* an object may take items of any sort */
-    if (!fits)
+    if (target->kind == FL_K_OVERFLOW)
+        return FL_PLAIN;
+    bool is_object = target->kind == FL_K_OBJECT && kind != FL_K_SET;
+    if (target->kind != kind && !is_object)
         return kind == FL_K_LIST ? FL_NO_LIST : kind == FL_K_DICT ? FL_NO_DICT : FL_NO_SET;
-    return fill(m, target, values, n);
+    fl_node *node = &m->reader->nodes[target->at.node];
+    m->reader->may_cycle |= node->is_met;
+    return fill(m, is_object && kind == FL_K_DICT ? &node->pairs : &node->items, values, n);
 }
 
 static int extend_by_one(machine *m, uint8_t kind, size_t n)
@@ -354,28 +442,22 @@ static int extend_by_many(machine *m, uint8_t kind)
     return verdict ? verdict : extend(m, kind, values, n);
 }
 
-static int push_tuple(machine *m, const fl_value *values, size_t n)
-{
-    fl_value made = {.kind = FL_K_TUPLE};
-    int verdict = fill(m, &made, values, n);
-    *m->sp++ = made;
-    return verdict;
-}
-
 static int tuple(machine *m, size_t n)
 {
     if (depth(m) < n)
         return FL_UNDERFLOW;
     m->sp -= n;
-    return push_tuple(m, m->sp, n);
+    return push_container(m, FL_K_TUPLE, m->sp, n);
 }
 
-static int marked_tuple(machine *m)
+static int of_mark(machine *m, uint8_t kind)
 {
     fl_value *values;
     size_t n;
     int verdict = collect(m, &values, &n);
-    return verdict ? verdict : push_tuple(m, values, n);
+    if (!verdict && kind == FL_K_DICT && n % 2)
+        return FL_ODD_PAIRS;
+    return verdict ? verdict : push_container(m, kind, values, n);
 }
 
 /* ---- Objects ---- */
@@ -391,6 +473,30 @@ static int name_line(machine *m, fl_value *out)
     return FL_PLAIN;
 }
 
+/* Pushes the global of this module and name: "protocol:module:name". */
+static int push_global(machine *m, const fl_value *module, const fl_value *name)
+{
+    if (!has_room(m)) {
+        push(m, FL_K_OVERFLOW);
+        return FL_PLAIN;
+    }
+    size_t head = 2, len = head + module->len + 1 + name->len;
+    uint8_t *text = fl_reader_scratch(m->reader, len);
+    if (!text)
+        return FL_ENOMEM;
+    text[0] = (uint8_t)('0' + m->reader->protocol);
+    text[1] = ':';
+    memcpy(text + head, module->at.text, module->len);
+    text[head + module->len] = ':';
+    memcpy(text + head + module->len + 1, name->at.text, name->len);
+    fl_value dotted = {.len = (uint32_t)(len - head), .at.text = text + head};
+    *m->sp++ = (fl_value){.kind = FL_K_GLOBAL,
+                          .known = fl_object_known(&dotted, m->reader->protocol),
+                          .len = (uint32_t)len,
+                          .at.text = text};
+    return FL_PLAIN;
+}
+
 static int global(machine *m)
 {
     fl_value module, name;
@@ -399,9 +505,15 @@ static int global(machine *m)
         verdict = name_line(m, &name);
     if (verdict)
         return verdict;
-    if (fl_text_check(module.at.text, module.len) || fl_text_check(name.at.text, name.len))
-        return FL_FOREIGN;
-    return fl_object_global(m->reader, &module, &name, m->sp++);
+    if (fl_text_check(module.at.text, module.len) == FL_TEXT_INVALID ||
+        fl_text_check(name.at.text, name.len) == FL_TEXT_INVALID)
+        return FL_NOT_UTF8;
+    return push_global(m, &module, &name);
+}
+
+static bool is_str(const fl_value *value)
+{
+    return value->kind == FL_K_TEXT || value->kind == FL_K_ODD;
 }
 
 static int stack_global(machine *m)
@@ -409,26 +521,80 @@ static int stack_global(machine *m)
     if (depth(m) < 2)
         return FL_UNDERFLOW;
     m->sp -= 2;
-    if (m->sp[0].kind != FL_K_TEXT || m->sp[1].kind != FL_K_TEXT || m->sp[0].object ||
-        m->sp[1].object)
-        return FL_FOREIGN;
-    fl_value made;
-    int verdict = fl_object_global(m->reader, &m->sp[0], &m->sp[1], &made);
-    *m->sp++ = made;
-    return verdict;
+    fl_value module = m->sp[0], name = m->sp[1];
+    return is_str(&module) && is_str(&name) ? push_global(m, &module, &name) : FL_NO_NAME;
 }
 
-static int call(machine *m)
+/* Pushes what factory(*args, **kwargs) would be. */
+static int call(machine *m, fl_value factory, fl_value args, fl_value kwargs)
+{
+    if (factory.kind != FL_K_GLOBAL && factory.kind != FL_K_OBJECT && factory.kind != FL_K_OVERFLOW)
+        return FL_NO_GLOBAL;
+    if (args.kind == FL_K_OVERFLOW) {
+        fl_value overflow = args;
+        fl_node *node = make_node(m, FL_K_TUPLE, &args);
+        if (!node || fill(m, &node->items, &overflow, 1))
+            return FL_FOREIGN;
+    }
+    if (kwargs.kind == FL_K_OVERFLOW)
+        kwargs.kind = FL_K_NONE;
+    if (args.kind != FL_K_TUPLE || (kwargs.kind != FL_K_NONE && kwargs.kind != FL_K_DICT))
+        return FL_NO_ARGUMENTS;
+    if (!has_room(m)) {
+        push(m, FL_K_OVERFLOW);
+        return FL_PLAIN;
+    }
+    const fl_value parts[FL_PARTS] = {factory, args, kwargs, {.kind = FL_K_UNSET}};
+    fl_value made;
+    fl_node *node = make_node(m, FL_K_OBJECT, &made);
+    if (!node || !(node->parts = make_batch(m->reader, parts, FL_PARTS)))
+        return FL_FOREIGN;
+    *m->sp++ = made;
+    return FL_PLAIN;
+}
+
+static const fl_value NO_KWARGS = {.kind = FL_K_NONE};
+
+static int reduce(machine *m)
 {
     if (depth(m) < 2)
         return FL_UNDERFLOW;
     m->sp -= 2;
-    if (m->sp[0].kind != FL_K_GLOBAL || m->sp[1].kind != FL_K_TUPLE || m->sp[1].object)
+    return call(m, m->sp[0], m->sp[1], NO_KWARGS);
+}
+
+static int newobj_ex(machine *m)
+{
+    if (depth(m) < 3)
+        return FL_UNDERFLOW;
+    m->sp -= 3;
+    return call(m, m->sp[0], m->sp[1], m->sp[2]);
+}
+
+/* OBJ: the class lies before its arguments; INST: it stands behind the opcode. */
+static int inst(machine *m, bool has_name)
+{
+    fl_value *values, args, factory;
+    size_t n;
+    int verdict = collect(m, &values, &n);
+    if (verdict)
+        return verdict;
+    if (!has_name && !n)
+        return FL_UNDERFLOW;
+    if (!has_name) {
+        factory = *values++;
+        n--;
+    }
+    fl_node *node = make_node(m, FL_K_TUPLE, &args);
+    if (!node || fill(m, &node->items, values, n))
         return FL_FOREIGN;
-    fl_value made;
-    int verdict = fl_object_call(m->reader, &m->sp[0], &m->sp[1], &made);
-    *m->sp++ = made;
-    return verdict;
+    if (has_name) {
+        verdict = global(m);
+        if (verdict)
+            return verdict;
+        factory = *--m->sp;
+    }
+    return call(m, factory, args, NO_KWARGS);
 }
 
 static int build(machine *m)
@@ -436,10 +602,25 @@ static int build(machine *m)
     if (depth(m) < 2)
         return FL_UNDERFLOW;
     m->sp--;
-    return fl_object_build(m->reader, m->sp, m->sp - 1);
+    const fl_value *target = m->sp - 1;
+    if (target->kind == FL_K_OVERFLOW)
+        return FL_PLAIN;
+    if (target->kind != FL_K_OBJECT)
+        return FL_NO_OBJECT;
+    set_state(m, target, m->sp);
+    return FL_PLAIN;
 }
 
 /* ---- The framework ---- */
+
+static int protocol(machine *m, uint8_t version)
+{
+    if (version > PROTOCOL)
+        return FL_PROTOCOL;
+    if (version > m->reader->protocol)
+        m->reader->protocol = version;
+    return FL_PLAIN;
+}
 
 static int frame(machine *m)
 {
@@ -475,7 +656,7 @@ static int step(machine *m, uint8_t opcode)
     case 0x80: /* PROTO */
         if (!left(m))
             return FL_CUT;
-        return *m->p++ > PROTOCOL ? FL_PROTOCOL : FL_PLAIN;
+        return protocol(m, *m->p++);
     case 0x95: return frame(m);
     case '(': return mark(m);
     case 0x94: /* MEMOIZE */
@@ -503,8 +684,11 @@ static int step(machine *m, uint8_t opcode)
         m->p += 4;
         push_integer(m, (int32_t)little32(m->p - 4));
         return FL_PLAIN;
-    case 'I': return text_integer(m, false);
-    case 'L': return text_integer(m, true);
+    case 'I':
+    case 'L':
+    case 'F':
+    case 'S':
+    case 'V': return literal(m, opcode);
     case 0x8a: return binary_long(m, 1);
     case 0x8b: return binary_long(m, 4);
     case 'T': return bytes(m, 4, true);
@@ -513,12 +697,16 @@ static int step(machine *m, uint8_t opcode)
     case 0x8e: return bytes(m, 8, false);
     case 0x96: return bytes(m, 8, false);
     case 0x8d: return text(m, 8);
+    case 'p': return text_put(m);
+    case 'g': return text_get(m);
     case ')': push(m, FL_K_TUPLE); return FL_PLAIN;
-    case ']': push(m, FL_K_LIST); return FL_PLAIN;
-    case '}': push(m, FL_K_DICT); return FL_PLAIN;
-    case 0x8f: push(m, FL_K_SET); return FL_PLAIN;
-    case 't': return marked_tuple(m);
-    case 0x91: return marked_tuple(m); /* FROZENSET */
+    case ']': return push_container(m, FL_K_LIST, NULL, 0);
+    case '}': return push_container(m, FL_K_DICT, NULL, 0);
+    case 0x8f: return push_container(m, FL_K_SET, NULL, 0);
+    case 't':
+    case 0x91: /* FROZENSET */ return of_mark(m, FL_K_TUPLE);
+    case 'l': return of_mark(m, FL_K_LIST);
+    case 'd': return of_mark(m, FL_K_DICT);
     case 0x85: return tuple(m, 1);
     case 0x86: return tuple(m, 2);
     case 0x87: return tuple(m, 3);
@@ -529,21 +717,14 @@ static int step(machine *m, uint8_t opcode)
     case 0x90: return extend_by_many(m, FL_K_SET);
     case 'c': return global(m);
     case 0x93: return stack_global(m);
-    case 'R': return call(m);
-    case 0x81: return call(m);
+    case 'R': return reduce(m);
+    case 0x81: return reduce(m);
+    case 0x92: return newobj_ex(m);
+    case 'o': return inst(m, false);
+    case 'i': return inst(m, true);
     case 'b': return build(m);
-    case '0': /* these are for the fuller reader: POP, POP_MARK, PUT, GET, FLOAT, STRING, */
-    case '1': /* UNICODE, LIST, DICT, NEWOBJ_EX, OBJ, INST */
-    case 'p':
-    case 'g':
-    case 'F':
-    case 'S':
-    case 'V':
-    case 'l':
-    case 'd':
-    case 0x92:
-    case 'o':
-    case 'i': return FL_FOREIGN;
+    case '0': return pop(m, false);
+    case '1': return pop(m, true);
     case '2': return FL_DUP;
     case 'P': return FL_PERSID;
     case 'Q': return FL_BINPERSID;
@@ -592,7 +773,7 @@ static int run(machine *m, fl_value *out)
     fl_reader *reader = m->reader;
     const uint8_t *p = m->p, *end = m->end;
     fl_value *sp = m->sp;
-    fl_value made = {.object = FL_O_NONE}; /* a text or bytes */
+    fl_value made = {0}; /* a text or bytes */
     size_t len;
     int verdict;
 
@@ -640,7 +821,7 @@ static int run(machine *m, fl_value *out)
         case 'q': /* BINPUT */
             if (end - p < 2)
                 return FL_CUT;
-            if (p[1] != reader->memo_used) /* which is below `slots`, as these are over 255 */
+            if (p[1] != reader->memo_used) /* which is below FL_SLOTS */
                 break;
             if (sp == m->base)
                 return FL_UNDERFLOW;
@@ -702,9 +883,12 @@ int fl_reader_read(fl_reader *reader, const uint8_t *data, size_t len, fl_value 
                  .stop = data + len,
                  .sp = reader->stack,
                  .base = reader->stack,
-                 .limit = reader->stack + reader->slots};
-    reader->pool_used = 1; /* 0 is no batch */
+                 .limit = reader->stack + FL_SLOTS};
+    reader->pool_used = reader->nodes_used = 1; /* 0 is no batch, and the empty tuple */
     reader->memo_used = reader->holes = 0;
+    reader->room = FL_CONTAINERS;
+    reader->protocol = 0;
+    reader->may_cycle = false;
     forget_scratch(reader);
     return run(&m, out);
 }

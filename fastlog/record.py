@@ -110,6 +110,8 @@ NOTES = "!notes"
 
 SILENT: Final = ("msecs", "relativeCreated")
 """Attributes that are dropped: the first is in `created`, the second says nothing to others."""
+ARGS: Final = "args"
+"""What the message was merged with, where it was not merged yet."""
 SILENT_IF_EMPTY: Final = ("args", "exc_info", "asctime")
 TWIN: Final = "message"
 """The attribute that is dropped where it says the same as `msg`."""

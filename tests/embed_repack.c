@@ -11,24 +11,24 @@
 enum { PAGE = 4096 };
 
 /* Translates one frame alone; its verdict, or an error. */
-static int translate_into(fl_repacker *repacker, char last, const uint8_t *run, size_t len)
+static int translate_into(fl_repacker *repacker, bool lines, const uint8_t *run, size_t len)
 {
-    const uint8_t *data;
-    size_t size;
+    fl_translation made;
     uint8_t verdict;
     fl_repacker_begin(repacker, 1.5, 7);
     int result = fl_repacker_run(repacker, run, len, 1, 0, "h", 1, &verdict);
     if (result < 0)
         return result;
-    result = fl_repacker_end(repacker, &data, &size);
-    return result < 0 || size < 1 || data[size - 1] != last ? -1 : verdict;
+    if (fl_repacker_end(repacker, &made) < 0 || made.rows[made.rows_len - 1] != '.')
+        return -1;
+    return lines && made.lines[made.lines_len - 1] != '\n' ? -1 : verdict;
 }
 
 /* The same in both forms, which have to agree. */
 static int translate(fl_repacker *rows, fl_repacker *lines, const uint8_t *run, size_t len)
 {
-    int verdict = translate_into(rows, '.', run, len);
-    return translate_into(lines, '\n', run, len) == verdict ? verdict : -1;
+    int verdict = translate_into(rows, false, run, len);
+    return translate_into(lines, true, run, len) == verdict ? verdict : -1;
 }
 
 int main(int argc, char **argv)

@@ -966,8 +966,8 @@ def test_its_files_alone_make_a_c_program_and_read_no_byte_too_many(tmp_path: Pa
     corpus = tmp_path / "frames"
     corpus.write_bytes(body_of([frame for frame in frames if len(frame) < 3000]))
     program = tmp_path / "embed"
-    names = ("framer", "repack", "unpick", "objects", "text", "shortest",
-             "row", "extra", "pickled", "line")  # fmt: skip
+    names = ("framer", "repack", "unpick", "literals", "objects", "text", "shortest",
+             "row", "extra", "tree", "pickled", "line")  # fmt: skip
     compiler = sysconfig.get_config_var("CC").split()[0]
     subprocess.run(
         [compiler, "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-g",

@@ -15,13 +15,24 @@ from fastlog.core.loop import (
     Refusal,
     Turn,
 )
-from fastlog.core.repacker import FOREIGN, PLAIN, Bounds, Column, Repacker, verdict_text
+from fastlog.core.repacker import (
+    EXTRA,
+    FOREIGN,
+    PLAIN,
+    TREE,
+    Bounds,
+    Column,
+    Repacker,
+    verdict_text,
+)
 
 __all__ = [
+    "EXTRA",
     "FOREIGN",
     "FRAME_LIMIT",
     "FRAME_WEIGHT",
     "PLAIN",
+    "TREE",
     "Bounds",
     "Column",
     "Ended",

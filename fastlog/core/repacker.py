@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PLAIN: int = lib.FL_PLAIN
 FOREIGN: int = lib.FL_FOREIGN
+EXTRA: int = lib.FL_EXTRA
+TREE: int = lib.FL_TREE
 
 
 def verdict_text(verdict: int) -> str:
@@ -35,8 +37,8 @@ class Column(NamedTuple):
     - `message`: a str
     - `host`, `received`, `offset`, `idx`: what `Repacker.begin` and `Repacker.run` were told
     - `extra`: all other attributes, as JSON text of an object
-    - `silent`, `empty`, `twin`: no column. Such an attribute is dropped always; when it is empty;
-      when it is None or equals the message
+    - `silent`, `empty`, `args`, `twin`: no column. Such an attribute is dropped always; when it is
+      empty; the same, and a frame is plain only then; when it is None or equals the message
     """
     recurs: bool = False
     """Whether its values recur from row to row: then each is written once."""
@@ -63,22 +65,35 @@ class Bounds(NamedTuple):
     """The first time that counts as one, and the one behind the last."""
 
 
-class Repacker:
-    """Translates the pickles of a block into rows: one pickle of data only, or lines of JSON.
+class Translation(NamedTuple):
+    """What became of a block; valid until the next one begins."""
 
-    A frame is plain, and becomes a tuple with a value for each column; or foreign, for a fuller
-    reader to tell; or malformed or forbidden, and then it has a reason. Nothing that a frame says
-    is imported or called. `docs/pickle.md` says what becomes of a value::
+    rows: memoryview
+    """A pickle of a list of tuples, data only. A frame that is not plain has `EXTRA` or `TREE` for a
+    verdict, and `(length of the frame, tree, nodes that were met more than once, or None)` in the
+    column `extra`."""
+    lines: memoryview
+    """Where lines were asked for: one for each frame, empty where it is not plain. Plain frames have
+    no row then."""
+
+
+class Repacker:
+    """Translates the pickles of a block into rows: a pickle of data only, or lines of JSON.
+
+    A frame is plain, and becomes a tuple with a value for each column; or its extra attributes, or
+    all of it, become an inert tree in such a tuple, for Python to tell what they mean; or it is
+    malformed, forbidden or no record, and then it has a reason; or foreign: JSON, or larger than
+    the translator's arrays. Nothing that a frame says is imported or called. `docs/pickle.md` says
+    what becomes of a value::
 
         repacker.begin(received=1.5, offset=0)
         verdicts = repacker.run(body, frames=3, idx=0, host="127.0.0.1")
-        rows = pickle.loads(repacker.end())
+        rows = pickle.loads(repacker.end().rows)
 
     Args:
         columns: What a row has, 32 at most.
         bounds: What a plain frame stays below.
-        lines: Whether `end` gives lines of JSON: an object for a plain frame, an empty line for any
-            other.
+        lines: Whether plain frames become lines of JSON.
 
     Raises:
         ValueError: A column or a bound is out of range.
@@ -102,8 +117,7 @@ class Repacker:
             raise ValueError("a column or a bound of the translator is out of range")
         self._repacker = ffi.gc(repacker, lib.fl_repacker_free)
         self._verdicts = ffi.new("uint8_t[]", 0)
-        self._data = ffi.new("const uint8_t **")
-        self._size = ffi.new("size_t *")
+        self._translation = ffi.new("fl_translation *")
 
     def begin(self, received: float, offset: int) -> None:
         """Begins a block, with what all its rows have in common."""
@@ -116,8 +130,8 @@ class Repacker:
             idx: The number of the first of them.
 
         Returns:
-            A verdict for each frame (`PLAIN`, `FOREIGN`, or one that `verdict_text` explains); None
-            when all are plain.
+            A verdict for each frame (`PLAIN`, `EXTRA`, `TREE`, `FOREIGN`, or one that
+            `verdict_text` explains); None when all are plain.
 
         Raises:
             ValueError: The lengths do not fit.
@@ -151,10 +165,13 @@ class Repacker:
         )
         return self._answer(others, frames)
 
-    def end(self) -> memoryview:
-        """Ends the block: a pickle of the list of rows, or the lines; valid until `begin`."""
-        self._check(lib.fl_repacker_end(self._repacker, self._data, self._size))
-        return memoryview(ffi.buffer(self._data[0], self._size[0]))
+    def end(self) -> Translation:
+        """Ends the block."""
+        out = self._translation
+        self._check(lib.fl_repacker_end(self._repacker, out))
+        rows = memoryview(ffi.buffer(out.rows, out.rows_len))
+        lines = memoryview(ffi.buffer(out.lines, out.lines_len)) if out.lines_len else memoryview(b"")
+        return Translation(rows, lines)
 
     def _make_room(self, frames: int) -> None:
         if frames > len(self._verdicts):

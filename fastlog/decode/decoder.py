@@ -6,39 +6,37 @@ and after a restart. Nothing that a frame holds is imported, called or executed.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from operator import attrgetter
-from typing import Any, NamedTuple, Protocol, get_type_hints
+from itertools import islice
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from fastlog import block as blocks
 from fastlog import wire
 from fastlog.block import Block, Kind, Run
-from fastlog.core import FOREIGN, PLAIN, verdict_text
+from fastlog.core import EXTRA, FOREIGN, PLAIN, TREE, verdict_text
+from fastlog.decode.assembly import complete, record_of
 from fastlog.decode.inert import read
 from fastlog.decode.lines import Form, encode, splice
-from fastlog.decode.normal import attributes, most_stored, nodes_of, weight_in_json, weight_of
-from fastlog.decode.payload import read_json
+from fastlog.decode.payload import quick_record, read_json
 from fastlog.errors import ConfigError, RejectedError
-from fastlog.record import FIELDS, RAW_BYTES, Loss, Record, Rejection, host_of, validate
+from fastlog.record import RAW_BYTES, Loss, Record, Rejection, host_of
 
 ENGINES = ("c", "python")
 """The first is the default."""
-Spent = Callable[[Run, float], None]
+Row = tuple[Any, ...]
 Take = Callable[[Record], None]
 SINGLY = 10
 """Rejected frames of one run that are noted one by one; the others are one note for each reason.
 Four bytes make a frame that is rejected: a note for each would cost a thousand times what it costs
 to send them."""
-ATTEMPTS = 3
-"""How often a record that is too large is made anew, each time of less. Of no values at all, only
-of marks, none is too large."""
 _MOST = 1 << 40
 """Records that one loss counts at most: sums of them must fit 64 bits."""
+_EXTRA: Final = Record._fields.index("extra")
+_RECORD: Final = partial(tuple.__new__, Record)  # Record._make would count the values once more
 
 
 class Located(NamedTuple):
@@ -63,8 +61,8 @@ class Decoded(NamedTuple):
     """The records as lines of JSON, each with its end, where that was asked for."""
 
 
-class PlainReader(Protocol):
-    """Reads the plain frames of a block; `plain.Translator` is one."""
+class FrameReader(Protocol):
+    """Reads the frames of a block; `plain.Translator` is one."""
 
     def block(self, block: Block) -> bytes | None:
         """Take a block.
@@ -73,28 +71,27 @@ class PlainReader(Protocol):
             What became of each frame, as `core.Repacker.block` says it; None: all are plain.
         """
 
-    def records(self) -> list[Record]:
-        """End the block: the records of all plain frames, in order."""
+    def end(self) -> tuple[list[Row], bytes]:
+        """End the block.
 
-    def lines(self) -> bytes:
-        """End the block: a line for each frame, empty where it is not plain."""
+        Returns:
+            The rows of its frames, in order, and where lines are wanted, a line for each frame:
+            empty where it is not plain. Plain frames have no row then.
+        """
 
 
-class _NoPlainReader:
-    """The engine without C: to it no frame is plain."""
+class _NoReader:
+    """The engine without C: to it all frames are foreign."""
 
     def block(self, block: Block) -> bytes | None:
         self._frames = block.frames
         return bytes([FOREIGN]) * block.frames
 
-    def records(self) -> list[Record]:
-        return []
-
-    def lines(self) -> bytes:
-        return b"\n" * self._frames
+    def end(self) -> tuple[list[Row], bytes]:
+        return [], b"\n" * self._frames
 
 
-def _plain_reader(form: Form) -> PlainReader:
+def _translator(form: Form) -> FrameReader:
     from fastlog.decode.plain import Translator  # imports pickle, which only this engine uses
 
     return Translator(form)
@@ -104,78 +101,85 @@ class Decoder:
     """Decodes blocks. It keeps nothing from one block to the next.
 
     Args:
-        engine: `c` reads plain frames many at once, and what is not plain as `python` does, which
-            reads every frame by itself. Both give the same answers.
+        engine: `c` reads the frames of a block at once; what is not plain comes as inert trees.
+            `python` makes the trees by itself, frame by frame. Both give the same answers.
         form: what the sink stores. Lines of plain frames never become Python objects.
-        spent: Is told of each run that needed the slow reader, and the seconds of the processor
-            that it took.
     """
 
-    def __init__(
-        self,
-        engine: str = ENGINES[0],
-        form: Form = "records",
-        spent: Spent | None = None,
-    ) -> None:
+    def __init__(self, engine: str = ENGINES[0], form: Form = "records") -> None:
         if engine not in ENGINES:
             raise ConfigError(f"decode.engine: {engine!r} is none of {', '.join(ENGINES)}")
-        self.engine, self.form, self._spent = engine, form, spent
-        self._reader: PlainReader = _plain_reader(form) if engine == "c" else _NoPlainReader()
+        self.engine, self.form = engine, form
+        self._reader: FrameReader = _translator(form) if engine == "c" else _NoReader()
 
     def decode(self, block: Block) -> Decoded:
         """The records and the notes of a block; no bytes in its frames make this fail."""
-        if self.form == "lines":
-            return self._as_lines(block)
-        others: list[Record] = []
-        notes = self._read_others(block, self._reader.block(block), others.append)
-        records = self._reader.records()
-        if others:
-            records += others
-            records.sort(key=attrgetter("idx"))
-        return Decoded(block, records, notes)
-
-    def _as_lines(self, block: Block) -> Decoded:
-        """The same, with lines in place of the records."""
+        verdicts = self._reader.block(block)
+        rows, lines = self._reader.end()
+        if verdicts is None:
+            return Decoded(block, list(map(_RECORD, rows)), [], lines)
+        if self.form == "records":
+            records: list[Record] = []
+            notes = _read_runs(block, verdicts, rows, records.append, records.extend)
+            return Decoded(block, records, notes)
         others: dict[int, bytes] = {}
 
         def take(record: Record) -> None:
             others[record.idx] = encode(record)
 
-        verdicts = self._reader.block(block)
-        notes = self._read_others(block, verdicts, take)
-        lines = self._reader.lines()
-        return Decoded(block, [], notes, lines if verdicts is None else splice(lines, others))
-
-    def _read_others(self, block: Block, verdicts: bytes | None, take: Take) -> list[Located]:
-        """Read the frames that are not plain, and the runs that hold no records."""
-        notes: list[Located] = []
-        if verdicts is None:
-            return notes
-        idx = 0
-        for run in blocks.runs(block.payload):
-            if run.kind not in blocks.RECORDS:
-                notes += _notes(block, run, idx)
-            elif any(own := verdicts[idx : idx + run.frames]):  # PLAIN is 0
-                began = time.thread_time()
-                notes += _read_aside(block, run, idx, own, take)
-                if self._spent is not None:
-                    self._spent(run, time.thread_time() - began)
-            idx += run.frames
-        return notes
+        notes = _read_runs(block, verdicts, rows, take, None)
+        return Decoded(block, [], notes, splice(lines, others))
 
 
-def _read_aside(block: Block, run: Run, idx: int, verdicts: bytes, take: Take) -> Iterator[Located]:
-    """Read the frames of a run that are foreign, one by one, and note those that are rejected."""
-    host = host_of(run.peer)
+def _read_runs(
+    block: Block,
+    verdicts: bytes,
+    rows: list[Row],
+    take: Take,
+    take_all: Callable[[Iterator[Record]], None] | None,
+) -> list[Located]:
+    """Take the records of a block of which not all frames are plain, and note what is none.
+
+    Args:
+        take: gets each record.
+        take_all: gets the records of runs that are plain; None: plain frames have no rows.
+    """
+    notes: list[Located] = []
+    left, idx = iter(rows), 0
+    for run in blocks.runs(block.payload):
+        own = verdicts[idx : idx + run.frames]
+        if run.kind not in blocks.RECORDS:
+            notes += _notes(block, run, idx)
+        elif any(own):  # PLAIN is 0
+            notes += _read_run(block, run, idx, own, left, take, take_all is not None)
+        elif take_all is not None:
+            take_all(map(_RECORD, islice(left, run.frames)))
+        idx += run.frames
+    return notes
+
+
+def _read_run(
+    block: Block, run: Run, idx: int, verdicts: bytes, rows: Iterator[Row], take: Take, plain: bool
+) -> Iterator[Located]:
+    """The same of one run; `plain`: whether its plain frames have rows."""
+    place = {"host": host_of(run.peer), "received": block.received, "offset": block.offset}
     rejected = _Rejected(block, run)
-    texts = {verdict: verdict_text(verdict) for verdict in set(verdicts) - {PLAIN, FOREIGN}}
-    for verdict, frame in zip(verdicts, blocks.frames(run), strict=True):
-        if verdict == FOREIGN:
-            if reason := _take_record(block, host, frame, idx, take):
-                rejected.add(idx, frame, reason)
-        elif verdict != PLAIN:
-            rejected.add(idx, frame, texts[verdict])
-        idx += 1
+    for at, (verdict, frame) in enumerate(zip(verdicts, blocks.frames(run), strict=True), idx):
+        try:
+            if verdict == PLAIN:
+                if plain:
+                    take(_RECORD(next(rows)))
+            elif verdict in (EXTRA, TREE):
+                take(read_row(next(rows), verdict))
+            elif verdict == FOREIGN:
+                take(read_record(bytes(frame), idx=at, **place))
+            else:
+                rejected.add(at, frame, verdict_text(verdict))
+        except RejectedError as error:
+            rejected.add(at, frame, str(error))
+        except Exception as error:
+            # A mistake of ours. The worker must get past it, and the ledger must tell of it.
+            rejected.add(at, frame, f"decoder failed: {type(error).__name__}")
     return rejected.notes()
 
 
@@ -261,21 +265,6 @@ def _note(block: Block, run: Run, frame: memoryview) -> Rejection | Loss:
         return _rejection(block, run, frame, "unreadable note of the receiver")
 
 
-def _take_record(block: Block, host: str, frame: memoryview, idx: int, take: Take) -> str | None:
-    """Take the record in a frame; why there is none, if so."""
-    try:
-        record = read_record(
-            bytes(frame), host=host, received=block.received, offset=block.offset, idx=idx
-        )
-        take(record)
-    except RejectedError as error:
-        return str(error)
-    except Exception as error:
-        # A mistake of ours. The worker must get past it, and the ledger must tell of it.
-        return f"decoder failed: {type(error).__name__}"
-    return None
-
-
 def _rejection(block: Block, run: Run, frame: memoryview, reason: str) -> Rejection:
     return Rejection(
         peer=run.peer,
@@ -286,55 +275,31 @@ def _rejection(block: Block, run: Run, frame: memoryview, reason: str) -> Reject
     )
 
 
-_SENT: Callable[[Record], tuple[str | None, ...]] = attrgetter(
-    *(
-        name
-        for name, kind in get_type_hints(Record).items()
-        if kind in (str, str | None)
-        if name not in ("host", "extra")
-    )
-)
-"""The columns of text whose content clients choose."""
-
-
-def stored_bytes(record: Record) -> int:
-    """Return what bounds the room that a record takes in any store: its texts, as JSON writes them.
-
-    The host is the server's own word, and numbers take a few bytes each.
-    """
-    texts = sum(weight_in_json(text) for text in _SENT(record) if text)
-    return texts + len(record.extra.encode())
-
-
-def _is_small(record: Record, limit: int) -> bool:
-    """Whether it is below the limit even if each character took the most that JSON makes of one."""
-    return 6 * (sum(map(len, filter(None, _SENT(record)))) + len(record.extra)) <= limit
-
-
 def read_record(frame: bytes, *, host: str, received: float, offset: int, idx: int) -> Record:
     """The record in one frame: a JSON object where it begins with `{`, else a pickle.
 
     Raises:
         RejectedError: the frame holds no record.
     """
-    make = partial(validate, host=host, received=received, offset=offset, idx=idx)
+    place = {"host": host, "received": received, "offset": offset, "idx": idx}
     if frame.startswith(b"{"):
-        return _fitted(read_json(frame), len(frame), make)
-    with read(frame) as value:
-        return _fitted(value, len(frame), make)
+        return quick_record(frame, **place) or record_of(read_json(frame), len(frame), **place)
+    with read(frame) as root:
+        return record_of(root, len(frame), **place)
 
 
-def _fitted(value: Any, length: int, make: Callable[[dict[str, Any]], Record]) -> Record:
-    """The record of this value, no larger than a frame of this length may become.
+def read_row(row: Row, verdict: int) -> Record:
+    """The record of a row in which something is a tree.
 
-    What is cut leaves marks, and what is not as it should be is noted and kept as well. Where these
-    make a record too large, less of the values is kept.
+    Raises:
+        RejectedError: the tree is no record.
     """
-    limit, nodes = most_stored(length), nodes_of(length)
-    room = weight_of(length)
-    for again in range(ATTEMPTS, -1, -1):
-        record = make(attributes(value, FIELDS, room, nodes))
-        if _is_small(record, limit) or (stored := stored_bytes(record)) <= limit:
-            break
-        room = (0, limit // 16, max(0, room * limit // stored - room // 8))[min(again, 3) - 1]
-    return record
+    length, tree, met = row[_EXTRA]
+    try:
+        if verdict == EXTRA:
+            return complete(row, tree, length)
+        host, received, _, offset, idx = row[_EXTRA - 2 :]
+        return record_of(tree, length, host=host, received=received, offset=offset, idx=idx)
+    finally:
+        for node in met or ():  # the workers collect no garbage
+            node.clear()

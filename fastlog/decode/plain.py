@@ -1,16 +1,15 @@
-"""Records out of plain frames, many at once: the C translator's pickle, read by `pickle.loads`.
+"""The rows of a block, many at once: the C translator's pickle, read by `pickle.loads`.
 
 This is the only file that knows an unpickler, and no byte from the network reaches it: what it
-reads is the pickle that `csrc/repack.c` wrote, which holds the data of those frames and no names to
-import. Tests hold both. Where the sink wants lines, there is no pickle at all.
+reads is the pickle that `csrc/repack.c` wrote, which holds data and no names to import. Tests hold
+both.
 """
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from functools import partial
-from typing import Final, get_type_hints
+from typing import Any, Final, get_type_hints
 
 from fastlog.block import Block
 from fastlog.core import Bounds, Column, Repacker
@@ -24,6 +23,7 @@ from fastlog.decode.normal import (
     WEIGHT_TIMES,
 )
 from fastlog.record import (
+    ARGS,
     LEVEL,
     RECURRING,
     SILENT,
@@ -49,12 +49,13 @@ def columns() -> Iterator[Column]:
         sent = "msg" if kind == "message" else name
         yield Column(sent, kind, name in RECURRING, name in LEVEL, key=name)
     yield from (Column(name, "silent") for name in SILENT)
-    yield from (Column(name, "empty") for name in SILENT_IF_EMPTY)
+    for name in SILENT_IF_EMPTY:
+        yield Column(name, "args" if name == ARGS else "empty")
     yield Column(TWIN, "twin")
 
 
 class Translator:
-    """Reads the plain frames of a block: a `decoder.PlainReader`."""
+    """Reads the frames of a block, but for those that are JSON: a `decoder.FrameReader`."""
 
     def __init__(self, form: Form = "records") -> None:
         self._repacker = Repacker(columns(), BOUNDS, lines=form == "lines")
@@ -64,14 +65,8 @@ class Translator:
         self._repacker.begin(block.received, block.offset)
         return self._repacker.block(block.payload, block.frames)
 
-    def records(self) -> list[Record]:
-        """End the block: the records of all plain frames, in order."""
-        rows = pickle.loads(self._repacker.end())  # noqa: S301  # our own pickle, data only
-        return list(map(_RECORD, rows))
-
-    def lines(self) -> bytes:
-        """End the block: a line of JSON for each frame, empty where it is not plain."""
-        return bytes(self._repacker.end())
-
-
-_RECORD: Final = partial(tuple.__new__, Record)  # Record._make would count the values once more
+    def end(self) -> tuple[list[tuple[Any, ...]], bytes]:
+        """End the block: its rows, and its lines where these were asked for."""
+        translation = self._repacker.end()
+        rows = pickle.loads(translation.rows)  # noqa: S301  # our own pickle, data only
+        return rows, bytes(translation.lines)

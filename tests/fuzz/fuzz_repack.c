@@ -1,9 +1,10 @@
 /* fuzz_repack.c: any frame is answered, harms nobody, and what comes out is nothing but data.
  *
  * The input is one frame. It is translated twice, with a good frame behind it: both answers are the
- * same, the good frame is plain, and the translation is a list of rows as only the translator
- * writes it. As lines, each of the two frames has one, and it is an object. Then the input is taken
- * for the runs of a block. Built with libFuzzer, or with driver.c where there is none.
+ * same, the good frame is plain, and the translation is a list of rows in data opcodes as only the
+ * translator writes them. As lines, each of the two frames has one, and it is an object. Then the
+ * input is taken for the runs of a block. Built with libFuzzer, or with driver.c where there is
+ * none.
  */
 #include "require.h"
 #include "schema.h"
@@ -14,9 +15,13 @@ static const uint8_t GOOD[] = "}(X\3\0\0\0msgX\2\0\0\0hiX\7\0\0\0levelnoK\24X\11
                               "levelnameX\4\0\0\0INFOX\4\0\0\0nameX\3\0\0\0appX\1\0\0\0xG"
                               "\77\362\0\0\0\0\0\0u.";
 
+/* A pickle that is checked: how many values and marks its machine would have. */
 typedef struct reader {
     const uint8_t *p, *end;
     uint32_t memo;
+    size_t depth, marks;
+    size_t below[4]; /* values below each open mark */
+    int rows;
 } reader;
 
 static uint32_t take(reader *in, int width)
@@ -29,31 +34,89 @@ static uint32_t take(reader *in, int width)
     return value;
 }
 
-static void skip(reader *in, uint32_t n)
+static void push(reader *in, uint32_t argument)
 {
-    REQUIRE((size_t)(in->end - in->p) >= n);
-    in->p += n;
+    REQUIRE((size_t)(in->end - in->p) >= argument);
+    in->p += argument;
+    in->depth++;
 }
 
-/* One value, with the opcode that puts it into the memo. */
-static void check_value(reader *in)
+static void fetch(reader *in, uint32_t memo)
+{
+    REQUIRE(memo < in->memo);
+    in->depth++;
+}
+
+static void mark(reader *in)
+{
+    REQUIRE(in->marks < sizeof in->below / sizeof *in->below);
+    in->below[in->marks++] = in->depth;
+    in->depth = 0;
+}
+
+/* Closes the last mark; returns how many values stood behind it. */
+static size_t collect(reader *in)
+{
+    REQUIRE(in->marks);
+    size_t n = in->depth;
+    in->depth = in->below[--in->marks];
+    return n;
+}
+
+static void digits(reader *in)
+{
+    const uint8_t *begin = in->p;
+    while (in->p < in->end && (*in->p == '-' || (*in->p >= '0' && *in->p <= '9')))
+        in->p++;
+    REQUIRE(in->p - begin <= 4097 && take(in, 2) == 0x0a4cu); /* L, line feed */
+    in->depth++;
+}
+
+/* One opcode; false behind the last. */
+static bool check_opcode(reader *in)
 {
     switch (take(in, 1)) {
-    case 'N': return;
-    case 'K': skip(in, 1); break;
-    case 'M': skip(in, 2); break;
-    case 'J': skip(in, 4); break;
-    case 0x8a: skip(in, take(in, 1)); break;
-    case 'G': skip(in, 8); break;
-    case 0x8c: skip(in, take(in, 1)); break;
-    case 'X': skip(in, take(in, 4)); break;
-    case 'h': REQUIRE(take(in, 1) < in->memo); return;
-    case 'j': REQUIRE(take(in, 4) < in->memo); return;
-    default: abort();
-    }
-    if (in->p < in->end && *in->p == 0x94) {
-        in->p++;
+    case 'N':
+    case 0x88:
+    case 0x89:
+    case ']':
+    case '}': push(in, 0); return true;
+    case 'K': push(in, 1); return true;
+    case 'M': push(in, 2); return true;
+    case 'J': push(in, 4); return true;
+    case 'G': push(in, 8); return true;
+    case 0x8a:
+    case 0x8c:
+    case 'C': push(in, take(in, 1)); return true;
+    case 0x8b:
+    case 'B':
+    case 'X': push(in, take(in, 4)); return true;
+    case 'L': digits(in); return true;
+    case 'h': fetch(in, take(in, 1)); return true;
+    case 'j': fetch(in, take(in, 4)); return true;
+    case 0x94:
+        REQUIRE(in->depth);
         in->memo++;
+        return true;
+    case '(': mark(in); return true;
+    case 'e': REQUIRE(collect(in) > 0 && in->depth); return true;
+    case 'u': REQUIRE(collect(in) % 2 == 0 && in->depth); return true;
+    case '1': collect(in); return true;
+    case 's':
+        REQUIRE(in->depth >= 3);
+        in->depth -= 2;
+        return true;
+    case 0x87:
+        REQUIRE(in->depth >= 3);
+        in->depth -= 2;
+        return true;
+    case 't':
+        REQUIRE(collect(in) == VALUES && in->marks == 1);
+        in->depth++;
+        in->rows++;
+        return true;
+    case '.': return false;
+    default: abort();
     }
 }
 
@@ -61,13 +124,23 @@ static void check(const uint8_t *data, size_t len, int rows)
 {
     reader in = {.p = data, .end = data + len};
     REQUIRE(take(&in, 4) == 0x285d0480u); /* PROTO 4, EMPTY_LIST, MARK */
-    for (int row = 0; row < rows; row++) {
-        REQUIRE(take(&in, 1) == '(');
-        for (int i = 0; i < VALUES; i++)
-            check_value(&in);
-        REQUIRE(take(&in, 1) == 't');
+    in.depth = 1;
+    mark(&in);
+    while (in.end - in.p > 2) {
+        REQUIRE(check_opcode(&in));
+        REQUIRE(in.marks || in.p == in.end);
     }
     REQUIRE(take(&in, 2) == 0x2e65 && in.p == in.end); /* APPENDS, STOP */
+    REQUIRE(in.marks == 1 && in.rows == rows && in.depth == (size_t)rows);
+}
+
+/* How many frames have rows. */
+static int count_rows(const uint8_t *verdicts, size_t n)
+{
+    int rows = 0;
+    for (size_t i = 0; i < n; i++)
+        rows += verdicts[i] == FL_PLAIN || verdicts[i] == FL_EXTRA || verdicts[i] == FL_TREE;
+    return rows;
 }
 
 static uint8_t *put_frame(uint8_t *to, const uint8_t *data, size_t len)
@@ -102,40 +175,39 @@ static const uint8_t *check_line(const uint8_t *p, const uint8_t *end, bool empt
 static void check_lines(const uint8_t *run, size_t len, const uint8_t expected[2])
 {
     static fl_repacker *repacker;
-    const uint8_t *lines;
-    size_t size;
+    fl_translation made;
     uint8_t verdicts[2] = {0};
     if (!repacker)
         repacker = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, FL_LINES);
     REQUIRE(repacker);
     fl_repacker_begin(repacker, 1.5, 7);
     REQUIRE(fl_repacker_run(repacker, run, len, 2, 0, "h", 1, verdicts) >= 0);
-    REQUIRE(fl_repacker_end(repacker, &lines, &size) == 0);
+    REQUIRE(fl_repacker_end(repacker, &made) == 0);
     REQUIRE(memcmp(verdicts, expected, 2) == 0);
-    const uint8_t *end = lines + size;
-    const uint8_t *second = check_line(lines, end, verdicts[0] != FL_PLAIN);
+    check(made.rows, made.rows_len, count_rows(verdicts, 1) - (verdicts[0] == FL_PLAIN));
+    const uint8_t *end = made.lines + made.lines_len;
+    const uint8_t *second = check_line(made.lines, end, verdicts[0] != FL_PLAIN);
     REQUIRE(check_line(second, end, false) == end);
 }
 
 static void check_block(fl_repacker *repacker, const uint8_t *data, size_t size)
 {
-    const uint8_t *rows;
-    size_t len;
+    fl_translation made;
     uint8_t verdicts[256];
     uint32_t frames = size >= 12 ? data[11] : 0; /* of its first run, if that has few */
     fl_repacker_begin(repacker, 1.5, 7);
     int others = fl_repacker_block(repacker, data, size, frames, verdicts);
     REQUIRE(others == FL_EINVAL || (others >= 0 && (uint32_t)others <= frames));
-    REQUIRE(fl_repacker_end(repacker, &rows, &len) == 0);
+    REQUIRE(fl_repacker_end(repacker, &made) == 0);
     if (others >= 0)
-        check(rows, len, (int)frames - others);
+        check(made.rows, made.rows_len, count_rows(verdicts, frames));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static fl_repacker *repacker;
-    const uint8_t *first, *again;
-    size_t first_len, again_len, good = sizeof GOOD - 1;
+    fl_translation first, again;
+    size_t good = sizeof GOOD - 1;
     uint8_t verdicts[2] = {0}, same[2] = {0};
 
     if (!repacker)
@@ -146,16 +218,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fl_repacker_begin(repacker, 1.5, 7);
     int others = fl_repacker_run(repacker, run, (size_t)(end - run), 2, 0, "h", 1, verdicts);
     REQUIRE(others >= 0 && verdicts[0] < FL_VERDICTS && verdicts[1] == FL_PLAIN);
-    REQUIRE(fl_repacker_end(repacker, &first, &first_len) == 0);
-    check(first, first_len, 2 - others);
+    REQUIRE(fl_repacker_end(repacker, &first) == 0);
+    check(first.rows, first.rows_len, count_rows(verdicts, 2));
 
-    uint8_t *kept = malloc(first_len);
+    uint8_t *kept = malloc(first.rows_len);
     REQUIRE(kept);
-    memcpy(kept, first, first_len);
+    memcpy(kept, first.rows, first.rows_len);
     fl_repacker_begin(repacker, 1.5, 7);
     REQUIRE(fl_repacker_run(repacker, run, (size_t)(end - run), 2, 0, "h", 1, same) == others);
-    REQUIRE(fl_repacker_end(repacker, &again, &again_len) == 0 && same[0] == verdicts[0]);
-    REQUIRE(again_len == first_len && memcmp(kept, again, first_len) == 0);
+    REQUIRE(fl_repacker_end(repacker, &again) == 0 && same[0] == verdicts[0]);
+    REQUIRE(again.rows_len == first.rows_len && memcmp(kept, again.rows, first.rows_len) == 0);
     free(kept);
     check_lines(run, (size_t)(end - run), verdicts);
     check_block(repacker, data, size);

@@ -14,7 +14,8 @@ static const fl_column COLUMNS[] = {
     {"extra", NULL, FL_COL_EXTRA, FL_COL_RECURS},
     {"offset", NULL, FL_COL_OFFSET, FL_COL_RECURS},
     {"idx", NULL, FL_COL_IDX, 0},
-    {"args", NULL, FL_COL_EMPTY, 0},
+    {"args", NULL, FL_COL_ARGS, 0},
+    {"asctime", NULL, FL_COL_EMPTY, 0},
     {"message", NULL, FL_COL_TWIN, 0},
 };
 
