@@ -115,7 +115,7 @@ enum fl_form {
 
 /* What stands in a column; the last four name attributes that have no column. */
 enum fl_column_kind {
-    FL_COL_TIME,    /* an attribute: a float within bounds->first and last; else `received` */
+    FL_COL_TIME,    /* an attribute: a number within bounds->first and last; else `received` */
     FL_COL_INTEGER, /* an attribute: an integer of 64 bits, or None */
     FL_COL_TEXT,    /* an attribute: a str, or None */
     FL_COL_TRACE,   /* the same, and None where it is empty or a single line feed */

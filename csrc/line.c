@@ -52,7 +52,7 @@ static uint8_t *put_value(const fl_row *row, size_t column, uint8_t *to, const f
 
     switch (row->column[column].kind) {
     case FL_COL_TIME:
-        return fl_is_set(value) ? put_float(row, to, value->at.real) : put_received(row, to);
+        return fl_is_set(value) ? put_float(row, to, fl_time_of(value)) : put_received(row, to);
     case FL_COL_RECEIVED: return put_received(row, to);
     case FL_COL_OFFSET: return put(to, row->offset_text, row->offset_len);
     case FL_COL_IDX: return put_integer(to, idx);

@@ -95,7 +95,7 @@ static uint8_t *put_value(fl_row *row, const fl_bytes *out, size_t column, uint8
 
     switch (kind) {
     case FL_COL_TIME:
-        end = fl_op_float(to, fl_is_set(value) ? value->at.real : row->received);
+        end = fl_op_float(to, fl_is_set(value) ? fl_time_of(value) : row->received);
         break;
     case FL_COL_RECEIVED: end = fl_op_float(to, row->received); break;
     case FL_COL_OFFSET: end = fl_op_integer(to, (int64_t)row->offset); break;

@@ -175,12 +175,15 @@ static int take_field(fl_row *row, const fl_reader *reader, int column, const fl
     switch (row->column[column].kind) {
     case FL_COL_ARGS: return fl_is_empty(reader, value) ? FL_PLAIN : FL_FOREIGN;
     case FL_COL_EMPTY:
-        if (!fl_is_empty(reader, value))
-            add_entry(row, key, value);
-        return FL_PLAIN;
-    case FL_COL_TWIN: add_entry(row, key, value); return FL_PLAIN;
+        if (fl_is_empty(reader, value))
+            return FL_PLAIN;
+        add_entry(row, key, value);
+        break;
+    case FL_COL_TWIN: add_entry(row, key, value); break;
     default: return FL_PLAIN;
     }
+    return value->kind == FL_K_OBJECT ? FL_FOREIGN
+                                      : FL_PLAIN; /* it may stand for what is dropped */
 }
 
 static int take_all(fl_row *row, const fl_reader *reader, const fl_value *record)
@@ -246,8 +249,8 @@ static int check_column(fl_row *row, fl_reader *reader, size_t column)
     case FL_COL_TIME:
         if (!fl_is_set(value))
             return FL_PLAIN;
-        return value->kind == FL_K_FLOAT && value->at.real >= row->bounds.first &&
-                       value->at.real < row->bounds.last
+        return fl_is_time(value) && fl_time_of(value) >= row->bounds.first &&
+                       fl_time_of(value) < row->bounds.last
                    ? FL_PLAIN
                    : FL_FOREIGN;
     case FL_COL_INTEGER: return check_integer(row, reader, column);

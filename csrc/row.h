@@ -117,6 +117,16 @@ static inline bool fl_is_set(const fl_value *value)
     return value && value->kind != FL_K_NONE;
 }
 
+static inline bool fl_is_time(const fl_value *value)
+{
+    return value->kind == FL_K_FLOAT || value->kind == FL_K_INT;
+}
+
+static inline double fl_time_of(const fl_value *value)
+{
+    return value->kind == FL_K_FLOAT ? value->at.real : (double)value->at.integer;
+}
+
 /* Whether it is None, or a text or container with nothing in it. */
 static inline bool fl_is_empty(const fl_reader *reader, const fl_value *value)
 {

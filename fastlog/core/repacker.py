@@ -30,7 +30,7 @@ class Column(NamedTuple):
     kind: str
     """What it holds, or what becomes of the attribute:
 
-    - `time`: a float within `Bounds.times`; else when the block was received
+    - `time`: a number within `Bounds.times`; else when the block was received
     - `integer`: an integer of 64 bits, or None
     - `text`: a str, or None
     - `trace`: a str of more than a line feed, or None

@@ -18,7 +18,7 @@ from fastlog import block as blocks
 from fastlog import wire
 from fastlog.block import Block, Kind, Run
 from fastlog.core import EXTRA, FOREIGN, PLAIN, TREE, verdict_text
-from fastlog.decode.assembly import complete, record_of
+from fastlog.decode.records import complete, record_of
 from fastlog.decode.inert import read
 from fastlog.decode.lines import Form, encode, splice
 from fastlog.decode.payload import quick_record, read_json

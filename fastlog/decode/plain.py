@@ -23,7 +23,7 @@ from fastlog.decode.normal import (
     WEIGHT_TIMES,
 )
 from fastlog.record import (
-    ARGS,
+
     LEVEL,
     RECURRING,
     SILENT,
@@ -50,7 +50,7 @@ def columns() -> Iterator[Column]:
         yield Column(sent, kind, name in RECURRING, name in LEVEL, key=name)
     yield from (Column(name, "silent") for name in SILENT)
     for name in SILENT_IF_EMPTY:
-        yield Column(name, "args" if name == ARGS else "empty")
+        yield Column(name, "args" if name == "args" else "empty")
     yield Column(TWIN, "twin")
 
 
