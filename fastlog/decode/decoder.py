@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol, get_type_hints
+from typing import NamedTuple, Protocol, get_type_hints
 
 import msgspec
 
@@ -21,10 +21,11 @@ from fastlog.block import Block, Kind, Run
 from fastlog.core import FOREIGN, PLAIN, verdict_text
 from fastlog.decode.inert import read
 from fastlog.decode.lines import Form, encode, splice
-from fastlog.decode.normal import attributes, most_stored, nodes_of, weight_in_json, weight_of
+from fastlog.decode.normal import weight_in_json
 from fastlog.decode.payload import read_json
+from fastlog.decode.records import record_of
 from fastlog.errors import ConfigError, RejectedError
-from fastlog.record import FIELDS, RAW_BYTES, Loss, Record, Rejection, host_of, validate
+from fastlog.record import RAW_BYTES, Loss, Record, Rejection, host_of
 
 ENGINES = ("c", "python")
 """The first is the default."""
@@ -34,9 +35,6 @@ SINGLY = 10
 """Rejected frames of one run that are noted one by one; the others are one note for each reason.
 Four bytes make a frame that is rejected: a note for each would cost a thousand times what it costs
 to send them."""
-ATTEMPTS = 3
-"""How often a record that is too large is made anew, each time of less. Of no values at all, only
-of marks, none is too large."""
 _MOST = 1 << 40
 """Records that one loss counts at most: sums of them must fit 64 bits."""
 
@@ -306,35 +304,14 @@ def stored_bytes(record: Record) -> int:
     return texts + len(record.extra.encode())
 
 
-def _is_small(record: Record, limit: int) -> bool:
-    """Whether it is below the limit even if each character took the most that JSON makes of one."""
-    return 6 * (sum(map(len, filter(None, _SENT(record)))) + len(record.extra)) <= limit
-
-
 def read_record(frame: bytes, *, host: str, received: float, offset: int, idx: int) -> Record:
     """The record in one frame: a JSON object where it begins with `{`, else a pickle.
 
     Raises:
         RejectedError: the frame holds no record.
     """
-    make = partial(validate, host=host, received=received, offset=offset, idx=idx)
+    make = partial(record_of, host=host, received=received, offset=offset, idx=idx)
     if frame.startswith(b"{"):
-        return _fitted(read_json(frame), len(frame), make)
+        return make(read_json(frame), len(frame))
     with read(frame) as value:
-        return _fitted(value, len(frame), make)
-
-
-def _fitted(value: Any, length: int, make: Callable[[dict[str, Any]], Record]) -> Record:
-    """The record of this value, no larger than a frame of this length may become.
-
-    What is cut leaves marks, and what is not as it should be is noted and kept as well. Where these
-    make a record too large, less of the values is kept.
-    """
-    limit, nodes = most_stored(length), nodes_of(length)
-    room = weight_of(length)
-    for again in range(ATTEMPTS, -1, -1):
-        record = make(attributes(value, FIELDS, room, nodes))
-        if _is_small(record, limit) or (stored := stored_bytes(record)) <= limit:
-            break
-        room = (0, limit // 16, max(0, room * limit // stored - room // 8))[min(again, 3) - 1]
-    return record
+        return make(value, len(frame))
