@@ -146,68 +146,90 @@ TIMES: Final = (-62_135_596_800.0, 253_402_300_800.0)
 _DIGITS = re.compile(r"[+-]?[0-9]{1,20}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{0,20})?", re.ASCII)
 
+_LEVEL = re.compile(r"Level (-?[0-9]{1,9})", re.ASCII)
+_INTEGERS: Final = ("levelno", "lineno", "process", "thread")
+_encode = msgspec.json.Encoder().encode
+
 T = TypeVar("T")
 
 
-def validate(
-    attributes: dict[str, Any], *, host: str, received: float, offset: int, idx: int
-) -> Record:
-    """Make the record of these attributes.
+COLUMNS: Final = Record._fields[:17]
+"""The schema's fields, in order; `message` is what clients send as `msg`."""
+MESSAGE: Final = COLUMNS.index("message")
+KINDS: Final[tuple[type[Any], ...]] = tuple(
+    float if name == "created" else int if name in _INTEGERS else str for name in COLUMNS
+)
+_SLOTS: Final = tuple(enumerate(zip(KINDS, COLUMNS, strict=True)))
+_LEVELNO, _LEVELNAME = COLUMNS.index("levelno"), COLUMNS.index("levelname")
+_TRACES: Final = tuple(COLUMNS.index(name) for name in TRACES)
+
+
+class Checked(NamedTuple):
+    """The schema's fields of a record, and what they did not take."""
+
+    columns: list[Any]
+    """As in `Record`, in the order of `COLUMNS`."""
+    odd: dict[str, Any]
+    """Originals that are no values of their fields, for `extra`, by the names of the client."""
+    notes: list[str]
+    """A sentence about each that was lost to its field."""
+
+
+def checked(values: list[Any], received: float, message: str = "msg") -> Checked:
+    """Make columns of the values that a client sent for the schema's fields.
 
     Args:
-        attributes: what the client sent, in normal form (`normal.attributes`). It is used up.
-        host: the peer, without its port.
-        received, offset, idx: as in `Record`.
+        values: in normal form, in the order of `COLUMNS`; None where the client sent none. The list
+            becomes that of the columns.
+        received: as in `Record`.
+        message: the name of the attribute that the message comes from.
     """
     odd: dict[str, Any] = {}
     notes: list[str] = []
+    for at, (kind, name) in _SLOTS:
+        value = values[at]
+        if type(value) is kind:
+            if (kind is int and not -1 << 63 <= value < 1 << 63) or (
+                kind is float and not TIMES[0] <= value < TIMES[1]
+            ):
+                values[at] = _repaired(name, value, odd, notes)
+        elif value is not None:
+            if at == MESSAGE:
+                odd[message] = value
+                values[at] = json_text(value)
+            else:
+                values[at] = _repaired(name, value, odd, notes)
+    if values[0] is None:
+        values[0] = received
+    if values[MESSAGE] is None:
+        values[MESSAGE] = ""
+    for at in _TRACES:
+        if values[at] in _NO_TRACE:
+            values[at] = None
+    if values[_LEVELNO] is None and values[_LEVELNAME] is not None:
+        values[_LEVELNO] = _level(values[_LEVELNAME])
+    elif values[_LEVELNAME] is None and values[_LEVELNO] is not None:
+        values[_LEVELNAME] = _NAMES.get(values[_LEVELNO])
+    return Checked(values, odd, notes)
 
-    def text(name: str) -> str | None:
-        value = attributes.pop(name, None)
-        if value is None or type(value) is str:
-            return value
-        return _coerced(_text, "text", name, value, odd, notes)
 
-    def trace(name: str) -> str | None:
-        value = attributes.pop(name, None)
-        if value is None or type(value) is str:
-            return None if value in _NO_TRACE else value
+def _level(name: str) -> int | None:
+    """The number of a level: of one without a name, `logging` writes `Level 25`."""
+    level = _NUMBERS.get(name.upper())
+    if level is None and (match := _LEVEL.fullmatch(name)):
+        level = int(match[1])
+    return level
+
+
+def _repaired(name: str, value: Any, odd: dict[str, Any], notes: list[str]) -> Any:
+    """The value of a field that did not come as the field wants it."""
+    if name == "created":
+        return _coerced(_time, "a time", name, value, odd, notes)
+    if name in TRACES:
         return _coerced(_trace, "text", name, value, odd, notes) if value else None
-
-    def integer(name: str) -> int | None:
-        value = attributes.pop(name, None)
-        if value is None or (type(value) is int and -1 << 63 <= value < 1 << 63):
-            return value
+    if name in _INTEGERS:
         return _coerced(_integer, "an integer", name, value, odd, notes)
-
-    created = attributes.pop("created", None)
-    if type(created) is not float or not TIMES[0] <= created < TIMES[1]:
-        created = _created(created, received, odd, notes)
-    levelno, levelname = integer("levelno"), text("levelname")
-    if levelno is None and levelname is not None:
-        levelno = _NUMBERS.get(levelname.upper())
-    elif levelname is None and levelno is not None:
-        levelname = _NAMES.get(levelno)
-    fields = (
-        created,
-        levelno,
-        levelname,
-        text("name"),
-        _message(attributes, odd),
-        text("pathname"),
-        text("filename"),
-        text("module"),
-        integer("lineno"),
-        text("funcName"),
-        integer("process"),
-        text("processName"),
-        integer("thread"),
-        text("threadName"),
-        text("taskName"),
-        trace("exc_text"),
-        trace("stack_info"),
-    )
-    return Record(*fields, host, received, _extra(attributes, odd, notes), offset, idx)
+    return _coerced(_text, "text", name, value, odd, notes)
 
 
 def _coerced(
@@ -242,7 +264,7 @@ def _trace(value: Any) -> str | None:
     python-json-logger give it, is joined; of any other structure it is the JSON text."""
     if type(value) is list and all(type(line) is str for line in value):
         return "\n".join(line.removesuffix("\n") for line in value)
-    return _json(value) if type(value) in (list, dict) else _text(value)
+    return json_text(value) if type(value) in (list, dict) else _text(value)
 
 
 def _integer(value: Any) -> int | None:
@@ -251,13 +273,6 @@ def _integer(value: Any) -> int | None:
     ):
         value = int(value)
     return value if type(value) is int and -1 << 63 <= value < 1 << 63 else None
-
-
-def _created(value: Any, received: float, odd: dict[str, Any], notes: list[str]) -> float:
-    if value is None:
-        return received
-    created = _coerced(_time, "a time", "created", value, odd, notes)
-    return received if created is None else created
 
 
 def _time(value: Any) -> float | None:
@@ -272,28 +287,23 @@ def _time(value: Any) -> float | None:
     return seconds if TIMES[0] <= seconds < TIMES[1] else None
 
 
-def _message(attributes: dict[str, Any], odd: dict[str, Any]) -> str:
-    """The message; SocketHandler has merged it into `msg`, JSON clients may call it `message`."""
-    name = "msg" if attributes.get("msg") is not None else "message"
-    value = attributes.pop(name, None)
-    attributes.pop("msg", None)
-    if value is None:
-        return ""
-    if name == "msg" and "message" in attributes and attributes["message"] in (None, value):
-        del attributes["message"]
-    if type(value) is str:
-        return value
-    odd[name] = value
-    return _json(value)
+def extra_of(
+    attributes: dict[str, Any], message: str, odd: dict[str, Any], notes: list[str]
+) -> bytes:
+    """Make the JSON of `extra`: of the attributes that are no fields, in normal form.
 
-
-def _extra(attributes: dict[str, Any], odd: dict[str, Any], notes: list[str]) -> str:
-    """What is left, as JSON text."""
+    Args:
+        attributes: they are used up.
+        message: the record's.
+        odd, notes: as `checked` gave them.
+    """
     for name in SILENT:
         attributes.pop(name, None)
     for name in SILENT_IF_EMPTY:
         if name in attributes and attributes[name] in _EMPTY:
             del attributes[name]
+    if TWIN in attributes and attributes[TWIN] in (None, message):
+        del attributes[TWIN]
     if odd:
         attributes |= odd
     if notes:
@@ -301,17 +311,23 @@ def _extra(attributes: dict[str, Any], odd: dict[str, Any], notes: list[str]) ->
         while free in attributes:
             free = f"!{free}"
         attributes[free] = notes
-    return _json(attributes) if attributes else "{}"
+    return _encoded(attributes)
 
 
 def _shown(value: Any) -> str:
     """A value as a note shows it: short."""
-    shown = repr(value) if type(value) is str else _json(value)
+    shown = repr(value) if type(value) is str else json_text(value)
     return shown if len(shown) <= 80 else f"{shown[:80]}…"
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
+    """Return the JSON of a normal form."""
+    return str(_encoded(value), "utf-8")
+
+
+def _encoded(value: Any) -> bytes:
     try:
-        return str(msgspec.json.encode(value), "utf-8")
+        return _encode(value)
     except (OverflowError, ValueError):  # an integer beyond 64 bits
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()

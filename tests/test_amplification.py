@@ -22,7 +22,9 @@ from fastlog.block import LENGTH, Block, Kind, make_run
 from fastlog.decode import Decoder
 from fastlog.decode.decoder import stored_bytes
 from fastlog.decode.lines import encode
-from fastlog.decode.normal import WEIGHT, WEIGHT_MORE, Renderer, attributes
+from fastlog.decode.normal import WEIGHT, WEIGHT_MORE, Renderer
+from fastlog.decode.objects import Reading
+from fastlog.decode.shapes import Work
 from fastlog.record import FIELDS, RAW_BYTES, Record
 
 PYTHON, C, LINES = Decoder("python"), Decoder("c"), Decoder("c", "lines")
@@ -224,7 +226,7 @@ def test_a_text_is_cut_to_the_bytes_that_json_has_room_for(sent: str) -> None:
 
 
 def _cut(sent: str, room: int) -> None:
-    renderer = Renderer(room, 10)
+    renderer = Renderer(room, 10, Reading(Work(0)))
     out = renderer.text(sent)
     kept = out.split("… [cut")[0]
     assert sent.startswith(kept)
@@ -235,12 +237,15 @@ def _cut(sent: str, room: int) -> None:
 
 
 def test_what_a_budget_charges_is_what_json_takes() -> None:
-    values = {"a": [1, -5, 1.5, 1e300, None, True, "t\n", [], {}, {"k": [[2.5]]}], "b": {"c": "é"}}
-    renderer = Renderer(10_000, 1000)
+    members = [1, -5, 1.5, 1e300, None, True, "t\n", [], {"pairs": []}]
+    members.append({"pairs": ["k", [[2.5]]]})
+    values = ["a", members, "b", {"pairs": ["c", "é"]}]
+    renderer = Renderer(10_000, 1000, Reading(Work(0)))
     out = renderer.mapping(values, 0)
     written = len(json.dumps(out, ensure_ascii=False, separators=(",", ":")).encode())
     assert 0 <= written - (10_000 - renderer.room) < 12  # an empty container, "1e+300"
-    assert attributes(values, frozenset(), written + 1) == values
+    assert Renderer(written + 1, 1000, Reading(Work(0))).mapping(values, 0) == out
+    assert out["b"] == {"c": "é"}
 
 
 # On a real disk

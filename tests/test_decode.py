@@ -464,7 +464,7 @@ def test_a_mistake_of_ours_costs_one_frame_and_is_noted(monkeypatch: pytest.Monk
     def fail(*args: Any, **kwargs: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("fastlog.decode.decoder.validate", fail)
+    monkeypatch.setattr("fastlog.decode.decoder.record_of", fail)
     (located,) = DECODERS["python"].decode(block_of(GOOD)).notes
     assert located.note.reason == "decoder failed: ZeroDivisionError"
 

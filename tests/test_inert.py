@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastlog.decode.inert import read
-from fastlog.decode.machine import CONTAINERS
-from fastlog.decode.nodes import Global, Huge, Members, Object, Overflow, Pairs
+from fastlog.decode.machine import CONTAINERS, OVERFLOW
+from fastlog.decode.nodes import Members, resolve
 from fastlog.errors import RejectedError
 
 
@@ -25,21 +25,12 @@ def value_of(data: bytes) -> Any:
 
 
 def plain(node: Any) -> Any:
-    """Nodes as tuples that compare by content; only for trees."""
+    """A set as a tuple that says so; only for trees."""
     match node:
-        case Pairs():
-            return ("dict", *map(plain, node))
         case Members():
             return ("set", *map(plain, node))
-        case Global():
-            return ("global", node.module, node.name)
-        case Huge():
-            return ("huge", node.text)
-        case Overflow():
-            return ("overflow",)
-        case Object():
-            fields = (node.factory, list(node.args), node.kwargs, node.state)
-            return ("object", *map(plain, fields), plain(node.items), plain(node.pairs))
+        case dict():
+            return {key: plain(value) for key, value in node.items()}
         case tuple():
             return tuple(map(plain, node))
         case list():
@@ -47,11 +38,15 @@ def plain(node: Any) -> Any:
     return node
 
 
-def called(factory: Any, *args: Any, kwargs: Any = None, state: Any = None) -> Any:
-    return ("object", factory, list(args), kwargs, state, [], ("dict",))
+def pairs(*flat: Any) -> Any:
+    return {"pairs": list(flat)}
 
 
-F = ("global", "m", "F")
+def called(cls: Any, *args: Any, **parts: Any) -> Any:
+    return {"class": cls, "args": args, **parts}
+
+
+F = "0:m:F"
 
 READ: list[tuple[bytes, Any]] = [
     (b"N.", None),
@@ -95,22 +90,25 @@ READ: list[tuple[bytes, Any]] = [
     (b"]K\x01a.", [1]),
     (b"](K\x01K\x02e.", [1, 2]),
     (b"](e.", []),
-    (b"}.", ("dict",)),
-    (b"(K\x01Nd.", ("dict", 1, None)),
-    (b"}K\x01Ns.", ("dict", 1, None)),
-    (b"}(K\x01NK\x01Nu.", ("dict", 1, None, 1, None)),
+    (b"}.", pairs()),
+    (b"(K\x01Nd.", pairs(1, None)),
+    (b"}K\x01Ns.", pairs(1, None)),
+    (b"}(K\x01NK\x01Nu.", pairs(1, None, 1, None)),
     (b"\x8f(K\x01\x90.", ("set", 1)),
     (b"(K\x01\x91.", (1,)),
-    (b"cm\nF\n.", F),
-    (b"\x8c\x01m\x8c\x01F\x93.", F),
+    (b"cm\nF\n.", {"global": F}),
+    (b"\x8c\x01m\x8c\x01F\x93.", {"global": F}),
+    (b"\x80\x02cm\nF\n.", {"global": "2:m:F"}),
+    (b"\x80\x04\x80\x02cm\nF\n.", {"global": "4:m:F"}),
+    (b"cm\nF\n0\x80\x04cm:n\nF\n.", {"global": "4:m:n:F"}),
     (b"cm\nF\n)R.", called(F)),
     (b"cm\nF\nK\x01\x85\x81.", called(F, 1)),
-    (b"cm\nF\n)}K\x01Ns\x92.", called(F, kwargs=("dict", 1, None))),
+    (b"cm\nF\n)}K\x01Ns\x92.", called(F, kwargs=[1, None])),
     (b"cm\nF\n)RK\x02b.", called(F, state=2)),
     (b"(cm\nF\nK\x01o.", called(F, 1)),
     (b"(K\x01im\nF\n.", called(F, 1)),
-    (b"cm\nF\n)R(K\x01e.", ("object", F, [], None, None, [1], ("dict",))),
-    (b"cm\nF\n)RK\x01K\x02s.", ("object", F, [], None, None, [], ("dict", 1, 2))),
+    (b"cm\nF\n)R(K\x01e.", called(F, items=[1])),
+    (b"cm\nF\n)RK\x01K\x02s.", called(F, pairs=[1, 2])),
     (b"cm\nF\n)R)R.", called(called(F))),
     (b"NK\x010.", None),
     (b"N(0.", None),
@@ -268,7 +266,7 @@ PICKLERS: list[Callable[..., bytes]] = [pickle.dumps, pickle._dumps]  # type: ig
 def as_nodes(value: Any) -> Any:
     match value:
         case dict():
-            return ("dict", *(each for pair in value.items() for each in map(as_nodes, pair)))
+            return pairs(*(each for pair in value.items() for each in map(as_nodes, pair)))
         case list():
             return [as_nodes(each) for each in value]
         case tuple():
@@ -294,23 +292,31 @@ def test_a_pickle_that_is_cut_short_is_rejected(value: Any, protocol: int, cut: 
 def test_integers_up_to_the_bound_are_numbers_and_longer_ones_a_text() -> None:
     longest = 10**4096 - 1
     assert longest == value_of(b"L%dL\n." % longest)
-    assert value_of(b"I1" + b"0" * 4096 + b"\n.") == (
-        "huge",
-        "1" + "0" * 31 + "… [cut: an integer of 4097 digits]",
-    )
+    assert value_of(b"I1" + b"0" * 4096 + b"\n.") == {
+        "huge": "1" + "0" * 31 + "… [cut: an integer of 4097 digits]"
+    }
     limit = (1700).to_bytes(4, "little")
     assert int.from_bytes(b"\x7f" * 1700, "little") == value_of(
         b"\x8b" + limit + b"\x7f" * 1700 + b"."
     )
     over = value_of(b"\x8b" + (1701).to_bytes(4, "little") + b"\x7f" * 1701 + b".")
-    assert over == ("huge", "0x" + "7f" * 16 + "… [cut: an integer of 1701 bytes]")
+    assert over == {"huge": "0x" + "7f" * 16 + "… [cut: an integer of 1701 bytes]"}
 
 
 def test_containers_over_the_bound_are_one_shared_overflow() -> None:
     with read(b"](" + b"]" * (CONTAINERS + 5) + b"]K\x01a}K\x01K\x01se.") as value:
-        kinds = [type(each) for each in value]
-    assert [list] * (CONTAINERS - 1) == kinds[: CONTAINERS - 1]
-    assert {Overflow} == set(kinds[CONTAINERS - 1 :])
+        assert value[: CONTAINERS - 1] == [[]] * (CONTAINERS - 1)
+        assert {id(OVERFLOW)} == set(map(id, value[CONTAINERS - 1 :]))
+    assert OVERFLOW == {"cut": "size"}
+
+
+def test_what_stands_for_containers_over_the_bound_outlives_the_frame() -> None:
+    """It is one object for all frames: a frame that fetches it from the memo must not clear it."""
+    data = b"](" + b"]" * CONTAINERS + b"q\x01h\x01h\x01e."
+    for _ in range(2):
+        with read(data) as value:
+            assert value[-1] == {"cut": "size"}
+    assert OVERFLOW == {"cut": "size"}
 
 
 CYCLES = [
@@ -337,6 +343,65 @@ def test_a_cycle_leaves_no_garbage(data: bytes) -> None:
         assert gc.collect() < 50
     finally:
         gc.enable()
+
+
+class Special:
+    """An object with a setter of its own for its state."""
+
+    def __reduce__(self) -> Any:
+        return (complex, (1, 2), {"k": 1}, None, None, set_state)
+
+
+def set_state(target: Any, state: Any) -> None: ...
+
+
+@pytest.mark.parametrize("dumps", PICKLERS)
+@pytest.mark.parametrize("protocol", range(6))
+def test_an_object_with_a_setter_keeps_its_state(
+    protocol: int, dumps: Callable[..., bytes]
+) -> None:
+    shared = Special()
+    with read(dumps([shared, shared], protocol)) as value:
+        first, second = value
+        assert first is second
+        assert pairs("k", 1) == first["state"]
+        assert first["setter"].endswith(":set_state")
+
+
+def test_only_a_call_with_the_object_below_it_is_a_setter() -> None:
+    call = b"cm\nF\n)Rq\x00"
+    assert called(F) == value_of(call + b"cm\nset\nh\x00K\x01K\x02\x87R0.")
+    assert called(F) == value_of(call + b"cm\nset\nNK\x01\x86R0.")
+    assert called(F, state=1) == value_of(call + b"K\x01bcm\nset\nh\x00K\x02\x86R0.")
+    expected = called(F, state=2, setter="0:m:set")
+    assert expected == value_of(call + b"cm\nset\nh\x00K\x02\x86R0.")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0:__builtin__:long", "builtins.int"),
+        ("1:__builtin__:xrange", "builtins.range"),
+        ("2:__builtin__:unicode", "builtins.str"),
+        ("2:UserDict:IterableUserDict", "collections.UserDict"),
+        ("2:exceptions:ValueError", "builtins.ValueError"),
+        ("2:exceptions:Unheard", "builtins.Unheard"),
+        ("2:copy_reg:__newobj__", "copyreg.__newobj__"),
+        ("2:Queue:Queue", "queue.Queue"),
+        ("3:Queue:Queue", "Queue.Queue"),
+        ("4:exceptions:ValueError", "exceptions.ValueError"),
+        ("4:pathlib._local:PosixPath", "pathlib.PosixPath"),
+        ("0:app:a.b", "app.a.b"),
+        ("4:app:a:b", "app.a:b"),
+        ("4::", "."),
+        (f"4:{'m' * 300}:{'n' * 70_000}", f"{'m' * 256}.{'n' * 256}"),
+        (f"4:{'m' * 300}:{'n' * 300}:{'n' * 300}", f"{'m' * 256}.{'n' * 256}"),
+    ],
+)
+def test_names_are_those_of_python_3_where_the_protocol_says_that_they_were_mapped(
+    text: str, expected: str
+) -> None:
+    assert expected == resolve(text)
 
 
 def test_the_python_engine_imports_no_unpickler() -> None:

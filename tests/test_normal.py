@@ -10,21 +10,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastlog.decode.nodes import Global, Members, Object, Overflow, Pairs
-from fastlog.decode.normal import DEPTH, NODES, WEIGHT, attributes, clean, text_of
+from fastlog.decode.machine import OVERFLOW
+from fastlog.decode.nodes import Members, Node, dotted
+from fastlog.decode.normal import DEPTH, NODES, WEIGHT, Normal, Renderer, clean, text_of
+from fastlog.decode.objects import Reading
+from fastlog.decode.records import record_of
+from fastlog.decode.shapes import Work
 from fastlog.errors import RejectedError
+from fastlog.record import Record
+
+LONG = 1 << 24
+"""A length of frames that bounds nothing but what has bounds of its own."""
+
+
+def attributes(root: Any, reserved: frozenset[str] = frozenset()) -> dict[str, Normal]:
+    renderer = Renderer(WEIGHT, NODES, Reading(Work(LONG)))
+    return renderer.mapping(root["pairs"], 0, reserved)
+
+
+def record(root: Any, length: int = LONG) -> Record:
+    return record_of(root, length, host="h", received=1.0, offset=2, idx=3)
 
 
 def extra(value: Any) -> Any:
-    return attributes(Pairs(["x", value]), frozenset())["x"]
+    return attributes(pairs_of(["x", value]))["x"]
 
 
-def make(name: str, *args: Any, state: Any = None, pairs: Any = ()) -> Object:
+def pairs_of(flat: Any = ()) -> Node:
+    return {"pairs": list(flat)}
+
+
+def named_global(module: str, name: str) -> Node:
+    return {"global": f"4:{module}:{name}"}
+
+
+def make(name: str, *args: Any, **parts: Any) -> Node:
     module, _, cls = name.rpartition(".")
-    node = Object(Global(module, cls), args)
-    node.state = state
-    node.pairs.extend(pairs)
-    return node
+    return {"class": f"4:{module}:{cls}", "args": args, **parts}
 
 
 TEXTS = {
@@ -45,42 +67,45 @@ TEXTS = {
         "2026-11-23T14:05:06[app.Zone]",
     ),
     "a bare name as zone": (
-        make("datetime.time", b"\x0e\x05\x06\x00\x00\x00", Global("app", "UTC")),
+        make("datetime.time", b"\x0e\x05\x06\x00\x00\x00", named_global("app", "UTC")),
         "14:05:06[app.UTC]",
     ),
     "dateutil": (
         make("datetime.time", b"\x0e\x05\x06\x00\x00\x00", make("dateutil.tz.tz.tzutc")),
         "14:05:06+00:00",
     ),
-    "an Enum by name": (make("builtins.getattr", Global("app", "Color"), "RED"), "app.Color.RED"),
+    "an Enum by name": (
+        make("builtins.getattr", named_global("app", "Color"), "RED"),
+        "app.Color.RED",
+    ),
     "an Enum of the standard library": (make("http.HTTPStatus", 404), 404),
     "__newobj__": (
-        make("copyreg.__newobj__", Global("app", "P"), 1),
+        make("copyreg.__newobj__", named_global("app", "P"), 1),
         {"!": "app.P", "args": [1]},
     ),
     "__newobj_ex__": (
-        make("copyreg.__newobj_ex__", Global("app", "P"), (1,), Pairs(["k", 2])),
+        make("copyreg.__newobj_ex__", named_global("app", "P"), (1,), pairs_of(["k", 2])),
         {"!": "app.P", "args": [1], "kwargs": {"k": 2}},
     ),
     "what a call made is called": (
-        Object(make("app.factory", 1), (2,)),
+        {"class": make("app.factory", 1), "args": [2]},
         {"!": "app.factory()", "args": [2]},
     ),
     "dict and slots": (
-        make("app.P", state=(Pairs(["a", 1]), Pairs(["b", 2]))),
+        make("app.P", state=(pairs_of(["a", 1]), pairs_of(["b", 2]))),
         {"!": "app.P", "state": {"a": 1, "b": 2}},
     ),
     "a state that is no dict": (make("app.P", state=5), {"!": "app.P", "state": 5}),
     "Python 3.13's paths": (make("pathlib._local.PosixPath", "/a", "b"), "/a/b"),
     "a path of nothing": (make("pathlib.PurePosixPath"), "."),
     "a path in Python 2's text": (make("pathlib.PosixPath", b"/caf\xe9"), "/caf\\udce9"),
-    "an overflow": (Overflow(), {"!cut": "size"}),
+    "an overflow": (OVERFLOW, {"!cut": "size"}),
     "a set": (Members([1, 2]), [1, 2]),
 }
 
 
 @pytest.mark.parametrize(("node", "expected"), TEXTS.values(), ids=TEXTS)
-def test_a_known_class_becomes_what_it_stands_for(node: Object, expected: Any) -> None:
+def test_a_known_class_becomes_what_it_stands_for(node: Node, expected: Any) -> None:
     assert expected == extra(node)
 
 
@@ -98,9 +123,9 @@ LIES = [
     make("datetime.timedelta", 10**12, 0, 0),
     make("datetime.timedelta", 10**400, 0, 0),
     make("datetime.timedelta", 1.5, "x", None),
-    make("uuid.UUID", state=Pairs(["int", -1])),
-    make("uuid.UUID", state=Pairs(["int", 1 << 128])),
-    make("uuid.UUID", state=Pairs([Pairs(), "int"])),
+    make("uuid.UUID", state=pairs_of(["int", -1])),
+    make("uuid.UUID", state=pairs_of(["int", 1 << 128])),
+    make("uuid.UUID", state=pairs_of([pairs_of(), "int"])),
     make("uuid.UUID"),
     make("decimal.Decimal", 1),
     make("decimal.Decimal", "1", "2"),
@@ -118,11 +143,13 @@ LIES = [
 ]
 
 
-@pytest.mark.parametrize("node", LIES, ids=lambda node: f"{node.factory.name}{node.args!r:.40}")
-def test_an_object_of_another_shape_than_its_class_has_is_shown_as_it_came(node: Object) -> None:
+@pytest.mark.parametrize(
+    "node", LIES, ids=lambda node: f"{dotted(node['class'])}{node['args']!r:.40}"
+)
+def test_an_object_of_another_shape_than_its_class_has_is_shown_as_it_came(node: Node) -> None:
     actual = extra(node)
-    assert f"{node.factory.module}.{node.factory.name}" == actual["!"]
-    assert len(node.args) == len(actual.get("args", []))
+    assert dotted(node["class"]) == actual["!"]
+    assert len(node["args"]) == len(actual.get("args", []))
 
 
 def test_a_zone_that_lies_still_leaves_the_time() -> None:
@@ -132,9 +159,8 @@ def test_a_zone_that_lies_still_leaves_the_time() -> None:
         assert (
             extra(make("datetime.datetime", raw, zone)) == "2026-11-23T14:05:06[datetime.timezone]"
         )
-    assert extra(make("datetime.datetime", raw, make("pytz._p", "x", 10**9, 0, "y"))).endswith(
-        "[pytz._p]"
-    )
+    zone = make("pytz._p", "x", 10**9, 0, "y")
+    assert extra(make("datetime.datetime", raw, zone)) == "2026-11-23T14:05:06[x]"
 
 
 def test_an_ordered_dict_whose_pairs_are_none_is_shown_as_its_list() -> None:
@@ -142,7 +168,7 @@ def test_an_ordered_dict_whose_pairs_are_none_is_shown_as_its_list() -> None:
 
 
 def named(*pairs: Any) -> dict[str, Any]:
-    actual = extra(Pairs(pairs))
+    actual = extra(pairs_of(pairs))
     assert isinstance(actual, dict)
     return actual
 
@@ -156,7 +182,7 @@ def test_keys_never_collide_by_being_made_text() -> None:
     assert named("1", 0, 1, 1, b"1", 2) == {"1": 0, "1 (int)": 1, "1 (bytes)": 2}
     assert named("1 (int)", 0, "1", 1, 1, 2) == {"1 (int)": 0, "1": 1, "1 (int 2)": 2}
     assert named((1,), 1, (1,), 2) == {"[1]": 1, "[1] (tuple)": 2}
-    assert named(float("nan"), 1, Global("app", "F"), 2) == {"NaN": 1, "app.F": 2}
+    assert named(float("nan"), 1, named_global("app", "F"), 2) == {"NaN": 1, "app.F": 2}
 
 
 def test_of_equal_keys_the_last_counts() -> None:
@@ -166,14 +192,16 @@ def test_of_equal_keys_the_last_counts() -> None:
 
 
 def test_no_odd_key_takes_the_name_of_a_field() -> None:
-    sent = Pairs([b"msg", "bytes", "msg", "text", Global("a", "b"), 1])
-    first = frozenset({"msg", "a.b"})
-    expected = {"msg": "text", "msg (bytes)": "bytes", "a.b (global)": 1}
-    assert expected == attributes(sent, first)
+    sent = pairs_of([b"msg", "bytes", named_global("a", "b"), 1])
+    expected = {"msg (bytes)": "bytes", "a.b (global)": 1}
+    assert expected == attributes(sent, frozenset({"msg", "a.b"}))
+    actual = record(pairs_of([b"msg", "bytes", "msg", "text"]))
+    assert (actual.message, actual.extra) == ("text", '{"msg (bytes)":"bytes"}')
 
 
 def test_the_text_of_python_2_names_fields_too() -> None:
-    assert attributes(Pairs([b"msg", b"text"]), frozenset({"msg"})) == {"msg": "text"}
+    actual = record(pairs_of([b"msg", b"text", b"lineno", 5, b"msecs", 1.0, b"args", []]))
+    assert (actual.message, actual.lineno, actual.extra) == ("text", 5, "{}")
 
 
 @pytest.mark.parametrize(
@@ -186,30 +214,28 @@ def test_the_text_of_python_2_names_fields_too() -> None:
         ("text", "str"),
         (b"", "bytes"),
         (Members(), "set"),
-        (Global("m", "n"), "global"),
+        (named_global("m", "n"), "global"),
         (make("posix.system", "ls"), "object"),
-        (Overflow(), "overflow"),
+        (OVERFLOW, "overflow"),
     ],
 )
 def test_what_has_no_attributes_is_no_record(node: Any, kind: str) -> None:
     with pytest.raises(RejectedError) as caught:
-        attributes(node, frozenset())
+        record(node)
     assert f"not a record: {kind}" == str(caught.value)
 
 
 def test_a_pickled_log_record_and_an_ordered_dict_are_records() -> None:
-    assert attributes(make("logging.LogRecord", state=Pairs(["msg", "m"])), frozenset()) == {
-        "msg": "m"
-    }
     ordered = make("collections.OrderedDict", pairs=["msg", "m"])
-    assert attributes(ordered, frozenset()) == {"msg": "m"}
+    for node in (make("logging.LogRecord", state=pairs_of(["msg", "m"])), ordered):
+        assert (record(node).message, record(node).extra) == ("m", "{}")
 
 
 WRAPS: dict[str, Callable[[Any], Any]] = {
     "list": lambda node: [node],
     "tuple": lambda node: (node,),
-    "dict": lambda node: Pairs(["k", node]),
-    "key": lambda node: Pairs([(node,), 1]),
+    "dict": lambda node: pairs_of(["k", node]),
+    "key": lambda node: pairs_of([(node,), 1]),
     "object": lambda node: make("app.P", node),
     "state": lambda node: make("app.P", state=node),
 }
@@ -245,15 +271,16 @@ def test_a_long_list_and_a_long_dict_are_cut_and_the_mark_counts_the_rest() -> N
     kept = len(cut) - 1
     assert list(range(kept)) == cut[:-1]
     assert {"!cut": NODES + 50 - kept} == cut[-1]
-    cut = extra(Pairs(each for number in range(NODES + 50) for each in (str(number), None)))
+    cut = extra(pairs_of(each for number in range(NODES + 50) for each in (str(number), None)))
     assert len(cut) - 1 + cut["!cut"] == NODES + 50
 
 
 def test_a_large_attribute_hides_neither_the_small_ones_nor_the_fields() -> None:
-    sent = Pairs(["big", [[]] * 50_000, "user", "bob", "ids", [1, 2], "msg", "hello"])
-    actual = attributes(sent, frozenset({"msg"}))
-    assert (actual["msg"], actual["user"], actual["ids"]) == ("hello", "bob", [1, 2])
-    assert "!cut" in actual["big"][-1]  # type: ignore[operator,index]
+    sent = pairs_of(["big", [[]] * 50_000, "user", "bob", "ids", [1, 2], "msg", "hello"])
+    actual = record(sent)
+    kept = json.loads(actual.extra)
+    assert (actual.message, kept["user"], kept["ids"]) == ("hello", "bob", [1, 2])
+    assert "!cut" in kept["big"][-1]
 
 
 def test_the_budget_holds_however_nodes_are_shared() -> None:
@@ -261,8 +288,8 @@ def test_the_budget_holds_however_nodes_are_shared() -> None:
     for _ in range(60):
         laughs = [laughs, laughs]
     long = "x" * 40_000
-    for node in (laughs, [long] * 20_000, Pairs([long, long] * 20_000), [10**4000] * 20_000):
-        text = json.dumps(attributes(Pairs(["x", node]), frozenset()))
+    for node in (laughs, [long] * 20_000, pairs_of([long, long] * 20_000), [10**4000] * 20_000):
+        text = json.dumps(attributes(pairs_of(["x", node])))
         assert len(text) < 2 * WEIGHT
 
 

@@ -1,7 +1,8 @@
 """The inert pickle reader: it reads a pickle and never imports, calls or sets anything.
 
 `read` turns the bytes of one pickle, of any protocol and any Python, into values and nodes
-(`nodes.py`). What an unpickler would import becomes a `Global`, what it would call an `Object`.
+(`nodes.py`): what an unpickler would import becomes the node of a global, what it would call the
+node of an object.
 Time and memory are linear in the bytes read, whatever they say: nothing is allocated by an
 announced size, and no step recurses.
 
@@ -21,15 +22,8 @@ from struct import Struct
 from typing import Any, Final
 
 from fastlog.decode.literals import read_float, read_int, read_long, read_string, read_unicode
-from fastlog.decode.machine import Machine, Step, malformed, utf8
-from fastlog.decode.nodes import (
-    Global,
-    Members,
-    Object,
-    Overflow,
-    Pairs,
-    integer_of_bytes,
-)
+from fastlog.decode.machine import OVERFLOW, Machine, Step, malformed, utf8
+from fastlog.decode.nodes import Members, integer_of_bytes, pairs_node
 from fastlog.errors import RejectedError
 
 OPEN_MARKS = 10_000
@@ -83,8 +77,10 @@ def _release(shared: list[Any]) -> None:
 
 
 def _proto(m: Machine, pos: int) -> int:
-    if m.length(pos, 1) > PROTOCOL:
+    protocol = m.length(pos, 1)
+    if protocol > PROTOCOL:
         raise malformed("unknown protocol")
+    m.protocol = max(m.protocol, protocol)
     return pos + 1
 
 
@@ -120,7 +116,7 @@ def _mark(m: Machine, pos: int) -> int:
 
 def _pop(m: Machine, pos: int) -> int:
     if m.stack:
-        m.stack.pop()
+        m.pop()
     else:
         m.collect()
     return pos
@@ -219,9 +215,9 @@ def _bytes(data: bytes) -> bytes:
 # Containers
 
 
-def _empty(kind: type) -> Step:
+def _empty(make: Callable[[], Any]) -> Step:
     def step(m: Machine, pos: int) -> int:
-        m.push(kind)
+        m.push(make)
         return pos
 
     return step
@@ -252,7 +248,7 @@ def _dict(m: Machine, pos: int) -> int:
     flat = m.collect()
     if len(flat) % 2:
         raise malformed("key without a value")
-    m.push(Pairs, flat)
+    m.push(pairs_node, flat)
     return pos
 
 
@@ -282,7 +278,7 @@ def _additems(m: Machine, pos: int) -> int:
     target = m.stack[-1]
     if type(target) is Members:
         target.extend(values)
-    elif type(target) is not Overflow:
+    elif target is not OVERFLOW:
         raise malformed("ADDITEMS to what is no set")
     return pos
 
@@ -294,7 +290,7 @@ def _global(m: Machine, pos: int) -> int:
     module = m.line(pos)
     pos += len(module) + 1
     name = m.line(pos)
-    m.push(Global, utf8(module), utf8(name))
+    m.import_name(utf8(module), utf8(name))
     return pos + len(name) + 1
 
 
@@ -302,7 +298,7 @@ def _stack_global(m: Machine, pos: int) -> int:
     name, module = m.stack.pop(), m.stack.pop()
     if type(name) is not str or type(module) is not str:
         raise malformed("global without a name")
-    m.push(Global, module, name)
+    m.import_name(module, name)
     return pos
 
 
@@ -334,12 +330,7 @@ def _inst(m: Machine, pos: int) -> int:
 
 
 def _build(m: Machine, pos: int) -> int:
-    state = m.stack.pop()
-    target = m.stack[-1]
-    if type(target) is Object:
-        target.state = state
-    elif type(target) is not Overflow:
-        raise malformed("BUILD of what is no object")
+    m.build(m.stack.pop())
     return pos
 
 
@@ -397,7 +388,7 @@ STEPS: Final = _table(
         b"\x96": _counted(8, _bytes),
         b"\x8d": _counted(8, utf8),
         b"]": _empty(list),
-        b"}": _empty(Pairs),
+        b"}": _empty(pairs_node),
         b"\x8f": _empty(Members),
         b"l": _of_mark(list),
         b"t": _of_mark(tuple),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from fastlog.decode.machine import malformed
-from fastlog.decode.nodes import Huge, integer_of_digits
+from fastlog.decode.nodes import Node, integer_of_digits
 
 _INTEGER = re.compile(rb"-?(?:0|[1-9][0-9]*+)")
 _DECIMAL = re.compile(rb"-?(?:[0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]{1,3})?|inf|nan)")
@@ -14,7 +14,7 @@ _ESCAPE = re.compile(rb"\\(?:x(..)|(.))", re.DOTALL)
 _ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
-def read_int(line: bytes) -> int | Huge:
+def read_int(line: bytes) -> int | Node:
     """INT: an integer, or `00` and `01` for the booleans."""
     if line == b"00":
         return False
@@ -25,7 +25,7 @@ def read_int(line: bytes) -> int | Huge:
     return integer_of_digits(str(line, "ascii"))
 
 
-def read_long(line: bytes) -> int | Huge:
+def read_long(line: bytes) -> int | Node:
     """LONG: an integer with an `L`."""
     if not line.endswith(b"L") or not _INTEGER.fullmatch(line, 0, len(line) - 1):
         raise malformed("not a number")

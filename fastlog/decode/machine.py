@@ -10,20 +10,20 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any, Final
 
-from fastlog.decode.nodes import Global, Members, Object, Overflow, Pairs
+from fastlog.decode.nodes import Node, global_text, is_dict, is_object, object_node
 from fastlog.errors import RejectedError
 
 CONTAINERS = 65_536
-"""Containers that one pickle may hold; the rest become one shared `Overflow`. The renderer shows
+"""Containers that one pickle may hold; the rest become one shared `{"cut": …}`. The renderer shows
 fewer, so this only bounds what an attacker's empty lists cost."""
 
 _UINT4 = Struct("<I").unpack_from
 _UINT8 = Struct("<Q").unpack_from
 
 _UNSET: Final = object()
-_OVERFLOW: Final = Overflow()
-_CALLABLE = (Global, Object, Overflow)
-_MUTABLE = (list, Pairs, Members, Object)
+OVERFLOW: Final[Node] = {"cut": "size"}
+"""What stands for every container beyond the bound."""
+_MUTABLE = (list, dict)
 
 _BINUNICODE = ord("X")
 _SHORT_BINUNICODE = 0x8C
@@ -53,13 +53,16 @@ class Machine:
     """The state of one reading. A step takes the position behind its opcode, and returns the one
     behind its argument."""
 
-    __slots__ = ("data", "end", "framed", "holes", "memo", "outer", "room", "shared", "stack")
+    __slots__ = ("data", "end", "framed", "holes", "memo", "outer", "protocol", "room",
+                 "shared", "stack")  # fmt: skip
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.end = len(data)
         """Where the present frame ends, or the bytes do."""
         self.framed = False
+        self.protocol = 0
+        """The highest that a PROTO has named so far."""
         self.stack: list[Any] = []
         """The values since the last mark."""
         self.outer: list[list[Any]] = []
@@ -160,14 +163,14 @@ class Machine:
         value = memo[index] if index < len(memo) else _UNSET
         if value is _UNSET:
             raise malformed("memo slot not set")
-        if isinstance(value, _MUTABLE):
+        if isinstance(value, _MUTABLE) and value is not OVERFLOW:
             self.shared.append(value)
         self.stack.append(value)
 
     def push(self, make: Callable[..., Any], *args: Any) -> None:
         """Push a new container, while there is room for it."""
         self.room -= 1
-        self.stack.append(make(*args) if self.room >= 0 else _OVERFLOW)
+        self.stack.append(make(*args) if self.room >= 0 else OVERFLOW)
 
     def collect(self) -> list[Any]:
         """Close the last mark; answers the values behind it."""
@@ -179,32 +182,58 @@ class Machine:
         target = self.stack[-1]
         if type(target) is list:
             target.extend(values)
-        elif type(target) is Object:
-            target.items.extend(values)
-        elif target is not _OVERFLOW:
+        elif is_object(target):
+            if values:
+                target.setdefault("items", []).extend(values)
+        elif target is not OVERFLOW:
             raise malformed("APPEND to what is no list")
 
     def update(self, flat: list[Any]) -> None:
         target = self.stack[-1]
         if len(flat) % 2:
             raise malformed("key without a value")
-        if type(target) is Pairs:
-            target.extend(flat)
-        elif type(target) is Object:
-            target.pairs.extend(flat)
-        elif target is not _OVERFLOW:
+        if type(target) is dict and ("pairs" in target or "class" in target):
+            if flat:
+                target.setdefault("pairs", []).extend(flat)
+        elif target is not OVERFLOW:
             raise malformed("SETITEM in what is no dict")
 
+    def build(self, state: Any) -> None:
+        target = self.stack[-1]
+        if is_object(target):
+            target["state"] = state
+        elif target is not OVERFLOW:
+            raise malformed("BUILD of what is no object")
+
+    def import_name(self, module: str, name: str) -> None:
+        self.room -= 1
+        text = global_text(self.protocol, module, name)
+        self.stack.append({"global": text} if self.room >= 0 else OVERFLOW)
+
     def call(self, factory: Any, args: Any, kwargs: Any = None) -> None:
-        if not isinstance(factory, _CALLABLE):
-            raise malformed("call of what is no global")
-        if args is _OVERFLOW:
+        if type(factory) is not dict or not ("global" in factory or "class" in factory):
+            if factory is not OVERFLOW:
+                raise malformed("call of what is no global")
+        elif "global" in factory:
+            factory = factory["global"]
+        if args is OVERFLOW:
             args = (args,)
-        if kwargs is _OVERFLOW:
+        if kwargs is OVERFLOW:
             kwargs = None
-        if type(args) is not tuple or not (kwargs is None or type(kwargs) is Pairs):
+        if type(args) is not tuple or not (kwargs is None or is_dict(kwargs)):
             raise malformed("arguments that are no tuple")
-        self.push(Object, factory, args, kwargs)
+        self.push(object_node, factory, args, None if kwargs is None else kwargs["pairs"])
+
+    def pop(self) -> None:
+        """Drop the last value. Where that is the result of `setter(target, state)`, the target is
+        below it: CPython writes this for an object with a setter of its own for its state."""
+        value = self.stack.pop()
+        if not is_object(value) or len(value["args"]) != 2 or not self.stack:
+            return
+        target, state = value["args"]
+        if target is self.stack[-1] and is_object(target) and "state" not in target:
+            target["state"] = state
+            target["setter"] = value["class"]
 
 
 Step = Callable[[Machine, int], int]

@@ -1,91 +1,164 @@
-"""What the inert reader makes of a pickle: values where a value says it all, nodes for the rest.
+"""Inert values: what both engines read from a frame, made of Python's built-in types only.
 
-`None`, `bool`, `int`, `float`, `str`, `list` and `tuple` stand for themselves; `bytes` also for
-`bytearray` and for the `str` of Python 2, a `tuple` also for a frozenset. Nothing here has
-behaviour of the sender's: a node is compared by identity, and never hashed.
+`None`, `bool`, `int`, `float`, `str`, `bytes` (also a bytearray, and the `str` of Python 2) and
+sequences (list, tuple, set, frozenset: read any of them alike) stand for themselves. A `dict` is a
+*node*; the key that it has tells its kind:
+
+    {"pairs": [key, value, …]}      a dict as it came, equal keys included
+    {"global": "P:module:name"}     a name that an unpickler would have imported; P is the protocol
+                                    there, which tells whether it is a name of Python 2
+    {"class": C, "args": [..]}      what an unpickler would have got by calling C: the text of a
+                                    global, or a node. Also, where they were given:
+        "kwargs": [key, value, …]
+        "items": [..]               what was appended
+        "pairs": [key, value, …]    what was set by key
+        "state": value              what BUILD, or a setter, got
+        "setter": value             the callable that set the state, if one did
+    {"huge": "text"}                an integer too long to be a number: its beginning and its length
+    {"cut": "size"}                 what stands for every container beyond the reader's bound
+
+An object that was met twice is the same object here. A node may lie within itself. Nothing here has
+behaviour of the sender's.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from functools import lru_cache
+from typing import Any, TypeGuard
+
+Node = dict[str, Any]
 
 HUGE_DIGITS = 4096
 """Decimal digits of the longest integer that is kept as a number."""
 HUGE_BYTES = 1700
 """The same for a binary one: 1,700 bytes are never more than 4,096 digits."""
 HEAD = 32
+NAME_LENGTH = 256
+"""Characters of a module, and of a name in it, that are kept."""
+FACTORIES = 8
+"""How deep the result of a call may be called again, and still get a name."""
 
-
-class Pairs(list[Any]):
-    """A dict: key, value, key, value, … as they came, equal keys included."""
-
-    __slots__ = ()
+_LONGEST = 2 * NAME_LENGTH + 3
+_MODULES = {"exceptions": "builtins"}
+_MOVED = {"pathlib._local": "pathlib"}
 
 
 class Members(list[Any]):
-    """A set, as it came."""
+    """A set, as it came. It tells the machine what ADDITEMS may extend."""
 
     __slots__ = ()
 
 
-class Global:
-    """A name that an unpickler would have imported."""
-
-    __slots__ = ("module", "name")
-
-    def __init__(self, module: str, name: str) -> None:
-        self.module = module
-        self.name = name
+def pairs_node(flat: list[Any] | None = None) -> Node:
+    """Make a dict: key, value, key, value, …."""
+    return {"pairs": [] if flat is None else flat}
 
 
-class Object:
-    """What an unpickler would have got by calling `factory` and filling the result."""
-
-    __slots__ = ("args", "factory", "items", "kwargs", "pairs", "state")
-
-    def __init__(self, factory: Any, args: tuple[Any, ...], kwargs: Pairs | None = None) -> None:
-        self.factory = factory
-        self.args = args
-        self.kwargs = kwargs
-        self.state: Any = None
-        self.items: list[Any] = []
-        self.pairs = Pairs()
-
-    def clear(self) -> None:
-        """Drop all references, so that a cycle through this object ends."""
-        self.factory = None
-        self.args = ()
-        self.kwargs = None
-        self.state = None
-        self.items = []
-        self.pairs = Pairs()
+def object_node(cls: Any, args: Any, kwargs: list[Any] | None = None) -> Node:
+    """Make the result of a call of `cls`, the text of a global or a node."""
+    if kwargs:
+        return {"class": cls, "args": args, "kwargs": kwargs}
+    return {"class": cls, "args": args}
 
 
-class Overflow:
-    """What stands for every container that a frame holds beyond the reader's bound."""
-
-    __slots__ = ()
-
-
-class Huge:
-    """An integer too long to be a number; `text` is its beginning and its length."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
+def is_object(value: Any) -> TypeGuard[Node]:
+    """Whether the value is what a call made."""
+    return type(value) is dict and "class" in value
 
 
-def integer_of_digits(digits: str) -> int | Huge:
-    """The integer that these decimal digits, with or without a sign, spell."""
-    if len(digits.lstrip("-")) <= HUGE_DIGITS:
+def is_global(value: Any) -> TypeGuard[Node]:
+    """Whether the value is a name that would have been imported."""
+    return type(value) is dict and "global" in value
+
+
+def is_dict(value: Any) -> TypeGuard[Node]:
+    """Whether the value is a dict, as it came."""
+    return type(value) is dict and "pairs" in value and "class" not in value
+
+
+def global_text(protocol: int, module: str, name: str) -> str:
+    """Return the text of a global."""
+    text = f"{protocol}:{module}:{name}"
+    return text if len(text) <= _LONGEST else _shortened(text)
+
+
+def resolve(text: str) -> str:
+    """Return the dotted name of a global as Python 3 has it, from the text of the global."""
+    return _resolve(text if len(text) <= _LONGEST else _shortened(text))
+
+
+def _shortened(text: str) -> str:
+    protocol, _, rest = text.partition(":")
+    module, _, name = rest.partition(":")
+    return f"{protocol}:{module[:NAME_LENGTH]}:{name[:NAME_LENGTH]}"
+
+
+@lru_cache(maxsize=4096)
+def _resolve(text: str) -> str:
+    protocol, _, rest = text.partition(":")
+    module, _, name = rest.partition(":")
+    if protocol < "3":
+        if (module, name) in NAME_MAPPING:
+            module, name = NAME_MAPPING[module, name]
+        else:
+            module = IMPORT_MAPPING.get(module) or _MODULES.get(module, module)
+    return f"{_MOVED.get(module, module)[:NAME_LENGTH]}.{name[:NAME_LENGTH]}"
+
+
+def dotted(cls: Any) -> str:
+    """Return the name of what was called: of the text of a global, or of a node."""
+    suffix = ""
+    for _ in range(FACTORIES):
+        if type(cls) is str:
+            return resolve(cls) + suffix
+        if type(cls) is not dict:
+            break
+        if "global" in cls:
+            return resolve(cls["global"]) + suffix
+        if "class" not in cls:
+            break
+        owner = attribute(cls)
+        if owner:
+            cls, suffix = owner[0], f".{owner[1][:NAME_LENGTH]}{suffix}"
+        else:
+            cls, suffix = cls["class"], f"(){suffix}"
+    return f"…{suffix}"
+
+
+def attribute(node: Node) -> tuple[Node, str] | None:
+    """Return owner and name where the object is `getattr(owner, name)`: so picklers write a member
+    of an Enum and a method of a class."""
+    cls, args = node["class"], node["args"]
+    if type(cls) is str and len(args) == 2 and resolve(cls) == "builtins.getattr":
+        owner, name = args
+        if type(owner) is dict and type(name) is str and ("global" in owner or "class" in owner):
+            return owner, name
+    return None
+
+
+def kind_of(node: Any) -> str:
+    """Return the kind of a value as users know it: `dict`, `int`, `object`, …."""
+    if type(node) is Members:
+        return "set"
+    if type(node) is not dict:
+        return type(node).__name__.lower()
+    if "class" in node:
+        return "object"
+    names = {"pairs": "dict", "global": "global", "huge": "int", "cut": "overflow"}
+    return next(name for key, name in names.items() if key in node)
+
+
+def integer_of_digits(digits: str) -> int | Node:
+    """Return the integer that these decimal digits, with or without a sign, spell."""
+    if len(digits) <= HUGE_DIGITS or len(digits.lstrip("-")) <= HUGE_DIGITS:
         return int(digits)
-    return Huge(f"{digits[:HEAD]}… [cut: an integer of {len(digits.lstrip('-'))} digits]")
+    return {"huge": f"{digits[:HEAD]}… [cut: an integer of {len(digits.lstrip('-'))} digits]"}
 
 
-def integer_of_bytes(data: bytes) -> int | Huge:
-    """The integer in these little-endian two's complement bytes."""
+def integer_of_bytes(data: bytes) -> int | Node:
+    """Return the integer in these little-endian two's complement bytes."""
     if len(data) <= HUGE_BYTES:
         return int.from_bytes(data, "little", signed=True)
     head = int.from_bytes(data[-HEAD // 2 :], "little", signed=True)
-    return Huge(f"{head:#x}… [cut: an integer of {len(data)} bytes]")
+    return {"huge": f"{head:#x}… [cut: an integer of {len(data)} bytes]"}

@@ -18,15 +18,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
-from itertools import chain
 from typing import Any, Final
 
 import msgspec
 
-from fastlog.decode.nodes import Global, Huge, Members, Object, Overflow, Pairs
-from fastlog.decode.objects import dotted, simplify
-from fastlog.errors import RejectedError
+from fastlog.decode.nodes import dotted, is_dict, kind_of, resolve
+from fastlog.decode.objects import Reading, state_of
 
 DEPTH = 32
 """Containers inside each other, the record itself not counted."""
@@ -49,7 +46,6 @@ _ESCAPES: Final = {
     "\0": "\\x00",
     **{chr(0xDC00 + byte): f"\\x{byte:02x}" for byte in range(128, 256)},
 }
-_SEQUENCES = (list, tuple, Members)
 _UNREADABLE = re.compile("[\0\udc80-\udcff]+")
 _HALF_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-f]{0,3})?\Z")
 _encode = msgspec.json.Encoder().encode
@@ -74,74 +70,6 @@ def nodes_of(length: int) -> int:
     whose containers are shared, and shared again, can mean more; 300 bytes would be 20 ms of work.
     """
     return min(NODES, length + NODES_MORE)
-
-
-def attributes(
-    value: Any, first: frozenset[str], weight: int = WEIGHT, nodes: int = NODES
-) -> dict[str, Normal]:
-    """The attributes of a record in normal form.
-
-    Args:
-        value: a dict, or an object with a dict as its state, as `inert.read` or `json` gave it.
-        first: the names that are served first, whatever the others take.
-        weight: bytes that all of them may have, as JSON writes them. The marks of what is cut come
-            on top.
-        nodes: values that they may have.
-
-    Raises:
-        RejectedError: the value has no attributes.
-    """
-    known: dict[str, Any] = {}
-    raw: dict[str, Any] = {}
-    rest = Pairs()
-    for key, node in _record(value):
-        if type(key) is str and key in first:
-            known[key] = node
-        elif type(key) is bytes and len(key) < 64 and (name := str(key, "latin-1")) in first:
-            raw[name] = node
-        else:
-            rest.append(key)
-            rest.append(node)
-    for name, node in raw.items():
-        if name in known:  # a Python 3 client may well have both
-            rest.extend((name.encode("latin-1"), node))
-        else:
-            known[name] = node
-    renderer = Renderer(weight, nodes)
-    served = {name: renderer.value(node, 0) for name, node in known.items()}
-    extra = renderer.mapping(rest, 0, first)
-    if renderer.spent:  # once more, so that a large attribute hides none of the small ones
-        renderer = Renderer(weight, nodes)
-        served = {name: renderer.value(node, 0) for name, node in known.items()}
-        ordered = sorted(_pairs(rest), key=_size)
-        extra = renderer.mapping(Pairs(chain.from_iterable(ordered)), 0, first)
-    return extra | served
-
-
-def _size(pair: tuple[Any, Any]) -> int:
-    node = pair[1]
-    return len(node) if isinstance(node, (str, bytes, list, tuple, dict)) else 1
-
-
-def _record(value: Any) -> Iterator[tuple[Any, Any]]:
-    if type(value) is Object:
-        plain = simplify(value)
-        value = plain.state if type(plain) is Object and type(plain.state) is Pairs else plain
-    if type(value) is dict:
-        return iter(value.items())
-    if type(value) is Pairs:
-        return _pairs(value)
-    raise RejectedError(f"not a record: {_kind(value)}")
-
-
-def _pairs(flat: list[Any]) -> Iterator[tuple[Any, Any]]:
-    each = iter(flat)
-    return zip(each, each, strict=True)
-
-
-def _kind(node: Any) -> str:
-    names = {Pairs: "dict", Members: "set", Huge: "int", Object: "object", Global: "global"}
-    return names.get(type(node), type(node).__name__.lower())
 
 
 def clean(text: str) -> str:
@@ -183,12 +111,13 @@ def text_of(data: bytes) -> str:
 class Renderer:
     """Renders the values of one record; the budget is shared by all of them."""
 
-    __slots__ = ("nodes", "path", "room")
+    __slots__ = ("nodes", "path", "reading", "room")
 
-    def __init__(self, weight: int, nodes: int) -> None:
+    def __init__(self, weight: int, nodes: int, reading: Reading) -> None:
         self.nodes = nodes
         self.room = weight
         """Bytes, as JSON writes them, that may still come."""
+        self.reading = reading
         self.path: list[int] = []
         """The containers that are being rendered, by identity."""
 
@@ -206,26 +135,28 @@ class Renderer:
             return number(node)
         if kind is bytes:
             return self.text(text_of(node[: max(self.room, 0) + 4]), len(node))
-        if kind is Huge:
-            return self.text(node.text)
-        if kind is Global:
-            return self.text(dotted(node))
+        if kind is dict:
+            if "global" in node:
+                return self.text(resolve(node["global"]))
+            if "huge" in node:
+                return self.text(node["huge"])
         return self.container(node, depth)
 
     def container(self, node: Any, depth: int) -> Normal:
-        if self.spent or type(node) is Overflow:
+        if self.nodes <= 0 or self.room <= 0 or (type(node) is dict and "cut" in node):
             return self.mark("size")
         if depth >= DEPTH:
             return self.mark("depth")
-        if id(node) in self.path:
+        key = id(node)
+        if key in self.path:
             return self.mark("cycle")
-        self.path.append(id(node))
+        self.path.append(key)
         try:
-            if type(node) is Object:
-                return self.object(node, depth)
-            if type(node) in _SEQUENCES:
+            if type(node) is not dict:
                 return self.sequence(node, depth + 1)
-            return self.mapping(node, depth + 1)
+            if "class" in node:
+                return self.object(node, depth)
+            return self.mapping(node["pairs"], depth + 1)
         finally:
             self.path.pop()
 
@@ -267,9 +198,16 @@ class Renderer:
 
     def member(self, node: Any, depth: int) -> Normal:
         """The normal form of a value in a container, whose JSON is charged whole."""
+        kind = type(node)
+        if kind is str and node.isascii() and "\0" not in node:  # most values are such a text
+            weight = len(_encode(node)) + 1
+            if weight <= self.room:
+                self.nodes -= 1
+                self.room -= weight
+                return node  # type: ignore[no-any-return]
         value = self.value(node, depth)
-        kind = type(value)
         self.room -= 1  # the comma
+        kind = type(value)
         if kind is str:
             self.room -= 2 + (len(value) if type(node) is float else 0)  # type: ignore[arg-type]
         elif kind is list or kind is dict:
@@ -283,7 +221,7 @@ class Renderer:
     def sequence(self, nodes: Any, depth: int) -> list[Normal]:
         out: list[Normal] = []
         for node in nodes:
-            if self.spent:
+            if self.nodes <= 0 or self.room <= 0:
                 out.append({MORE: len(nodes) - len(out)})
                 self.room -= len(MORE) + 8
                 break
@@ -291,53 +229,66 @@ class Renderer:
         return out
 
     def mapping(
-        self, node: Any, depth: int, reserved: frozenset[str] = frozenset()
+        self, flat: list[Any], depth: int, reserved: frozenset[str] = frozenset()
     ) -> dict[str, Normal]:
-        """A dict; no key of it that is not text takes a name of `reserved`."""
+        """A dict, from its keys and values in turn; no key that is not text takes a name of
+        `reserved`."""
         out: dict[str, Normal] = {}
-        naming = _Naming(self, node, depth, reserved)
-        pairs = node.items() if type(node) is dict else _pairs(node)
-        for done, (key, value) in enumerate(pairs):
-            if self.spent:
-                total = len(node) if type(node) is dict else len(node) // 2
-                out[MORE] = total - done
+        naming = None
+        each = iter(flat)
+        for done, (key, value) in enumerate(zip(each, each, strict=True)):
+            if self.nodes <= 0 or self.room <= 0:
+                out[MORE] = len(flat) // 2 - done
                 self.room -= len(MORE) + 8
                 break
             name = self.text(key) if type(key) is str else ""
             if name is not key:
+                naming = naming or _Naming(self, flat, depth, reserved)
                 name = naming.name(key, name)
             self.room -= 3  # quotes and colon
             out[name] = self.member(value, depth)
         return out
 
-    def object(self, node: Object, depth: int) -> Normal:
-        plain = simplify(node)
-        if type(plain) is not Object:
+    def object(self, node: Any, depth: int) -> Normal:
+        plain = self.reading.value(node)
+        if type(plain) is not dict or "class" not in plain:
             # One level only: a set holds its members, as the list that it becomes would.
-            if type(plain) in _SEQUENCES:
+            if isinstance(plain, (list, tuple)):
                 return self.sequence(plain, depth + 1)
-            return (
-                self.mapping(plain, depth + 1) if type(plain) is Pairs else self.value(plain, depth)
-            )
-        out: dict[str, Normal] = {"!": self.text(dotted(plain.factory))}
+            if is_dict(plain):
+                return self.mapping(plain["pairs"], depth + 1)
+            return self.value(plain, depth)
+        out: dict[str, Normal] = {"!": self.text(dotted(plain["class"]))}
         self.room -= len('"!":""')
-        if plain.args:
-            out[self.part("args")] = self.sequence(plain.args, depth + 1)
-        if plain.kwargs:
-            out[self.part("kwargs")] = self.mapping(plain.kwargs, depth + 1)
-        if plain.items:
-            out[self.part("items")] = self.sequence(plain.items, depth + 1)
-        if plain.pairs:
-            out[self.part("pairs")] = self.mapping(plain.pairs, depth + 1)
-        if plain.state is not None and plain.state != []:
-            state = plain.state if depth + 1 >= DEPTH else _state(plain.state)
-            out[self.part("state")] = self.value(state, depth + 1)
+        if plain["args"]:
+            out[self.part("args")] = self.sequence(plain["args"], depth + 1)
+        if len(plain) > 2:
+            self.parts(plain, out, depth + 1)
         return out
+
+    def parts(self, plain: Any, out: dict[str, Normal], depth: int) -> None:
+        """Add what an object has beside its arguments."""
+        if plain.get("kwargs"):
+            out[self.part("kwargs")] = self.mapping(plain["kwargs"], depth)
+        if plain.get("items"):
+            out[self.part("items")] = self.sequence(plain["items"], depth)
+        if plain.get("pairs"):
+            out[self.part("pairs")] = self.mapping(plain["pairs"], depth)
+        if not is_empty(plain.get("state")):
+            state = state_of(plain) if depth < DEPTH else plain["state"]
+            out[self.part("state")] = self.value(state, depth)
 
     def part(self, name: str) -> str:
         """The name of a part of an object, charged with comma, quotes and colon."""
         self.room -= len(name) + 4
         return name
+
+
+def is_empty(node: Any) -> bool:
+    """Whether a value says nothing: None, and what has no members."""
+    if type(node) is dict:
+        return "pairs" in node and "class" not in node and not node["pairs"]
+    return node is None or (isinstance(node, (list, tuple)) and not node)
 
 
 def number(value: float) -> float | str:
@@ -347,22 +298,14 @@ def number(value: float) -> float | str:
     return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
 
 
-def _state(state: Any) -> Any:
-    """The attributes of an object with slots come as a pair of dicts."""
-    if type(state) is tuple and len(state) == 2 and type(state[1]) is Pairs:
-        if state[0] is None:
-            return state[1]
-        if type(state[0]) is Pairs:
-            return Pairs([*state[0], *state[1]])
-    return state
-
-
 class _Naming:
     """Names the keys of one dict that are not plain text, so that no two of them collide."""
 
-    def __init__(self, renderer: Renderer, node: Any, depth: int, reserved: frozenset[str]) -> None:
+    def __init__(
+        self, renderer: Renderer, flat: list[Any], depth: int, reserved: frozenset[str]
+    ) -> None:
         self.renderer = renderer
-        self.node = node
+        self.keys = flat[::2]
         self.depth = depth
         self.reserved = reserved
         self.taken: set[str] | None = None
@@ -376,13 +319,12 @@ class _Naming:
                 return text
             kind, exact = "str", False
         else:
-            kind = _kind(key)
+            kind = "tuple" if isinstance(key, (list, tuple)) else kind_of(key)
             text, exact = self.text(key)
         if exact and (kind, text) in self.given:
             return self.given[kind, text]  # an equal key: the last one counts
         if self.taken is None:
-            keys = self.node if type(self.node) is dict else self.node[::2]
-            self.taken = {*self.reserved, *(other for other in keys if type(other) is str)}
+            self.taken = {*self.reserved, *(other for other in self.keys if type(other) is str)}
         name = text
         while name in self.taken:
             count = self.counts.get((kind, text), 0) + 1

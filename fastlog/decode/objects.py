@@ -1,323 +1,425 @@
-"""What well-known classes look like in a pickle, and the plain values that they stand for.
+"""What classes mean: the one table, `READERS`, from the name of a class to the function that reads
+its objects.
 
-Only the shape of the arguments is looked at: nothing is imported or called on a sender's word. An
-object whose shape is not the expected one is left as it is, so a lie costs the liar a nice form.
+A reader gets the node of an object and answers the value that it stands for: an inert value
+(`nodes.py`), which is rendered in its place. It answers None where the node does not have the shape
+that it knows; then the object is shown as it is, so a lie costs the liar a nice form. A reader
+looks at shapes only: nothing is imported or called on a sender's word.
 
-One object can be met twenty thousand times in one record. So a reader that does work which grows
-with its argument must answer with that argument, in whatever form: rendering it is charged to the
-record's budget, giving up on it is not.
+An object that is met twice is read once for each record. But twenty thousand objects of five bytes
+each may share one long argument. So a reader either does a small, bounded amount of work, or
+answers with as much as it goes through, which rendering charges to the record, or spends the work
+first.
 """
 
 from __future__ import annotations
 
-import ntpath
-import posixpath
+import socket
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any, Final
 
-from fastlog.decode.nodes import Global, Object, Overflow, Pairs
+from fastlog.decode import arrays, paths, times
+from fastlog.decode.nodes import (
+    FACTORIES,
+    Node,
+    attribute,
+    dotted,
+    is_dict,
+    is_global,
+    is_object,
+    pairs_node,
+    resolve,
+)
+from fastlog.decode.shapes import (
+    SEQUENCES,
+    Reader,
+    Work,
+    all_small,
+    described,
+    is_sequence,
+    is_small,
+    is_text,
+    state_value,
+    value_of,
+)
+from fastlog.decode.unwrapping import unwrapped
 
-MODULES: Final = {
-    "__builtin__": "builtins",
-    "exceptions": "builtins",
-    "copy_reg": "copyreg",
-    "pathlib._local": "pathlib",
-}
-"""Modules that have another name in another Python, by that name."""
-
-NAME_LENGTH = 256
-PATH_PARTS = 256
-PATH_LENGTH = 4_096
-STATE_LENGTH = 32
 _LATIN: Final = ("latin1", "latin-1", b"latin-1")
-FACTORIES = 8
-"""How deep the result of a call may be called again, and still get a name."""
+_CUTS: Final = tuple(pairwise((0, 8, 12, 16, 20, 32)))
+DIGITS = 64
+"""Of a Decimal that is pickled as sign, digits and exponent."""
 
 
-def dotted(node: Any) -> str:
-    """The name of a global, or of what was called to make an object."""
-    suffix = ""
-    for _ in range(FACTORIES):
-        if type(node) is Global:
-            module = MODULES.get(node.module, node.module)
-            return f"{module[:NAME_LENGTH]}.{node.name[:NAME_LENGTH]}{suffix}"
-        if type(node) is not Object:
-            break
-        owner = _attribute(node)
-        if owner:
-            node, name = owner
-            suffix = f".{name[:NAME_LENGTH]}{suffix}"
-        else:
-            node, suffix = node.factory, f"(){suffix}"
-    return f"…{suffix}"
+class Reading:
+    """Reads the objects of one record, each of them once."""
+
+    __slots__ = ("_known", "work")
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self._known: dict[int, Any] = {}
+        # By identity: the nodes of a record live as long as this, and so does what is kept here.
+
+    def value(self, node: Node) -> Any:
+        """Return the value that an object stands for; an object where no reader knows better."""
+        key = id(node)
+        value = self._known.get(key)
+        if value is None:
+            value = self._known[key] = self._read(node)
+        return value
+
+    def _read(self, node: Node) -> Any:
+        for _ in range(FACTORIES):
+            cls = node["class"]
+            name = resolve(cls) if type(cls) is str else dotted(cls)
+            if name.startswith("copyreg."):
+                node = unwrapped(node, self.work)
+                name = dotted(node["class"])
+            reader = READERS.get(name)
+            value = reader(node, self.work) if reader else None
+            if value is None:
+                break
+            if not is_object(value):
+                return value
+            node = value  # what is around an object says nothing: a block around an array
+        return node
 
 
-def simplify(node: Object) -> Any:
-    """The plain value that an object stands for: a `str`, `bytes`, list, `Pairs`, ….
-
-    An object of any other class comes back as an `Object`, freed of the helpers of `copyreg`.
-    """
-    for _ in range(FACTORIES):
-        unwrapped = _unwrap(node)
-        if unwrapped is None:
-            break
-        node = unwrapped
-    if _attribute(node):
-        return dotted(node)
-    reader = READERS.get(dotted(node.factory))
-    value = reader(node) if reader else None
-    return node if value is None else value
-
-
-def _attribute(node: Object) -> tuple[Any, str] | None:
-    # `getattr(Color, "RED")` is how an Enum and a method of a class are pickled.
-    factory, args = node.factory, node.args
-    if type(factory) is Global and factory.name == "getattr" and len(args) == 2:
-        owner, name = args
-        if type(owner) in (Global, Object) and type(name) is str:
-            return owner, name
-    return None
+def state_of(node: Node) -> Any:
+    """Return the state of an object as it is shown: its attributes, however they are kept."""
+    state = node.get("state")
+    if is_sequence(state) and len(state) == 2 and is_dict(state[1]):
+        if state[0] is None:  # a class with slots has a pair of dicts
+            return state[1]
+        if is_dict(state[0]):
+            return pairs_node([*state[0]["pairs"], *state[1]["pairs"]])
+    if is_dict(state):
+        fields = value_of(state, "__dict__")
+        if is_dict(fields) and len(state["pairs"]) <= 10:
+            for version in ("__pydantic_fields_set__", "__fields_set__"):
+                if value_of(state, version) is not None:
+                    return _model(fields, state)
+    return state
 
 
-def _unwrap(node: Object) -> Object | None:
-    factory, args = node.factory, node.args
-    if type(factory) is not Global or factory.module not in ("copy_reg", "copyreg"):
+def _model(fields: Node, state: Node) -> Node:
+    """The fields of a pydantic model, and what it allows beside them."""
+    more = value_of(state, "__pydantic_extra__")
+    return pairs_node([*fields["pairs"], *more["pairs"]]) if is_dict(more) else fields
+
+
+def base_value(node: Any) -> Any:
+    """Return the number or the text that a subclass of int, float or str has as its one argument;
+    None where the object is not of that shape."""
+    args = node["args"]
+    if len(args) != 1 or "kwargs" in node or "items" in node or "pairs" in node:
         return None
-    inner: Object | None = None
-    if factory.name == "_reconstructor" and len(args) == 3:
-        cls, base, value = args
-        if dotted(base) == "builtins.tuple" and type(value) is tuple:
-            inner = Object(cls, value)
-        else:
-            inner = Object(cls, () if dotted(base) == "builtins.object" else (value,))
-    elif factory.name == "__newobj__" and args:
-        inner = Object(args[0], args[1:])
-    elif factory.name == "__newobj_ex__" and len(args) == 3 and type(args[1]) is tuple:
-        inner = Object(args[0], args[1], args[2] if type(args[2]) is Pairs else None)
-    if inner is None or type(inner.factory) not in (Global, Object, Overflow):
-        return None
-    inner.state, inner.items, inner.pairs = node.state, node.items, node.pairs
-    return inner
+    return args[0] if type(args[0]) in (int, float, str, bytes) else None
 
 
-# Readers: the value, or None where the arguments are not of the expected shape.
+# Text, bytes and numbers
 
 
-def _encode(node: Object) -> Any:
+def _text(node: Node, work: Work) -> Any:
+    """`Decimal("1.50")`, `str` and the like: its text."""
+    args = node["args"]
+    return args[0] if len(args) == 1 and is_text(args[0]) else None
+
+
+def _encode(node: Node, work: Work) -> Any:
     """`_codecs.encode(text, "latin1")`: bytes, from a Python 3 that speaks protocol 2 or less."""
-    if len(node.args) == 2 and type(node.args[0]) is str and node.args[1] in _LATIN:
-        try:
-            return node.args[0].encode("latin-1")
-        except UnicodeEncodeError:
-            return node.args[0]
-    return None
+    args = node["args"]
+    if len(args) != 2 or type(args[0]) is not str or args[1] not in _LATIN:
+        return None
+    try:
+        return args[0].encode("latin-1")
+    except UnicodeEncodeError:
+        return args[0]
 
 
-def _bytes(node: Object) -> Any:
+def _bytes(node: Node, work: Work) -> Any:
     """`bytes()`, and `bytearray` of bytes, or of text in Latin-1."""
-    args = node.args
+    args = node["args"]
     if not args:
         return b""
     if len(args) != 1:
-        return _encode(node)
-    if type(args[0]) is Object and dotted(args[0].factory) == "_codecs.encode":
-        return _encode(args[0])
+        return _encode(node, work)
+    if is_object(args[0]) and dotted(args[0]["class"]) == "_codecs.encode":
+        return _encode(args[0], work)
     return args[0] if type(args[0]) is bytes else None
 
 
-def _collection(node: Object) -> Any:
-    """A set, a frozenset or a deque: the argument, and what was appended."""
-    if not node.args:
-        return node.items
-    first = node.args[0]
-    if type(first) not in (list, tuple) or node.state is not None:
+def _decimal(node: Node, work: Work) -> Any:
+    args = node["args"]
+    if len(args) == 1 and is_sequence(args[0]) and len(args[0]) == 3:
+        sign, digits, exponent = args[0]
+        if is_small(sign) and is_sequence(digits) and len(digits) <= DIGITS and is_small(exponent):
+            try:
+                return str(Decimal((sign, tuple(digits), exponent)))
+            except (ValueError, TypeError, InvalidOperation):
+                return None
+    return _text(node, work)
+
+
+def _complex(node: Node, work: Work) -> Any:
+    args = node["args"]
+    if len(args) != 2 or not all(type(part) is float or is_small(part) for part in args):
         return None
-    return [*first, *node.items] if node.items else first
+    return str(complex(*args))
 
 
-def _dict(node: Object) -> Any:
-    """A dict of another class: Python 2 gives an OrderedDict a list of pairs."""
-    if not node.args or type(node.args[0]) is not list:
-        pairs = node.args[0] if node.args and type(node.args[0]) is Pairs else ()
-        return Pairs([*pairs, *node.pairs])
-    flat = Pairs()
-    for pair in node.args[0]:
-        if type(pair) not in (list, tuple) or len(pair) != 2:
-            return node.args[0]
-        flat.extend(pair)
-    flat.extend(node.pairs)
-    return flat
+def _fraction(node: Node, work: Work) -> Any:
+    args = node["args"]
+    if not all_small(args, 2):
+        return _text(node, work)
+    return f"{args[0]}/{args[1]}" if args[1] != 1 else str(args[0])
 
 
-def _text(node: Object) -> Any:
-    """`Decimal("1.50")`, `str` and the like: its text."""
-    if len(node.args) == 1 and type(node.args[0]) in (str, bytes):
-        return node.args[0]
-    return None
+def _uuid(node: Node, work: Work) -> Any:
+    value = state_value(node, "int")
+    if not is_small(value) or value < 0:
+        return None
+    digits = f"{value:032x}"
+    return "-".join([digits[start:stop] for start, stop in _CUTS])
 
 
-def _value(node: Object) -> Any:
-    """A member of an Enum of the standard library: its value."""
-    return node.args[0] if len(node.args) == 1 and type(node.args[0]) in (int, str) else None
+def _address(family: int, length: int) -> Reader:
+    """An IP address, from its number; a network and an interface have their text."""
 
-
-def _path(join: Callable[..., str]) -> Callable[[Object], Any]:
-    def read(node: Object) -> Any:
-        parts = node.args
-        if len(parts) > PATH_PARTS or not all(type(part) in (str, bytes) for part in parts):
+    def read(node: Node, work: Work) -> Any:
+        args = node["args"]
+        if len(args) != 1 or not is_small(args[0]):
+            return _text(node, work)
+        try:
+            return socket.inet_ntop(family, args[0].to_bytes(length, "big"))
+        except OverflowError:
             return None
-        if sum(map(len, parts)) > PATH_LENGTH:
-            return None
-        texts = [str(p, "utf-8", "surrogateescape") if type(p) is bytes else p for p in parts]
-        return join(*texts) if texts else "."
 
     return read
 
 
-def _uuid(node: Object) -> Any:
-    state = node.state
-    if type(state) is not Pairs or len(state) > STATE_LENGTH:
+_ip4, _ip6 = _address(socket.AF_INET, 4), _address(socket.AF_INET6, 16)
+
+
+def _range(node: Node, work: Work) -> Any:
+    args = node["args"]
+    if not all_small(args, 3):
         return None
-    for key, value in zip(state[::2], state[1::2], strict=True):
-        if key in ("int", b"int") and type(value) is int and 0 <= value < 1 << 128:
-            digits = f"{value:032x}"
-            cuts = (0, 8, 12, 16, 20, 32)
-            return "-".join(digits[start:stop] for start, stop in pairwise(cuts))
-    return None
+    start, stop, step = args
+    return f"range({start}, {stop})" if step == 1 else f"range({start}, {stop}, {step})"
 
 
-def _packed(node: Object, length: int) -> bytes | None:
-    """The state of a datetime, date or time, that it has as its first argument."""
-    if not 1 <= len(node.args) <= 2:
+def _slice(node: Node, work: Work) -> Any:
+    args = node["args"]
+    if len(args) != 3 or not all(part is None or is_small(part) for part in args):
         return None
-    state = node.args[0]
-    if type(state) is Object and len(state.args) == 2:
-        state = state.args[0]  # _codecs.encode(text, "latin1")
-    if type(state) is str and len(state) == length:
-        try:
-            state = state.encode("latin-1")
-        except UnicodeEncodeError:
-            return None
-    return state if type(state) is bytes and len(state) == length else None
+    return f"slice({args[0]}, {args[1]}, {args[2]})"
 
 
-def _datetime(node: Object) -> Any:
-    raw = _packed(node, 10)
-    if raw is None:
+def _pattern(node: Node, work: Work) -> Any:
+    """`re.compile(pattern, flags)`: its pattern."""
+    args = node["args"]
+    return args[0] if len(args) == 2 and (is_text(args[0]) or is_object(args[0])) else None
+
+
+def _lazy_text(node: Node, work: Work) -> Any:
+    """A text of Django's that is translated where it is shown: as it stands in the source."""
+    args = node["args"]
+    if len(args) < 3 or not is_global(args[0]):
         return None
-    zone, name = _zone(node.args)
-    year, month, micro = (
-        int.from_bytes(raw[:2], "big"),
-        raw[2] & 0x7F,
-        int.from_bytes(raw[7:], "big"),
-    )
-    try:
-        moment = datetime(
-            year, month, raw[3], raw[4], raw[5], raw[6], micro, zone, fold=raw[2] >> 7
-        )
-        return moment.isoformat() + name
-    except ValueError:
+    module, _, function = resolve(args[0]["global"]).rpartition(".")
+    given = args[1]
+    if module != "django.utils.translation" or not is_sequence(given) or not 1 <= len(given) <= 4:
         return None
+    value = given[1] if "pgettext" in function and len(given) > 1 else given[0]
+    return value if is_text(value) else None
 
 
-def _time(node: Object) -> Any:
-    raw = _packed(node, 6)
-    if raw is None:
+# Enums
+
+
+def _value(node: Node, work: Work) -> Any:
+    """A member of an Enum of the standard library: its value."""
+    args = node["args"]
+    return args[0] if len(args) == 1 and (is_text(args[0]) or is_small(args[0])) else None
+
+
+def _member(node: Node, work: Work) -> Any:
+    """`getattr(Color, "RED")`: the dotted name."""
+    return dotted(node) if attribute(node) else None
+
+
+# Containers
+
+
+def _collection(node: Node, work: Work) -> Any:
+    """A set, a frozenset or a deque: the argument, and what was appended."""
+    args, items = node["args"], node.get("items", [])
+    if not args:
+        return items
+    if not isinstance(args[0], SEQUENCES) or node.get("state") is not None:
         return None
-    zone, name = _zone(node.args)
-    try:
-        micro = int.from_bytes(raw[3:6], "big")
-        moment = time(raw[0] & 0x7F, raw[1], raw[2], micro, zone, fold=raw[0] >> 7)
-        return moment.isoformat() + name
-    except ValueError:
+    return [*args[0], *items] if items else args[0]
+
+
+def _dict(node: Node, work: Work) -> Any:
+    """A dict of another class: Python 2 gives an OrderedDict a list of pairs."""
+    args, pairs = node["args"], node.get("pairs", [])
+    if not args or not is_sequence(args[0]):
+        given = args[0]["pairs"] if args and is_dict(args[0]) else ()
+        return pairs_node([*given, *pairs])
+    flat: list[Any] = []
+    for pair in args[0]:
+        if not is_sequence(pair) or len(pair) != 2:
+            return args[0]
+        flat += pair
+    return pairs_node(flat + pairs)
+
+
+def _data(node: Node, work: Work) -> Any:
+    """`collections.UserDict` and the like: what they wrap."""
+    return state_value(node, "data")
+
+
+def _chain(node: Node, work: Work) -> Any:
+    """`collections.ChainMap`: one dict, in which the first map has the last word."""
+    maps = state_value(node, "maps")
+    if not is_sequence(maps) or not all(map(is_dict, maps)):
         return None
+    return pairs_node([part for each in reversed(maps) for part in each["pairs"]])
 
 
-def _date(node: Object) -> Any:
-    raw = _packed(node, 4)
-    try:
-        return date(int.from_bytes(raw[:2], "big"), raw[2], raw[3]).isoformat() if raw else None
-    except ValueError:
+def _namespace(node: Node, work: Work) -> Any:
+    """`types.SimpleNamespace`: its attributes."""
+    state = node.get("state")
+    return state if is_dict(state) else pairs_node() if state is None else None
+
+
+def _row(node: Node, work: Work) -> Any:
+    """A row of SQLAlchemy: a dict of its columns."""
+    state = node["args"][1] if len(node["args"]) == 2 else None
+    parent, data = value_of(state, "_parent"), value_of(state, "_data")
+    keys = state_value(parent, "_keys") if is_object(parent) else None
+    if is_object(keys):  # RMKeyView, in older versions
+        keys = state_value(keys, "_keys")
+    if not is_sequence(keys) or not is_sequence(data) or len(keys) != len(data):
+        return data if is_sequence(data) else None
+    return pairs_node([part for pair in zip(keys, data, strict=True) for part in pair])
+
+
+# Other
+
+
+def _partial(node: Node, work: Work) -> Any:
+    state = node.get("state")
+    if not is_sequence(state) or len(state) != 4:
         return None
+    return described("functools.partial", func=state[0], args=state[1], kwargs=state[2])
 
 
-def _delta(node: Any) -> timedelta | None:
-    if (
-        type(node) is not Object
-        or len(node.args) != 3
-        or dotted(node.factory) != "datetime.timedelta"
-    ):
-        return None
-    if not all(type(part) is int and part.bit_length() < 64 for part in node.args):
-        return None
-    try:
-        return timedelta(*node.args)
-    except OverflowError:
-        return None
+def _type(node: Node, work: Work) -> Any:
+    """`type(None)`, which has no name to be imported by."""
+    args = node["args"]
+    return "builtins.NoneType" if len(args) == 1 and args[0] is None else None
 
 
-def _timedelta(node: Object) -> Any:
-    delta = _delta(node)
-    return None if delta is None else str(delta)
+def _each(reader: Reader, *names: str) -> dict[str, Reader]:
+    return dict.fromkeys(names, reader)
 
 
-def _zone(args: tuple[Any, ...]) -> tuple[tzinfo | None, str]:
-    """The zone of a datetime with these arguments as an offset where that is known, else by name.
-
-    The offset of `ZoneInfo("Europe/Berlin")` is in no pickle; it would depend on our own tables.
-    """
-    if len(args) < 2 or args[1] is None:
-        return None, ""
-    zone = args[1]
-    if type(zone) is not Object:
-        return None, f"[{dotted(zone)}]"
-    zone = _unwrap(zone) or zone
-    name = dotted(zone.factory)
-    if name in ("pytz._UTC", "dateutil.tz.tz.tzutc"):
-        return UTC, ""
-    offset = None
-    if name == "datetime.timezone" and zone.args:
-        offset = _delta(zone.args[0])
-    elif name == "pytz._p" and len(zone.args) == 4 and type(zone.args[1]) is int:
-        offset = timedelta(seconds=zone.args[1]) if abs(zone.args[1]) < 86_400 else None
-    elif name == "zoneinfo.ZoneInfo._unpickle" and zone.args and type(zone.args[0]) is str:
-        return None, f"[{zone.args[0][:NAME_LENGTH]}]"
-    if offset is None or abs(offset) >= timedelta(days=1):
-        return None, f"[{name}]"
-    return timezone(offset), ""
+def _of(module: str, names: str, reader: Reader) -> dict[str, Reader]:
+    return dict.fromkeys([f"{module}.{name}" for name in names.split()], reader)
 
 
-READERS: Final[dict[str, Callable[[Object], Any]]] = {
+READERS: Final[dict[str, Callable[[Node, Work], Any]]] = {
+    # Text and bytes
+    **_of("builtins", "str unicode", _text),
+    **_of("builtins", "bytes bytearray", _bytes),
     "_codecs.encode": _encode,
-    "builtins.bytes": _bytes,
-    "builtins.bytearray": _bytes,
-    "builtins.str": _text,
-    "builtins.unicode": _text,
-    "builtins.set": _collection,
-    "builtins.frozenset": _collection,
-    "builtins.list": _collection,
-    "builtins.tuple": _collection,
-    "builtins.dict": _dict,
-    "collections.deque": _collection,
-    "collections.OrderedDict": _dict,
-    "collections.defaultdict": _dict,
-    "collections.Counter": _dict,
-    "datetime.datetime": _datetime,
-    "datetime.date": _date,
-    "datetime.time": _time,
-    "datetime.timedelta": _timedelta,
-    "decimal.Decimal": _text,
-    "cdecimal.Decimal": _text,
+    **_each(_text, "markupsafe.Markup", "jinja2._markupsafe.Markup", "markupsafe._native.Markup"),
+    **_of("django.utils.safestring", "SafeString SafeText SafeUnicode SafeBytes", _text),
+    "django.utils.functional._lazy_proxy_unpickle": _lazy_text,
+    "collections.UserString": _data,
+    # Numbers
+    **_each(_decimal, "decimal.Decimal", "cdecimal.Decimal", "_decimal.Decimal"),
+    "fractions.Fraction": _fraction,
+    "builtins.complex": _complex,
+    # Dates and times
+    **_each(times.datetime_text, "datetime.datetime", "freezegun.api.FakeDatetime"),
+    **_each(times.date_text, "datetime.date", "freezegun.api.FakeDate"),
+    "datetime.time": times.time_text,
+    "datetime.timedelta": times.timedelta_text,
+    "time.struct_time": times.struct_time_text,
+    "datetime.timezone": times.zone_text,
+    **_of("zoneinfo", "ZoneInfo ZoneInfo._unpickle", times.zone_text),
+    "backports.zoneinfo.ZoneInfo._unpickle": times.zone_text,
+    **_of("pytz", "_UTC _p FixedOffset", times.zone_text),
+    **_of("dateutil.tz.tz", "tzutc tzoffset tzfile", times.zone_text),
+    "dateutil.tz._tzfile._unpickle": times.zone_text,
+    # Names, addresses, paths
     "uuid.UUID": _uuid,
-    "pathlib.PosixPath": _path(posixpath.join),
-    "pathlib.PurePosixPath": _path(posixpath.join),
-    "pathlib.WindowsPath": _path(ntpath.join),
-    "pathlib.PureWindowsPath": _path(ntpath.join),
-    "http.HTTPStatus": _value,
-    "http.HTTPMethod": _value,
-    "signal.Signals": _value,
-    "socket.AddressFamily": _value,
-    "socket.SocketKind": _value,
-}
+    "ipaddress.IPv4Address": _ip4,
+    "ipaddress.IPv6Address": _ip6,
+    **_of("ipaddress", "IPv4Network IPv6Network IPv4Interface IPv6Interface", _text),
+    **_of("pathlib", "PosixPath PurePosixPath", paths.posix_path),
+    **_of("pathlib", "WindowsPath PureWindowsPath", paths.windows_path),
+    "re._compile": _pattern,
+    "builtins.range": _range,
+    "builtins.slice": _slice,
+    # Containers
+    **_of("builtins", "set frozenset list tuple", _collection),
+    "collections.deque": _collection,
+    "builtins.dict": _dict,
+    **_of("collections", "OrderedDict defaultdict Counter", _dict),
+    **_of("collections", "UserDict UserList", _data),
+    "collections.ChainMap": _chain,
+    "types.SimpleNamespace": _namespace,
+    "array.array": arrays.standard_array,
+    "array._array_reconstructor": arrays.standard_array_of_bytes,
+    # Enums: of any other it cannot be told whether its member is a number
+    "builtins.getattr": _member,
+    **_of("http", "HTTPStatus HTTPMethod", _value),
+    **_of("signal", "Signals Handlers Sigmasks", _value),
+    **_of("socket", "AddressFamily SocketKind MsgFlag AddressInfo", _value),
+    **_of("ssl", "TLSVersion AlertDescription SSLErrorNumber VerifyMode VerifyFlags Options",
+          _value),
+    **_of("re", "RegexFlag", _value),
+    **_of("uuid", "SafeUUID", _value),
+    **_of("inspect", "_ParameterKind BufferFlags", _value),
+    **_of("enum", "EnumCheck FlagBoundary", _value),
+    # numpy
+    **{f"{core}.multiarray.scalar": arrays.scalar for core in ("numpy.core", "numpy._core")},
+    **dict.fromkeys(
+        [name for name in arrays.ARRAYS if name.endswith("_reconstruct")], arrays.array
+    ),
+    **dict.fromkeys(
+        [name for name in arrays.ARRAYS if name.endswith("_frombuffer")], arrays.array_of_buffer
+    ),
+    "numpy.ma.core._mareconstruct": arrays.masked_array,
+    "numpy.dtype": arrays.dtype_name,
+    # pandas
+    **_of("pandas._libs.tslibs.timestamps", "_unpickle_timestamp Timestamp", times.timestamp_text),
+    **_of("pandas._libs.tslibs.timedeltas", "_timedelta_unpickle Timedelta",
+          times.pandas_timedelta_text),
+    "pandas._libs.tslibs.nattype._nat_unpickle": times.not_a_time,
+    **_each(times.period_text, "pandas.Period", "pandas._libs.tslibs.period.Period"),
+    "pandas.core.indexes.base._new_Index": arrays.index,
+    "pandas.core.indexes.datetimes._new_DatetimeIndex": arrays.index,
+    "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked": arrays.backed_array,
+    "pandas._libs.internals._unpickle_block": arrays.block,
+    **_each(arrays.frame, "pandas.DataFrame", "pandas.core.frame.DataFrame"),
+    **_each(arrays.series, "pandas.Series", "pandas.core.series.Series"),
+    # Others
+    **_each(
+        _row,
+        "sqlalchemy.engine._row_cy.rowproxy_reconstructor",
+        "sqlalchemy.engine._py_row.rowproxy_reconstructor",
+        "sqlalchemy.engine.row.rowproxy_reconstructor",
+        "sqlalchemy.cresultproxy.rowproxy_reconstructor",
+    ),
+    "functools.partial": _partial,
+    "builtins.type": _type,
+}  # fmt: skip
+"""To teach fastlog another class, add a line; C needs none."""

@@ -1,0 +1,367 @@
+"""Numbers of numpy and `array`, and what pandas makes of them, from their bytes."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from fastlog.decode.nodes import Node, dotted, is_dict, is_global, is_object, resolve
+from fastlog.decode.shapes import (
+    Work,
+    described,
+    is_sequence,
+    is_small,
+    is_text,
+    sent_bytes,
+    state_value,
+    text_in,
+    value_of,
+)
+from fastlog.decode.times import counted_delta, counted_moment, unit_of
+
+ELEMENTS = 20_000
+"""Of the largest array that is shown as a list. A larger one is described."""
+DIMENSIONS = 32
+ITEM_BYTES = 4096
+"""Of one element of an array of texts."""
+
+_NUMBERS: Final = {
+    "b1": "?",
+    "i1": "b",
+    "i2": "h",
+    "i4": "i",
+    "i8": "q",
+    "u1": "B",
+    "u2": "H",
+    "u4": "I",
+    "u8": "Q",
+    "f2": "e",
+    "f4": "f",
+    "f8": "d",
+}
+"""numpy's codes of types, and those of `struct`."""
+_KINDS: Final = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
+
+
+class _Type(NamedTuple):
+    """A dtype."""
+
+    code: str
+    """Kind and bytes: `f8`; of text the characters: `U5`."""
+    order: str
+    """As `struct` names it."""
+    size: int
+    """Bytes of an element."""
+    unit: tuple[str, int]
+    """Of a time: the unit, and how many of them one step is."""
+
+    @property
+    def name(self) -> str:
+        kind = _KINDS.get(self.code[0])
+        return self.code if kind is None else kind + ("" if kind == "bool" else str(8 * self.size))
+
+
+def _type_of(node: Any) -> _Type | None:
+    """The dtype that this node is."""
+    if not is_object(node) or dotted(node["class"]) != "numpy.dtype" or not node["args"]:
+        return None
+    code, state = node["args"][0], node.get("state")
+    if not is_text(code) or not 2 <= len(code) <= 8 or not is_sequence(state) or len(state) < 2:
+        return None
+    code = text_in(code)
+    if not code[1:].isascii() or not (code[1:].isdigit() or code[0] in "mM"):
+        return None
+    order = ">" if state[1] in (">", b">") else "<"
+    size = int(code[1:]) * (4 if code[0] == "U" else 1)
+    metadata = state[8] if len(state) > 8 and is_sequence(state[8]) else ()
+    return _Type(code, order, size, unit_of(metadata[-1] if metadata else None) or ("generic", 1))
+
+
+def dtype_name(node: Node, work: Work) -> Any:
+    """`numpy.dtype`: its name."""
+    kind = _type_of(node)
+    return kind and kind.name
+
+
+# Elements
+
+
+def _elements(kind: _Type, data: bytes, count: int) -> list[Any] | None:
+    """So many elements; `data` has their bytes, no more and no less."""
+    if kind.code in _NUMBERS:
+        numbers = struct.unpack(f"{kind.order}{count}{_NUMBERS[kind.code]}", data)
+        return list(map(_shortest, numbers)) if kind.code in ("f2", "f4") else list(numbers)
+    read = _READ.get(kind.code[0])
+    if read is None or (kind.code[0] == "f" and kind.code not in ("f12", "f16")):
+        return None
+    size = kind.size
+    try:
+        return [read(kind, data[at : at + size]) for at in range(0, count * size, size)]
+    except (ValueError, OverflowError, struct.error):
+        return None
+
+
+def _shortest(value: float) -> float:
+    """The float of 32 bits as it is written: 0.1, where its exact value is 0.10000000149."""
+    if not math.isfinite(value):
+        return value
+    for digits in (6, 7, 8):
+        short = float(f"{value:.{digits}g}")
+        if struct.pack("<f", short) == struct.pack("<f", value):
+            return short
+    return value
+
+
+def _moment(kind: _Type, data: bytes) -> Any:
+    (count,) = struct.unpack(f"{kind.order}q", data)
+    return _counted(kind, count, counted_moment)
+
+
+def _span(kind: _Type, data: bytes) -> Any:
+    (count,) = struct.unpack(f"{kind.order}q", data)
+    return _counted(kind, count, counted_delta)
+
+
+def _counted(kind: _Type, count: int, show: Callable[[int, str], str | None]) -> Any:
+    unit, step = kind.unit
+    if count == -(1 << 63):
+        return "NaT"
+    if unit == "generic":
+        return count * step
+    return show(count * step, unit) or f"{count * step} {unit}"
+
+
+def _complex(kind: _Type, data: bytes) -> str:
+    code = {8: "2f", 16: "2d"}.get(kind.size, "")
+    return str(complex(*struct.unpack(kind.order + code, data)))
+
+
+def _long_double(kind: _Type, data: bytes) -> float:
+    """The 80 bits of x86, as the nearest float."""
+    fraction, exponent = struct.unpack("<QH", data[:10])
+    sign, exponent = -1 if exponent & 0x8000 else 1, exponent & 0x7FFF
+    if exponent == 0x7FFF:
+        return math.nan if fraction << 1 & (1 << 64) - 1 else sign * math.inf
+    try:
+        return sign * math.ldexp(fraction, exponent - 16_446)
+    except OverflowError:
+        return sign * math.inf
+
+
+_READ: Final[dict[str, Callable[[_Type, bytes], Any]]] = {
+    "U": lambda kind, data: str(
+        data, "utf-32-be" if kind.order == ">" else "utf-32-le", "replace"
+    ).rstrip("\0"),
+    "S": lambda kind, data: data.rstrip(b"\0"),
+    "M": _moment,
+    "m": _span,
+    "c": _complex,
+    "f": _long_double,
+}
+
+
+# Scalars and arrays
+
+
+def scalar(node: Node, work: Work) -> Any:
+    """`numpy.float64(0.25)`: its dtype and its bytes."""
+    args = node["args"]
+    if len(args) != 2 or (kind := _type_of(args[0])) is None:
+        return None
+    if kind.code == "O8":
+        return args[1]
+    if kind.size > ITEM_BYTES or not work.spend(kind.size // 64):
+        return None
+    data = sent_bytes(args[1])
+    if data is None or len(data) != kind.size:
+        return None
+    values = _elements(kind, data, 1)
+    return values[0] if values else None
+
+
+def array(node: Node, work: Work) -> Any:
+    """`numpy.ndarray`, and the classes like it: shape, dtype, order and bytes are its state."""
+    state = node.get("state")
+    if not is_sequence(state) or len(state) != 5:
+        return None
+    return _array(node, state[1], state[2], "F" if state[3] is True or state[3] == 1 else "C",
+                  state[4], work)  # fmt: skip
+
+
+def array_of_buffer(node: Node, work: Work) -> Any:
+    """`numpy._core.numeric._frombuffer(bytes, dtype, shape, order)`, of protocol 5."""
+    args = node["args"]
+    if len(args) != 4:
+        return None
+    return _array(node, args[2], args[1], "F" if args[3] in ("F", b"F") else "C", args[0], work)
+
+
+def masked_array(node: Node, work: Work) -> Any:
+    """`numpy.ma.MaskedArray`: None for what is masked."""
+    state = node.get("state")
+    if not is_sequence(state) or len(state) != 7:
+        return None
+    order = "F" if state[3] is True or state[3] == 1 else "C"
+    return _array(node, state[1], state[2], order, state[4], work, mask=sent_bytes(state[5]))
+
+
+def _array(
+    node: Node, shape: Any, dtype: Any, order: str, data: Any, work: Work, mask: bytes | None = None
+) -> Any:
+    kind = _type_of(dtype)
+    if kind is None or not is_sequence(shape) or len(shape) > DIMENSIONS:
+        return None
+    if not all(is_small(length) and length >= 0 for length in shape):
+        return None
+    count = math.prod(shape)
+    if count > ELEMENTS or math.prod(max(length, 1) for length in shape) > ELEMENTS:
+        return _description(shape, kind)
+    if kind.code == "O8":
+        values = data if is_sequence(data) and len(data) == count else None
+        if values is None or not work.spend(count):
+            return None
+    else:
+        if not work.spend(count * max(kind.size // 8, 1)):
+            return None
+        raw = sent_bytes(data)
+        if raw is None or len(raw) != count * kind.size:
+            return None
+        values = _elements(kind, raw, count) if count else []
+    if values is None:
+        return _description(shape, kind)
+    if mask is not None and len(mask) == count:
+        values = [None if hidden else value for value, hidden in zip(values, mask, strict=True)]
+    return _nested(list(values), shape, order)
+
+
+def _description(shape: Any, kind: _Type) -> Node:
+    return described("numpy.ndarray", shape=list(shape), dtype=kind.name, **{"!cut": "size"})
+
+
+def _nested(flat: list[Any], shape: Any, order: str) -> Any:
+    """The elements as lists in lists."""
+    if not shape:
+        return flat[0]
+    if order == "F" and len(shape) > 1:
+        flat = _rows_first(flat, shape)
+    for length in reversed(shape[1:]):
+        count = len(flat) // length if length else math.prod(shape[:1])
+        flat = [flat[at * length : at * length + length] for at in range(count)]
+    return flat
+
+
+def _rows_first(flat: list[Any], shape: Any) -> list[Any]:
+    """Elements in the order of Fortran, in that of C."""
+    steps = [1]
+    for length in shape[:-1]:
+        steps.append(steps[-1] * length)
+    positions = [0]
+    for length, step in zip(shape, steps, strict=True):
+        positions = [base + step * at for base in positions for at in range(length)]
+    return [flat[at] for at in positions]
+
+
+# array.array
+
+_CODES: Final = ("B", "b", "<H", ">H", "<h", ">h", "<I", ">I", "<i", ">i", "<Q", ">Q", "<q", ">q",
+                 "<f", ">f", "<d", ">d")  # fmt: skip
+_TEXTS: Final = {18: "utf-16-le", 19: "utf-16-be", 20: "utf-32-le", 21: "utf-32-be"}
+
+
+def standard_array(node: Node, work: Work) -> Any:
+    """`array.array(code, list)`, as protocols below 3 write it."""
+    args = node["args"]
+    return args[1] if len(args) == 2 and (is_sequence(args[1]) or is_text(args[1])) else None
+
+
+def standard_array_of_bytes(node: Node, work: Work) -> Any:
+    """`array._array_reconstructor(cls, code, format, bytes)`"""
+    args = node["args"]
+    if len(args) != 4 or not is_small(args[2]) or type(args[3]) is not bytes:
+        return None
+    data, form = args[3], args[2]
+    if form in _TEXTS:
+        return str(data, _TEXTS[form], "replace") if work.spend(len(data) // 16) else None
+    if not 0 <= form < len(_CODES):
+        return None
+    code = _CODES[form]
+    count, rest = divmod(len(data), struct.calcsize(code))
+    if rest:
+        return None
+    if count > ELEMENTS:
+        return described("array.array", shape=[count], dtype=code[-1], **{"!cut": "size"})
+    if not work.spend(count):
+        return None
+    values = struct.unpack(f"{code[:-1]}{count}{code[-1]}", data)
+    return list(map(_shortest, values)) if code[-1] == "f" else list(values)
+
+
+# pandas
+
+
+def index(node: Node, work: Work) -> Any:
+    """An index of pandas: its values, or its range as text."""
+    args = node["args"]
+    if len(args) != 2 or not is_dict(args[1]):
+        return None
+    data = value_of(args[1], "data")
+    if data is not None:
+        return data
+    start, stop, step = (value_of(args[1], name) for name in ("start", "stop", "step"))
+    if is_small(start) and is_small(stop) and is_small(step):
+        return f"range({start}, {stop})" if step == 1 else f"range({start}, {stop}, {step})"
+    return None
+
+
+def backed_array(node: Node, work: Work) -> Any:
+    """An array of pandas around one of numpy, which is in its state: that one alone, where its type
+    tells no more."""
+    args, state = node["args"], node.get("state")
+    if not is_sequence(state) or not 2 <= len(state) <= 3 or not args or not is_global(args[0]):
+        return None
+    kind, *others = state
+    values = next((part for part in others if is_object(part)), None)
+    if not is_object(kind) or values is None:
+        return None
+    if dotted(kind["class"]) in ("numpy.dtype", "pandas.StringDtype"):
+        return values
+    return described(resolve(args[0]["global"]), dtype=kind, values=values)
+
+
+def block(node: Node, work: Work) -> Any:
+    """A block of a DataFrame: its values."""
+    return node["args"][0] if node["args"] else None
+
+
+def frame(node: Node, work: Work) -> Any:
+    """`pandas.DataFrame`: the values as it keeps them, columns of one type together."""
+    manager = state_value(node, "_mgr")
+    if not is_object(manager) or len(manager["args"]) != 2:
+        return None
+    blocks, axes = manager["args"]
+    if not is_sequence(axes) or len(axes) != 2:
+        return None
+    return described("pandas.DataFrame", columns=axes[0], index=axes[1], blocks=blocks)
+
+
+def series(node: Node, work: Work) -> Any:
+    """`pandas.Series`: its values."""
+    manager = state_value(node, "_mgr")
+    state = manager.get("state") if is_object(manager) else None
+    if not is_sequence(state) or len(state) < 2:
+        return None
+    (axes, blocks) = state[:2]
+    if not is_sequence(axes) or not is_sequence(blocks) or len(axes) != 1 or len(blocks) != 1:
+        return None
+    name = state_value(node, "_name")
+    return described("pandas.Series", name=name, index=axes[0], values=blocks[0])
+
+
+ARRAYS: Final = frozenset(
+    f"{core}.{name}"
+    for core in ("numpy._core", "numpy.core")
+    for name in ("multiarray._reconstruct", "numeric._frombuffer")
+)
+"""What makes an array of numpy."""

@@ -1,0 +1,36 @@
+"""Paths, as `str` shows them."""
+
+from __future__ import annotations
+
+import ntpath
+import posixpath
+from collections.abc import Callable
+from typing import Any
+
+from fastlog.decode.nodes import Node
+from fastlog.decode.shapes import Work, is_text, text_in
+
+PARTS = 256
+LENGTH = 4_096
+
+
+def posix_path(node: Node, work: Work) -> Any:
+    """`pathlib.PosixPath` and `PurePosixPath`."""
+    return _path(node, work, posixpath.join, 2)
+
+
+def windows_path(node: Node, work: Work) -> Any:
+    """`pathlib.WindowsPath` and `PureWindowsPath`."""
+    return _path(node, work, ntpath.join, 16)
+
+
+def _path(node: Node, work: Work, join: Callable[..., str], units_each: int) -> Any:
+    parts = node["args"]
+    if len(parts) > PARTS or not work.spend(units_each * len(parts)):
+        return None
+    if not all(map(is_text, parts)):
+        return None
+    length = sum(map(len, parts))
+    if length > LENGTH or not work.spend(length // 16):
+        return None
+    return join(*map(text_in, parts)) if parts else "."

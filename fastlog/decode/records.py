@@ -1,0 +1,311 @@
+"""From what a frame holds to its record, in one way for both engines.
+
+The schema's fields have a budget of their own and are served first. The other attributes share
+what the columns have left; where that is not enough, the small ones come first. What is cut leaves
+marks, what is not as it should be is noted and kept as well. Where these make a record too large,
+it is made anew of less.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import chain
+from typing import Any, Final
+
+import msgspec
+
+from fastlog.decode.message import CannotMergeError, merged
+from fastlog.decode.nodes import is_dict, is_object, kind_of
+from fastlog.decode.normal import (
+    Renderer,
+    clean,
+    is_empty,
+    most_stored,
+    nodes_of,
+    text_of,
+    weight_in_json,
+    weight_of,
+)
+from fastlog.decode.objects import Reading, base_value
+from fastlog.decode.shapes import Work
+from fastlog.errors import RejectedError
+from fastlog.record import (
+    COLUMNS,
+    FIELDS,
+    KINDS,
+    MESSAGE,
+    SILENT,
+    SILENT_IF_EMPTY,
+    TIMES,
+    TWIN,
+    Record,
+    checked,
+    extra_of,
+    json_text,
+)
+
+ATTEMPTS = 3
+"""How often a record that is too large is made anew, each time of less. Of no values at all, only
+of marks, none is too large."""
+ARGS: Final = "args"
+
+_DROP, _DROP_IF_EMPTY, _TWIN = -1, -2, -3
+_SLOTS: Final = {
+    **{"msg" if name == "message" else name: at for at, name in enumerate(COLUMNS)},
+    **dict.fromkeys(SILENT, _DROP),
+    **dict.fromkeys(SILENT_IF_EMPTY, _DROP_IF_EMPTY),
+    TWIN: _TWIN,
+}
+_RAW_SLOTS: Final = {name.encode(): at for name, at in _SLOTS.items()}
+_TEXT_TYPES: Final = (str, bytes)
+_LONGEST = 1 << 63
+_encode = msgspec.json.Encoder().encode
+_RECORD: Final = partial(tuple.__new__, Record)  # Record._make would count the values once more
+
+
+def record_of(
+    root: Any, length: int, *, host: str, received: float, offset: int, idx: int
+) -> Record:
+    """Make the record of a frame.
+
+    Args:
+        root: the inert value of the frame.
+        length: of the frame, which bounds what becomes of it.
+        host, received, offset, idx: as in `Record`.
+
+    Raises:
+        RejectedError: the value has no attributes.
+    """
+    reading = Reading(Work(length))
+    sent = _Sent([None] * len(COLUMNS), [])
+    sent.sort(_attributes(root, reading))
+    columns, extra = _made(sent, length, received, reading, None)
+    return _RECORD((*columns, host, received, extra, offset, idx))
+
+
+def complete(columns: tuple[Any, ...], rest: list[Any], length: int) -> Record:
+    """Make the record of a frame whose fields are in order already.
+
+    Args:
+        columns: the record but for `extra`, which is None. Nothing in it was cut.
+        rest: keys and inert values, in turn, of the attributes that are no fields.
+        length: of the frame.
+    """
+    values, others = list(columns[: len(COLUMNS)]), columns[len(COLUMNS) :]
+    host, received, _, offset, idx = others
+    sent = _Sent(values[:], rest)
+    done, extra = _made(sent, length, received, Reading(Work(length)), values)
+    return _RECORD((*done, host, received, extra, offset, idx))
+
+
+def _attributes(root: Any, reading: Reading) -> list[Any]:
+    """The keys and values of a dict, or of an object that has some."""
+    node = root
+    if is_object(node):
+        node = reading.value(node)
+        if is_object(node) and is_dict(node.get("state")):
+            node = node["state"]
+    if not is_dict(node):
+        raise RejectedError(f"not a record: {kind_of(node)}")
+    return node["pairs"]  # type: ignore[no-any-return]
+
+
+class _Sent:
+    """The attributes of a record, as they came."""
+
+    __slots__ = ("message", "rest", "values")
+
+    def __init__(self, values: list[Any], rest: list[Any]) -> None:
+        self.values = values
+        """Of the schema's fields, in order."""
+        self.rest = rest
+        """Keys and values of all others, without those that say nothing."""
+        self.message = "msg"
+        """The attribute that the message comes from."""
+
+    def sort(self, flat: list[Any]) -> None:
+        """Take the attributes from a dict."""
+        values, rest, slots = self.values, self.rest, _SLOTS
+        raw: list[Any] = []
+        twin = False
+        each = iter(flat)
+        for key, value in zip(each, each, strict=True):
+            kind = type(key)
+            if kind is str:
+                slot = slots.get(key)
+            elif kind is bytes:
+                slot = _RAW_SLOTS.get(key)
+                if slot is not None and slot >= 0:
+                    raw += (key, value)
+                    continue
+            else:
+                slot = None
+            if slot is None:
+                rest += (key, value)
+            elif slot >= 0:
+                values[slot] = value
+            elif slot == _TWIN:
+                twin = True
+                rest += (key, value)
+            elif slot == _DROP_IF_EMPTY and not (is_empty(value) or value in ("", b"")):
+                rest += (key, value)
+        if raw:
+            self._add_raw(flat, raw)
+        if twin:
+            self._settle_message()
+
+    def _add_raw(self, flat: list[Any], raw: list[Any]) -> None:
+        """The text of Python 2 names fields too, where none has the name in text."""
+        named = {key for key in flat[::2] if type(key) is str}
+        for at in range(0, len(raw), 2):
+            if str(raw[at], "latin-1") in named:
+                self.rest += raw[at : at + 2]
+            else:
+                self.values[_RAW_SLOTS[raw[at]]] = raw[at + 1]
+
+    def _settle_message(self) -> None:
+        """Take the message from `message`, where `msg` has none; JSON clients call it so."""
+        if self.values[MESSAGE] is not None:
+            return
+        keys = self.rest[::2]
+        name: Any = TWIN if TWIN in keys else TWIN.encode()
+        at = 2 * (len(keys) - 1 - keys[::-1].index(name))
+        self.values[MESSAGE] = self.rest[at + 1]
+        self.rest = list(
+            chain.from_iterable(
+                pair
+                for pair in zip(self.rest[::2], self.rest[1::2], strict=True)
+                if type(pair[0]) not in _TEXT_TYPES or pair[0] != name
+            )
+        )
+        self.message = TWIN
+
+
+def _made(
+    sent: _Sent, length: int, received: float, reading: Reading, columns: list[Any] | None
+) -> tuple[list[Any], str]:
+    """The columns and the extra of a record, no larger than a frame of this length may become.
+
+    Args:
+        columns: of the values, where they are known; then nothing of them was cut or odd.
+    """
+    limit, nodes = most_stored(length), nodes_of(length)
+    room = weight_of(length)
+    for again in range(ATTEMPTS, -1, -1):
+        odd: dict[str, Any] = {}
+        notes: list[str] = []
+        if columns is None:
+            columns, odd, notes = _columns(sent, received, Renderer(room, nodes, reading))
+        rest = sent.rest
+        if rest and sent.message == "msg":
+            rest = _merge(columns, rest, odd, notes, room, Renderer(room, nodes, reading))
+        weight = _weight(columns)
+        if not (rest or odd or notes):
+            if weight + 2 <= limit or not again:
+                return columns, "{}"
+            stored = weight + 2
+        else:
+            extra = extra_of(
+                _rendered(rest, room - weight, nodes, reading), columns[MESSAGE], odd, notes
+            )
+            stored = weight + len(extra)
+            if stored <= limit or not again:
+                return columns, str(extra, "utf-8")
+        room = (0, limit // 16, max(0, room * limit // stored - room // 8))[again - 1]
+        columns = None
+    raise AssertionError("the last attempt is taken as it is")
+
+
+def _weight(columns: list[Any]) -> int:
+    """The bytes of the texts, as JSON writes them."""
+    return len(_encode("".join([text for text in columns if type(text) is str]))) - 2
+
+
+def _columns(sent: _Sent, received: float, renderer: Renderer) -> Any:
+    """The schema's fields, rendered and checked."""
+    values = sent.values[:]
+    if not _as_wanted(values, renderer.room):
+        values = [
+            value if value is None else _field(value, KINDS[at], renderer)
+            for at, value in enumerate(values)
+        ]
+    return checked(values, received, sent.message)
+
+
+def _as_wanted(values: list[Any], room: int) -> bool:
+    """Whether no value has to be rendered: all are numbers, or clean texts that have room."""
+    texts: list[Any] = []
+    for value, kind in zip(values, KINDS, strict=True):
+        if type(value) is not kind:
+            if value is not None:
+                return False
+        elif kind is str:
+            texts.append(value)
+        elif not (TIMES[0] <= value < TIMES[1] if kind is float else -_LONGEST <= value < _LONGEST):
+            return False
+    joined = "".join(texts)
+    if "\0" in joined:
+        return False
+    try:
+        return weight_in_json(joined) <= room
+    except UnicodeEncodeError:  # lone surrogates
+        return False
+
+
+def _field(value: Any, wanted: type, renderer: Renderer) -> Any:
+    """A value of the schema in normal form; of a subclass of int, float or str, the base value."""
+    if is_object(value):
+        plain = renderer.reading.value(value)
+        base = base_value(plain) if is_object(plain) else None
+        if base is not None and (type(base) in _TEXT_TYPES) == (wanted is str):
+            value = base
+    if type(value) is str:
+        return renderer.text(clean(value))
+    if type(value) is bytes:
+        return renderer.text(text_of(value))
+    return renderer.value(value, 0)
+
+
+def _rendered(rest: list[Any], room: int, nodes: int, reading: Reading) -> dict[str, Any]:
+    """The other attributes in normal form."""
+    renderer = Renderer(room, nodes, reading)
+    extra = renderer.mapping(rest, 0, FIELDS)
+    if renderer.spent:  # once more, so that a large attribute hides none of the small ones
+        pairs = sorted(zip(rest[::2], rest[1::2], strict=True), key=_size)
+        renderer = Renderer(room, nodes, reading)
+        extra = renderer.mapping(list(chain.from_iterable(pairs)), 0, FIELDS)
+    return extra
+
+
+def _size(pair: tuple[Any, Any]) -> int:
+    node = pair[1]
+    if type(node) is dict:
+        node = node.get("pairs", ())
+    return len(node) if isinstance(node, (str, bytes, list, tuple)) else 1
+
+
+def _merge(
+    columns: list[Any],
+    rest: list[Any],
+    odd: dict[str, Any],
+    notes: list[str],
+    room: int,
+    renderer: Renderer,
+) -> list[Any]:
+    """Merge the message with its arguments, where the client has not done so; returns the rest."""
+    keys = rest[::2]
+    name: Any = ARGS if ARGS in keys else ARGS.encode()
+    if name not in keys or not columns[MESSAGE]:
+        return rest
+    at = 2 * (len(keys) - 1 - keys[::-1].index(name))
+    try:
+        if "msg" in odd:
+            raise CannotMergeError("the message is no text")
+        text = merged(
+            columns[MESSAGE], rest[at + 1], room, lambda node: renderer.value(node, 0), json_text
+        )
+    except CannotMergeError as error:
+        notes.append(f"args: not merged with the message: {error}")
+        return rest
+    columns[MESSAGE] = text
+    return rest[:at] + rest[at + 2 :]

@@ -1,0 +1,102 @@
+"""What readers of objects have in common: the shapes that they look for, the work they spend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeGuard
+
+from fastlog.decode.nodes import Node, is_dict, is_object, pairs_node
+
+SEQUENCES: Final = (list, tuple)
+STATE_LENGTH = 64
+"""Keys and values of a state among which an attribute is looked for."""
+BITS = 128
+"""Of the integers that readers calculate with."""
+
+WORK_TIMES = 8
+WORK_MORE = 4096
+WORK_MOST = 1 << 22
+
+
+class Work:
+    """The work that the objects of one frame may cause, in elements that a reader goes through."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, length: int) -> None:
+        self.left = min(WORK_TIMES * length + WORK_MORE, WORK_MOST)
+
+    def spend(self, units: int) -> bool:
+        """Spend that much; False if there is not so much left: then do not do the work."""
+        if units > self.left:
+            self.left = 0
+            return False
+        self.left -= units
+        return True
+
+
+Reader = Callable[[Node, Work], Any]
+
+
+def is_sequence(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    """Whether the value is a list, a tuple or a set."""
+    return isinstance(value, SEQUENCES)
+
+
+def is_text(value: Any) -> TypeGuard[str | bytes]:
+    """Whether the value is text, of Python 2 or 3."""
+    return type(value) is str or type(value) is bytes
+
+
+def is_small(value: Any) -> TypeGuard[int]:
+    """Whether the value is an integer that costs nothing to calculate with."""
+    return type(value) is int and value.bit_length() <= BITS
+
+
+def sent_bytes(value: Any) -> bytes | None:
+    """Return bytes; below protocol 3, Python 3 writes them as a call: `_codecs.encode(text, …)`."""
+    if is_object(value):
+        args = value["args"]
+        value = args[0] if len(args) == 2 else "" if not args else None
+    if type(value) is str:
+        try:
+            return value.encode("latin-1")
+        except UnicodeEncodeError:
+            return None
+    return value if type(value) is bytes else None
+
+
+def all_small(values: Any, count: int) -> bool:
+    """Whether these are so many small integers, in a sequence."""
+    return is_sequence(values) and len(values) == count and all(map(is_small, values))
+
+
+def text_in(value: str | bytes) -> str:
+    """Return the text; what is not UTF-8 in it becomes lone surrogates."""
+    return value if type(value) is str else str(value, "utf-8", "surrogateescape")  # type: ignore[arg-type]
+
+
+def state_value(node: Node, name: str) -> Any:
+    """Return the attribute of an object from its state, or None."""
+    return value_of(node.get("state"), name)
+
+
+def value_of(pairs: Any, name: str) -> Any:
+    """Return the value of a key among the first of a dict, or None."""
+    if not is_dict(pairs):
+        return None
+    flat = pairs["pairs"]
+    raw = name.encode()
+    for at in range(0, min(len(flat), STATE_LENGTH), 2):
+        key = flat[at]
+        if is_text(key) and key in (name, raw):
+            return flat[at + 1]
+    return None
+
+
+def described(cls: str, /, **parts: Any) -> Node:
+    """Return a dict that describes an object of this class by parts that have names."""
+    flat: list[Any] = ["!", cls]
+    for key, value in parts.items():
+        flat += (key, value)
+    return pairs_node(flat)
