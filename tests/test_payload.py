@@ -117,6 +117,7 @@ ORDINARY = {
         b'{"asctime": "2026-11-23 10:00:00,123", "levelname": "WARNING", "name": "app",'
         b' "message": "disk at 91 %", "exc_info": "Traceback (most recent call last):\\n  ..."}'
     ),
+    "the last time of the calendar": b'{"created":253402300799.9999}',
     "integer time": b'{"created": 1700000000, "msg": "x", "levelno": 25, "thread": null}',
     "neither level nor message": b'{"created": -0.0, "user": -0}',
     "level by name, unknown": b'{"msg": "x", "levelname": "SUCCESS"}',
@@ -164,6 +165,7 @@ LEFT = {
     "a number for text": b'{"name":5}',
     "a list of lines": b'{"exc_text":["a","b"]}',
     "a time that no calendar has": b'{"created":1e12}',
+    "the first time after the calendar": b'{"created":253402300800}',
     "a time as text": b'{"created":"1700000000.5"}',
     "a message that is no text": b'{"msg":{"a":1}}',
     "a twin that is no text": b'{"message":[]}',
@@ -172,7 +174,7 @@ LEFT = {
     "too deep": nested(DEPTH + 1),
     "too deep in objects": b'{"a":' * (DEPTH + 2) + b"1" + b"}" * (DEPTH + 2),
     "too deep for the parser": nested(NESTING + 1),
-    "too deep for msgspec": nested(100_000),
+    "too deep for msgspec": nested(10_000),
     "too long": b'{"a":"' + b"x" * (QUICK_LENGTH - 7) + b'"}',
     "too wide": b'{"a":[' + b"1," * NODES + b"1]}",
 }
@@ -259,5 +261,5 @@ def test_any_number_is_read_as_the_reference_reads_it(
 
 
 def test_the_tree_has_each_key_once() -> None:
-    with_equal_keys = b'{"a":1,"b":{"c":1,"c":2},"a":3}'
-    assert repr(reference(with_equal_keys)) == repr(reference(b'{"a":3,"b":{"c":2}}'))
+    actual = read_json(b'{"a":111,"b":{"c":222,"c":3},"a":4}')
+    assert repr(read_json(b'{"a":4,"b":{"c":3}}')) == repr(actual)
