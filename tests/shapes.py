@@ -111,7 +111,7 @@ EXPECTED: dict[str, Any] = {
     "timedelta": "1 day, 2:00:00",
     "uuid": "00000010-0000-0000-0000-000000000007",
     "decimal": "1.50",
-    "complex": {"!": "builtins.complex", "args": [1.0, 2.0]},
+    "complex": "(1+2j)",
     "path": "/var/log/app.log",
     "path_relative": "app.log",
     "path_windows": "C:\\logs\\app.log",

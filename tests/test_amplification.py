@@ -211,7 +211,7 @@ def test_of_a_record_over_the_largest_weight_nothing_more_is_cut_than_must_be() 
     check(frame)
     payload = make_run(Kind.STOCK, [frame], peer="h:1")
     (record,) = C.decode(Block(0, len(payload), 0, 1, 1, memoryview(payload))).records
-    assert record.message == "x" * WEIGHT + "… [cut: 500 more]"
+    assert record.message == "x" * (WEIGHT - 1) + "… [cut: 501 more]"  # "n" has the other byte
 
 
 # The budget of the renderer

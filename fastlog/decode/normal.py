@@ -35,6 +35,9 @@ WEIGHT_MORE = 448
 """A line of NDJSON takes at most 576 bytes for names, numbers and nulls: 1 KiB together."""
 NODES_MORE = 64
 
+CONTAINER_KEY = 3
+"""Values that a key counts for which is a container or an object: naming it is so much work."""
+
 MORE = "!cut"
 """The key of a mark: how many were left out, or why."""
 
@@ -301,11 +304,13 @@ def number(value: float) -> float | str:
 class _Naming:
     """Names the keys of one dict that are not plain text, so that no two of them collide."""
 
+    __slots__ = ("counts", "depth", "given", "keys", "renderer", "reserved", "taken")
+
     def __init__(
         self, renderer: Renderer, flat: list[Any], depth: int, reserved: frozenset[str]
     ) -> None:
         self.renderer = renderer
-        self.keys = flat[::2]
+        self.keys = flat
         self.depth = depth
         self.reserved = reserved
         self.taken: set[str] | None = None
@@ -324,7 +329,7 @@ class _Naming:
         if exact and (kind, text) in self.given:
             return self.given[kind, text]  # an equal key: the last one counts
         if self.taken is None:
-            self.taken = {*self.reserved, *(other for other in self.keys if type(other) is str)}
+            self.taken = {*self.reserved, *(key for key in self.keys[::2] if type(key) is str)}
         name = text
         while name in self.taken:
             count = self.counts.get((kind, text), 0) + 1
@@ -342,6 +347,8 @@ class _Naming:
         if type(key) is bytes:
             text = self.renderer.text(text_of(key[: max(self.renderer.room, 0) + 4]))
             return text, "\\" not in text
+        if type(key) is not int and type(key) is not float:
+            self.renderer.nodes -= CONTAINER_KEY
         value = self.renderer.value(key, self.depth)
         if isinstance(value, str):
             return value, type(key) is float

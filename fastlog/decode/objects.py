@@ -286,7 +286,7 @@ def _data(node: Node, work: Work) -> Any:
 def _chain(node: Node, work: Work) -> Any:
     """`collections.ChainMap`: one dict, in which the first map has the last word."""
     maps = state_value(node, "maps")
-    if not is_sequence(maps) or not all(map(is_dict, maps)):
+    if not is_sequence(maps) or not work.spend(len(maps)) or not all(map(is_dict, maps)):
         return None
     return pairs_node([part for each in reversed(maps) for part in each["pairs"]])
 

@@ -44,6 +44,9 @@ from fastlog.record import (
     json_text,
 )
 
+_LONG: Final = ("message", "exc_text", "stack_info")
+_SERVED: Final = sorted(range(len(COLUMNS)), key=lambda at: COLUMNS[at] in _LONG)
+"""The fields in the order in which they are served: those that may be long come last."""
 ATTEMPTS = 3
 """How often a record that is too large is made anew, each time of less. Of no values at all, only
 of marks, none is too large."""
@@ -225,10 +228,9 @@ def _columns(sent: _Sent, received: float, renderer: Renderer) -> Any:
     """The schema's fields, rendered and checked."""
     values = sent.values[:]
     if not _as_wanted(values, renderer.room):
-        values = [
-            value if value is None else _field(value, KINDS[at], renderer)
-            for at, value in enumerate(values)
-        ]
+        for at in _SERVED:
+            if values[at] is not None:
+                values[at] = _field(values[at], KINDS[at], renderer)
     return checked(values, received, sent.message)
 
 
