@@ -160,8 +160,8 @@ class Writer(grammar.Writer):
             case 1:
                 self.out += chance.choice((b"I00\n", b"I01\n", b"I-0\n", b"I007\n", b"I+1\n"))
             case 2:
-                number = chance.choice((0.0, -0.0, 1e16, 0.1, 1e22, float("nan"), float("inf")))
-                self.out += b"F%s\n" % repr(number).encode()
+                floats = (0.0, -0.0, 1e16, 0.1, 1e22, float("nan"), float("inf"))
+                self.out += b"F%s\n" % repr(chance.choice(floats)).encode()
             case 3:
                 text = chance.choice((b"plain", b"it\\'s", b"\\x00\\xff", b"a\\n", b"\\u0041", b""))
                 self.out += b"S'" + text + b"'\n"
