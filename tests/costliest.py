@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import pickletools
 import random
 import re
 import signal
@@ -47,14 +48,14 @@ from engines import opcodes
 
 from fastlog.decode import Decoder
 
-CLASSES = {"under 100 bytes": 100, "under 1 KB": 1_000, "under 64 KB": 64_000, "more": 1 << 20}
+CLASSES = {"under 100 bytes": 100, "under 1 KB": 1_000, "under 64 KB": 65_536, "more": 1 << 20}
 KEPT = 16
 """Frames of a class and a way."""
 ALIKE = 2
 """Of those, so many of one kind."""
 LONGEST = 1.0
 """Seconds that one frame may take: then it is given up, and counts with that time."""
-SPLICED = 64_000
+SPLICED = 100_000
 """Bytes of a frame that is taken apart into its opcodes."""
 GROWN = 1.3
 """Times the cost a byte of a frame, twice and four times as long, above which that is told."""
@@ -80,7 +81,8 @@ class Subject(NamedTuple):
         names = sorted({name.decode("latin-1") for _, name in _NAME.findall(self.frame[:4096])})
         codes = Counter(piece[:1] for piece in opcodes(self.frame[:4096]))
         [(code, _)] = codes.most_common(1)
-        return f"{'+'.join(names[:3]) or 'plain'} {str(code)[2:-1]}"
+        opcode = pickletools.code2op.get(code.decode("latin-1"))
+        return f"{'+'.join(names[:3]) or 'plain'} {opcode.name if opcode else code!r}"
 
 
 class Scored(NamedTuple):
@@ -153,8 +155,12 @@ class Search:
         self.spent = dict.fromkeys(CLASSES, 0.0)
         """Seconds, by the class of what was measured: each class has its share."""
 
-    def sow(self) -> None:
+    def sow(self, quick: bool) -> None:
         """Begin with what is known to be costly, or odd."""
+        if quick:
+            for name in ("slots", "keys of tuples"):
+                self.measure(Subject(KNOWN[name], None))
+            return
         frames = [*KNOWN.values(), *(find.frame for find in load_corpus())]
         frames += [frame for size in (10, 16) for frame, _ in attacks(1 << size).values()]
         frames += [make(seed) for make in (grammar.frame, tangles.frame) for seed in range(40)]
@@ -283,25 +289,28 @@ def show(subject: Subject) -> str:
     return f"{head!r}" if len(subject.frame) <= 130 else f"{head!r} … {tail!r}"
 
 
-def report(search: Search, least: float, save: bool) -> float:
+def report(search: Search, least: float, save: bool, quick: bool) -> float:
     """Measure what was found from a block to the store, print it, and return the greatest ratio."""
+    rounds, shown = (1, 1) if quick else (5, 3)
     worst = 0.0
     saved: set[str] = {find.name for find in load_corpus()} if save else set()
     for way in WAYS:
-        simple = min(storing(way, simple_frames) for _ in range(5))
-        plain = min(decoding(Decoder(way.engine, way.form), simple_frames(), 9) for _ in range(3))
+        simple = min(storing(way, simple_frames) for _ in range(rounds))
+        plain = min(
+            decoding(Decoder(way.engine, way.form), simple_frames(), 9) for _ in range(rounds)
+        )
         sink = way.sink.partition(":")[0]
         print(f"\n{way}, {sink}: simple records cost {simple:.1f} ns a byte, {plain:.2f} to decode")
         for name in CLASSES:
             print(f"  {name}")
-            for scored in search.cells[way, name].best[:3]:
+            for scored in search.cells[way, name].best[:shown]:
                 frame = scored.subject.frame
                 cost = scored.cost
                 if cost * len(frame) < LONGEST * 1e9 / 2:
                     cost = storing(way, lambda frame=frame: copies(frame), 3)  # type: ignore[misc]
                 ratio = cost / simple
                 worst = max(worst, ratio) if way.engine == "c" else worst
-                times = growth(way, scored.subject)
+                times = 1.0 if quick else growth(way, scored.subject)
                 grows = f", {times:.1f} times a byte when longer" if times > GROWN else ""
                 print(
                     f"    {ratio:7.1f} times simple: {cost:7.0f} ns a byte "
@@ -333,6 +342,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--save", action="store_true", help=f"put finds into {CORPUS}")
+    parser.add_argument("--quick", action="store_true", help="little, to see that it works")
     parser.add_argument("--least", type=float, default=40.0, help="times simple, to be saved")
     options = parser.parse_args(arguments)
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
@@ -340,14 +350,14 @@ def main(arguments: Sequence[str]) -> int:
     gc.disable()  # as workers do
     logging.getLogger("fastlog").addHandler(logging.NullHandler())
     search = Search(seed)
-    search.sow()
+    search.sow(options.quick)
     deadline = time.monotonic() + options.seconds
     while time.monotonic() < deadline:
         search.step()
         if search.measured % 500 == 0:
             gc.collect()
     print(f"{search.measured} frames measured")
-    worst = report(search, options.least, options.save)
+    worst = report(search, options.least, options.save, options.quick)
     print(f"\nThe costliest frame by the C engine: {worst:.1f} times the simple record a byte.")
     return 0
 
