@@ -321,7 +321,7 @@ class Bench:
                 self._counts[kind.name, server.label, server.sink] = count
 
     def round(self) -> None:
-        """Take a sample of each kind, and several of the simple one, which all are compared with."""
+        """Take a sample of each kind, and several of the simple one, the measure of all."""
         simple, *others = self.kinds
         for number, kind in enumerate(others):
             self._take([simple, kind] if number % SIMPLE_EVERY == 0 else [kind])

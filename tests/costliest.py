@@ -44,7 +44,7 @@ from costly import (
     size_of,
     storing,
 )
-from engines import opcodes
+from engines import opcodes, splice
 
 from fastlog.decode import Decoder
 
@@ -233,27 +233,8 @@ class Search:
         chance = self.chance
         if len(parent.frame) > SPLICED or (parent.numbers and chance.random() < 0.8):
             return None
-        pieces = opcodes(parent.frame)
-        foreign = opcodes(other.frame) if len(other.frame) <= SPLICED else pieces
-        for _ in range(chance.choice((1, 1, 2, 3))):
-            at = chance.randrange(len(pieces))
-            size = chance.choice((1, 1, 2, 3, 5, 20))
-            match chance.randrange(4):
-                case 0:
-                    times = chance.choice((2, 2, 4, 30, 300))
-                    part = pieces[at : at + size]
-                    pieces[at : at + size] = part * min(
-                        times, SPLICED // len(b"".join(part) + b"x")
-                    )
-                case 1 if len(pieces) > size + 1:
-                    del pieces[at : at + size]
-                case 2:
-                    start = chance.randrange(len(foreign))
-                    pieces[at:at] = foreign[start : start + size]
-                case _:
-                    to = chance.randrange(len(pieces))
-                    pieces[at], pieces[to] = pieces[to], pieces[at]
-        return Subject(b"".join(pieces), None)
+        foreign = other.frame if len(other.frame) <= SPLICED else parent.frame
+        return Subject(splice(parent.frame, foreign, chance, SPLICED), None)
 
 
 def longer(subject: Subject, times: int) -> bytes | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import pickletools
+import random
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -70,6 +71,33 @@ def opcodes(frame: bytes) -> list[bytes]:
     except Exception:  # of many kinds
         starts = starts or [0]
     return [frame[start:stop] for start, stop in pairwise([*starts, len(frame)])]
+
+
+def splice(frame: bytes, other: bytes, chance: random.Random, limit: int = 2_000) -> bytes:
+    """The frame with some of its opcodes repeated, left out or swapped, and some of another's.
+
+    Args:
+        limit: bytes that repeating may make of them.
+    """
+    pieces, foreign = opcodes(frame), opcodes(other)
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        at = chance.randrange(len(pieces))
+        size = chance.choice((1, 1, 2, 3, 5, 20))
+        match chance.randrange(4):
+            case 0:
+                times = chance.choice((2, 2, 4, 30, 300))
+                part = pieces[at : at + size]
+                pieces[at : at + size] = part * min(times, limit // max(1, len(b"".join(part))))
+            case 1 if len(pieces) > size + 1:
+                del pieces[at : at + size]
+            case 2:
+                start = chance.randrange(len(foreign))
+                pieces[at:at] = foreign[start : start + size]
+            case _:
+                to = chance.randrange(len(pieces))
+                pieces[at], pieces[to] = pieces[to], pieces[at]
+        pieces = pieces or [b"N"]
+    return b"".join(pieces)
 
 
 def least(frame: bytes, fails: Callable[[bytes], bool]) -> bytes:

@@ -48,7 +48,7 @@ def slowness() -> float:
 
 
 def least(measure: Callable[[], float], enough: float) -> float:
-    """The least of a few measurements; the first ends them that is small enough, or far too large."""
+    """The least of a few measurements; one that is small enough, or far too large, ends them."""
     best = float("inf")
     for _ in range(5):
         best = min(best, measure())

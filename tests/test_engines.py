@@ -11,7 +11,8 @@ import grammar
 import pytest
 import tangles
 from attacks import attacks
-from engines import block_of, decoder, differing, explain, least, opcodes
+from engines import block_of, decoder, differing, explain, least, opcodes, splice
+from libraries import FILES, samples
 
 FRAMES = 2_000
 IN_BLOCK = 50
@@ -30,6 +31,19 @@ def test_what_is_shared_changed_and_cyclic_is_answered_alike(part: int) -> None:
     compare(tangles.frame, part * FRAMES, FRAMES)
 
 
+SMALL = [each.frame for file in FILES for each in samples(file) if len(each.frame) < 2_000]
+
+
+def mutant(seed: int) -> bytes:
+    """A real pickle of some library, and its opcodes in disorder; the same for the same seed."""
+    chance = random.Random(seed)
+    return splice(chance.choice(SMALL), chance.choice(SMALL), chance)
+
+
+def test_pickles_of_libraries_in_disorder_are_answered_alike() -> None:
+    compare(mutant, 0, FRAMES)
+
+
 @pytest.mark.soak
 def test_the_engines_answer_alike_for_as_long_as_one_likes() -> None:
     deadline = time.monotonic() + 60 * float(os.environ.get("SOAK_MINUTES", "10"))
@@ -37,6 +51,7 @@ def test_the_engines_answer_alike_for_as_long_as_one_likes() -> None:
     while time.monotonic() < deadline:
         print(f"seed {seed}")  # shown when the test fails
         compare(tangles.frame, seed, 1000)
+        compare(mutant, seed, 500)
         compare(grammar.frame, seed, 200)
         seed += 1000
 
