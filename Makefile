@@ -9,7 +9,7 @@ INSTALL = PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 SOURCES = $(wildcard csrc/*) build_ext.py setup.py pyproject.toml client/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test package soak fuzz libfuzzer lint sanitize bench clean
+.PHONY: help run test package soak fuzz libfuzzer lint sanitize costliest bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -110,6 +110,9 @@ sanitize: ## the suite under ASan and UBSan
 	  $(MAKE) -C build/sanitize PYTHON='$(abspath $(shell command -v $(PYTHON)))' VENV=.venv .venv/test
 	cd build/sanitize && $(SANITIZED) PYTHONMALLOC=malloc .venv/bin/pytest $(PARALLEL) $(DIRECT)
 	cd build/sanitize && $(SANITIZED) .venv/bin/pytest $(PARALLEL) $(DIRECT:%=--ignore=%)
+
+costliest: $(VENV)/test ## search for the frames that cost the most for their length, for COSTLIEST_SECONDS (60)
+	$(BIN)/python tests/costliest.py --seconds $(or $(COSTLIEST_SECONDS),60) $(COSTLIEST)
 
 bench: $(VENV)/bench ## fastlog and its peers, measured; BENCH=--quick only tries that it works
 	PYTHONPATH=benchmarks $(BIN)/python -m bench $(BENCH)

@@ -1,0 +1,417 @@
+"""What a record costs by what it holds: processor time of a whole server, beside a simple record.
+
+    python benchmarks/kinds.py [--rounds 3] [--sinks sqlite,ndjson] [--kind TEXT]… [--against VENV]
+
+A `fastlog-server` with each sink runs all the time. The kinds take turns: so many records of one
+kind are sent, and when all are stored, the processor time of all its processes is read, without
+what they use when nothing happens. A cell is the median over the rounds. With `--against`, servers
+of another virtual environment get the same records in the same rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import datetime
+import decimal
+import enum
+import json
+import logging
+import pickle
+import signal
+import socket
+import statistics
+import struct
+import sys
+import time
+import types
+import uuid
+import zoneinfo
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from logging.handlers import SocketHandler
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import usage
+from bench.against import programs_of
+from bench.cases import LARGE
+from bench.frames import make_records
+from bench.output import Output
+from bench.places import BUILD
+from bench.schedule import home_for_run
+from bench.servers import PROGRAMS, FastlogServer
+
+LENGTH = struct.Struct(">L")
+POOL = 500
+"""Different records of a kind; they are sent again and again."""
+TRIAL = 0.02
+"""Seconds of the processor from which on a trial tells how many records a sample needs."""
+SAMPLE = 0.2
+"""Seconds of the processor that a sample should take, about."""
+SIMPLE_EVERY = 6
+"""Kinds between two samples of the simple one."""
+MOST = 40_000
+"""Records of a sample."""
+LOOK = 0.02
+SETTLED = 0.15
+"""Seconds after the last record was stored, for what is done behind it."""
+PATIENCE = 120.0
+ROOT = Path(__file__).parents[1]
+
+Make = Callable[[int], bytes]
+
+
+class Kind(NamedTuple):
+    """One kind of record."""
+
+    name: str
+    make: Make
+    """Makes a frame of a number."""
+    by_byte: bool = False
+    """Whether the target is about a byte, not a record."""
+    targets: tuple[float, float] | None = None
+    """So many times the simple record it may cost: to SQLite, and to NDJSON."""
+
+
+# The values
+
+
+class App:
+    """An object of an application."""
+
+    def __init__(self, number: int) -> None:
+        self.user = f"user{number}"
+        self.roles = ["admin", "staff"]
+
+
+class Level(enum.IntEnum):
+    """Levels of an application."""
+
+    NOTICE = 25
+    ALERT = 45
+
+
+class _Timestamp:
+    """Pickles as a Timestamp of pandas does."""
+
+    def __init__(self, number: int) -> None:
+        self._nanoseconds = 1_795_442_706_000_000_789 + number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        module = "pandas._libs.tslibs.timestamps"
+        return sys.modules[module]._unpickle_timestamp, (self._nanoseconds, None, None, 10)
+
+
+def _pretend_pandas() -> None:
+    """A pickler looks up what it writes by name; pandas itself is not needed for that."""
+
+    def _unpickle_timestamp(*_: object) -> None:
+        raise NotImplementedError
+
+    parts = ["pandas", "_libs", "tslibs", "timestamps"]
+    for end in range(1, len(parts) + 1):
+        name = ".".join(parts[:end])
+        sys.modules.setdefault(name, types.ModuleType(name))
+    _unpickle_timestamp.__module__ = name
+    _unpickle_timestamp.__qualname__ = "_unpickle_timestamp"
+    sys.modules[name].__dict__.setdefault("_unpickle_timestamp", _unpickle_timestamp)
+
+
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
+MOMENT = datetime.datetime(2026, 11, 23, 14, 5, 6, tzinfo=BERLIN)
+
+
+def _zoned(number: int) -> Any:
+    return MOMENT.replace(microsecond=number % 1_000_000)
+
+
+def _shared_uuid(number: int) -> Any:
+    made = uuid.UUID(int=(77 << 100) + number)
+    return {"id": made, "again": made}
+
+
+def _make_values() -> dict[str, Callable[[int], Any]]:
+    """Makes a value of a number, by the name of the kind."""
+    _pretend_pandas()
+    values: dict[str, Callable[[int], Any]] = {"zoned datetime": _zoned}
+    try:
+        import numpy
+    except ImportError:
+        print("no numpy here (pip install .[bench]): its kind is left out", file=sys.stderr)
+    else:
+        values["numpy scalar"] = lambda number: numpy.float64(number / 4)
+    values |= {
+        "pandas Timestamp": _Timestamp,
+        "UUID, met twice": _shared_uuid,
+        "Decimal": lambda number: decimal.Decimal(number) / 100,
+        "object of an application": App,
+        "IntEnum": lambda number: Level.ALERT if number % 2 else Level.NOTICE,
+    }
+    return values
+
+
+# The kinds
+
+_maker = SocketHandler("localhost", 0)
+_records = list(make_records(POOL))
+
+
+def _record(number: int, **extra: object) -> logging.LogRecord:
+    record = logging.makeLogRecord(vars(_records[number % POOL]))
+    record.__dict__.update(extra)
+    return record
+
+
+def _stock(record: logging.LogRecord) -> bytes:
+    return _maker.makePickle(record)[LENGTH.size :]
+
+
+def _attributes(number: int) -> dict[str, Any]:
+    attributes = dict(vars(_record(number)))
+    attributes |= {"msg": _record(number).getMessage(), "args": None}
+    return attributes
+
+
+def _traceback(number: int) -> bytes:
+    line = '  File "/srv/app/releases/20261120/src/app/web/views%d.py", line %d, in handle\n'
+    lines = [line % (at, number + at) + f"    answer = handle_{at}(request)\n" for at in range(40)]
+    text = "Traceback (most recent call last):\n" + "".join(lines) + "ValueError: no"
+    return _stock(_record(number, exc_text=text))
+
+
+def _one(make: Callable[[int], Any]) -> Make:
+    return lambda number: _stock(_record(number, x=make(number)))
+
+
+def _ten(make: Callable[[int], Any]) -> Make:
+    return lambda number: _stock(
+        _record(number, **{f"x{at}": make(number * 10 + at) for at in range(10)})
+    )
+
+
+def make_kinds() -> list[Kind]:
+    """All kinds, the simple one first."""
+    kinds = [Kind("simple", lambda number: _stock(_record(number)), targets=(1.0, 1.0))]
+    for name, make in _make_values().items():
+        kinds.append(Kind(name, _one(make), targets=(3.0, 6.0)))
+        kinds.append(Kind(f"ten: {name}", _ten(make), targets=(8.0, 20.0)))
+    many = {f"header-{at:03}": f"value {at}" for at in range(300)}
+    ordered = collections.OrderedDict(many)
+    kinds += [
+        Kind("dict of 300 keys", lambda n: _stock(_record(n, x=many)), True, (2.0, 2.0)),
+        Kind("OrderedDict of 300", lambda n: _stock(_record(n, x=ordered)), True, (2.0, 2.0)),
+        Kind("traceback of 40 frames", _traceback, True, (2.0, 2.0)),
+        Kind("JSON", lambda n: json.dumps(_attributes(n)).encode(), targets=(1.5, 3.0)),
+        Kind("protocol 0", lambda n: pickle.dumps(_attributes(n), 0)),
+        Kind("protocol 5", lambda n: pickle.dumps(_attributes(n), 5)),
+        Kind("pickled LogRecord", lambda n: pickle.dumps(_record(n), 4)),
+        Kind("LogRecord's __dict__", lambda n: pickle.dumps(vars(_record(n)), 4)),
+    ]
+    return [*kinds, *_costliest()]
+
+
+def _costliest() -> Iterator[Kind]:
+    """The costliest frame of the corpus that is a record, where the corpus is: beside the code."""
+    sys.path.append(str(ROOT / "tests"))
+    try:
+        import costly
+        from engines import block_of, decoder
+    except ImportError:
+        return
+    found = [*(find.frame for find in costly.load_corpus()), *costly.KNOWN.values()]
+    c = decoder("c", "records")
+    frames = [frame for frame in found if c.decode(block_of([frame])).records]
+    worst = max(frames, key=lambda frame: costly.decoding(c, costly.copies(frame), 1))
+    yield Kind("costliest known", lambda number: worst, True, (40.0, 40.0))
+
+
+# Measuring
+
+
+class Served:
+    """A running server, and what is measured of it."""
+
+    def __init__(self, label: str, sink: str, port: int, pid: int, output: Output) -> None:
+        self.label, self.sink, self._port, self._pid = label, sink, port, pid
+        self._output = output
+        self.stored = 0
+        self._idle = self._measure_idle()
+
+    def _cpu(self) -> float:
+        return sum(usage.measure(self._pid).cpu.values())
+
+    def _measure_idle(self) -> float:
+        """Seconds of the processor a second, when nothing happens."""
+        time.sleep(0.5)
+        cpu, began = self._cpu(), time.monotonic()
+        time.sleep(1.0)
+        return (self._cpu() - cpu) / (time.monotonic() - began)
+
+    def take(self, frames: Sequence[bytes], count: int) -> float:
+        """Send so many records, and return the seconds of the processor that they took.
+
+        Raises:
+            TimeoutError: not all are stored.
+        """
+        frames = frames[:count]
+        stream = b"".join(LENGTH.pack(len(frame)) + frame for frame in frames)
+        ends = [0]
+        for frame in frames:
+            ends.append(ends[-1] + LENGTH.size + len(frame))
+        whole, rest = divmod(count, len(frames))
+        cpu, began = self._cpu(), time.monotonic()
+        with socket.create_connection(("127.0.0.1", self._port)) as connection:
+            for _ in range(whole):
+                self._send(connection, stream)
+            self._send(connection, stream[: ends[rest]])
+        self._wait(count)
+        time.sleep(SETTLED)
+        used = self._cpu() - cpu
+        return max(used - self._idle * (time.monotonic() - began), 1e-6)
+
+    def _send(self, connection: socket.socket, data: bytes) -> None:
+        for at in range(0, len(data), LARGE):
+            connection.sendall(data[at : at + LARGE])
+
+    def _wait(self, count: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while self._output.count() < self.stored + count:
+            if time.monotonic() > deadline:
+                missing = self.stored + count - self._output.count()
+                raise TimeoutError(f"{self.label} {self.sink}: {missing} records are not stored")
+            time.sleep(LOOK)
+        self.stored += count
+
+
+class Sample(NamedTuple):
+    """What one kind costs on one server: medians."""
+
+    microseconds: float
+    """A record."""
+    nanoseconds: float
+    """A byte of its frames, lengths included."""
+
+
+class Bench:
+    """All kinds on all servers.
+
+    Args:
+        kinds: the simple one first.
+    """
+
+    def __init__(self, kinds: Sequence[Kind], servers: Sequence[Served]) -> None:
+        self.kinds, self.servers = kinds, servers
+        self._frames = {kind.name: [kind.make(number) for number in range(POOL)] for kind in kinds}
+        self._counts: dict[tuple[str, str, str], int] = {}
+        self._costs: dict[tuple[str, str, str], list[float]] = collections.defaultdict(list)
+
+    def bytes_of(self, kind: Kind) -> float:
+        return statistics.mean(map(len, self._frames[kind.name])) + LENGTH.size
+
+    def calibrate(self) -> None:
+        """Find how many records make a sample."""
+        for kind in self.kinds:
+            for server in self.servers:
+                count, cpu = 1, 0.0
+                while cpu < TRIAL and count < MOST:
+                    cpu = server.take(self._frames[kind.name], count)
+                    count = count if cpu >= TRIAL else min(MOST, count * 10)
+                count = max(1, min(MOST, round(count * SAMPLE / max(cpu, TRIAL))))
+                self._counts[kind.name, server.label, server.sink] = count
+
+    def round(self) -> None:
+        """Take a sample of each kind, and several of the simple one, the measure of all."""
+        simple, *others = self.kinds
+        for number, kind in enumerate(others):
+            self._take([simple, kind] if number % SIMPLE_EVERY == 0 else [kind])
+        self._take([] if others else [simple])
+
+    def _take(self, kinds: Sequence[Kind]) -> None:
+        for kind in kinds:
+            for server in self.servers:
+                key = kind.name, server.label, server.sink
+                cpu = server.take(self._frames[kind.name], self._counts[key])
+                self._costs[key].append(cpu / self._counts[key])
+
+    def sample(self, kind: Kind, server: Served) -> Sample:
+        cost = statistics.median(self._costs[kind.name, server.label, server.sink])
+        return Sample(cost * 1e6, cost * 1e9 / self.bytes_of(kind))
+
+
+def report(bench: Bench) -> list[str]:
+    """The table, in lines of Markdown."""
+    lines = []
+    labels = list(dict.fromkeys(server.label for server in bench.servers))
+    for sink in dict.fromkeys(server.sink for server in bench.servers):
+        servers = [server for server in bench.servers if server.sink == sink]
+        head = ["kind", "bytes"]
+        for server in servers:
+            head += [f"{server.label}: µs", "ns a byte", "times simple", "a byte"]
+        head += [f"{labels[0]} / {labels[1]}"] if len(labels) > 1 else []
+        lines += ["", f"To {sink}:", "", f"| {' | '.join([*head, 'target'])} |"]
+        lines.append("|---" + "|--:" * len(head) + "|")
+        for kind in bench.kinds:
+            lines.append(_row(bench, kind, servers))
+    return lines
+
+
+def _row(bench: Bench, kind: Kind, servers: Sequence[Served]) -> str:
+    cells = [kind.name, f"{bench.bytes_of(kind):.0f}"]
+    ratios = []
+    for server in servers:
+        own, simple = bench.sample(kind, server), bench.sample(bench.kinds[0], server)
+        a_record = own.microseconds / simple.microseconds
+        a_byte = own.nanoseconds / simple.nanoseconds
+        ratios.append(a_byte if kind.by_byte else a_record)
+        cells += [f"{own.microseconds:.1f}", f"{own.nanoseconds:.1f}"]
+        cells += [f"{a_record:.1f}", f"{a_byte:.1f}"]
+    if len(servers) > 1:
+        this, other = (bench.sample(kind, server).microseconds for server in servers)
+        cells.append(f"{this / other:.2f}")
+    target = ""
+    if kind.targets and kind is not bench.kinds[0]:
+        most = kind.targets[servers[0].sink == "ndjson"]
+        what = "a byte" if kind.by_byte else "a record"
+        met = "met" if ratios[0] <= most else "missed"
+        target = f"{most:g} {what}, {met}"
+    return f"| {' | '.join([*cells, target])} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sinks", default="sqlite,ndjson", help="with commas between them")
+    parser.add_argument(
+        "--kind", action="append", default=[], help="only kinds with it in their name"
+    )
+    parser.add_argument("--engine", default="c", choices=("c", "python"))
+    parser.add_argument("--against", type=Path, help="another virtual environment")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    programs = {"this": PROGRAMS}
+    if options.against:
+        programs["other"] = programs_of(options.against)
+    kinds = make_kinds()
+    wanted = [kind for kind in kinds[1:] if any(text in kind.name for text in options.kind)]
+    kinds = [kinds[0], *wanted] if options.kind else kinds
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        servers = []
+        for sink in options.sinks.split(","):
+            for label, folder in programs.items():
+                server = FastlogServer(f"{label} {sink}", sink, options.engine, folder)
+                running = stack.enter_context(server.start(stack.enter_context(home_for_run())))
+                servers.append(Served(label, sink, running.port, running.pid, running.output))
+        bench = Bench(kinds, servers)
+        bench.calibrate()
+        for number in range(options.rounds):
+            bench.round()
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+    print("\n".join(report(bench)))
+
+
+if __name__ == "__main__":
+    main()
