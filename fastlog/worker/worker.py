@@ -378,7 +378,7 @@ def make_worker(config: Config, name: str) -> Worker:
     pace = Pace(config.data_dir, name, reader.node, time.monotonic)
     return Worker(
         reader,
-        Decoder(config.decode.engine, sink.form, pace.spent),
+        Decoder(config.decode.engine, sink.form),
         sink,
         Ledger(config.data_dir / "ledger.db"),
         name,
