@@ -256,16 +256,22 @@ def _as_wanted(values: list[Any], room: int) -> bool:
 
 def _field(value: Any, wanted: type, renderer: Renderer) -> Any:
     """A value of the schema in normal form; of a subclass of int, float or str, the base value."""
-    if is_object(value):
-        plain = renderer.reading.value(value)
-        base = base_value(plain) if is_object(plain) else None
-        if base is not None and (type(base) in _TEXT_TYPES) == (wanted is str):
-            value = base
+    base = _base(value, renderer)
+    if base is not None and (type(base) in _TEXT_TYPES) == (wanted is str):
+        value = base
     if type(value) is str:
         return renderer.text(clean(value))
     if type(value) is bytes:
         return renderer.text(text_of(value))
     return renderer.value(value, 0)
+
+
+def _base(value: Any, renderer: Renderer) -> Any:
+    """The number or the text that a subclass of int, float or str was made of, or None."""
+    if not is_object(value):
+        return None
+    plain = renderer.reading.value(value)
+    return base_value(plain) if is_object(plain) else None
 
 
 def _rendered(rest: list[Any], room: int, nodes: int, reading: Reading) -> dict[str, Any]:
@@ -300,12 +306,15 @@ def _merge(
     if name not in keys or not columns[MESSAGE]:
         return rest
     at = 2 * (len(keys) - 1 - keys[::-1].index(name))
+
+    def render(node: Any) -> Any:
+        base = _base(node, renderer)
+        return renderer.value(node if base is None else base, 0)
+
     try:
         if "msg" in odd:
             raise CannotMergeError("the message is no text")
-        text = merged(
-            columns[MESSAGE], rest[at + 1], room, lambda node: renderer.value(node, 0), json_text
-        )
+        text = merged(columns[MESSAGE], rest[at + 1], room, render, json_text)
     except CannotMergeError as error:
         notes.append(f"args: not merged with the message: {error}")
         return rest
