@@ -9,8 +9,7 @@
 
 enum {
     FLOAT_LENGTH = 64,
-    DIGITS_FIT = 19,    /* in 64 bits */
-    HUGE_DIGITS = 4096, /* longer integers are cut: fastlog/decode/nodes.py */
+    DIGITS_FIT = 19, /* in 64 bits */
 };
 
 /* The integer that these bytes spell as Python does: no plus, no spaces, no leading zeros. */
@@ -30,8 +29,6 @@ static int digits(const uint8_t *text, size_t len, fl_value *out)
             fits = false;
         natural = natural * 10 + digit;
     }
-    if (len - minus > HUGE_DIGITS)
-        return FL_FOREIGN;
     if (!fits || (minus && natural > UINT64_C(1) << 63))
         *out = (fl_value){.kind = FL_K_BIG_DIGITS, .len = (uint32_t)len, .at.text = text};
     else if (!minus && natural >> 63)

@@ -65,6 +65,7 @@ enum fl_tree_name {
     FL_NAME_GLOBAL,
     FL_NAME_CUT,
     FL_NAME_SIZE,
+    FL_NAME_HUGE,
     FL_TREE_NAMES,
 };
 

@@ -9,7 +9,8 @@
 #include "opcodes.h"
 #include "row.h"
 
-enum { LONG1_MOST = 255 };
+/* An integer that is longer is cut to its first digits, or its most significant bytes. */
+enum { LONG1_MOST = 255, HUGE_DIGITS = 4096, HUGE_BYTES = 1700, HEAD_DIGITS = 32, HEAD_BYTES = 16 };
 
 typedef struct tree {
     fl_row *row;
@@ -51,6 +52,7 @@ static void put_name(tree *t, enum fl_tree_name name)
         [FL_NAME_PAIRS] = "pairs",   [FL_NAME_CLASS] = "class", [FL_NAME_ARGS] = "args",
         [FL_NAME_KWARGS] = "kwargs", [FL_NAME_ITEMS] = "items", [FL_NAME_STATE] = "state",
         [FL_NAME_GLOBAL] = "global", [FL_NAME_CUT] = "cut",     [FL_NAME_SIZE] = "size",
+        [FL_NAME_HUGE] = "huge",
     };
     uint32_t *memo = &t->row->memo.names[name];
     if (*memo) {
@@ -140,6 +142,31 @@ static void put_part(tree *t, enum fl_tree_name name)
     put_name(t, name);
 }
 
+static bool is_huge(const fl_value *value)
+{
+    return (value->kind == FL_K_BIG_BYTES && value->len > HUGE_BYTES) ||
+           (value->kind == FL_K_BIG_DIGITS && value->len - (*value->at.text == '-') > HUGE_DIGITS);
+}
+
+/* {"huge": [what is kept of it, the length]} */
+static void put_huge(tree *t, const fl_value *value)
+{
+    bool is_text = value->kind == FL_K_BIG_DIGITS;
+    fl_value head = {.kind = FL_K_TEXT, .len = HEAD_DIGITS, .at.text = value->at.text};
+    fl_value len = {.kind = FL_K_INT, .at.integer = value->len};
+    if (is_text)
+        len.at.integer -= *value->at.text == '-';
+    else
+        head = (fl_value){.kind = FL_K_BYTES,
+                          .len = HEAD_BYTES,
+                          .at.text = value->at.text + value->len - HEAD_BYTES};
+    put_part(t, FL_NAME_HUGE);
+    put(t, "](", 2);
+    put_text(t, &head);
+    put_number(t, &len);
+    put(t, "es", 2);
+}
+
 static void put_value(tree *t, const fl_value *value)
 {
     switch (value->kind) {
@@ -169,7 +196,7 @@ static void put_value(tree *t, const fl_value *value)
         else
             put_byte(t, ']');
         break;
-    default: put_number(t, value);
+    default: is_huge(value) ? put_huge(t, value) : put_number(t, value);
     }
 }
 

@@ -15,7 +15,6 @@ enum {
     INDEX_DIGITS = 6,
     CHUNK = 64 * 1024,
     PROTOCOL = 5,
-    HUGE_BYTES = 1700, /* longer integers are cut: fastlog/decode/nodes.py */
 };
 
 /* The state of one reading. Positions are pointers into the frame. */
@@ -199,7 +198,7 @@ static int binary_long(machine *m, size_t width)
     }
     if (len > 8) {
         push_counted(m, FL_K_BIG_BYTES, len);
-        return len > HUGE_BYTES ? FL_FOREIGN : FL_PLAIN;
+        return FL_PLAIN;
     }
     uint64_t bits = len && m->p[len - 1] >> 7 ? UINT64_MAX : 0;
     for (size_t i = len; i-- > 0;)

@@ -292,15 +292,13 @@ def test_a_pickle_that_is_cut_short_is_rejected(value: Any, protocol: int, cut: 
 def test_integers_up_to_the_bound_are_numbers_and_longer_ones_a_text() -> None:
     longest = 10**4096 - 1
     assert longest == value_of(b"L%dL\n." % longest)
-    assert value_of(b"I1" + b"0" * 4096 + b"\n.") == {
-        "huge": "1" + "0" * 31 + "… [cut: an integer of 4097 digits]"
-    }
+    assert value_of(b"I1" + b"0" * 4096 + b"\n.") == {"huge": ["1" + "0" * 31, 4097]}
     limit = (1700).to_bytes(4, "little")
     assert int.from_bytes(b"\x7f" * 1700, "little") == value_of(
         b"\x8b" + limit + b"\x7f" * 1700 + b"."
     )
     over = value_of(b"\x8b" + (1701).to_bytes(4, "little") + b"\x7f" * 1701 + b".")
-    assert over == {"huge": "0x" + "7f" * 16 + "… [cut: an integer of 1701 bytes]"}
+    assert over == {"huge": [b"\x7f" * 16, 1701]}
 
 
 def test_containers_over_the_bound_are_one_shared_overflow() -> None:
@@ -365,7 +363,6 @@ def test_an_object_with_a_setter_keeps_its_state(
         first, second = value
         assert first is second
         assert pairs("k", 1) == first["state"]
-        assert first["setter"].endswith(":set_state")
 
 
 def test_only_a_call_with_the_object_below_it_is_a_setter() -> None:
@@ -373,7 +370,7 @@ def test_only_a_call_with_the_object_below_it_is_a_setter() -> None:
     assert called(F) == value_of(call + b"cm\nset\nh\x00K\x01K\x02\x87R0.")
     assert called(F) == value_of(call + b"cm\nset\nNK\x01\x86R0.")
     assert called(F, state=1) == value_of(call + b"K\x01bcm\nset\nh\x00K\x02\x86R0.")
-    expected = called(F, state=2, setter="0:m:set")
+    expected = called(F, state=2)
     assert expected == value_of(call + b"cm\nset\nh\x00K\x02\x86R0.")
 
 

@@ -22,7 +22,7 @@ def fallbacks(frames: dict[str, bytes]) -> list[str]:
     """The names of the frames that the translator leaves to the reader in Python."""
     translator = Translator("records")
     verdicts = translator.block(block_of(list(frames.values()))) or b""
-    translator.records()
+    translator.end()
     return [name for name, verdict in zip(frames, verdicts, strict=False) if verdict == FOREIGN]
 
 

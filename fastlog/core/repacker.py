@@ -69,12 +69,12 @@ class Translation(NamedTuple):
     """What became of a block; valid until the next one begins."""
 
     rows: memoryview
-    """A pickle of a list of tuples, data only. A frame that is not plain has `EXTRA` or `TREE` for a
-    verdict, and `(length of the frame, tree, nodes that were met more than once, or None)` in the
-    column `extra`."""
+    """A pickle of a list of tuples, data only. A frame that is not plain has `EXTRA` or `TREE` for
+    a verdict, and `(length of the frame, tree, nodes that were met more than once, or None)` in
+    the column `extra`."""
     lines: memoryview
-    """Where lines were asked for: one for each frame, empty where it is not plain. Plain frames have
-    no row then."""
+    """Where lines were asked for: one for each frame, empty where it is not plain. Plain frames
+    have no row then."""
 
 
 class Repacker:
@@ -169,9 +169,8 @@ class Repacker:
         """Ends the block."""
         out = self._translation
         self._check(lib.fl_repacker_end(self._repacker, out))
-        rows = memoryview(ffi.buffer(out.rows, out.rows_len))
-        lines = memoryview(ffi.buffer(out.lines, out.lines_len)) if out.lines_len else memoryview(b"")
-        return Translation(rows, lines)
+        lines = ffi.buffer(out.lines, out.lines_len) if out.lines_len else b""
+        return Translation(memoryview(ffi.buffer(out.rows, out.rows_len)), memoryview(lines))
 
     def _make_room(self, frames: int) -> None:
         if frames > len(self._verdicts):

@@ -18,10 +18,10 @@ from fastlog import block as blocks
 from fastlog import wire
 from fastlog.block import Block, Kind, Run
 from fastlog.core import EXTRA, FOREIGN, PLAIN, TREE, verdict_text
-from fastlog.decode.records import complete, record_of
 from fastlog.decode.inert import read
 from fastlog.decode.lines import Form, encode, splice
 from fastlog.decode.payload import quick_record, read_json
+from fastlog.decode.records import complete, record_of
 from fastlog.errors import ConfigError, RejectedError
 from fastlog.record import RAW_BYTES, Loss, Record, Rejection, host_of
 
@@ -162,7 +162,7 @@ def _read_run(
     block: Block, run: Run, idx: int, verdicts: bytes, rows: Iterator[Row], take: Take, plain: bool
 ) -> Iterator[Located]:
     """The same of one run; `plain`: whether its plain frames have rows."""
-    place = {"host": host_of(run.peer), "received": block.received, "offset": block.offset}
+    host, received, offset = host_of(run.peer), block.received, block.offset
     rejected = _Rejected(block, run)
     for at, (verdict, frame) in enumerate(zip(verdicts, blocks.frames(run), strict=True), idx):
         try:
@@ -172,7 +172,8 @@ def _read_run(
             elif verdict in (EXTRA, TREE):
                 take(read_row(next(rows), verdict))
             elif verdict == FOREIGN:
-                take(read_record(bytes(frame), idx=at, **place))
+                data = bytes(frame)
+                take(read_record(data, host=host, received=received, offset=offset, idx=at))
             else:
                 rejected.add(at, frame, verdict_text(verdict))
         except RejectedError as error:
@@ -281,11 +282,15 @@ def read_record(frame: bytes, *, host: str, received: float, offset: int, idx: i
     Raises:
         RejectedError: the frame holds no record.
     """
-    place = {"host": host, "received": received, "offset": offset, "idx": idx}
+    length = len(frame)
     if frame.startswith(b"{"):
-        return quick_record(frame, **place) or record_of(read_json(frame), len(frame), **place)
+        record = quick_record(frame, host=host, received=received, offset=offset, idx=idx)
+        if record is not None:
+            return record
+        root = read_json(frame)
+        return record_of(root, length, host=host, received=received, offset=offset, idx=idx)
     with read(frame) as root:
-        return record_of(root, len(frame), **place)
+        return record_of(root, length, host=host, received=received, offset=offset, idx=idx)
 
 
 def read_row(row: Row, verdict: int) -> Record:

@@ -9,12 +9,12 @@ sequences (list, tuple, set, frozenset: read any of them alike) stand for themse
                                     there, which tells whether it is a name of Python 2
     {"class": C, "args": [..]}      what an unpickler would have got by calling C: the text of a
                                     global, or a node. Also, where they were given:
-        "kwargs": [key, value, …]
+        "kwargs": {"pairs": …}
         "items": [..]               what was appended
         "pairs": [key, value, …]    what was set by key
         "state": value              what BUILD, or a setter, got
-        "setter": value             the callable that set the state, if one did
-    {"huge": "text"}                an integer too long to be a number: its beginning and its length
+    {"huge": [head, length]}        an integer too long to be a number: its first digits, or its
+                                    most significant bytes, and how many it has
     {"cut": "size"}                 what stands for every container beyond the reader's bound
 
 An object that was met twice is the same object here. A node may lie within itself. Nothing here has
@@ -55,9 +55,9 @@ def pairs_node(flat: list[Any] | None = None) -> Node:
     return {"pairs": [] if flat is None else flat}
 
 
-def object_node(cls: Any, args: Any, kwargs: list[Any] | None = None) -> Node:
+def object_node(cls: Any, args: Any, kwargs: Node | None = None) -> Node:
     """Make the result of a call of `cls`, the text of a global or a node."""
-    if kwargs:
+    if kwargs is not None:
         return {"class": cls, "args": args, "kwargs": kwargs}
     return {"class": cls, "args": args}
 
@@ -153,12 +153,19 @@ def integer_of_digits(digits: str) -> int | Node:
     """Return the integer that these decimal digits, with or without a sign, spell."""
     if len(digits) <= HUGE_DIGITS or len(digits.lstrip("-")) <= HUGE_DIGITS:
         return int(digits)
-    return {"huge": f"{digits[:HEAD]}… [cut: an integer of {len(digits.lstrip('-'))} digits]"}
+    return {"huge": [digits[:HEAD], len(digits.lstrip("-"))]}
 
 
 def integer_of_bytes(data: bytes) -> int | Node:
     """Return the integer in these little-endian two's complement bytes."""
     if len(data) <= HUGE_BYTES:
         return int.from_bytes(data, "little", signed=True)
-    head = int.from_bytes(data[-HEAD // 2 :], "little", signed=True)
-    return {"huge": f"{head:#x}… [cut: an integer of {len(data)} bytes]"}
+    return {"huge": [data[-HEAD // 2 :], len(data)]}
+
+
+def huge_text(head: str | bytes, length: int) -> str:
+    """Return what is shown of an integer that is too long."""
+    if type(head) is str:
+        return f"{head}… [cut: an integer of {length} digits]"
+    number = int.from_bytes(head, "little", signed=True)  # type: ignore[arg-type]
+    return f"{number:#x}… [cut: an integer of {length} bytes]"

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fastlog.decode.nodes import dotted, is_dict, kind_of, resolve
+from fastlog.decode.nodes import dotted, huge_text, is_dict, kind_of, resolve
 from fastlog.decode.objects import Reading, state_of
 
 DEPTH = 32
@@ -41,6 +41,12 @@ CONTAINER_KEY = 3
 MORE = "!cut"
 """The key of a mark: how many were left out, or why."""
 
+NAMES = 4096
+"""Of keys and classes, of which the weight is kept."""
+NAME_LENGTH = 128
+"""Characters of the longest of them."""
+
+_WEIGHTS: Final[dict[str, int]] = {}
 _SMALL: Final = 1 << 64
 
 Normal = None | bool | int | float | str | list[Any] | dict[str, Any]
@@ -142,7 +148,7 @@ class Renderer:
             if "global" in node:
                 return self.text(resolve(node["global"]))
             if "huge" in node:
-                return self.text(node["huge"])
+                return self.text(huge_text(*node["huge"]))
         return self.container(node, depth)
 
     def container(self, node: Any, depth: int) -> Normal:
@@ -191,6 +197,20 @@ class Renderer:
         self.room -= weight_in_json(out)
         return out
 
+    def name(self, key: str) -> str:
+        """The text of a key, which many records have."""
+        weight = _WEIGHTS.get(key)
+        if weight is None:
+            if len(key) > NAME_LENGTH or not key.isascii() or "\0" in key:
+                return self.text(key)
+            if len(_WEIGHTS) >= NAMES:
+                _WEIGHTS.clear()
+            weight = _WEIGHTS[key] = len(_encode(key)) - 2
+        if weight > self.room:
+            return self.text(key)
+        self.room -= weight
+        return key
+
     def integer(self, value: int) -> int | str:
         """An integer beyond 64 bits: a number where there is room for its digits, else text."""
         digits = value.bit_length() // 3 + 1
@@ -201,13 +221,18 @@ class Renderer:
 
     def member(self, node: Any, depth: int) -> Normal:
         """The normal form of a value in a container, whose JSON is charged whole."""
-        kind = type(node)
-        if kind is str and node.isascii() and "\0" not in node:  # most values are such a text
-            weight = len(_encode(node)) + 1
+        kind, nodes = type(node), 1
+        value = node
+        if kind is dict and "class" in node and depth < DEPTH and self.nodes > 1 and self.room > 0:
+            value = self.reading.value(node)
+            kind, nodes = type(value), 2
+        # Most values are such a text, or stand for one.
+        if kind is str and value.isascii() and "\0" not in value:
+            weight = len(_encode(value)) + 1  # with the comma
             if weight <= self.room:
-                self.nodes -= 1
+                self.nodes -= nodes
                 self.room -= weight
-                return node  # type: ignore[no-any-return]
+                return value  # type: ignore[no-any-return]
         value = self.value(node, depth)
         self.room -= 1  # the comma
         kind = type(value)
@@ -244,7 +269,7 @@ class Renderer:
                 out[MORE] = len(flat) // 2 - done
                 self.room -= len(MORE) + 8
                 break
-            name = self.text(key) if type(key) is str else ""
+            name = self.name(key) if type(key) is str else ""
             if name is not key:
                 naming = naming or _Naming(self, flat, depth, reserved)
                 name = naming.name(key, name)
@@ -261,7 +286,7 @@ class Renderer:
             if is_dict(plain):
                 return self.mapping(plain["pairs"], depth + 1)
             return self.value(plain, depth)
-        out: dict[str, Normal] = {"!": self.text(dotted(plain["class"]))}
+        out: dict[str, Normal] = {"!": self.name(dotted(plain["class"]))}
         self.room -= len('"!":""')
         if plain["args"]:
             out[self.part("args")] = self.sequence(plain["args"], depth + 1)
@@ -271,8 +296,8 @@ class Renderer:
 
     def parts(self, plain: Any, out: dict[str, Normal], depth: int) -> None:
         """Add what an object has beside its arguments."""
-        if plain.get("kwargs"):
-            out[self.part("kwargs")] = self.mapping(plain["kwargs"], depth)
+        if not is_empty(plain.get("kwargs")):
+            out[self.part("kwargs")] = self.mapping(plain["kwargs"]["pairs"], depth)
         if plain.get("items"):
             out[self.part("items")] = self.sequence(plain["items"], depth)
         if plain.get("pairs"):

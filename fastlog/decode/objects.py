@@ -23,6 +23,7 @@ from typing import Any, Final
 from fastlog.decode import arrays, paths, times
 from fastlog.decode.nodes import (
     FACTORIES,
+    NAME_LENGTH,
     Node,
     attribute,
     dotted,
@@ -72,19 +73,41 @@ class Reading:
 
     def _read(self, node: Node) -> Any:
         for _ in range(FACTORIES):
-            cls = node["class"]
-            name = resolve(cls) if type(cls) is str else dotted(cls)
-            if name.startswith("copyreg."):
+            reader, is_wrapped = _of_class(node["class"])
+            if is_wrapped:
                 node = unwrapped(node, self.work)
-                name = dotted(node["class"])
-            reader = READERS.get(name)
+                reader, _ = _of_class(node["class"])
             value = reader(node, self.work) if reader else None
             if value is None:
                 break
-            if not is_object(value):
+            if type(value) is not dict or "class" not in value:
                 return value
             node = value  # what is around an object says nothing: a block around an array
         return node
+
+
+_Readers = tuple[Callable[[Node, Work], Any] | None, bool]
+
+
+def _of_class(cls: Any) -> _Readers:
+    """The reader of a class, and whether a helper of `copyreg` is called in its place."""
+    if type(cls) is not str:
+        name = dotted(cls)
+        return READERS.get(name), False
+    known = _CLASSES.get(cls)
+    if known is None:
+        name = resolve(cls)
+        known = READERS.get(name), name.startswith("copyreg.")
+        if len(cls) <= 2 * NAME_LENGTH:
+            if len(_CLASSES) >= CLASSES:
+                _CLASSES.clear()
+            _CLASSES[cls] = known
+    return known
+
+
+CLASSES = 4096
+"""Of which the readers are kept, by the text of the global."""
+_CLASSES: Final[dict[str, _Readers]] = {}
 
 
 def state_of(node: Node) -> Any:

@@ -62,7 +62,7 @@ def read_json(data: bytes) -> Node:
         raise RejectedError(f"malformed JSON: {error.msg}") from None
     if not is_dict(value):
         raise RejectedError(f"not a record: {type(value).__name__}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def _check_nesting(data: bytes) -> None:

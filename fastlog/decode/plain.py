@@ -23,7 +23,6 @@ from fastlog.decode.normal import (
     WEIGHT_TIMES,
 )
 from fastlog.record import (
-
     LEVEL,
     RECURRING,
     SILENT,

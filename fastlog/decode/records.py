@@ -8,6 +8,7 @@ it is made anew of less.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Final
@@ -63,6 +64,8 @@ _RAW_SLOTS: Final = {name.encode(): at for name, at in _SLOTS.items()}
 _TEXT_TYPES: Final = (str, bytes)
 _LONGEST = 1 << 63
 _encode = msgspec.json.Encoder().encode
+_TWINS: Final = (TWIN, TWIN.encode())
+_EXTRA: Final = Record._fields.index("extra")
 _RECORD: Final = partial(tuple.__new__, Record)  # Record._make would count the values once more
 
 
@@ -82,7 +85,7 @@ def record_of(
     reading = Reading(Work(length))
     sent = _Sent([None] * len(COLUMNS), [])
     sent.sort(_attributes(root, reading))
-    columns, extra = _made(sent, length, received, reading, None)
+    columns, extra = _made(sent, length, received, reading)
     return _RECORD((*columns, host, received, extra, offset, idx))
 
 
@@ -94,11 +97,16 @@ def complete(columns: tuple[Any, ...], rest: list[Any], length: int) -> Record:
         rest: keys and inert values, in turn, of the attributes that are no fields.
         length: of the frame.
     """
-    values, others = list(columns[: len(COLUMNS)]), columns[len(COLUMNS) :]
-    host, received, _, offset, idx = others
-    sent = _Sent(values[:], rest)
-    done, extra = _made(sent, length, received, Reading(Work(length)), values)
-    return _RECORD((*done, host, received, extra, offset, idx))
+    values = columns[: len(COLUMNS)]
+    weight, reading = _weight(values), Reading(Work(length))
+    attributes = _rendered(rest, weight_of(length) - weight, nodes_of(length), reading)
+    extra = extra_of(attributes, values[MESSAGE], {}, [])
+    if weight + len(extra) <= most_stored(length):
+        return _RECORD((*columns[:_EXTRA], str(extra, "utf-8"), *columns[_EXTRA + 1 :]))
+    host, received, _, offset, idx = columns[len(COLUMNS) :]
+    sent = _Sent(list(values), rest)
+    again, made = _made(sent, length, received, reading)
+    return _RECORD((*again, host, received, made, offset, idx))
 
 
 def _attributes(root: Any, reading: Reading) -> list[Any]:
@@ -109,14 +117,14 @@ def _attributes(root: Any, reading: Reading) -> list[Any]:
         if is_object(node) and is_dict(node.get("state")):
             node = node["state"]
     if not is_dict(node):
-        raise RejectedError(f"not a record: {kind_of(node)}")
+        raise RejectedError(f"not a record: {kind_of(root)}")
     return node["pairs"]  # type: ignore[no-any-return]
 
 
 class _Sent:
     """The attributes of a record, as they came."""
 
-    __slots__ = ("message", "rest", "values")
+    __slots__ = ("has_twin", "message", "rest", "values")
 
     def __init__(self, values: list[Any], rest: list[Any]) -> None:
         self.values = values
@@ -125,6 +133,8 @@ class _Sent:
         """Keys and values of all others, without those that say nothing."""
         self.message = "msg"
         """The attribute that the message comes from."""
+        self.has_twin = False
+        """Whether there is a `message` beside it."""
 
     def sort(self, flat: list[Any]) -> None:
         """Take the attributes from a dict."""
@@ -156,6 +166,7 @@ class _Sent:
             self._add_raw(flat, raw)
         if twin:
             self._settle_message()
+        self.has_twin = twin and self.message != TWIN
 
     def _add_raw(self, flat: list[Any], raw: list[Any]) -> None:
         """The text of Python 2 names fields too, where none has the name in text."""
@@ -184,24 +195,17 @@ class _Sent:
         self.message = TWIN
 
 
-def _made(
-    sent: _Sent, length: int, received: float, reading: Reading, columns: list[Any] | None
-) -> tuple[list[Any], str]:
-    """The columns and the extra of a record, no larger than a frame of this length may become.
-
-    Args:
-        columns: of the values, where they are known; then nothing of them was cut or odd.
-    """
+def _made(sent: _Sent, length: int, received: float, reading: Reading) -> tuple[list[Any], str]:
+    """The columns and the extra of a record, no larger than a frame of this length may become."""
     limit, nodes = most_stored(length), nodes_of(length)
     room = weight_of(length)
     for again in range(ATTEMPTS, -1, -1):
-        odd: dict[str, Any] = {}
-        notes: list[str] = []
-        if columns is None:
-            columns, odd, notes = _columns(sent, received, Renderer(room, nodes, reading))
+        columns, odd, notes = _columns(sent, received, Renderer(room, nodes, reading))
         rest = sent.rest
         if rest and sent.message == "msg":
             rest = _merge(columns, rest, odd, notes, room, Renderer(room, nodes, reading))
+        if sent.has_twin:
+            rest = _without_twin(rest, columns[MESSAGE])
         weight = _weight(columns)
         if not (rest or odd or notes):
             if weight + 2 <= limit or not again:
@@ -215,11 +219,10 @@ def _made(
             if stored <= limit or not again:
                 return columns, str(extra, "utf-8")
         room = (0, limit // 16, max(0, room * limit // stored - room // 8))[again - 1]
-        columns = None
     raise AssertionError("the last attempt is taken as it is")
 
 
-def _weight(columns: list[Any]) -> int:
+def _weight(columns: Sequence[Any]) -> int:
     """The bytes of the texts, as JSON writes them."""
     return len(_encode("".join([text for text in columns if type(text) is str]))) - 2
 
@@ -290,6 +293,18 @@ def _size(pair: tuple[Any, Any]) -> int:
     if type(node) is dict:
         node = node.get("pairs", ())
     return len(node) if isinstance(node, (str, bytes, list, tuple)) else 1
+
+
+def _without_twin(rest: list[Any], message: str) -> list[Any]:
+    """Take out a `message` that says nothing, or what the message says."""
+    kept: list[Any] = []
+    for key, value in zip(rest[::2], rest[1::2], strict=True):
+        if type(key) in _TEXT_TYPES and key in _TWINS:
+            text = clean(value) if type(value) is str else value
+            if text is None or (text_of(text) if type(text) is bytes else text) == message:
+                continue
+        kept += key, value
+    return kept
 
 
 def _merge(
