@@ -222,7 +222,7 @@ class Machine:
             kwargs = None
         if type(args) is not tuple or not (kwargs is None or is_dict(kwargs)):
             raise malformed("arguments that are no tuple")
-        self.push(object_node, factory, args, None if kwargs is None else kwargs["pairs"])
+        self.push(object_node, factory, args, kwargs)
 
     def pop(self) -> None:
         """Drop the last value. Where that is the result of `setter(target, state)`, the target is

@@ -9,7 +9,7 @@ sequences (list, tuple, set, frozenset: read any of them alike) stand for themse
                                     there, which tells whether it is a name of Python 2
     {"class": C, "args": [..]}      what an unpickler would have got by calling C: the text of a
                                     global, or a node. Also, where they were given:
-        "kwargs": [key, value, …]
+        "kwargs": {"pairs": …}      the node of a dict
         "items": [..]               what was appended
         "pairs": [key, value, …]    what was set by key
         "state": value              what BUILD, or a setter, got
@@ -55,9 +55,9 @@ def pairs_node(flat: list[Any] | None = None) -> Node:
     return {"pairs": [] if flat is None else flat}
 
 
-def object_node(cls: Any, args: Any, kwargs: list[Any] | None = None) -> Node:
+def object_node(cls: Any, args: Any, kwargs: Node | None = None) -> Node:
     """Make the result of a call of `cls`, the text of a global or a node."""
-    if kwargs:
+    if kwargs is not None:
         return {"class": cls, "args": args, "kwargs": kwargs}
     return {"class": cls, "args": args}
 

@@ -271,8 +271,8 @@ class Renderer:
 
     def parts(self, plain: Any, out: dict[str, Normal], depth: int) -> None:
         """Add what an object has beside its arguments."""
-        if plain.get("kwargs"):
-            out[self.part("kwargs")] = self.mapping(plain["kwargs"], depth)
+        if "kwargs" in plain and plain["kwargs"]["pairs"]:
+            out[self.part("kwargs")] = self.mapping(plain["kwargs"]["pairs"], depth)
         if plain.get("items"):
             out[self.part("items")] = self.sequence(plain["items"], depth)
         if plain.get("pairs"):

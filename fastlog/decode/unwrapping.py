@@ -58,7 +58,7 @@ def _newobj_ex(args: Any) -> Node | None:
     cls = _class(args[0]) if len(args) == 3 and is_sequence(args[1]) else None
     if cls is None:
         return None
-    return object_node(cls, args[1], args[2]["pairs"] if is_dict(args[2]) else None)
+    return object_node(cls, args[1], args[2] if is_dict(args[2]) else None)
 
 
 _HELPERS = {
