@@ -150,6 +150,11 @@ class Renderer:
             return self.mark("size")
         if depth >= DEPTH:
             return self.mark("depth")
+        if type(node) is dict and "class" in node:
+            plain = self.reading.value(node)
+            if type(plain) is str:  # what most objects stand for: nothing lies within it
+                self.nodes -= 1
+                return self.text(plain)
         key = id(node)
         if key in self.path:
             return self.mark("cycle")
@@ -208,7 +213,11 @@ class Renderer:
                 self.nodes -= 1
                 self.room -= weight
                 return node  # type: ignore[no-any-return]
-        value = self.value(node, depth)
+        if kind is dict and "class" in node:
+            self.nodes -= 1
+            value = self.container(node, depth)
+        else:
+            value = self.value(node, depth)
         self.room -= 1  # the comma
         kind = type(value)
         if kind is str:
