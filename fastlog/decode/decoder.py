@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from operator import attrgetter
-from typing import NamedTuple, Protocol, get_type_hints
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -21,7 +21,6 @@ from fastlog.block import Block, Kind, Run
 from fastlog.core import FOREIGN, PLAIN, verdict_text
 from fastlog.decode.inert import read
 from fastlog.decode.lines import Form, encode, splice
-from fastlog.decode.normal import weight_in_json
 from fastlog.decode.payload import read_json
 from fastlog.decode.records import record_of
 from fastlog.errors import ConfigError, RejectedError
@@ -282,26 +281,6 @@ def _rejection(block: Block, run: Run, frame: memoryview, reason: str) -> Reject
         raw=bytes(frame[:RAW_BYTES]),
         received=block.received,
     )
-
-
-_SENT: Callable[[Record], tuple[str | None, ...]] = attrgetter(
-    *(
-        name
-        for name, kind in get_type_hints(Record).items()
-        if kind in (str, str | None)
-        if name not in ("host", "extra")
-    )
-)
-"""The columns of text whose content clients choose."""
-
-
-def stored_bytes(record: Record) -> int:
-    """Return what bounds the room that a record takes in any store: its texts, as JSON writes them.
-
-    The host is the server's own word, and numbers take a few bytes each.
-    """
-    texts = sum(weight_in_json(text) for text in _SENT(record) if text)
-    return texts + len(record.extra.encode())
 
 
 def read_record(frame: bytes, *, host: str, received: float, offset: int, idx: int) -> Record:
