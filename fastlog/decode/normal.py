@@ -35,6 +35,8 @@ WEIGHT_MORE = 448
 """A line of NDJSON takes at most 576 bytes for names, numbers and nulls: 1 KiB together."""
 NODES_MORE = 64
 
+KEY_DEPTH = 4
+"""Containers inside each other in a key: naming each costs as much as many a record."""
 CONTAINER_KEY = 3
 """Values that a key counts for which is a container or an object: naming it is so much work."""
 
@@ -358,7 +360,7 @@ class _Naming:
             return text, "\\" not in text
         if type(key) is not int and type(key) is not float:
             self.renderer.nodes -= CONTAINER_KEY
-        value = self.renderer.value(key, self.depth)
+        value = self.renderer.value(key, max(self.depth, DEPTH - KEY_DEPTH))
         if isinstance(value, str):
             return value, type(key) is float
         # Through the budget, since keys in keys double their quotes with each level.

@@ -109,7 +109,9 @@ def _attributes(root: Any, reading: Reading) -> list[Any]:
         if is_object(node) and is_dict(node.get("state")):
             node = node["state"]
     if not is_dict(node):
-        raise RejectedError(f"not a record: {kind_of(node)}")
+        # What an object stands for may be any kind of sequence, depending on the engine.
+        sequence = node is not root and isinstance(node, (list, tuple))
+        raise RejectedError(f"not a record: {'list' if sequence else kind_of(node)}")
     return node["pairs"]  # type: ignore[no-any-return]
 
 
