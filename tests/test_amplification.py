@@ -20,7 +20,6 @@ from waiting import wait_for
 
 from fastlog.block import LENGTH, Block, Kind, make_run
 from fastlog.decode import Decoder
-from fastlog.decode.decoder import stored_bytes
 from fastlog.decode.lines import encode
 from fastlog.decode.normal import WEIGHT, WEIGHT_MORE, Renderer
 from fastlog.decode.objects import Reading
@@ -34,6 +33,17 @@ HOST = "fe80:1234:5678:9abc:def0:1234:5678:9abc%eth0.1234567890"
 
 def bound_of(frame: bytes) -> int:
     return 8 * len(frame) + 1024
+
+
+def stored_bytes(record: Record) -> int:
+    """What bounds the room that a record takes in any store: its texts, as JSON writes them."""
+    texts = [
+        value
+        for name, value in record._asdict().items()
+        if isinstance(value, str) and name not in ("host", "extra")
+    ]
+    written = sum(len(json.dumps(text, ensure_ascii=False).encode()) - 2 for text in texts)
+    return written + len(record.extra.encode())
 
 
 def check(frame: bytes) -> None:

@@ -103,7 +103,7 @@ READ: list[tuple[bytes, Any]] = [
     (b"cm\nF\n0\x80\x04cm:n\nF\n.", {"global": "4:m:n:F"}),
     (b"cm\nF\n)R.", called(F)),
     (b"cm\nF\nK\x01\x85\x81.", called(F, 1)),
-    (b"cm\nF\n)}K\x01Ns\x92.", called(F, kwargs=[1, None])),
+    (b"cm\nF\n)}K\x01Ns\x92.", called(F, kwargs=pairs(1, None))),
     (b"cm\nF\n)RK\x02b.", called(F, state=2)),
     (b"(cm\nF\nK\x01o.", called(F, 1)),
     (b"(K\x01im\nF\n.", called(F, 1)),

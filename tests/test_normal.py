@@ -217,6 +217,9 @@ def test_the_text_of_python_2_names_fields_too() -> None:
         (named_global("m", "n"), "global"),
         (make("posix.system", "ls"), "object"),
         (OVERFLOW, "overflow"),
+        (make("builtins.set", ()), "list"),
+        (make("builtins.set", []), "list"),
+        (make("uuid.UUID", state=pairs_of(["int", 1])), "str"),
     ],
 )
 def test_what_has_no_attributes_is_no_record(node: Any, kind: str) -> None:
@@ -257,6 +260,12 @@ def test_lists_up_to_the_bound_are_whole() -> None:
         node = [node]
     assert node == extra(node)
     assert '{"!cut": "depth"}' in json.dumps(extra([node]))
+
+
+def test_a_key_holds_few_containers_inside_each_other() -> None:
+    """Each level quotes the text of the one below it once more."""
+    assert extra(pairs_of([((((1,),),),), 5])) == {"[[[[1]]]]": 5}
+    assert extra(pairs_of([(((((1,),),),),), 5])) == {'[[[[{"!cut": "depth"}]]]]': 5}
 
 
 def test_a_long_text_is_cut_at_the_bound_and_the_mark_tells_how_much() -> None:

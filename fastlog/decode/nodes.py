@@ -9,7 +9,7 @@ sequences (list, tuple, set, frozenset: read any of them alike) stand for themse
                                     there, which tells whether it is a name of Python 2
     {"class": C, "args": [..]}      what an unpickler would have got by calling C: the text of a
                                     global, or a node. Also, where they were given:
-        "kwargs": {"pairs": …}
+        "kwargs": {"pairs": …}      the node of a dict
         "items": [..]               what was appended
         "pairs": [key, value, …]    what was set by key
         "state": value              what BUILD, or a setter, got

@@ -35,6 +35,8 @@ WEIGHT_MORE = 448
 """A line of NDJSON takes at most 576 bytes for names, numbers and nulls: 1 KiB together."""
 NODES_MORE = 64
 
+KEY_DEPTH = 4
+"""Containers inside each other in a key: naming each costs as much as many a record."""
 CONTAINER_KEY = 3
 """Values that a key counts for which is a container or an object: naming it is so much work."""
 
@@ -156,6 +158,11 @@ class Renderer:
             return self.mark("size")
         if depth >= DEPTH:
             return self.mark("depth")
+        if type(node) is dict and "class" in node:
+            plain = self.reading.value(node)
+            if type(plain) is str:  # what most objects stand for: nothing lies within it
+                self.nodes -= 1
+                return self.text(plain)
         key = id(node)
         if key in self.path:
             return self.mark("cycle")
@@ -296,7 +303,7 @@ class Renderer:
 
     def parts(self, plain: Any, out: dict[str, Normal], depth: int) -> None:
         """Add what an object has beside its arguments."""
-        if not is_empty(plain.get("kwargs")):
+        if "kwargs" in plain and plain["kwargs"]["pairs"]:
             out[self.part("kwargs")] = self.mapping(plain["kwargs"]["pairs"], depth)
         if plain.get("items"):
             out[self.part("items")] = self.sequence(plain["items"], depth)
@@ -374,7 +381,7 @@ class _Naming:
             return text, "\\" not in text
         if type(key) is not int and type(key) is not float:
             self.renderer.nodes -= CONTAINER_KEY
-        value = self.renderer.value(key, self.depth)
+        value = self.renderer.value(key, max(self.depth, DEPTH - KEY_DEPTH))
         if isinstance(value, str):
             return value, type(key) is float
         # Through the budget, since keys in keys double their quotes with each level.

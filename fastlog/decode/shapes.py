@@ -24,7 +24,8 @@ class Work:
     __slots__ = ("left",)
 
     def __init__(self, length: int) -> None:
-        self.left = min(WORK_TIMES * length + WORK_MORE, WORK_MOST)
+        left = WORK_TIMES * length + WORK_MORE
+        self.left = left if left < WORK_MOST else WORK_MOST
 
     def spend(self, units: int) -> bool:
         """Spend that much; False if there is not so much left: then do not do the work."""

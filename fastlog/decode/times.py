@@ -125,7 +125,8 @@ def _zone(node: Any, work: Work) -> tuple[tzinfo | None, str]:
     if not is_object(node):
         name = resolve(node["global"]) if type(node) is dict and "global" in node else "…"
         return None, f"[{name}]"
-    node = unwrapped(node, work)
+    if type(node["class"]) is str:
+        node = unwrapped(node, work)
     cls = dotted(node["class"])
     if cls in UTC_ZONES:
         return UTC, ""
