@@ -49,6 +49,8 @@ static int constant(const char *text, fl_span_text *out)
 /* The name that a key gives its value. */
 static int name_of(fl_row *row, fl_reader *reader, const fl_value *key, fl_span_text *out)
 {
+    if (key->kind != FL_K_TEXT)
+        row->work += row->bounds.key;
     if (fl_is_text(key))
         return fl_row_text(row, reader, key, out);
     row->nodes++;
@@ -177,6 +179,7 @@ static int json_object(fl_row *row, fl_reader *reader, const fl_value *object, u
     fl_value found;
     if (depth >= row->bounds.depth)
         return FL_FOREIGN;
+    row->work += row->bounds.object + row->bounds.container;
     int verdict = fl_object_read(reader, object, row->weight - row->charged, &found);
     if (verdict)
         return verdict;
@@ -190,7 +193,9 @@ static int json_object(fl_row *row, fl_reader *reader, const fl_value *object, u
 static int json_value(fl_row *row, fl_reader *reader, const fl_value *value, uint32_t depth)
 {
     row->nodes++;
-    if (row->nodes >= row->nodes_limit || row->json.len >= row->weight)
+    row->work += row->bounds.value;
+    if (row->nodes >= row->nodes_limit || row->work >= row->work_limit ||
+        row->json.len >= row->weight)
         return FL_FOREIGN;
     if (value->kind == FL_K_OBJECT)
         return json_object(row, reader, value, depth);
@@ -198,6 +203,7 @@ static int json_value(fl_row *row, fl_reader *reader, const fl_value *value, uin
         return json_scalar(row, reader, value);
     if (depth >= row->bounds.depth)
         return FL_FOREIGN;
+    row->work += row->bounds.container;
     const fl_items *items = &fl_node_of(reader, value)->items;
     return value->kind == FL_K_DICT ? json_dict(row, reader, items, depth + 1)
                                     : json_list(row, reader, items, depth + 1);

@@ -359,7 +359,8 @@ static int write_plain(fl_row *row, fl_reader *reader)
     int verdict = fl_row_extra(row, reader);
     if (!verdict && row->json.failed)
         return FL_ENOMEM;
-    return verdict || (row->nodes < row->nodes_limit && is_light(row)) ? verdict : FL_FOREIGN;
+    bool fits = row->nodes < row->nodes_limit && row->work < row->work_limit && is_light(row);
+    return verdict || fits ? verdict : FL_FOREIGN;
 }
 
 static const uint8_t VERDICTS[] = {
@@ -388,6 +389,8 @@ int fl_row_add(fl_row *row, fl_reader *reader, const fl_value *record, size_t fr
     row->nodes = 0;
     row->weight = weight_limit(&row->bounds, frame_len);
     row->nodes_limit = nodes_limit(&row->bounds, frame_len);
+    row->work = 0;
+    row->work_limit = (uint64_t)row->bounds.work_times * frame_len + row->bounds.work_more;
     enum fl_rest rest = FL_REST_ALL;
     bool alone = record->kind == FL_K_DICT && !fl_node_of(reader, record)->is_met;
     int verdict = alone ? sort(row, reader, record) : FL_FOREIGN;

@@ -93,6 +93,7 @@ struct fl_row {
     size_t entries_used;
     fl_bytes json;
     uint32_t nodes, nodes_limit;
+    uint64_t work, work_limit;
     size_t weight;  /* what it may weigh */
     size_t charged; /* what its texts have, before JSON escapes them */
 

@@ -91,7 +91,7 @@ def test_only_one_file_knows_an_unpickler_and_reads_only_what_our_translator_wro
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and "pickle" in ast.unparse(node.func)
     ]
-    assert [ast.unparse(node) for node in uses] == ["pickle.loads(self._repacker.end())"]
+    assert [ast.unparse(node) for node in uses] == ["pickle.loads(translation.rows)"]
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "pickle"]
     assert len(names) == 1
 

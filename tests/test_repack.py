@@ -30,7 +30,7 @@ from pythons import VERSIONS, interpreters
 
 from fastlog import Repacker
 from fastlog.block import LENGTH, RUN, Block, Kind, Stamp, make_notes, make_run
-from fastlog.core import EXTRA, FOREIGN, PLAIN, TREE, Bounds, Column, verdict_text
+from fastlog.core import EXTRA, FOREIGN, PLAIN, TREE, Column, verdict_text
 from fastlog.decode import Decoder
 from fastlog.decode.lines import encode
 from fastlog.decode.normal import DEPTH, NODES, WEIGHT, clean, text_of
@@ -908,7 +908,7 @@ def test_a_bound_out_of_range_is_refused(wrong: dict[str, int]) -> None:
 
 def test_a_schema_of_ones_own_gives_rows_of_ones_own() -> None:
     mine = [Column("level", "integer"), Column("extra", "extra"), Column("text", "message")]
-    translator = Repacker(mine, Bounds(4, 100, 64, 1000, 8, 64, (0.0, 1.0)))
+    translator = Repacker(mine, BOUNDS._replace(depth=4, nodes=100, weight=1000, times=(0.0, 1.0)))
     translator.begin(0.0, 0)
     frame = pickle.dumps({"text": "t", "level": -7, "more": [1, {"a": None}]}, 4)
     assert translator.run(body_of([frame]), 1, 0, "h") is None
@@ -916,7 +916,7 @@ def test_a_schema_of_ones_own_gives_rows_of_ones_own() -> None:
 
 
 def test_a_schema_of_ones_own_gives_lines_with_ones_own_names() -> None:
-    bounds = Bounds(4, 100, 64, 1000, 8, 64, (0.0, 1.0))
+    bounds = BOUNDS._replace(depth=4, nodes=100, weight=1000, times=(0.0, 1.0))
     mine = [
         Column("args", "silent"),
         Column("level", "integer", key="severity"),

@@ -61,6 +61,14 @@ class Bounds(NamedTuple):
     plus `weight_more`."""
     weight_times: int
     weight_more: int
+    work_times: int
+    """Units of work for each byte of the frame, and `work_more` of them."""
+    work_more: int
+    value: int
+    """Units that a value takes; a container, an object and a key that is no clean text, besides."""
+    container: int
+    object: int
+    key: int
     times: tuple[float, float]
     """The first time that counts as one, and the one behind the last."""
 
@@ -110,7 +118,7 @@ class Repacker:
             into.flags = (lib.FL_COL_RECURS if column.recurs else 0) | (
                 lib.FL_COL_TOGETHER if column.together else 0
             )
-        limits = ffi.new("fl_bounds *", (*bounds[:6], *bounds.times))
+        limits = ffi.new("fl_bounds *", (*bounds[:-1], *bounds.times))
         form = lib.FL_LINES if lines else lib.FL_ROWS
         repacker = lib.fl_repacker_new(described, len(columns), limits, form)
         if repacker == ffi.NULL:

@@ -24,6 +24,7 @@ import msgspec
 
 from fastlog.decode.nodes import dotted, huge_text, is_dict, kind_of, resolve
 from fastlog.decode.objects import Reading, state_of
+from fastlog.decode.shapes import CONTAINER, KEY, VALUE
 
 DEPTH = 32
 """Containers inside each other, the record itself not counted."""
@@ -122,19 +123,21 @@ def text_of(data: bytes) -> str:
 class Renderer:
     """Renders the values of one record; the budget is shared by all of them."""
 
-    __slots__ = ("nodes", "path", "reading", "room")
+    __slots__ = ("nodes", "path", "reading", "room", "work")
 
     def __init__(self, weight: int, nodes: int, reading: Reading) -> None:
         self.nodes = nodes
         self.room = weight
         """Bytes, as JSON writes them, that may still come."""
         self.reading = reading
+        self.work = reading.work
         self.path: list[int] = []
         """The containers that are being rendered, by identity."""
 
     def value(self, node: Any, depth: int) -> Normal:
         """The normal form of one value, `depth` containers below the record."""
         self.nodes -= 1
+        self.work.left -= VALUE
         kind = type(node)
         if kind is str:
             return self.text(node)
@@ -154,7 +157,7 @@ class Renderer:
         return self.container(node, depth)
 
     def container(self, node: Any, depth: int) -> Normal:
-        if self.nodes <= 0 or self.room <= 0 or (type(node) is dict and "cut" in node):
+        if self.spent or (type(node) is dict and "cut" in node):
             return self.mark("size")
         if depth >= DEPTH:
             return self.mark("depth")
@@ -163,6 +166,7 @@ class Renderer:
             if type(plain) is str:  # what most objects stand for: nothing lies within it
                 self.nodes -= 1
                 return self.text(plain)
+        self.work.left -= CONTAINER
         key = id(node)
         if key in self.path:
             return self.mark("cycle")
@@ -183,7 +187,13 @@ class Renderer:
 
     @property
     def spent(self) -> bool:
-        return self.nodes <= 0 or self.room <= 0
+        """Whether the record has had its share, and what is left of it is cut."""
+        return self.nodes <= 0 or self.room <= 0 or self.work.left <= 0
+
+    @property
+    def nearly_spent(self) -> bool:
+        """Whether one more value would be the last."""
+        return self.nodes <= 1 or self.room <= 0 or self.work.left <= VALUE
 
     def text(self, text: str, length: int = 0) -> str:
         """The text in its normal form, and its end cut off where there is no room for it.
@@ -230,7 +240,7 @@ class Renderer:
         """The normal form of a value in a container, whose JSON is charged whole."""
         kind, nodes = type(node), 1
         value = node
-        if kind is dict and "class" in node and depth < DEPTH and self.nodes > 1 and self.room > 0:
+        if kind is dict and "class" in node and depth < DEPTH and not self.nearly_spent:
             value = self.reading.value(node)
             kind, nodes = type(value), 2
         # Most values are such a text, or stand for one.
@@ -238,6 +248,7 @@ class Renderer:
             weight = len(_encode(value)) + 1  # with the comma
             if weight <= self.room:
                 self.nodes -= nodes
+                self.work.left -= VALUE
                 self.room -= weight
                 return value  # type: ignore[no-any-return]
         value = self.value(node, depth)
@@ -256,7 +267,7 @@ class Renderer:
     def sequence(self, nodes: Any, depth: int) -> list[Normal]:
         out: list[Normal] = []
         for node in nodes:
-            if self.nodes <= 0 or self.room <= 0:
+            if self.nodes <= 0 or self.room <= 0 or self.work.left <= 0:
                 out.append({MORE: len(nodes) - len(out)})
                 self.room -= len(MORE) + 8
                 break
@@ -272,7 +283,7 @@ class Renderer:
         naming = None
         each = iter(flat)
         for done, (key, value) in enumerate(zip(each, each, strict=True)):
-            if self.nodes <= 0 or self.room <= 0:
+            if self.nodes <= 0 or self.room <= 0 or self.work.left <= 0:
                 out[MORE] = len(flat) // 2 - done
                 self.room -= len(MORE) + 8
                 break
@@ -351,6 +362,7 @@ class _Naming:
 
     def name(self, key: Any, text: str) -> str:
         """The name for `key`; `text` is its text, where it is a `str`."""
+        self.renderer.work.left -= KEY
         if type(key) is str:
             if text == key:
                 return text

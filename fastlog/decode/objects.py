@@ -34,6 +34,7 @@ from fastlog.decode.nodes import (
     resolve,
 )
 from fastlog.decode.shapes import (
+    OBJECT,
     SEQUENCES,
     Reader,
     Work,
@@ -68,6 +69,7 @@ class Reading:
         key = id(node)
         value = self._known.get(key)
         if value is None:
+            self.work.left -= OBJECT
             value = self._known[key] = self._read(node)
         return value
 

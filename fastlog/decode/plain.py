@@ -22,6 +22,7 @@ from fastlog.decode.normal import (
     WEIGHT_MORE,
     WEIGHT_TIMES,
 )
+from fastlog.decode.shapes import CONTAINER, KEY, OBJECT, VALUE, WORK_MORE, WORK_TIMES
 from fastlog.record import (
     LEVEL,
     RECURRING,
@@ -37,7 +38,21 @@ _KINDS: Final = {float: "time", int | None: "integer", str | None: "text", str: 
 _OWN: Final = ("host", "received", "extra", "offset", "idx")
 """The columns that no attribute fills; they are called as their kinds are."""
 
-BOUNDS: Final = Bounds(DEPTH, NODES, NODES_MORE, WEIGHT, WEIGHT_TIMES, WEIGHT_MORE, TIMES)
+BOUNDS: Final = Bounds(
+    depth=DEPTH,
+    nodes=NODES,
+    nodes_more=NODES_MORE,
+    weight=WEIGHT,
+    weight_times=WEIGHT_TIMES,
+    weight_more=WEIGHT_MORE,
+    work_times=WORK_TIMES,
+    work_more=WORK_MORE,
+    value=VALUE,
+    container=CONTAINER,
+    object=OBJECT,
+    key=KEY,
+    times=TIMES,
+)
 
 
 def columns() -> Iterator[Column]:

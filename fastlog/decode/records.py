@@ -28,9 +28,10 @@ from fastlog.decode.normal import (
     weight_of,
 )
 from fastlog.decode.objects import Reading, base_value
-from fastlog.decode.shapes import Work
+from fastlog.decode.shapes import VALUE, Work
 from fastlog.errors import RejectedError
 from fastlog.record import (
+    ARGS,
     COLUMNS,
     FIELDS,
     KINDS,
@@ -51,7 +52,8 @@ _SERVED: Final = sorted(range(len(COLUMNS)), key=lambda at: COLUMNS[at] in _LONG
 ATTEMPTS = 3
 """How often a record that is too large is made anew, each time of less. Of no values at all, only
 of marks, none is too large."""
-ARGS: Final = "args"
+FIELDS_WORK = VALUE * len(COLUMNS)
+"""Work of fields as they should be, which does not count: C does it for most records."""
 
 _DROP, _DROP_IF_EMPTY, _TWIN = -1, -2, -3
 _SLOTS: Final = {
@@ -117,7 +119,9 @@ def _attributes(root: Any, reading: Reading) -> list[Any]:
         if is_object(node) and is_dict(node.get("state")):
             node = node["state"]
     if not is_dict(node):
-        raise RejectedError(f"not a record: {kind_of(root)}")
+        # What an object stands for may be any kind of sequence, depending on the engine.
+        sequence = node is not root and isinstance(node, (list, tuple))
+        raise RejectedError(f"not a record: {'list' if sequence else kind_of(node)}")
     return node["pairs"]  # type: ignore[no-any-return]
 
 
@@ -199,8 +203,12 @@ def _made(sent: _Sent, length: int, received: float, reading: Reading) -> tuple[
     """The columns and the extra of a record, no larger than a frame of this length may become."""
     limit, nodes = most_stored(length), nodes_of(length)
     room = weight_of(length)
+    work = reading.work
     for again in range(ATTEMPTS, -1, -1):
+        before = work.left
         columns, odd, notes = _columns(sent, received, Renderer(room, nodes, reading))
+        if before - work.left <= FIELDS_WORK:
+            work.left = before
         rest = sent.rest
         if rest and sent.message == "msg":
             rest = _merge(columns, rest, odd, notes, room, Renderer(room, nodes, reading))
@@ -219,6 +227,7 @@ def _made(sent: _Sent, length: int, received: float, reading: Reading) -> tuple[
             if stored <= limit or not again:
                 return columns, str(extra, "utf-8")
         room = (0, limit // 16, max(0, room * limit // stored - room // 8))[again - 1]
+        work.again()
     raise AssertionError("the last attempt is taken as it is")
 
 
@@ -281,7 +290,8 @@ def _rendered(rest: list[Any], room: int, nodes: int, reading: Reading) -> dict[
     """The other attributes in normal form."""
     renderer = Renderer(room, nodes, reading)
     extra = renderer.mapping(rest, 0, FIELDS)
-    if renderer.spent:  # once more, so that a large attribute hides none of the small ones
+    if renderer.spent and len(rest) > 2:  # once more, so that a large one hides none of the small
+        reading.work.again()
         pairs = sorted(zip(rest[::2], rest[1::2], strict=True), key=_size)
         renderer = Renderer(room, nodes, reading)
         extra = renderer.mapping(list(chain.from_iterable(pairs)), 0, FIELDS)

@@ -13,19 +13,27 @@ STATE_LENGTH = 64
 BITS = 128
 """Of the integers that readers calculate with."""
 
-WORK_TIMES = 8
-WORK_MORE = 4096
-WORK_MOST = 1 << 22
+WORK_TIMES = 6
+WORK_MORE = 512
+"""Work that a frame may cause: so much for each byte, and so much more. A unit is about 50 ns."""
+VALUE, CONTAINER, OBJECT, KEY = 3, 13, 32, 24
+"""Work of rendering any value; besides, of a container or an object that is shown as one; of
+reading an object; of naming a key that is no clean text."""
 
 
 class Work:
-    """The work that the objects of one frame may cause, in elements that a reader goes through."""
+    """The work that one frame may still cause. It is counted when it is done."""
 
-    __slots__ = ("left",)
+    __slots__ = ("_again", "left")
 
     def __init__(self, length: int) -> None:
-        left = WORK_TIMES * length + WORK_MORE
-        self.left = left if left < WORK_MOST else WORK_MOST
+        self.left = WORK_TIMES * length + WORK_MORE
+        self._again = self.left // 4
+
+    def again(self) -> None:
+        """Allow for one more attempt; all of them together get half of what the first had."""
+        self.left = self._again
+        self._again //= 2
 
     def spend(self, units: int) -> bool:
         """Spend that much; False if there is not so much left: then do not do the work."""
