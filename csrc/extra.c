@@ -54,6 +54,7 @@ static int name_of(fl_row *row, fl_reader *reader, const fl_value *key, fl_span_
     if (fl_is_text(key))
         return fl_row_text(row, reader, key, out);
     row->nodes++;
+    row->work += row->bounds.value;
     switch (key->kind) {
     case FL_K_NONE: return constant("None", out);
     case FL_K_TRUE: return constant("True", out);

@@ -17,6 +17,7 @@ from fastlog.decode.lines import encode
 from fastlog.decode.normal import DEPTH, NODES
 from fastlog.decode.payload import (
     NESTING,
+    NUMBER_LENGTH,
     NUMBER_SPACING,
     QUICK_LENGTH,
     quick_line,
@@ -125,8 +126,9 @@ ORDINARY = {
     "equal keys": b'{"a":1,"b":2,"a":3,"msg":1,"msg":"x","args":[1],"args":[]}',
     "as deep as it may be": nested(DEPTH),
     "as deep, with others beside it": b'{"b":[[],{}],"c":"[",' + nested(DEPTH)[1:],
-    "digits of the longest integer": b'{"a":' + HUGE[1:].encode() + b"}",
-    "digits of a long float": b'{"a":0.' + b"7" * 4000 + b"}",
+    "digits of a long integer": b'{"a":' + HUGE[:NUMBER_LENGTH].encode() + b"}",
+    "digits of a long float": b'{"a":0.' + b"7" * (NUMBER_LENGTH - 2) + b"}",
+    "containers alone": b'{"a":[' + b"[[[]]]," * 2_000 + b"1]}",
     "long": b'{"a":"' + b"x" * (QUICK_LENGTH - 8) + b'"}',
     "wide": b'{"a":[' + b"1," * (NODES - 4) + b"1]}",
 }
@@ -154,6 +156,8 @@ LEFT = {
     "infinite": b'{"a":-Infinity}',
     "a float over the largest": b'{"a":1e400}',
     "floats over the largest": b'{"a":[1,1,1,1,1,1,1,1e400]}',
+    "digits of a longer float": b'{"a":0.' + b"7" * 4000 + b"}",
+    "digits of a longer integer": b'{"a":' + HUGE[1:].encode() + b"}",
     "an integer that is cut": b'{"a":' + HUGE.encode() + b"}",
     "an integer that is cut, in a column": b'{"lineno":-' + HUGE.encode() + b"}",
     "text that looks like such an integer": b'{"a":"' + HUGE.encode() + b'"}',

@@ -355,8 +355,7 @@ def test_a_completed_record_is_the_one_of_the_whole_frame(length: int) -> None:
     """Small lengths make both cut: also the columns, where the marks take their room."""
     extras: list[dict[str, Any]] = [
         {"user": "bob", "when": MOMENT.replace(tzinfo=BERLIN)},
-        {"args": (1, [2])},
-        {"args": ("a", 5), "message": "hello a 5"},
+        {"message": "hello a 5", "more": (1, [2])},
         {"message": "hello %s %d", "asctime": "12:00"},
         {"big": ["x" * 50] * 40, "small": 1, "keys": {(1, 2): 3, None: 4}},
         {f"key{number}": [[]] for number in range(60)},
@@ -565,6 +564,7 @@ def call_count(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         return reader(node, work)
 
     monkeypatch.setitem(objects.READERS, "uuid.UUID", counted)
+    monkeypatch.setattr(objects, "_CLASSES", {})
     return lambda: len(calls)
 
 

@@ -151,6 +151,7 @@ class Renderer:
             return self.text(text_of(node[: max(self.room, 0) + 4]), len(node))
         if kind is dict:
             if "global" in node:
+                self.work.left -= CONTAINER
                 return self.text(resolve(node["global"]))
             if "huge" in node:
                 return self.text(huge_text(*node["huge"]))
@@ -162,11 +163,13 @@ class Renderer:
         if depth >= DEPTH:
             return self.mark("depth")
         if type(node) is dict and "class" in node:
+            self.work.left -= CONTAINER
             plain = self.reading.value(node)
             if type(plain) is str:  # what most objects stand for: nothing lies within it
                 self.nodes -= 1
                 return self.text(plain)
-        self.work.left -= CONTAINER
+        else:
+            self.work.left -= CONTAINER
         key = id(node)
         if key in self.path:
             return self.mark("cycle")
@@ -183,6 +186,7 @@ class Renderer:
     def mark(self, why: str) -> dict[str, Normal]:
         """What stands in the place of a container that is left out."""
         self.room -= len('{"!cut":""}') + len(why)
+        self.work.left -= CONTAINER
         return {MORE: why}
 
     @property
@@ -238,17 +242,17 @@ class Renderer:
 
     def member(self, node: Any, depth: int) -> Normal:
         """The normal form of a value in a container, whose JSON is charged whole."""
-        kind, nodes = type(node), 1
+        kind, nodes, work = type(node), 1, VALUE
         value = node
         if kind is dict and "class" in node and depth < DEPTH and not self.nearly_spent:
             value = self.reading.value(node)
-            kind, nodes = type(value), 2
+            kind, nodes, work = type(value), 2, VALUE + CONTAINER
         # Most values are such a text, or stand for one.
         if kind is str and value.isascii() and "\0" not in value:
             weight = len(_encode(value)) + 1  # with the comma
             if weight <= self.room:
                 self.nodes -= nodes
-                self.work.left -= VALUE
+                self.work.left -= work
                 self.room -= weight
                 return value  # type: ignore[no-any-return]
         value = self.value(node, depth)

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final, get_type_hints
 
 import msgspec
 
-from fastlog.decode.nodes import HUGE_DIGITS, Node, integer_of_digits, is_dict, pairs_node
+from fastlog.decode.nodes import Node, integer_of_digits, is_dict, pairs_node
 from fastlog.decode.normal import DEPTH, NODES, WEIGHT, WEIGHT_TIMES
 from fastlog.errors import RejectedError
 from fastlog.record import COLUMNS, SILENT, SILENT_IF_EMPTY, TIMES, Record, checked
@@ -28,6 +28,8 @@ from fastlog.record import COLUMNS, SILENT, SILENT_IF_EMPTY, TIMES, Record, chec
 NESTING = 200
 """Arrays and objects inside each other. (The normal form cuts far earlier; this bound is for the
 parser, which recurses, and would fail at a depth that depends on who called it.)"""
+NUMBER_LENGTH: Final = 1024
+"""Characters of the longest number that is read as a float: the time grows with their square."""
 QUICK_LENGTH: Final = WEIGHT // WEIGHT_TIMES
 """Bytes of the longest frame that `quick_record` reads. Up to here the budget of a record is eight
 times its frame. No JSON takes that: `1e15` and a comma become 19 bytes, and nothing grows more."""
@@ -37,10 +39,10 @@ reads them, which takes 0.3 µs for any number: msgspec takes 8 µs for one like
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKETS: Final = re.compile(rb"[\[{]|[\]}]")
-_LONG_INTEGER: Final = re.compile(rb"[0-9]{%d}" % (HUGE_DIGITS + 1))
-_STRIDE: Final = 512
-_DIGITS: Final = re.compile(rb"[0-9]{%d}" % (HUGE_DIGITS // _STRIDE))
-"""What a long integer is in every 512th byte."""
+_LONG_NUMBER: Final = re.compile(rb"[0-9.]{%d}" % (NUMBER_LENGTH + 1))
+_STRIDE: Final = NUMBER_LENGTH // 2
+_DIGITS: Final = re.compile(rb"[0-9.]{2}")
+"""What a long number is in every 512th byte."""
 _LEVELNO, _LEVELNAME = COLUMNS.index("levelno"), COLUMNS.index("levelname")
 _LEVEL_LENGTH = 64
 """Characters of a level's name: longer ones are not worth a place in a cache."""
@@ -78,7 +80,13 @@ def _node(pairs: list[tuple[str, Any]]) -> Node:
     return pairs_node(list(chain.from_iterable(dict(pairs).items())))
 
 
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_node, parse_int=integer_of_digits)
+def _float(text: str) -> float | str:
+    return float(text) if len(text) <= NUMBER_LENGTH else text
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_node, parse_int=integer_of_digits, parse_float=_float
+)
 
 
 _SENT: Final = Record._fields[: Record._fields.index("host")]
@@ -156,7 +164,7 @@ def _read(frame: bytes, received: float) -> tuple[Any, dict[str, Any]] | None:
         one of `_FAILURES`: the frame is malformed, or a value does not fit.
     """
     length = len(frame)
-    if (length > HUGE_DIGITS and _is_near_bound(frame)) or (
+    if (length > NUMBER_LENGTH and _is_near_bound(frame)) or (
         b"\\" in frame and b"\\u0000" in frame  # most frames have no backslash
     ):
         return None
@@ -201,7 +209,7 @@ def _is_near_bound(frame: bytes) -> bool:
         values = frame.count(b",") + frame.count(b"[") + frame.count(b"{")
         if values >= NODES:
             return True
-    return bool(_DIGITS.search(frame[::_STRIDE]) and _LONG_INTEGER.search(frame))
+    return bool(_DIGITS.search(frame[::_STRIDE]) and _LONG_NUMBER.search(frame))
 
 
 def _complete(columns: Any, received: float) -> bool:

@@ -67,6 +67,7 @@ _TEXT_TYPES: Final = (str, bytes)
 _LONGEST = 1 << 63
 _encode = msgspec.json.Encoder().encode
 _TWINS: Final = (TWIN, TWIN.encode())
+_RECEIVED: Final = Record._fields.index("received")
 _EXTRA: Final = Record._fields.index("extra")
 _RECORD: Final = partial(tuple.__new__, Record)  # Record._make would count the values once more
 
@@ -87,7 +88,7 @@ def record_of(
     reading = Reading(Work(length))
     sent = _Sent([None] * len(COLUMNS), [])
     sent.sort(_attributes(root, reading))
-    columns, extra = _made(sent, length, received, reading)
+    columns, extra = _fitted(sent, length, received, reading)
     return _RECORD((*columns, host, received, extra, offset, idx))
 
 
@@ -103,12 +104,11 @@ def complete(columns: tuple[Any, ...], rest: list[Any], length: int) -> Record:
     weight, reading = _weight(values), Reading(Work(length))
     attributes = _rendered(rest, weight_of(length) - weight, nodes_of(length), reading)
     extra = extra_of(attributes, values[MESSAGE], {}, [])
-    if weight + len(extra) <= most_stored(length):
-        return _RECORD((*columns[:_EXTRA], str(extra, "utf-8"), *columns[_EXTRA + 1 :]))
-    host, received, _, offset, idx = columns[len(COLUMNS) :]
-    sent = _Sent(list(values), rest)
-    again, made = _made(sent, length, received, reading)
-    return _RECORD((*again, host, received, made, offset, idx))
+    if weight + len(extra) > most_stored(length):
+        sent = _Sent(list(values), rest)
+        fewer, text = _fitted(sent, length, columns[_RECEIVED], reading, (list(values), extra))
+        return _RECORD((*fewer, *columns[len(COLUMNS) : _EXTRA], text, *columns[_EXTRA + 1 :]))
+    return _RECORD((*columns[:_EXTRA], str(extra, "utf-8"), *columns[_EXTRA + 1 :]))
 
 
 def _attributes(root: Any, reading: Reading) -> list[Any]:
@@ -199,36 +199,46 @@ class _Sent:
         self.message = TWIN
 
 
-def _made(sent: _Sent, length: int, received: float, reading: Reading) -> tuple[list[Any], str]:
-    """The columns and the extra of a record, no larger than a frame of this length may become."""
-    limit, nodes = most_stored(length), nodes_of(length)
-    room = weight_of(length)
-    work = reading.work
+_Made = tuple[list[Any], bytes]
+"""Columns, and the JSON of `extra`."""
+
+
+def _fitted(
+    sent: _Sent, length: int, received: float, reading: Reading, made: _Made | None = None
+) -> tuple[list[Any], str]:
+    """The columns and the extra of a record, no larger than a frame of this length may become.
+
+    Args:
+        made: what the first attempt gave, if it was made already.
+    """
+    limit, room = most_stored(length), weight_of(length)
     for again in range(ATTEMPTS, -1, -1):
-        before = work.left
-        columns, odd, notes = _columns(sent, received, Renderer(room, nodes, reading))
-        if before - work.left <= FIELDS_WORK:
-            work.left = before
-        rest = sent.rest
-        if rest and sent.message == "msg":
-            rest = _merge(columns, rest, odd, notes, room, Renderer(room, nodes, reading))
-        if sent.has_twin:
-            rest = _without_twin(rest, columns[MESSAGE])
-        weight = _weight(columns)
-        if not (rest or odd or notes):
-            if weight + 2 <= limit or not again:
-                return columns, "{}"
-            stored = weight + 2
-        else:
-            extra = extra_of(
-                _rendered(rest, room - weight, nodes, reading), columns[MESSAGE], odd, notes
-            )
-            stored = weight + len(extra)
-            if stored <= limit or not again:
-                return columns, str(extra, "utf-8")
+        columns, extra = made or _made(sent, length, received, reading, room)
+        stored = _weight(columns) + len(extra)
+        if stored <= limit or not again:
+            return columns, str(extra, "utf-8")
+        # By how much it was too large; a sixteenth; nothing but marks.
         room = (0, limit // 16, max(0, room * limit // stored - room // 8))[again - 1]
-        work.again()
+        reading.work.again()
+        made = None
     raise AssertionError("the last attempt is taken as it is")
+
+
+def _made(sent: _Sent, length: int, received: float, reading: Reading, room: int) -> _Made:
+    """The columns and the extra of a record, with so much room for their values."""
+    nodes, before = nodes_of(length), reading.work.left
+    columns, odd, notes = _columns(sent, received, Renderer(room, nodes, reading))
+    if before - reading.work.left <= FIELDS_WORK:
+        reading.work.left = before
+    rest = sent.rest
+    if rest and sent.message == "msg":
+        rest = _merge(columns, rest, odd, notes, room, Renderer(room, nodes, reading))
+    if sent.has_twin:
+        rest = _without_twin(rest, columns[MESSAGE])
+    if not (rest or odd or notes):
+        return columns, b"{}"
+    attributes = _rendered(rest, room - _weight(columns), nodes, reading)
+    return columns, extra_of(attributes, columns[MESSAGE], odd, notes)
 
 
 def _weight(columns: Sequence[Any]) -> int:

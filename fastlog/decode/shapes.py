@@ -16,9 +16,10 @@ BITS = 128
 WORK_TIMES = 6
 WORK_MORE = 512
 """Work that a frame may cause: so much for each byte, and so much more. A unit is about 50 ns."""
-VALUE, CONTAINER, OBJECT, KEY = 3, 13, 32, 24
-"""Work of rendering any value; besides, of a container or an object that is shown as one; of
-reading an object; of naming a key that is no clean text."""
+VALUE, CONTAINER, OBJECT, KEY = 3, 9, 32, 24
+"""Work of rendering any value; besides, of a container, an object, a global or a mark; of reading
+an object, once; of naming a key that is no clean text. No JSON has more containers than its bytes
+allow for."""
 
 
 class Work:

@@ -19,6 +19,6 @@ static const fl_column COLUMNS[] = {
     {"message", NULL, FL_COL_TWIN, 0},
 };
 
-static const fl_bounds BOUNDS = {32, 20000, 64, 1 << 20, 8, 8192, 6, 512, 3, 13, 32, 24, 0.0, 4e9};
+static const fl_bounds BOUNDS = {32, 20000, 64, 1 << 20, 8, 8192, 6, 512, 3, 9, 32, 24, 0.0, 4e9};
 
 enum { COLUMN_COUNT = sizeof COLUMNS / sizeof *COLUMNS, VALUES = 12 /* in a row */ };
