@@ -116,7 +116,7 @@ EDGES: dict[str, tuple[int, Callable[[int], bytes]]] = {
     ),
     "a path": (4_096, lambda n: b"cpathlib\nPureWindowsPath\n" + text(n) + b"\x85R"),
     "a state of a UUID": (16, lambda n: UUID + b"NN" * (n - 1) + NUMBER + b"ub"),
-    "keys": (256, lambda n: b"}(" + b"".join(b"M%bN" % struct.pack("<H", k) for k in range(n)) + b"u"),
+    "keys": (256, lambda n: b"}(" + b"".join(b"M%bN" % k.to_bytes(2) for k in range(n)) + b"u"),
     "digits": (4_096, lambda n: b"L" + b"9" * n + b"L\n"),
     "bytes of an integer": (1_700, lambda n: b"\x8b" + struct.pack("<I", n) + b"\x7f" * n),
     "bits": (64, lambda n: b"\x8a\x0a" + (1 << n).to_bytes(10, "little")),
