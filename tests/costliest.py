@@ -86,7 +86,7 @@ class Subject(NamedTuple):
         codes = Counter(piece[:1] for piece in opcodes(self.frame[:4096]))
         [(code, _)] = codes.most_common(1)
         opcode = pickletools.code2op.get(code.decode("latin-1"))
-        return f"{'+'.join(names[:3]) or 'plain'} {opcode.name if opcode else code!r}"
+        return f"{'+'.join(names[:3]) or 'plain'} {opcode.name if opcode else str(code)}"
 
 
 class Scored(NamedTuple):
