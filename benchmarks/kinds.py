@@ -144,6 +144,7 @@ def _make_values() -> dict[str, Callable[[int], Any]]:
     values |= {
         "pandas Timestamp": _Timestamp,
         "UUID, met twice": _shared_uuid,
+        "dict, met twice": lambda number: [{"request": number, "user": "bob"}] * 2,
         "Decimal": lambda number: decimal.Decimal(number) / 100,
         "object of an application": App,
         "IntEnum": lambda number: Level.ALERT if number % 2 else Level.NOTICE,

@@ -28,8 +28,10 @@ import grammar
 import tangles
 from attacks import attacks
 from costly import (
+    BLOCK,
     CORPUS,
     KNOWN,
+    LIMITS,
     WAYS,
     Choices,
     Find,
@@ -53,6 +55,8 @@ KEPT = 16
 """Frames of a class and a way."""
 ALIKE = 2
 """Of those, so many of one kind."""
+GLANCE = 1_500
+"""Bytes of the copies that tell whether a frame is worth a better measurement."""
 LONGEST = 1.0
 """Seconds that one frame may take: then it is given up, and counts with that time."""
 SPLICED = 100_000
@@ -82,7 +86,7 @@ class Subject(NamedTuple):
         codes = Counter(piece[:1] for piece in opcodes(self.frame[:4096]))
         [(code, _)] = codes.most_common(1)
         opcode = pickletools.code2op.get(code.decode("latin-1"))
-        return f"{'+'.join(names[:3]) or 'plain'} {opcode.name if opcode else code!r}"
+        return f"{'+'.join(names[:3]) or 'plain'} {opcode.name if opcode else str(code)}"
 
 
 class Scored(NamedTuple):
@@ -108,9 +112,9 @@ def limited() -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-def cost_of(way: Way, frame: bytes, rounds: int = 1) -> float:
+def cost_of(way: Way, frame: bytes, rounds: int = 1, size: int = BLOCK) -> float:
     """Nanoseconds a byte; decoders are made anew, since one may have been given up."""
-    frames = copies(frame)
+    frames = copies(frame, size)
     try:
         with limited():
             return decoding(Decoder(way.engine, way.form), frames, rounds)
@@ -171,11 +175,12 @@ class Search:
 
     def step(self) -> None:
         """Make one frame and measure it."""
+        name = min(self.spent, key=lambda name: self.spent[name])
         if self.chance.random() < 0.15:
-            frame, numbers = grow([], self.chance)
+            frame, numbers = grow([self.limit_for(name)], self.chance)
             subject = Subject(frame, numbers)
         else:
-            parent, other = self.parent(), self.parent()
+            parent, other = self.parent(name), self.parent(name)
             subject = self.splice(parent, other) or self.change(parent, other)
         if 0 < len(subject.frame) <= 1 << 20:
             self.measure(subject)
@@ -187,16 +192,21 @@ class Search:
         began = time.thread_time()
         for way in self.chance.sample(WAYS, len(WAYS)):
             cell = self.cells[way, name]
-            if not cell.takes(cost_of(way, subject.frame)):
+            if not cell.takes(cost_of(way, subject.frame, size=GLANCE)):
                 break
-            cost = cost_of(way, subject.frame, 3)
+            cost = cost_of(way, subject.frame, 2)
             if cell.takes(cost):
                 cell.add(Scored(cost, subject))
         self.spent[name] += time.thread_time() - began
 
-    def parent(self) -> Subject:
-        """One of the class that had the least time so far."""
-        name = min(self.spent, key=lambda name: self.spent[name])
+    def limit_for(self, name: str) -> int:
+        """The number that begins a frame of this class."""
+        size = CLASSES[name]
+        below = [number for number, limit in enumerate(LIMITS) if limit < size]
+        return self.chance.choice(below[-3:])
+
+    def parent(self, name: str) -> Subject:
+        """One of a class, the costlier the likelier."""
         cells = [self.cells[way, name].best for way in WAYS if self.cells[way, name].best]
         cells = cells or [cell.best for cell in self.cells.values() if cell.best]
         best = self.chance.choice(cells)
@@ -222,8 +232,8 @@ class Search:
                 case _ if other.numbers:
                     start = chance.randrange(len(other.numbers))
                     numbers[at:at] = other.numbers[start : start + chance.randrange(1, 20)]
-        if chance.random() < 0.1 and numbers:  # as large as can be, or as small
-            numbers[0] = chance.randrange(9)
+        if numbers and chance.random() < 0.95:
+            numbers[0] = self.limit_for(class_of(parent.frame))
         frame, numbers = grow(numbers, chance)
         return Subject(frame, numbers)
 

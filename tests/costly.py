@@ -36,7 +36,7 @@ from fastlog.worker.worker import Worker
 
 CORPUS = Path(__file__).parent / "data" / "costly"
 DIGITS = b"####"
-BLOCK = 16_384
+BLOCK = 8_192
 """Bytes of a block that is measured, where one frame is less."""
 NOW = 1_785_000_000
 

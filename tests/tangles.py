@@ -39,7 +39,7 @@ COMMON = (
     *("app Thing", "builtins ValueError", "pathlib PosixPath", "datetime datetime", "uuid UUID"),
 )
 FEATURES = ("statements", "shared", "cycles", "objects", "containers", "known", "old", "fields",
-            "states", "roots", "keys", "puts")  # fmt: skip
+            "states", "roots", "keys", "puts", "depth")  # fmt: skip
 STATES = (b"\x07\xea\x0b\x17", b"\x0e\x05\x06\x00\x03\x15", grammar.MOMENT)
 
 
@@ -139,6 +139,8 @@ class Writer(grammar.Writer):
             self.get()
         elif self.left < 0 or depth > 12 or chance.random() < 0.3:
             self.old_scalar() if self.does("old", 0.3) else self.scalar()
+        elif depth < 3 and self.does("depth", 0.2):
+            self.nest(depth)
         elif self.does("known", 0.2):
             self.known(depth + 1)
         elif self.does("cycles", 0.2):
@@ -149,6 +151,21 @@ class Writer(grammar.Writer):
             self.container(depth + 1)
         else:
             self.scalar()
+
+    def nest(self, depth: int) -> None:
+        """A value about as deep as is rendered."""
+        chance = self.chance
+        times = chance.randrange(27, 35)
+        opened, closed = chance.choice(
+            ((b"]", b"a"), (b"", b"\x85"), (b"}K\1", b"s"), (b"capp\nC\n", b"\x85R"), (b"", b")R"))
+        )
+        if closed == b")R":  # what was called is called again
+            self.callee()
+            self.out += closed * chance.randrange(5, 12)
+            return
+        self.out += opened * times
+        self.value(12)
+        self.out += closed * times
 
     def old_scalar(self) -> None:
         """A value as protocol 0 spells it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import struct
 import time
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ import grammar
 import pytest
 import tangles
 from attacks import attacks
-from engines import block_of, decoder, differing, explain, least, opcodes, splice
+from engines import block_of, decoder, difference, differing, explain, least, opcodes, splice
 from libraries import FILES, samples
 
 FRAMES = 2_000
@@ -87,6 +88,65 @@ def test_a_case_that_was_answered_differently_once_is_answered_alike(name: str) 
     assert not differing([CASES[name]]), explain(CASES[name])
 
 
+def text(length: int) -> bytes:
+    return b"X" + struct.pack("<I", length) + b"y" * length
+
+
+UUID = b"cuuid\nUUID\n)\x81}("
+NUMBER = b"X\3\0\0\0int\x8a\x01\x07"
+EDGES: dict[str, tuple[int, Callable[[int], bytes]]] = {
+    "lists": (32, lambda n: b"]" * n + b"a" * (n - 1)),
+    "tuples": (32, lambda n: b"N" + b"\x85" * n),
+    "dicts": (32, lambda n: b"}K\1" * n + b"N" + b"s" * n),
+    "sets": (32, lambda n: b"\x8f(" * n + b"N" + b"\x90" * n),
+    "arguments": (32, lambda n: b"capp\nC\n" * n + b"N" + b"\x85R" * n),
+    "states": (32, lambda n: b"capp\nC\n)R" * n + b"N" + b"b" * n),
+    "ordered dicts": (32, lambda n: b"ccollections\nOrderedDict\n)RK\1" * n + b"N" + b"s" * n),
+    "calls of calls": (8, lambda n: b"capp\nC\n" + b")R" * n),
+    "attributes of attributes": (
+        8, lambda n: b"cbuiltins\ngetattr\n" * n + b"capp\nC\n" + b"X\1\0\0\0a\x86R" * n
+    ),
+    "helpers in helpers": (
+        8, lambda n: b"ccopyreg\n__newobj__\n" * n + b"capp\nC\n)R" + b"\x85R" * n
+    ),
+    "a name": (256, lambda n: b"c" + b"m" * n + b"\n" + b"n" * n + b"\n"),
+    "an attribute": (256, lambda n: b"cbuiltins\ngetattr\ncapp\nC\n" + text(n) + b"\x86R"),
+    "parts of a path": (
+        256, lambda n: b"cpathlib\nPosixPath\n(" + b"X\1\0\0\0a" * n + b"tR"
+    ),
+    "a path": (4_096, lambda n: b"cpathlib\nPureWindowsPath\n" + text(n) + b"\x85R"),
+    "a state of a UUID": (16, lambda n: UUID + b"NN" * (n - 1) + NUMBER + b"ub"),
+    "keys": (256, lambda n: b"}(" + b"".join(b"M%bN" % k.to_bytes(2) for k in range(n)) + b"u"),
+    "digits": (4_096, lambda n: b"L" + b"9" * n + b"L\n"),
+    "bytes of an integer": (1_700, lambda n: b"\x8b" + struct.pack("<I", n) + b"\x7f" * n),
+    "bits": (64, lambda n: b"\x8a\x0a" + (1 << n).to_bytes(10, "little")),
+    "negative bits": (63, lambda n: b"\x8a\x0a" + (-(1 << n)).to_bytes(10, "little", signed=True)),
+    "nodes": (20_000, lambda n: b"]" + text(20_000) + b"0(" + b"N" * (n - 3) + b"e"),
+    "shared nodes": (20_000, lambda n: text(20_000) + b"0(N\x85q\0" + b"h\0" * (n // 2) + b"l"),
+    "a little text, often": (60, lambda n: b"(" + text(33) + b"q\0" + b"h\0" * n + b"l"),
+    "containers": (65_536, lambda n: b"(" + b"]" * (n - 3) + b"l"),
+    "objects": (65_536, lambda n: b"(" + b"]" * (n - 5) + b"capp\nC\n)Rcapp\nD\n)R)RNbl"),
+    "arguments beyond": (65_536, lambda n: b"(" + b"]" * (n - 4) + b"capp\nC\n(K\1t}\x92l"),
+    "a slot": (300, lambda n: b"N" * 2 + b"0" + b"r" + struct.pack("<I", n - 100)),
+    "marks": (10_000, lambda n: b"(" * (n - 1) + b"1" * (n - 1) + b"N"),
+}  # fmt: skip
+"""By what is counted: a bound, and a value with so many; the record itself is one of some."""
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_what_is_at_a_bound_is_answered_alike(name: str) -> None:
+    bound, make = EDGES[name]
+    for count in range(bound - 4, bound + 5):
+        frame = b"\x80\x02}(X\3\0\0\0msgX\1\0\0\0mX\1\0\0\0x" + make(count) + b"u."
+        assert not differing([frame]), f"{count}\n{difference([frame])[:2000]}"
+
+
+def test_a_memo_slot_of_any_index_is_answered_alike() -> None:
+    for index in range(40):
+        differ = differing([b"}X\3\0\0\0msgNq%csj%b." % (index, bytes([index, 0, 0, 0]))])
+        assert not differ, index
+
+
 def test_attacks_are_answered_alike() -> None:
     for name, (frame, _) in attacks(1 << 12).items():
         if len(frame) < 100_000:
@@ -94,5 +154,5 @@ def test_attacks_are_answered_alike() -> None:
 
 
 def test_a_frame_that_fails_is_made_as_short_as_can_be() -> None:
-    frame = tangles.frame(5)[:-1] + b"N\x8c\4evilK\1."
+    frame = CASES["two dicts of one dict"][:-1] + b"N\x8c\4evilK\1."
     assert least(frame, lambda each: b"evil" in each) == b"\x8c\4evil"
