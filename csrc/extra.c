@@ -174,7 +174,25 @@ static int json_scalar(fl_row *row, fl_reader *reader, const fl_value *value)
     return FL_PLAIN;
 }
 
-/* An object, `depth` containers below the record: what it stands for. */
+/* {"!": "module.Class", "args": [...], "state": ...}, `depth` containers below the record. */
+static int json_shown(fl_row *row, fl_reader *reader, const fl_shown *shown, uint32_t depth)
+{
+    int verdict = FL_PLAIN;
+    json_literal(row, "{\"!\":");
+    fl_json_text(&row->json, (const uint8_t *)shown->name, shown->name_len);
+    if (shown->args && shown->args->len) {
+        json_literal(row, ",\"args\":");
+        verdict = json_list(row, reader, shown->args, depth);
+    }
+    if (shown->state && !verdict) {
+        json_literal(row, ",\"state\":");
+        verdict = json_value(row, reader, shown->state, depth);
+    }
+    json_literal(row, "}");
+    return verdict;
+}
+
+/* An object, `depth` containers below the record: what it stands for, or as it came. */
 static int json_object(fl_row *row, fl_reader *reader, const fl_value *object, uint32_t depth)
 {
     fl_value found;
@@ -182,6 +200,11 @@ static int json_object(fl_row *row, fl_reader *reader, const fl_value *object, u
         return FL_FOREIGN;
     row->work += row->bounds.object + row->bounds.container;
     int verdict = fl_object_read(reader, object, row->weight - row->charged, &found);
+    if (verdict == FL_FOREIGN) {
+        fl_shown shown;
+        verdict = fl_object_show(reader, object, &row->meanings, &shown);
+        return verdict ? verdict : json_shown(row, reader, &shown, depth + 1);
+    }
     if (verdict)
         return verdict;
     row->nodes++;

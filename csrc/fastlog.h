@@ -217,11 +217,19 @@ const char *fl_verdict_text(int verdict);
 
 typedef struct fl_repacker fl_repacker;
 
-/* A translator into rows of these columns, 32 at most. NULL: no memory, or an argument out of
- * range.
+/* The names that have a meaning to Python: objects of all other classes are written as they came,
+ * {"!": "module.Class", "args": [...], "state": ...}. */
+typedef struct fl_meanings {
+    const char *const
+        *names; /* in the order of strcmp(): "module.Class", or "module:" for all in it */
+    size_t n;
+} fl_meanings;
+
+/* A translator into rows of these columns, 32 at most. The names of the meanings must live as long
+ * as it does. NULL: no memory, or an argument out of range.
  */
 fl_repacker *fl_repacker_new(const fl_column *columns, size_t n, const fl_bounds *bounds,
-                             enum fl_form form);
+                             const fl_meanings *meanings, enum fl_form form);
 void fl_repacker_free(fl_repacker *repacker);
 
 /* Begins a block: what all its rows have in common. Returns 0. */

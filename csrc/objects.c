@@ -6,9 +6,15 @@
  */
 #include "repack.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum { STATE_LENGTH = 32, UUID_LENGTH = 36, PACKED = 10 /* bytes of a datetime's state */ };
+enum {
+    NAME_LENGTH = 256,
+    STATE_LENGTH = 32,
+    UUID_LENGTH = 36,
+    PACKED = 10 /* bytes of a datetime's state */
+};
 
 #define DAY INT64_C(86400)
 #define MILLION INT64_C(1000000)
@@ -341,6 +347,79 @@ static int uuid(fl_reader *reader, const fl_value *state, fl_value *out)
         return text_of(reader, text, UUID_LENGTH, out);
     }
     return FL_FOREIGN;
+}
+
+/* ---- Objects that are written as they came ---- */
+
+static int compare(const void *name, const void *meaning)
+{
+    return strcmp(name, *(const char *const *)meaning);
+}
+
+static bool is_among(const fl_meanings *meanings, const char *name)
+{
+    return bsearch(name, meanings->names, meanings->n, sizeof *meanings->names, compare);
+}
+
+/* Writes the name of the class of this global; false where Python knows more of it, or calls it by
+ * another name, or cuts it. */
+static bool name_class(const fl_meanings *meanings, const fl_value *global, fl_shown *out)
+{
+    const uint8_t *text = global->at.text + FL_GLOBAL_HEAD;
+    size_t len = global->len - FL_GLOBAL_HEAD;
+    const uint8_t *colon = memchr(text, ':', len);
+    size_t module = colon ? (size_t)(colon - text) : len;
+    if (module > NAME_LENGTH || len - module > NAME_LENGTH ||
+        fl_text_check(text, len) != FL_TEXT_CLEAN)
+        return false;
+    memcpy(out->name, text, len);
+    out->name[module + 1] = 0;
+    if (is_among(meanings, out->name))
+        return false;
+    memcpy(out->name, text, len);
+    out->name[module] = '.';
+    out->name[len] = 0;
+    out->name_len = len;
+    return !is_among(meanings, out->name);
+}
+
+/* Whether it has an attribute that says how others are kept: `__dict__`. */
+static bool has_dunder(const fl_reader *reader, const fl_items *items)
+{
+    fl_walk walk = fl_walk_over(reader, items);
+    for (const fl_value *key; (key = fl_walk_next(&walk)); fl_walk_next(&walk))
+        if (fl_is_text(key) && key->len > 1 && !memcmp(key->at.text, "__", 2))
+            return true;
+    return false;
+}
+
+int fl_object_show(const fl_reader *reader, const fl_value *object, const fl_meanings *meanings,
+                   fl_shown *out)
+{
+    const fl_value *parts = fl_parts_of(reader, object), *class = &parts[FL_PART_CLASS];
+    shape call;
+    if (!shape_of(reader, object, &call) || (call.known && call.known != FL_O_RECONSTRUCTOR))
+        return FL_FOREIGN;
+    const fl_value *args = &parts[FL_PART_ARGS];
+    out->args = args->at.node ? &fl_node_of(reader, args)->items : NULL;
+    if (call.known == FL_O_RECONSTRUCTOR) { /* so protocol 1 calls object.__new__() */
+        if (call.n != 3 || call.args[0].kind != FL_K_GLOBAL || call.args[1].known != FL_O_OBJECT)
+            return FL_FOREIGN;
+        class = &call.args[0];
+        out->args = NULL;
+    }
+    if (class->known || !name_class(meanings, class, out))
+        return FL_FOREIGN;
+    out->state = &parts[FL_PART_STATE];
+    if (fl_is_sequence(out->state) && fl_node_of(reader, out->state)->items.len)
+        return FL_FOREIGN; /* that of an object with slots */
+    if (out->state->kind <= FL_K_NONE ||
+        (fl_is_container(out->state) && fl_is_empty(reader, out->state)))
+        out->state = NULL;
+    else if (out->state->kind == FL_K_DICT &&
+             has_dunder(reader, &fl_node_of(reader, out->state)->items))
+        return FL_FOREIGN;
+    return FL_PLAIN;
 }
 
 /* ---- All of them ---- */

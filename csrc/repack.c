@@ -76,7 +76,7 @@ static uint32_t read_u32(const uint8_t *p)
 }
 
 fl_repacker *fl_repacker_new(const fl_column *columns, size_t n, const fl_bounds *bounds,
-                             enum fl_form form)
+                             const fl_meanings *meanings, enum fl_form form)
 {
     if (bounds->nodes > NODES_MAX || form > FL_LINES)
         return NULL;
@@ -89,7 +89,7 @@ fl_repacker *fl_repacker_new(const fl_column *columns, size_t n, const fl_bounds
     reader->memo = malloc(FL_SLOTS * sizeof *reader->memo);
     reader->pool = malloc(FL_POOL * sizeof *reader->pool);
     reader->nodes = calloc(FL_NODES, sizeof *reader->nodes);
-    repacker->row = fl_row_new(columns, n, bounds, form);
+    repacker->row = fl_row_new(columns, n, bounds, meanings, form);
     if (reader->stack && reader->memo && reader->pool && reader->nodes && repacker->row)
         return repacker;
     fl_repacker_free(repacker);

@@ -72,6 +72,8 @@ typedef struct fl_node {
     uint32_t memo;  /* its place in the memo of the translation */
 } fl_node;
 
+enum { FL_GLOBAL_HEAD = 2 /* bytes of a global's text before its module */ };
+
 enum { FL_PART_CLASS, FL_PART_ARGS, FL_PART_KWARGS, FL_PART_STATE, FL_PARTS };
 
 typedef struct fl_chunk {
@@ -173,6 +175,13 @@ static inline const fl_node *fl_node_of(const fl_reader *reader, const fl_value 
     return &reader->nodes[value->at.node];
 }
 
+/* Whether it is None, or a text or container with nothing in it. */
+static inline bool fl_is_empty(const fl_reader *reader, const fl_value *value)
+{
+    return value->kind == FL_K_NONE || (fl_is_text(value) && !value->len) ||
+           (fl_is_container(value) && !fl_node_of(reader, value)->items.len);
+}
+
 static inline const fl_value *fl_parts_of(const fl_reader *reader, const fl_value *object)
 {
     return &reader->pool[fl_node_of(reader, object)->parts + 1];
@@ -211,6 +220,20 @@ enum fl_known {
 uint8_t fl_object_known(const fl_value *name, uint8_t protocol);
 
 enum { FL_MOMENT = 48 };
+
+enum { FL_NAME_MOST = 513 };
+
+/* An object of a class that stands for nothing else: what is written of it. */
+typedef struct fl_shown {
+    char name[FL_NAME_MOST]; /* module.Class */
+    size_t name_len;
+    const fl_items *args;  /* NULL: it has none */
+    const fl_value *state; /* the same */
+} fl_shown;
+
+/* FL_PLAIN: the object is written as it came. FL_FOREIGN: Python has to tell. */
+int fl_object_show(const fl_reader *reader, const fl_value *object, const fl_meanings *meanings,
+                   fl_shown *out);
 
 /* What an object stands for. FL_PLAIN: *out is a text (FL_K_TEXT, FL_K_ODD, FL_K_BYTES), made of no
  * more than `most` bytes, or a sequence, which is to be written in its place. FL_FOREIGN: Python
@@ -306,7 +329,8 @@ size_t fl_float_write(const fl_powers *powers, double value, char out[FL_FLOAT_T
 
 typedef struct fl_row fl_row;
 
-fl_row *fl_row_new(const fl_column *columns, size_t n, const fl_bounds *bounds, enum fl_form form);
+fl_row *fl_row_new(const fl_column *columns, size_t n, const fl_bounds *bounds,
+                   const fl_meanings *meanings, enum fl_form form);
 void fl_row_free(fl_row *row);
 
 /* Begins a block: forgets what the pickle of the last one had in its memo. */

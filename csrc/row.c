@@ -89,7 +89,8 @@ static bool add_column(fl_row *row, const fl_column *column)
     return true;
 }
 
-fl_row *fl_row_new(const fl_column *columns, size_t n, const fl_bounds *bounds, enum fl_form form)
+fl_row *fl_row_new(const fl_column *columns, size_t n, const fl_bounds *bounds,
+                   const fl_meanings *meanings, enum fl_form form)
 {
     if (n > FL_ROW_COLUMNS || bounds->depth > DEPTH)
         return NULL;
@@ -103,6 +104,7 @@ fl_row *fl_row_new(const fl_column *columns, size_t n, const fl_bounds *bounds, 
         }
     row->form = form;
     row->bounds = *bounds;
+    row->meanings = *meanings;
     row->entries = malloc(FL_POOL / 2 * sizeof *row->entries); /* as many as keys that fit */
     row->keys = calloc(FL_KEYS, sizeof *row->keys);
     row->written = calloc(FL_WRITTEN, sizeof *row->written);

@@ -83,6 +83,7 @@ struct fl_row {
     fl_row_column column[FL_ROW_COLUMNS];
     uint8_t lookup[FL_ROW_LOOKUP]; /* column + 1, by the hash of its name */
     fl_bounds bounds;
+    fl_meanings meanings;
     fl_powers powers;
 
     /* The record at hand. */
@@ -127,13 +128,6 @@ static inline bool fl_is_time(const fl_value *value)
 static inline double fl_time_of(const fl_value *value)
 {
     return value->kind == FL_K_FLOAT ? value->at.real : (double)value->at.integer;
-}
-
-/* Whether it is None, or a text or container with nothing in it. */
-static inline bool fl_is_empty(const fl_reader *reader, const fl_value *value)
-{
-    return value->kind == FL_K_NONE || (fl_is_text(value) && !value->len) ||
-           (fl_is_container(value) && !fl_node_of(reader, value)->items.len);
 }
 
 /* ---- row.c ---- */

@@ -479,7 +479,7 @@ static int push_global(machine *m, const fl_value *module, const fl_value *name)
         push(m, FL_K_OVERFLOW);
         return FL_PLAIN;
     }
-    size_t head = 2, len = head + module->len + 1 + name->len;
+    size_t head = FL_GLOBAL_HEAD, len = head + module->len + 1 + name->len;
     uint8_t *text = fl_reader_scratch(m->reader, len);
     if (!text)
         return FL_ENOMEM;

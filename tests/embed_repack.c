@@ -34,8 +34,8 @@ static int translate(fl_repacker *rows, fl_repacker *lines, const uint8_t *run, 
 int main(int argc, char **argv)
 {
     FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
-    fl_repacker *rows = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, FL_ROWS);
-    fl_repacker *lines = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, FL_LINES);
+    fl_repacker *rows = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_ROWS);
+    fl_repacker *lines = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_LINES);
     uint8_t *pages =
         mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     static uint8_t frame[PAGE];

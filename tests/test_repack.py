@@ -35,7 +35,7 @@ from fastlog.decode import Decoder
 from fastlog.decode.lines import encode
 from fastlog.decode.normal import DEPTH, NODES, WEIGHT, clean, text_of
 from fastlog.decode.objects import READERS
-from fastlog.decode.plain import BOUNDS, columns
+from fastlog.decode.plain import BOUNDS, columns, meanings
 from fastlog.record import FIELDS, RECURRING, TIMES, Record, Rejection, host_of
 
 ROOT = Path(__file__).parent.parent
@@ -63,7 +63,7 @@ OF_PYTHON_3 = ("bytearray", "datetime_utc", "datetime_offset", "datetime_fold")
 
 
 def repacker() -> Repacker:
-    return Repacker(columns(), BOUNDS)
+    return Repacker(columns(), BOUNDS, meanings())
 
 
 def body_of(frames: Iterable[bytes]) -> bytes:
@@ -758,7 +758,7 @@ import resource, sys, time
 sys.path.insert(0, sys.argv[1])
 from attacks import attacks
 from fastlog import Repacker
-from fastlog.decode.plain import BOUNDS, columns
+from fastlog.decode.plain import BOUNDS, columns, meanings
 frames = [frame for frame, _ in attacks(1 << 20).values()]
 translator = Repacker(columns(), BOUNDS)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

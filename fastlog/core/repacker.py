@@ -101,13 +101,23 @@ class Repacker:
     Args:
         columns: What a row has, 32 at most.
         bounds: What a plain frame stays below.
+        meanings: The names of classes that have a meaning to the caller, `module.Class`, or
+            `module:` for all of a module: their objects are left in trees. Objects of other classes
+            are written as they came.
         lines: Whether plain frames become lines of JSON.
 
     Raises:
         ValueError: A column or a bound is out of range.
     """
 
-    def __init__(self, columns: Iterable[Column], bounds: Bounds, *, lines: bool = False) -> None:
+    def __init__(
+        self,
+        columns: Iterable[Column],
+        bounds: Bounds,
+        meanings: Iterable[str] = (),
+        *,
+        lines: bool = False,
+    ) -> None:
         columns = list(columns)
         names = [ffi.new("char[]", column.name.encode("ascii")) for column in columns]
         keys = [ffi.new("char[]", (column.key or column.name).encode()) for column in columns]
@@ -120,7 +130,11 @@ class Repacker:
             )
         limits = ffi.new("fl_bounds *", (*bounds[:-1], *bounds.times))
         form = lib.FL_LINES if lines else lib.FL_ROWS
-        repacker = lib.fl_repacker_new(described, len(columns), limits, form)
+        self._names = [ffi.new("char[]", name.encode()) for name in sorted(set(meanings))]
+        listed = ffi.new("const char *[]", self._names)
+        known = ffi.new("fl_meanings *", (listed, len(self._names)))
+        self._listed = listed
+        repacker = lib.fl_repacker_new(described, len(columns), limits, known, form)
         if repacker == ffi.NULL:
             raise ValueError("a column or a bound of the translator is out of range")
         self._repacker = ffi.gc(repacker, lib.fl_repacker_free)

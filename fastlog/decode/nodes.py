@@ -42,6 +42,8 @@ FACTORIES = 8
 _LONGEST = 2 * NAME_LENGTH + 3
 _MODULES = {"exceptions": "builtins"}
 _MOVED = {"pathlib._local": "pathlib"}
+RENAMED = {*IMPORT_MAPPING, *_MODULES, *_MOVED, *(module for module, _ in NAME_MAPPING)}
+"""Modules of which something may be called by another name."""
 
 
 class Members(list[Any]):

@@ -14,6 +14,7 @@ from typing import Any, Final, get_type_hints
 from fastlog.block import Block
 from fastlog.core import Bounds, Column, Repacker
 from fastlog.decode.lines import Form
+from fastlog.decode.nodes import RENAMED
 from fastlog.decode.normal import (
     DEPTH,
     NODES,
@@ -22,7 +23,9 @@ from fastlog.decode.normal import (
     WEIGHT_MORE,
     WEIGHT_TIMES,
 )
+from fastlog.decode.objects import READERS
 from fastlog.decode.shapes import CONTAINER, KEY, OBJECT, VALUE, WORK_MORE, WORK_TIMES
+from fastlog.decode.unwrapping import HELPERS
 from fastlog.record import (
     LEVEL,
     RECURRING,
@@ -68,11 +71,18 @@ def columns() -> Iterator[Column]:
     yield Column(TWIN, "twin")
 
 
+def meanings() -> Iterator[str]:
+    """The classes that the table knows, and the modules whose classes have other names today."""
+    yield from READERS
+    yield from HELPERS
+    yield from (f"{module}:" for module in RENAMED)
+
+
 class Translator:
     """Reads the frames of a block, but for those that are JSON: a `decoder.FrameReader`."""
 
     def __init__(self, form: Form = "records") -> None:
-        self._repacker = Repacker(columns(), BOUNDS, lines=form == "lines")
+        self._repacker = Repacker(columns(), BOUNDS, meanings(), lines=form == "lines")
 
     def block(self, block: Block) -> bytes | None:
         """Take a block; answers what became of each frame, or None: all are plain."""

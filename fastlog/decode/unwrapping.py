@@ -12,7 +12,7 @@ def unwrapped(node: Node, work: Work) -> Node:
     """Return the object that the helper makes; an object that needs none as it is."""
     for _ in range(FACTORIES):
         cls = node["class"]
-        make = _HELPERS.get(resolve(cls)) if type(cls) is str else None
+        make = HELPERS.get(resolve(cls)) if type(cls) is str else None
         if make is None or not work.spend(len(node["args"])):
             return node
         inner = make(node["args"])
@@ -61,7 +61,7 @@ def _newobj_ex(args: Any) -> Node | None:
     return object_node(cls, args[1], args[2] if is_dict(args[2]) else None)
 
 
-_HELPERS = {
+HELPERS = {
     "copyreg._reconstructor": _reconstructor,
     "copyreg.__newobj__": _newobj,
     "copyreg.__newobj_ex__": _newobj_ex,

@@ -178,7 +178,7 @@ static void check_lines(const uint8_t *run, size_t len, const uint8_t expected[2
     fl_translation made;
     uint8_t verdicts[2] = {0};
     if (!repacker)
-        repacker = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, FL_LINES);
+        repacker = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_LINES);
     REQUIRE(repacker);
     fl_repacker_begin(repacker, 1.5, 7);
     REQUIRE(fl_repacker_run(repacker, run, len, 2, 0, "h", 1, verdicts) >= 0);
@@ -211,7 +211,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t verdicts[2] = {0}, same[2] = {0};
 
     if (!repacker)
-        repacker = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, FL_ROWS);
+        repacker = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_ROWS);
     uint8_t *run = malloc(2 * FL_FRAME_HEADER + size + good);
     REQUIRE(repacker && run);
     uint8_t *end = put_frame(put_frame(run, data, size), GOOD, good);

@@ -21,4 +21,7 @@ static const fl_column COLUMNS[] = {
 
 static const fl_bounds BOUNDS = {32, 20000, 64, 1 << 20, 8, 8192, 6, 512, 3, 9, 32, 24, 0.0, 4e9};
 
+static const char *const NAMES[] = {"app.Known", "copyreg.__newobj__", "exceptions:"};
+static const fl_meanings MEANINGS = {NAMES, sizeof NAMES / sizeof *NAMES};
+
 enum { COLUMN_COUNT = sizeof COLUMNS / sizeof *COLUMNS, VALUES = 12 /* in a row */ };
