@@ -395,8 +395,13 @@ class _Naming:
         if type(key) is bytes:
             text = self.renderer.text(text_of(key[: max(self.renderer.room, 0) + 4]))
             return text, "\\" not in text
+        if type(key) is int and -_SMALL < key < _SMALL:
+            self.renderer.nodes -= 1
+            self.renderer.work.left -= VALUE
+            return self.renderer.text(str(key)), True
         if type(key) is not int and type(key) is not float:
             self.renderer.nodes -= CONTAINER_KEY
+            self.renderer.work.left -= KEY
         value = self.renderer.value(key, max(self.depth, DEPTH - KEY_DEPTH))
         if isinstance(value, str):
             return value, type(key) is float
