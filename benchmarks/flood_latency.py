@@ -1,11 +1,13 @@
 """What fifty quiet clients notice of one that floods: from a record's sending to its being stored.
 
     python benchmarks/flood_latency.py [--seconds 10] [--clients 50] [--per-second 10]
-                                       [--flood none plain foreign empty worst] [--config F]
+                                       [--flood none plain foreign empty worst] [--over one new]
+                                       [--config F]
 
 For each kind of flood a fastlog-server of its own, as a user starts it. The clients send their
-records, evenly spread; another process sends the flood over one connection, a megabyte a call, as
-fast as it is let. A record is stored when a reader of the day file sees it, who looks every 5 ms.
+records, evenly spread. Another process sends the flood as fast as the server reads it: over one
+connection, a megabyte a call, or over ever new ones, 64 KiB on each. A record is stored when a
+reader of the day file sees it; the reader looks every 5 ms.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ import sys
 import tempfile
 import time
 from contextlib import closing, suppress
+from itertools import product
 from logging.handlers import SocketHandler
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 import usage
@@ -35,6 +38,9 @@ FLOODS = ("none", "plain", "foreign", "empty", "worst")
 LOOK = 0.005
 PATIENCE = 60.0
 MEGABYTE = 1 << 20
+WAYS = ("one", "new")
+EACH = 64 << 10
+"""Bytes that a flood over ever new connections sends on each."""
 
 _maker = SocketHandler("localhost", 0)
 
@@ -53,24 +59,35 @@ def worst_frame() -> bytes:
     return len(pickle).to_bytes(4, "big") + pickle
 
 
-def flood_of(kind: str) -> bytes:
-    """About a megabyte of whole frames."""
+def flood_of(kind: str, size: int) -> bytes:
+    """Whole frames, about so many bytes."""
     one = {
         "plain": frame("one of very many " * 5, request=7, customer=12345),
         "foreign": frame("one of very many", odd=1 << 70),
         "empty": bytes(4),
         "worst": worst_frame(),
     }[kind]
-    return one * (MEGABYTE // len(one))
+    return one * (size // len(one))
 
 
-def flood(kind: str, port: int, go: Any, sent: Any) -> None:
+def flood(kind: str, way: str, port: int, go: Any, sent: Any) -> None:
     """Send without a pause, until killed."""
-    stream = flood_of(kind)
+    if way == "new":
+        flood_anew(flood_of(kind, EACH), port, go, sent)
+    stream = flood_of(kind, MEGABYTE)
     with socket.create_connection(("127.0.0.1", port)) as connection:
         go.wait()
         while True:
             connection.sendall(stream)
+            sent.value += len(stream)
+
+
+def flood_anew(stream: bytes, port: int, go: Any, sent: Any) -> NoReturn:
+    """Send this over one connection after the other, each as soon as the kernel has taken it."""
+    go.wait()
+    while True:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(stream)  # refused while the server has no place for another
             sent.value += len(stream)
 
 
@@ -87,6 +104,8 @@ class Row(NamedTuple):
     flood_bytes: float
     """That the flooding client got rid of, a second."""
     slowings: int
+    missing: int
+    """Records that are not stored a minute later."""
 
 
 class Quiet:
@@ -98,15 +117,26 @@ class Quiet:
         self._next_at = time.monotonic()
         self.sent: dict[int, float] = {}
 
+    def begin(self, store: Store) -> None:
+        """Send a record each, and wait until they are stored: these clients are not new."""
+        for _ in self._connections:
+            self._send()
+        while len(store.found) < len(self.sent):
+            time.sleep(LOOK)
+            store.look()
+        self._next_at = time.monotonic()
+
     def send_due(self) -> None:
         """Send what should have been sent by now."""
         while time.monotonic() >= self._next_at:
-            number = len(self.sent)
-            connection = self._connections[number % len(self._connections)]
-            data = frame(f"quiet {number}", number=number)
-            self.sent[number] = time.monotonic()
-            connection.sendall(data)
+            self._send()
             self._next_at += self._step
+
+    def _send(self) -> None:
+        number = len(self.sent)
+        data = frame(f"quiet {number}", number=number)
+        self.sent[number] = time.monotonic()
+        self._connections[number % len(self._connections)].sendall(data)
 
     def close(self) -> None:
         for connection in self._connections:
@@ -144,7 +174,7 @@ class Store:
             assert self.found.setdefault(int(number), now) == now, "a record is stored twice"
 
 
-def measure(kind: str, options: argparse.Namespace) -> Row:
+def measure(kind: str, way: str, options: argparse.Namespace) -> Row:
     """Start a server, flood it, and look."""
     with tempfile.TemporaryDirectory(prefix="fastlog-flood-") as home:
         data = Path(home, "data")
@@ -157,7 +187,7 @@ def measure(kind: str, options: argparse.Namespace) -> Row:
         assert server.stdout is not None
         try:
             url = server.stdout.readline().partition(" listening on ")[2].partition(";")[0]
-            return run(kind, options, server.pid, urlsplit(url.split()[0]).port or 0, data)
+            return run(kind, way, options, server.pid, urlsplit(url.split()[0]).port or 0, data)
         finally:
             server.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
@@ -167,14 +197,17 @@ def measure(kind: str, options: argparse.Namespace) -> Row:
             server.stdout.close()
 
 
-def run(kind: str, options: argparse.Namespace, pid: int, port: int, data: Path) -> Row:
+def run(kind: str, way: str, options: argparse.Namespace, pid: int, port: int, data: Path) -> Row:
     go, sent = multiprocessing.Event(), multiprocessing.Value("Q", 0, lock=False)
     flooder = None
     if kind != "none":
-        flooder = multiprocessing.Process(target=flood, args=(kind, port, go, sent), daemon=True)
+        flooder = multiprocessing.Process(
+            target=flood, args=(kind, way, port, go, sent), daemon=True
+        )
         flooder.start()
     quiet, store = Quiet(options.clients, options.per_second, port), Store(data / "logs")
     try:
+        quiet.begin(store)
         began, before = time.monotonic(), usage.measure(pid)
         look_at = began
         go.set()
@@ -198,7 +231,7 @@ def run(kind: str, options: argparse.Namespace, pid: int, port: int, data: Path)
     status = json.loads((data / "status.json").read_bytes())
     late = sorted(store.found.get(n, deadline) - at for n, at in quiet.sent.items())
     return Row(
-        kind,
+        f"{kind} {way}",
         len(late),
         statistics.median(late),
         late[len(late) * 99 // 100],
@@ -206,6 +239,7 @@ def run(kind: str, options: argparse.Namespace, pid: int, port: int, data: Path)
         {role: used / seconds for role, used in cpu.items()},
         flooded / seconds,
         status.get("slowings", 0),
+        len(quiet.sent.keys() - store.found.keys()),
     )
 
 
@@ -215,18 +249,24 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--per-second", type=float, default=10.0, help="records of each client")
     parser.add_argument("--flood", nargs="+", choices=FLOODS, default=FLOODS)
+    parser.add_argument("--over", nargs="+", choices=WAYS, default=WAYS, help="connections")
     parser.add_argument("--config", help="of the server")
     parser.add_argument("--log", action="store_true", help="show what the server says")
     options = parser.parse_args()
     options.stderr = None if options.log else subprocess.DEVNULL
-    print("flood     records  median     p99     max   receiver  worker   flood MB/s   waits")
-    for kind in options.flood:
-        row = measure(kind, options)
+    print(
+        "flood         records  median     p99     max   receiver  worker   flood MB/s"
+        "   waits  lost"
+    )
+    for kind, way in product(options.flood, options.over):
+        if kind == "none" and way != options.over[0]:
+            continue
+        row = measure(kind, way, options)
         worker = row.cpu.get("worker sqlite", 0.0)
         print(
-            f"{row.flood:8} {row.records:8} {row.median:7.3f} {row.p99:7.3f} {row.most:7.3f}"
+            f"{row.flood:12} {row.records:8} {row.median:7.3f} {row.p99:7.3f} {row.most:7.3f}"
             f" {row.cpu.get('receiver', 0.0):10.2f} {worker:7.2f} {row.flood_bytes / 1e6:12.2f}"
-            f" {row.slowings:7}",
+            f" {row.slowings:7} {row.missing:5}",
             flush=True,
         )
 

@@ -132,6 +132,7 @@ int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *out)
     c->generation = loop->last_generation;
     c->serial = ++loop->last_serial;
     c->host = host;
+    c->host_share = hosts_share(&loop->hosts, peer);
     c->peer_len = (uint8_t)strnlen(peer, FL_PEER_SIZE - 1);
     memcpy(c->peer, peer, c->peer_len);
     c->part_since = loop->now;

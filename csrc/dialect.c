@@ -270,7 +270,7 @@ static enum service receive_frames(fl_loop *loop, uint32_t slot, size_t *budget)
 enum service client_read(fl_loop *loop, uint32_t slot)
 {
     enum service service = UNDONE;
-    for (size_t budget = share_budget(loop, slot); service == UNDONE && budget;) {
+    for (size_t budget = share_budget(loop); service == UNDONE && budget;) {
         const conn *c = &loop->conns[slot];
         const client *k = c->client;
         fl_head head;

@@ -592,29 +592,21 @@ int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context);
 /* ---- Shares: reading more slowly from who sends too much ----
  *
  * A connection that is read more slowly loses nothing: its kernel's buffers fill, and then its
- * sender waits. A share is counted in bytes, of which each frame has FL_FRAME_WEIGHT more than it
- * has; one that was not used can be used within an eighth of a second, and what is owed is
- * forgotten after two.
+ * sender waits. Shares are counted in weight: the bytes, and FL_FRAME_WEIGHT for each frame. What
+ * was not used of a share can be used within an eighth of a second, and what is owed is forgotten
+ * after three quarters of one.
  */
 enum { FL_FRAME_WEIGHT = 256 };
 
-/* Reads from each connection at most so many bytes a second, 0: as many as it sends. Not everyone:
- * only from those that have more than 64 KiB unjudged; that is eight times as much whenever as much
- * was judged, up to 256 MiB. Those of which nothing was judged yet have, besides, a share together:
- * 1 MiB unjudged, and beyond it, or when it is everyone, four times as many bytes a second. */
-void fl_loop_limit(fl_loop *loop, uint32_t bytes_per_second, bool everyone);
+/* Reads from each connection at most `own` a second, and beyond that from all connections of a host
+ * together at most `host`; 0: as much as they send. A connection has a share of its own once it was
+ * read empty after a first complete frame; until then it has only its host's. A host is as in
+ * max_per_host, and this machine is one. */
+void fl_loop_limit(fl_loop *loop, uint32_t own, uint32_t host);
 
-/* Says, again and again, that all is stored which was received when this was said last. */
-void fl_loop_judged(fl_loop *loop);
-
-/* Each byte of this connection counts as `times` more. */
-typedef struct fl_surcharge {
-    uint32_t serial; /* of the connection, as the runs of its frames have it */
-    uint16_t times;
-} fl_surcharge;
-
-/* Has these connections pay more for what they send while they are limited, and no others. */
-void fl_loop_surcharge(fl_loop *loop, const fl_surcharge *of, size_t n);
+/* Lets a turn read about so much weight, 4096 at least, so that the caller can soon limit what
+ * follows; 0: as much as a block takes. */
+void fl_loop_step(fl_loop *loop, uint32_t weight);
 
 /* The next connection from slot *at on, which becomes the slot behind it, that had to wait since
  * this was asked last: how often, or 0 at the end. */

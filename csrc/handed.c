@@ -14,6 +14,7 @@
 enum {
     STATE_VERSION = 2,
     STATE_HEAD = 4,
+    KEPT_FLAGS = HAS_SPOKEN | IS_KNOWN,
     STATE_CLIENT = FL_CLIENT_ID + FL_CLIENT_KEY + 8 + 8 + 2,
 };
 
@@ -65,7 +66,7 @@ static uint8_t *write_client(uint8_t *p, const client *k)
 void fl_loop_state(const fl_loop *loop, uint32_t at, uint8_t *state)
 {
     const conn *c = &loop->conns[at - 1];
-    uint8_t head[STATE_HEAD] = {STATE_VERSION, c->dialect, c->flags & HAS_SPOKEN, c->terms};
+    uint8_t head[STATE_HEAD] = {STATE_VERSION, c->dialect, c->flags & KEPT_FLAGS, c->terms};
     uint8_t *p = put(state, head, sizeof head);
     if (c->client)
         p = write_client(p, c->client);
@@ -127,7 +128,7 @@ int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, 
     *conn_name = 0;
     if (len < STATE_HEAD || state[0] != STATE_VERSION || state[1] > FASTLOG)
         return FL_EINVAL;
-    if (state[2] & ~HAS_SPOKEN || (state[1] == UNDECIDED && len > at))
+    if (state[2] & ~KEPT_FLAGS || (state[1] == UNDECIDED && len > at))
         return FL_EINVAL; /* which lists it is on is ours to say, and half a frame is no silence */
     if (state[1] == FASTLOG) {
         size_t size = read_client(state + at, len - at, &handed);
@@ -146,8 +147,6 @@ int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, 
     if (state[1] != UNDECIDED)
         conn_speaks(loop, slot, state[1]);
     c->flags |= state[2];
-    if (c->flags & HAS_SPOKEN)
-        c->flags |= IS_JUDGED; /* nobody makes us take him: he is no newcomer */
     c->terms = state[3];
     if (c->dialect == FASTLOG) {
         if (!client_begin(loop, slot)) {

@@ -132,6 +132,12 @@ bool hosts_enter(hosts *h, const char *peer, uint32_t *out)
     return true;
 }
 
+/* Which of HOST_SHARES shares is that of its host; this machine has one too. */
+uint32_t hosts_share(const hosts *h, const char *peer)
+{
+    return (uint32_t)(network_of(peer) * h->key >> (64 - HOST_SHARE_BITS));
+}
+
 /* The host at this place has one less; with its last it goes. */
 void hosts_leave(hosts *h, uint32_t index)
 {

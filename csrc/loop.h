@@ -30,18 +30,21 @@ enum {
     CHUNK = 128 * 1024, /* of one recv(), and of one connection in one turn */
     LARGE = 32 * 1024,  /* a frame from here on is completed in the connection's memory */
     CLIENT_OUT = 512,
+    HOST_SHARE_BITS = 12,
+    HOST_SHARES = 1 << HOST_SHARE_BITS, /* two hosts meet in one with a chance of 1 : 4096 */
 };
 
 enum dialect { UNDECIDED, STOCK, FASTLOG };
 
 enum conn_flag {
-    IS_READY = 1,   /* on the ready list */
-    IS_ENDING = 2,  /* RDHUP, HUP or ERR was seen: read until 0 or an error */
-    HAS_SPOKEN = 4, /* has sent a complete frame, so it is what it seems */
-    IS_PARTIAL = 8, /* on the partial list */
-    IS_SILENT = 16, /* on the silent list */
-    IS_SLOWED = 32, /* on the slowed list */
-    IS_JUDGED = 64, /* something that it has sent has come out at the other end */
+    IS_READY = 1,     /* on the ready list */
+    IS_ENDING = 2,    /* RDHUP, HUP or ERR was seen: read until 0 or an error */
+    HAS_SPOKEN = 4,   /* has sent a complete frame, so it is what it seems */
+    IS_PARTIAL = 8,   /* on the partial list */
+    IS_SILENT = 16,   /* on the silent list */
+    IS_SLOWED = 32,   /* on the slowed list */
+    IS_KNOWN = 64,    /* was read empty once after it had spoken: it has a share of its own */
+    IS_WAITING = 128, /* was not read since it was put on the slowed list */
 };
 
 typedef struct neighbours {
@@ -70,13 +73,9 @@ typedef struct conn {
     uint32_t host;                 /* in the table of hosts; NOBODY: it is not counted */
     int64_t part_since, part_last; /* ms: its first and its latest byte; part_since of a connection
                                       that is silent: when it came */
-    int64_t paid_until;            /* us: its share is used up until then */
-    uint64_t unjudged;             /* weight of what it sent since `round` */
-    uint32_t round;
-    uint32_t slowings;  /* times that it was made to wait, and nobody was told yet */
-    uint16_t surcharge; /* a byte of it counts as so many more */
-    uint8_t density;    /* what a byte of its last frames weighed, beyond one */
-    uint8_t proven;     /* how often all that it had sent was judged */
+    int64_t paid_until;            /* us: its own share is used up until then */
+    uint32_t host_share;           /* where its host's is, in host_paid_until */
+    uint32_t slowings;             /* times that it was made to wait, and nobody was told yet */
 } conn;
 
 /* A host, and how many connections it has. */
@@ -128,13 +127,6 @@ typedef struct client {
     uint8_t out[CLIENT_OUT]; /* bytes that its socket has not taken yet */
 } client;
 
-/* What those have together of whom nothing was judged yet. */
-typedef struct newcomers {
-    int64_t paid_until; /* us: their share is used up until then */
-    uint64_t unjudged;  /* weight of what they sent since `round` */
-    uint32_t round;
-} newcomers;
-
 typedef struct client_queue {
     client *head, *tail;
 } client_queue;
@@ -167,11 +159,10 @@ struct fl_loop {
     int64_t rearm_at; /* ms: when the disarmed listeners listen again; 0: they are armed */
     bool paused, draining;
 
-    uint32_t rate;   /* bytes/s of a limited connection; 0: none is */
-    bool limits_all; /* or only those that are unproven */
-    uint32_t round;  /* counts fl_loop_judged() */
-    newcomers newcomers;
-    int64_t slowed_due; /* ms: when the first of the slowed is to be read again */
+    uint32_t own_rate, host_rate; /* weight/s of a connection and of a host; 0: as they like */
+    int64_t host_paid_until[HOST_SHARES]; /* us: as paid_until, of hosts */
+    uint32_t step;                        /* weight that a turn may read; 0: what the block takes */
+    int64_t slowed_due;                   /* ms: when the first of the slowed is to be read again */
 
     uint8_t *arena;
     size_t arena_cap, arena_len;
@@ -220,10 +211,19 @@ bool conn_has_emptied(const conn *c, size_t got, size_t asked);
 enum service conn_fill(fl_loop *loop, uint32_t slot, size_t need, size_t *budget);
 
 /* share.c */
-bool share_is_spent(fl_loop *loop, uint32_t slot);
-size_t share_budget(const fl_loop *loop, uint32_t slot);
+/* Whether it may not be read now. */
+bool share_is_spent(const fl_loop *loop, uint32_t slot);
+/* Bytes that a connection may receive in one turn. */
+size_t share_budget(const fl_loop *loop);
+/* Whether the block has what one turn may read. */
+bool share_step_is_done(const fl_loop *loop);
+/* It was read, and has added this to the block. */
 void share_pay(fl_loop *loop, uint32_t slot, uint64_t bytes, uint32_t frames);
+/* It was read, and had no more. */
+void share_emptied(fl_loop *loop, uint32_t slot);
+/* Puts it on the slowed list. */
 void share_wait(fl_loop *loop, uint32_t slot);
+/* Makes those ready that are due. */
 void share_release(fl_loop *loop);
 
 /* dialect.c */
@@ -251,6 +251,7 @@ void hosts_free(hosts *h);
 uint32_t hosts_count(const hosts *h, const char *peer);
 bool hosts_enter(hosts *h, const char *peer, uint32_t *out);
 void hosts_leave(hosts *h, uint32_t index);
+uint32_t hosts_share(const hosts *h, const char *peer);
 
 /* accept.c */
 /* Has the kernel probe the peer of a TCP connection that is silent, and close it if it is dead;

@@ -150,7 +150,7 @@ enum service conn_read(fl_loop *loop, uint32_t slot)
 static enum service stock_read(fl_loop *loop, uint32_t slot)
 {
     conn *c = &loop->conns[slot];
-    size_t budget = share_budget(loop, slot), need = held_need(c);
+    size_t budget = share_budget(loop), need = held_need(c);
 
     if (need > LARGE && c->part_len < need) {
         enum service service = conn_fill(loop, slot, need, &budget);

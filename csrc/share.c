@@ -1,29 +1,26 @@
-/* share.c: who is read more slowly than he sends, so that his bytes wait with him and not in front
- * of everybody's.
+/* share.c: reads more slowly from who sends much, while the sinks are behind.
  *
- * A limited connection has a rate, kept as one time: `paid_until`, up to which its share is used
- * up. What it adds to the block moves that on; once the clock has passed it, it may be read again.
- * Time that a connection did not use is kept for BURST_US, time that it owes for DEBT_US.
+ * There are two shares, a connection's own and its host's. Each is kept as one time, up to which it
+ * is used up: what comes into the block moves that on, and the clock catches up with it. Time that
+ * was not used is kept for BURST_US, time that is owed for DEBT_US.
  *
- * Connections of which nothing was judged yet are newcomers, and have a share together besides: who
- * comes anew again and again, with a little each time, would have as many shares as he likes.
+ * A connection is read while one of the two is left, and its own is used first. A connection that
+ * was never read empty is new, and has only its host's: else each of ever new connections would
+ * bring a share of its own. The share of a host is found by a hash of its address, and not deleted
+ * with its last connection, since the next may be on its way.
  *
- * Who is over his share is on the slowed list, not on the ready list: nobody looks at him before he
- * is due, whatever events come. He may have more to read all the while, so he must be read then.
+ * A connection that is over its share is on the slowed list, not on the ready list: no event wakes
+ * it before it is due. It may have more to read all the while, so it is read then.
  */
 #include "loop.h"
 
 enum {
     BURST_US = 125 * 1000,
-    DEBT_US = 2000 * 1000,    /* so that who was dear for a moment does not wait for long */
-    SLOW_BUDGET = 16 * 1024,  /* of a limited connection in one turn, */
-    SLOW_LEAST = 4096,        /* and of one whose bytes are dear */
-    SLOW_TICK_MS = 10,        /* the slowed are looked through no more often than that */
-    FIRST_WINDOW = 64 * 1024, /* what a newcomer may have unjudged; then eight times as much, */
-    PROVEN = 4,               /* so many times */
-    NEWCOMERS_WINDOW = 1024 * 1024, /* what all newcomers may have unjudged, */
-    NEWCOMERS_SHARES = 4,           /* and how many shares they have together beyond that */
-    NEWCOMERS_A_TICK = 64,          /* that are let to the share, which may be spent by the first */
+    DEBT_US = 750 * 1000, /* a stock handler drops records when nothing moves for a second */
+    SLOW_BUDGET = 8192,   /* of a limited connection in one turn */
+    STEP_MIN = 4096,
+    SLOW_TICK_MS = 10, /* the slowed are looked through no more often than that */
+    HOST_A_TICK = 64,  /* that are let to their host's share, which the first may use up */
 };
 
 static int64_t now_us(const fl_loop *loop)
@@ -31,83 +28,47 @@ static int64_t now_us(const fl_loop *loop)
     return loop->now * 1000;
 }
 
-static uint64_t window_of(const conn *c)
+static bool is_limited(const fl_loop *loop)
 {
-    int steps = c->surcharge && c->proven == PROVEN ? PROVEN - 1 : c->proven;
-    return (uint64_t)FIRST_WINDOW << 3 * steps;
+    return loop->own_rate && !loop->draining;
 }
 
-/* Has what this connection sent come out at the other end? Then it may send more at once. What came
- * in one round is judged when the next is over; what came after that is forgiven. */
-static void judge(const fl_loop *loop, conn *c)
+static bool has_own(const fl_loop *loop, const conn *c)
 {
-    if (!c->unjudged || loop->round - c->round < 2)
-        return;
-    if (c->unjudged >= window_of(c) / 2 && c->proven < PROVEN && !loop->limits_all)
-        c->proven++;
-    c->unjudged = 0;
-    c->flags |= IS_JUDGED;
+    return c->flags & IS_KNOWN && c->paid_until <= now_us(loop);
 }
 
-static void judge_newcomers(fl_loop *loop)
+/* When it may be read again. */
+static int64_t due_us(const fl_loop *loop, const conn *c)
 {
-    if (loop->round - loop->newcomers.round >= 2)
-        loop->newcomers.unjudged = 0;
+    int64_t host = loop->host_paid_until[c->host_share];
+    return c->flags & IS_KNOWN && c->paid_until < host ? c->paid_until : host;
 }
 
-static bool is_newcomer(const conn *c)
+bool share_is_spent(const fl_loop *loop, uint32_t slot)
 {
-    return !(c->flags & IS_JUDGED);
+    return is_limited(loop) && due_us(loop, &loop->conns[slot]) > now_us(loop);
 }
 
-static bool is_limited(const fl_loop *loop, const conn *c)
+size_t share_budget(const fl_loop *loop)
 {
-    if (!loop->rate || loop->draining)
-        return false;
-    if (is_newcomer(c) && loop->newcomers.unjudged >= NEWCOMERS_WINDOW)
-        return true;
-    return loop->limits_all || c->unjudged >= window_of(c);
+    if (is_limited(loop))
+        return SLOW_BUDGET;
+    return loop->step && loop->step < CHUNK && !loop->draining ? loop->step : CHUNK;
 }
 
-/* Up to when its share is used up, and that of the newcomers if it is one. */
-static int64_t paid_until(const fl_loop *loop, const conn *c)
+bool share_step_is_done(const fl_loop *loop)
 {
-    if (is_newcomer(c) && loop->newcomers.paid_until > c->paid_until)
-        return loop->newcomers.paid_until;
-    return c->paid_until;
-}
-
-bool share_is_spent(fl_loop *loop, uint32_t slot)
-{
-    conn *c = &loop->conns[slot];
-    judge(loop, c);
-    return is_limited(loop, c) && paid_until(loop, c) > now_us(loop);
-}
-
-/* What it may send in one turn: never much more than it has left, as far as it is known what its
- * bytes weigh. */
-size_t share_budget(const fl_loop *loop, uint32_t slot)
-{
-    const conn *c = &loop->conns[slot];
-    if (!loop->rate || loop->draining)
-        return CHUNK;
-    uint64_t left = window_of(c) - c->unjudged;
-    if (is_limited(loop, c))
-        left = SLOW_BUDGET;
-    else if (!(c->flags & HAS_SPOKEN))
-        left = SLOW_LEAST; /* nobody knows yet how many frames there are in a byte */
-    left /= (c->surcharge + 1u) * (c->density + 1u);
-    if (left > CHUNK)
-        return CHUNK;
-    return left > SLOW_LEAST ? (size_t)left : SLOW_LEAST;
+    uint64_t weight = loop->arena_len + (uint64_t)loop->arena_frames * FL_FRAME_WEIGHT;
+    return loop->step && weight >= loop->step && !loop->draining;
 }
 
 /* Moves on the time up to which a share is used up. */
 static void spend(const fl_loop *loop, int64_t *until, uint64_t weight, uint64_t rate)
 {
-    int64_t now = now_us(loop), unused = loop->limits_all ? BURST_US : 0;
-    if (*until < now - unused)
-        *until = now - unused;
+    int64_t now = now_us(loop);
+    if (*until < now - BURST_US)
+        *until = now - BURST_US;
     *until += (int64_t)(weight * 1000000 / rate);
     if (*until > now + DEBT_US)
         *until = now + DEBT_US;
@@ -116,32 +77,29 @@ static void spend(const fl_loop *loop, int64_t *until, uint64_t weight, uint64_t
 void share_pay(fl_loop *loop, uint32_t slot, uint64_t bytes, uint32_t frames)
 {
     conn *c = &loop->conns[slot];
-    if (!bytes)
-        return;
     uint64_t weight = bytes + (uint64_t)frames * FL_FRAME_WEIGHT;
-    bool limited = is_limited(loop, c);
-    if (loop->rate)
-        c->density = (uint8_t)(weight / bytes - 1 < UINT8_MAX ? weight / bytes - 1 : UINT8_MAX);
-    weight *= c->surcharge + 1u;
-    if (!c->unjudged)
-        c->round = loop->round;
-    c->unjudged += weight;
-    if (is_newcomer(c)) {
-        if (!loop->newcomers.unjudged)
-            loop->newcomers.round = loop->round;
-        loop->newcomers.unjudged += weight;
-    }
-    if (!limited)
+    c->flags &= (uint8_t)~IS_WAITING;
+    if (!weight || !is_limited(loop))
         return;
-    spend(loop, &c->paid_until, weight, loop->rate);
-    if (is_newcomer(c))
-        spend(loop, &loop->newcomers.paid_until, weight, (uint64_t)loop->rate * NEWCOMERS_SHARES);
+    if (has_own(loop, c))
+        spend(loop, &c->paid_until, weight, loop->own_rate);
+    else
+        spend(loop, &loop->host_paid_until[c->host_share], weight, loop->host_rate);
+}
+
+void share_emptied(fl_loop *loop, uint32_t slot)
+{
+    conn *c = &loop->conns[slot];
+    if (c->flags & IS_KNOWN || !(c->flags & HAS_SPOKEN))
+        return;
+    c->flags |= IS_KNOWN;
+    c->paid_until = now_us(loop); /* it has saved nothing yet */
 }
 
 /* When it falls due, but not before the next tick. */
 static int64_t due_ms(const fl_loop *loop, const conn *c)
 {
-    int64_t due = (paid_until(loop, c) + 999) / 1000;
+    int64_t due = (due_us(loop, c) + 999) / 1000;
     return due > loop->now + SLOW_TICK_MS ? due : loop->now + SLOW_TICK_MS;
 }
 
@@ -152,6 +110,9 @@ void share_wait(fl_loop *loop, uint32_t slot)
     if (!loop->slowed.count || due < loop->slowed_due)
         loop->slowed_due = due;
     conn_set_slowed(loop, slot);
+    if (c->flags & IS_WAITING)
+        return; /* it fell due, but another was first */
+    c->flags |= IS_WAITING;
     loop->stats.slowings++;
     c->slowings++;
 }
@@ -171,13 +132,13 @@ void share_release(fl_loop *loop)
     if (!loop->slowed.count || loop->now < loop->slowed_due)
         return;
     loop->slowed_due = INT64_MAX;
-    unsigned newcomers_left = NEWCOMERS_A_TICK;
+    unsigned by_host = HOST_A_TICK;
     for (uint32_t s = loop->slowed.head, next; s != NOBODY; s = next) {
         const conn *c = &loop->conns[s];
         next = c->ready.next;
-        bool is_due = paid_until(loop, c) <= now_us(loop);
-        if (is_due && is_newcomer(c))
-            is_due = newcomers_left && newcomers_left--;
+        bool is_due = due_us(loop, c) <= now_us(loop);
+        if (is_due && !has_own(loop, c))
+            is_due = by_host && by_host--;
         if (is_due)
             come_back(loop, s);
         else if (due_ms(loop, c) < loop->slowed_due)
@@ -185,41 +146,20 @@ void share_release(fl_loop *loop)
     }
 }
 
-/* Whoever waits is looked at anew: the rules are others now. */
-static void release_all(fl_loop *loop)
+void fl_loop_step(fl_loop *loop, uint32_t weight)
 {
+    loop->step = weight && weight < STEP_MIN ? STEP_MIN : weight;
+}
+
+void fl_loop_limit(fl_loop *loop, uint32_t own, uint32_t host)
+{
+    loop->own_rate = host ? own : 0;
+    loop->host_rate = host;
+    if (loop->own_rate)
+        return;
     loop->now = monotonic_ms();
     while (loop->slowed.count)
         come_back(loop, loop->slowed.head);
-}
-
-void fl_loop_limit(fl_loop *loop, uint32_t bytes_per_second, bool everyone)
-{
-    bool eases = !bytes_per_second || bytes_per_second > loop->rate || !everyone;
-    bool changes = bytes_per_second != loop->rate || everyone != loop->limits_all;
-    loop->rate = bytes_per_second;
-    loop->limits_all = everyone;
-    if (changes && eases)
-        release_all(loop);
-}
-
-void fl_loop_judged(fl_loop *loop)
-{
-    loop->round++;
-    judge_newcomers(loop);
-    if (!loop->limits_all)
-        release_all(loop);
-}
-
-void fl_loop_surcharge(fl_loop *loop, const fl_surcharge *of, size_t n)
-{
-    for (uint32_t slot = 0; slot < loop->slots; slot++) {
-        conn *c = &loop->conns[slot];
-        c->surcharge = 0;
-        for (size_t i = 0; i < n && c->fd >= 0; i++)
-            if (of[i].serial == c->serial)
-                c->surcharge = of[i].times;
-    }
 }
 
 int fl_loop_slowed(fl_loop *loop, uint32_t *at, char peer[FL_PEER_SIZE])

@@ -76,8 +76,8 @@ static int dispatch(fl_loop *loop, const struct epoll_event *events, int n)
 }
 
 /* Reads from a connection, and sets against its share what that adds to the block: what the sinks
- * will have to take. Half frames have a budget of their own. One that has closed pays too, for the
- * newcomers share theirs. */
+ * will have to take. Half frames have a budget of their own. One that has closed pays too, for its
+ * host. */
 static enum service read_one(fl_loop *loop, uint32_t slot)
 {
     size_t bytes = loop->arena_len;
@@ -87,11 +87,13 @@ static enum service read_one(fl_loop *loop, uint32_t slot)
     return service;
 }
 
-/* Each ready connection once, in turn, until the block is full. */
+/* Each ready connection once, in turn, until the block is full or the step is done. */
 static void read_ready(fl_loop *loop)
 {
     for (uint32_t left = loop->ready.count; left && loop->ready.head != NOBODY; left--) {
         uint32_t slot = loop->ready.head;
+        if (share_step_is_done(loop))
+            return;
         if (share_is_spent(loop, slot)) {
             share_wait(loop, slot);
             continue;
@@ -102,7 +104,10 @@ static void read_ready(fl_loop *loop)
             conn_set_ready(loop, slot, false);
             conn_set_ready(loop, slot, true); /* to the end of the queue */
             break;
-        case DRAINED: conn_set_ready(loop, slot, false); break;
+        case DRAINED:
+            conn_set_ready(loop, slot, false);
+            share_emptied(loop, slot);
+            break;
         case CLOSED: break;
         }
     }

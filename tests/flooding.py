@@ -1,12 +1,15 @@
 """A process that floods: `python flooding.py PORT KIND MEGABYTES`; 0 megabytes: until killed.
 
-It sends a megabyte of whole frames a call, as fast as it is let, and then closes.
+It sends a megabyte of whole frames a call, as fast as it is let, and then closes. With `new` behind
+the arguments: over ever new connections, 64 KiB on each, until killed.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from attacks import attacks
 from sending import stock_frame
@@ -30,7 +33,16 @@ def frames_in_a_megabyte(kind: str) -> int:
     return MEGABYTE // len(frame_of(kind))
 
 
-def main(port: str, kind: str, megabytes: str) -> None:
+def flood_anew(port: int, frame: bytes) -> NoReturn:
+    stream = frame * ((64 << 10) // len(frame))
+    while True:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(stream)  # refused while the server has no place for another
+
+
+def main(port: str, kind: str, megabytes: str, new: str = "") -> None:
+    if new:
+        flood_anew(int(port), frame_of(kind))
     stream = frame_of(kind) * frames_in_a_megabyte(kind)
     with socket.create_connection(("127.0.0.1", int(port))) as connection:
         left = int(megabytes) or -1

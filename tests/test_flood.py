@@ -26,8 +26,10 @@ LATE = 10.0
 
 
 @contextmanager
-def flood(server: Server, kind: str, megabytes: int = 0) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, str(FLOODING), str(server.port), kind, str(megabytes)]
+def flood(
+    server: Server, kind: str, megabytes: int = 0, *more: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, str(FLOODING), str(server.port), kind, str(megabytes), *more]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         yield process
@@ -114,6 +116,20 @@ def test_a_flood_does_not_make_others_wait(tmp_path: Path, kind: str) -> None:
         assert server.status()["slowings"] > 0
         expected = {"truncated", "malformed pickle: no STOP"} if kind == "empty" else {"truncated"}
         assert {row["reason"] for row in server.rejected()} <= expected, "the end of the flood"
+
+
+def test_a_flood_over_ever_new_connections_does_not_make_others_wait(tmp_path: Path) -> None:
+    with Server(tmp_path, config="[limits]\nconnections = 500\n") as server:
+        quiet = Quiet(server)
+        quiet.talk(1.0)
+        with flood(server, "plain", 0, "new"):
+            quiet.talk(SECONDS)
+            assert quiet.latest < LATE
+            wait_for(lambda: "reading slower from 127.0.0.1:" in server.messages())
+        quiet.assert_exact()
+        assert server.losses() == []
+        reasons = {row["reason"] for row in server.rejected()}
+        assert reasons <= {"truncated", "too many connections"}, "the flood's own"
 
 
 def test_a_flood_while_the_sink_stands_still_fills_no_journal_and_loses_nothing(

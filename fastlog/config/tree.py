@@ -70,9 +70,9 @@ class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     partial_memory: Annotated[int, Meta(ge=1, extra=SIZE)] = 64 * MIB
     """Bytes of all half-received frames together; beyond, the largest are closed."""
     lag: Annotated[float, Meta(ge=0, le=3600, extra=TIME)] = 0.15
-    """Seconds of work that may wait for a sink before each connection is held to `rate`; 0: any."""
-    rate: Annotated[int, Meta(ge=512 * KIB, le=1 * GIB, extra=SIZE)] = 1 * MIB
-    """Bytes a second that one connection may send then; with much less, stock handlers give up."""
+    """Seconds of work that may wait for a sink before connections are limited; 0: any."""
+    rate: Annotated[int, Meta(ge=256 * KIB, le=1 * GIB, extra=SIZE)] = 2 * MIB
+    """Bytes a second that a host may send then at most, beyond what each of its connections may."""
     tcp_keepalive: Annotated[float, Meta(ge=0, le=32767, extra=TIME)] = 120.0
     """Seconds of silence after which the kernel probes a TCP peer; 0: as the kernel is set."""
 

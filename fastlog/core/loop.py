@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from fastlog._core import ffi, lib
@@ -331,24 +331,21 @@ class Loop:
 
     # ---- shares ----
 
-    def limit(self, rate: int, *, everyone: bool) -> None:
-        """Reads each connection at most at `rate` bytes a second; 0: as fast as it sends.
+    def limit(self, own: int, host: int) -> None:
+        """Reads at most so many bytes a second; 0: as many as are sent.
+
+        Each frame counts `FRAME_WEIGHT` bytes more than it has.
 
         Args:
-            everyone: Or only those of whose sending little was judged yet.
+            own: From each connection that was read empty once.
+            host: Beyond that, from all connections of one host together.
         """
-        lib.fl_loop_limit(self._loop, rate, everyone)
+        lib.fl_loop_limit(self._loop, own, host)
 
-    def judged(self) -> None:
-        """All is stored which was received when this was said last."""
-        lib.fl_loop_judged(self._loop)
-
-    def surcharge(self, times: Mapping[int, int]) -> None:
-        """Counts each byte of these connections, by serial, as so many more (65,535 at most)."""
-        of = ffi.new("fl_surcharge[]", len(times))
-        for one, (serial, more) in zip(of, times.items(), strict=True):
-            one.serial, one.times = serial, more
-        lib.fl_loop_surcharge(self._loop, of, len(times))
+    def step(self, weight: int) -> None:
+        """Lets a turn read about so many bytes, 4096 at least, counted as in `limit`; 0: as many
+        as a block takes."""
+        lib.fl_loop_step(self._loop, weight)
 
     def slowed(self) -> Iterator[tuple[str, int]]:
         """The peers that had to wait since this was asked last, and how often."""

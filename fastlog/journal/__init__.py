@@ -5,7 +5,7 @@ The receiver's `Journal` writes it and publishes how much is durable; each worke
 """
 
 from fastlog.journal.bell import Bell, Hearing, make_bell
-from fastlog.journal.gauge import Gauge, Reading
+from fastlog.journal.gauge import UNKNOWN, Gauge, Reading
 from fastlog.journal.position import Position, read_positions, write_position
 from fastlog.journal.reader import JournalReader, SkippedError
 from fastlog.journal.recovery import examine
@@ -14,6 +14,7 @@ from fastlog.journal.snapshot import Snapshot, read_snapshot
 from fastlog.journal.writer import Full, Journal, JournalState
 
 __all__ = [
+    "UNKNOWN",
     "Bell",
     "Full",
     "Gauge",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Mapping
 from functools import reduce
 from operator import xor
 from pathlib import Path
@@ -22,11 +21,10 @@ from fastlog.files import make_directory, open_file
 
 _ALL = (1 << 64) - 1
 _SIZE = 4096
-COSTLY = 8
-"""Connections of which a gauge tells what they cost."""
-_TURN, _NODE, _APPLIED, _SPEED, _COSTS = range(5)
-_CHECK = _COSTS + 2 * COSTLY
+_TURN, _NODE, _APPLIED, _FRAME, _SPEED, _CHECK = range(6)
 _WORDS = _CHECK + 1
+UNKNOWN = _ALL
+"""As an ordinal: the worker does not know it."""
 
 
 class Reading(NamedTuple):
@@ -34,12 +32,11 @@ class Reading(NamedTuple):
 
     applied: int
     """Journal offset up to which blocks are in the sink."""
+    frame: int
+    """Ordinal of the first frame behind that; or `UNKNOWN`."""
     speed: int
-    """Bytes of the journal that the worker gets through in a second, when it has them; 0: the sink
-    takes nothing at present."""
-    costs: dict[int, int]
-    """Nanoseconds that a byte of a connection's weight takes the slow reader, by the connection's
-    serial in its receiver; of those that keep it busiest."""
+    """Bytes a second that the worker gets through when it has them, each frame counting
+    `FRAME_WEIGHT` more than it has; 0: the sink takes nothing at present."""
 
 
 class Gauge:
@@ -82,13 +79,10 @@ class Gauge:
     ) -> None:
         self.close()
 
-    def publish(self, applied: int, speed: int, costs: Mapping[int, int]) -> None:
-        """Shows this; of `costs` the first `COSTLY`."""
+    def publish(self, reading: Reading) -> None:
+        """Shows this."""
         turn = (self._words[_TURN] + 1) & _ALL or 1
-        words = [turn, self._node, applied, speed]
-        for serial, cost in list(costs.items())[:COSTLY]:
-            words += serial, cost
-        words += [0] * (_CHECK - len(words))
+        words = [turn, self._node, *reading]
         words.append(reduce(xor, words) ^ _ALL)
         for at, word in enumerate(words):
             self._words[at] = word
@@ -105,9 +99,7 @@ class Gauge:
     def _understood(self, words: list[int]) -> Reading | None:
         if words[_NODE] != self._node:
             return None
-        costs = dict(zip(words[_COSTS:_CHECK:2], words[_COSTS + 1 : _CHECK : 2], strict=True))
-        costs.pop(0, None)
-        return Reading(words[_APPLIED], words[_SPEED], costs)
+        return Reading(*words[_APPLIED:_CHECK])
 
     def close(self) -> None:
         """Lets go of the shared page."""

@@ -207,7 +207,7 @@ class Receiver:
         self._door.acknowledge()
         if turn.asked:
             self._door.serve()
-        self._shares.look(self._journal.end, self._journal.durable)
+        self._shares.look(self._journal.end, self._journal.index, self._journal.durable)
         if time.monotonic() >= self._chores_at:
             self._chores()
         if isinstance(self._journal.crash, FastlogError):
@@ -315,7 +315,7 @@ class Receiver:
     def _tell_slowed(self) -> None:
         slowings = self._loop.stats().slowings
         new, self._slowings = slowings - self._slowings, slowings
-        if self._shares.was_strict() and new:  # a newcomer's first moment is nobody's fault
+        if new:
             waited = sorted(self._loop.slowed(), key=itemgetter(1), reverse=True)
             who = waited[0][0] if waited else "one that has gone"
             others = f" and {len(waited) - 1} others" if len(waited) > 1 else ""

@@ -29,7 +29,7 @@ from fastlog.ledger import Entry, Ledger
 from fastlog.record import Rejection, host_of
 from fastlog.sinks import Sink, SinkContext, make_sink
 from fastlog.worker import refusals
-from fastlog.worker.pace import Pace
+from fastlog.worker.pace import Pace, weight_of
 from fastlog.worker.progress import Progress, Reader
 from fastlog.worker.standing import Standing
 
@@ -37,7 +37,8 @@ log = logging.getLogger(__name__)
 
 BATCH_BYTES = 4 << 20
 BATCH_FRAMES = 10_000
-"""One transaction: enough to make its cost small, little enough to be done in a fraction of 1 s."""
+BATCH_SECONDS = 0.1
+"""One transaction: enough to make its cost small, little enough that nothing waits long for it."""
 NAP = 0.1
 """Seconds between looks at the journal's mark while there is nothing to do, and no bell rings."""
 CHORES_EVERY = 1.0
@@ -71,7 +72,6 @@ class Worker:
         name: str,
         data_dir: Path,
         *,
-        pace: Pace | None = None,
         when_full: str = "hold",
         segment: int = 64 << 20,
         clock: Callable[[], float] = time.time,
@@ -100,9 +100,10 @@ class Worker:
         self._failures = 0
         """Of the batch's first block."""
 
-        self._pace = pace or Pace(data_dir, name, reader.node, monotonic)
+        self._pace = Pace(data_dir, name, reader.node, monotonic)
         self._standing = Standing(data_dir, name, reader.node, when_full, clock)
-        self._pace.show(0 if self._standing.last is None else self._standing.last.cursor)
+        last = self._standing.last
+        self._pace.show(*((0, 0) if last is None else (last.cursor, last.index)))
         self._events = EventLog(log)
         self._retry_at = float("-inf")
         self._chores_at = self._synced_at = float("-inf")
@@ -217,7 +218,7 @@ class Worker:
         """
         if not self._opened and not self._open():
             return False
-        began, before = self._monotonic(), self._progress.cursor
+        began = self._monotonic()
         if not self._batch:
             self._fetch()
         if not self._batch:
@@ -230,9 +231,8 @@ class Worker:
         except Exception as error:
             self._refused(part, error)
         finally:
-            self._drop_applied()
-            self._pace.batch(self._progress.cursor - before, self._monotonic() - began)
-            self._pace.show(self._progress.cursor)
+            self._pace.batch(self._drop_applied(), self._monotonic() - began)
+            self._pace.show(self._progress.cursor, self._progress.index)
         return True
 
     def _open(self) -> bool:
@@ -246,7 +246,7 @@ class Worker:
         self._blocks, self._batch = [], []
         self._one_by_one, self._failures = False, 0
         self._opened = self._was_opened = True
-        self._pace.show(cursor)
+        self._pace.show(cursor, self._progress.index)
         return True
 
     def _wait_for_mark(self, cursor: int) -> bool:
@@ -265,10 +265,11 @@ class Worker:
         """Read and decode the next batch, and enter what is wrong with it into the ledger."""
         if not self._blocks:
             self._blocks = self._read()
-        count = total = 0
+        count, frames, weight = 0, 0, 0
+        most = self._pace.speed * BATCH_SECONDS
         for block in self._blocks:
-            count, total = count + 1, total + block.frames
-            if total >= BATCH_FRAMES:
+            count, frames, weight = count + 1, frames + block.frames, weight + weight_of(block)
+            if frames >= BATCH_FRAMES or weight >= most:
                 break
         if not count:
             return
@@ -307,14 +308,17 @@ class Worker:
                     text = f"rejected frames of {host_of(note.peer)}: {note.reason}"
                     self._events.add("rejected", _one_line(text), note.count)
 
-    def _drop_applied(self) -> None:
-        """Take from the batch what the sink has."""
+    def _drop_applied(self) -> list[Block]:
+        """Take from the batch what the sink has; returns those blocks."""
         cursor = self._sink.cursor()
-        while self._batch and self._batch[0].block.end <= cursor:
-            self._progress.passed(self._batch.pop(0).block)
+        applied = [one.block for one in self._batch if one.block.end <= cursor]
+        for block in applied:
+            self._progress.passed(block)
             self._failures = 0
+        del self._batch[: len(applied)]
         if not self._batch:
             self._one_by_one = False
+        return applied
 
     # What the sink does not take
 
@@ -375,7 +379,6 @@ def make_worker(config: Config, name: str) -> Worker:
         raise ConfigError(f"the configuration has no sink called {name!r}")
     sink = make_sink(SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention))
     reader = JournalReader(config.data_dir / "journal")
-    pace = Pace(config.data_dir, name, reader.node, time.monotonic)
     return Worker(
         reader,
         Decoder(config.decode.engine, sink.form),
@@ -383,7 +386,6 @@ def make_worker(config: Config, name: str) -> Worker:
         Ledger(config.data_dir / "ledger.db"),
         name,
         config.data_dir,
-        pace=pace,
         when_full=settings.when_full,
         segment=config.journal.segment,
     )
