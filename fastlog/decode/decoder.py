@@ -7,10 +7,10 @@ and after a restart. Nothing that a frame holds is imported, called or executed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypedDict
 
 import msgspec
 
@@ -20,7 +20,7 @@ from fastlog.block import Block, Kind, Run
 from fastlog.core import EXTRA, FOREIGN, PLAIN, TREE, verdict_text
 from fastlog.decode.inert import read
 from fastlog.decode.lines import Form, encode, splice
-from fastlog.decode.payload import quick_record, read_json
+from fastlog.decode.payload import quick_line, quick_record, read_json
 from fastlog.decode.records import complete, record_of
 from fastlog.errors import ConfigError, RejectedError
 from fastlog.record import RAW_BYTES, Loss, Record, Rejection, host_of
@@ -28,7 +28,6 @@ from fastlog.record import RAW_BYTES, Loss, Record, Rejection, host_of
 ENGINES = ("c", "python")
 """The first is the default."""
 Row = tuple[Any, ...]
-Take = Callable[[Record], None]
 SINGLY = 10
 """Rejected frames of one run that are noted one by one; the others are one note for each reason.
 Four bytes make a frame that is rejected: a note for each would cost a thousand times what it costs
@@ -37,6 +36,15 @@ _MOST = 1 << 40
 """Records that one loss counts at most: sums of them must fit 64 bits."""
 _EXTRA: Final = Record._fields.index("extra")
 _RECORD: Final = partial(tuple.__new__, Record)  # Record._make would count the values once more
+
+
+class Place(TypedDict):
+    """Where a frame was received, and where it stands in the journal: as in `Record`."""
+
+    host: str
+    received: float
+    offset: int
+    idx: int
 
 
 class Located(NamedTuple):
@@ -118,32 +126,64 @@ class Decoder:
         rows, lines = self._reader.end()
         if verdicts is None:
             return Decoded(block, list(map(_RECORD, rows)), [], lines)
-        if self.form == "records":
-            records: list[Record] = []
-            notes = _read_runs(block, verdicts, rows, records.append, records.extend)
-            return Decoded(block, records, notes)
-        others: dict[int, bytes] = {}
+        made: _Records | _Lines = _Records() if self.form == "records" else _Lines(lines)
+        notes = _read_runs(block, verdicts, rows, made)
+        return Decoded(block, made.records, notes, made.lines())
 
-        def take(record: Record) -> None:
-            others[record.idx] = encode(record)
 
-        notes = _read_runs(block, verdicts, rows, take, None)
-        return Decoded(block, [], notes, splice(lines, others))
+class _Records:
+    """The records of a block, in order."""
+
+    plain_have_rows = True
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def add(self, record: Record) -> None:
+        self.records.append(record)
+
+    def add_plain(self, rows: Iterable[Row]) -> None:
+        self.records += map(_RECORD, rows)
+
+    def read(self, frame: bytes, place: Place) -> None:
+        """Add the record of a frame that the translator has not read."""
+        self.add(read_record(frame, **place))
+
+    def lines(self) -> bytes:
+        return b""
+
+
+class _Lines:
+    """The records of a block as lines: plain ones come as lines from C."""
+
+    plain_have_rows = False
+
+    def __init__(self, plain: bytes) -> None:
+        self.records: list[Record] = []
+        self._plain = plain
+        self._others: dict[int, bytes] = {}
+
+    def add(self, record: Record) -> None:
+        self._others[record.idx] = encode(record)
+
+    def add_plain(self, rows: Iterable[Row]) -> None:
+        """Plain frames have no rows."""
+
+    def read(self, frame: bytes, place: Place) -> None:
+        line = quick_line(frame, **place) if frame.startswith(b"{") else None
+        if line is None:
+            self.add(read_record(frame, **place))
+        else:
+            self._others[place["idx"]] = line
+
+    def lines(self) -> bytes:
+        return splice(self._plain, self._others)
 
 
 def _read_runs(
-    block: Block,
-    verdicts: bytes,
-    rows: list[Row],
-    take: Take,
-    take_all: Callable[[Iterator[Record]], None] | None,
+    block: Block, verdicts: bytes, rows: list[Row], made: _Records | _Lines
 ) -> list[Located]:
-    """Take the records of a block of which not all frames are plain, and note what is none.
-
-    Args:
-        take: gets each record.
-        take_all: gets the records of runs that are plain; None: plain frames have no rows.
-    """
+    """Read a block of which not all frames are plain, and note what is no record."""
     notes: list[Located] = []
     left, idx = iter(rows), 0
     for run in blocks.runs(block.payload):
@@ -151,29 +191,34 @@ def _read_runs(
         if run.kind not in blocks.RECORDS:
             notes += _notes(block, run, idx)
         elif any(own):  # PLAIN is 0
-            notes += _read_run(block, run, idx, own, left, take, take_all is not None)
-        elif take_all is not None:
-            take_all(map(_RECORD, islice(left, run.frames)))
+            notes += _read_run(block, run, idx, own, left, made)
+        elif made.plain_have_rows:
+            made.add_plain(islice(left, run.frames))
         idx += run.frames
     return notes
 
 
 def _read_run(
-    block: Block, run: Run, idx: int, verdicts: bytes, rows: Iterator[Row], take: Take, plain: bool
+    block: Block,
+    run: Run,
+    idx: int,
+    verdicts: bytes,
+    rows: Iterator[Row],
+    made: _Records | _Lines,
 ) -> Iterator[Located]:
-    """The same of one run; `plain`: whether its plain frames have rows."""
+    """The same for one run that holds records."""
     host, received, offset = host_of(run.peer), block.received, block.offset
     rejected = _Rejected(block, run)
     for at, (verdict, frame) in enumerate(zip(verdicts, blocks.frames(run), strict=True), idx):
         try:
             if verdict == PLAIN:
-                if plain:
-                    take(_RECORD(next(rows)))
+                if made.plain_have_rows:
+                    made.add_plain(islice(rows, 1))
             elif verdict in (EXTRA, TREE):
-                take(read_row(next(rows), verdict))
+                made.add(read_row(next(rows), verdict))
             elif verdict == FOREIGN:
-                data = bytes(frame)
-                take(read_record(data, host=host, received=received, offset=offset, idx=at))
+                place: Place = {"host": host, "received": received, "offset": offset, "idx": at}
+                made.read(bytes(frame), place)
             else:
                 rejected.add(at, frame, verdict_text(verdict))
         except RejectedError as error:
