@@ -153,8 +153,8 @@ typedef struct fl_bounds {
     uint32_t weight_more;  /* and so many more */
     uint32_t work_times;   /* units of work for each byte of the frame, */
     uint32_t work_more;    /* and so many more */
-    uint32_t value, container, object,
-        key;            /* units that each takes; more than Python would count */
+    uint32_t value, container, object, key,
+        escape;         /* units that each takes; more than Python would count */
     double first, last; /* times, in seconds since the epoch; the last is excluded */
 } fl_bounds;
 

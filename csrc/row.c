@@ -152,6 +152,7 @@ int fl_row_text(fl_row *row, fl_reader *reader, const fl_value *value, fl_span_t
     bool surrogates = value->kind == FL_K_ODD;
     size_t len = fl_text_escape(value->at.text, value->len, surrogates, NULL);
     row->charged += len - value->len;
+    row->work += (uint64_t)row->bounds.escape * value->len;
     if (row->charged > row->weight)
         return FL_FOREIGN;
     uint8_t *made = fl_reader_scratch(reader, len);

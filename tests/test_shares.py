@@ -517,9 +517,10 @@ def test_what_may_wait_grows_with_what_was_stored(desk: Desk) -> None:
     desk.show(end, end)
     desk.look(end)
     assert desk.now == FREE
-    desk.look(end + 2 * window)
+    next_window = shares.GROWTH * window // 2  # a round in which next to nothing came
+    desk.look(end + next_window)
     assert desk.now == FREE
-    desk.look(end + 3 * window)
+    desk.look(end + next_window + window)
     assert desk.now == (shares.LEAST_RATE, shares.LEAST_OF_HOST)
     end = desk.prove(20 * MIB)
     desk.look(end + 4 * MIB)

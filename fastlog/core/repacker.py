@@ -69,6 +69,8 @@ class Bounds(NamedTuple):
     container: int
     object: int
     key: int
+    escape: int
+    """Units for each of the bytes that have to be escaped to be text."""
     times: tuple[float, float]
     """The first time that counts as one, and the one behind the last."""
 

@@ -24,7 +24,7 @@ import msgspec
 
 from fastlog.decode.nodes import dotted, huge_text, is_dict, kind_of, resolve
 from fastlog.decode.objects import Reading, state_of
-from fastlog.decode.shapes import CONTAINER, KEY, VALUE
+from fastlog.decode.shapes import CONTAINER, ESCAPE, KEY, VALUE
 
 DEPTH = 32
 """Containers inside each other, the record itself not counted."""
@@ -58,6 +58,8 @@ _ESCAPES: Final = {
     "\0": "\\x00",
     **{chr(0xDC00 + byte): f"\\x{byte:02x}" for byte in range(128, 256)},
 }
+SHORT_RUN = 6
+"""Bytes below which a table is quicker than `bytes.hex`."""
 _UNREADABLE = re.compile("[\0\udc80-\udcff]+")
 _HALF_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-f]{0,3})?\Z")
 _encode = msgspec.json.Encoder().encode
@@ -108,6 +110,13 @@ def _head(text: str, room: int) -> str:
     return text[:room]
 
 
+def _escaped(run: re.Match[str]) -> str:
+    """The escapes of NULs and of bytes that are no UTF-8."""
+    if len(run[0]) < SHORT_RUN:
+        return "".join(map(_ESCAPES.__getitem__, run[0]))
+    return "\\x" + run[0].encode("utf-8", "surrogateescape").hex("|").replace("|", "\\x")
+
+
 def text_of(data: bytes) -> str:
     """These bytes as text: UTF-8 where it is, escapes where it is not."""
     try:
@@ -116,7 +125,7 @@ def text_of(data: bytes) -> str:
         # `backslashreplace` would call back for each bad byte, and str.translate() grows its result
         # by one character at a time, which only some allocators forgive.
         text = str(data, "utf-8", "surrogateescape")
-        return _UNREADABLE.sub(lambda run: "".join(map(_ESCAPES.__getitem__, run[0])), text)
+        return _UNREADABLE.sub(_escaped, text)
     return text.replace("\0", "\\x00") if "\0" in text else text
 
 
@@ -148,7 +157,7 @@ class Renderer:
         if kind is float:
             return number(node)
         if kind is bytes:
-            return self.text(text_of(node[: max(self.room, 0) + 4]), len(node))
+            return self.bytes(node)
         if kind is dict:
             if "global" in node:
                 self.work.left -= CONTAINER
@@ -217,6 +226,13 @@ class Renderer:
         out += f"… [cut: {missing} more]" if missing > 0 else "… [cut]"
         self.room -= weight_in_json(out)
         return out
+
+    def bytes(self, node: bytes) -> str:
+        """The text of bytes; escapes take time, and are charged."""
+        text = text_of(node[: max(self.room, 0) + 4])
+        if len(text) > len(node):
+            self.work.left -= ESCAPE * len(node)
+        return self.text(text, len(node))
 
     def name(self, key: str) -> str:
         """The text of a key, which many records have."""
@@ -393,7 +409,7 @@ class _Naming:
         if key is None or type(key) is bool:
             return str(key), True
         if type(key) is bytes:
-            text = self.renderer.text(text_of(key[: max(self.renderer.room, 0) + 4]))
+            text = self.renderer.bytes(key)
             return text, "\\" not in text
         if type(key) is int and -_SMALL < key < _SMALL:
             self.renderer.nodes -= 1

@@ -75,6 +75,8 @@ class Reading:
 
     def _read(self, node: Node) -> Any:
         for _ in range(FACTORIES):
+            if type(node["class"]) is not str:
+                self.work.left -= 2 * OBJECT  # what was called is the result of a call
             reader, is_wrapped = _of_class(node["class"])
             if is_wrapped:
                 node = unwrapped(node, self.work)

@@ -24,7 +24,7 @@ from fastlog.decode.normal import (
     WEIGHT_TIMES,
 )
 from fastlog.decode.objects import READERS
-from fastlog.decode.shapes import CONTAINER, KEY, OBJECT, VALUE, WORK_MORE, WORK_TIMES
+from fastlog.decode.shapes import CONTAINER, ESCAPE, KEY, OBJECT, VALUE, WORK_MORE, WORK_TIMES
 from fastlog.decode.unwrapping import HELPERS
 from fastlog.record import (
     LEVEL,
@@ -54,6 +54,7 @@ BOUNDS: Final = Bounds(
     container=CONTAINER,
     object=OBJECT,
     key=KEY,
+    escape=ESCAPE,
     times=TIMES,
 )
 

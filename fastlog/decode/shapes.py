@@ -16,10 +16,10 @@ BITS = 128
 WORK_TIMES = 6
 WORK_MORE = 512
 """Work that a frame may cause: so much for each byte, and so much more. A unit is about 50 ns."""
-VALUE, CONTAINER, OBJECT, KEY = 3, 9, 32, 12
+VALUE, CONTAINER, OBJECT, KEY, ESCAPE = 3, 9, 32, 12, 3
 """Work of rendering any value; besides, of a container, an object, a global or a mark; of reading
-an object, once; of naming a key that is no clean text. No JSON has more containers than its bytes
-allow for."""
+an object, once; of naming a key that is no clean text; of each of the bytes that must be escaped.
+No JSON has more containers than its bytes allow for."""
 
 
 class Work:

@@ -6,7 +6,7 @@ journal. While it is over that, each connection and each host has a share; who s
 notice, and who sends more waits in its own kernel.
 
 The speed is that of what was stored of late; what comes now may cost more. So as long as little
-goes through, little may wait: four times what was stored in the last round, or half of what might
+goes through, little may wait: eight times what was stored in the last round, or half of what might
 wait in it. A round is over when what had been received at its beginning is stored.
 
 Everything is counted in weight: bytes of the journal, and `FRAME_WEIGHT` for each frame.
@@ -30,9 +30,9 @@ LEAST_OF_HOST = 64 << 10
 """Weight a second that a host has beyond that at least, for its new connections."""
 PARTS = 8
 """A host has beyond that one part in so many of what the slowest sink takes."""
-FIRST_WINDOW = 128 << 10
+FIRST_WINDOW = 256 << 10
 """Weight that may wait whatever came before."""
-GROWTH = 4
+GROWTH = 8
 LOOK_EVERY = 0.02
 LOOK_AFTER = 64 << 10, 1 << 20
 """Weight received, at least and at most, after which the gauges are looked at earlier."""

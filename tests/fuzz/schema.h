@@ -19,7 +19,8 @@ static const fl_column COLUMNS[] = {
     {"message", NULL, FL_COL_TWIN, 0},
 };
 
-static const fl_bounds BOUNDS = {32, 20000, 64, 1 << 20, 8, 8192, 6, 512, 3, 9, 32, 12, 0.0, 4e9};
+static const fl_bounds BOUNDS = {32, 20000, 64, 1 << 20, 8, 8192, 6,  512,
+                                 3,  9,     32, 12,      3, 0.0,  4e9};
 
 static const char *const NAMES[] = {"app.Known", "copyreg.__newobj__", "exceptions:"};
 static const fl_meanings MEANINGS = {NAMES, sizeof NAMES / sizeof *NAMES};
