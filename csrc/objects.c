@@ -13,6 +13,8 @@ enum {
     NAME_LENGTH = 256,
     STATE_LENGTH = 32,
     UUID_LENGTH = 36,
+    ZONE_LENGTH = 64,
+    MOMENT = 64 + ZONE_LENGTH,
     PACKED = 10 /* bytes of a datetime's state */
 };
 
@@ -40,6 +42,9 @@ static const struct {
     {"datetime:datetime", FL_O_DATETIME, false},
     {"datetime:timedelta", FL_O_TIMEDELTA, false},
     {"datetime:timezone", FL_O_TIMEZONE, false},
+    {"zoneinfo:ZoneInfo", FL_O_ZONEINFO, false},
+    {"__builtin__:getattr", FL_O_GETATTR, true},
+    {"builtins:getattr", FL_O_GETATTR, false},
     {"decimal:Decimal", FL_O_DECIMAL, false},
     {"uuid:UUID", FL_O_UUID, false},
 };
@@ -233,6 +238,24 @@ static bool offset_of(const fl_reader *reader, const fl_value *zone, int64_t *ea
     return *east > -DAY;
 }
 
+/* The name of a ZoneInfo: ZoneInfo._unpickle(name, …), as picklers write it. */
+static bool is_named(const fl_reader *reader, const fl_value *zone, const fl_value **name)
+{
+    shape method, call;
+    if (zone->kind != FL_K_OBJECT)
+        return false;
+    const fl_node *node = fl_node_of(reader, zone);
+    const fl_value *parts = fl_parts_of(reader, zone);
+    if (node->items.len || node->pairs.len || parts[FL_PART_KWARGS].kind != FL_K_NONE ||
+        !is_call(reader, &parts[FL_PART_CLASS], FL_O_GETATTR, &method) || method.n != 2 ||
+        method.args[0].known != FL_O_ZONEINFO || method.args[1].kind != FL_K_TEXT ||
+        !equals(&method.args[1], "_unpickle") ||
+        !arguments_of(reader, &parts[FL_PART_ARGS], &call) || call.n < 1)
+        return false;
+    *name = &call.args[0];
+    return (*name)->kind == FL_K_TEXT && (*name)->len <= ZONE_LENGTH;
+}
+
 /* The packed state that a datetime has as its first argument, from any Python. */
 static bool packed(const fl_reader *reader, const fl_value *state, uint8_t out[PACKED])
 {
@@ -261,17 +284,26 @@ static int datetime(fl_reader *reader, const shape *call, fl_value *out)
     uint8_t raw[PACKED];
     int64_t east = 0;
     bool has_zone = call->n == 2 && call->args[1].kind != FL_K_NONE;
-    if (call->n < 1 || call->n > 2 || !packed(reader, call->args, raw) ||
-        (has_zone && !offset_of(reader, &call->args[1], &east)))
+    if (call->n < 1 || call->n > 2 || !packed(reader, call->args, raw))
+        return FL_FOREIGN;
+    const fl_value *name = NULL;
+    if (has_zone && !offset_of(reader, &call->args[1], &east) &&
+        !is_named(reader, &call->args[1], &name))
         return FL_FOREIGN;
     unsigned year = (unsigned)raw[0] << 8 | raw[1], month = raw[2] & 0x7F; /* the top bit: fold */
     if (!is_date(year, month, raw[3]) || !is_time(raw + 4))
         return FL_FOREIGN;
-    char text[FL_MOMENT], *to = put_date(text, year, month, raw[3]);
+    char text[MOMENT], *to = put_date(text, year, month, raw[3]);
     *to++ = 'T';
     to = put_time(to, raw + 4, big24(raw + 7));
-    if (has_zone)
+    if (name) { /* its offset is not in the pickle */
+        *to++ = '[';
+        memcpy(to, name->at.text, name->len);
+        to += name->len;
+        *to++ = ']';
+    } else if (has_zone) {
         to = put_zone(to, east);
+    }
     return text_of(reader, text, (size_t)(to - text), out);
 }
 

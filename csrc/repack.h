@@ -210,6 +210,8 @@ enum fl_known {
     FL_O_DATETIME,
     FL_O_TIMEDELTA,
     FL_O_TIMEZONE,
+    FL_O_ZONEINFO,
+    FL_O_GETATTR,
     FL_O_DECIMAL,
     FL_O_UUID,
     FL_O_OBJECT,
@@ -218,8 +220,6 @@ enum fl_known {
 
 /* Which of them the text "module:name" is, in a pickle of this protocol. */
 uint8_t fl_object_known(const fl_value *name, uint8_t protocol);
-
-enum { FL_MOMENT = 48 };
 
 enum { FL_NAME_MOST = 513 };
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from fastlog.decode.nodes import Node, dotted, is_dict, is_global, is_object, resolve
@@ -71,12 +72,20 @@ def _type_of(node: Any) -> _Type | None:
     if not is_text(code) or not 2 <= len(code) <= 8 or not is_sequence(state) or len(state) < 2:
         return None
     code = text_in(code)
+    kind = _sized(code, ">" if state[1] in (">", b">") else "<")
+    if kind is None or code[0] not in "mM":
+        return kind
+    metadata = state[8] if len(state) > 8 and is_sequence(state[8]) else ()
+    unit = unit_of(metadata[-1]) if metadata else None
+    return kind._replace(unit=unit) if unit else kind
+
+
+@lru_cache(maxsize=256)
+def _sized(code: str, order: str) -> _Type | None:
+    """The dtype of this code, without a unit."""
     if not code[1:].isascii() or not (code[1:].isdigit() or code[0] in "mM"):
         return None
-    order = ">" if state[1] in (">", b">") else "<"
-    size = int(code[1:]) * (4 if code[0] == "U" else 1)
-    metadata = state[8] if len(state) > 8 and is_sequence(state[8]) else ()
-    return _Type(code, order, size, unit_of(metadata[-1] if metadata else None) or ("generic", 1))
+    return _Type(code, order, int(code[1:]) * (4 if code[0] == "U" else 1), ("generic", 1))
 
 
 def dtype_name(node: Node, work: Work) -> Any:

@@ -258,12 +258,13 @@ class Renderer:
 
     def member(self, node: Any, depth: int) -> Normal:
         """The normal form of a value in a container, whose JSON is charged whole."""
-        kind, nodes, work = type(node), 1, VALUE
-        value = node
+        kind: Any = type(node)
+        value: Any = node
+        nodes, work = 1, VALUE
         if kind is dict and "class" in node and depth < DEPTH and not self.nearly_spent:
             value = self.reading.value(node)
             kind, nodes, work = type(value), 2, VALUE + CONTAINER
-        # Most values are such a text, or stand for one.
+        # Most values are such a text, or objects that stand for one or for a number.
         if kind is str and value.isascii() and "\0" not in value:
             weight = len(_encode(value)) + 1  # with the comma
             if weight <= self.room:
@@ -271,18 +272,23 @@ class Renderer:
                 self.work.left -= work
                 self.room -= weight
                 return value  # type: ignore[no-any-return]
-        value = self.value(node, depth)
+        if nodes == 2 and (kind is float or (kind is int and -_SMALL < value < _SMALL)):
+            self.nodes -= nodes
+            self.work.left -= work + VALUE
+            value = number(value) if kind is float else value
+        else:
+            value = self.value(node, depth)
         self.room -= 1  # the comma
         kind = type(value)
         if kind is str:
-            self.room -= 2 + (len(value) if type(node) is float else 0)  # type: ignore[arg-type]
+            self.room -= 2 + (len(value) if type(node) is float else 0)
         elif kind is list or kind is dict:
             self.room -= 1  # two brackets, and no comma before the first
         elif kind is not int:
             self.room -= len(_encode(value))
-        elif -_SMALL < value < _SMALL:  # type: ignore[operator]
+        elif -_SMALL < value < _SMALL:
             self.room -= len(str(value))
-        return value
+        return value  # type: ignore[no-any-return]
 
     def sequence(self, nodes: Any, depth: int) -> list[Normal]:
         out: list[Normal] = []
