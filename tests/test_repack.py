@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import datetime
 import gc
 import json
 import logging
@@ -15,6 +16,7 @@ import struct
 import subprocess
 import sys
 import sysconfig
+import zoneinfo
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -324,6 +326,44 @@ def test_any_timedelta_gives_the_same_answer(days: int, seconds: int, micros: in
     is_plain(opcodes_with(delta))
     zoned = b"cdatetime\ndatetime\nC\x0a" + SAMPLES["datetime"]
     is_plain(opcodes_with(zoned + b"cdatetime\ntimezone\n" + delta + b"\x85R\x86R"))
+
+
+ZONE = (
+    b"c__builtin__\ngetattr\nczoneinfo\nZoneInfo\nX\x09\0\0\0_unpickle\x86R"
+    b"X\x0d\0\0\0Europe/Berlin\x88\x86R"
+)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_datetime_with_a_zone_of_a_name_is_plain(protocol: int) -> None:
+    moment = datetime.datetime(2026, 11, 23, 14, 5, 6, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin"))
+    frame = frame_with(moment, protocol)
+    assert is_plain(frame)
+    assert record_of(frame).extra == '{"x":"2026-11-23T14:05:06[Europe/Berlin]"}'
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"Europe/Berlin", b"Europe\0Berlin"),
+        (b"X\x0d\0\0\0Europe/Berlin", b"C\x0dEurope/Berlin"),
+        (b"X\x0d\0\0\0Europe/Berlin", b"K\1"),
+        (b"X\x0d\0\0\0Europe/Berlin", b"X\x41\0\0\0" + b"z" * 65),
+        (b"X\x0d\0\0\0Europe/Berlin\x88\x86", b")"),
+        (b"X\x0d\0\0\0Europe/Berlin\x88\x86", b"X\1\0\0\0z\x85"),
+        (b"_unpickle", b"_unpicKle"),
+        (b"ZoneInfo", b"ZoneInfa"),
+        (b"__builtin__", b"builtins"),
+        (b"getattr", b"getattq"),
+        (b"\x88\x86R", b"\x88\x86R}b"),
+    ],
+)
+def test_what_looks_like_a_zone_gives_the_same_answer(old: bytes, new: bytes) -> None:
+    zone = ZONE.replace(old, new)
+    assert zone != ZONE
+    moment = b"cdatetime\ndatetime\nC\x0a" + SAMPLES["datetime"]
+    assert is_read(opcodes_with(moment + zone + b"\x86R"))
+    assert is_read(opcodes_with(b"\x80\x04" + moment + zone + b"\x86R"))
 
 
 @settings(deadline=None)
