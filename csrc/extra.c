@@ -21,7 +21,7 @@ static uint32_t hash_name(const fl_span_text *name, uint32_t dict)
         hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
         hash ^= hash >> 32;
     }
-    return (uint32_t)(hash >> 8);
+    return (uint32_t)(hash * UINT64_C(0xD6E8FEB86659FD93) >> 32);
 }
 
 /* Notes that a dict has a key of this name. FL_FOREIGN: it had it before, or there are too many. */

@@ -94,6 +94,7 @@ enum {
     FL_CONTAINERS = 65536, /* that one pickle may hold */
     FL_SLOTS = 1 << 17,    /* of the stack and the memo */
     FL_POOL = 1 << 19,
+    FL_NAME_CHARACTERS = 256,         /* of a module, and of a name in it, that are kept */
     FL_NODES = 2 * FL_CONTAINERS + 1, /* an object may come with arguments that do not count */
 };
 
@@ -106,6 +107,7 @@ typedef struct fl_reader {
     uint32_t memo_used, pool_used, nodes_used;
     uint32_t holes; /* memo slots below memo_used that are not set */
     uint32_t room;  /* for so many containers more */
+    size_t names;   /* for so many characters of globals more */
     uint8_t protocol;
     bool may_cycle; /* something was put into a container that had been met before */
     uint32_t marks[FL_OPEN_MARKS];
@@ -249,6 +251,10 @@ enum fl_text {
 };
 
 int fl_text_check(const uint8_t *text, size_t len);
+
+/* Bytes of the first characters of a text, of `*characters` at most, which becomes how many they
+ * are. */
+size_t fl_text_head(const uint8_t *text, size_t len, size_t *characters);
 
 /* The bytes of an escaped text: what is no UTF-8 as \xNN, NUL as \x00, and lone surrogates as
  * \udNNN where `surrogates` (a str has them, bytes do not). With out == NULL it only counts. */

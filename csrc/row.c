@@ -131,6 +131,7 @@ void fl_row_begin(fl_row *row, double received, uint64_t offset)
 {
     row->received = received;
     row->offset = offset;
+    row->json.failed = false;
     if (row->form == FL_LINES) {
         row->received_len = fl_float_write(&row->powers, received, row->received_text);
         row->offset_len = fl_natural_write(offset, row->offset_text);
@@ -360,7 +361,7 @@ static int sort(fl_row *row, fl_reader *reader, const fl_value *record)
 static int write_plain(fl_row *row, fl_reader *reader)
 {
     int verdict = fl_row_extra(row, reader);
-    if (!verdict && row->json.failed)
+    if (row->json.failed)
         return FL_ENOMEM;
     bool fits = row->nodes < row->nodes_limit && row->work < row->work_limit && is_light(row);
     return verdict || fits ? verdict : FL_FOREIGN;

@@ -15,10 +15,10 @@ enum {
     FL_ROW_COLUMNS = 32,
     FL_ROW_LOOKUP = 128, /* a power of two, well above FL_ROW_COLUMNS */
     FL_ROW_GUESSES = 64,
-    FL_ROW_NAME = 64,   /* of a column, with its NUL */
-    FL_INTERNED = 1024, /* a power of two */
-    FL_KEYS = 4096,     /* the same */
-    FL_WRITTEN = 2 * FL_SLOTS,
+    FL_ROW_NAME = 64,         /* of a column, with its NUL */
+    FL_INTERNED = 1024,       /* a power of two */
+    FL_KEYS = 4096,           /* the same */
+    FL_WRITTEN = 2 * FL_POOL, /* twice as many as values that a tree can have */
 };
 
 typedef struct fl_span_text {
@@ -37,10 +37,11 @@ typedef struct fl_key {
     uint32_t hash, dict; /* the dict's number; 0: none */
 } fl_key;
 
-/* A text that was written into a tree, and its place in the memo. */
+/* A value of some length that was written into a tree, and its place in the memo. */
 typedef struct fl_written {
     const uint8_t *text;
     uint32_t len, memo, tree; /* the tree's number; 0: none */
+    uint8_t kind;
 } fl_written;
 
 typedef struct fl_row_column {
@@ -66,6 +67,7 @@ enum fl_tree_name {
     FL_NAME_CUT,
     FL_NAME_SIZE,
     FL_NAME_HUGE,
+    FL_NAME_OVERFLOW, /* not a name: the node {"cut": "size"} */
     FL_TREE_NAMES,
 };
 

@@ -83,6 +83,16 @@ int fl_text_check(const uint8_t *text, size_t len)
     return found;
 }
 
+size_t fl_text_head(const uint8_t *text, size_t len, size_t *characters)
+{
+    size_t at = 0, n = 0;
+    for (; at < len && n < *characters; n++)
+        for (at++; at < len && (text[at] & 0xC0) == 0x80;)
+            at++;
+    *characters = n;
+    return at;
+}
+
 /* \xNN, at out + at if there is one. */
 static size_t escape(uint8_t byte, uint8_t *out, size_t at)
 {

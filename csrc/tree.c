@@ -80,32 +80,37 @@ static void put_text(tree *t, const fl_value *value)
     t->out->len = (size_t)(to - t->out->data);
 }
 
-/* Where this text is noted, or would be: by its address, as each was read once. */
-static fl_written *find_written(tree *t, const fl_value *value)
+/* Where this value is noted, or would be: by its address, as each was read once. The table is never
+ * more than half full. */
+static fl_written *find_written(tree *t, const fl_value *value, uint8_t kind)
 {
     uint64_t hash = (uint64_t)(uintptr_t)value->at.text * UINT64_C(0x9E3779B97F4A7C15);
+    hash = (hash ^ hash >> 32) * UINT64_C(0xD6E8FEB86659FD93);
     for (size_t at = (size_t)(hash >> 40);; at++) {
         fl_written *written = &t->row->written[at % FL_WRITTEN];
-        if (written->tree != t->row->trees ||
-            (written->text == value->at.text && written->len == value->len))
+        if (written->tree != t->row->trees || (written->text == value->at.text &&
+                                               written->len == value->len && written->kind == kind))
             return written;
     }
 }
 
-/* A text, which may come again if it was fetched from the memo. */
-static void put_shared(tree *t, const fl_value *value)
+/* Writes a value that lies at an address; again, if it was fetched from the memo, only a reference.
+ *
+ * kind: what is written of it, as a global is a text in one place and a node in another. */
+static void put_shared(tree *t, const fl_value *value, uint8_t kind,
+                       void (*put_value)(tree *, const fl_value *))
 {
-    if (!value->fetched || value->len < FL_OPCODE_MOST) {
-        put_text(t, value);
+    if (!value->fetched || (value->len < FL_OPCODE_MOST && kind != FL_K_GLOBAL)) {
+        put_value(t, value);
         return;
     }
-    fl_written *written = find_written(t, value);
+    fl_written *written = find_written(t, value, kind);
     if (written->tree == t->row->trees) {
         put_get(t, written->memo);
         return;
     }
-    put_text(t, value);
-    *written = (fl_written){value->at.text, value->len, memoize(t), t->row->trees};
+    put_value(t, value);
+    *written = (fl_written){value->at.text, value->len, memoize(t), t->row->trees, kind};
 }
 
 static void put_long(tree *t, const uint8_t *little, size_t len)
@@ -116,22 +121,27 @@ static void put_long(tree *t, const uint8_t *little, size_t len)
     put(t, little, len);
 }
 
+static void put_big(tree *t, const fl_value *value)
+{
+    if (value->kind == FL_K_BIG_BYTES) {
+        put_long(t, value->at.text, value->len);
+        return;
+    }
+    put_byte(t, 'L');
+    put(t, value->at.text, value->len);
+    put(t, "L\n", 2);
+}
+
 static void put_number(tree *t, const fl_value *value)
 {
     uint8_t op[FL_OPCODE_MOST];
     switch (value->kind) {
     case FL_K_INT: put_end(t, op, fl_op_integer(op, value->at.integer)); break;
     case FL_K_FLOAT: put_end(t, op, fl_op_float(op, value->at.real)); break;
-    case FL_K_UINT:
+    default: /* FL_K_UINT */
         fl_op_little(op, value->at.natural, 8);
         op[8] = 0; /* it is not negative */
         put_long(t, op, 9);
-        break;
-    case FL_K_BIG_BYTES: put_long(t, value->at.text, value->len); break;
-    default: /* FL_K_BIG_DIGITS */
-        put_byte(t, 'L');
-        put(t, value->at.text, value->len);
-        put(t, "L\n", 2);
     }
 }
 
@@ -167,6 +177,27 @@ static void put_huge(tree *t, const fl_value *value)
     put(t, "es", 2);
 }
 
+static void put_global(tree *t, const fl_value *value)
+{
+    put_part(t, FL_NAME_GLOBAL);
+    put_shared(t, value, FL_K_TEXT, put_text);
+    put_byte(t, 's');
+}
+
+/* One for all of the block. */
+static void put_overflow(tree *t)
+{
+    uint32_t *memo = &t->row->memo.names[FL_NAME_OVERFLOW];
+    if (*memo) {
+        put_get(t, *memo - 1);
+        return;
+    }
+    put_part(t, FL_NAME_CUT);
+    put_name(t, FL_NAME_SIZE);
+    put_byte(t, 's');
+    *memo = memoize(t) + 1;
+}
+
 static void put_value(tree *t, const fl_value *value)
 {
     switch (value->kind) {
@@ -175,17 +206,13 @@ static void put_value(tree *t, const fl_value *value)
     case FL_K_FALSE: put_byte(t, 0x89); break;
     case FL_K_TEXT:
     case FL_K_ODD:
-    case FL_K_BYTES: put_shared(t, value); break;
-    case FL_K_GLOBAL:
-        put_part(t, FL_NAME_GLOBAL);
-        put_shared(t, value);
-        put_byte(t, 's');
+    case FL_K_BYTES: put_shared(t, value, FL_K_TEXT, put_text); break;
+    case FL_K_BIG_DIGITS:
+    case FL_K_BIG_BYTES:
+        put_shared(t, value, value->kind, is_huge(value) ? put_huge : put_big);
         break;
-    case FL_K_OVERFLOW:
-        put_part(t, FL_NAME_CUT);
-        put_name(t, FL_NAME_SIZE);
-        put_byte(t, 's');
-        break;
+    case FL_K_GLOBAL: put_shared(t, value, FL_K_GLOBAL, put_global); break;
+    case FL_K_OVERFLOW: put_overflow(t); break;
     case FL_K_LIST:
     case FL_K_SET:
     case FL_K_TUPLE:
@@ -196,7 +223,7 @@ static void put_value(tree *t, const fl_value *value)
         else
             put_byte(t, ']');
         break;
-    default: is_huge(value) ? put_huge(t, value) : put_number(t, value);
+    default: put_number(t, value);
     }
 }
 
@@ -225,7 +252,7 @@ static void put_object(tree *t, const fl_node *node)
     put_byte(t, '(');
     put_name(t, FL_NAME_CLASS);
     if (parts[FL_PART_CLASS].kind == FL_K_GLOBAL)
-        put_shared(t, &parts[FL_PART_CLASS]);
+        put_shared(t, &parts[FL_PART_CLASS], FL_K_TEXT, put_text);
     else
         put_value(t, &parts[FL_PART_CLASS]);
     put_name(t, FL_NAME_ARGS);

@@ -15,6 +15,8 @@ enum {
     INDEX_DIGITS = 6,
     CHUNK = 64 * 1024,
     PROTOCOL = 5,
+    NAMES_TIMES = 2, /* characters of globals for each byte of the pickle, */
+    NAMES_MORE = 1024,
 };
 
 /* The state of one reading. Positions are pointers into the frame. */
@@ -472,22 +474,28 @@ static int name_line(machine *m, fl_value *out)
     return FL_PLAIN;
 }
 
-/* Pushes the global of this module and name: "protocol:module:name". */
+/* Pushes the global of this module and name: "protocol:module:name". Both may have come out of the
+ * memo, so their characters are counted. */
 static int push_global(machine *m, const fl_value *module, const fl_value *name)
 {
-    if (!has_room(m)) {
+    size_t characters = FL_NAME_CHARACTERS, more = FL_NAME_CHARACTERS;
+    size_t module_len = fl_text_head(module->at.text, module->len, &characters);
+    size_t name_len = fl_text_head(name->at.text, name->len, &more);
+    characters += more;
+    if (!has_room(m) || characters > m->reader->names) {
         push(m, FL_K_OVERFLOW);
         return FL_PLAIN;
     }
-    size_t head = FL_GLOBAL_HEAD, len = head + module->len + 1 + name->len;
+    m->reader->names -= characters;
+    size_t head = FL_GLOBAL_HEAD, len = head + module_len + 1 + name_len;
     uint8_t *text = fl_reader_scratch(m->reader, len);
     if (!text)
         return FL_ENOMEM;
     text[0] = (uint8_t)('0' + m->reader->protocol);
     text[1] = ':';
-    memcpy(text + head, module->at.text, module->len);
-    text[head + module->len] = ':';
-    memcpy(text + head + module->len + 1, name->at.text, name->len);
+    memcpy(text + head, module->at.text, module_len);
+    text[head + module_len] = ':';
+    memcpy(text + head + module_len + 1, name->at.text, name_len);
     fl_value dotted = {.len = (uint32_t)(len - head), .at.text = text + head};
     *m->sp++ = (fl_value){.kind = FL_K_GLOBAL,
                           .known = fl_object_known(&dotted, m->reader->protocol),
@@ -886,6 +894,7 @@ int fl_reader_read(fl_reader *reader, const uint8_t *data, size_t len, fl_value 
     reader->pool_used = reader->nodes_used = 1; /* 0 is no batch, and the empty tuple */
     reader->memo_used = reader->holes = 0;
     reader->room = FL_CONTAINERS;
+    reader->names = NAMES_TIMES * len + NAMES_MORE;
     reader->protocol = 0;
     reader->may_cycle = false;
     forget_scratch(reader);

@@ -477,7 +477,7 @@ def test_a_record_that_cannot_be_a_line_is_noted_and_stops_nothing(
 
     monkeypatch.setattr("fastlog.decode.decoder.encode", fail)
     plain = pickle.dumps({"msg": "plain"}, 1)
-    decoded = Decoder("c", "lines").decode(block_of(plain, b'{"msg": "odd"}', plain))
+    decoded = Decoder("c", "lines").decode(block_of(plain, b'{"msg": 5}', plain))
     assert [located.idx for located in decoded.notes] == [1]
     assert decoded.notes[0].note.reason == "decoder failed: OverflowError"
     assert decoded.lines.count(b"\n") == 2

@@ -1067,6 +1067,42 @@ def test_runs_that_do_not_fit_are_refused() -> None:
     assert translator.block(good, 1) is None
 
 
+def shared(made: bytes, use: bytes, times: int) -> bytes:
+    """A record with a value in slot 0 of the memo, and uses of it."""
+    return opcodes_with(b"(" + made + b"q\0" + use * times + b"t")
+
+
+LONG = b"X" + struct.pack("<I", 200_000) + b"n" * 200_000
+SHARED = {
+    "text": (LONG, b"h\0", 50_000),
+    "bytes": (b"B" + struct.pack("<I", 200_000) + b"\xff" * 200_000, b"h\0", 50_000),
+    "names of globals": (LONG, b"h\0h\0\x93", 50_000),
+    "names of globals that are dropped": (LONG, b"h\0h\0\x930", 50_000),
+    "a global": (b"c" + b"m" * 300 + b"\n" + b"n" * 300 + b"\n", b"h\0", 50_000),
+    "objects of a global": (b"c" + b"m" * 300 + b"\n" + b"n" * 300 + b"\n", b"h\0)R", 50_000),
+    "digits": (b"L" + b"7" * 4_096 + b"L\n", b"h\0", 50_000),
+    "more digits": (b"L" + b"7" * 9_000 + b"L\n", b"h\0", 50_000),
+    "bytes of an integer": (b"\x8b" + struct.pack("<I", 1_700) + b"\x7f" * 1_700, b"h\0", 50_000),
+    "more bytes of one": (b"\x8b" + struct.pack("<I", 1_701) + b"\x7f" * 1_701, b"h\0", 50_000),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_is_met_often_is_written_once(name: str) -> None:
+    frame = shared(*SHARED[name])
+    assert is_read(frame)
+    assert len(translate(frame)[1]) < 8 * len(frame)
+
+
+def test_more_texts_than_any_table_holds_are_written() -> None:
+    """Each is fetched from the same slot of the memo, which is used again for the next one."""
+    texts = b"".join(b"\x8c\x0c%012dp0\n0g0\n" % number for number in range(270_000))
+    payload = body_of([opcodes_with(b"(" + texts + b"t")])
+    translator = repacker()
+    translator.begin(1.5, 7)
+    assert translator.run(payload, 1, 0, "h") in (bytes([EXTRA]), bytes([FOREIGN]))
+
+
 # In C
 
 

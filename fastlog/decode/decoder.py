@@ -20,6 +20,7 @@ from fastlog.block import Block, Kind, Run
 from fastlog.core import EXTRA, FOREIGN, PLAIN, TREE, verdict_text
 from fastlog.decode.inert import read
 from fastlog.decode.lines import Form, encode, splice
+from fastlog.decode.nodes import allow_digits
 from fastlog.decode.payload import quick_line, quick_record, read_json
 from fastlog.decode.records import complete, record_of
 from fastlog.errors import ConfigError, RejectedError
@@ -117,6 +118,7 @@ class Decoder:
     def __init__(self, engine: str = ENGINES[0], form: Form = "records") -> None:
         if engine not in ENGINES:
             raise ConfigError(f"decode.engine: {engine!r} is none of {', '.join(ENGINES)}")
+        allow_digits()
         self.engine, self.form = engine, form
         self._reader: FrameReader = _translator(form) if engine == "c" else _NoReader()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any, Final
 
-from fastlog.decode.nodes import Node, global_text, is_dict, is_object, object_node
+from fastlog.decode.nodes import NAME_LENGTH, Node, global_text, is_dict, is_object, object_node
 from fastlog.errors import RejectedError
 
 CONTAINERS = 65_536
@@ -21,6 +21,8 @@ _UINT4 = Struct("<I").unpack_from
 _UINT8 = Struct("<Q").unpack_from
 
 _UNSET: Final = object()
+NAMES_TIMES, NAMES_MORE = 2, 1024
+"""Characters that the globals of a pickle may have: so many for each of its bytes, and more."""
 OVERFLOW: Final[Node] = {"cut": "size"}
 """What stands for every container beyond the bound."""
 _MUTABLE = (list, dict)
@@ -53,7 +55,7 @@ class Machine:
     """The state of one reading. A step takes the position behind its opcode, and returns the one
     behind its argument."""
 
-    __slots__ = ("data", "end", "framed", "holes", "memo", "outer", "protocol", "room",
+    __slots__ = ("data", "end", "framed", "holes", "memo", "names", "outer", "protocol", "room",
                  "shared", "stack")  # fmt: skip
 
     def __init__(self, data: bytes) -> None:
@@ -71,6 +73,8 @@ class Machine:
         self.holes = 0
         """Slots of the memo that are not set."""
         self.room = CONTAINERS
+        self.names = NAMES_TIMES * len(data) + NAMES_MORE
+        """Characters of globals that may still come."""
         self.shared: list[Any] = []
         """The containers that GET fetched: every cycle goes through one of them."""
 
@@ -206,9 +210,15 @@ class Machine:
             raise malformed("BUILD of what is no object")
 
     def import_name(self, module: str, name: str) -> None:
+        """Push a global. Both names may have come out of the memo, so their characters count."""
         self.room -= 1
-        text = global_text(self.protocol, module, name)
-        self.stack.append({"global": text} if self.room >= 0 else OVERFLOW)
+        module, name = module[:NAME_LENGTH], name[:NAME_LENGTH]
+        size = len(module) + len(name)
+        if self.room < 0 or size > self.names:
+            self.stack.append(OVERFLOW)
+            return
+        self.names -= size
+        self.stack.append({"global": global_text(self.protocol, module, name)})
 
     def call(self, factory: Any, args: Any, kwargs: Any = None) -> None:
         if type(factory) is not dict or not ("global" in factory or "class" in factory):

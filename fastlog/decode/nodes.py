@@ -23,6 +23,7 @@ behaviour of the sender's.
 
 from __future__ import annotations
 
+import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from functools import lru_cache
 from typing import Any, TypeGuard
@@ -39,7 +40,6 @@ NAME_LENGTH = 256
 FACTORIES = 8
 """How deep the result of a call may be called again, and still get a name."""
 
-_LONGEST = 2 * NAME_LENGTH + 3
 _MODULES = {"exceptions": "builtins"}
 _MOVED = {"pathlib._local": "pathlib"}
 RENAMED = {*IMPORT_MAPPING, *_MODULES, *_MOVED, *(module for module, _ in NAME_MAPPING)}
@@ -80,24 +80,13 @@ def is_dict(value: Any) -> TypeGuard[Node]:
 
 
 def global_text(protocol: int, module: str, name: str) -> str:
-    """Return the text of a global."""
-    text = f"{protocol}:{module}:{name}"
-    return text if len(text) <= _LONGEST else _shortened(text)
-
-
-def resolve(text: str) -> str:
-    """Return the dotted name of a global as Python 3 has it, from the text of the global."""
-    return _resolve(text if len(text) <= _LONGEST else _shortened(text))
-
-
-def _shortened(text: str) -> str:
-    protocol, _, rest = text.partition(":")
-    module, _, name = rest.partition(":")
-    return f"{protocol}:{module[:NAME_LENGTH]}:{name[:NAME_LENGTH]}"
+    """Return the text of a global, whose names are short (`NAME_LENGTH`)."""
+    return f"{protocol}:{module}:{name}"
 
 
 @lru_cache(maxsize=4096)
-def _resolve(text: str) -> str:
+def resolve(text: str) -> str:
+    """Return the dotted name of a global as Python 3 has it, from the text of the global."""
     protocol, _, rest = text.partition(":")
     module, _, name = rest.partition(":")
     if protocol < "3":
@@ -163,6 +152,12 @@ def integer_of_bytes(data: bytes) -> int | Node:
     if len(data) <= HUGE_BYTES:
         return int.from_bytes(data, "little", signed=True)
     return {"huge": [data[-HEAD // 2 :], len(data)]}
+
+
+def allow_digits() -> None:
+    """Let `int` read integers of `HUGE_DIGITS`, also where the environment sets a lower limit."""
+    if 0 < sys.get_int_max_str_digits() < HUGE_DIGITS:
+        sys.set_int_max_str_digits(HUGE_DIGITS)
 
 
 def huge_text(head: str | bytes, length: int) -> str:
