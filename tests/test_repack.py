@@ -388,6 +388,13 @@ def test_any_uuid_gives_the_same_answer(number: int, protocol: int) -> None:
     is_plain(opcodes_with(b"cuuid\nUUID\n)\x81" + state + b"b"))
 
 
+IN_C = (
+    *("_codecs.encode", "builtins.bytes", "builtins.bytearray", "builtins.set"),
+    *("builtins.frozenset", "datetime.datetime", "datetime.timedelta", "datetime.timezone"),
+    *("decimal.Decimal", "uuid.UUID", "builtins.getattr", "zoneinfo.ZoneInfo"),
+)
+"""The classes whose objects C renders. To it, those of all others are alike: some of them do."""
+CLASSES = (*IN_C, *sorted(READERS.keys() - set(IN_C))[::8])
 ARGUMENTS = (
     *(
         b")",
@@ -407,9 +414,7 @@ HELD = (b"N", b")", b"K\1\x85", b"}", b"X\1\0\0\0a", b"](K\1e")
 ENDS = (b"", b"Nb", b"}b", b"](K\1e", b"(K\1K\2u", b"}X\3\0\0\0intK\1sb", b"NK\1\x86b")
 
 
-@pytest.mark.parametrize(
-    "name", [*sorted(READERS), "app.Thing", "copyreg._reconstructor", "app.getattr"]
-)
+@pytest.mark.parametrize("name", [*CLASSES, "app.Thing", "copyreg._reconstructor", "app.getattr"])
 def test_a_class_that_the_python_reader_knows_gives_the_same_answer_whatever_it_is_given(
     name: str,
 ) -> None:
@@ -422,7 +427,7 @@ def test_a_class_that_the_python_reader_knows_gives_the_same_answer_whatever_it_
                 is_plain(opcodes_with(b"]" + opcodes + b"a"))
 
 
-@pytest.mark.parametrize("name", [*sorted(READERS), "app.Thing", "app.getattr"])
+@pytest.mark.parametrize("name", [*CLASSES, "app.Thing", "app.getattr"])
 def test_a_class_as_protocol_1_spells_it_gives_the_same_answer(name: str) -> None:
     module, _, name = name.rpartition(".")
     for base in ("object", "tuple", "dict", "list", "unicode"):
