@@ -269,7 +269,8 @@ def test_yesterday_stays_when_today_is_damaged_and_the_loss_is_counted_exactly(
     tmp_path: Path,
 ) -> None:
     clock = WrongClock(tmp_path, -DAY)
-    config = '[journal]\nsize = "256KiB"\nsegment = "64KiB"\n'
+    # Segments are released once a second: there is room for all that is sent meanwhile.
+    config = '[journal]\nsize = "2MiB"\nsegment = "64KiB"\n'
     with Server(tmp_path, env=clock.env, config=config) as server:
         send(server, 0)
         server.wait_stored(20)
