@@ -574,6 +574,21 @@ KNOWN = {
         b"cnumpy\ndtype\n\x8c\2f8\x89\x88\x87R(K\3\x8c\1<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
         b"\x89B" + struct.pack("<I", 8000) + bytes(8000) + b"tbq\0", b"h\0", 19_000
     ),
+    "arrays in the order of Fortran": _repeated(
+        b"cnumpy._core.multiarray\n_reconstruct\nq\1)q\3(K\1(M\xe8\3" + b"K\1" * 31
+        + b"tcnumpy\ndtype\n\x8c\2b1\x89\x88\x87R(K\3\x8c\1<NNN"
+        + b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x88B"
+        + struct.pack("<I", 1000) + bytes(1000) + b"tq\2", b"h\1h\3Rh\2b", 2_000
+    ),
+    "arrays of characters": _repeated(
+        b"cnumpy._core.multiarray\n_reconstruct\nq\1)q\3(K\1M\xe8\3\x85cnumpy\ndtype\n"
+        b"\x8c\2S1\x89\x88\x87R(K\3\x8c\1<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89B"
+        + struct.pack("<I", 1000) + b"x" * 1000 + b"tq\2", b"h\1h\3Rh\2b", 2_000
+    ),
+    "a long argument of many conversions": (
+        b"\x80\4}(\x8c\3msgX" + struct.pack("<I", 80_000) + b"%(a).1r " * 10_000
+        + b"\x8c\4args}\x8c\1aX" + struct.pack("<I", 100_000) + "é".encode() * 50_000 + b"su."
+    ),
     "keys of tuples": _repeated(b"K\1K\2\x86q\0", b"}h\0Ns", 8_000),
     "dicts of dicts": _repeated(b"}(" + b"J####N" * 30 + b"uq\0", b"h\0", 19_000),
 }  # fmt: skip

@@ -432,6 +432,11 @@ NOT_MERGED: list[tuple[Any, Any, str]] = [
     ("%*d", (10**9, 1), "a width or a precision is too large"),
     ("%.*f", ("x", 1), "a width or a precision is too large"),
     ("%999d" * 100, (1,) * 100, "the result is too long"),
+    (
+        "%(a).1s" * 10_000,
+        {"a": "x" * 100_000},
+        "the arguments are too long for so many conversions",
+    ),
     ({"event": "x"}, ("a",), "the message is no text"),
 ]
 

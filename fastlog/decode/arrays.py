@@ -15,16 +15,19 @@ from fastlog.decode.shapes import (
     is_sequence,
     is_small,
     is_text,
+    range_text,
     sent_bytes,
     state_value,
     text_in,
     value_of,
 )
-from fastlog.decode.times import counted_delta, counted_moment, unit_of
+from fastlog.decode.times import NOT_A_TIME, counted_delta, counted_moment, unit_of
 
 ELEMENTS = 20_000
 """Of the largest array that is shown as a list. A larger one is described."""
 DIMENSIONS = 32
+SINGLY = 8
+"""Work of reading an element that is no number, beside its bytes."""
 ITEM_BYTES = 4096
 """Of one element of an array of texts."""
 
@@ -135,7 +138,7 @@ def _span(kind: _Type, data: bytes) -> Any:
 
 def _counted(kind: _Type, count: int, show: Callable[[int, str], str | None]) -> Any:
     unit, step = kind.unit
-    if count == -(1 << 63):
+    if count == NOT_A_TIME:
         return "NaT"
     if unit == "generic":
         return count * step
@@ -183,7 +186,7 @@ def scalar(node: Node, work: Work) -> Any:
         return args[1]
     if kind.size > ITEM_BYTES or not work.spend(kind.size // 64):
         return None
-    data = sent_bytes(args[1])
+    data = sent_bytes(args[1], kind.size)
     if data is None or len(data) != kind.size:
         return None
     values = _elements(kind, data, 1)
@@ -213,11 +216,11 @@ def masked_array(node: Node, work: Work) -> Any:
     if not is_sequence(state) or len(state) != 7:
         return None
     order = "F" if state[3] is True or state[3] == 1 else "C"
-    return _array(node, state[1], state[2], order, state[4], work, mask=sent_bytes(state[5]))
+    return _array(node, state[1], state[2], order, state[4], work, mask=state[5])
 
 
 def _array(
-    node: Node, shape: Any, dtype: Any, order: str, data: Any, work: Work, mask: bytes | None = None
+    node: Node, shape: Any, dtype: Any, order: str, data: Any, work: Work, mask: Any = None
 ) -> Any:
     kind = _type_of(dtype)
     if kind is None or not is_sequence(shape) or len(shape) > DIMENSIONS:
@@ -232,16 +235,18 @@ def _array(
         if values is None or not work.spend(count):
             return None
     else:
-        if not work.spend(count * max(kind.size // 8, 1)):
-            return None
-        raw = sent_bytes(data)
+        each = len(shape) + kind.size // 8 + (0 if kind.code in _NUMBERS else SINGLY)
+        if not work.spend(count * each):
+            return _description(shape, kind)
+        raw = sent_bytes(data, count * kind.size)
         if raw is None or len(raw) != count * kind.size:
             return None
         values = _elements(kind, raw, count) if count else []
     if values is None:
         return _description(shape, kind)
-    if mask is not None and len(mask) == count:
-        values = [None if hidden else value for value, hidden in zip(values, mask, strict=True)]
+    hidden = None if mask is None else sent_bytes(mask, count)
+    if hidden is not None and len(hidden) == count:
+        values = [None if hides else value for value, hides in zip(values, hidden, strict=True)]
     return _nested(list(values), shape, order)
 
 
@@ -320,7 +325,7 @@ def index(node: Node, work: Work) -> Any:
         return data
     start, stop, step = (value_of(args[1], name) for name in ("start", "stop", "step"))
     if is_small(start) and is_small(stop) and is_small(step):
-        return f"range({start}, {stop})" if step == 1 else f"range({start}, {stop}, {step})"
+        return range_text(start, stop, step)
     return None
 
 

@@ -45,7 +45,7 @@ def merged(message: str, args: Any, room: int, render: Render, show: Show) -> st
     Raises:
         CannotMergeError: they do not fit, or the result would be too long.
     """
-    values = _Arguments(args, render, show)
+    values = _Arguments(args, room, render, show)
     parts: list[str] = []
     at = 0
     for found in _FIELD.finditer(message):
@@ -69,8 +69,10 @@ def merged(message: str, args: Any, room: int, render: Render, show: Show) -> st
 class _Arguments:
     """Hands out the arguments, by position or by name."""
 
-    def __init__(self, args: Any, render: Render, show: Show) -> None:
+    def __init__(self, args: Any, room: int, render: Render, show: Show) -> None:
         self._render, self._show = render, show
+        self._room = room
+        """Characters of texts that may still be looked at, whatever a precision leaves of them."""
         self._named: dict[str, Any] | None = None
         self._positions: Iterator[Any] | None = None
         if is_dict(args):
@@ -103,10 +105,11 @@ class _Arguments:
 
     def text(self, node: Any) -> str:
         """What `%s` shows."""
-        if type(node) is str:
-            return clean(node)
-        if type(node) is bytes:
-            return text_of(node)
+        if type(node) is str or type(node) is bytes:
+            self._room -= len(node)
+            if self._room < 0:
+                raise CannotMergeError("the arguments are too long for so many conversions")
+            return text_of(node) if isinstance(node, bytes) else clean(node)
         if node is None or type(node) in (bool, float):
             return str(node)
         value = self._render(node)

@@ -43,6 +43,7 @@ from fastlog.decode.shapes import (
     is_sequence,
     is_small,
     is_text,
+    range_text,
     state_value,
     value_of,
 )
@@ -90,7 +91,12 @@ class Reading:
         return node
 
 
+CLASSES = 4096
+"""Of which the readers are kept, by the text of the global."""
 _Readers = tuple[Callable[[Node, Work], Any] | None, bool]
+
+
+_CLASSES: Final[dict[str, _Readers]] = {}
 
 
 def _of_class(cls: Any) -> _Readers:
@@ -107,11 +113,6 @@ def _of_class(cls: Any) -> _Readers:
                 _CLASSES.clear()
             _CLASSES[cls] = known
     return known
-
-
-CLASSES = 4096
-"""Of which the readers are kept, by the text of the global."""
-_CLASSES: Final[dict[str, _Readers]] = {}
 
 
 def state_of(node: Node) -> Any:
@@ -234,8 +235,7 @@ def _range(node: Node, work: Work) -> Any:
     args = node["args"]
     if not all_small(args, 3):
         return None
-    start, stop, step = args
-    return f"range({start}, {stop})" if step == 1 else f"range({start}, {stop}, {step})"
+    return range_text(*args)
 
 
 def _slice(node: Node, work: Work) -> Any:

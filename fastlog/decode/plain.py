@@ -27,6 +27,7 @@ from fastlog.decode.objects import READERS
 from fastlog.decode.shapes import CONTAINER, ESCAPE, KEY, OBJECT, VALUE, WORK_MORE, WORK_TIMES
 from fastlog.decode.unwrapping import HELPERS
 from fastlog.record import (
+    ARGS,
     LEVEL,
     RECURRING,
     SILENT,
@@ -68,7 +69,7 @@ def columns() -> Iterator[Column]:
         yield Column(sent, kind, name in RECURRING, name in LEVEL, key=name)
     yield from (Column(name, "silent") for name in SILENT)
     for name in SILENT_IF_EMPTY:
-        yield Column(name, "args" if name == "args" else "empty")
+        yield Column(name, "args" if name == ARGS else "empty")
     yield Column(TWIN, "twin")
 
 

@@ -40,6 +40,7 @@ from fastlog.record import (
     SILENT_IF_EMPTY,
     TIMES,
     TWIN,
+    Checked,
     Record,
     checked,
     extra_of,
@@ -96,7 +97,7 @@ def complete(columns: tuple[Any, ...], rest: list[Any], length: int) -> Record:
     """Make the record of a frame whose fields are in order already.
 
     Args:
-        columns: the record but for `extra`, which is None. Nothing in it was cut.
+        columns: the record; what stands for `extra` does not count. Nothing in it was cut.
         rest: keys and inert values, in turn, of the attributes that are no fields.
         length: of the frame.
     """
@@ -246,7 +247,7 @@ def _weight(columns: Sequence[Any]) -> int:
     return len(_encode("".join([text for text in columns if type(text) is str]))) - 2
 
 
-def _columns(sent: _Sent, received: float, renderer: Renderer) -> Any:
+def _columns(sent: _Sent, received: float, renderer: Renderer) -> Checked:
     """The schema's fields, rendered and checked."""
     values = sent.values[:]
     if not _as_wanted(values, renderer.room):

@@ -63,17 +63,20 @@ def is_small(value: Any) -> TypeGuard[int]:
     return type(value) is int and value.bit_length() <= BITS
 
 
-def sent_bytes(value: Any) -> bytes | None:
-    """Return bytes; below protocol 3, Python 3 writes them as a call: `_codecs.encode(text, …)`."""
+def sent_bytes(value: Any, most: int) -> bytes | None:
+    """Return bytes, of so many at most; below protocol 3, Python 3 writes them as a call:
+    `_codecs.encode(text, …)`. None for another value, and before any work for more of them."""
     if is_object(value):
         args = value["args"]
         value = args[0] if len(args) == 2 else "" if not args else None
-    if type(value) is str:
-        try:
-            return value.encode("latin-1")
-        except UnicodeEncodeError:
-            return None
-    return value if type(value) is bytes else None
+    if not is_text(value) or len(value) > most:
+        return None
+    if type(value) is bytes:
+        return value
+    try:
+        return value.encode("latin-1")  # type: ignore[union-attr]
+    except UnicodeEncodeError:
+        return None
 
 
 def all_small(values: Any, count: int) -> bool:
@@ -102,6 +105,11 @@ def value_of(pairs: Any, name: str) -> Any:
         if is_text(key) and key in (name, raw):
             return flat[at + 1]
     return None
+
+
+def range_text(start: int, stop: int, step: int) -> str:
+    """Return a range as `repr` shows it."""
+    return f"range({start}, {stop})" if step == 1 else f"range({start}, {stop}, {step})"
 
 
 def described(cls: str, /, **parts: Any) -> Node:

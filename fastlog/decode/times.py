@@ -93,9 +93,7 @@ def _packed(node: Node, length: int) -> bytes | None:
     """The state of a datetime, date or time, that it has as its first argument."""
     if not 1 <= len(node["args"]) <= 2:
         return None
-    state = node["args"][0]
-    if type(state) is not bytes:
-        state = None if type(state) is str and len(state) != length else sent_bytes(state)
+    state = sent_bytes(node["args"][0], length)
     return state if state is not None and len(state) == length else None
 
 
@@ -200,6 +198,7 @@ _NAMES: Final = {
 # Times that are numbers
 
 _TICKS: Final = {
+    "W": 7 * 86_400,
     "D": 86_400,
     "h": 3600,
     "m": 60,
@@ -221,8 +220,6 @@ def counted_moment(count: int, unit: str, *, zone: tzinfo | None = None) -> str 
         if not 1 <= year <= 9999:
             return None
         return f"{year:04}" if unit == "Y" else f"{year:04}-{month:02}"
-    if unit == "W":
-        count, unit = count * 7, "D"
     seconds, fraction = _split(count, unit)
     if seconds is None:
         return None
@@ -232,7 +229,7 @@ def counted_moment(count: int, unit: str, *, zone: tzinfo | None = None) -> str 
             moment = moment.replace(tzinfo=UTC).astimezone(zone)
     except OverflowError:
         return None
-    if unit == "D":
+    if unit in ("W", "D"):
         return moment.date().isoformat()
     text = moment.isoformat()
     return text[:19] + fraction + text[19:]
@@ -244,8 +241,6 @@ def counted_delta(count: int, unit: str) -> str | None:
         return "NaT"
     if unit in ("Y", "M"):
         return f"{count} {'years' if unit == 'Y' else 'months'}"
-    if unit == "W":
-        count, unit = count * 7, "D"
     seconds, fraction = _split(count, unit)
     if seconds is None:
         return None
@@ -318,9 +313,12 @@ def not_a_time(node: Node, work: Work) -> Any:
     return "NaT" if len(node["args"]) < 2 else None
 
 
+UNIT_LENGTH = 7
+
+
 def unit_of(args: Any) -> tuple[str, int] | None:
     """Return unit and step of a dtype, from the tuple that its state has: `("us", 1, 1, 1)`."""
     if not is_sequence(args) or len(args) < 2 or not is_small(args[1]):
         return None
-    unit = sent_bytes(args[0])
-    return (text_in(unit), args[1]) if unit and len(unit) < 8 else None
+    unit = sent_bytes(args[0], UNIT_LENGTH)
+    return (text_in(unit), args[1]) if unit else None
