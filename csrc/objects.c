@@ -100,11 +100,6 @@ static bool is_call(const fl_reader *reader, const fl_value *value, uint8_t know
     return shape_of(reader, value, out) && out->known == known && out->state->kind <= FL_K_NONE;
 }
 
-static bool is_str(const fl_value *value)
-{
-    return value->kind == FL_K_TEXT || value->kind == FL_K_ODD;
-}
-
 static int text_of(fl_reader *reader, const char *text, size_t len, fl_value *out)
 {
     uint8_t *made = fl_reader_scratch(reader, len);
@@ -121,7 +116,7 @@ static int text_of(fl_reader *reader, const char *text, size_t len, fl_value *ou
 static int encode(fl_reader *reader, const shape *call, size_t most, fl_value *out)
 {
     const fl_value *args = call->args;
-    if (call->n != 2 || !is_str(&args[0]) || !is_str(&args[1]) || args[0].len > most ||
+    if (call->n != 2 || !fl_is_str(&args[0]) || !fl_is_str(&args[1]) || args[0].len > most ||
         !(equals(&args[1], "latin1") || equals(&args[1], "latin-1")))
         return FL_FOREIGN;
     const uint8_t *text = args[0].at.text;
@@ -261,7 +256,7 @@ static bool packed(const fl_reader *reader, const fl_value *state, uint8_t out[P
 {
     shape call;
     if (is_call(reader, state, FL_O_ENCODE, &call)) {
-        if (call.n != 2 || !is_str(call.args))
+        if (call.n != 2 || !fl_is_str(call.args))
             return false;
         size_t len = 0, at = 0;
         const uint8_t *text = call.args->at.text;

@@ -157,6 +157,11 @@ static inline bool fl_is_text(const fl_value *value)
     return value->kind == FL_K_TEXT || value->kind == FL_K_ODD || value->kind == FL_K_BYTES;
 }
 
+static inline bool fl_is_str(const fl_value *value)
+{
+    return value->kind == FL_K_TEXT || value->kind == FL_K_ODD;
+}
+
 static inline bool fl_is_sequence(const fl_value *value)
 {
     return value->kind >= FL_K_LIST && value->kind <= FL_K_TUPLE;

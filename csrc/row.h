@@ -18,7 +18,7 @@ enum {
     FL_ROW_NAME = 64,         /* of a column, with its NUL */
     FL_INTERNED = 1024,       /* a power of two */
     FL_KEYS = 4096,           /* the same */
-    FL_WRITTEN = 2 * FL_POOL, /* twice as many as values that a tree can have */
+    FL_WRITTEN = 2 * FL_POOL, /* the same, and twice as many as values that a tree can have */
 };
 
 typedef struct fl_span_text {
@@ -105,6 +105,7 @@ struct fl_row {
     uint32_t dicts, keys_since; /* the last number, and the record's first */
     size_t keys_used;           /* by the record */
     fl_written *written;
+    uint32_t written_mask; /* a small tree uses the beginning of the table only */
     uint32_t trees;
 
     uint8_t guess[FL_ROW_GUESSES]; /* column + 1 of each attribute of the last record, in order */

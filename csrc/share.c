@@ -1,4 +1,4 @@
-/* share.c: reads more slowly from who sends much, while the sinks are behind.
+/* share.c: reads connections that send much more slowly while the sinks are behind.
  *
  * There are two shares, a connection's own and its host's. Each is kept as one time, up to which it
  * is used up: what comes into the block moves that on, and the clock catches up with it. Time that

@@ -10,7 +10,14 @@
 #include "row.h"
 
 /* An integer that is longer is cut to its first digits, or its most significant bytes. */
-enum { LONG1_MOST = 255, HUGE_DIGITS = 4096, HUGE_BYTES = 1700, HEAD_DIGITS = 32, HEAD_BYTES = 16 };
+enum {
+    LEAST_WRITTEN = 64,
+    LONG1_MOST = 255,
+    HUGE_DIGITS = 4096,
+    HUGE_BYTES = 1700,
+    HEAD_DIGITS = 32,
+    HEAD_BYTES = 16
+};
 
 typedef struct tree {
     fl_row *row;
@@ -45,7 +52,7 @@ static uint32_t memoize(tree *t)
     return t->row->memo.next++;
 }
 
-/* A text that a program wrote: the name of a part. It stands once in the block. */
+/* The name of a part. It stands once in the block. */
 static void put_name(tree *t, enum fl_tree_name name)
 {
     static const char *const NAMES[] = {
@@ -87,7 +94,7 @@ static fl_written *find_written(tree *t, const fl_value *value, uint8_t kind)
     uint64_t hash = (uint64_t)(uintptr_t)value->at.text * UINT64_C(0x9E3779B97F4A7C15);
     hash = (hash ^ hash >> 32) * UINT64_C(0xD6E8FEB86659FD93);
     for (size_t at = (size_t)(hash >> 40);; at++) {
-        fl_written *written = &t->row->written[at % FL_WRITTEN];
+        fl_written *written = &t->row->written[at & t->row->written_mask];
         if (written->tree != t->row->trees || (written->text == value->at.text &&
                                                written->len == value->len && written->kind == kind))
             return written;
@@ -300,6 +307,10 @@ void fl_tree_nodes(fl_row *row, fl_reader *reader, uint32_t without, fl_bytes *o
         memset(row->written, 0, FL_WRITTEN * sizeof *row->written);
         row->trees = 1;
     }
+    uint32_t slots = LEAST_WRITTEN;
+    while (slots < 2 * reader->pool_used) /* FL_WRITTEN at most, as the pool has FL_POOL */
+        slots *= 2;
+    row->written_mask = slots - 1;
     put_byte(&t, '(');
     for (uint32_t i = 1; i < reader->nodes_used; i++) {
         if (i == without)

@@ -518,18 +518,13 @@ static int global(machine *m)
     return push_global(m, &module, &name);
 }
 
-static bool is_str(const fl_value *value)
-{
-    return value->kind == FL_K_TEXT || value->kind == FL_K_ODD;
-}
-
 static int stack_global(machine *m)
 {
     if (depth(m) < 2)
         return FL_UNDERFLOW;
     m->sp -= 2;
     fl_value module = m->sp[0], name = m->sp[1];
-    return is_str(&module) && is_str(&name) ? push_global(m, &module, &name) : FL_NO_NAME;
+    return fl_is_str(&module) && fl_is_str(&name) ? push_global(m, &module, &name) : FL_NO_NAME;
 }
 
 /* Pushes what factory(*args, **kwargs) would be. */

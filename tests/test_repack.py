@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import collections
 import datetime
 import gc
@@ -672,6 +673,21 @@ def test_containers_beyond_the_bound_are_one(count: int) -> None:
 def test_more_values_than_the_translator_has_room_for_are_for_the_python_reader() -> None:
     for count, expected in ((100_000, EXTRA), (140_000, FOREIGN)):
         assert check(opcodes_with(b"(" + b"N" * count + b"t")) == expected
+
+
+def test_a_pool_that_is_full_to_the_last_value_is_read() -> None:
+    """The table of written texts has its full size then, and these texts lie all over it."""
+    texts = b"".join(b"X\x32\0\0\0%050d\x94" % number for number in range(250))
+    again = b"".join(b"h%c" % number for number in range(250))
+
+    def frame(more: int) -> bytes:
+        lists = b"(" + texts + again + (b"(" + b"N" * 100_000 + b"l") * 5
+        return opcodes_with(lists + b"(" + b"N" * more + b"l" + b"l")
+
+    most = bisect.bisect_left(range(50_000), True, key=lambda more: check(frame(more)) == FOREIGN)
+    assert 20_000 < most < 24_000
+    for more in range(most - 3, most):
+        assert is_read(frame(more))
 
 
 def test_the_slots_of_a_memo_are_counted_as_pickle_counts_them() -> None:
