@@ -3453,7 +3453,7 @@ class SocketHandler(logging.Handler):
     @staticmethod
     def _has_ended(sender):
         """Whether that is over, or only the parent of this process has it: it may have been ending
-        when a fork interrupted who waits for it.
+        when a fork interrupted the call that waits for it.
         """
         return sender.has_ended or sender.pid != _getpid()
 

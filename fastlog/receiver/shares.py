@@ -1,9 +1,9 @@
-"""Limits how fast the loop reads while a sink is behind: fairness between those who send.
+"""Limits how fast the loop reads while a sink is behind: fairness between clients.
 
-A journal is read in order, so whoever fills it delays everybody. Hence a bound on what waits in it,
-in time: what was received and is not stored yet, by the speed of the slowest sink that holds the
-journal. While it is over that, each connection and each host has a share; who sends less does not
-notice, and who sends more waits in its own kernel.
+A journal is read in order, so a client that fills it delays everybody. Hence a bound on what waits
+in it, in time: what was received and is not stored yet, by the speed of the slowest sink that holds
+the journal. While it is over that, each connection and each host has a share. A client that sends
+less does not notice; one that sends more waits in its own kernel.
 
 The speed is that of what was stored of late; what comes now may cost more. So as long as little
 goes through, little may wait: eight times what was stored in the last round, or half of what might
