@@ -88,7 +88,7 @@ static void put_text(tree *t, const fl_value *value)
 }
 
 /* Where this value is noted, or would be: by its address, as each was read once. The table is never
- * more than half full. */
+ * more than half full, as each value lies in the pool, or is the record itself. */
 static fl_written *find_written(tree *t, const fl_value *value, uint8_t kind)
 {
     uint64_t hash = (uint64_t)(uintptr_t)value->at.text * UINT64_C(0x9E3779B97F4A7C15);
