@@ -87,7 +87,9 @@ def small_disk(at: Path, size: str) -> Iterator[Path]:
 
 # ---- a full journal ------------------------------------------------------------------------
 
-SMALL_JOURNAL = '[journal]\nsize = "1 MiB"\nsegment = "256 KiB"\nmemory = "1 MiB"\n'
+# Without the rate limits of a sink that is behind: a connection that they slow down stands still too,
+# and these tests wait for one that the full journal stops.
+SMALL_JOURNAL = '[limits]\nlag = 0\n[journal]\nsize = "1 MiB"\nsegment = "256 KiB"\nmemory = "1 MiB"\n'
 
 
 def test_segments_that_every_sink_has_stored_are_deleted(tmp_path: Path) -> None:
