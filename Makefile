@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 # setuptools warns of every editable install that it is one.
 INSTALL = PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
-SOURCES = $(wildcard csrc/*) build_ext.py setup.py pyproject.toml client/pyproject.toml
+SOURCES = $(wildcard csrc/*.h csrc/*/*) build_ext.py setup.py pyproject.toml client/pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help run test package soak fuzz libfuzzer lint sanitize costliest bench clean
@@ -48,7 +48,7 @@ test: $(VENV)/test ## the whole suite
 
 package: $(VENV)/test ## source packages and wheels of server and client in ./dist, each tried in a new environment
 	rm -rf dist
-	PACKAGE_DIR=dist $(BIN)/pytest -m package tests/test_package.py
+	PACKAGE_DIR=dist $(BIN)/pytest -m package tests/system/test_package.py
 
 soak: $(VENV)/test ## the long tests, for SOAK_MINUTES (default 10)
 	SOAK_MINUTES=$(or $(SOAK_MINUTES),10) $(BIN)/pytest -m soak --timeout 0
@@ -58,12 +58,11 @@ soak: $(VENV)/test ## the long tests, for SOAK_MINUTES (default 10)
 FUZZ_SECONDS ?= 60
 FUZZ_JOBS ?= 2
 FUZZ_FLAGS = -std=c11 -D_GNU_SOURCE -g -O1 -Icsrc -fno-omit-frame-pointer -fno-sanitize-recover=all
-FUZZ_TARGETS = framer repack session dialect
-FUZZ_framer = csrc/framer.c
-FUZZ_repack = $(addprefix csrc/,repack.c unpick.c literals.c objects.c row.c extra.c tree.c pickled.c line.c text.c \
-  shortest.c framer.c)
-FUZZ_session = $(addprefix csrc/,wire.c session.c crc32.c)
-FUZZ_dialect = $(wildcard csrc/*.c)
+FUZZ_TARGETS = framer translator session protocol
+FUZZ_framer = $(wildcard csrc/framer/*.c)
+FUZZ_translator = $(wildcard csrc/translate/*.c csrc/framer/*.c)
+FUZZ_session = $(wildcard csrc/protocol/*.c)
+FUZZ_protocol = $(wildcard csrc/*/*.c)
 fuzz: ## the C code against any input, each of its targets for FUZZ_SECONDS (default 60)
 	@rm -rf build/fuzz && mkdir -p $(FUZZ_TARGETS:%=build/fuzz/%-found)
 	@if $(MAKE) --silent libfuzzer 2>/dev/null; then with=clang; else with=driver; \
@@ -91,15 +90,15 @@ lint: $(VENV)/lint ## ruff, mypy --strict, clang-format, and the C compiler's wa
 	$(BIN)/ruff check client
 	$(BIN)/ruff format --check client
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror csrc/*.c csrc/*.h tests/*.c tests/fuzz/*.[ch] benchmarks/*/*.[ch]
-	for file in csrc/*.c benchmarks/*/*.c; do \
+	$(BIN)/clang-format --dry-run --Werror csrc/*.h csrc/*/*.[ch] tests/support/*.c tests/fuzz/*.[ch] benchmarks/*/*.[ch]
+	for file in csrc/*/*.c benchmarks/*/*.c; do \
 	  $(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -Icsrc -fsyntax-only $$file || exit 1; done
 
 # The suite once more, against a build with AddressSanitizer and UndefinedBehaviorSanitizer, in a
 # copy of the tree, so that the two builds do not get in each other's way. Python leaks at exit, hence
 # no leak check. Its own allocator hides over-reads of small objects: the tests that feed the C code
 # directly go without it; for all of them that would take an hour.
-DIRECT = $(patsubst %,tests/test_%.py,framer repack loop)
+DIRECT = $(patsubst %,tests/unit/test_%.py,framer translator loop)
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g
 SANITIZED = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1
@@ -112,7 +111,7 @@ sanitize: ## the suite under ASan and UBSan
 	cd build/sanitize && $(SANITIZED) .venv/bin/pytest $(PARALLEL) $(DIRECT:%=--ignore=%)
 
 costliest: $(VENV)/test ## search for the frames that cost the most for their length, for COSTLIEST_SECONDS (60)
-	$(BIN)/python tests/costliest.py --seconds $(or $(COSTLIEST_SECONDS),60) $(COSTLIEST)
+	$(BIN)/python tests/support/costliest.py --seconds $(or $(COSTLIEST_SECONDS),60) $(COSTLIEST)
 
 bench: $(VENV)/bench ## fastlog and its peers, measured; BENCH=--quick only tries that it works
 	PYTHONPATH=benchmarks $(BIN)/python -m bench $(BENCH)

@@ -1,6 +1,6 @@
-"""Builds `fastlog._core`: the C sources, seen through the part of `csrc/fastlog.h` that cffi reads.
+"""Builds `fastlog._core` from the C sources and the parts of their headers that cffi reads.
 
-The declarations that Python sees are cut out of the header itself, so the two cannot differ.
+The declarations that Python sees are cut out of the headers themselves, so the two cannot differ.
 Outside Linux the loop is left out, and the module holds the pure parts only.
 """
 
@@ -12,23 +12,9 @@ from cffi import FFI
 
 HERE = Path(__file__).parent
 LINUX = sys.platform.startswith("linux")
-
-TRANSLATOR = [
-    f"csrc/{name}.c"
-    for name in (
-        *("repack", "unpick", "literals", "objects", "text", "shortest"),
-        *("row", "extra", "tree", "pickled", "line"),
-    )
-]
-PURE = ["csrc/framer.c", "csrc/crc32c.c", *TRANSLATOR]
-DIALECT = ["csrc/wire.c", "csrc/session.c", "csrc/crc32.c"]
-LOOP = [
-    f"csrc/{name}.c"
-    for name in (
-        *("loop", "turn", "conn", "read", "block", "accept", "hosts", "refusal", "share"),
-        *("clients", "dialect", "reply", "handed"),
-    )
-]
+FOLDERS = ["framer", "protocol", "translate", *(["loop"] if LINUX else [])]
+HEADERS = ["framer/framer.h", "runs.h", "protocol/protocol.h", "translate/translate.h"]
+"""The public headers that `fastlog.h` includes, in its order; on Linux `loop/loop.h` besides."""
 
 # The one call from C into Python; an error in it is kept by core.Loop and raised after the turn.
 CALLBACK = """
@@ -36,25 +22,30 @@ extern "Python" void fl_on_block(void *context, const uint8_t *runs, size_t len,
 """
 
 
-def declarations(part: str) -> str:
-    """The region of the header that is marked as `part`, without its comments."""
-    header = (HERE / "csrc" / "fastlog.h").read_text(encoding="utf-8")
-    begin, end = f"/* cffi: begin {part} */", f"/* cffi: end {part} */"
-    region = header.split(begin, 1)[1].split(end, 1)[0]
+def declarations(header: str) -> str:
+    """Returns the region of a public header between its cffi marks, without comments."""
+    text = (HERE / "csrc" / header).read_text(encoding="utf-8")
+    region = text.split("/* cffi: begin */", 1)[1].split("/* cffi: end */", 1)[0]
     return re.sub(r"/\*.*?\*/", "", region, flags=re.DOTALL)
 
 
+def found(pattern: str) -> list[str]:
+    """Returns the paths below `csrc/` that match, relative to this file, sorted."""
+    return sorted(str(path.relative_to(HERE)) for path in (HERE / "csrc").glob(pattern))
+
+
 ffibuilder = FFI()
-ffibuilder.cdef(declarations("pure"))
+for name in HEADERS:
+    ffibuilder.cdef(declarations(name))
 if LINUX:
-    ffibuilder.cdef(declarations("loop") + CALLBACK)
+    ffibuilder.cdef(declarations("loop/loop.h") + CALLBACK)
 ffibuilder.set_source(
     "fastlog._core",
     '#include "fastlog.h"',
-    sources=PURE + (DIALECT + LOOP if LINUX else []),
+    sources=[path for folder in FOLDERS for path in found(f"{folder}/*.c")],
     include_dirs=["csrc"],
     define_macros=[("_GNU_SOURCE", None), ("Py_LIMITED_API", "0x030b0000")],
     extra_compile_args=["-std=c11"] if LINUX else [],
-    depends=["csrc/fastlog.h", "csrc/loop.h", "csrc/opcodes.h", "csrc/repack.h", "csrc/row.h"],
+    depends=found("**/*.h"),
     py_limited_api=True,
 )

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from fastlog.block import Block, Kind, make_run
 from fastlog.decode import Decoder, Form
 from fastlog.decode.lines import encode
-from fastlog.decode.plain import Translator
+from fastlog.decode.plain import PlainReader
 
 MODULES = ("app.db", "app.web.views", "app.worker.tasks", "app.billing.invoices")
 RECORDS = 20_000
@@ -80,25 +80,25 @@ class Parts:
 
     def __init__(self, made: list[Block]) -> None:
         self.blocks = made
-        self.translator = Translator()
+        self.translator = PlainReader()
         self.pickles: list[bytes] = []
 
     def translate(self) -> None:
         self.pickles = []
-        repacker = self.translator._repacker
+        translator = self.translator._translator
         for block in self.blocks:
             self.translator.block(block)
-            self.pickles.append(bytes(repacker.end()))
+            self.pickles.append(bytes(translator.end()))
 
     def load(self) -> None:
         for data in self.pickles:
             pickle.loads(data)
 
     def both(self) -> None:
-        repacker = self.translator._repacker
+        translator = self.translator._translator
         for block in self.blocks:
             self.translator.block(block)
-            pickle.loads(repacker.end())
+            pickle.loads(translator.end())
 
 
 def decode_with(engine: str, form: Form, made: list[Block]) -> Callable[[], None]:

@@ -68,7 +68,7 @@ def server() -> Iterator[int]:
 
 @contextlib.contextmanager
 def free_port() -> Iterator[int]:
-    """A port where connections are refused."""
+    """A port where connections are rejected."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

@@ -87,7 +87,7 @@ def flood_anew(stream: bytes, port: int, go: Any, sent: Any) -> NoReturn:
     go.wait()
     while True:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
-            connection.sendall(stream)  # refused while the server has no place for another
+            connection.sendall(stream)  # rejected while the server has no place for another
             sent.value += len(stream)
 
 
@@ -103,7 +103,7 @@ class Row(NamedTuple):
     """CPU-seconds a second, by process."""
     flood_bytes: float
     """That the flooding client got rid of, a second."""
-    slowings: int
+    throttlings: int
     missing: int
     """Records that are not stored a minute later."""
 
@@ -238,7 +238,7 @@ def run(kind: str, way: str, options: argparse.Namespace, pid: int, port: int, d
         late[-1],
         {role: used / seconds for role, used in cpu.items()},
         flooded / seconds,
-        status.get("slowings", 0),
+        status.get("throttlings", 0),
         len(quiet.sent.keys() - store.found.keys()),
     )
 
@@ -266,7 +266,7 @@ def main() -> None:
         print(
             f"{row.flood:12} {row.records:8} {row.median:7.3f} {row.p99:7.3f} {row.most:7.3f}"
             f" {row.cpu.get('receiver', 0.0):10.2f} {worker:7.2f} {row.flood_bytes / 1e6:12.2f}"
-            f" {row.slowings:7} {row.missing:5}",
+            f" {row.throttlings:7} {row.missing:5}",
             flush=True,
         )
 

@@ -434,7 +434,7 @@ class _Memory(_Store):
             if entry.__class__ is _Gap:
                 break
             if len(entry) > max_record:
-                self._refuse_next(entry, stamp, not records)
+                self._reject_next(entry, stamp, not records)
                 break
             size += 4 + len(entry)
             if size > limit and (records or not must):
@@ -449,7 +449,7 @@ class _Memory(_Store):
             return base, gap
         return None
 
-    def _refuse_next(self, record, stamp, is_first):
+    def _reject_next(self, record, stamp, is_first):
         if is_first:  # else at the next call
             self._waiting[0] = _Gap(_TOO_LARGE, stamp)
             self._remove(record)
@@ -864,7 +864,7 @@ class _Spool(_Store):
     def __init__(self, folder, lock, max_bytes=0, fsync=False, memory_bytes=0):
         _Store.__init__(self)
         self.max_bytes, self._memory_bytes = max_bytes, memory_bytes
-        self.error = None  # why the disk refused something, last
+        self.error = None  # why the disk rejected something, last
         self._segment_bytes = max(1024, min(_SEGMENT_BYTES, max_bytes // 8))
         self._place = _Place(folder, lock, None)
         self._fsync = fsync
@@ -1769,7 +1769,7 @@ def _write_all(descriptor, data):
         data = data[os.write(descriptor, data) :]
 
 
-# ---- the dialect -----------------------------------------------------------------------------
+# ---- the fastlog protocol -----------------------------------------------------------------------------
 
 _HEADER = struct.Struct(">2sBBI")
 _MAGIC = b"\xfa\x57"
@@ -2902,7 +2902,7 @@ class SocketHandler(logging.Handler):
         connect_timeout: seconds.
         close_timeout: seconds that `close` may take, and `flush` unless told otherwise; at the end
             of the program all handlers together.
-        retry_interval: seconds until the next attempt when the server refuses the configuration.
+        retry_interval: seconds until the next attempt when the server rejects the configuration.
         on_error: called with (text, exception or None), from any thread, when something is dropped
             or an outage begins. By default a line goes to stderr, at most one a minute of each
             kind, unless `logging.raiseExceptions` is false.
@@ -3643,7 +3643,7 @@ def _sum_totals(some, others):
 
 
 def _check_methods(handler):
-    """Refuse a subclass whose connections, or bytes, would silently be others than it makes."""
+    """Reject a subclass whose connections, or bytes, would silently be others than it makes."""
     for name in _NOT_CALLED:
         if hasattr(handler, name):
             raise TypeError(

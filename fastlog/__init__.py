@@ -1,7 +1,7 @@
 """fastlog: the service that stores what `logging.handlers.SocketHandler` sends."""
 
-from fastlog.core import FRAME_LIMIT, Framer, Repacker
+from fastlog.core import FRAME_LIMIT, Framer, Translator
 from fastlog.errors import FastlogError, FrameError
 from fastlog.version import __version__
 
-__all__ = ["FRAME_LIMIT", "FastlogError", "FrameError", "Framer", "Repacker", "__version__"]
+__all__ = ["FRAME_LIMIT", "FastlogError", "FrameError", "Framer", "Translator", "__version__"]

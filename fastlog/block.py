@@ -28,7 +28,6 @@ from typing import NamedTuple
 import msgspec
 
 from fastlog.record import Note
-from fastlog.wire import NO_KEY
 
 MAGIC = b"FLB2"
 SECRET_BYTES = 16
@@ -36,6 +35,9 @@ HEADER = struct.Struct(">4s16sIIIQQQQ")
 RUN = struct.Struct(">BBHIII")
 LENGTH = struct.Struct(">I")
 STAMP = struct.Struct(">16sQQ8s")
+
+NO_KEY = bytes(8)
+"""`Stamp.key` of a client that has proved no key."""
 
 _NOTE: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
 
@@ -46,7 +48,7 @@ class Kind(IntEnum):
     STOCK = 0
     """Records, as `SocketHandler` sends them: pickle, or a JSON object."""
     NOTE = 1
-    """What the receiver itself refused or lost: `Rejection` or `Loss` as JSON."""
+    """What the receiver itself rejected or lost: `Rejection` or `Loss` as JSON."""
     PADDING = 2
     """No frames; bytes that a repair could not read."""
     BATCH = 3
@@ -155,11 +157,11 @@ def make_run(
     return RUN.pack(kind, len(name), 0, connection, count, len(body)) + name + bytes(body)
 
 
-def make_notes(notes: Iterable[Note]) -> bytes:
-    """The run in which the receiver's own losses and refusals travel to the ledger."""
+def make_notices(notes: Iterable[Note]) -> bytes:
+    """The run in which the receiver's own losses and rejections travel to the ledger."""
     return make_run(Kind.NOTE, map(msgspec.json.encode, notes))
 
 
-def read_note(frame: memoryview) -> Note:
+def read_notice(frame: memoryview) -> Note:
     """A frame of a `Kind.NOTE` run."""
     return _NOTE.decode(frame)

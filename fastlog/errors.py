@@ -37,7 +37,7 @@ class JournalGoneError(JournalDamagedError):
 
 
 class SinkError(FastlogError):
-    """A sink refused a block, though it can be reached."""
+    """A sink rejected a block, though it can be reached."""
 
 
 class SinkUnavailableError(SinkError):

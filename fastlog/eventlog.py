@@ -10,7 +10,7 @@ TEXTS = 10
 
 
 class EventLog:
-    """Counts events by their text, and tells them once a second: `refused 10.0.0.5: http (12)`."""
+    """Counts events by their text, and tells them once a second: `rejected 10.0.0.5: http (12)`."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
@@ -25,7 +25,7 @@ class EventLog:
         else:
             self._others[kind] += count
 
-    def tell(self) -> None:
+    def flush(self) -> None:
         """A second is over."""
         for kind, texts in self._kinds.items():
             for text, count in texts.items():

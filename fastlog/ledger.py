@@ -1,4 +1,4 @@
-"""The ledger: what was refused and what is known to be lost, in one SQLite file.
+"""The ledger: what was rejected and what is known to be lost, in one SQLite file.
 
 Every worker reads the same blocks and so finds the same rejections in them. Each enters them
 before its sink commits, and the ledger takes each once: per node it remembers up to which block

@@ -58,11 +58,11 @@ class Record(NamedTuple):
 
 
 RAW_BYTES = 4096
-"""What is kept of a frame that was refused."""
+"""What is kept of a frame that was rejected."""
 
 
 class Rejection(msgspec.Struct, frozen=True, tag="rejected", tag_field="table"):
-    """One frame, or one connection, that was refused; a row of the ledger's table `rejected`."""
+    """One frame, or one connection, that was rejected; a row of the ledger's table `rejected`."""
 
     peer: str
     """`address:port`, or `unix`."""

@@ -96,7 +96,7 @@ def show(found: Results, json: Path | None, charts: Sequence[Path], document: Pa
 
 
 def check_options(context: click.Context, allowed: Collection[str]) -> None:
-    """Refuse options without a meaning for what is going to be measured.
+    """Reject options without a meaning for what is going to be measured.
 
     Raises:
         click.UsageError: one was given.

@@ -15,7 +15,7 @@ CSRC = ROOT / "csrc"
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", f"-I{CSRC}")
 PROGRAMS = {
     "load": (BENCHMARKS / "load" / "load.c", BENCHMARKS / "load" / "pool.c"),
-    "recv": (PEERS / "recv.c", CSRC / "framer.c"),
+    "recv": (PEERS / "recv.c", CSRC / "framer" / "framer.c"),
 }
 POOLS = {"pickles": frames.pickled, "texts": frames.as_text}
 

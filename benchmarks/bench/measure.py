@@ -106,7 +106,12 @@ def _wait(load: Load, output: Output, gauge: Gauge, case: Case) -> None:
 
 
 def _judge(
-    server: Server, case: Case, gauge: Gauge, account: Account, stored_at: float, output: Output
+    server: Server,
+    case: Case,
+    gauge: Gauge,
+    account: Account,
+    stored_at: float,
+    output: Output,
 ) -> Run:
     found = output.check(case.records)
     faults = [] if found.whole else [found.in_words()]

@@ -89,7 +89,7 @@ class Options(NamedTuple):
 def read_options() -> Options:
     parser = argparse.ArgumentParser()
     parser.add_argument("output", type=Path)
-    parser.add_argument("--restricted", action="store_true", help="refuse every global")
+    parser.add_argument("--restricted", action="store_true", help="reject every global")
     parser.add_argument("--uvloop", action="store_true", help="asyncio only")
     options = parser.parse_args()
     unpickle = unpickle_restricted if options.restricted else pickle.loads

@@ -4,8 +4,9 @@
  * included, until the rest has come. The memory for them grows with what has arrived and never by
  * what a length announces.
  */
-#include "fastlog.h"
+#include "framer.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +36,7 @@ const char *fl_strerror(int error)
     case FL_ETRUNCATED: return "the stream ended inside a frame";
     case FL_EINVAL: return "argument out of range, or call out of turn";
     case FL_ESYS: return "system call failed";
-    case FL_EMAGIC: return "not a frame of the fastlog dialect";
+    case FL_EMAGIC: return "not a frame of the fastlog protocol";
     case FL_EMALFORMED: return "a frame that contradicts itself";
     case FL_ESEQUENCE: return "records are missing before these";
     default: return error < 0 ? "unknown error" : "no error";

@@ -1,5 +1,5 @@
 /* accept.c: listeners, and what happens when a connection cannot be taken. */
-#include "loop.h"
+#include "loop_internal.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -110,13 +110,13 @@ static bool has_said_nothing(int fd)
  * once and left alone. Returns whether there was one. */
 static bool make_room(fl_loop *loop)
 {
-    while (loop->silent.head != NOBODY) {
+    while (loop->silent.head != NO_SLOT) {
         uint32_t slot = loop->silent.head;
         const conn *c = &loop->conns[slot];
         if (loop->now - c->part_since < loop->options.hello_ms)
             return false;
         if (has_said_nothing(c->fd)) {
-            refuse(loop, FL_UNUSED, c->peer, NULL, 0);
+            reject(loop, FL_UNUSED, c->peer, NULL, 0);
             conn_close(loop, slot);
             return true;
         }
@@ -141,7 +141,7 @@ static void shed(fl_loop *loop, int listener)
         char peer[FL_PEER_SIZE];
         name_peer(&address, peer);
         close(fd);
-        refuse(loop, FL_DESCRIPTORS, peer, NULL, 0);
+        reject(loop, FL_DESCRIPTORS, peer, NULL, 0);
     }
     open_spare(loop);
 }
@@ -149,7 +149,7 @@ static void shed(fl_loop *loop, int listener)
 static void set_if_any(int fd, int option, uint32_t value)
 {
     int number = (int)value;
-    if (value) /* a kernel that refuses probes as it is set, which is late and not wrong */
+    if (value) /* a kernel that rejects probes as it is set, which is late and not wrong */
         (void)setsockopt(fd, IPPROTO_TCP, option, &number, sizeof number);
 }
 
@@ -174,18 +174,18 @@ static void take(fl_loop *loop, int fd, const struct sockaddr_storage *address, 
     name_peer(address, peer);
     if (hosts_count(&loop->hosts, peer) >= loop->options.max_per_host) {
         close(fd);
-        refuse(loop, FL_HOST, peer, NULL, 0);
+        reject(loop, FL_HOST, peer, NULL, 0);
         return;
     }
     if (loop->stats.connections >= loop->options.max_connections && !make_room(loop)) {
         close(fd);
-        refuse(loop, FL_CONNECTIONS, peer, NULL, 0);
+        reject(loop, FL_CONNECTIONS, peer, NULL, 0);
         return;
     }
     probe_peer(loop, fd);
     if (conn_open(loop, fd, peer, &slot) < 0) {
         close(fd);
-        refuse(loop, FL_DESCRIPTORS, peer, NULL, 0);
+        reject(loop, FL_DESCRIPTORS, peer, NULL, 0);
         return;
     }
     loop->conns[slot].terms = terms;

@@ -1,5 +1,5 @@
 /* block.c: the block that a turn fills. fastlog/block.py has the layout of its runs. */
-#include "loop.h"
+#include "loop_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

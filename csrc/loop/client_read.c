@@ -4,7 +4,7 @@
  * is left of an incomplete frame waits with the connection. A frame too large for that is completed
  * in the connection's memory first.
  */
-#include "loop.h"
+#include "loop_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static void say_error(fl_loop *loop, client *k, int code, const char *text)
 static enum step fail(fl_loop *loop, uint32_t slot, int reason, int code, const char *text)
 {
     const conn *c = &loop->conns[slot];
-    refuse(loop, reason, c->peer, NULL, 0);
+    reject(loop, reason, c->peer, NULL, 0);
     say_error(loop, c->client, code, text);
     client_part(loop, c->client);
     return WAIT;
@@ -166,23 +166,23 @@ static int frame_at(const fl_loop *loop, const client *k, const uint8_t *data, s
 }
 
 /* The bytes are not those of a frame: said as what it is, and the connection ends. */
-static void refuse_bytes(fl_loop *loop, uint32_t slot, const uint8_t *data, size_t len)
+static void reject_bytes(fl_loop *loop, uint32_t slot, const uint8_t *data, size_t len)
 {
     const conn *c = &loop->conns[slot];
     client *k = c->client;
     fl_head head;
     bool is_frame = fl_head_read(data, len, &head) == 1;
     if (is_frame && (k->state == ADMITTED || head.type == FL_T_HELLO)) {
-        refuse(loop, FL_TOO_LONG, c->peer, data, len);
+        reject(loop, FL_TOO_LONG, c->peer, data, len);
         say_error(loop, k, FL_C_LIMIT, "a frame over the limit");
     } else if (is_frame) {
-        refuse(loop, FL_OUT_OF_TURN, c->peer, data, len);
+        reject(loop, FL_OUT_OF_TURN, c->peer, data, len);
         say_error(loop, k, FL_C_TURN, "this frame may not come now");
     } else if (k->is_known) {
-        refuse(loop, FL_MALFORMED, c->peer, data, len);
+        reject(loop, FL_MALFORMED, c->peer, data, len);
         say_error(loop, k, FL_C_MALFORMED, "no magic number before a frame");
     } else { /* a stranger: not a word */
-        refuse(loop, FL_UNKNOWN, c->peer, data, len);
+        reject(loop, FL_UNKNOWN, c->peer, data, len);
     }
     client_part(loop, k);
 }
@@ -197,7 +197,7 @@ static size_t take_frames(fl_loop *loop, uint32_t slot, const uint8_t *data, siz
     for (*step = NEXT; *step == NEXT && k->state != PARTING && k->state != ASKING;) {
         int found = frame_at(loop, k, data + at, len - at, &head, &need);
         if (found < 0)
-            refuse_bytes(loop, slot, data + at, len - at);
+            reject_bytes(loop, slot, data + at, len - at);
         if (found <= 0) {
             *step = WAIT;
             break;

@@ -4,7 +4,7 @@
  * is due, and it is made when the socket has room. A client that never reads costs its socket's
  * buffer and CLIENT_OUT bytes, however much it sends.
  */
-#include "loop.h"
+#include "loop_internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -46,7 +46,7 @@ static bool send_waiting(fl_loop *loop, client *k)
 /* Sends what waits, and an acknowledgement if one is due. */
 void client_flush(fl_loop *loop, client *k)
 {
-    if (k->slot == NOBODY || !send_waiting(loop, k))
+    if (k->slot == NO_SLOT || !send_waiting(loop, k))
         return;
     if (k->ack_due) {
         k->ack_due = false;

@@ -1,5 +1,5 @@
 /* clients.c: fastlog clients, from the first byte to the last acknowledgement. */
-#include "loop.h"
+#include "loop_internal.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -90,7 +90,7 @@ static void forget(fl_loop *loop, client *k)
  * forgotten at once if he never heard of it. */
 static void settle(fl_loop *loop, client *k)
 {
-    if (k->slot != NOBODY || k->is_touched || k->is_waiting || k->has_event)
+    if (k->slot != NO_SLOT || k->is_touched || k->is_waiting || k->has_event)
         return;
     if (k->is_known)
         queue_event(loop, k);
@@ -108,16 +108,16 @@ void client_leave(fl_loop *loop, client *k)
     client_part(loop, k);
 }
 
-/* Something was committed, or refused: says so, and lets those go who wait for it. */
+/* Something was committed, or rejected: says so, and lets those go who wait for it. */
 static void progress(fl_loop *loop, client *k)
 {
-    if (k->slot != NOBODY)
+    if (k->slot != NO_SLOT)
         client_leave(loop, k);
     client_flush(loop, k);
     settle(loop, k);
 }
 
-uint32_t fl_loop_touched(const fl_loop *loop)
+uint32_t fl_loop_dirty(const fl_loop *loop)
 {
     return loop->touched_count;
 }
@@ -151,7 +151,7 @@ void fl_loop_discarded(fl_loop *loop)
     uint8_t frame[FL_ERROR_BYTES];
     for (client *k; (k = take_touched(loop));) {
         fl_session_discarded(&k->session);
-        if (k->slot != NOBODY) {
+        if (k->slot != NO_SLOT) {
             size_t len = fl_error_write(frame, FL_C_FULL, FL_RETRY, k->session.accepted,
                                         "the journal takes nothing now");
             client_tell(loop, k, frame, len);
@@ -168,7 +168,7 @@ void fl_loop_durable(fl_loop *loop, uint64_t offset)
     for (client *k; (k = waiting);) {
         waiting = k->next_waiting;
         if (fl_session_durable(&k->session, offset))
-            k->ack_due = k->slot != NOBODY;
+            k->ack_due = k->slot != NO_SLOT;
         k->is_waiting = k->session.mark_count > 0;
         if (k->is_waiting) {
             k->next_waiting = loop->waiting;
@@ -180,7 +180,7 @@ void fl_loop_durable(fl_loop *loop, uint64_t offset)
 
 static bool is_served(const client *k)
 {
-    return k->slot != NOBODY && (k->state == ADMITTED || k->state == LEAVING);
+    return k->slot != NO_SLOT && (k->state == ADMITTED || k->state == LEAVING);
 }
 
 void fl_loop_window(fl_loop *loop, uint32_t bytes, uint8_t state)
@@ -214,7 +214,7 @@ void client_lose_connection(fl_loop *loop, client *k)
 {
     if (is_served(k))
         loop->stats.clients--;
-    k->slot = NOBODY;
+    k->slot = NO_SLOT;
     k->ack_due = false;
     settle(loop, k);
 }
@@ -224,13 +224,13 @@ void clients_sweep(fl_loop *loop)
 {
     for (client *k = loop->clients, *next; k; k = next) {
         next = k->next;
-        if (k->slot == NOBODY)
+        if (k->slot == NO_SLOT)
             continue;
         int64_t age = loop->now - k->since;
         if (k->state == PARTING && age >= PARTING_MS) {
             conn_close(loop, k->slot);
         } else if (k->state == GREETING && age >= loop->options.hello_ms) {
-            refuse(loop, FL_SILENT, loop->conns[k->slot].peer, NULL, 0);
+            reject(loop, FL_SILENT, loop->conns[k->slot].peer, NULL, 0);
             conn_close(loop, k->slot);
         } else if (is_served(k) && loop->now - k->told >= loop->options.keepalive_ms) {
             k->ack_due = true;
@@ -293,7 +293,7 @@ int fl_loop_event(fl_loop *loop, fl_event *out)
         memset(out, 0, sizeof *out);
         out->conn = k->name;
         out->terms = k->terms;
-        bool has_ended = k->slot == NOBODY;
+        bool has_ended = k->slot == NO_SLOT;
         if (has_ended && (!k->is_known || k->is_touched || k->is_waiting)) {
             settle(loop, k); /* it ended before its greeting was heard: nobody need know */
             continue;

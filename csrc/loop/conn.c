@@ -1,5 +1,5 @@
 /* conn.c: the table of connections, their half-received frames, and the lists. */
-#include "loop.h"
+#include "loop_internal.h"
 
 #include <errno.h>
 #ifdef __GLIBC__
@@ -24,8 +24,8 @@ static void list_append(fl_loop *loop, list *l, uint32_t slot)
 {
     neighbours *own = neighbours_of(loop, l, slot);
     own->prev = l->tail;
-    own->next = NOBODY;
-    if (l->tail == NOBODY)
+    own->next = NO_SLOT;
+    if (l->tail == NO_SLOT)
         l->head = slot;
     else
         neighbours_of(loop, l, l->tail)->next = slot;
@@ -36,11 +36,11 @@ static void list_append(fl_loop *loop, list *l, uint32_t slot)
 static void list_remove(fl_loop *loop, list *l, uint32_t slot)
 {
     neighbours *own = neighbours_of(loop, l, slot);
-    if (own->prev == NOBODY)
+    if (own->prev == NO_SLOT)
         l->head = own->next;
     else
         neighbours_of(loop, l, own->prev)->next = own->next;
-    if (own->next == NOBODY)
+    if (own->next == NO_SLOT)
         l->tail = own->prev;
     else
         neighbours_of(loop, l, own->next)->prev = own->prev;
@@ -62,7 +62,7 @@ static void set_listed(fl_loop *loop, list *l, enum conn_flag flag, uint32_t slo
 
 void conn_set_ready(fl_loop *loop, uint32_t slot, bool ready)
 {
-    set_listed(loop, &loop->slowed, IS_SLOWED, slot, false);
+    set_listed(loop, &loop->throttled, IS_THROTTLED, slot, false);
     set_listed(loop, &loop->ready, IS_READY, slot, ready);
 }
 
@@ -71,10 +71,10 @@ void conn_set_silent(fl_loop *loop, uint32_t slot, bool silent)
     set_listed(loop, &loop->silent, IS_SILENT, slot, silent);
 }
 
-void conn_set_slowed(fl_loop *loop, uint32_t slot)
+void conn_set_throttled(fl_loop *loop, uint32_t slot)
 {
     conn_set_ready(loop, slot, false);
-    set_listed(loop, &loop->slowed, IS_SLOWED, slot, true);
+    set_listed(loop, &loop->throttled, IS_THROTTLED, slot, true);
 }
 
 static void set_partial(fl_loop *loop, uint32_t slot, bool partial)
@@ -110,7 +110,7 @@ static bool more_slots(fl_loop *loop)
  * the caller's. */
 int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *out)
 {
-    if (loop->free_slot == NOBODY && !more_slots(loop))
+    if (loop->free_slot == NO_SLOT && !more_slots(loop))
         return FL_ENOMEM;
     uint32_t slot = loop->free_slot;
     conn *c = &loop->conns[slot];
@@ -143,9 +143,9 @@ int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *out)
 }
 
 /* It has sent a first byte, or has ended: what it speaks is known, and it is silent no more. */
-void conn_speaks(fl_loop *loop, uint32_t slot, enum dialect dialect)
+void conn_speaks(fl_loop *loop, uint32_t slot, enum protocol protocol)
 {
-    loop->conns[slot].dialect = (uint8_t)dialect;
+    loop->conns[slot].protocol = (uint8_t)protocol;
     conn_set_silent(loop, slot, false);
 }
 
@@ -184,8 +184,8 @@ void conn_close(fl_loop *loop, uint32_t slot)
 
 static uint32_t largest_partial(const fl_loop *loop)
 {
-    uint32_t largest = NOBODY, cap = 0;
-    for (uint32_t s = loop->partial.head; s != NOBODY; s = loop->conns[s].partial.next)
+    uint32_t largest = NO_SLOT, cap = 0;
+    for (uint32_t s = loop->partial.head; s != NO_SLOT; s = loop->conns[s].partial.next)
         if (loop->conns[s].part_cap > cap) {
             cap = loop->conns[s].part_cap;
             largest = s;
@@ -198,8 +198,8 @@ static uint32_t largest_partial(const fl_loop *loop)
 void conn_close_partial(fl_loop *loop, uint32_t slot, int reason)
 {
     conn *c = &loop->conns[slot];
-    if (c->dialect != FASTLOG)
-        refuse_frame(loop, reason, c, c->part, c->part_len);
+    if (c->protocol != FASTLOG)
+        reject_frame(loop, reason, c, c->part, c->part_len);
     conn_close(loop, slot);
 }
 
@@ -231,7 +231,7 @@ bool conn_reserve(fl_loop *loop, uint32_t slot, uint32_t cap)
         return true;
     while (loop->stats.partial_bytes - c->part_cap + cap > loop->options.partial_memory) {
         uint32_t victim = largest_partial(loop);
-        if (victim == NOBODY || loop->conns[victim].part_cap <= cap)
+        if (victim == NO_SLOT || loop->conns[victim].part_cap <= cap)
             victim = slot;
         evict(loop, victim);
         if (victim == slot)
@@ -299,9 +299,9 @@ static bool has_stalled(const fl_loop *loop, conn *c)
 
 void conn_sweep(fl_loop *loop)
 {
-    for (uint32_t s = loop->partial.head, next; s != NOBODY; s = next) {
+    for (uint32_t s = loop->partial.head, next; s != NO_SLOT; s = next) {
         next = loop->conns[s].partial.next;
-        if (!(loop->conns[s].flags & IS_SLOWED) && has_stalled(loop, &loop->conns[s]))
+        if (!(loop->conns[s].flags & IS_THROTTLED) && has_stalled(loop, &loop->conns[s]))
             conn_close_partial(loop, s, FL_TRUNCATED);
     }
     if (loop->partial_peak - loop->stats.partial_bytes >= GIVE_BACK)

@@ -1,12 +1,12 @@
 /* handed.c: connections on their way to another process: what a new receiver takes over.
  *
- *     state  = version u8 | dialect u8 | flags u8 | terms u8 | client, if FASTLOG | part
+ *     state  = version u8 | protocol u8 | flags u8 | terms u8 | client, if FASTLOG | part
  *     client = id 16 | key 8 | incarnation u64 | committed u64 | out_len u16 | out
  *
  * part is what was received of the next frame, to the end. Integers are as this machine has them:
  * the state never leaves it.
  */
-#include "loop.h"
+#include "loop_internal.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -66,7 +66,7 @@ static uint8_t *write_client(uint8_t *p, const client *k)
 void fl_loop_state(const fl_loop *loop, uint32_t at, uint8_t *state)
 {
     const conn *c = &loop->conns[at - 1];
-    uint8_t head[STATE_HEAD] = {STATE_VERSION, c->dialect, c->flags & KEPT_FLAGS, c->terms};
+    uint8_t head[STATE_HEAD] = {STATE_VERSION, c->protocol, c->flags & KEPT_FLAGS, c->terms};
     uint8_t *p = put(state, head, sizeof head);
     if (c->client)
         p = write_client(p, c->client);
@@ -148,7 +148,7 @@ int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, 
         conn_speaks(loop, slot, state[1]);
     c->flags |= state[2];
     c->terms = state[3];
-    if (c->dialect == FASTLOG) {
+    if (c->protocol == FASTLOG) {
         if (!client_begin(loop, slot)) {
             conn_close(loop, slot);
             return 0; /* its client connects again */

@@ -8,7 +8,7 @@
  * depends on a random key (multiply-shift, which is universal), so nobody can choose addresses that
  * share one.
  */
-#include "loop.h"
+#include "loop_internal.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -52,8 +52,8 @@ static uint32_t *chain_of(const hosts *h, uint64_t network)
 
 static uint32_t find(const hosts *h, uint64_t network)
 {
-    uint32_t i = h->size ? *chain_of(h, network) : NOBODY;
-    while (i != NOBODY && h->all[i].network != network)
+    uint32_t i = h->size ? *chain_of(h, network) : NO_SLOT;
+    while (i != NO_SLOT && h->all[i].network != network)
         i = h->all[i].next;
     return i;
 }
@@ -80,7 +80,7 @@ static bool grow(hosts *h)
     h->shift = old ? h->shift - 1 : FIRST_SHIFT;
     h->size = size;
     for (uint32_t i = 0; i < size; i++)
-        chains[i] = NOBODY;
+        chains[i] = NO_SLOT;
     for (uint32_t i = 0; i < old; i++)
         link_in(h, i);
     for (uint32_t i = size; i-- > old;) {
@@ -93,7 +93,7 @@ static bool grow(hosts *h)
 /* False: the system has no random numbers; errno says why. */
 bool hosts_init(hosts *h)
 {
-    h->free = NOBODY;
+    h->free = NO_SLOT;
     ssize_t n = getrandom(&h->key, sizeof h->key, 0);
     h->key |= 1; /* multiply-shift wants it odd */
     return n == (ssize_t)sizeof h->key;
@@ -109,25 +109,25 @@ void hosts_free(hosts *h)
 uint32_t hosts_count(const hosts *h, const char *peer)
 {
     uint64_t network = network_of(peer);
-    uint32_t i = network == HERE ? NOBODY : find(h, network);
-    return i == NOBODY ? 0 : h->all[i].connections;
+    uint32_t i = network == HERE ? NO_SLOT : find(h, network);
+    return i == NO_SLOT ? 0 : h->all[i].connections;
 }
 
-/* Its host has one more. Returns where in the table, NOBODY if it is not counted. False: there is
+/* Its host has one more. Returns where in the table, NO_SLOT if it is not counted. False: there is
  * no memory. */
 bool hosts_enter(hosts *h, const char *peer, uint32_t *out)
 {
     uint64_t network = network_of(peer);
-    *out = network == HERE ? NOBODY : find(h, network);
-    if (network != HERE && *out == NOBODY) {
-        if (h->free == NOBODY && !grow(h))
+    *out = network == HERE ? NO_SLOT : find(h, network);
+    if (network != HERE && *out == NO_SLOT) {
+        if (h->free == NO_SLOT && !grow(h))
             return false;
         *out = h->free;
         h->free = h->all[*out].next;
         h->all[*out] = (host){.network = network};
         link_in(h, *out);
     }
-    if (*out != NOBODY)
+    if (*out != NO_SLOT)
         h->all[*out].connections++;
     return true;
 }
@@ -141,7 +141,7 @@ uint32_t hosts_share(const hosts *h, const char *peer)
 /* The host at this place has one less; with its last it goes. */
 void hosts_leave(hosts *h, uint32_t index)
 {
-    if (index == NOBODY || --h->all[index].connections)
+    if (index == NO_SLOT || --h->all[index].connections)
         return;
     uint32_t *at = chain_of(h, h->all[index].network);
     while (*at != index)

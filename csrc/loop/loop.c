@@ -1,5 +1,5 @@
 /* loop.c: what a loop is made of, from its beginning to its end. A turn of it is in turn.c. */
-#include "loop.h"
+#include "loop_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,11 +10,11 @@
 
 enum { ARENA_MIN = 65536 };
 
-_Static_assert(FL_REASONS <= sizeof((fl_loop_stats *)0)->refused / sizeof(uint64_t),
+_Static_assert(FL_REASONS <= sizeof((fl_loop_stats *)0)->rejected / sizeof(uint64_t),
                "one count each");
-_Static_assert(FL_HEAD_SIZE == sizeof((fl_refusal *)0)->head, "the header says so");
+_Static_assert(FL_HEAD_SIZE == sizeof((fl_rejection *)0)->head, "the header says so");
 _Static_assert(FL_GREETING_MAX == sizeof((fl_event *)0)->data, "the header says so");
-_Static_assert(FL_PEER_SIZE == sizeof((fl_refusal *)0)->peer, "the header says so");
+_Static_assert(FL_PEER_SIZE == sizeof((fl_rejection *)0)->peer, "the header says so");
 
 int64_t monotonic_ms(void)
 {
@@ -43,9 +43,9 @@ fl_loop *fl_loop_new(const fl_loop_options *options, fl_block_fn on_block, int *
         return NULL;
     loop->options = *options;
     loop->on_block = on_block;
-    loop->free_slot = NOBODY;
-    loop->ready = loop->slowed = (list){.head = NOBODY, .tail = NOBODY};
-    loop->partial = loop->silent = (list){.head = NOBODY, .tail = NOBODY};
+    loop->free_slot = NO_SLOT;
+    loop->ready = loop->throttled = (list){.head = NO_SLOT, .tail = NO_SLOT};
+    loop->partial = loop->silent = (list){.head = NO_SLOT, .tail = NO_SLOT};
     loop->now = monotonic_ms();
     loop->sweep_at = loop->now + SWEEP_MS;
     loop->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -123,7 +123,7 @@ void fl_loop_pause(fl_loop *loop, bool paused)
 {
     if (loop->paused && !paused) {
         loop->now = monotonic_ms();
-        for (uint32_t s = loop->partial.head; s != NOBODY; s = loop->conns[s].partial.next) {
+        for (uint32_t s = loop->partial.head; s != NO_SLOT; s = loop->conns[s].partial.next) {
             loop->conns[s].part_since = loop->conns[s].part_last = loop->now;
             loop->conns[s].graced_len = 0; /* it was we who were silent */
         }
@@ -168,7 +168,7 @@ void fl_loop_stats_get(const fl_loop *loop, fl_loop_stats *out)
     *out = loop->stats;
     out->partials = loop->partial.count;
     out->ready = loop->ready.count;
-    out->slowed = loop->slowed.count;
+    out->throttled = loop->throttled.count;
 }
 
 int fl_loop_errno(const fl_loop *loop)

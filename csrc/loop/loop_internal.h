@@ -8,24 +8,24 @@
  * connection until the journal has answered for all that it sent.
  *
  * Four lists run through the slots: the ready list (connections that have, or may have, more to
- * read), the slowed list (the same, but not before their time has come), the partial list (those
+ * read), the throttled list (the same, but not before their time has come), the partial list (those
  * that are inside a frame) and the silent list (those that have not sent a byte, the oldest first).
  * They are doubly linked, because a connection can be closed while it is anywhere in them.
  */
-#ifndef FASTLOG_LOOP_H
-#define FASTLOG_LOOP_H
+#ifndef FL_LOOP_INTERNAL_H
+#define FL_LOOP_INTERNAL_H
 
-#include "fastlog.h"
+#include "loop.h"
 
 #include <sys/types.h>
 
-#define NOBODY UINT32_MAX
+#define NO_SLOT UINT32_MAX
 #define WATCHED 0x80000000u /* in epoll's data: a watched descriptor */
 
 enum {
     MAX_LISTENERS = 16,
     MAX_WATCHED = 8,
-    REFUSALS = 256,
+    REJECTIONS = 256,
     SWEEP_MS = 1000,
     CHUNK = 128 * 1024, /* of one recv(), and of one connection in one turn */
     LARGE = 32 * 1024,  /* a frame from here on is completed in the connection's memory */
@@ -34,17 +34,17 @@ enum {
     HOST_SHARES = 1 << HOST_SHARE_BITS, /* two hosts meet in one with a chance of 1 : 4096 */
 };
 
-enum dialect { UNDECIDED, STOCK, FASTLOG };
+enum protocol { UNDECIDED, STOCK, FASTLOG };
 
 enum conn_flag {
-    IS_READY = 1,     /* on the ready list */
-    IS_ENDING = 2,    /* RDHUP, HUP or ERR was seen: read until 0 or an error */
-    HAS_SPOKEN = 4,   /* has sent a complete frame, so it is what it seems */
-    IS_PARTIAL = 8,   /* on the partial list */
-    IS_SILENT = 16,   /* on the silent list */
-    IS_SLOWED = 32,   /* on the slowed list */
-    IS_KNOWN = 64,    /* was read empty once after it had spoken: it has a share of its own */
-    IS_WAITING = 128, /* was not read since it was put on the slowed list */
+    IS_READY = 1,      /* on the ready list */
+    IS_ENDING = 2,     /* RDHUP, HUP or ERR was seen: read until 0 or an error */
+    HAS_SPOKEN = 4,    /* has sent a complete frame, so it is what it seems */
+    IS_PARTIAL = 8,    /* on the partial list */
+    IS_SILENT = 16,    /* on the silent list */
+    IS_THROTTLED = 32, /* on the throttled list */
+    IS_KNOWN = 64,     /* was read empty once after it had spoken: it has a share of its own */
+    IS_WAITING = 128,  /* was not read since it was put on the throttled list */
 };
 
 typedef struct neighbours {
@@ -60,22 +60,22 @@ typedef struct conn {
     uint32_t generation;
     uint32_t serial; /* of the connection, from 1, in this loop */
     uint8_t flags;
-    uint8_t dialect; /* enum dialect */
-    uint8_t terms;   /* of the listener: FL_NO_STOCK, FL_AUTH */
+    uint8_t protocol; /* enum protocol */
+    uint8_t terms;    /* of the listener: FL_NO_STOCK, FL_AUTH */
     uint8_t peer_len;
     char peer[FL_PEER_SIZE];
     struct client *client; /* FASTLOG: who it is */
-    neighbours ready;      /* on the ready or the slowed list: nobody is on both */
+    neighbours ready;      /* on the ready or the throttled list: nobody is on both */
     neighbours partial;    /* on the partial or the silent list */
     uint8_t *part;         /* the beginning of a frame, with its length */
     uint32_t part_len, part_cap;
     uint32_t graced_len;           /* part_len when the frame became older than stall_ms, or 0 */
-    uint32_t host;                 /* in the table of hosts; NOBODY: it is not counted */
+    uint32_t host;                 /* in the table of hosts; NO_SLOT: it is not counted */
     int64_t part_since, part_last; /* ms: its first and its latest byte; part_since of a connection
                                       that is silent: when it came */
     int64_t paid_until;            /* us: its own share is used up until then */
     uint32_t host_share;           /* where its host's is, in host_paid_until */
-    uint32_t slowings;             /* times that it was made to wait, and nobody was told yet */
+    uint32_t throttlings;          /* times that it was made to wait, and nobody was told yet */
 } conn;
 
 /* A host, and how many connections it has. */
@@ -103,7 +103,7 @@ enum client_state {
 typedef struct client {
     struct client *prev, *next; /* of all */
     struct client *next_touched, *next_waiting, *next_event;
-    uint32_t slot; /* of its connection; NOBODY once that has ended */
+    uint32_t slot; /* of its connection; NO_SLOT once that has ended */
     uint64_t name; /* generation << 32 | slot, as long as there is a connection */
     uint8_t state; /* enum client_state */
     uint8_t terms;
@@ -140,7 +140,7 @@ struct fl_loop {
 
     conn *conns;
     uint32_t slots, free_slot, last_serial, last_generation;
-    list ready, slowed, partial, silent;
+    list ready, throttled, partial, silent;
     size_t partial_peak, evicted; /* the most memory of half frames, and what was taken from them,
                                      since some was given back to the system */
     hosts hosts;
@@ -162,7 +162,7 @@ struct fl_loop {
     uint32_t own_rate, host_rate; /* weight/s of a connection and of a host; 0: as they like */
     int64_t host_paid_until[HOST_SHARES]; /* us: as paid_until, of hosts */
     uint32_t step;                        /* weight that a turn may read; 0: what the block takes */
-    int64_t slowed_due;                   /* ms: when the first of the slowed is to be read again */
+    int64_t throttled_due; /* ms: when the first of the throttled is to be read again */
 
     uint8_t *arena;
     size_t arena_cap, arena_len;
@@ -171,8 +171,8 @@ struct fl_loop {
 
     int64_t now, sweep_at; /* ms, monotonic */
     fl_loop_stats stats;
-    fl_refusal refusals[REFUSALS];
-    uint32_t refusal_first, refusal_count;
+    fl_rejection rejections[REJECTIONS];
+    uint32_t rejection_first, rejection_count;
 };
 
 /* loop.c */
@@ -185,12 +185,12 @@ void block_end_run(fl_loop *loop, const conn *c, int kind, uint32_t frames, size
 
 /* conn.c */
 int conn_open(fl_loop *loop, int fd, const char *peer, uint32_t *slot);
-void conn_speaks(fl_loop *loop, uint32_t slot, enum dialect dialect);
+void conn_speaks(fl_loop *loop, uint32_t slot, enum protocol protocol);
 void conn_close(fl_loop *loop, uint32_t slot);
 void conn_close_partial(fl_loop *loop, uint32_t slot, int reason);
 void conn_set_ready(fl_loop *loop, uint32_t slot, bool ready);
 void conn_set_silent(fl_loop *loop, uint32_t slot, bool silent);
-void conn_set_slowed(fl_loop *loop, uint32_t slot);
+void conn_set_throttled(fl_loop *loop, uint32_t slot);
 bool conn_reserve(fl_loop *loop, uint32_t slot, uint32_t cap);
 bool conn_hold(fl_loop *loop, uint32_t slot, const uint8_t *data, size_t len, bool fresh);
 void conn_drop_part(fl_loop *loop, uint32_t slot);
@@ -221,7 +221,7 @@ bool share_step_is_done(const fl_loop *loop);
 void share_pay(fl_loop *loop, uint32_t slot, uint64_t bytes, uint32_t frames);
 /* It was read, and had no more. */
 void share_emptied(fl_loop *loop, uint32_t slot);
-/* Puts it on the slowed list. */
+/* Puts it on the throttled list. */
 void share_wait(fl_loop *loop, uint32_t slot);
 /* Makes those ready that are due. */
 void share_release(fl_loop *loop);
@@ -261,8 +261,8 @@ int accept_some(fl_loop *loop, uint32_t index, uint32_t limit);
 int listeners_arm(fl_loop *loop);
 int listeners_disarm(fl_loop *loop);
 
-/* refusal.c */
-void refuse(fl_loop *loop, int reason, const char *peer, const uint8_t *head, size_t len);
-void refuse_frame(fl_loop *loop, int reason, const conn *c, const uint8_t *head, size_t len);
+/* rejection.c */
+void reject(fl_loop *loop, int reason, const char *peer, const uint8_t *head, size_t len);
+void reject_frame(fl_loop *loop, int reason, const conn *c, const uint8_t *head, size_t len);
 
 #endif

@@ -3,7 +3,7 @@
  * epoll's data names whom an event is for: generation << 32 | slot for a connection; generation 0
  * and an index for a listener, with WATCHED added for a watched descriptor.
  */
-#include "loop.h"
+#include "loop_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -24,8 +24,8 @@ static int wait_ms(const fl_loop *loop, int timeout_ms)
         return 0; /* there is something to read, or to be taken by the caller */
     if (loop->clients || (loop->partial.count && !loop->paused))
         due = loop->sweep_at - loop->now;
-    if (loop->slowed.count && !loop->paused && loop->slowed_due - loop->now < due)
-        due = loop->slowed_due - loop->now;
+    if (loop->throttled.count && !loop->paused && loop->throttled_due - loop->now < due)
+        due = loop->throttled_due - loop->now;
     if (loop->rearm_at && loop->rearm_at - loop->now < due)
         due = loop->rearm_at - loop->now;
     if (due < 0)
@@ -51,7 +51,7 @@ static void note_connection(fl_loop *loop, uint32_t slot, uint32_t generation, u
         loop->conns[slot].flags |= IS_ENDING;
     if (events & EPOLLOUT && loop->conns[slot].client)
         client_flush(loop, loop->conns[slot].client);
-    if (!(loop->conns[slot].flags & IS_SLOWED))
+    if (!(loop->conns[slot].flags & IS_THROTTLED))
         conn_set_ready(loop, slot, true);
 }
 
@@ -90,7 +90,7 @@ static enum service read_one(fl_loop *loop, uint32_t slot)
 /* Each ready connection once, in turn, until the block is full or the step is done. */
 static void read_ready(fl_loop *loop)
 {
-    for (uint32_t left = loop->ready.count; left && loop->ready.head != NOBODY; left--) {
+    for (uint32_t left = loop->ready.count; left && loop->ready.head != NO_SLOT; left--) {
         uint32_t slot = loop->ready.head;
         if (share_step_is_done(loop))
             return;
@@ -160,5 +160,5 @@ int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context)
         clients_sweep(loop);
     }
     return flags | (loop->ready.count && !loop->paused ? FL_MORE : 0) |
-           (loop->refusal_count ? FL_REFUSED : 0) | (loop->events.head ? FL_ASKED : 0);
+           (loop->rejection_count ? FL_REJECTED : 0) | (loop->events.head ? FL_ASKED : 0);
 }

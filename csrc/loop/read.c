@@ -5,7 +5,7 @@
  * of the next read. A frame that is too large for that to and fro is received into the connection's
  * memory until it is complete, and copied once.
  */
-#include "loop.h"
+#include "loop_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -129,7 +129,7 @@ static enum service decide(fl_loop *loop, uint32_t slot)
     if (n > 0 && !(head[0] == 0 && c->terms & FL_NO_STOCK))
         return UNDONE;
     if (n > 0)
-        refuse(loop, FL_STOCK, c->peer, head, (size_t)n);
+        reject(loop, FL_STOCK, c->peer, head, (size_t)n);
     conn_close(loop, slot);
     return CLOSED;
 }
@@ -139,12 +139,12 @@ static enum service stock_read(fl_loop *loop, uint32_t slot);
 enum service conn_read(fl_loop *loop, uint32_t slot)
 {
     const conn *c = &loop->conns[slot];
-    if (c->dialect == UNDECIDED) {
+    if (c->protocol == UNDECIDED) {
         enum service service = decide(loop, slot);
-        if (c->dialect == UNDECIDED || service == CLOSED)
+        if (c->protocol == UNDECIDED || service == CLOSED)
             return service;
     }
-    return c->dialect == FASTLOG ? client_read(loop, slot) : stock_read(loop, slot);
+    return c->protocol == FASTLOG ? client_read(loop, slot) : stock_read(loop, slot);
 }
 
 static enum service stock_read(fl_loop *loop, uint32_t slot)
@@ -180,10 +180,10 @@ static enum service stock_read(fl_loop *loop, uint32_t slot)
     size_t rest_len = r.end - r.split;
     fl_span span;
     if (fl_scan(rest, rest_len, loop->options.max_frame, &span) < 0) {
-        refuse_frame(loop, FL_TOO_LONG, c, rest, rest_len);
+        reject_frame(loop, FL_TOO_LONG, c, rest, rest_len);
         service = CLOSED;
     } else if (service == CLOSED && rest_len) {
-        refuse_frame(loop, FL_TRUNCATED, c, rest, rest_len);
+        reject_frame(loop, FL_TRUNCATED, c, rest, rest_len);
     }
     if (service == CLOSED) {
         conn_close(loop, slot);

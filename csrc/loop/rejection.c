@@ -1,5 +1,5 @@
-/* refusal.c: why connections are refused, told and counted. */
-#include "loop.h"
+/* rejection.c: why connections are rejected, told and counted. */
+#include "loop_internal.h"
 
 #include <string.h>
 
@@ -57,15 +57,16 @@ static int foreign_protocol(const uint8_t *head, size_t len)
     return FL_UNKNOWN;
 }
 
-/* Counts a refusal and queues its report. head: the first bytes of the frame, with its length. */
-void refuse(fl_loop *loop, int reason, const char *peer, const uint8_t *head, size_t len)
+/* Counts a rejection and queues its report. head: the first bytes of the frame, with its length. */
+void reject(fl_loop *loop, int reason, const char *peer, const uint8_t *head, size_t len)
 {
-    loop->stats.refused[reason]++;
-    if (loop->refusal_count == REFUSALS) {
+    loop->stats.rejected[reason]++;
+    if (loop->rejection_count == REJECTIONS) {
         loop->stats.unreported++;
         return;
     }
-    fl_refusal *r = &loop->refusals[(loop->refusal_first + loop->refusal_count++) % REFUSALS];
+    fl_rejection *r =
+        &loop->rejections[(loop->rejection_first + loop->rejection_count++) % REJECTIONS];
     memset(r, 0, sizeof *r);
     r->reason = reason;
     strncpy(r->peer, peer, FL_PEER_SIZE - 1);
@@ -83,19 +84,19 @@ void refuse(fl_loop *loop, int reason, const char *peer, const uint8_t *head, si
 
 /* The same for a frame of a connection. One that has never sent a whole frame, and whose first byte
  * cannot begin one, was never meant for us: it is counted as the protocol that it looks like. */
-void refuse_frame(fl_loop *loop, int reason, const conn *c, const uint8_t *head, size_t len)
+void reject_frame(fl_loop *loop, int reason, const conn *c, const uint8_t *head, size_t len)
 {
     if (len && head[0] != 0 && !(c->flags & HAS_SPOKEN))
         reason = foreign_protocol(head, len);
-    refuse(loop, reason, c->peer, head, len);
+    reject(loop, reason, c->peer, head, len);
 }
 
-int fl_loop_refusal(fl_loop *loop, fl_refusal *out)
+int fl_loop_rejection(fl_loop *loop, fl_rejection *out)
 {
-    if (!loop->refusal_count)
+    if (!loop->rejection_count)
         return 0;
-    *out = loop->refusals[loop->refusal_first];
-    loop->refusal_first = (loop->refusal_first + 1) % REFUSALS;
-    loop->refusal_count--;
+    *out = loop->rejections[loop->rejection_first];
+    loop->rejection_first = (loop->rejection_first + 1) % REJECTIONS;
+    loop->rejection_count--;
     return 1;
 }

@@ -9,17 +9,17 @@
  * bring a share of its own. The share of a host is found by a hash of its address, and not deleted
  * with its last connection, since the next may be on its way.
  *
- * A connection that is over its share is on the slowed list, not on the ready list: no event wakes
- * it before it is due. It may have more to read all the while, so it is read then.
+ * A connection that is over its share is on the throttled list, not on the ready list: no event
+ * wakes it before it is due. It may have more to read all the while, so it is read then.
  */
-#include "loop.h"
+#include "loop_internal.h"
 
 enum {
     BURST_US = 125 * 1000,
     DEBT_US = 750 * 1000, /* a stock handler drops records when nothing moves for a second */
     SLOW_BUDGET = 8192,   /* of a limited connection in one turn */
     STEP_MIN = 4096,
-    SLOW_TICK_MS = 10, /* the slowed are looked through no more often than that */
+    SLOW_TICK_MS = 10, /* the throttled are looked through no more often than that */
     HOST_A_TICK = 64,  /* that are let to their host's share, which the first may use up */
 };
 
@@ -107,14 +107,14 @@ void share_wait(fl_loop *loop, uint32_t slot)
 {
     conn *c = &loop->conns[slot];
     int64_t due = due_ms(loop, c);
-    if (!loop->slowed.count || due < loop->slowed_due)
-        loop->slowed_due = due;
-    conn_set_slowed(loop, slot);
+    if (!loop->throttled.count || due < loop->throttled_due)
+        loop->throttled_due = due;
+    conn_set_throttled(loop, slot);
     if (c->flags & IS_WAITING)
         return; /* it fell due, but another was first */
     c->flags |= IS_WAITING;
-    loop->stats.slowings++;
-    c->slowings++;
+    loop->stats.throttlings++;
+    c->throttlings++;
 }
 
 static void come_back(fl_loop *loop, uint32_t slot)
@@ -129,11 +129,11 @@ static void come_back(fl_loop *loop, uint32_t slot)
 
 void share_release(fl_loop *loop)
 {
-    if (!loop->slowed.count || loop->now < loop->slowed_due)
+    if (!loop->throttled.count || loop->now < loop->throttled_due)
         return;
-    loop->slowed_due = INT64_MAX;
+    loop->throttled_due = INT64_MAX;
     unsigned by_host = HOST_A_TICK;
-    for (uint32_t s = loop->slowed.head, next; s != NOBODY; s = next) {
+    for (uint32_t s = loop->throttled.head, next; s != NO_SLOT; s = next) {
         const conn *c = &loop->conns[s];
         next = c->ready.next;
         bool is_due = due_us(loop, c) <= now_us(loop);
@@ -141,8 +141,8 @@ void share_release(fl_loop *loop)
             is_due = by_host && by_host--;
         if (is_due)
             come_back(loop, s);
-        else if (due_ms(loop, c) < loop->slowed_due)
-            loop->slowed_due = due_ms(loop, c);
+        else if (due_ms(loop, c) < loop->throttled_due)
+            loop->throttled_due = due_ms(loop, c);
     }
 }
 
@@ -158,16 +158,16 @@ void fl_loop_limit(fl_loop *loop, uint32_t own, uint32_t host)
     if (loop->own_rate)
         return;
     loop->now = monotonic_ms();
-    while (loop->slowed.count)
-        come_back(loop, loop->slowed.head);
+    while (loop->throttled.count)
+        come_back(loop, loop->throttled.head);
 }
 
-int fl_loop_slowed(fl_loop *loop, uint32_t *at, char peer[FL_PEER_SIZE])
+int fl_loop_throttled(fl_loop *loop, uint32_t *at, char peer[FL_PEER_SIZE])
 {
     while (*at < loop->slots) {
         conn *c = &loop->conns[(*at)++];
-        uint32_t times = c->slowings;
-        c->slowings = 0;
+        uint32_t times = c->throttlings;
+        c->throttlings = 0;
         if (c->fd < 0 || !times)
             continue;
         for (size_t i = 0; i < FL_PEER_SIZE; i++)

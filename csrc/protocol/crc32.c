@@ -1,5 +1,5 @@
 /* crc32.c: the CRC-32 of zlib, which every Python client has, eight bytes at a time. Pure. */
-#include "fastlog.h"
+#include "protocol.h"
 
 void fl_crc32_prepare(fl_crc32_tables *t)
 {

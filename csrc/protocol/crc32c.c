@@ -1,5 +1,5 @@
 /* crc32c.c: CRC-32C by the processor's own instruction where it has one, else by table. Pure. */
-#include "fastlog.h"
+#include "protocol.h"
 
 #include <string.h>
 

@@ -1,9 +1,9 @@
-/* wire.c: the frames of the fastlog dialect, read and written. Pure: see fastlog.h.
+/* wire.c: the frames of the fastlog protocol, read and written. Pure: see fastlog.h.
  *
  * docs/protocol.md has the layouts. What a peer announces is believed only as far as its bytes
  * reach: a batch whose lengths do not add up to what came is malformed as a whole.
  */
-#include "fastlog.h"
+#include "protocol.h"
 
 #include <string.h>
 

@@ -2,11 +2,11 @@
  *
  * Three numbers, never decreasing but for one case: `accepted` is what blocks hold, `journaled`
  * what the journal has taken, `committed` what it has made durable. A block that the journal
- * refuses sets `accepted` back. A mark says "when the journal is durable up to offset, committed is
+ * rejects sets `accepted` back. A mark says "when the journal is durable up to offset, committed is
  * at"; marks are kept exactly, not merged, because a snapshot of `committed` must say neither more
  * nor less than the blocks below its offset.
  */
-#include "fastlog.h"
+#include "protocol.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,7 @@
  * The C library could do it in up to three calls of snprintf and strtod, at ten times the price,
  * and not without stdio.h and the locale.
  */
-#include "repack.h"
+#include "values.h"
 
 #include <string.h>
 

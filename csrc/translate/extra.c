@@ -24,17 +24,18 @@ static uint32_t hash_name(const fl_span_text *name, uint32_t dict)
     return (uint32_t)(hash * UINT64_C(0xD6E8FEB86659FD93) >> 32);
 }
 
-/* Notes that a dict has a key of this name. FL_FOREIGN: it had it before, or there are too many. */
+/* Notes that a dict has a key of this name. FL_FALLBACK: it had it before, or there are too many.
+ */
 static int note_name(fl_row *row, const fl_span_text *name, uint32_t dict)
 {
     uint32_t hash = hash_name(name, dict);
     if (row->keys_used == FL_KEYS / 2)
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     fl_key *key = &row->keys[hash % FL_KEYS];
     for (; key->dict >= row->keys_since; key = &row->keys[(size_t)(key - row->keys + 1) % FL_KEYS])
         if (key->dict == dict && key->hash == hash && key->name.len == name->len &&
             fl_same(key->name.text, name->text, name->len))
-            return FL_FOREIGN;
+            return FL_FALLBACK;
     *key = (fl_key){*name, hash, dict};
     row->keys_used++;
     return FL_PLAIN;
@@ -69,7 +70,7 @@ static int name_of(fl_row *row, fl_reader *reader, const fl_value *key, fl_span_
         *out = (fl_span_text){made, (uint32_t)len};
         return FL_PLAIN;
     }
-    default: return FL_FOREIGN;
+    default: return FL_FALLBACK;
     }
 }
 
@@ -169,7 +170,7 @@ static int json_scalar(fl_row *row, fl_reader *reader, const fl_value *value)
         fl_json_text(&row->json, span.text, span.len);
         break;
     }
-    default: return FL_FOREIGN;
+    default: return FL_FALLBACK;
     }
     return FL_PLAIN;
 }
@@ -197,10 +198,10 @@ static int json_object(fl_row *row, fl_reader *reader, const fl_value *object, u
 {
     fl_value found;
     if (depth >= row->bounds.depth)
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     row->work += row->bounds.object + row->bounds.container;
     int verdict = fl_object_read(reader, object, row->weight - row->charged, &found);
-    if (verdict == FL_FOREIGN) {
+    if (verdict == FL_FALLBACK) {
         fl_shown shown;
         verdict = fl_object_show(reader, object, &row->meanings, &shown);
         return verdict ? verdict : json_shown(row, reader, &shown, depth + 1);
@@ -220,13 +221,13 @@ static int json_value(fl_row *row, fl_reader *reader, const fl_value *value, uin
     row->work += row->bounds.value;
     if (row->nodes >= row->nodes_limit || row->work >= row->work_limit ||
         row->json.len >= row->weight)
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     if (value->kind == FL_K_OBJECT)
         return json_object(row, reader, value, depth);
     if (!fl_is_container(value))
         return json_scalar(row, reader, value);
     if (depth >= row->bounds.depth)
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     row->work += row->bounds.container;
     const fl_items *items = &fl_node_of(reader, value)->items;
     return value->kind == FL_K_DICT ? json_dict(row, reader, items, depth + 1)

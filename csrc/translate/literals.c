@@ -2,7 +2,7 @@
  *
  * The twin of fastlog/decode/literals.py.
  */
-#include "repack.h"
+#include "values.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * CPython give them. Each shape is matched exactly, by the names and the arguments; nothing is
  * called. All others are for that table, which says the same of these.
  */
-#include "repack.h"
+#include "values.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -118,7 +118,7 @@ static int encode(fl_reader *reader, const shape *call, size_t most, fl_value *o
     const fl_value *args = call->args;
     if (call->n != 2 || !fl_is_str(&args[0]) || !fl_is_str(&args[1]) || args[0].len > most ||
         !(equals(&args[1], "latin1") || equals(&args[1], "latin-1")))
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     const uint8_t *text = args[0].at.text;
     uint8_t *made = fl_reader_scratch(reader, args[0].len);
     if (!made)
@@ -128,7 +128,7 @@ static int encode(fl_reader *reader, const shape *call, size_t most, fl_value *o
         uint8_t byte = text[at];
         if (byte >= 0x80) {
             if (byte > 0xC3) /* C2 and C3 begin U+0080 to U+00FF */
-                return FL_FOREIGN;
+                return FL_FALLBACK;
             byte = (uint8_t)(byte << 6 | (text[++at] & 0x3F));
         }
         made[len++] = byte;
@@ -148,14 +148,14 @@ static int bytes(fl_reader *reader, const shape *call, size_t most, fl_value *ou
     if (is_call(reader, call->args, FL_O_ENCODE, &inner))
         return encode(reader, &inner, most, out);
     *out = *call->args;
-    return out->kind == FL_K_BYTES ? FL_PLAIN : FL_FOREIGN;
+    return out->kind == FL_K_BYTES ? FL_PLAIN : FL_FALLBACK;
 }
 
 static int members(const shape *call, fl_value *out)
 {
     *out = call->n ? *call->args : (fl_value){.kind = FL_K_TUPLE};
     return call->n < 2 && (out->kind == FL_K_LIST || out->kind == FL_K_TUPLE) ? FL_PLAIN
-                                                                              : FL_FOREIGN;
+                                                                              : FL_FALLBACK;
 }
 
 /* ---- Dates and times ---- */
@@ -280,14 +280,14 @@ static int datetime(fl_reader *reader, const shape *call, fl_value *out)
     int64_t east = 0;
     bool has_zone = call->n == 2 && call->args[1].kind != FL_K_NONE;
     if (call->n < 1 || call->n > 2 || !packed(reader, call->args, raw))
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     const fl_value *name = NULL;
     if (has_zone && !offset_of(reader, &call->args[1], &east) &&
         !is_named(reader, &call->args[1], &name))
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     unsigned year = (unsigned)raw[0] << 8 | raw[1], month = raw[2] & 0x7F; /* the top bit: fold */
     if (!is_date(year, month, raw[3]) || !is_time(raw + 4))
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     char text[MOMENT], *to = put_date(text, year, month, raw[3]);
     *to++ = 'T';
     to = put_time(to, raw + 4, big24(raw + 7));
@@ -355,16 +355,16 @@ static int uuid(fl_reader *reader, const fl_value *state, fl_value *out)
 {
     number found;
     if (state->kind != FL_K_DICT || fl_node_of(reader, state)->items.len > STATE_LENGTH)
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     fl_walk walk = fl_walk_over(reader, &fl_node_of(reader, state)->items);
     for (const fl_value *key; (key = fl_walk_next(&walk));) {
         const fl_value *value = fl_walk_next(&walk);
         if (!fl_is_text(key))
-            return FL_FOREIGN;
+            return FL_FALLBACK;
         if (!equals(key, "int"))
             continue;
         if (!number_of(value, &found))
-            return FL_FOREIGN;
+            return FL_FALLBACK;
         char text[UUID_LENGTH], *to = text;
         for (int nibble = 31; nibble >= 0; nibble--) {
             *to++ = "0123456789abcdef"[found.words[nibble / 8] >> 4 * (nibble % 8) & 15];
@@ -373,7 +373,7 @@ static int uuid(fl_reader *reader, const fl_value *state, fl_value *out)
         }
         return text_of(reader, text, UUID_LENGTH, out);
     }
-    return FL_FOREIGN;
+    return FL_FALLBACK;
 }
 
 /* ---- Objects that are written as they came ---- */
@@ -426,26 +426,26 @@ int fl_object_show(const fl_reader *reader, const fl_value *object, const fl_mea
     const fl_value *parts = fl_parts_of(reader, object), *class = &parts[FL_PART_CLASS];
     shape call;
     if (!shape_of(reader, object, &call) || (call.known && call.known != FL_O_RECONSTRUCTOR))
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     const fl_value *args = &parts[FL_PART_ARGS];
     out->args = args->at.node ? &fl_node_of(reader, args)->items : NULL;
     if (call.known == FL_O_RECONSTRUCTOR) { /* so protocol 1 calls object.__new__() */
         if (call.n != 3 || call.args[0].kind != FL_K_GLOBAL || call.args[1].known != FL_O_OBJECT)
-            return FL_FOREIGN;
+            return FL_FALLBACK;
         class = &call.args[0];
         out->args = NULL;
     }
     if (class->known || !name_class(meanings, class, out))
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     out->state = &parts[FL_PART_STATE];
     if (fl_is_sequence(out->state) && fl_node_of(reader, out->state)->items.len)
-        return FL_FOREIGN; /* that of an object with slots */
+        return FL_FALLBACK; /* that of an object with slots */
     if (out->state->kind <= FL_K_NONE ||
         (fl_is_container(out->state) && fl_is_empty(reader, out->state)))
         out->state = NULL;
     else if (out->state->kind == FL_K_DICT &&
              has_dunder(reader, &fl_node_of(reader, out->state)->items))
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     return FL_PLAIN;
 }
 
@@ -455,14 +455,14 @@ int fl_object_read(fl_reader *reader, const fl_value *object, size_t most, fl_va
 {
     shape call;
     if (!shape_of(reader, object, &call))
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     if (call.known == FL_O_RECONSTRUCTOR && call.n == 3 && call.args[0].known == FL_O_UUID &&
         call.args[1].known == FL_O_OBJECT)
         return uuid(reader, call.state, out);
     if (call.known == FL_O_UUID)
-        return call.n ? FL_FOREIGN : uuid(reader, call.state, out);
+        return call.n ? FL_FALLBACK : uuid(reader, call.state, out);
     if (call.state->kind > FL_K_NONE)
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     switch (call.known) {
     case FL_O_ENCODE: return encode(reader, &call, most, out);
     case FL_O_BYTES: return bytes(reader, &call, most, out);
@@ -470,9 +470,9 @@ int fl_object_read(fl_reader *reader, const fl_value *object, size_t most, fl_va
     case FL_O_DATETIME: return datetime(reader, &call, out);
     case FL_O_DECIMAL: /* its text */
         if (call.n != 1 || !fl_is_text(call.args))
-            return FL_FOREIGN;
+            return FL_FALLBACK;
         *out = *call.args;
         return FL_PLAIN;
-    default: return FL_FOREIGN;
+    default: return FL_FALLBACK;
     }
 }

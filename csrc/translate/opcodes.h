@@ -2,7 +2,7 @@
 #ifndef FASTLOG_OPCODES_H
 #define FASTLOG_OPCODES_H
 
-#include "repack.h"
+#include "values.h"
 
 enum {
     FL_OPCODE_MOST = 11

@@ -146,7 +146,7 @@ int fl_row_text(fl_row *row, fl_reader *reader, const fl_value *value, fl_span_t
     *out = (fl_span_text){value->at.text, value->len};
     row->charged += value->len;
     if (row->charged > row->weight)
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     if (value->kind == FL_K_TEXT ||
         (value->kind == FL_K_BYTES && fl_text_check(value->at.text, value->len) == FL_TEXT_CLEAN))
         return FL_PLAIN;
@@ -155,7 +155,7 @@ int fl_row_text(fl_row *row, fl_reader *reader, const fl_value *value, fl_span_t
     row->charged += len - value->len;
     row->work += (uint64_t)row->bounds.escape * value->len;
     if (row->charged > row->weight)
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     uint8_t *made = fl_reader_scratch(reader, len);
     if (!made)
         return FL_ENOMEM;
@@ -174,10 +174,10 @@ static int take_field(fl_row *row, const fl_reader *reader, int column, const fl
                       const fl_value *value)
 {
     if (row->values[column])
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     row->values[column] = value;
     switch (row->column[column].kind) {
-    case FL_COL_ARGS: return fl_is_empty(reader, value) ? FL_PLAIN : FL_FOREIGN;
+    case FL_COL_ARGS: return fl_is_empty(reader, value) ? FL_PLAIN : FL_FALLBACK;
     case FL_COL_EMPTY:
         if (fl_is_empty(reader, value))
             return FL_PLAIN;
@@ -186,7 +186,7 @@ static int take_field(fl_row *row, const fl_reader *reader, int column, const fl
     case FL_COL_TWIN: add_entry(row, key, value); break;
     default: return FL_PLAIN;
     }
-    return value->kind == FL_K_OBJECT ? FL_FOREIGN
+    return value->kind == FL_K_OBJECT ? FL_FALLBACK
                                       : FL_PLAIN; /* it may stand for what is dropped */
 }
 
@@ -223,7 +223,7 @@ static int check_integer(fl_row *row, const fl_reader *reader, size_t column)
         row->values[column] = NULL;
         return FL_PLAIN;
     }
-    return value->kind == FL_K_INT ? FL_PLAIN : FL_FOREIGN;
+    return value->kind == FL_K_INT ? FL_PLAIN : FL_FALLBACK;
 }
 
 static int check_text(fl_row *row, fl_reader *reader, size_t column)
@@ -233,7 +233,7 @@ static int check_text(fl_row *row, fl_reader *reader, size_t column)
         row->values[column] = NULL;
         return FL_PLAIN;
     }
-    return fl_is_text(value) ? fl_row_text(row, reader, value, &row->texts[column]) : FL_FOREIGN;
+    return fl_is_text(value) ? fl_row_text(row, reader, value, &row->texts[column]) : FL_FALLBACK;
 }
 
 static int check_trace(fl_row *row, fl_reader *reader, size_t column)
@@ -256,12 +256,13 @@ static int check_column(fl_row *row, fl_reader *reader, size_t column)
         return fl_is_time(value) && fl_time_of(value) >= row->bounds.first &&
                        fl_time_of(value) < row->bounds.last
                    ? FL_PLAIN
-                   : FL_FOREIGN;
+                   : FL_FALLBACK;
     case FL_COL_INTEGER: return check_integer(row, reader, column);
     case FL_COL_TEXT: return check_text(row, reader, column);
     case FL_COL_TRACE: return check_trace(row, reader, column);
     case FL_COL_MESSAGE:
-        return fl_is_set(value) && fl_is_text(value) ? check_text(row, reader, column) : FL_FOREIGN;
+        return fl_is_set(value) && fl_is_text(value) ? check_text(row, reader, column)
+                                                     : FL_FALLBACK;
     default: return FL_PLAIN;
     }
 }
@@ -276,7 +277,7 @@ static int check_columns(fl_row *row, fl_reader *reader)
             return verdict;
         if (row->column[i].flags & FL_COL_TOGETHER) {
             if (together >= 0 && together != fl_is_set(row->values[i]))
-                return FL_FOREIGN;
+                return FL_FALLBACK;
             together = fl_is_set(row->values[i]);
         }
     }
@@ -346,7 +347,7 @@ static bool is_light(const fl_row *row)
            row->json.len + columns_weight(row) < row->weight;
 }
 
-/* Sorts the attributes of a record into columns and entries. FL_FOREIGN: not all is as it should
+/* Sorts the attributes of a record into columns and entries. FL_FALLBACK: not all is as it should
  * be. */
 static int sort(fl_row *row, fl_reader *reader, const fl_value *record)
 {
@@ -355,7 +356,7 @@ static int sort(fl_row *row, fl_reader *reader, const fl_value *record)
         verdict = check_columns(row, reader);
     if (!verdict)
         verdict = drop_twin(row, reader);
-    return verdict || is_light(row) ? verdict : FL_FOREIGN;
+    return verdict || is_light(row) ? verdict : FL_FALLBACK;
 }
 
 static int write_plain(fl_row *row, fl_reader *reader)
@@ -364,7 +365,7 @@ static int write_plain(fl_row *row, fl_reader *reader)
     if (row->json.failed)
         return FL_ENOMEM;
     bool fits = row->nodes < row->nodes_limit && row->work < row->work_limit && is_light(row);
-    return verdict || fits ? verdict : FL_FOREIGN;
+    return verdict || fits ? verdict : FL_FALLBACK;
 }
 
 static const uint8_t VERDICTS[] = {
@@ -397,7 +398,7 @@ int fl_row_add(fl_row *row, fl_reader *reader, const fl_value *record, size_t fr
     row->work_limit = (uint64_t)row->bounds.work_times * frame_len + row->bounds.work_more;
     enum fl_rest rest = FL_REST_ALL;
     bool alone = record->kind == FL_K_DICT && !fl_node_of(reader, record)->is_met;
-    int verdict = alone ? sort(row, reader, record) : FL_FOREIGN;
+    int verdict = alone ? sort(row, reader, record) : FL_FALLBACK;
     if (!verdict) {
         verdict = write_plain(row, reader);
         rest = verdict ? FL_REST_EXTRA : FL_REST_NONE;

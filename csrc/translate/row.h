@@ -9,7 +9,7 @@
 #ifndef FASTLOG_ROW_H
 #define FASTLOG_ROW_H
 
-#include "repack.h"
+#include "values.h"
 
 enum {
     FL_ROW_COLUMNS = 32,

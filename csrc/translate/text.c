@@ -1,5 +1,5 @@
 /* text.c: UTF-8, the escapes of what is none, JSON strings, integers. Pure. */
-#include "repack.h"
+#include "values.h"
 
 #include <stdlib.h>
 #include <string.h>

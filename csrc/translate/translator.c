@@ -1,13 +1,13 @@
-/* repack.c: the runs of a block in, their rows out. Pure: see fastlog.h for the
- * contract, repack.h for the parts. */
-#include "repack.h"
+/* translator.c: the runs of a block in, their rows out. Pure: see translate.h for the
+ * contract, values.h for the parts. */
+#include "values.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { NODES_MAX = 1 << 20 };
 
-struct fl_repacker {
+struct fl_translator {
     enum fl_form form;
     fl_reader reader;
     fl_row *row;
@@ -16,7 +16,7 @@ struct fl_repacker {
 
 static const char *const REASONS[FL_VERDICTS] = {
     [FL_PLAIN] = "plain",
-    [FL_FOREIGN] = "foreign",
+    [FL_FALLBACK] = "foreign",
     [FL_EXTRA] = "its extra attributes are a tree",
     [FL_TREE] = "a tree",
     [FL_NO_STOP] = "malformed pickle: no STOP",
@@ -75,32 +75,32 @@ static uint32_t read_u32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
 }
 
-fl_repacker *fl_repacker_new(const fl_column *columns, size_t n, const fl_bounds *bounds,
-                             const fl_meanings *meanings, enum fl_form form)
+fl_translator *fl_translator_new(const fl_column *columns, size_t n, const fl_bounds *bounds,
+                                 const fl_meanings *meanings, enum fl_form form)
 {
     if (bounds->nodes > NODES_MAX || form > FL_LINES)
         return NULL;
-    fl_repacker *repacker = calloc(1, sizeof *repacker);
-    if (!repacker)
+    fl_translator *translator = calloc(1, sizeof *translator);
+    if (!translator)
         return NULL;
-    repacker->form = form;
-    fl_reader *reader = &repacker->reader;
+    translator->form = form;
+    fl_reader *reader = &translator->reader;
     reader->stack = malloc(FL_SLOTS * sizeof *reader->stack);
     reader->memo = malloc(FL_SLOTS * sizeof *reader->memo);
     reader->pool = malloc(FL_POOL * sizeof *reader->pool);
     reader->nodes = calloc(FL_NODES, sizeof *reader->nodes);
-    repacker->row = fl_row_new(columns, n, bounds, meanings, form);
-    if (reader->stack && reader->memo && reader->pool && reader->nodes && repacker->row)
-        return repacker;
-    fl_repacker_free(repacker);
+    translator->row = fl_row_new(columns, n, bounds, meanings, form);
+    if (reader->stack && reader->memo && reader->pool && reader->nodes && translator->row)
+        return translator;
+    fl_translator_free(translator);
     return NULL;
 }
 
-void fl_repacker_free(fl_repacker *repacker)
+void fl_translator_free(fl_translator *translator)
 {
-    if (!repacker)
+    if (!translator)
         return;
-    fl_reader *reader = &repacker->reader;
+    fl_reader *reader = &translator->reader;
     free(reader->stack);
     free(reader->memo);
     free(reader->pool);
@@ -110,34 +110,34 @@ void fl_repacker_free(fl_repacker *repacker)
         reader->scratch = chunk->next;
         free(chunk);
     }
-    fl_row_free(repacker->row);
-    free(repacker->rows.data);
-    free(repacker->lines.data);
-    free(repacker);
+    fl_row_free(translator->row);
+    free(translator->rows.data);
+    free(translator->lines.data);
+    free(translator);
 }
 
-int fl_repacker_begin(fl_repacker *repacker, double received, uint64_t offset)
+int fl_translator_begin(fl_translator *translator, double received, uint64_t offset)
 {
     static const uint8_t begin[] = {0x80, 4, ']', '('}; /* PROTO 4, a list, what is in it */
-    repacker->rows.len = repacker->lines.len = 0;
-    repacker->rows.failed = repacker->lines.failed = false;
-    fl_bytes_add(&repacker->rows, begin, sizeof begin);
-    fl_row_begin(repacker->row, received, offset);
-    return repacker->rows.failed ? FL_ENOMEM : 0;
+    translator->rows.len = translator->lines.len = 0;
+    translator->rows.failed = translator->lines.failed = false;
+    fl_bytes_add(&translator->rows, begin, sizeof begin);
+    fl_row_begin(translator->row, received, offset);
+    return translator->rows.failed ? FL_ENOMEM : 0;
 }
 
-static int translate(fl_repacker *repacker, const uint8_t *frame, uint32_t len,
+static int translate(fl_translator *translator, const uint8_t *frame, uint32_t len,
                      const fl_value *host, uint32_t idx)
 {
     fl_value record;
     if (len && frame[0] == '{') /* a JSON object */
-        return FL_FOREIGN;
-    int verdict = fl_reader_read(&repacker->reader, frame, len, &record);
+        return FL_FALLBACK;
+    int verdict = fl_reader_read(&translator->reader, frame, len, &record);
     if (verdict)
         return verdict;
-    bool lines = repacker->form == FL_LINES;
-    return fl_row_add(repacker->row, &repacker->reader, &record, len, host, idx,
-                      lines ? &repacker->lines : &repacker->rows, &repacker->rows);
+    bool lines = translator->form == FL_LINES;
+    return fl_row_add(translator->row, &translator->reader, &record, len, host, idx,
+                      lines ? &translator->lines : &translator->rows, &translator->rows);
 }
 
 /* A run of a block. */
@@ -148,7 +148,7 @@ typedef struct fl_run {
     size_t len; /* of the body: the frames with their lengths */
 } fl_run;
 
-static int translate_run(fl_repacker *repacker, const fl_run *run, const fl_value *host,
+static int translate_run(fl_translator *translator, const fl_run *run, const fl_value *host,
                          uint32_t idx, uint8_t *verdicts)
 {
     const uint8_t *frames = run->body;
@@ -161,11 +161,11 @@ static int translate_run(fl_repacker *repacker, const fl_run *run, const fl_valu
         uint32_t size = read_u32(frames);
         if (len - FL_FRAME_HEADER < size)
             return FL_EINVAL;
-        int verdict = translate(repacker, frames + FL_FRAME_HEADER, size, host, idx + i);
+        int verdict = translate(translator, frames + FL_FRAME_HEADER, size, host, idx + i);
         if (verdict < 0)
             return verdict;
-        if (verdict && repacker->form == FL_LINES)
-            fl_bytes_add(&repacker->lines, "\n", 1);
+        if (verdict && translator->form == FL_LINES)
+            fl_bytes_add(&translator->lines, "\n", 1);
         verdicts[i] = (uint8_t)verdict;
         others += verdict != FL_PLAIN;
         frames += FL_FRAME_HEADER + size;
@@ -174,15 +174,15 @@ static int translate_run(fl_repacker *repacker, const fl_run *run, const fl_valu
     return len ? FL_EINVAL : others;
 }
 
-int fl_repacker_run(fl_repacker *repacker, const uint8_t *frames, size_t len, uint32_t count,
-                    uint32_t idx, const char *host, size_t host_len, uint8_t *verdicts)
+int fl_translator_run(fl_translator *translator, const uint8_t *frames, size_t len, uint32_t count,
+                      uint32_t idx, const char *host, size_t host_len, uint8_t *verdicts)
 {
     fl_run run = {.frames = count, .body = frames, .len = len};
     fl_value from = {
         .kind = FL_K_TEXT, .len = (uint32_t)host_len, .at.text = (const uint8_t *)host};
     if (fl_text_check(from.at.text, host_len) == FL_TEXT_INVALID || count > INT32_MAX)
         return FL_EINVAL;
-    return translate_run(repacker, &run, &from, idx, verdicts);
+    return translate_run(translator, &run, &from, idx, verdicts);
 }
 
 /* Reads the run at the beginning of these bytes. Returns how many it takes, 0 if it does not fit.
@@ -225,16 +225,16 @@ static fl_value host_of(const fl_run *run)
 }
 
 /* Leaves all frames of a run to the caller. */
-static int leave(fl_repacker *repacker, const fl_run *run, uint8_t *verdicts)
+static int leave(fl_translator *translator, const fl_run *run, uint8_t *verdicts)
 {
-    memset(verdicts, FL_FOREIGN, run->frames);
-    for (uint32_t i = 0; i < run->frames && repacker->form == FL_LINES; i++)
-        fl_bytes_add(&repacker->lines, "\n", 1);
+    memset(verdicts, FL_FALLBACK, run->frames);
+    for (uint32_t i = 0; i < run->frames && translator->form == FL_LINES; i++)
+        fl_bytes_add(&translator->lines, "\n", 1);
     return (int)run->frames;
 }
 
-int fl_repacker_block(fl_repacker *repacker, const uint8_t *runs, size_t len, uint32_t frames,
-                      uint8_t *verdicts)
+int fl_translator_block(fl_translator *translator, const uint8_t *runs, size_t len, uint32_t frames,
+                        uint8_t *verdicts)
 {
     uint32_t idx = 0;
     int others = 0;
@@ -249,8 +249,8 @@ int fl_repacker_block(fl_repacker *repacker, const uint8_t *runs, size_t len, ui
         fl_value host = host_of(&run);
         bool records = run.kind == FL_RUN_STOCK || run.kind == FL_RUN_BATCH;
         int more = records && fl_text_check(host.at.text, host.len) != FL_TEXT_INVALID
-                       ? translate_run(repacker, &run, &host, idx, verdicts + idx)
-                       : leave(repacker, &run, verdicts + idx);
+                       ? translate_run(translator, &run, &host, idx, verdicts + idx)
+                       : leave(translator, &run, verdicts + idx);
         if (more < 0)
             return more;
         others += more;
@@ -261,10 +261,10 @@ int fl_repacker_block(fl_repacker *repacker, const uint8_t *runs, size_t len, ui
     return idx == frames ? others : FL_EINVAL;
 }
 
-int fl_repacker_end(fl_repacker *repacker, fl_translation *out)
+int fl_translator_end(fl_translator *translator, fl_translation *out)
 {
-    fl_bytes_add(&repacker->rows, "e.", 2); /* into the list, and that is all */
-    *out = (fl_translation){repacker->rows.data, repacker->rows.len, repacker->lines.data,
-                            repacker->lines.len};
-    return repacker->rows.failed || repacker->lines.failed ? FL_ENOMEM : 0;
+    fl_bytes_add(&translator->rows, "e.", 2); /* into the list, and that is all */
+    *out = (fl_translation){translator->rows.data, translator->rows.len, translator->lines.data,
+                            translator->lines.len};
+    return translator->rows.failed || translator->lines.failed ? FL_ENOMEM : 0;
 }

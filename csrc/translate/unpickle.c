@@ -2,11 +2,11 @@
  *
  * The twin of fastlog/decode/machine.py and inert.py: both read a pickle to the same values, or
  * reject it for the same reason, so the checks stand in the same order. Only what is larger than
- * the arrays of the reader is FL_FOREIGN.
+ * the arrays of the reader is FL_FALLBACK.
  *
  * Time is linear in the frame, memory too: nothing is allocated by what the frame announces.
  */
-#include "repack.h"
+#include "values.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -93,7 +93,7 @@ static int put(machine *m, size_t index)
     if (index >= (size_t)(m->stop - m->start) / 2 + 2)
         return FL_MEMO_INDEX;
     if (index >= FL_SLOTS)
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     while (reader->memo_used <= index) {
         reader->memo[reader->memo_used++].kind = FL_K_UNSET;
         reader->holes++;
@@ -110,7 +110,7 @@ static int append(machine *m)
     if (m->sp == m->base)
         return FL_UNDERFLOW;
     if (reader->memo_used == FL_SLOTS)
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     reader->memo[reader->memo_used++] = m->sp[-1];
     return FL_PLAIN;
 }
@@ -306,7 +306,7 @@ static int fill(machine *m, fl_items *items, const fl_value *values, size_t n)
         return FL_PLAIN;
     uint32_t batch = make_batch(reader, values, n);
     if (!batch)
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     if (items->last)
         reader->pool[items->last].at.node = batch;
     else
@@ -344,7 +344,7 @@ static int push_container(machine *m, uint8_t kind, const fl_value *values, size
     fl_value made;
     fl_node *node = make_node(m, kind, &made);
     if (!node || fill(m, &node->items, values, n))
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     *m->sp++ = made;
     return FL_PLAIN;
 }
@@ -536,7 +536,7 @@ static int call(machine *m, fl_value factory, fl_value args, fl_value kwargs)
         fl_value overflow = args;
         fl_node *node = make_node(m, FL_K_TUPLE, &args);
         if (!node || fill(m, &node->items, &overflow, 1))
-            return FL_FOREIGN;
+            return FL_FALLBACK;
     }
     if (kwargs.kind == FL_K_OVERFLOW)
         kwargs.kind = FL_K_NONE;
@@ -550,7 +550,7 @@ static int call(machine *m, fl_value factory, fl_value args, fl_value kwargs)
     fl_value made;
     fl_node *node = make_node(m, FL_K_OBJECT, &made);
     if (!node || !(node->parts = make_batch(m->reader, parts, FL_PARTS)))
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     *m->sp++ = made;
     return FL_PLAIN;
 }
@@ -589,7 +589,7 @@ static int inst(machine *m, bool has_name)
     }
     fl_node *node = make_node(m, FL_K_TUPLE, &args);
     if (!node || fill(m, &node->items, values, n))
-        return FL_FOREIGN;
+        return FL_FALLBACK;
     if (has_name) {
         verdict = global(m);
         if (verdict)
@@ -787,7 +787,7 @@ static int run(machine *m, fl_value *out)
             m->framed = false;
         }
         if (sp == m->limit) /* no opcode pushes more than one value */
-            return FL_FOREIGN;
+            return FL_FALLBACK;
         switch (*p) {
         case 'X': /* BINUNICODE */
             if (end - p < 5)

@@ -1,20 +1,20 @@
-/* repack.h: what the files of the translator share. Pure, like them.
+/* values.h: what the files of the translator share. Pure, like them.
  *
- *   unpick.c    reads one pickle into values, and refuses what is none
+ *   unpick.c    reads one pickle into values, and rejects what is none
  *   literals.c  what text opcodes spell out
  *   objects.c   the few classes whose objects are rendered here
  *   row.c       a dict of values becomes a row; row.h says with whose help
  *   text.c      UTF-8, escapes, JSON strings
  *   shortest.c  floats in decimal
- *   repack.c    the runs of a block go in, its rows come out
+ *   translator.c the runs of a block go in, its rows come out
  *
- * Every function that can set a frame aside returns a verdict: FL_PLAIN (0) to go on, FL_FOREIGN or
- * a rejection to stop. FL_ENOMEM, negative, ends the whole block.
+ * Every function that can set a frame aside returns a verdict: FL_PLAIN (0) to go on, FL_FALLBACK
+ * or a rejection to stop. FL_ENOMEM, negative, ends the whole block.
  */
-#ifndef FASTLOG_REPACK_H
-#define FASTLOG_REPACK_H
+#ifndef FL_VALUES_H
+#define FL_VALUES_H
 
-#include "fastlog.h"
+#include "translate.h"
 
 #include <string.h>
 
@@ -238,12 +238,12 @@ typedef struct fl_shown {
     const fl_value *state; /* the same */
 } fl_shown;
 
-/* FL_PLAIN: the object is written as it came. FL_FOREIGN: Python has to tell. */
+/* FL_PLAIN: the object is written as it came. FL_FALLBACK: Python has to tell. */
 int fl_object_show(const fl_reader *reader, const fl_value *object, const fl_meanings *meanings,
                    fl_shown *out);
 
 /* What an object stands for. FL_PLAIN: *out is a text (FL_K_TEXT, FL_K_ODD, FL_K_BYTES), made of no
- * more than `most` bytes, or a sequence, which is to be written in its place. FL_FOREIGN: Python
+ * more than `most` bytes, or a sequence, which is to be written in its place. FL_FALLBACK: Python
  * has to tell. */
 int fl_object_read(fl_reader *reader, const fl_value *object, size_t most, fl_value *out);
 

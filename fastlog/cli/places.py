@@ -32,10 +32,10 @@ class Status(msgspec.Struct):
     limit: int = 0
     connections: int = 0
     clients: int = 0
-    """Of the fastlog dialect, among the connections."""
-    slowed: int = 0
+    """Of the fastlog protocol, among the connections."""
+    throttled: int = 0
     """Connections that are read more slowly than they send, now."""
-    slowings: int = 0
+    throttlings: int = 0
     """How often one had to wait, since the start."""
     lag: float = 0.0
     """Seconds that the slowest sink will need for what waits for it."""
@@ -44,7 +44,7 @@ class Status(msgspec.Struct):
     accepted: int = 0
     frames: int = 0
     dropped: int = 0
-    refused: dict[str, int] = {}
+    rejected: dict[str, int] = {}
     failure: str | None = None
     """Why the journal cannot be written now."""
 

@@ -213,13 +213,13 @@ def _receiver_table(status: Status) -> Table:
     table.add_row("accepted", str(status.accepted))
     table.add_row("frames", str(status.frames))
     table.add_row("dropped", str(status.dropped))
-    table.add_row("slowed", f"{status.slowed} now, {status.slowings} times")
+    table.add_row("throttled", f"{status.throttled} now, {status.throttlings} times")
     table.add_row("work that waits", f"{status.lag:.2f} s")
     table.add_row("journal", f"{format_size(status.size)} of {format_size(status.limit)}")
     if status.failure:
         table.add_row("failure", _cell(status.failure))
-    for reason, number in sorted(status.refused.items()):
-        table.add_row(_cell(f"refused: {reason}"), str(number))
+    for reason, number in sorted(status.rejected.items()):
+        table.add_row(_cell(f"rejected: {reason}"), str(number))
     return table
 
 

@@ -30,7 +30,7 @@ class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     """`tcp://host:port` (port 0: any free one) or `unix:///path`."""
     stock: bool = True
-    """Whether unchanged `SocketHandler`s are admitted, or only clients of the fastlog dialect."""
+    """Whether unchanged `SocketHandler`s are admitted, or only clients of the fastlog protocol."""
     auth: Literal["optional", "required"] = "optional"
     """Whether those clients must prove that they have a key."""
     mode: Annotated[str, Meta(extra=SOCKET_MODE)] = "0600"
@@ -91,7 +91,7 @@ class JournalConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClientsConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """What clients of the fastlog dialect are told."""
+    """What clients of the fastlog protocol are told."""
 
     window: Annotated[int, Meta(ge=64 * KIB, le=1 * GIB, extra=SIZE)] = 1 * MIB
     """Bytes that one may send before they are acknowledged."""

@@ -13,7 +13,7 @@ _SUN_PATH = 107
 
 
 def check_listen(url: str) -> None:
-    """Refuse what cannot be listened on; the error says what is wrong with it.
+    """Reject what cannot be listened on; the error says what is wrong with it.
 
     Raises:
         ConfigError: without a place; the caller knows it.
@@ -46,7 +46,7 @@ def _check_tcp(parts: SplitResult, url: str) -> None:
 
 
 def check_sink(url: str) -> None:
-    """Refuse what is no URL. Whether there is such a sink, `fastlog.sinks` knows.
+    """Reject what is no URL. Whether there is such a sink, `fastlog.sinks` knows.
 
     Raises:
         ConfigError: without a place; the caller knows it.

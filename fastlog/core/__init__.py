@@ -1,28 +1,28 @@
 """The C module, in Python's terms: the only folder that sees `ffi` and `lib`.
 
-`Framer`, `Repacker` and `crc32c` are everywhere; `Loop` is Linux only.
+`Framer`, `Translator` and `crc32c` are everywhere; `Loop` is Linux only.
 """
 
 from fastlog.core.framer import FRAME_LIMIT, Framer, crc32c
 from fastlog.core.loop import (
     FRAME_WEIGHT,
     Ended,
-    Handed,
+    ExportedConnection,
     Hello,
     Loop,
+    LoopRejection,
     LoopStats,
+    PollResult,
     Proof,
-    Refusal,
-    Turn,
 )
-from fastlog.core.repacker import (
+from fastlog.core.translator import (
     EXTRA,
     FOREIGN,
     PLAIN,
     TREE,
     Bounds,
     Column,
-    Repacker,
+    Translator,
     verdict_text,
 )
 
@@ -36,15 +36,15 @@ __all__ = [
     "Bounds",
     "Column",
     "Ended",
+    "ExportedConnection",
     "Framer",
-    "Handed",
     "Hello",
     "Loop",
+    "LoopRejection",
     "LoopStats",
+    "PollResult",
     "Proof",
-    "Refusal",
-    "Repacker",
-    "Turn",
+    "Translator",
     "crc32c",
     "verdict_text",
 ]

@@ -14,8 +14,8 @@ FRAME_WEIGHT: int = getattr(lib, "FL_FRAME_WEIGHT", 0)
 """Bytes that a frame counts as, beyond those that it has, in a share; see `Loop.limit`."""
 
 
-class Refusal(NamedTuple):
-    """A connection that the loop refused or closed."""
+class LoopRejection(NamedTuple):
+    """A connection that the loop rejected or closed."""
 
     reason: str
     peer: str
@@ -27,7 +27,7 @@ class Refusal(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """A client of the fastlog dialect has said hello; nothing more is read until it is answered."""
+    """A fastlog client has sent HELLO; nothing more is read until it is answered."""
 
     conn: int
     """Names the connection."""
@@ -53,7 +53,7 @@ class Ended(NamedTuple):
     said_bye: bool
 
 
-class Handed(NamedTuple):
+class ExportedConnection(NamedTuple):
     """A connection on its way to another process."""
 
     fd: int
@@ -68,18 +68,18 @@ class LoopStats(NamedTuple):
     accepted: int
     frames: int
     bytes: int
-    refused: dict[str, int]
-    """Connections refused or closed, by reason; only reasons that occurred."""
+    rejected: dict[str, int]
+    """Connections rejected or closed, by reason; only reasons that occurred."""
     unreported: int
-    """Refusals that are in `refused`, but were too many to be told one by one."""
+    """Rejections that are in `rejected`, but were too many to be told one by one."""
     acks: int
     """Acknowledgements sent."""
     repeated: int
     """Records that clients sent once more, and that were skipped."""
-    slowings: int
+    throttlings: int
     """Times that a connection had to wait because it had sent more than its share."""
     clients: int
-    """Clients of the fastlog dialect that are admitted now."""
+    """Clients of the fastlog protocol that are admitted now."""
     connections: int
     partials: int
     """Connections that are inside a frame."""
@@ -87,19 +87,19 @@ class LoopStats(NamedTuple):
     """Memory that these hold."""
     ready: int
     """Connections that are known to have more to read."""
-    slowed: int
+    throttled: int
     """Connections that wait for their share."""
 
 
-class Turn(NamedTuple):
+class PollResult(NamedTuple):
     """What a turn of the loop left behind."""
 
     woken: bool
     """A watched descriptor is readable."""
     more: bool
     """There is more to read: the next turn will not wait."""
-    refused: bool
-    """`Loop.refusals` has something."""
+    rejected: bool
+    """`Loop.rejections` has something."""
     asked: bool
     """`Loop.events` has something."""
 
@@ -126,7 +126,7 @@ class Loop:
         stall: Seconds that a half-received frame may be silent.
         min_rate: Bytes a second that such a frame must bring once it is older than `stall`.
         nap: Seconds to wait for company after a turn that brought little.
-        hello: Seconds that a client of the fastlog dialect has for its greeting. Any other is
+        hello: Seconds that a client of the fastlog protocol has for its greeting. Any other is
             closed to make room for a newcomer only if it has not sent a byte for so long.
         keepalive: Seconds after which such a client hears from us at the latest.
         tcp_keepalive: Seconds without a byte after which the kernel probes a peer; one that does
@@ -218,7 +218,7 @@ class Loop:
         """
         self._check(lib.fl_loop_add(self._loop, fd, peer.encode(), partial, len(partial)), "add")
 
-    def poll(self, timeout: float | None = None) -> Turn:
+    def poll(self, timeout: float | None = None) -> PollResult:
         """Runs one turn, waiting `timeout` seconds at most; a signal ends the wait."""
         milliseconds = -1 if timeout is None else max(0, round(timeout * 1000))
         flags = lib.fl_loop_poll(self._loop, milliseconds, self._context)
@@ -226,8 +226,8 @@ class Loop:
             failure, self._failure = self._failure, None
             raise failure
         self._check(flags, "poll")
-        turn: Turn = _TURNS[flags]
-        return turn
+        result: PollResult = _POLL_RESULTS[flags]
+        return result
 
     def pause(self, paused: bool) -> None:
         """Stops reading, or goes on. Nobody is closed for silence meanwhile."""
@@ -242,16 +242,16 @@ class Loop:
         self._check(lib.fl_loop_drain(self._loop), "drain")
 
     def hang_up(self) -> None:
-        """Closes every connection; those that are inside a frame are refused as truncated."""
+        """Closes every connection; those that are inside a frame are rejected as truncated."""
         lib.fl_loop_hang_up(self._loop)
 
-    def refusals(self) -> list[Refusal]:
-        """The refusals since the last call, oldest first."""
-        taken: list[Refusal] = []
-        one = ffi.new("fl_refusal *")
-        while lib.fl_loop_refusal(self._loop, one):
+    def rejections(self) -> list[LoopRejection]:
+        """The rejections since the last call, oldest first."""
+        taken: list[LoopRejection] = []
+        one = ffi.new("fl_rejection *")
+        while lib.fl_loop_rejection(self._loop, one):
             taken.append(
-                Refusal(
+                LoopRejection(
                     reason=_reason_text(one.reason),
                     peer=str(ffi.string(one.peer), "ascii", "replace"),
                     length=one.length,
@@ -260,7 +260,7 @@ class Loop:
             )
         return taken
 
-    # ---- clients of the fastlog dialect ----
+    # ---- clients of the fastlog protocol ----
 
     def events(self) -> Iterator[Hello | Proof | Ended]:
         """What clients want of the caller, oldest first; a greeting is then to be answered."""
@@ -305,9 +305,9 @@ class Loop:
         out = ffi.new("uint64_t *")
         return int(out[0]) if lib.fl_loop_committed(self._loop, conn, out) == 0 else None
 
-    def touched(self) -> int:
+    def dirty(self) -> int:
         """Clients with records in blocks for which neither `journaled` nor `discarded` was said."""
-        return int(lib.fl_loop_touched(self._loop))
+        return int(lib.fl_loop_dirty(self._loop))
 
     def journaled(self, offset: int) -> None:
         """Those blocks are in the journal, and end at this offset of it."""
@@ -347,15 +347,15 @@ class Loop:
         as a block takes."""
         lib.fl_loop_step(self._loop, weight)
 
-    def slowed(self) -> Iterator[tuple[str, int]]:
+    def throttled(self) -> Iterator[tuple[str, int]]:
         """The peers that had to wait since this was asked last, and how often."""
         at, peer = ffi.new("uint32_t *"), ffi.new("char[]", lib.FL_PEER_SIZE)
-        while times := lib.fl_loop_slowed(self._loop, at, peer):
+        while times := lib.fl_loop_throttled(self._loop, at, peer):
             yield str(ffi.string(peer), "ascii", "replace"), times
 
     # ---- handing connections over ----
 
-    def export(self) -> Iterator[Handed]:
+    def export(self) -> Iterator[ExportedConnection]:
         """The connections, for another process; they stay this loop's. Do not poll meanwhile.
 
         Left out are clients whose greeting is under way: they connect again.
@@ -366,13 +366,13 @@ class Loop:
             state = ffi.new("uint8_t[]", size[0])
             lib.fl_loop_state(self._loop, at[0], state)
             name = str(ffi.string(peer), "ascii", "replace")
-            yield Handed(fd, name, ffi.buffer(state)[:])
+            yield ExportedConnection(fd, name, ffi.buffer(state)[:])
 
-    def take(self, handed: Handed) -> tuple[int, bytes, bytes] | None:
+    def take(self, handed: ExportedConnection) -> tuple[int, bytes, bytes] | None:
         """Takes over a connection that another loop has exported, and owns its descriptor.
 
         Returns:
-            For a client of the fastlog dialect: the connection's name, the client's id,
+            For a client of the fastlog protocol: the connection's name, the client's id,
             and its key as in `admit`.
 
         Raises:
@@ -392,22 +392,24 @@ class Loop:
         """The counters as they are now."""
         raw = ffi.new("fl_loop_stats *")
         lib.fl_loop_stats_get(self._loop, raw)
-        refused = {_reason_text(i): raw.refused[i] for i in range(lib.FL_REASONS) if raw.refused[i]}
+        rejected = {
+            _reason_text(i): raw.rejected[i] for i in range(lib.FL_REASONS) if raw.rejected[i]
+        }
         return LoopStats(
             accepted=raw.accepted,
             frames=raw.frames,
             bytes=raw.bytes,
-            refused=refused,
+            rejected=rejected,
             unreported=raw.unreported,
             acks=raw.acks,
             repeated=raw.repeated,
-            slowings=raw.slowings,
+            throttlings=raw.throttlings,
             clients=raw.clients,
             connections=raw.connections,
             partials=raw.partials,
             partial_bytes=raw.partial_bytes,
             ready=raw.ready,
-            slowed=raw.slowed,
+            throttled=raw.throttled,
         )
 
     def _receive(self, runs: Any, length: int, frames: int) -> None:
@@ -431,11 +433,11 @@ def _reason_text(reason: int) -> str:
 
 if hasattr(lib, "fl_loop_new"):
     # By the flags of a turn. There are hundreds of turns a second, and sixteen kinds of them.
-    _TURNS = [
-        Turn(
+    _POLL_RESULTS = [
+        PollResult(
             woken=bool(flags & lib.FL_WOKEN),
             more=bool(flags & lib.FL_MORE),
-            refused=bool(flags & lib.FL_REFUSED),
+            rejected=bool(flags & lib.FL_REJECTED),
             asked=bool(flags & lib.FL_ASKED),
         )
         for flags in range(16)

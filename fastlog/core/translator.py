@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Buffer  # type: ignore[attr-defined]  # Python 3.12
 
 PLAIN: int = lib.FL_PLAIN
-FOREIGN: int = lib.FL_FOREIGN
+FOREIGN: int = lib.FL_FALLBACK
 EXTRA: int = lib.FL_EXTRA
 TREE: int = lib.FL_TREE
 
@@ -23,7 +23,7 @@ def verdict_text(verdict: int) -> str:
 
 
 class Column(NamedTuple):
-    """One column of the rows that a `Repacker` makes."""
+    """One column of the rows that a `Translator` makes."""
 
     name: str
     """Of the attribute that fills it; under 64 characters of ASCII."""
@@ -35,7 +35,7 @@ class Column(NamedTuple):
     - `text`: a str, or None
     - `trace`: a str of more than a line feed, or None
     - `message`: a str
-    - `host`, `received`, `offset`, `idx`: what `Repacker.begin` and `Repacker.run` were told
+    - `host`, `received`, `offset`, `idx`: what `Translator.begin` and `Translator.run` were told
     - `extra`: all other attributes, as JSON text of an object
     - `silent`, `empty`, `args`, `twin`: no column. Such an attribute is dropped always; when it is
       empty; the same, and a frame is plain only then; when it is None or equals the message
@@ -87,7 +87,7 @@ class Translation(NamedTuple):
     have no row then."""
 
 
-class Repacker:
+class Translator:
     """Translates the pickles of a block into rows: a pickle of data only, or lines of JSON.
 
     A frame is plain, and becomes a tuple with a value for each column; or its extra attributes, or
@@ -96,9 +96,9 @@ class Repacker:
     the translator's arrays. Nothing that a frame says is imported or called. `docs/pickle.md` says
     what becomes of a value::
 
-        repacker.begin(received=1.5, offset=0)
-        verdicts = repacker.run(body, frames=3, idx=0, host="127.0.0.1")
-        rows = pickle.loads(repacker.end().rows)
+        translator.begin(received=1.5, offset=0)
+        verdicts = translator.run(body, frames=3, idx=0, host="127.0.0.1")
+        rows = pickle.loads(translator.end().rows)
 
     Args:
         columns: What a row has, 32 at most.
@@ -136,16 +136,16 @@ class Repacker:
         listed = ffi.new("const char *[]", self._names)
         known = ffi.new("fl_meanings *", (listed, len(self._names)))
         self._listed = listed
-        repacker = lib.fl_repacker_new(described, len(columns), limits, known, form)
-        if repacker == ffi.NULL:
+        translator = lib.fl_translator_new(described, len(columns), limits, known, form)
+        if translator == ffi.NULL:
             raise ValueError("a column or a bound of the translator is out of range")
-        self._repacker = ffi.gc(repacker, lib.fl_repacker_free)
+        self._translator = ffi.gc(translator, lib.fl_translator_free)
         self._verdicts = ffi.new("uint8_t[]", 0)
         self._translation = ffi.new("fl_translation *")
 
     def begin(self, received: float, offset: int) -> None:
         """Begins a block, with what all its rows have in common."""
-        self._check(lib.fl_repacker_begin(self._repacker, received, offset))
+        self._check(lib.fl_translator_begin(self._translator, received, offset))
 
     def run(self, body: Buffer, frames: int, idx: int, host: str) -> bytes | None:
         """Translates the frames in `body`, each behind its length, all from `host`.
@@ -162,8 +162,8 @@ class Repacker:
         """
         self._make_room(frames)
         name = host.encode("utf-8", "replace")
-        others = lib.fl_repacker_run(
-            self._repacker,
+        others = lib.fl_translator_run(
+            self._translator,
             ffi.from_buffer(body),
             len(body),
             frames,
@@ -184,15 +184,15 @@ class Repacker:
             ValueError: The lengths, or the number of frames, do not fit.
         """
         self._make_room(frames)
-        others = lib.fl_repacker_block(
-            self._repacker, ffi.from_buffer(payload), len(payload), frames, self._verdicts
+        others = lib.fl_translator_block(
+            self._translator, ffi.from_buffer(payload), len(payload), frames, self._verdicts
         )
         return self._answer(others, frames)
 
     def end(self) -> Translation:
         """Ends the block."""
         out = self._translation
-        self._check(lib.fl_repacker_end(self._repacker, out))
+        self._check(lib.fl_translator_end(self._translator, out))
         lines = ffi.buffer(out.lines, out.lines_len) if out.lines_len else b""
         return Translation(memoryview(ffi.buffer(out.rows, out.rows_len)), memoryview(lines))
 

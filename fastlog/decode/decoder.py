@@ -15,7 +15,6 @@ from typing import Any, Final, NamedTuple, Protocol, TypedDict
 import msgspec
 
 from fastlog import block as blocks
-from fastlog import wire
 from fastlog.block import Block, Kind, Run
 from fastlog.core import EXTRA, FOREIGN, PLAIN, TREE, verdict_text
 from fastlog.decode.inert import read
@@ -24,6 +23,7 @@ from fastlog.decode.nodes import allow_digits
 from fastlog.decode.payload import quick_line, quick_record, read_json
 from fastlog.decode.records import complete, record_of
 from fastlog.errors import ConfigError, RejectedError
+from fastlog.protocol import frames as wire
 from fastlog.record import RAW_BYTES, Loss, Record, Rejection, host_of
 
 ENGINES = ("c", "python")
@@ -55,7 +55,7 @@ class Located(NamedTuple):
     """Ordinal of its frame, counted over all runs of the block, from 0."""
     note: Rejection | Loss
     by_receiver: bool = False
-    """Whether the receiver refused or lost it, and has logged that."""
+    """Whether the receiver rejected or lost it, and has logged that."""
 
 
 class Decoded(NamedTuple):
@@ -71,13 +71,13 @@ class Decoded(NamedTuple):
 
 
 class FrameReader(Protocol):
-    """Reads the frames of a block; `plain.Translator` is one."""
+    """Reads the frames of a block; `plain.PlainReader` is one."""
 
     def block(self, block: Block) -> bytes | None:
         """Take a block.
 
         Returns:
-            What became of each frame, as `core.Repacker.block` says it; None: all are plain.
+            What became of each frame, as `core.Translator.block` says it; None: all are plain.
         """
 
     def end(self) -> tuple[list[Row], bytes]:
@@ -101,9 +101,9 @@ class _NoReader:
 
 
 def _translator(form: Form) -> FrameReader:
-    from fastlog.decode.plain import Translator  # imports pickle, which only this engine uses
+    from fastlog.decode.plain import PlainReader  # imports pickle, which only this engine uses
 
-    return Translator(form)
+    return PlainReader(form)
 
 
 class Decoder:
@@ -308,7 +308,7 @@ def _moment(microseconds: int, block: Block) -> float:
 
 def _note(block: Block, run: Run, frame: memoryview) -> Rejection | Loss:
     try:
-        return blocks.read_note(frame)
+        return blocks.read_notice(frame)
     except msgspec.MsgspecError:
         return _rejection(block, run, frame, "unreadable note of the receiver")
 

@@ -1,8 +1,8 @@
 """The rows of a block, many at once: the C translator's pickle, read by `pickle.loads`.
 
 This is the only file that knows an unpickler, and no byte from the network reaches it: what it
-reads is the pickle that `csrc/repack.c` wrote, which holds data and no names to import. Tests hold
-both.
+reads is the pickle that `csrc/translate/translator.c` wrote, which holds data and no names to
+import. Tests hold both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final, get_type_hints
 
 from fastlog.block import Block
-from fastlog.core import Bounds, Column, Repacker
+from fastlog.core import Bounds, Column, Translator
 from fastlog.decode.lines import Form
 from fastlog.decode.nodes import RENAMED
 from fastlog.decode.normal import (
@@ -80,19 +80,19 @@ def meanings() -> Iterator[str]:
     yield from (f"{module}:" for module in RENAMED)
 
 
-class Translator:
+class PlainReader:
     """Reads the frames of a block, but for those that are JSON: a `decoder.FrameReader`."""
 
     def __init__(self, form: Form = "records") -> None:
-        self._repacker = Repacker(columns(), BOUNDS, meanings(), lines=form == "lines")
+        self._translator = Translator(columns(), BOUNDS, meanings(), lines=form == "lines")
 
     def block(self, block: Block) -> bytes | None:
         """Take a block; answers what became of each frame, or None: all are plain."""
-        self._repacker.begin(block.received, block.offset)
-        return self._repacker.block(block.payload, block.frames)
+        self._translator.begin(block.received, block.offset)
+        return self._translator.block(block.payload, block.frames)
 
     def end(self) -> tuple[list[tuple[Any, ...]], bytes]:
         """End the block: its rows, and its lines where these were asked for."""
-        translation = self._repacker.end()
+        translation = self._translator.end()
         rows = pickle.loads(translation.rows)  # noqa: S301  # our own pickle, data only
         return rows, bytes(translation.lines)

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastlog import wire
+from fastlog.protocol import frames as wire
 
 BEGUN, DONE = 0, 8
 """Where in the marks the number stands that is being logged, and the last that was."""

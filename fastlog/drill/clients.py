@@ -34,7 +34,7 @@ class Kind:
 
     @property
     def is_ours(self) -> bool:
-        """It speaks the fastlog dialect."""
+        """It speaks the fastlog protocol."""
         return self.handler == "fastlog"
 
 

@@ -90,7 +90,7 @@ class Row:
     phase: str
     kind: str
     is_ours: bool
-    """They speak the fastlog dialect."""
+    """They speak the fastlog protocol."""
     may_lose: str = ""
     """Why no promise is broken when they lose records; "" where one is."""
     may_drop: bool = False

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from fastlog import wire
+from fastlog.protocol import frames as wire
 
 _CHUNK = 65536
 _HIGH_WATER = 4 * _CHUNK
@@ -19,7 +19,7 @@ _HIGH_WATER = 4 * _CHUNK
 _ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER that makes close() send a reset."""
 _HEAD = struct.Struct(">2sBBI")
-"""Before every frame of the fastlog dialect; a server says nothing else."""
+"""Before every frame of the fastlog protocol; a server says nothing else."""
 
 
 def never() -> int | None:

@@ -100,11 +100,11 @@ class DrillServer:
             Whether the server was replaced, by its own account.
         """
         assert self._process is not None
-        done, refused = self._count(RELOADED), self._count(REFUSED)
+        done, rejected = self._count(RELOADED), self._count(REFUSED)
         self._process.send_signal(signal.SIGHUP)
         meanwhile()
         self._wait_for(
-            lambda: self._count(RELOADED) > done or self._count(REFUSED) > refused, "reload"
+            lambda: self._count(RELOADED) > done or self._count(REFUSED) > rejected, "reload"
         )
         return self._count(RELOADED) > done
 

@@ -61,7 +61,7 @@ class Place:
 
         Raises:
             JournalGoneError: Another journal is there now.
-            OSError: The disk refuses, or something else is in the way.
+            OSError: The disk rejects, or something else is in the way.
         """
         make_directory(self._path)
         node = read_node(self._path)

@@ -39,7 +39,7 @@ class Reading(NamedTuple):
     `FRAME_WEIGHT` more than it has; 0: the sink takes nothing at present."""
 
 
-class Gauge:
+class ProgressPage:
     """The gauge of the sink `name`; `writable` for its one worker.
 
     Args:
@@ -68,7 +68,7 @@ class Gauge:
         self._seen = 0
         self._reading: Reading | None = None
 
-    def __enter__(self) -> Gauge:
+    def __enter__(self) -> ProgressPage:
         return self
 
     def __exit__(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastlog.block import HEADER, Block
 from fastlog.errors import JournalDamagedError, JournalError
-from fastlog.journal.mark import Mark
+from fastlog.journal.durable_offset import Mark
 from fastlog.journal.recovery import check_versions
 from fastlog.journal.secret import require_secret
 from fastlog.journal.segment import (

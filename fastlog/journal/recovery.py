@@ -1,4 +1,4 @@
-"""What a journal holds after whatever happened: all its sound blocks, or a refusal to start.
+"""What a journal holds after whatever happened: all its sound blocks, or a rejection to start.
 
 After a crash the last blocks may be torn, in any order: the disk keeps no promise about what was
 not synced. Every block says how much was durable when it was written, so the highest such offset
@@ -15,8 +15,9 @@ from pathlib import Path
 
 from fastlog.block import MAGIC, Block
 from fastlog.errors import JournalDamagedError, JournalError
-from fastlog.journal import mark, position, snapshot
-from fastlog.journal.mark import Mark
+from fastlog.journal import durable_offset as mark
+from fastlog.journal import position, snapshot
+from fastlog.journal.durable_offset import Mark
 from fastlog.journal.position import read_positions
 from fastlog.journal.secret import require_secret
 from fastlog.journal.segment import (

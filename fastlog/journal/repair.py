@@ -11,9 +11,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from fastlog.block import HEADER, RUN, Kind, make_notes
+from fastlog.block import HEADER, RUN, Kind, make_notices
 from fastlog.files import replace_file, sync_directory, touch
-from fastlog.journal.mark import Mark
+from fastlog.journal.durable_offset import Mark
 from fastlog.journal.position import read_positions
 from fastlog.journal.recovery import check_versions, known_durable
 from fastlog.journal.secret import NAME, find_secret, make_secret, read_secret, write_secret
@@ -153,7 +153,7 @@ def _fill(
         replace_file(copy, damaged)
         now = time.time()
         loss = Loss("", "journal damage", count, stamp / 1e6 or now, now, f"[{start}, {end})")
-        notes = make_notes([loss])
+        notes = make_notices([loss])
         at = start
         while at < end:
             size = min(end - at, _PADDING_MAX)

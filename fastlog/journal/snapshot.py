@@ -62,7 +62,7 @@ def write_snapshot(directory: Path, snapshot: Snapshot) -> None:
     """Replaces the older one, durably.
 
     Raises:
-        OSError: The disk refuses; the newer one is as it was.
+        OSError: The disk rejects; the newer one is as it was.
     """
     path = min((directory / name for name in _NAMES), key=_age)
     fields = snapshot.offset, len(snapshot.content)

@@ -1,4 +1,4 @@
-"""The bell: it wakes the workers when there is more to read.
+"""The wakeup: it wakes the workers when there is more to read.
 
 An eventfd that all processes of the service have. The journal's writer adds to it after a sync.
 Nobody reads it: each worker has an epoll of its own, and an edge there for each time that it was
@@ -18,19 +18,19 @@ themselves made the sink four times as dear."""
 MUCH = 256 << 10
 
 
-def make_bell() -> int:
+def make_wakeup() -> int:
     """The descriptor of a new one."""
     return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
 
-class Bell:
-    """The writer's end: rings the bell that has this descriptor."""
+class Wakeup:
+    """The writer's end: rings the wakeup that has this descriptor."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._durable, self._rung_at = 0, float("-inf")
 
-    def ring(self, durable: int) -> None:
+    def notify(self, durable: int) -> None:
         """Wakes all that hear it, if that is worth it. Never waits: its counter lasts for some
         centuries.
 
@@ -43,17 +43,17 @@ class Bell:
             os.eventfd_write(self._fd, 1)
 
 
-class Hearing:
-    """What one worker hears of the bell that has this descriptor."""
+class WakeupReader:
+    """What one worker hears of the wakeup that has this descriptor."""
 
     def __init__(self, fd: int) -> None:
         self._epoll = select.epoll()
         self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
 
     def fileno(self) -> int:
-        """Becomes readable when the bell is rung."""
+        """Becomes readable when the wakeup is rung."""
         return self._epoll.fileno()
 
-    def heed(self) -> None:
+    def clear(self) -> None:
         """Takes back that it was rung."""
         self._epoll.poll(0)

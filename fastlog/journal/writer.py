@@ -25,7 +25,7 @@ import msgspec
 from fastlog.block import HEADER, Block
 from fastlog.errors import JournalGoneError
 from fastlog.files import is_at, make_directory, open_file, sync_directory
-from fastlog.journal.mark import Mark
+from fastlog.journal.durable_offset import Mark
 from fastlog.journal.place import Place
 from fastlog.journal.recovery import Recovered, examine, known_durable, recover
 from fastlog.journal.secret import make_secret, read_secret
@@ -55,7 +55,7 @@ _SLOW_SYNC = 0.05
 """Seconds of a sync after which the next one waits for its time all the same: else a disk that is
 slow to sync would do nothing else."""
 _RETRY = 0.5
-"""Seconds between tries while the disk refuses."""
+"""Seconds between tries while the disk rejects."""
 _LOOK_EVERY = 1.0
 """Seconds between looks for segments that are not written any more."""
 
@@ -161,7 +161,7 @@ class Journal:
         self._awaited = 0
         self._closing = False
         self.failure: str | None = None
-        """What the disk refuses now, in words; None while it works."""
+        """What the disk rejects now, in words; None while it works."""
         self.crash: BaseException | None = None
         """A bug that ended the thread; the receiver must not go on."""
         self._looked_at = time.monotonic()
@@ -417,7 +417,7 @@ class Journal:
             if written != size:
                 raise OSError(errno.ENOSPC, f"only {written} of {size} bytes were written")
         except OSError as error:
-            self._refused("write", error)
+            self._rejected("write", error)
             self._cut_back()
             return
         with self._changed:
@@ -475,7 +475,7 @@ class Journal:
         self._fd, self._spoilt, self._roll = fd, False, False
 
     def _sync(self) -> bool:
-        """Makes what was written durable, and says so. False: the disk refused."""
+        """Makes what was written durable, and says so. False: the disk rejected."""
         self._due = None
         if not self._undurable:
             return True
@@ -484,7 +484,7 @@ class Journal:
         try:
             os.fdatasync(self._fd)
         except OSError as error:
-            self._refused("sync", error)
+            self._rejected("sync", error)
             self._write_again()
             return False
         if not self._look_after_files():
@@ -516,7 +516,7 @@ class Journal:
         try:
             self._keep_in_place()
         except OSError as error:
-            self._refused("make its files anew", error)
+            self._rejected("make its files anew", error)
             time.sleep(_RETRY)
             return False
         if self.failure is not None and not (self._queue or self._undurable):
@@ -527,7 +527,7 @@ class Journal:
         """Sees to it that names stand for all that was written and is needed at a start.
 
         Raises:
-            OSError: The disk refuses, or something else is in the way.
+            OSError: The disk rejects, or something else is in the way.
             JournalGoneError: The writer must not go on.
         """
         now, named = time.monotonic(), self._is_last_named()
@@ -602,7 +602,7 @@ class Journal:
             *(len(gone), sum(end - start for start, end in spans)),
         )
 
-    # ---- what the disk refuses -------------------------------------------------------------
+    # ---- what the disk rejects -------------------------------------------------------------
 
     def _write_again(self) -> None:
         """After a failed sync: all that is not durable goes into a new segment."""
@@ -620,7 +620,7 @@ class Journal:
             try:
                 os.ftruncate(self._fd, self._written - self._segments[-1].start)
             except OSError as error:
-                self._refused("cut back", error)  # the next write goes to the same place anyway
+                self._rejected("cut back", error)  # the next write goes to the same place anyway
         if self._due is not None:
             self._sync()  # what was written before need not wait for what cannot be
         time.sleep(_RETRY)
@@ -630,7 +630,7 @@ class Journal:
             _log.warning("journal: the disk takes blocks again")
             self.failure = None
 
-    def _refused(self, what: str, error: OSError) -> None:
+    def _rejected(self, what: str, error: OSError) -> None:
         if self.failure is None:
             _log.error("journal: cannot %s: %s; keeping what comes in memory", what, error)
         self.failure = f"cannot {what}: {error.strerror or error}"

@@ -1,4 +1,4 @@
-"""The frames of the fastlog dialect that Python reads and writes; `docs/protocol.md` has them all.
+"""The frames of the fastlog protocol that Python reads and writes; `docs/protocol.md` has them all.
 
 Batches and acknowledgements are C's (`csrc/wire.c`). All integers are big-endian.
 """
@@ -9,6 +9,8 @@ import hashlib
 import struct
 from enum import IntEnum
 from typing import NamedTuple
+
+from fastlog.block import NO_KEY
 
 MAGIC = b"\xfa\x57"
 VERSION = 1
@@ -22,9 +24,6 @@ _HELLO = struct.Struct(">BBH16sQQQ16sI16sB")
 _WELCOME = struct.Struct(">BBH16sQIIIHH")
 _GAP = struct.Struct(">QQBQQ")
 _TEXT = 200
-
-NO_KEY = bytes(8)
-"""The tag of a client that has proved no key."""
 
 
 class Type(IntEnum):

@@ -1,4 +1,4 @@
-"""The fastlog dialect without I/O: who a client is, what is known of it, and who is let in.
+"""The fastlog protocol without I/O: who a client is, what is known of it, and who is let in.
 
 The loop reports greetings, the receiver brings them here, and does what is answered:
 
@@ -27,11 +27,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fastlog import core, wire
-from fastlog.block import Kind, Run, Stamp, frames, make_run
+from fastlog import core
+from fastlog.block import NO_KEY, Kind, Run, Stamp, frames, make_run
 from fastlog.clock import ClockWatch, steady
 from fastlog.config.tree import SECRETS
-from fastlog.wire import NO_KEY, Action, Code, Gap, Reason, Type, key_tag, public_name
+from fastlog.protocol import frames as wire
+from fastlog.protocol.frames import Action, Code, Gap, Reason, Type, key_tag, public_name
 
 FORGET_AFTER = 30 * 86400.0
 """Seconds after which a client that has not come back is a new one."""
@@ -181,14 +182,14 @@ class Enter(NamedTuple):
     """What it says, for people."""
 
 
-class Refuse(NamedTuple):
-    """Count this refusal."""
+class Reject(NamedTuple):
+    """Count this rejection."""
 
     peer: str
     reason: str
 
 
-Do = Send | Admit | Dismiss | Enter | Refuse
+Do = Send | Admit | Dismiss | Enter | Reject
 
 
 # ---- the greeting ---------------------------------------------------------------------------
@@ -269,19 +270,19 @@ class Sessions:
         hello = wire.read_hello(event.payload)
         if hello is None or not 1 <= hello.first_seq <= hello.next_seq < MAX_SEQUENCE:
             text = "a HELLO that contradicts itself"
-            yield from _refuse(event.conn, event.peer, Code.MALFORMED, Action.FIX_CONFIG, text)
+            yield from _reject(event.conn, event.peer, Code.MALFORMED, Action.FIX_CONFIG, text)
             return
         greeting = _Greeting(event.conn, event.peer, event.payload, hello)
         if not hello.version_min <= wire.VERSION <= hello.version_max:
             text = f"this server speaks version {wire.VERSION} only"
-            yield from _refuse(event.conn, event.peer, Code.VERSION, Action.FIX_CONFIG, text)
+            yield from _reject(event.conn, event.peer, Code.VERSION, Action.FIX_CONFIG, text)
         elif hello.key_id:
             self._greetings[event.conn] = greeting
             greeting.challenge = secrets.token_bytes(16)
             yield Send(event.conn, wire.frame(Type.CHALLENGE, greeting.challenge))
         elif event.auth:
             text = "this listener wants a key"
-            yield from _refuse(event.conn, event.peer, Code.AUTH, Action.FIX_CONFIG, text)
+            yield from _reject(event.conn, event.peer, Code.AUTH, Action.FIX_CONFIG, text)
         else:
             self._greetings[event.conn] = greeting
             yield from self._let_in(greeting)
@@ -292,7 +293,7 @@ class Sessions:
         key_id = greeting.hello.key_id
         known = self._keys.get(key_id, ())
         parts = b"fl1c", greeting.challenge, greeting.payload
-        # An unknown key takes as long to refuse as a wrong one, and one secret as long as two.
+        # An unknown key takes as long to reject as a wrong one, and one secret as long as two.
         tried = [*known, *(secrets.token_bytes(32) for _ in range(SECRETS - len(known)))]
         proved = [s for s in tried if hmac.compare_digest(_digest(s, *parts), event.payload)]
         if known and proved:
@@ -301,8 +302,8 @@ class Sessions:
         else:
             del self._greetings[event.conn]
             text = f"no key {key_id!r} with this secret"
-            # What an unauthenticated peer invents makes no kind of refusal of its own.
-            yield Refuse(greeting.peer, text if known else "no key of this id")
+            # What an unauthenticated peer invents makes no kind of rejection of its own.
+            yield Reject(greeting.peer, text if known else "no key of this id")
             yield Dismiss(event.conn, wire.make_error(Code.AUTH, Action.FIX_CONFIG, text))
 
     def ended(self, event: core.Ended) -> Iterator[Do]:
@@ -444,7 +445,7 @@ class Sessions:
 
     def _send_away(self, greeting: _Greeting, text: str) -> Iterator[Do]:
         del self._greetings[greeting.conn]
-        yield from _refuse(greeting.conn, greeting.peer, Code.CLIENT_ID, Action.NEW_ID, text)
+        yield from _reject(greeting.conn, greeting.peer, Code.CLIENT_ID, Action.NEW_ID, text)
 
     def _skip(self, greeting: _Greeting, committed: int) -> Enter:
         """Go on behind what we have: the client saw the rest acknowledged."""
@@ -467,8 +468,8 @@ class Sessions:
         return int(self._clock() * 1e6)
 
 
-def _refuse(conn: int, peer: str, code: Code, action: Action, text: str) -> Iterator[Do]:
-    yield Refuse(peer, text)
+def _reject(conn: int, peer: str, code: Code, action: Action, text: str) -> Iterator[Do]:
+    yield Reject(peer, text)
     yield Dismiss(conn, wire.make_error(code, action, text))
 
 

@@ -1,6 +1,6 @@
 """The receiver's process: descriptors from the supervisor in, an exit status out.
 
-`python -m fastlog.receiver --config-fd N --control-fd N --listen-fds N,N;N [--bell-fd N]
+`python -m fastlog.receiver --config-fd N --control-fd N --listen-fds N,N;N [--wakeup-fd N]
 [--takeover-fd N]`
 
 The descriptors of the listeners stand in groups, one for each URL of the configuration.
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     flags = arguments(
         argv,
         {"config-fd": int, "control-fd": int, "listen-fds": str},
-        optional={"bell-fd": int, "takeover-fd": int},
+        optional={"wakeup-fd": int, "takeover-fd": int},
     )
     child = Child.from_fds(flags["config-fd"], flags["control-fd"])
     log_to_stderr("receiver", child.config.log.level)
@@ -42,15 +42,15 @@ def main(argv: list[str]) -> int:
     listeners = [
         (fd, listen) for fds, listen in zip(groups, child.config.listen, strict=True) for fd in fds
     ]
-    bell = flags.get("bell-fd")
+    wakeup = flags.get("wakeup-fd")
     try:
         if "takeover-fd" in flags:
             with child.signals() as signals:
                 child.send({"type": "ready"})
-                post = _take_over(child, signals, listeners, flags["takeover-fd"], bell)
+                post = _take_over(child, signals, listeners, flags["takeover-fd"], wakeup)
                 post.run()
         else:
-            receiver = Receiver(child.config, listeners, bell=bell)
+            receiver = Receiver(child.config, listeners, wakeup=wakeup)
             with child.signals() as signals:
                 child.send({"type": "ready"})
                 Post(receiver, child, signals).run()
@@ -125,7 +125,7 @@ class Post:
 
 
 def _take_over(
-    child: Child, signals: Signals, listeners: Listeners, from_fd: int, bell: int | None
+    child: Child, signals: Signals, listeners: Listeners, from_fd: int, wakeup: int | None
 ) -> Post:
     poll = select.poll()
     for fd in (from_fd, *signals.filenos()):
@@ -139,7 +139,7 @@ def _take_over(
 
     with socket.socket(fileno=from_fd) as from_:
         taken = handover.receive(from_, wait)
-    post = Post(Receiver(child.config, listeners, taken=taken, bell=bell), child, signals)
+    post = Post(Receiver(child.config, listeners, taken=taken, wakeup=wakeup), child, signals)
     child.send({"type": "taken"})
     post.await_go()
     return post

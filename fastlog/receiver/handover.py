@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from fastlog.block import Kind, frames, make_run, runs
-from fastlog.core import Handed
+from fastlog.core import ExportedConnection
 from fastlog.errors import FastlogError
 from fastlog.journal import JournalState, Snapshot
 from fastlog.record import Note
@@ -42,11 +42,11 @@ class Counters(msgspec.Struct, kw_only=True):
     accepted: int = 0
     frames: int = 0
     dropped: int = 0
-    slowings: int = 0
-    refused: dict[str, int] = {}
+    throttlings: int = 0
+    rejected: dict[str, int] = {}
 
 
-class Parcel(msgspec.Struct, kw_only=True):
+class HandoverState(msgspec.Struct, kw_only=True):
     """What the old receiver knows, at a moment at which it stands still."""
 
     version: int = VERSION
@@ -68,7 +68,7 @@ class _Versioned(msgspec.Struct):
     version: int
 
 
-def send(to: socket.socket, parcel: Parcel, fds: Sequence[int]) -> None:
+def send(to: socket.socket, parcel: HandoverState, fds: Sequence[int]) -> None:
     """Sends copies of these descriptors, behind the parcel that tells what they are.
 
     Raises:
@@ -86,7 +86,7 @@ def send(to: socket.socket, parcel: Parcel, fds: Sequence[int]) -> None:
 
 def receive(
     from_: socket.socket, wait: Callable[[socket.socket], None]
-) -> tuple[Parcel, list[Handed]]:
+) -> tuple[HandoverState, list[ExportedConnection]]:
     """Takes what `send` sends; the descriptors are then the caller's.
 
     Args:
@@ -103,7 +103,8 @@ def receive(
     while len(fds) < len(parcel.connections):
         fds += _receive_group(from_, wait)
     handed = [
-        Handed(fd, peer, state) for fd, (peer, state) in zip(fds, parcel.connections, strict=True)
+        ExportedConnection(fd, peer, state)
+        for fd, (peer, state) in zip(fds, parcel.connections, strict=True)
     ]
     return parcel, handed
 
@@ -157,11 +158,11 @@ def _receive_group(from_: socket.socket, wait: Callable[[socket.socket], None]) 
     return list(fds)
 
 
-def _decode(content: bytes) -> Parcel:
+def _decode(content: bytes) -> HandoverState:
     try:
         version = msgspec.msgpack.decode(content, type=_Versioned).version
         if version == VERSION:
-            return msgspec.msgpack.decode(content, type=Parcel)
+            return msgspec.msgpack.decode(content, type=HandoverState)
     except msgspec.MsgspecError as error:
         raise FastlogError(f"what the old receiver has sent cannot be read: {error}") from None
     raise FastlogError(

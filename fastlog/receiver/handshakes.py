@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 from fastlog.core import Ended, Hello, Loop
 from fastlog.eventlog import EventLog
 from fastlog.journal import Journal, Snapshot
-from fastlog.session import Admit, Dismiss, Do, Enter, Refuse, Send, Sessions
+from fastlog.protocol.handshake import Admit, Dismiss, Do, Enter, Reject, Send, Sessions
 
 
-class Door:
+class Handshakes:
     """Serves the clients' greetings, and has what is durable acknowledged.
 
     Args:
-        refused: Is told the peer and the reason of each refusal.
+        rejected: Is told the peer and the reason of each rejection.
         events: The log of what strangers can make happen.
     """
 
@@ -23,11 +23,11 @@ class Door:
         loop: Loop,
         journal: Journal,
         sessions: Sessions,
-        refused: Callable[[str, str], None],
+        rejected: Callable[[str, str], None],
         events: EventLog,
     ) -> None:
         self._loop, self._journal, self._sessions = loop, journal, sessions
-        self._refused, self._events = refused, events
+        self._rejected, self._events = rejected, events
         self._owed = 0
         """The end of the last block for which somebody waits, in the journal."""
         self._told = journal.durable
@@ -45,7 +45,7 @@ class Door:
 
     def journaled(self) -> None:
         """The journal has taken a block of the loop's."""
-        if self._loop.touched():
+        if self._loop.dirty():
             self._owed = self._journal.end
             self._loop.journaled(self._owed)
 
@@ -82,8 +82,8 @@ class Door:
                     self._loop.admit(conn, client, key, incarnation, committed, frame)
                 case Dismiss(conn, frame):
                     self._loop.dismiss(conn, frame)
-                case Refuse(peer, reason):
-                    self._refused(peer, reason)
+                case Reject(peer, reason):
+                    self._rejected(peer, reason)
                 case Enter():
                     self._enter(answer)
 

@@ -1,4 +1,4 @@
-"""What the receiver refuses or loses, gathered into notes for the journal.
+"""What the receiver rejects or loses, gathered into notes for the journal.
 
 One row for each is what one wants to see, until a stranger makes a thousand a second: then ten
 of a host are told one by one, and the rest of that second as one with a count. Losses are sums in
@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastlog.block import Kind, runs
-from fastlog.core import Refusal
+from fastlog.core import LoopRejection
 from fastlog.record import Loss, Note, Rejection, host_of
 
 ONE_BY_ONE = 10
-"""Refusals of one host that are told singly, in one second."""
+"""Rejections of one host that are told singly, in one second."""
 HOSTS = 100
 """Hosts that are told apart in one second; the rest are many, and have no name."""
 ALL = 200
-"""Refusals that are told singly in one second, of all hosts together."""
+"""Rejections that are told singly in one second, of all hosts together."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class _Span:
     last: float
 
 
-class Notes:
+class LossNotices:
     """The notes that have not been journaled yet."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -42,14 +42,14 @@ class Notes:
         self.dropped = 0
         """Records lost since the start."""
 
-    def refused(self, refusal: Refusal) -> None:
-        """A connection was refused or closed."""
+    def rejected_by_loop(self, rejection: LoopRejection) -> None:
+        """A connection was rejected or closed."""
         self.rejected(
             Rejection(
-                peer=refusal.peer,
-                reason=refusal.reason,
-                length=refusal.length,
-                raw=refusal.head,
+                peer=rejection.peer,
+                reason=rejection.reason,
+                length=rejection.length,
+                raw=rejection.head,
                 received=self._clock(),
             )
         )

@@ -16,23 +16,23 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from fastlog.block import LENGTH, Block, make_notes, runs
+from fastlog.block import LENGTH, Block, make_notices, runs
 from fastlog.config import Config, ListenConfig
-from fastlog.core import Handed, Loop, Refusal
+from fastlog.core import ExportedConnection, Loop, LoopRejection
 from fastlog.errors import FastlogError
 from fastlog.eventlog import EventLog
 from fastlog.files import replace_file
-from fastlog.journal import Bell, Full, Journal, Snapshot, read_positions, read_snapshot
-from fastlog.receiver.door import Door
-from fastlog.receiver.handover import Counters, Parcel, only_stock
-from fastlog.receiver.notes import Notes
-from fastlog.receiver.shares import Shares
+from fastlog.journal import Full, Journal, Snapshot, Wakeup, read_positions, read_snapshot
+from fastlog.protocol.handshake import Clients, Sessions, Terms
+from fastlog.receiver.handover import Counters, HandoverState, only_stock
+from fastlog.receiver.handshakes import Handshakes
+from fastlog.receiver.loss_notices import LossNotices
+from fastlog.receiver.throttle import Throttle
 from fastlog.record import Note, Rejection, host_of
-from fastlog.session import Clients, Sessions, Terms
 
 log = logging.getLogger(__name__)
 
-CHORES_EVERY = 1.0
+HOUSEKEEPING_INTERVAL = 1.0
 PATIENCE = 5.0
 """Seconds without progress after which a slow disk counts as one that does not work: until then
 the loop pauses, which the senders do not notice; after that it drops, if the config says so."""
@@ -62,7 +62,7 @@ class Receiver:
         clock: The wall clock, for stamps.
         taken: What the receiver before has handed over, which it must not use any more when `run`
             is called. Until then nothing is read, and nothing written.
-        bell: The descriptor of the workers' bell, if they have one.
+        wakeup: The descriptor of the workers' wakeup, if they have one.
 
     Raises:
         FastlogError: The journal is damaged, or something that was handed over cannot be taken.
@@ -73,22 +73,22 @@ class Receiver:
         config: Config,
         listeners: Sequence[tuple[int, ListenConfig]],
         clock: Callable[[], float] = time.time,
-        taken: tuple[Parcel, list[Handed]] | None = None,
-        bell: int | None = None,
+        taken: tuple[HandoverState, list[ExportedConnection]] | None = None,
+        wakeup: int | None = None,
     ) -> None:
         parcel, handed = taken or (None, [])
         self._config, self._clock = config, clock
-        self._bell = None if bell is None else Bell(bell)
+        self._wakeup = None if wakeup is None else Wakeup(wakeup)
         self.sinks: dict[str, str] = {sink.name: sink.when_full for sink in config.sinks}
         """The sinks for which segments are kept, and whether a full journal waits for them."""
-        self._notes = Notes(clock)
+        self._notes = LossNotices(clock)
         self._events = EventLog(log)
         self._held: tuple[bytes, int] | None = None
         self._progress = (0, time.monotonic())
         self._strangers: set[str] = set()
         self._stopping = False
-        self._untold = self._slowings = 0
-        self._chores_at = time.monotonic()
+        self._untold = self._throttlings = 0
+        self._housekeeping_at = time.monotonic()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._clients = Clients()
         self._journal = self._open_journal(parcel)
@@ -119,10 +119,10 @@ class Receiver:
             self._terms,
             clock,
         )
-        self._door = Door(
-            self._loop, self._journal, self._sessions, self._refuse_client, self._events
+        self._handshakes = Handshakes(
+            self._loop, self._journal, self._sessions, self._reject_client, self._events
         )
-        self._shares = Shares(
+        self._shares = Throttle(
             self._loop,
             config.limits,
             config.data_dir,
@@ -137,7 +137,7 @@ class Receiver:
         else:
             self._take(parcel, handed)
 
-    def _open_journal(self, parcel: Parcel | None) -> Journal:
+    def _open_journal(self, parcel: HandoverState | None) -> Journal:
         """Opens it, and makes the table of clients from what is there, or from what is known."""
         config = self._config
         directory = config.data_dir / "journal"
@@ -184,7 +184,7 @@ class Receiver:
             woken: Called when a watched descriptor is readable; it has to read it.
         """
         try:
-            if revoked := self._door.revoke():
+            if revoked := self._handshakes.revoke():
                 log.warning("closed %d connections: their key left the configuration", revoked)
             while not self._stopping:
                 self._turn(woken)
@@ -194,31 +194,31 @@ class Receiver:
 
     # ---- a turn ---------------------------------------------------------------------------
 
-    def _turn(self, woken: Callable[[], None], at_most: float = CHORES_EVERY) -> None:
+    def _turn(self, woken: Callable[[], None], at_most: float = HOUSEKEEPING_INTERVAL) -> None:
         turn = self._loop.poll(min(at_most, self._timeout()))
         if turn.woken:
             self._read_wake()
             woken()
-        if turn.refused:
-            for refusal in self._loop.refusals():
-                self._refuse(refusal)
+        if turn.rejected:
+            for rejection in self._loop.rejections():
+                self._reject(rejection)
         if self._held is not None:
             self._offer(*self._held)
-        self._door.acknowledge()
+        self._handshakes.acknowledge()
         if turn.asked:
-            self._door.serve()
+            self._handshakes.serve()
         self._shares.look(self._journal.end, self._journal.index, self._journal.durable)
-        if time.monotonic() >= self._chores_at:
-            self._chores()
+        if time.monotonic() >= self._housekeeping_at:
+            self._housekeeping()
         if isinstance(self._journal.crash, FastlogError):
             raise self._journal.crash
         if self._journal.crash is not None:
             raise FastlogError(f"the journal's thread died: {self._journal.crash!r}")
 
     def _timeout(self) -> float:
-        until_chores = max(0.0, self._chores_at - time.monotonic())
-        until_chores = min(until_chores, self._shares.timeout())
-        return min(until_chores, RETRY) if self._held is not None else until_chores
+        until_housekeeping = max(0.0, self._housekeeping_at - time.monotonic())
+        until_housekeeping = min(until_housekeeping, self._shares.timeout())
+        return min(until_housekeeping, RETRY) if self._held is not None else until_housekeeping
 
     def _on_block(self, runs: bytes, frames: int) -> None:
         """From the loop: at most once a turn, and never while one is held, since it is paused."""
@@ -227,7 +227,7 @@ class Receiver:
 
     def _offer(self, runs: bytes, frames: int) -> None:
         """Gives a block to the journal; what it does not take is held, or dropped and counted."""
-        urgent = self._loop.touched() > 0
+        urgent = self._loop.dirty() > 0
         full = self._journal.append(runs, frames, urgent=urgent)
         if full is Full.SIZE:
             self._release()
@@ -235,7 +235,7 @@ class Receiver:
         was_held = self._held is not None
         self._held = None
         if full is None:
-            self._door.journaled()
+            self._handshakes.journaled()
         elif self._must_drop(full):
             self._loop.discarded()
             reason = self._journal.failure or full.value
@@ -260,22 +260,22 @@ class Receiver:
     def _on_durable(self, durable: int) -> None:
         """From the journal's thread: sinks have more to read, there may be room for what is held,
         and acks may go out."""
-        if self._bell is not None:
-            self._bell.ring(durable)
-        if self._held is not None or self._door.owes():
+        if self._wakeup is not None:
+            self._wakeup.notify(durable)
+        if self._held is not None or self._handshakes.owes():
             os.eventfd_write(self._wake, 1)
 
     def _read_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # it may be another that woke us
             os.eventfd_read(self._wake)
 
-    def _refuse(self, refusal: Refusal) -> None:
-        self._notes.refused(refusal)
-        self._events.add("refused", f"refused {host_of(refusal.peer)}: {refusal.reason}")
+    def _reject(self, rejection: LoopRejection) -> None:
+        self._notes.rejected_by_loop(rejection)
+        self._events.add("rejected", f"rejected {host_of(rejection.peer)}: {rejection.reason}")
 
-    def _refuse_client(self, peer: str, reason: str) -> None:
+    def _reject_client(self, peer: str, reason: str) -> None:
         self._notes.rejected(Rejection(peer, reason, 0, b"", 1, self._clock()))
-        self._events.add("refused", f"refused {host_of(peer)}: {reason}")
+        self._events.add("rejected", f"rejected {host_of(peer)}: {reason}")
 
     # ---- what clients are told ------------------------------------------------------------
 
@@ -300,26 +300,26 @@ class Receiver:
 
     # ---- once a second --------------------------------------------------------------------
 
-    def _chores(self) -> None:
-        self._chores_at = time.monotonic() + CHORES_EVERY
+    def _housekeeping(self) -> None:
+        self._housekeeping_at = time.monotonic() + HOUSEKEEPING_INTERVAL
         if self._journal.durable != self._progress[0] or self._journal.durable == self._journal.end:
             self._progress = self._journal.durable, time.monotonic()
         self._journal.look()
         self._release()
         self._set_window()
         self._journal_notes()
-        self._tell_slowed()
-        self._events.tell()
+        self._tell_throttled()
+        self._events.flush()
         self._write_status()
 
-    def _tell_slowed(self) -> None:
-        slowings = self._loop.stats().slowings
-        new, self._slowings = slowings - self._slowings, slowings
+    def _tell_throttled(self) -> None:
+        throttlings = self._loop.stats().throttlings
+        new, self._throttlings = throttlings - self._throttlings, throttlings
         if new:
-            waited = sorted(self._loop.slowed(), key=itemgetter(1), reverse=True)
+            waited = sorted(self._loop.throttled(), key=itemgetter(1), reverse=True)
             who = waited[0][0] if waited else "one that has gone"
             others = f" and {len(waited) - 1} others" if len(waited) > 1 else ""
-            self._events.add("slowed", f"reading slower from {who}{others}", new)
+            self._events.add("throttled", f"reading slower from {who}{others}", new)
 
     def _release(self) -> None:
         """Lets go of segments that no sink needs."""
@@ -333,7 +333,7 @@ class Receiver:
         holders = [durable[name] for name, when in self.sinks.items() if when == "hold"]
         everyone = min(durable.values())
         holder = min(holders, default=self._journal.durable)
-        self._journal.release(everyone, holder, self._door.snapshot)
+        self._journal.release(everyone, holder, self._handshakes.snapshot)
         for name in left.keys() - self.sinks.keys() - self._strangers:
             self._strangers.add(name)
             log.warning("sink %s is not in the configuration any more: nothing waits for it", name)
@@ -342,12 +342,12 @@ class Receiver:
         untold = self._loop.stats().unreported - self._untold
         if untold:
             self._untold += untold
-            reason = "refused, too many to tell apart"
+            reason = "rejected, too many to tell apart"
             self._notes.rejected(Rejection("", reason, 0, b"", untold, self._clock()))
         notes = self._notes.take()
         if not notes:
             return
-        if self._journal.append(make_notes(notes), len(notes), over_size=True) is not None:
+        if self._journal.append(make_notices(notes), len(notes), over_size=True) is not None:
             self._notes.give_back(notes)
 
     def _write_status(self) -> None:
@@ -362,7 +362,7 @@ class Receiver:
             "limit": self._config.journal.size,
             "connections": stats.connections,
             "clients": stats.clients,
-            "slowed": stats.slowed,
+            "throttled": stats.throttled,
             "lag": self._shares.lag,
             **msgspec.structs.asdict(counters),
             "failure": journal.failure,
@@ -375,21 +375,21 @@ class Receiver:
     def _counters(self) -> Counters:
         """Since the service was started, over all receivers."""
         stats, before = self._loop.stats(), self._before
-        refused = Counter(before.refused)
-        refused.update(stats.refused)
+        rejected = Counter(before.rejected)
+        rejected.update(stats.rejected)
         return Counters(
             acks=before.acks + stats.acks,
             repeated=before.repeated + stats.repeated,
-            slowings=before.slowings + stats.slowings,
+            throttlings=before.throttlings + stats.throttlings,
             accepted=before.accepted + stats.accepted,
             frames=before.frames + stats.frames,
             dropped=before.dropped + self._notes.dropped,
-            refused=dict(refused),
+            rejected=dict(rejected),
         )
 
     # ---- from one receiver to the next ----------------------------------------------------
 
-    def freeze(self) -> tuple[Parcel, list[int]]:
+    def freeze(self) -> tuple[HandoverState, list[int]]:
         """Makes all that was received durable, and stands still until `thaw`.
 
         Returns:
@@ -403,7 +403,7 @@ class Receiver:
         try:
             clients = self._settle()
             connections = list(self._loop.export())
-            parcel = Parcel(
+            parcel = HandoverState(
                 journal=self._journal.state(),
                 clients=clients,
                 counters=self._counters(),
@@ -417,7 +417,7 @@ class Receiver:
             raise
         return parcel, [handed.fd for handed in connections]
 
-    def thaw(self, parcel: Parcel) -> None:
+    def thaw(self, parcel: HandoverState) -> None:
         """Goes on: the next receiver, to which this parcel was sent, is no more."""
         self._notes.give_back(parcel.notes)
         self._go_on()
@@ -431,23 +431,23 @@ class Receiver:
             # Our own clients send again what was held of theirs: nobody else could tell them.
             self._loop.discarded()
             self._held = only_stock(self._held[0])
-        for refusal in self._loop.refusals():
-            self._refuse(refusal)
+        for rejection in self._loop.rejections():
+            self._reject(rejection)
         self._journal_notes()
-        self._events.tell()
+        self._events.flush()
         deadline = time.monotonic() + FLUSH
         while True:
-            self._door.acknowledge()
-            self._door.serve()
-            if self._journal.flush(RETRY) and not self._door.owes():
-                clients = self._door.snapshot()
+            self._handshakes.acknowledge()
+            self._handshakes.serve()
+            if self._journal.flush(RETRY) and not self._handshakes.owes():
+                clients = self._handshakes.snapshot()
                 if clients is not None:
                     return clients
             if self._journal.failure is not None or time.monotonic() > deadline:
                 why = self._journal.failure or f"that takes more than {FLUSH:.0f} s"
                 raise FastlogError(f"what was received cannot be made durable: {why}")
 
-    def _take(self, parcel: Parcel, handed: list[Handed]) -> None:
+    def _take(self, parcel: HandoverState, handed: list[ExportedConnection]) -> None:
         self._before = parcel.counters
         self._notes.give_back(parcel.notes)
         for connection in handed:
@@ -477,12 +477,12 @@ class Receiver:
             if now - since >= QUIET:
                 break
             self._turn(woken, at_most=QUIET)
-        if self._door.owes():
+        if self._handshakes.owes():
             self._journal.flush(FLUSH)
-            self._door.acknowledge()
+            self._handshakes.acknowledge()
         self._loop.hang_up()
-        for refusal in self._loop.refusals():
-            self._refuse(refusal)
+        for rejection in self._loop.rejections():
+            self._reject(rejection)
 
     def _finish(self) -> None:
         """Keeps what can be kept, whatever has happened, and counts the rest."""
@@ -495,7 +495,7 @@ class Receiver:
         for block in self._journal.close():
             self._notes.lost(block, self._journal.failure or "the server was stopped")
         self._leave(self._notes.take())
-        self._events.tell()
+        self._events.flush()
         os.close(self._wake)
 
     def _leave(self, notes: list[Note]) -> None:

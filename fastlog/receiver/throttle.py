@@ -21,7 +21,7 @@ from pathlib import Path
 
 from fastlog.config import LimitsConfig
 from fastlog.core import FRAME_WEIGHT, Loop
-from fastlog.journal import UNKNOWN, Gauge, Reading
+from fastlog.journal import UNKNOWN, ProgressPage, Reading
 
 LEAST_RATE = 256 << 10
 """Weight a second that a connection keeps, however many there are. A stock handler whose buffers
@@ -44,7 +44,7 @@ STANDS = 2.0
 that a sink has to begin."""
 
 
-class Shares:
+class Throttle:
     """Looks at the gauges of the sinks that hold the journal, and limits the loop by them.
 
     Args:
@@ -158,7 +158,7 @@ class _Sink:
 
     def __init__(self, data_dir: Path, name: str, node: str) -> None:
         self._place = data_dir, name, node
-        self._gauge: Gauge | None = None
+        self._gauge: ProgressPage | None = None
         self._reading: Reading | None = None
         self._since = 0.0
         """When it began to show that while there was work for it."""
@@ -178,7 +178,7 @@ class _Sink:
         """Takes hold of the gauge, if it is there yet."""
         if self._gauge is None:
             with contextlib.suppress(OSError):  # its worker has not started
-                self._gauge = Gauge(*self._place)
+                self._gauge = ProgressPage(*self._place)
 
     def look(self, now: float, end: int, index: int, durable: int) -> None:
         """Reads the gauge, for a journal that ends there."""

@@ -23,8 +23,8 @@ class Inherited(NamedTuple):
 
     lock: int
     """Holds the lock of the data directory."""
-    bell: int
-    """Wakes the workers (see `fastlog.journal.bell`)."""
+    wakeup: int
+    """Wakes the workers (see `fastlog.journal.wakeup`)."""
 
     def close(self) -> None:
         """Lets go of them: the data directory may be another's."""
@@ -71,7 +71,7 @@ def make_receiver(plan: Plan, inherited: Inherited, bound: list[Bound]) -> Proce
         "",
         "receiver",
         "fastlog.receiver",
-        ["--bell-fd", str(inherited.bell), "--listen-fds", groups],
+        ["--wakeup-fd", str(inherited.wakeup), "--listen-fds", groups],
         RECEIVER_PATIENCE,
         config=plan.config,
         inherit=[*inherited, *(fd for one in fds for fd in one)],
@@ -84,7 +84,7 @@ def make_worker(name: str, plan: Plan, inherited: Inherited) -> Process:
         name,
         f"worker[{name}]",
         "fastlog.worker",
-        ["--bell-fd", str(inherited.bell), "--sink", name],
+        ["--wakeup-fd", str(inherited.wakeup), "--sink", name],
         WORKER_PATIENCE,
         config=plan.config,
         inherit=inherited,

@@ -17,7 +17,7 @@ from fastlog.child import log_to_stderr
 from fastlog.config import Config
 from fastlog.errors import FastlogError
 from fastlog.files import set_access
-from fastlog.journal import make_bell
+from fastlog.journal import make_wakeup
 from fastlog.server import datadir, listeners, state
 from fastlog.server.plan import make_plan
 from fastlog.server.process import Process
@@ -47,7 +47,7 @@ def serve(config: Config) -> int:
     plan = make_plan(config)
     set_access(plan.files)
     lock = datadir.own(Path(plan.data_dir), plan.files)
-    inherited = Inherited(lock, make_bell())
+    inherited = Inherited(lock, make_wakeup())
     try:
         bound = listeners.bind(plan.listen, plan.sockets)
     except FastlogError:

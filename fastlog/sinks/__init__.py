@@ -113,8 +113,8 @@ class Sink(ABC):
             journal may forget what lies before it.
         """
 
-    def tick(self) -> None:  # noqa: B027 - most sinks have no chores
-        """Do chores: retention, rotation by time.
+    def tick(self) -> None:  # noqa: B027 - most sinks have no housekeeping
+        """Do housekeeping: retention, rotation by time.
 
         Called about once a second when `open` has succeeded once, also while the sink is in
         trouble: a retention may be what frees the disk. An error is logged and stops nothing.

@@ -335,7 +335,7 @@ def _read_place(connection: sqlite3.Connection, node: str, version: int) -> Plac
 
 
 def _check_regular(path: Path) -> None:
-    """Refuse whatever is no plain file, before SQLite opens it: a FIFO would block, and a link
+    """Reject whatever is no plain file, before SQLite opens it: a FIFO would block, and a link
     leads out of the directory."""
     try:
         mode = path.lstat().st_mode

@@ -1,6 +1,6 @@
 """The worker's process.
 
-`python -m fastlog.worker --config-fd N --control-fd N --sink NAME [--bell-fd N]`
+`python -m fastlog.worker --config-fd N --control-fd N --sink NAME [--wakeup-fd N]`
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from fastlog.child import Child, LostError, arguments, log_to_stderr
 from fastlog.errors import FastlogError
-from fastlog.journal import Hearing
+from fastlog.journal import WakeupReader
 from fastlog.worker.worker import make_worker
 
 COLLECT_EVERY = 60.0
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
         0 when it was asked to stop; 1 after an error that it has told the supervisor.
     """
     values = arguments(
-        argv, {"config-fd": int, "control-fd": int, "sink": str}, optional={"bell-fd": int}
+        argv, {"config-fd": int, "control-fd": int, "sink": str}, optional={"wakeup-fd": int}
     )
     name = values["sink"]
     child = Child.from_fds(values["config-fd"], values["control-fd"])
@@ -39,9 +39,9 @@ def main(argv: list[str]) -> int:
         with child.signals() as signals:
             worker = make_worker(child.config, name)
             worker.open()
-            if "bell-fd" in values:
-                hearing = Hearing(values["bell-fd"])
-                signals.watch(hearing.fileno(), hearing.heed)
+            if "wakeup-fd" in values:
+                hearing = WakeupReader(values["wakeup-fd"])
+                signals.watch(hearing.fileno(), hearing.clear)
             child.send({"type": "ready"})
             worker.run(signals.stopping, _collecting(signals.wait))
     except LostError:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 FIRST_DELAY, LAST_DELAY = 0.1, 5.0
 
 
-class Standing:
+class SinkStatus:
     """What a worker tells about its sink, and how long it waits when the sink fails."""
 
     def __init__(

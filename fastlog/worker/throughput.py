@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastlog.block import Block
 from fastlog.core import FRAME_WEIGHT
-from fastlog.journal import UNKNOWN, Gauge, Reading
+from fastlog.journal import UNKNOWN, ProgressPage, Reading
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def weight_of(block: Block) -> int:
     return block.end - block.offset + FRAME_WEIGHT * block.frames
 
 
-class Pace:
+class Throughput:
     """Measures the average speed of late.
 
     It is the average of bytes and of seconds, not of speeds: in that, a few records that take long
@@ -41,7 +41,7 @@ class Pace:
         """Bytes with the weight of their frames, and the seconds that they took."""
         self._shown = Reading(0, UNKNOWN, 0)
         self._place = data_dir, name, node
-        self._gauge: Gauge | None = None
+        self._gauge: ProgressPage | None = None
         self._try_at = float("-inf")
 
     def batch(self, applied: Iterable[Block], seconds: float) -> None:
@@ -75,14 +75,14 @@ class Pace:
         if self._gauge is not None:
             self._gauge.publish(reading)
 
-    def _make(self) -> Gauge | None:
+    def _make(self) -> ProgressPage | None:
         """The gauge, unless the disk is full; then that is tried again, now and then."""
         now = self._clock()
         if now < self._try_at:
             return None
         data_dir, name, node = self._place
         try:
-            return Gauge(data_dir, name, node, writable=True)
+            return ProgressPage(data_dir, name, node, writable=True)
         except OSError as error:
             if self._try_at == float("-inf"):
                 log.warning("sink %s: cannot show how far it is: %s", name, error.strerror)

@@ -28,10 +28,10 @@ from fastlog.journal import JournalReader, SkippedError
 from fastlog.ledger import Entry, Ledger
 from fastlog.record import Rejection, host_of
 from fastlog.sinks import Sink, SinkContext, make_sink
-from fastlog.worker import refusals
-from fastlog.worker.pace import Pace, weight_of
+from fastlog.worker import rejections
 from fastlog.worker.progress import Progress, Reader
-from fastlog.worker.standing import Standing
+from fastlog.worker.sink_status import SinkStatus
+from fastlog.worker.throughput import Throughput, weight_of
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ BATCH_FRAMES = 10_000
 BATCH_SECONDS = 0.1
 """One transaction: enough to make its cost small, little enough that nothing waits long for it."""
 NAP = 0.1
-"""Seconds between looks at the journal's mark while there is nothing to do, and no bell rings."""
-CHORES_EVERY = 1.0
+"""Seconds between looks at the journal's mark while there is nothing to do, and no wakeup rings."""
+HOUSEKEEPING_INTERVAL = 1.0
 PATIENCE = 3
 """Failures of a block before its rows are tried one by one."""
 GRACE = 10.0
@@ -96,17 +96,17 @@ class Worker:
         self._batch: list[Decoded] = []
         """Decoded and in the ledger, not applied."""
         self._one_by_one = False
-        """Whether a block of this batch was refused, and which is to be found out."""
+        """Whether a block of this batch was rejected, and which is to be found out."""
         self._failures = 0
         """Of the batch's first block."""
 
-        self._pace = Pace(data_dir, name, reader.node, monotonic)
-        self._standing = Standing(data_dir, name, reader.node, when_full, clock)
+        self._pace = Throughput(data_dir, name, reader.node, monotonic)
+        self._standing = SinkStatus(data_dir, name, reader.node, when_full, clock)
         last = self._standing.last
         self._pace.show(*((0, 0) if last is None else (last.cursor, last.index)))
         self._events = EventLog(log)
         self._retry_at = float("-inf")
-        self._chores_at = self._synced_at = float("-inf")
+        self._housekeeping_at = self._synced_at = float("-inf")
         self._chores_error = ""
         self._ahead_since: float | None = None
 
@@ -147,9 +147,9 @@ class Worker:
         wait = self._retry_at - now
         if wait <= 0:
             wait = self._turn(now)
-        if now >= self._chores_at + CHORES_EVERY and self._was_opened:
-            self._chores_at = now
-            self._do_chores()
+        if now >= self._housekeeping_at + HOUSEKEEPING_INTERVAL and self._was_opened:
+            self._housekeeping_at = now
+            self._do_housekeeping()
         return wait
 
     def _turn(self, now: float) -> float:
@@ -157,7 +157,7 @@ class Worker:
             found = self._advance()
             # A segment must not wait for the clock to be released: a small journal would be full.
             full = self._progress.cursor - self._durable >= self._segment
-            if full or now >= self._synced_at + CHORES_EVERY:
+            if full or now >= self._synced_at + HOUSEKEEPING_INTERVAL:
                 self._sync()
                 self._synced_at = now
         except (ConfigError, JournalDamagedError, CursorAheadError):
@@ -179,7 +179,7 @@ class Worker:
             self._sync()
         except Exception as error:
             log.warning("sink %s: not synced at the end: %s", self._name, error)
-        self._events.tell()
+        self._events.flush()
         self._pace.close()
         self._sink.close()
         self._ledger.close()
@@ -193,9 +193,9 @@ class Worker:
         self._retry_at = self._monotonic() + delay
         return delay
 
-    def _do_chores(self) -> None:
+    def _do_housekeeping(self) -> None:
         """What is due about once a second, whatever else fails: retention may be what ends that."""
-        self._events.tell()
+        self._events.flush()
         try:
             self._sink.tick()
         except Exception as error:
@@ -203,7 +203,7 @@ class Worker:
                 self._opened = False
             text = f"{type(error).__name__}: {error}"
             if text != self._chores_error:
-                log.warning("sink %s: chores: %s; trying again", self._name, text)
+                log.warning("sink %s: housekeeping: %s; trying again", self._name, text)
             self._chores_error = text
         else:
             self._chores_error = ""
@@ -229,7 +229,7 @@ class Worker:
         except (SinkUnavailableError, SinkConflictError):
             raise
         except Exception as error:
-            self._refused(part, error)
+            self._rejected(part, error)
         finally:
             self._pace.batch(self._drop_applied(), self._monotonic() - began)
             self._pace.show(self._progress.cursor, self._progress.index)
@@ -322,7 +322,7 @@ class Worker:
 
     # What the sink does not take
 
-    def _refused(self, part: Sequence[Decoded], error: Exception) -> None:
+    def _rejected(self, part: Sequence[Decoded], error: Exception) -> None:
         """Find out which block, then which rows; take the rows out of the block.
 
         Raises:
@@ -334,14 +334,14 @@ class Worker:
             return
         (decoded,) = part
         self._failures += 1
-        what = f"block {decoded.block.offset} is refused: {type(error).__name__}: {error}"
+        what = f"block {decoded.block.offset} is rejected: {type(error).__name__}: {error}"
         if self._failures < PATIENCE:
             raise SinkError(what) from error
         # Lines have no numbers: there is no telling which of them is which row.
         reasons = self._sink.offending(decoded) if self._sink.form == "records" else {}
         if not reasons:
             raise SinkError(f"{what}; the sink names no row to leave out") from error
-        entries = refusals.entries(decoded.block, reasons, self._name)
+        entries = rejections.entries(decoded.block, reasons, self._name)
         self._ledger.record(self._reader.node, entries, 0)
         log.error(
             "sink %s: %d rows of block %d are in the ledger instead: %s",

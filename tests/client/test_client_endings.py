@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from places import CLIENT
 import subprocess
 from pathlib import Path
 
 import pytest
-from dialect import FakeServer
-from pythons import environment, interpreters
+from protocol_server import FakeServer
+from interpreters import environment, interpreters
 
-CLIENT = Path(__file__).parent.parent / "client"
 
 _BEGIN = """
 import atexit, logging, logging.config, sys
@@ -33,11 +33,11 @@ log(101, 200)
 """
 _NO_THREADS = """
 import threading
-def refuse(*args, **options):
+def reject(*args, **options):
     raise RuntimeError("can't start new thread")
 for name in ("_start_new_thread", "_start_joinable_thread"):
     if hasattr(threading, name):
-        setattr(threading, name, refuse)
+        setattr(threading, name, reject)
 """
 
 versions = pytest.mark.parametrize("version", ("2.7", "3.6", "3.8", "3.11", "3.12", "3.13"))

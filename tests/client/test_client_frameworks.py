@@ -18,11 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pythons import environment
-from serving import Server
-from waiting import wait_for
+from interpreters import environment
+from places import SUPPORT
+from servers import Server
+from conditions import wait_for
 
-SCRIPTS = Path(__file__).parent / "frameworks"
+SCRIPTS = SUPPORT / "frameworks"
 LEAST = {"uvicorn": 34, "alembic": 32, "scrapy": 150, "django": 42, "pytest": 24, "logging": 401}
 """Records that the script logs, or a few less where the framework's own may change."""
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import fastlog_client as client
 import pytest
-from dialect import FIX_CONFIG, NEW_ID, RETRY, FakeServer, Peer
-from waiting import wait_for
+from protocol_server import FIX_CONFIG, NEW_ID, RETRY, FakeServer, Peer
+from conditions import wait_for
 
 
 class Hook(list[tuple[str, BaseException | None]]):
@@ -876,12 +876,12 @@ def test_it_can_be_configured_by_a_dict(tmp_path: Path):
         {"port": "many"},
     ],
 )
-def test_an_argument_that_makes_no_sense_is_refused(options: dict[str, Any]):
+def test_an_argument_that_makes_no_sense_is_rejected(options: dict[str, Any]):
     with pytest.raises(ValueError):
         client.SocketHandler(**{"host": "localhost", **options})
 
 
-def test_a_spool_that_cannot_be_made_is_refused_at_once(tmp_path: Path):
+def test_a_spool_that_cannot_be_made_is_rejected_at_once(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):
         client.SocketHandler("127.0.0.1", 9020, spool=str(tmp_path / "file" / "spool"))

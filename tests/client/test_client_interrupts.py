@@ -7,6 +7,7 @@ them all, in several interpreters, as far as it gets in its time.
 
 from __future__ import annotations
 
+from places import CLIENT, SUPPORT
 import contextlib
 import json
 import os
@@ -17,11 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dialect import FakeServer
-from pythons import environment, interpreters
+from protocol_server import FakeServer
+from interpreters import environment, interpreters
 
-HERE = Path(__file__).parent
-CLIENT = HERE.parent / "client"
 STUCK_SECONDS = 120
 CALLS = ("emit", "first", "again", "full", "flush", "stats", "close")
 ACTIONS = ("log", "raise", "flush", "stats", "close", "collect", "fork")
@@ -46,7 +45,7 @@ def interrupt(
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     with FakeServer() as server:
-        words = [interpreters()[version], "-W", "ignore", HERE / "clients" / "interrupt.py", CLIENT]
+        words = [interpreters()[version], "-W", "ignore", SUPPORT / "clients" / "interrupt.py", CLIENT]
         words += [server.port, call, action, *steps, seconds, thread, *([spool] if spool else [])]
         out = run([str(word) for word in words], seconds + STUCK_SECONDS, f"{call} and {action}")
         found: dict[str, Any] = json.loads(out)

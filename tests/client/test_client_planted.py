@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from places import CLIENT, SUPPORT
 import json
 import os
 import pickle
@@ -16,15 +17,15 @@ from typing import Any
 
 import fastlog_client as client
 import pytest
-from dialect import FakeServer
-from making import in_child
-from pythons import environment, interpreters
+from protocol_server import FakeServer
+from builders import in_child
+from interpreters import environment, interpreters
 from test_client_handler import Hook, emit, handler_of
 from test_client_processes import CLIENT
 from test_client_spool import adopt, crash, drain, make, plain, record
-from waiting import wait_for
+from conditions import wait_for
 
-SCRIPT = Path(__file__).parent / "clients" / "log_as_user.py"
+SCRIPT = SUPPORT / "clients" / "log_as_user.py"
 VICTIM, ATTACKER = 65533, 65534
 STAMP = 1_700_000_000_000_000
 SECRET = "root:x:0:0:root:/root:/bin/bash\n" * 4
@@ -269,9 +270,9 @@ def test_only_regular_files_with_one_name_are_opened(what: str, name: str, tmp_p
         "socket": lambda path: os.mknod(path, 0o600 | stat.S_IFSOCK),
     }
     _replace(folder / name, makers[what])
-    with pytest.raises(client._NotOurs) as refused:
+    with pytest.raises(client._NotOurs) as rejected:
         adopt(folder)
-    assert str(folder / name) in str(refused.value)
+    assert str(folder / name) in str(rejected.value)
     assert secret.read_text() == SECRET
 
 

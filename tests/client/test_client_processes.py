@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from places import CLIENT, SUPPORT
 import signal
 import subprocess
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from dialect import FakeServer
-from pythons import environment, interpreters
-from waiting import wait_for
+from protocol_server import FakeServer
+from interpreters import environment, interpreters
+from conditions import wait_for
 
-HERE = Path(__file__).parent
-SCRIPT = HERE / "clients" / "emit_numbers.py"
-CLIENT = HERE.parent / "client"
+SCRIPT = SUPPORT / "clients" / "emit_numbers.py"
 VERSIONS = ("2.7", "3.6", "3.8", "3.11", "3.12", "3.13")
 
 versions = pytest.mark.parametrize("version", VERSIONS)

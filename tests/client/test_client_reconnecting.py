@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from places import CLIENT, SUPPORT
 import pickle
 import socket
 import struct
@@ -13,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pythons import environment, interpreters
-from serving import Server
-from waiting import wait_for
+from interpreters import environment, interpreters
+from servers import Server
+from conditions import wait_for
 
-HERE = Path(__file__).parent
-SCRIPT = HERE / "clients" / "keep_reconnecting.py"
-CLIENT = HERE.parent / "client"
+SCRIPT = SUPPORT / "clients" / "keep_reconnecting.py"
 
 versions = pytest.mark.parametrize("version", ("2.7", "3.6", "3.11", "3.13"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from places import CLIENT
 import itertools
 import json
 import os
@@ -15,11 +16,11 @@ from typing import Any
 
 import fastlog_client as client
 import pytest
-from dialect import Proxy
-from pythons import environment, interpreters
-from serving import Server
+from protocol_server import Proxy
+from interpreters import environment, interpreters
+from servers import Server
 from test_client_processes import CLIENT, SCRIPT, VERSIONS
-from waiting import wait_for
+from conditions import wait_for
 
 SOAK = pytest.mark.soak
 

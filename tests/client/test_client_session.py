@@ -1,4 +1,4 @@
-"""The client's side of the dialect without I/O, against the server's: cut at any byte."""
+"""The client's side of the fastlog protocol without I/O, against the server's: cut at any byte."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import fastlog_client as client
 import pytest
-from dialect import CHALLENGE, NEW_ID, NODE, RETRY, WELCOME, Peer, Table, Terms, frame
+from protocol_server import CHALLENGE, NEW_ID, NODE, RETRY, WELCOME, Peer, Table, Terms, frame
 
 STAMP = 1_700_000_000_000_000
 
@@ -280,9 +280,9 @@ def test_both_sides_prove_that_they_have_the_key():
 def test_without_the_right_proof_nothing_is_sent(terms: Terms, key: Any):
     table = Table(terms)
     session = connect(store_of(1), table, key)
-    with pytest.raises(client._Refused) as refused:
+    with pytest.raises(client._Refused) as rejected:
         talk(session, session.peer)
-    assert refused.value.action == client._FIX_CONFIG
+    assert rejected.value.action == client._FIX_CONFIG
     assert say_all(session) == b""
     assert not table.records
 
@@ -391,9 +391,9 @@ def test_a_server_that_forgot_what_it_had_acknowledged_gets_the_rest_under_a_new
 def test_a_limit_of_no_bytes_makes_no_gap_of_every_record():
     session = connect(store_of(1), Table())
     say_all(session)
-    with pytest.raises(client._Refused) as refused:
+    with pytest.raises(client._Refused) as rejected:
         session.receive(_welcome(0, max_record=0), 0.0)
-    assert refused.value.action == client._FIX_CONFIG
+    assert rejected.value.action == client._FIX_CONFIG
     assert say_all(session) == b""
 
 
@@ -409,9 +409,9 @@ def test_a_challenge_has_sixteen_bytes(size: int):
 def test_what_a_server_says_is_shown_as_plain_text():
     session = connect(store_of(1), Table())
     text = "\x1b]0;owned\x07\n\u009b2J é ".encode() + b"\xff" + b"x" * 3000
-    with pytest.raises(client._Refused) as refused:
+    with pytest.raises(client._Refused) as rejected:
         session.receive(frame(0x4F, struct.pack(">HBQ", 5, RETRY, 0) + text), 0.0)
-    shown = str(refused.value)
+    shown = str(rejected.value)
     assert shown.isascii()
     assert shown.isprintable()
     assert "\\x1b]0;owned\\x07\\x0a" in shown

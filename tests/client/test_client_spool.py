@@ -11,8 +11,8 @@ from typing import Any
 
 import fastlog_client as client
 import pytest
-from dialect import Peer, Table
-from making import in_child
+from protocol_server import Peer, Table
+from builders import in_child
 
 STAMP = 1_700_000_000_000_000
 NODE = b"n" * 16
@@ -54,7 +54,7 @@ def drain(spool: Any) -> list[Any]:
 
 
 def send(spool: Any, table: Table) -> None:
-    """Everything, to the server's side of the dialect."""
+    """Everything, to the server's side of the fastlog protocol."""
     session, peer = client._Session(spool, None, 0.0), Peer(table)
     while True:
         session.fill(STAMP)

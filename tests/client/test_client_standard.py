@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from places import CLIENT, SUPPORT
 import json
 import logging
 import logging.handlers
@@ -14,15 +15,14 @@ from typing import Any
 
 import fastlog_client as client
 import pytest
-from dialect import FakeServer
-from pythons import VERSIONS, environment, interpreters
-from serving import Server
+from protocol_server import FakeServer
+from interpreters import VERSIONS, environment, interpreters
+from servers import Server
 from test_client_handler import Hook, emit, free_port, handler_of, raised, record
 from test_client_reconnecting import Listener
-from waiting import wait_for
+from conditions import wait_for
 
-HERE = Path(__file__).parent
-RUNNER = HERE / "clients" / "run_test_logging.py"
+RUNNER = SUPPORT / "clients" / "run_test_logging.py"
 SOCKET_TESTS = ("SocketHandlerTest.test_output", "SocketHandlerTest.test_noserver")
 
 
@@ -31,7 +31,7 @@ def run_test_logging(version: str, tmp_path: Path, *arguments: str) -> int:
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     run = subprocess.run(
-        [interpreters()[version], RUNNER, HERE.parent / "client", *arguments],
+        [interpreters()[version], RUNNER, CLIENT, *arguments],
         cwd=tmp_path,  # it makes files
         env=environment(),
         capture_output=True,
@@ -139,7 +139,7 @@ def test_a_record_whose_make_pickle_fails_is_sent_and_reported(answer: Any):
 
 
 @pytest.mark.parametrize("name", ["makeSocket", "createSocket", "send"])
-def test_a_subclass_with_a_method_that_nothing_would_call_is_refused(name: str):
+def test_a_subclass_with_a_method_that_nothing_would_call_is_rejected(name: str):
     kind = type("Encrypting", (client.SocketHandler,), {name: lambda *_: None})
     with pytest.raises(TypeError, match=f"Encrypting.{name}.. would never be called"):
         kind("127.0.0.1", 1)

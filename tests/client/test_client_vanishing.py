@@ -12,15 +12,15 @@ from typing import Any
 
 import fastlog_client as client
 import pytest
-from dialect import FakeServer, Table
-from making import in_child
-from serving import Server
+from protocol_server import FakeServer, Table
+from builders import in_child
+from servers import Server
 from test_client_handler import Hook, emit, handler_of
 from test_client_processes import assert_exact, start, versions
 from test_client_server import disturb
 from test_client_spool import STAMP, adopt, crash, drain, make, path_of, plain, record, send
 from test_faults import small_disk
-from waiting import wait_for
+from conditions import wait_for
 
 
 def look(spool: Any) -> None:

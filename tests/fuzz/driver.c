@@ -1,6 +1,6 @@
 /* driver.c: what libFuzzer does, in small, for compilers that come without it.
  *
- *     fuzz_repack SECONDS DIRECTORY [SEED]
+ *     fuzz_translator SECONDS DIRECTORY [SEED]
  *
  * Runs the target on each file of the directory, then on mutants of them until the time is up. The
  * input that is being tried lies in `crash-input` when the target aborts.

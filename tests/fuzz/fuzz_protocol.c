@@ -1,14 +1,14 @@
 /* fuzz_dialect.c: whatever a peer sends, in any pieces, the loop's blocks hold exactly what it
  * said, each sequence once and in order, and no acknowledgement is early.
  *
- * A loop, a pair of sockets, and a journal that takes, refuses and syncs as the input says. What
+ * A loop, a pair of sockets, and a journal that takes, rejects and syncs as the input says. What
  * the blocks hold is compared with the stream, as protocol.h reads it. The input:
  *
  *     flags u8          1: a HELLO is asked for a proof; the upper half: what is committed at first
  *     limit u8          of a record, in 256 bytes
  *     step u8           how much is sent at once
  *     takes u8          bit n: the journal takes the blocks up to turn n, modulo 8
- *     refuses u8        the same: it refuses them
+ *     rejects u8        the same: it rejects them
  *     syncs u8          the same: what it took becomes durable
  *     at u16, fill u16  the stream has `fill` more bytes there, so that small inputs make large
  * frames stream            what the peer sends, its HELLO first, or frames of a stock client
@@ -40,9 +40,9 @@ typedef struct trial {
     int peer; /* our end of it */
     uint32_t max_record;
     cursor stream;                        /* what neither an event nor a block has had yet */
-    uint8_t flags, takes, refuses, syncs; /* of the input */
+    uint8_t flags, takes, rejects, syncs; /* of the input */
     uint8_t id[16];
-    bool is_admitted, is_refused, has_ended;
+    bool is_admitted, is_rejected, has_ended;
     uint64_t accepted, journaled, safe; /* safe: the last that may be acknowledged */
     uint64_t offset;                    /* of the journal */
     uint8_t heard[1024];                /* what is left of what came back */
@@ -68,7 +68,7 @@ static said next_said(trial *t)
 static void check_stamp(const trial *t, cursor *run)
 {
     const uint8_t *id = pass(run, sizeof t->id);
-    REQUIRE(t->is_admitted && !t->is_refused && id && memcmp(id, t->id, sizeof t->id) == 0);
+    REQUIRE(t->is_admitted && !t->is_rejected && id && memcmp(id, t->id, sizeof t->id) == 0);
     REQUIRE(take(run, 8) == INCARNATION && take(run, 8) == t->accepted + 1);
     const uint8_t *key = pass(run, sizeof KEY);
     REQUIRE(key && memcmp(key, KEY, sizeof KEY) == 0);
@@ -242,13 +242,13 @@ static void answer(trial *t)
             greet(t, &event);
 }
 
-static void journal(trial *t, bool takes, bool refuses, bool syncs)
+static void journal(trial *t, bool takes, bool rejects, bool syncs)
 {
     if (takes) {
         t->journaled = t->accepted;
         fl_loop_journaled(t->loop, ++t->offset);
-    } else if (refuses) {
-        t->is_refused |= t->accepted > t->journaled;
+    } else if (rejects) {
+        t->is_rejected |= t->accepted > t->journaled;
         t->accepted = t->journaled;
         fl_loop_discarded(t->loop);
     }
@@ -278,7 +278,7 @@ static void converse(trial *t, size_t step)
         REQUIRE(turn < TURNS_MAX && fl_loop_poll(t->loop, 0, t) >= 0);
         hear(t);
         int bit = 1 << turn % 8;
-        journal(t, t->takes & bit, t->refuses & bit, t->syncs & bit);
+        journal(t, t->takes & bit, t->rejects & bit, t->syncs & bit);
         answer(t);
         hear(t);
     }
@@ -290,12 +290,12 @@ static void check_end(trial *t, bool is_client)
     journal(t, true, false, true);
     answer(t);
     hear(t);
-    REQUIRE(t->has_ended && t->heard_len == 0 && fl_loop_touched(t->loop) == 0);
+    REQUIRE(t->has_ended && t->heard_len == 0 && fl_loop_dirty(t->loop) == 0);
     fl_loop_stats_get(t->loop, &stats);
     REQUIRE(!stats.clients && !stats.partials && !stats.partial_bytes && !stats.ready);
     if (!is_client)
         check_rest_of_stock(t);
-    else if (t->is_admitted && !t->is_refused)
+    else if (t->is_admitted && !t->is_rejected)
         check_rest_of_client(t);
 }
 
@@ -324,7 +324,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     t.max_record = 256 * ((uint32_t)take(&in, 1) + 1);
     size_t step = take(&in, 1) + 1;
     t.takes = (uint8_t)take(&in, 1);
-    t.refuses = (uint8_t)take(&in, 1);
+    t.rejects = (uint8_t)take(&in, 1);
     t.syncs = (uint8_t)take(&in, 1);
     size_t at = take(&in, 2), fill = take(&in, 2);
     int ends[2];

@@ -7,7 +7,7 @@
  *     F frame             as it is
  *     C frame             its last four bytes become the right checksum first
  *     J step u8           the journal has taken what was accepted, in a block of `step` bytes
- *     D                   the journal has refused it
+ *     D                   the journal has rejected it
  *     S offset u16        the journal is durable up to this offset
  *     B committed u8      another session begins
  *     W code u16 | action u8 | seq u64 | length u8 | text       the server writes its own frames

@@ -1,4 +1,4 @@
-/* fuzz_repack.c: any frame is answered, harms nobody, and what comes out is nothing but data.
+/* fuzz_translator.c: any frame is answered, harms nobody, and what comes out is nothing but data.
  *
  * The input is one frame. It is translated twice, with a good frame behind it: both answers are the
  * same, the good frame is plain, and the translation is a list of rows in data opcodes as only the
@@ -174,15 +174,15 @@ static const uint8_t *check_line(const uint8_t *p, const uint8_t *end, bool empt
 
 static void check_lines(const uint8_t *run, size_t len, const uint8_t expected[2])
 {
-    static fl_repacker *repacker;
+    static fl_translator *translator;
     fl_translation made;
     uint8_t verdicts[2] = {0};
-    if (!repacker)
-        repacker = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_LINES);
-    REQUIRE(repacker);
-    fl_repacker_begin(repacker, 1.5, 7);
-    REQUIRE(fl_repacker_run(repacker, run, len, 2, 0, "h", 1, verdicts) >= 0);
-    REQUIRE(fl_repacker_end(repacker, &made) == 0);
+    if (!translator)
+        translator = fl_translator_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_LINES);
+    REQUIRE(translator);
+    fl_translator_begin(translator, 1.5, 7);
+    REQUIRE(fl_translator_run(translator, run, len, 2, 0, "h", 1, verdicts) >= 0);
+    REQUIRE(fl_translator_end(translator, &made) == 0);
     REQUIRE(memcmp(verdicts, expected, 2) == 0);
     check(made.rows, made.rows_len, count_rows(verdicts, 1) - (verdicts[0] == FL_PLAIN));
     const uint8_t *end = made.lines + made.lines_len;
@@ -190,47 +190,47 @@ static void check_lines(const uint8_t *run, size_t len, const uint8_t expected[2
     REQUIRE(check_line(second, end, false) == end);
 }
 
-static void check_block(fl_repacker *repacker, const uint8_t *data, size_t size)
+static void check_block(fl_translator *translator, const uint8_t *data, size_t size)
 {
     fl_translation made;
     uint8_t verdicts[256];
     uint32_t frames = size >= 12 ? data[11] : 0; /* of its first run, if that has few */
-    fl_repacker_begin(repacker, 1.5, 7);
-    int others = fl_repacker_block(repacker, data, size, frames, verdicts);
+    fl_translator_begin(translator, 1.5, 7);
+    int others = fl_translator_block(translator, data, size, frames, verdicts);
     REQUIRE(others == FL_EINVAL || (others >= 0 && (uint32_t)others <= frames));
-    REQUIRE(fl_repacker_end(repacker, &made) == 0);
+    REQUIRE(fl_translator_end(translator, &made) == 0);
     if (others >= 0)
         check(made.rows, made.rows_len, count_rows(verdicts, frames));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static fl_repacker *repacker;
+    static fl_translator *translator;
     fl_translation first, again;
     size_t good = sizeof GOOD - 1;
     uint8_t verdicts[2] = {0}, same[2] = {0};
 
-    if (!repacker)
-        repacker = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_ROWS);
+    if (!translator)
+        translator = fl_translator_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_ROWS);
     uint8_t *run = malloc(2 * FL_FRAME_HEADER + size + good);
-    REQUIRE(repacker && run);
+    REQUIRE(translator && run);
     uint8_t *end = put_frame(put_frame(run, data, size), GOOD, good);
-    fl_repacker_begin(repacker, 1.5, 7);
-    int others = fl_repacker_run(repacker, run, (size_t)(end - run), 2, 0, "h", 1, verdicts);
+    fl_translator_begin(translator, 1.5, 7);
+    int others = fl_translator_run(translator, run, (size_t)(end - run), 2, 0, "h", 1, verdicts);
     REQUIRE(others >= 0 && verdicts[0] < FL_VERDICTS && verdicts[1] == FL_PLAIN);
-    REQUIRE(fl_repacker_end(repacker, &first) == 0);
+    REQUIRE(fl_translator_end(translator, &first) == 0);
     check(first.rows, first.rows_len, count_rows(verdicts, 2));
 
     uint8_t *kept = malloc(first.rows_len);
     REQUIRE(kept);
     memcpy(kept, first.rows, first.rows_len);
-    fl_repacker_begin(repacker, 1.5, 7);
-    REQUIRE(fl_repacker_run(repacker, run, (size_t)(end - run), 2, 0, "h", 1, same) == others);
-    REQUIRE(fl_repacker_end(repacker, &again) == 0 && same[0] == verdicts[0]);
+    fl_translator_begin(translator, 1.5, 7);
+    REQUIRE(fl_translator_run(translator, run, (size_t)(end - run), 2, 0, "h", 1, same) == others);
+    REQUIRE(fl_translator_end(translator, &again) == 0 && same[0] == verdicts[0]);
     REQUIRE(again.rows_len == first.rows_len && memcmp(kept, again.rows, first.rows_len) == 0);
     free(kept);
     check_lines(run, (size_t)(end - run), verdicts);
-    check_block(repacker, data, size);
+    check_block(translator, data, size);
     free(run);
     return 0;
 }

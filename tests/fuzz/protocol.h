@@ -1,7 +1,7 @@
 /* protocol.h: docs/protocol.md, read a second time, for the checkers.
  *
- * What a frame of a client says, by another arithmetic than that of csrc/wire.c: a cursor that runs
- * dry instead of lengths that are compared, and a checksum bit by bit.
+ * What a frame of a client says, by another arithmetic than that of csrc/protocol/frames.c: a
+ * cursor that runs dry instead of lengths that are compared, and a checksum bit by bit.
  */
 #include "fastlog.h"
 

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 
-from speaking import AUTH, BATCH, BYE, CRC, GAP, HELLO, batch, bye, frame, gap  # noqa: E402
+from protocol_client import AUTH, BATCH, BYE, CRC, GAP, HELLO, batch, bye, frame, gap  # noqa: E402
 
 _RECORD = {"msg": "hi", "name": "app", "levelno": 20, "levelname": "INFO", "created": 1.5}
 _PICKLE = pickle.dumps(_RECORD, 1)
@@ -72,7 +72,7 @@ def session() -> dict[str, bytes]:
     """Seeds of fuzz_session.c by their names."""
     seeds = {name: _moves(frames) for name, frames in FRAMES.items()}
     one, two = batch(1, _THREE, crc=False), batch(4, _TWO, crc=False)
-    seeds["refused"] = b"\x10F" + one + b"J\x05F" + two + b"DF" + two + b"J\x05S\0\x0a"
+    seeds["rejected"] = b"\x10F" + one + b"J\x05F" + two + b"DF" + two + b"J\x05S\0\x0a"
     seeds["late"] = (
         b"\x10F" + one + b"J\x05F" + two + b"J\x05F" + gap(6, 8) + b"J\x05S\0\x04S\0\xff"
     )
@@ -96,12 +96,12 @@ def _conversation(
     limit: int = 15,
     step: int = 255,
     takes: int = 0xFF,
-    refuses: int = 0,
+    rejects: int = 0,
     syncs: int = 0xFF,
     at: int = 0,
     fill: int = 0,
 ) -> bytes:
-    return struct.pack(">6BHH", flags, limit, step, takes, refuses, syncs, at, fill) + stream
+    return struct.pack(">6BHH", flags, limit, step, takes, rejects, syncs, at, fill) + stream
 
 
 _HELLO = frame(
@@ -119,7 +119,7 @@ def _large() -> bytes:
     return _conversation(stream + bye(2), limit=255, at=len(stream), fill=40_000)
 
 
-def dialect() -> dict[str, bytes]:
+def protocol() -> dict[str, bytes]:
     """Seeds of fuzz_dialect.c by their names."""
     talk = _HELLO + batch(1, _THREE) + gap(4, 6) + batch(5, _TWO) + batch(7, [_JSON], format=1)
     stock = struct.pack(">I", len(_PICKLE)) + _PICKLE
@@ -131,7 +131,7 @@ def dialect() -> dict[str, bytes]:
         "known-already": _conversation(talk, flags=0x40),
         "late-journal": _conversation(talk, step=20, takes=0x11, syncs=0x80),
         "no-journal": _conversation(talk, step=20, takes=0, syncs=0),
-        "refused": _conversation(talk, step=40, takes=0x0F, refuses=0xF0),
+        "rejected": _conversation(talk, step=40, takes=0x0F, rejects=0xF0),
         "proved": _conversation(_HELLO + frame(AUTH, bytes(32)) + talk[len(_HELLO) :], flags=1),
         "proof-out-of-turn": _conversation(_HELLO + batch(1, _TWO), flags=1),
         "hello-twice": _conversation(_HELLO * 2),
@@ -154,7 +154,7 @@ def dialect() -> dict[str, bytes]:
     }
 
 
-SEEDS = {"session": session, "dialect": dialect}
+SEEDS = {"session": session, "protocol": protocol}
 
 if __name__ == "__main__":
     for target, seeds in SEEDS.items():

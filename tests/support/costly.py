@@ -24,8 +24,8 @@ from logging.handlers import SocketHandler
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from builders import NODE, MemoryJournal, make_context
 from grammar import MOMENT
-from making import NODE, MemoryJournal, make_context
 
 from fastlog.block import HEADER, LENGTH, Block, Kind, make_run
 from fastlog.decode import Decoder, Form

@@ -1,6 +1,6 @@
 /* embed.c: a C program that embeds the framer, as its users do, with the input at the very end of a
  * page, so that a read of one byte too many crashes. Run by test_framer.py. */
-#include "fastlog.h"
+#include "framer/framer.h"
 
 #include <stdio.h>
 #include <string.h>

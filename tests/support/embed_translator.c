@@ -1,6 +1,6 @@
-/* embed_repack.c: a C program that embeds the translator. It reads a file of frames, each behind
- * its length, and translates each of them, and each beginning of each, at the very end of a page,
- * so that a read of one byte too many crashes. Run by test_repack.py. */
+/* embed_translator.c: a C program that embeds the translator. It reads a file of frames, each
+ * behind its length, and translates each of them, and each beginning of each, at the very end of a
+ * page, so that a read of one byte too many crashes. Run by test_translator.py. */
 #include "fuzz/schema.h"
 
 #include <stdio.h>
@@ -11,21 +11,21 @@
 enum { PAGE = 4096 };
 
 /* Translates one frame alone; its verdict, or an error. */
-static int translate_into(fl_repacker *repacker, bool lines, const uint8_t *run, size_t len)
+static int translate_into(fl_translator *translator, bool lines, const uint8_t *run, size_t len)
 {
     fl_translation made;
     uint8_t verdict;
-    fl_repacker_begin(repacker, 1.5, 7);
-    int result = fl_repacker_run(repacker, run, len, 1, 0, "h", 1, &verdict);
+    fl_translator_begin(translator, 1.5, 7);
+    int result = fl_translator_run(translator, run, len, 1, 0, "h", 1, &verdict);
     if (result < 0)
         return result;
-    if (fl_repacker_end(repacker, &made) < 0 || made.rows[made.rows_len - 1] != '.')
+    if (fl_translator_end(translator, &made) < 0 || made.rows[made.rows_len - 1] != '.')
         return -1;
     return lines && made.lines[made.lines_len - 1] != '\n' ? -1 : verdict;
 }
 
 /* The same in both forms, which have to agree. */
-static int translate(fl_repacker *rows, fl_repacker *lines, const uint8_t *run, size_t len)
+static int translate(fl_translator *rows, fl_translator *lines, const uint8_t *run, size_t len)
 {
     int verdict = translate_into(rows, false, run, len);
     return translate_into(lines, true, run, len) == verdict ? verdict : -1;
@@ -34,8 +34,8 @@ static int translate(fl_repacker *rows, fl_repacker *lines, const uint8_t *run, 
 int main(int argc, char **argv)
 {
     FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
-    fl_repacker *rows = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_ROWS);
-    fl_repacker *lines = fl_repacker_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_LINES);
+    fl_translator *rows = fl_translator_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_ROWS);
+    fl_translator *lines = fl_translator_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_LINES);
     uint8_t *pages =
         mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     static uint8_t frame[PAGE];
@@ -65,9 +65,9 @@ int main(int argc, char **argv)
         }
     }
     fclose(file);
-    fl_repacker_free(rows);
-    fl_repacker_free(lines);
-    fl_repacker_free(NULL);
+    fl_translator_free(rows);
+    fl_translator_free(lines);
+    fl_translator_free(NULL);
     munmap(pages, 2 * PAGE);
     if (strcmp(fl_verdict_text(FL_DUP), "forbidden opcode DUP") || !plain || !others)
         return 4;

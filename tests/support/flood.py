@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from attacks import attacks
-from sending import stock_frame
+from senders import stock_frame
 
 MEGABYTE = 1 << 20
 
@@ -37,7 +37,7 @@ def flood_anew(port: int, frame: bytes) -> NoReturn:
     stream = frame * ((64 << 10) // len(frame))
     while True:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
-            connection.sendall(stream)  # refused while the server has no place for another
+            connection.sendall(stream)  # rejected while the server has no place for another
 
 
 def main(port: str, kind: str, megabytes: str, new: str = "") -> None:

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sending import stock_frame
+from senders import stock_frame
 
 HELLO, CHALLENGE, AUTH, WELCOME = 1, 2, 3, 4
 BATCH, GAP, ACK, NOTICE, ERROR, BYE = 0x10, 0x11, 0x20, 0x40, 0x4F, 0x50
@@ -71,7 +71,7 @@ class Welcome(NamedTuple):
     keepalive: int
 
 
-class RefusedError(Exception):
+class ServerRejectedError(Exception):
     """The server answered with an ERROR."""
 
     def __init__(self, payload: bytes) -> None:
@@ -149,7 +149,7 @@ class Speaker:
         """The next frame.
 
         Raises:
-            RefusedError: It is an ERROR.
+            ServerRejectedError: It is an ERROR.
             EOFError: The connection has ended.
         """
         head = self._exactly(8)
@@ -157,7 +157,7 @@ class Speaker:
         assert (magic, flags) == (b"\xfaW", 0)
         payload = self._exactly(length)
         if kind == ERROR:
-            raise RefusedError(payload)
+            raise ServerRejectedError(payload)
         return Frame(kind, payload)
 
     def ack(self) -> Ack:
@@ -173,14 +173,14 @@ class Speaker:
         assert ack.committed == committed
         return ack
 
-    def refusal(self) -> RefusedError:
+    def rejection(self) -> ServerRejectedError:
         """The ERROR that must come, and behind it the end."""
         try:
             while True:
                 self.read()
-        except RefusedError as refused:
+        except ServerRejectedError as rejected:
             assert self.at_end()
-            return refused
+            return rejected
 
     def at_end(self) -> bool:
         """Whether the server has ended the connection, with nothing unread."""

@@ -1,4 +1,4 @@
-"""A small server of the fastlog dialect: it does what it is told, and notes what it gets.
+"""A small server of the fastlog protocol: it does what it is told, and notes what it gets.
 
 `Peer` is one connection's server side without I/O, `FakeServer` puts sockets around it. All
 connections share a `Table`, as those of a real server share its journal.
@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from waiting import wait_for
+from conditions import wait_for
 
 HELLO, CHALLENGE, AUTH, WELCOME = 0x01, 0x02, 0x03, 0x04
 BATCH, GAP, ACK, NOTICE, ERROR, BYE = 0x10, 0x11, 0x20, 0x40, 0x4F, 0x50

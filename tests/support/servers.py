@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from waiting import wait_for
+from conditions import wait_for
 
 BIN = Path(sys.executable).parent
 SERVER = BIN / "fastlog-server"

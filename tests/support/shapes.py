@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pythons import environment, interpreters
+from interpreters import environment, interpreters
 
 SCRIPT = Path(__file__).parent / "clients" / "make_pickles.py"
 
@@ -121,7 +121,7 @@ EXPECTED: dict[str, Any] = {
     "deque": [1, 2],
     "namedtuple": {"!": "__main__.Point", "args": [1, "y"]},
     "exception": {"!": "builtins.ValueError", "args": ["bad", 1]},
-    "exception_attr": {"!": "__main__.Refused", "args": ["no", 7], "state": {"code": 7}},
+    "exception_attr": {"!": "__main__.Rejected", "args": ["no", 7], "state": {"code": 7}},
     "object": {"!": "__main__.Plain", "state": {"user": "bob", "roles": ["admin"]}},
     "slots": {"!": "__main__.Slots", "state": {"left": 1, "right": 2}},
     "old": {"!": "__main__.Old", "state": {"user": "bob"}},

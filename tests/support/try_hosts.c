@@ -1,5 +1,5 @@
 /* The table of hosts against a plain array: random comings and goings of many hosts. */
-#include "loop.h"
+#include "loop/loop_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static uint32_t longest_chain(const hosts *h)
     uint32_t longest = 0;
     for (uint32_t c = 0; c < h->size; c++) {
         uint32_t len = 0;
-        for (uint32_t i = h->chains[c]; i != NOBODY; i = h->all[i].next)
+        for (uint32_t i = h->chains[c]; i != NO_SLOT; i = h->all[i].next)
             len++;
         longest = len > longest ? len : longest;
     }
@@ -72,7 +72,7 @@ int main(void)
     while (open--)
         hosts_leave(&h, place[open]);
     for (uint32_t c = 0; c < h.size; c++)
-        if (h.chains[c] != NOBODY)
+        if (h.chains[c] != NO_SLOT)
             return fprintf(stderr, "a host without connections is left\n"), 1;
     if (h.size > 2 * HOSTS)
         return fprintf(stderr, "%u places for %u hosts\n", h.size, HOSTS), 1;
@@ -80,7 +80,7 @@ int main(void)
         "127.0.0.1:5", "127.9.9.9:5", "[::1]:5", "unix", "", "[", ":"};
     for (size_t i = 0; i < sizeof here / sizeof *here; i++) {
         uint32_t at = 0;
-        if (!hosts_enter(&h, here[i], &at) || at != NOBODY || hosts_count(&h, here[i]))
+        if (!hosts_enter(&h, here[i], &at) || at != NO_SLOT || hosts_count(&h, here[i]))
             return fprintf(stderr, "%s is counted\n", here[i]), 1;
         hosts_leave(&h, at);
     }

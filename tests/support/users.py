@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-NOBODY = 65534
+NO_SLOT = 65534
 GROUP = 1
-"""Of which `NOBODY` is no member unless it is told so: `daemon`."""
+"""Of which `NO_SLOT` is no member unless it is told so: `daemon`."""
 _SITE = [path for path in sys.path if path.endswith("site-packages")]
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).parent.parent.parent
 
 
 def environment() -> dict[str, str]:
@@ -34,7 +34,7 @@ def _interpreter() -> str | None:
         command = [path, "-c", "import fastlog.server, fastlog.cli"]
         try:
             done = subprocess.run(
-                command, user=NOBODY, group=NOBODY, extra_groups=[], env=environment(), cwd="/",
+                command, user=NO_SLOT, group=NO_SLOT, extra_groups=[], env=environment(), cwd="/",
                 capture_output=True, check=False,
             )  # fmt: skip
         except OSError:
@@ -60,7 +60,7 @@ def run_as_nobody(
     """Runs `python ARGUMENTS` as that user, who is in these groups besides."""
     return subprocess.run(
         [interpreter(), *map(str, arguments)],
-        user=NOBODY, group=NOBODY, extra_groups=list(groups), env=environment(), cwd="/",
+        user=NO_SLOT, group=NO_SLOT, extra_groups=list(groups), env=environment(), cwd="/",
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Thousands of connections that mean no good: what they cost, and what others notice of them.
 
 In each case a client logs numbered records before, meanwhile and after. All of them are stored,
-each once and in order; the receiver's memory stays within a stated bound; what was refused is
+each once and in order; the receiver's memory stays within a stated bound; what was rejected is
 counted the same everywhere; and when it is over, the receiver has no more open than before.
 """
 
@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from crowd import (
+from conditions import wait_for
+from connections import (
     MIB,
     RESET,
     Crowd,
@@ -25,10 +26,9 @@ from crowd import (
     many_descriptors,
 )
 from networks import in_a_network_of_its_own
-from sending import Sender, stock_frame
-from serving import Server
+from senders import Sender, stock_frame
+from servers import Server
 from test_faults import numbers
-from waiting import wait_for
 
 MANY = 10_000
 KIB = 1 << 10
@@ -56,8 +56,8 @@ class Scene:
         goal = self.server.stored() + 100
         wait_for(lambda: self.server.stored() >= goal, "the good client's records are stored")
 
-    def refused(self) -> dict[str, int]:
-        return dict(self.server.status()["refused"])
+    def rejected(self) -> dict[str, int]:
+        return dict(self.server.status()["rejected"])
 
     def connections(self) -> int:
         return int(self.server.status()["connections"])
@@ -73,7 +73,7 @@ class Scene:
         assert self.server.stop() == 0
         assert numbers(self.server.records())["good"] == list(range(self.good.sent))
         told = sum(row["count"] for row in self.server.rejected())
-        assert told == sum(self.refused().values())
+        assert told == sum(self.rejected().values())
         assert "Traceback" not in self.server.messages()
         assert len(self.server.messages().splitlines()) < 200
         assert len(self.server.rejected()) < 500
@@ -98,8 +98,8 @@ def test_ten_thousand_that_say_nothing_keep_nobody_out(tmp_path: Path) -> None:
             s.server.connect(stock_frame(client="new", number=number)).close()
         wait_for(lambda: s.server.stored() > 200 and "new" in numbers(s.server.records()))
         wait_for(lambda: numbers(s.server.records())["new"] == list(range(200)))
-        assert set(wait_for(s.refused)) == {UNUSED}
-        assert s.refused()[UNUSED] <= 200
+        assert set(wait_for(s.rejected)) == {UNUSED}
+        assert s.rejected()[UNUSED] <= 200
         assert cpu_of(s.receiver) - cpu < 10
         crowd.close()
         s.end()
@@ -114,7 +114,7 @@ def test_ten_thousand_halves_of_the_largest_frame_stay_within_the_budget(tmp_pat
         for _ in range(512 // 64):  # a budget of 64 MiB leaves each of them 6 KiB
             crowd.send(bytes(64 * KIB))
             s.memory.look()
-        wait_for(lambda: s.refused().get(NO_MEMORY, 0) > MANY * 0.9)
+        wait_for(lambda: s.rejected().get(NO_MEMORY, 0) > MANY * 0.9)
         s.let_good_log()
         assert s.memory.was_below(64 * MIB + 8 * MIB)
         slow.sendall(modest[len(modest) // 2 :])
@@ -122,8 +122,8 @@ def test_ten_thousand_halves_of_the_largest_frame_stay_within_the_budget(tmp_pat
         slow.close()
         crowd.close()
         wait_for(lambda: s.connections() == 1)
-        assert set(s.refused()) <= {NO_MEMORY, "truncated"}
-        assert sum(s.refused().values()) == MANY - 2
+        assert set(s.rejected()) <= {NO_MEMORY, "truncated"}
+        assert sum(s.rejected().values()) == MANY - 2
         wait_for(lambda: s.memory.is_below(8 * MIB), "it is given back")
         s.end()
 
@@ -143,7 +143,7 @@ def test_a_storm_of_connections_costs_little_and_leaves_nothing(tmp_path: Path) 
             client.close()
         wait_for(lambda: s.server.status()["accepted"] == storm + 1)
         wait_for(lambda: s.connections() == 1)
-        assert s.refused() == {"truncated": halves}
+        assert s.rejected() == {"truncated": halves}
         assert s.memory.was_below(4 * MIB)
         assert cpu_of(s.receiver) - cpu < 20, "of processor time: measured are 0.3"
         s.end()
@@ -164,8 +164,8 @@ def test_without_descriptors_the_established_are_served_and_it_recovers(tmp_path
         resource.prlimit(s.receiver, resource.RLIMIT_NOFILE, before)
         late = s.server.connect(stock_frame(client="late", number=0))
         wait_for(lambda: "late" in numbers(s.server.records()), "it recovers by itself")
-        wait_for(lambda: s.refused().get(NO_DESCRIPTOR, 0) >= 10)
-        assert set(s.refused()) == {NO_DESCRIPTOR}
+        wait_for(lambda: s.rejected().get(NO_DESCRIPTOR, 0) >= 10)
+        assert set(s.rejected()) == {NO_DESCRIPTOR}
         for client in (late, *spoken):
             client.close()
         crowd.close()
@@ -183,7 +183,7 @@ def test_another_machine_alone_cannot_take_all_places(tmp_path: Path) -> None:
                 for _ in range(200)
             ]
             reason = "too many connections from this host"
-            wait_for(lambda: server.status().get("refused") == {reason: 150})
+            wait_for(lambda: server.status().get("rejected") == {reason: 150})
             others = [
                 socket.create_connection(there, 30, source_address=("10.1.2.4", 0)),
                 *(server.connect() for _ in range(49)),
@@ -212,6 +212,6 @@ def test_ten_thousand_that_send_a_byte_a_second_are_closed_in_time(tmp_path: Pat
             if not crowd.sockets:
                 break
         assert 30 < time.monotonic() - started < 50
-        wait_for(lambda: s.refused() == {"truncated": MANY - 1})
+        wait_for(lambda: s.rejected() == {"truncated": MANY - 1})
         assert s.memory.was_below(600 * MANY)
         s.end()

@@ -13,10 +13,10 @@ from typing import Any, get_type_hints
 import grammar
 import pytest
 from attacks import attacks
+from conditions import wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving import Server
-from waiting import wait_for
+from servers import Server
 
 from fastlog.block import LENGTH, Block, Kind, make_run
 from fastlog.decode import Decoder

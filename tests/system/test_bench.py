@@ -19,20 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import wait_for
+from conditions import wait_for
+from places import BENCHMARKS
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-import usage  # noqa: E402
-from bench import against, build, ratios  # noqa: E402
-from bench.cases import Case  # noqa: E402
-from bench.frames import NUMBER, POOL, as_text, make_records, pickled  # noqa: E402
-from bench.load import Load  # noqa: E402
-from bench.output import DayFiles, LinesFile, Tally, tally  # noqa: E402
-from bench.report import BEGIN, END, insert, report  # noqa: E402
-from bench.results import Memory, Results, Run  # noqa: E402
-from bench.servers import FastlogServer  # noqa: E402
+import usage
+from bench import against, build, ratios
+from bench.cases import Case
+from bench.frames import NUMBER, POOL, as_text, make_records, pickled
+from bench.load import Load
+from bench.output import DayFiles, LinesFile, Tally, tally
+from bench.report import BEGIN, END, insert, report
+from bench.results import Memory, Results, Run
+from bench.servers import FastlogServer
 
 LOSSY = '''
 """Takes records as a peer does; loses number 7, and writes number 9 twice."""

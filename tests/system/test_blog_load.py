@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sending import stock_frame
-from serving import Server
-from waiting import wait_for
+from conditions import wait_for
+from places import BENCHMARKS
+from senders import stock_frame
+from servers import Server
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-from blog_store import Stored, Verdict, check  # noqa: E402
-from usage import ENDED, measure  # noqa: E402
+from blog_store import Stored, Verdict, check
+from usage import ENDED, measure
 
 SMALL = ("--processes", "10", "--runs", "20", "--records", "30", "60", "--pause", "0", "2")
 EXPECTED = {"load-0": 3, "load-1": 2}

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from builders import DAY, MONDAY, NODE, Clock, make_chain, make_context
 from clocks import COMPILER, WrongClock
-from making import DAY, MONDAY, NODE, Clock, make_chain, make_context
-from sending import stock_frame
-from serving import Server
-from waiting import wait_for
+from conditions import wait_for
+from senders import stock_frame
+from servers import Server
 
 from fastlog.clock import STEP, TRIAL, ClockWatch
 from fastlog.config import Retention

@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
-from daydata import START, make_record, write_day
-from making import (
+from builders import (
     DAY,
     MONDAY,
     NODE,
@@ -28,9 +27,10 @@ from making import (
     messages_of,
     rest_of,
 )
-from sending import stock_frame
-from serving import Server
-from waiting import wait_for
+from conditions import wait_for
+from day_files import START, make_record, write_day
+from senders import stock_frame
+from servers import Server
 
 from fastlog.cli import fastlog
 from fastlog.cli.command import run
@@ -286,9 +286,9 @@ def make_days(*when: int) -> list[Decoded]:
 
 
 def work(sink: SqliteSink, chain: list[Decoded]) -> int:
-    """Follow the chain as a worker does, however often the sink refuses; returns how often."""
-    refusals, opened = 0, False
-    while refusals < 10:
+    """Follow the chain as a worker does, however often the sink rejects; returns how often."""
+    rejections, opened = 0, False
+    while rejections < 10:
         try:
             if not opened:
                 sink.open(NODE)
@@ -296,12 +296,12 @@ def work(sink: SqliteSink, chain: list[Decoded]) -> int:
             todo = rest_of(chain, sink.cursor())
             if not todo:
                 sink.sync()
-                return refusals
+                return rejections
             sink.apply(todo[:1])
         except SinkConflictError:
-            opened, refusals = False, refusals + 1
+            opened, rejections = False, rejections + 1
         except SinkUnavailableError:
-            refusals += 1
+            rejections += 1
     raise AssertionError("the sink does not go on")
 
 
@@ -526,7 +526,7 @@ def test_a_file_that_cannot_be_read_now_is_waited_for_only_if_it_may_have_the_cu
     assert not list((tmp_path / "logs").glob("*.damaged"))
 
 
-def test_the_current_file_of_a_newer_version_is_refused_with_one_line(tmp_path: Path) -> None:
+def test_the_current_file_of_a_newer_version_is_rejected_with_one_line(tmp_path: Path) -> None:
     chain = three_days()
     sink = make(tmp_path)
     work(sink, chain[:5])

@@ -13,9 +13,10 @@ from typing import Any
 import click
 import msgspec
 import pytest
+from conditions import wait_for
 from msgspec import NODEFAULT, Struct
-from serving import BIN, Server
-from waiting import wait_for
+from places import ROOT
+from servers import BIN, Server
 
 from fastlog.block import Block, Kind, make_run
 from fastlog.cli import fastlog
@@ -27,7 +28,6 @@ from fastlog.config.units import parse_duration, parse_size
 from fastlog.decode import Decoder
 from fastlog.query import COLUMNS
 
-ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text("utf-8")
 SHARED = {"--config", "--data-dir", "--help"}

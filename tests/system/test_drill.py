@@ -20,10 +20,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from conditions import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
-from serving import FASTLOG, Server
-from waiting import wait_for
+from places import CLIENT
+from servers import FASTLOG, Server
 
 from fastlog.cli import fastlog
 from fastlog.drill import Account, Outcome, Row
@@ -39,7 +40,6 @@ from fastlog.record import Loss
 
 # the name fastlog.cli.drill is the command
 command = importlib.import_module("fastlog.cli.drill")
-CLIENT = Path(__file__).parent.parent / "client"
 ACK, WELCOME = 0x20, 0x04
 
 

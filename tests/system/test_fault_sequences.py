@@ -25,11 +25,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from pythons import interpreters
-from serving import Server, kill, rows
+from conditions import wait_for
+from interpreters import interpreters
+from servers import Server, kill, rows
 from test_faults import small_disk
 from test_lossless import Process
-from waiting import wait_for
 
 CONFIG = """
 [clients]

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sending import Sender, stock_frame
-from serving import Server, kill, processes_of
-from waiting import wait_for
+from conditions import wait_for
+from senders import Sender, stock_frame
+from servers import Server, kill, processes_of
 
 from fastlog.block import Kind, frames, runs
 from fastlog.decode import Decoder
@@ -87,9 +87,11 @@ def small_disk(at: Path, size: str) -> Iterator[Path]:
 
 # ---- a full journal ------------------------------------------------------------------------
 
-# Without the rate limits of a sink that is behind: a connection that they slow down stands still too,
-# and these tests wait for one that the full journal stops.
-SMALL_JOURNAL = '[limits]\nlag = 0\n[journal]\nsize = "1 MiB"\nsegment = "256 KiB"\nmemory = "1 MiB"\n'
+# Without rate limits: a throttled connection stands still as well, and these tests wait for one
+# that the full journal stops.
+SMALL_JOURNAL = (
+    '[limits]\nlag = 0\n[journal]\nsize = "1 MiB"\nsegment = "256 KiB"\nmemory = "1 MiB"\n'
+)
 
 
 def test_segments_that_every_sink_has_stored_are_deleted(tmp_path: Path) -> None:

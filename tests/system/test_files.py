@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sending import stock_frame
-from serving import FASTLOG, Server
-from users import GROUP, NOBODY, environment, interpreter, run_as_nobody, shared_directory
-from waiting import wait_for
+from conditions import wait_for
+from senders import stock_frame
+from servers import FASTLOG, Server
+from users import GROUP, NO_SLOT, environment, interpreter, run_as_nobody, shared_directory
 
 from fastlog import files
 from fastlog.files import Access
@@ -90,10 +90,10 @@ def say(server: Server, path: Path, count: int = 20) -> None:
 @pytest.mark.parametrize("umask", [0, 0o777], ids=["umask 0", "umask 777"])
 def test_all_that_a_server_makes_is_private_whatever_the_umask(umask: int) -> None:
     interpreter()
-    with shared_directory(NOBODY) as home:
+    with shared_directory(NO_SLOT) as home:
         lines, path = home / "out" / "app.ndjson", home / "run.sock"
         server = UmaskServer(
-            home, umask, NOBODY,
+            home, umask, NO_SLOT,
             listen=["tcp://127.0.0.1:0", f"unix://{path}"],
             sinks=["sqlite:", f"ndjson://{lines}?rotate_size=2KiB", f"sqlite://{home}/days"],
         )  # fmt: skip
@@ -137,14 +137,14 @@ def test_a_group_that_the_configuration_names_reads_and_nobody_else() -> None:
         assert too_open(modes(server.data), 0o640, 0o2750) == {}
         assert len(run_as_nobody(query, [GROUP]).stdout.splitlines()) == 7
         assert "http" in run_as_nobody(stats, [GROUP]).stdout
-        refused = run_as_nobody(query)
-        assert refused.returncode != 0
-        assert refused.stdout == ""
-        assert len(refused.stderr.splitlines()) == 1
+        rejected = run_as_nobody(query)
+        assert rejected.returncode != 0
+        assert rejected.stdout == ""
+        assert len(rejected.stderr.splitlines()) == 1
 
 
 def test_a_server_that_is_not_in_the_group_says_so() -> None:
-    with shared_directory(NOBODY) as home:
+    with shared_directory(NO_SLOT) as home:
         main = "from fastlog.cli.serve import main; main()"
         (home / "fastlog.toml").write_text(f'[files]\ngroup = "{GROUP}"\nmode = "0640"\n')
         arguments = ["-c", main, "--config", home / "fastlog.toml", "--data-dir", home / "data"]

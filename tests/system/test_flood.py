@@ -13,12 +13,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from flooding import frames_in_a_megabyte
-from sending import stock_frame
-from serving import Server
-from waiting import wait_for
+from conditions import wait_for
+from flood import frames_in_a_megabyte
+from places import SUPPORT
+from senders import stock_frame
+from servers import Server
 
-FLOODING = Path(__file__).with_name("flooding.py")
+FLOODING = SUPPORT / "flood.py"
 CLIENTS = 5
 SECONDS = 6.0
 LATE = 10.0
@@ -113,7 +114,7 @@ def test_a_flood_does_not_make_others_wait(tmp_path: Path, kind: str) -> None:
             wait_for(lambda: "reading slower from 127.0.0.1:" in server.messages())
         quiet.assert_exact()
         assert server.losses() == []
-        assert server.status()["slowings"] > 0
+        assert server.status()["throttlings"] > 0
         expected = {"truncated", "malformed pickle: no STOP"} if kind == "empty" else {"truncated"}
         assert {row["reason"] for row in server.rejected()} <= expected, "the end of the flood"
 
@@ -142,7 +143,7 @@ def test_a_flood_while_the_sink_stands_still_fills_no_journal_and_loses_nothing(
         worker = server.children()["worker sqlite"]
         os.kill(worker, signal.SIGSTOP)
         with flood(server, "plain", megabytes) as flooder:
-            wait_for(lambda: server.status()["slowed"])
+            wait_for(lambda: server.status()["throttled"])
             for _ in range(5):
                 quiet.send()
                 wait_for_news(server)
@@ -155,4 +156,4 @@ def test_a_flood_while_the_sink_stands_still_fills_no_journal_and_loses_nothing(
         quiet.look()
         quiet.assert_exact()
         assert (server.losses(), server.rejected()) == ([], [])
-        wait_for(lambda: server.status()["slowed"] == 0 and server.status()["lag"] == 0)
+        wait_for(lambda: server.status()["throttled"] == 0 and server.status()["lag"] == 0)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import FASTLOG, Server, processes_of
-from speaking import Speaker, frame, gap
-from waiting import wait_for
+from conditions import wait_for
+from protocol_client import Speaker, frame, gap
+from servers import FASTLOG, Server, processes_of
 
 from fastlog import ledger as ledgers
 from fastlog.block import LENGTH

@@ -26,11 +26,12 @@ from typing import Any
 
 import fastlog_client
 import pytest
-from pythons import environment, interpreters
-from serving import Server
-from speaking import Speaker, batch, record
+from conditions import wait_for
+from interpreters import environment, interpreters
+from places import CLIENT, SUPPORT
+from protocol_client import Speaker, batch, record
+from servers import Server
 from test_faults import numbers, small_disk, stopped
-from waiting import wait_for
 
 from fastlog.block import frames, runs
 from fastlog.config import Config, ListenConfig
@@ -39,8 +40,6 @@ from fastlog.drill.proxy import Proxy
 from fastlog.journal import JournalReader
 from fastlog.receiver.receiver import Receiver
 
-HERE = Path(__file__).parent
-CLIENT = HERE.parent / "client"
 FAST = '[clients]\nkeepalive = "1 s"\n'
 """A client gives a connection up after three seconds."""
 
@@ -86,7 +85,7 @@ class Process:
         self.name, self.sent = name, 0
         arguments = [str(CLIENT), str(port), name, str(pause), *([str(spool)] if spool else [])]
         self.process = subprocess.Popen(
-            [python, HERE / "clients" / "log_for_ever.py", *arguments],
+            [python, SUPPORT / "clients" / "log_for_ever.py", *arguments],
             env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -302,7 +301,7 @@ def _neighbour(home: Path) -> Iterator[tuple[str, int, Callable[[str], None]]]:
             f"{' '.join(inside)} ip link set {its} up",
         ):
             subprocess.run(words.split(), check=True)
-        program = [*inside, sys.executable, HERE / "clients" / "forward.py", home / "s"]
+        program = [*inside, sys.executable, SUPPORT / "clients" / "forward.py", home / "s"]
         forwarder = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
         assert forwarder.stdout is not None
         port = int(forwarder.stdout.readline())

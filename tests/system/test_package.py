@@ -17,14 +17,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from pythons import interpreters
+from interpreters import interpreters
+from places import ROOT, SUPPORT
 
 from fastlog.version import __version__
 
 pytestmark = pytest.mark.package
 
-ROOT = Path(__file__).parents[1]
-TRIAL = Path(__file__).with_name("installed.py")
+TRIAL = SUPPORT / "installation.py"
 CLIENT_VERSION = tomllib.loads((ROOT / "client/pyproject.toml").read_text())["project"]["version"]
 SERVER, CLIENT = f"fastlog_server-{__version__}", f"fastlog_client-{CLIENT_VERSION}"
 DEADLINE = 280.0
@@ -94,7 +94,7 @@ def test_the_source_package_of_the_server_holds_what_builds_it_and_no_half_of_th
 ) -> None:
     with tarfile.open(packages / f"{SERVER}.tar.gz") as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    c_files = {f"csrc/{path.name}" for path in (ROOT / "csrc").glob("*.[ch]")}
+    c_files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").rglob("*.[ch]")}
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "fastlog").rglob("*.py")}
     built = {"build_ext.py", "setup.py", "pyproject.toml", "fastlog/py.typed"}
     documents = {"LICENSE", "README.md", "CHANGELOG.md"}

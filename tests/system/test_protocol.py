@@ -1,4 +1,4 @@
-"""The fastlog dialect at a real server: what is taken, acknowledged, skipped and refused."""
+"""The fastlog protocol at a real server: what is taken, acknowledged, skipped and rejected."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sending import stock_frame
-from serving import Server, kill
-from speaking import (
+from conditions import wait_for
+from protocol_client import (
     ACK,
     AUTH,
     BATCH,
@@ -23,7 +22,7 @@ from speaking import (
     HELLO,
     NOTICE,
     Ack,
-    RefusedError,
+    ServerRejectedError,
     Speaker,
     batch,
     bye,
@@ -31,7 +30,8 @@ from speaking import (
     gap,
     record,
 )
-from waiting import wait_for
+from senders import stock_frame
+from servers import Server, kill
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def public_name(client: bytes) -> str:
     return hashlib.sha256(client).hexdigest()[:8]
 
 
-def refused(server: Server, reason: str, count: int = 1) -> None:
-    """Waits until the ledger has so many refusals of that kind, and no others."""
+def rejected(server: Server, reason: str, count: int = 1) -> None:
+    """Waits until the ledger has so many rejections of that kind, and no others."""
 
     def there() -> int:
         rows = server.rejected()
@@ -309,7 +309,7 @@ def test_what_was_acknowledged_here_and_is_gone_is_a_loss(server: Server) -> Non
     assert (loss["count"], loss["reason"]) == (9, "acknowledged here once, and gone since")
 
 
-# ---- what is refused -----------------------------------------------------------------------
+# ---- what is rejected -----------------------------------------------------------------------
 
 Mistake = Callable[[Speaker], None]
 
@@ -361,8 +361,8 @@ def test_a_mistake_is_answered_counted_and_nothing_of_it_stored(
     with Speaker(server.port) as client:
         client.greet()
         mistake(client)
-        assert client.refusal().code == code
-    refused(server, reason)
+        assert client.rejection().code == code
+    rejected(server, reason)
     with Speaker(server.port) as other:  # the server is as it was
         other.greet()
         other.send(batch(1, [record(99)]))
@@ -375,12 +375,12 @@ SMALL = batch(1, [b"{}"])
 
 
 @pytest.mark.parametrize("data", [batch(1, FEW), SMALL, gap(1, 2), bye(0), frame(AUTH, bytes(32))])
-def test_a_frame_before_the_hello_is_refused(server: Server, data: bytes) -> None:
+def test_a_frame_before_the_hello_is_rejected(server: Server, data: bytes) -> None:
     with Speaker(server.port) as client:
         client.send(data)
-        refusal = client.refusal()
-        assert (refusal.code, refusal.action) == (7, 1)
-    refused(server, "frame out of turn")
+        rejection = client.rejection()
+        assert (rejection.code, rejection.action) == (7, 1)
+    rejected(server, "frame out of turn")
     assert server.stored() == 0
 
 
@@ -390,14 +390,14 @@ def test_who_does_not_finish_its_hello_is_closed(server: Server) -> None:
         half.send(frame(HELLO, half.hello_payload())[:50])
         assert silent.at_end()
         assert half.at_end()
-    refused(server, "no hello in time", 2)
+    rejected(server, "no hello in time", 2)
 
 
 def test_a_wrong_second_byte_is_a_stranger_and_gets_no_reply(server: Server) -> None:
     with Speaker(server.port) as client:
         client.send(b"\xfaX" + bytes(100))
         assert client.at_end()
-    refused(server, "unknown protocol")
+    rejected(server, "unknown protocol")
 
 
 KEYS = '[[listen]]\nurl = "tcp://127.0.0.1:0"\nauth = "required"\n[auth]\nkeys = ["web:s3cret"]\n'
@@ -406,7 +406,10 @@ KEYS = '[[listen]]\nurl = "tcp://127.0.0.1:0"\nauth = "required"\n[auth]\nkeys =
 def test_a_listener_that_requires_a_key_admits_only_who_has_it(tmp_path: Path) -> None:
     with Server(tmp_path, listen=[], config=KEYS) as server:
         for key in ("", "web:wrong", "other:s3cret"):
-            with Speaker(server.port, key=key) as client, pytest.raises(RefusedError) as error:
+            with (
+                Speaker(server.port, key=key) as client,
+                pytest.raises(ServerRejectedError) as error,
+            ):
                 client.greet()
             assert (error.value.code, error.value.action) == (2, 1)
         with Speaker(server.port, key="web:s3cret") as client:
@@ -416,7 +419,7 @@ def test_a_listener_that_requires_a_key_admits_only_who_has_it(tmp_path: Path) -
         server.wait_stored(1)
 
 
-def test_a_replayed_greeting_is_refused(tmp_path: Path) -> None:
+def test_a_replayed_greeting_is_rejected(tmp_path: Path) -> None:
     with Server(tmp_path, listen=[], config=KEYS) as server:
         sent: list[bytes] = []
         with Speaker(server.port, key="web:s3cret") as client:
@@ -427,7 +430,7 @@ def test_a_replayed_greeting_is_refused(tmp_path: Path) -> None:
             replay.send(sent[0])
             assert replay.read().kind == 2
             replay.send(sent[1])
-            assert replay.refusal().code == 2
+            assert replay.rejection().code == 2
         assert server.stored() == 0
 
 
@@ -467,11 +470,11 @@ def test_an_id_is_of_no_use_to_anybody_with_another_key(
         for key in thieves:
             for hello in ({}, {"incarnation": 9}, {"incarnation": (1 << 64) - 1}):
                 with Speaker(server.port, client.client, key=key) as thief:
-                    with pytest.raises(RefusedError) as error:
+                    with pytest.raises(ServerRejectedError) as error:
                         thief.greet(100, 1 << 40, acked_by=node, **hello)
                     assert (error.value.code, error.value.action) == (3, 2)
                     assert thief.at_end()
-        refused(server, NOT_YOURS, 6)
+        rejected(server, NOT_YOURS, 6)
         with Speaker(server.port, client.client, key=owner) as again:
             assert again.greet(40, 61).committed == 50
             again.send(batch(40, records(40, 60)))
@@ -490,7 +493,7 @@ def test_a_live_connection_is_not_disturbed_by_whoever_does_not_own_its_id(tmp_p
             client.send(large[:100_000])  # the rest is on its way
             for key in ("batch:other", ""):
                 with Speaker(server.port, client.client, key=key) as thief:
-                    with pytest.raises(RefusedError) as error:
+                    with pytest.raises(ServerRejectedError) as error:
                         thief.greet(1, 1000, incarnation=2)
                     assert (error.value.code, error.value.action) == (3, 2)
             client.send(large[100_000:])
@@ -540,7 +543,7 @@ def test_bindings_outlive_the_segments(tmp_path: Path) -> None:
         server.kill()
         server.start()
         with Speaker(server.port, client.client) as thief:
-            with pytest.raises(RefusedError) as error:
+            with pytest.raises(ServerRejectedError) as error:
                 thief.greet(1, 100)
             assert (error.value.code, error.value.action) == (3, 2)
         with Speaker(server.port, client.client, key="web:s3cret") as again:
@@ -557,7 +560,7 @@ def test_bindings_outlive_the_segments(tmp_path: Path) -> None:
             thief.send(batch(1, records(1001, 1010)))
             thief.until(10)
         with Speaker(server.port, client.client, key="web:s3cret") as again:
-            with pytest.raises(RefusedError) as error:  # so it sends all of it under a new id
+            with pytest.raises(ServerRejectedError) as error:
                 again.greet(1, 7)
             assert (error.value.code, error.value.action) == (3, 2)
 
@@ -582,13 +585,13 @@ def test_a_listener_for_the_magic_number_admits_nothing_else(
         with Speaker(server.port) as stranger:
             stranger.send(data)
             assert stranger.at_end()
-        refused(server, reason)
+        rejected(server, reason)
         with Speaker(server.port) as client:
             client.greet()
             client.send(batch(1, [record(7)]))
             client.until(1)
             client.send(b"\xfbW" + bytes(30))
-            assert client.refusal().code == 5
+            assert client.rejection().code == 5
         server.wait_stored(1)
         assert numbers(server) == [7]
 
@@ -671,8 +674,8 @@ def test_a_full_journal_closes_the_window_and_opens_it_again(tmp_path: Path) -> 
             try:
                 client.send(batch(at, [record(n, pad="x" * 1000) for n in range(at, at + 20)]))
                 client.until(at + 19)
-            except RefusedError as refused:
-                assert (refused.code, refused.action) == (6, 0)
+            except ServerRejectedError as rejected:
+                assert (rejected.code, rejected.action) == (6, 0)
                 break
             at += 20
         with client, Speaker(server.port, client.client) as again:

@@ -26,16 +26,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pythons import environment, interpreters
-from sending import Sender, stock_frame
-from serving import SERVER, Server, kill, processes_of
-from speaking import RefusedError, Speaker, batch, frame, record
+from conditions import wait_for
+from interpreters import environment, interpreters
+from places import SUPPORT
+from protocol_client import ServerRejectedError, Speaker, batch, frame, record
+from senders import Sender, stock_frame
+from servers import SERVER, Server, kill, processes_of
 from test_faults import SMALL_JOURNAL, numbers, small_disk, stopped
-from waiting import wait_for
 
 import fastlog
 
-SCRIPT = Path(__file__).parent / "clients" / "log_numbers.py"
+SCRIPT = SUPPORT / "clients" / "log_numbers.py"
 OLD = "going on as before"
 NEW = "reload: done"
 
@@ -98,7 +99,7 @@ class Program:
 
 
 class Batches(threading.Thread):
-    """A client of the fastlog dialect that sends batches over one connection, and reads the
+    """A client of the fastlog protocol that sends batches over one connection, and reads the
     acknowledgements, until it is told to stop."""
 
     def __init__(self, server: Server, client: str, pause: float = 0.01) -> None:
@@ -235,7 +236,7 @@ def test_a_thousand_connections_pause_for_tens_of_milliseconds(server: Installed
     assert server.status()["accepted"] == 1000
 
 
-# ---- clients of the fastlog dialect -----------------------------------------------------------
+# ---- clients of the fastlog protocol -----------------------------------------------------------
 
 
 def test_half_frames_of_the_dialect_go_along_wherever_they_were_cut(server: Installed) -> None:
@@ -290,7 +291,7 @@ def test_an_id_belongs_to_its_key_after_it_and_a_key_that_has_gone_is_closed(
         server.reload()
         for client, key in ((web, "batch:other"), (batch_, ""), (free, "web:old")):
             with Speaker(server.port, client.client, key=key) as thief:
-                with pytest.raises(RefusedError) as error:
+                with pytest.raises(ServerRejectedError) as error:
                     thief.greet(1, 1000, incarnation=2)
                 assert (error.value.code, error.value.action) == (3, 2)
         config = tmp_path / "fastlog.toml"
@@ -302,12 +303,12 @@ def test_an_id_belongs_to_its_key_after_it_and_a_key_that_has_gone_is_closed(
         config.write_text('[auth]\nkeys = ["web:new"]\n')
         server.reload()
         for client in (web, batch_):
-            refusal = client.refusal()
-            assert (refusal.code, refusal.action) == (2, 1)
+            rejection = client.rejection()
+            assert (rejection.code, rejection.action) == (2, 1)
         free.send(batch(12, [record(11, client=free.client.hex())]))
         free.until(12)
         assert Speaker(server.port, web.client, key="web:new").greet(1, 12).committed == 11
-        with pytest.raises(RefusedError) as error:
+        with pytest.raises(ServerRejectedError) as error:
             Speaker(server.port, batch_.client, key="batch:other").greet(1, 12)
         assert (error.value.code, error.value.action) == (2, 1)
         server.wait_stored(34)
@@ -341,8 +342,10 @@ def test_what_is_held_of_clients_that_can_send_again_is_sent_again(tmp_path: Pat
             wait_for(lambda: "took over in" in server.messages())
         wait_for(lambda: server.said(NEW))
         speaker.socket.settimeout(30)
-        refused = speaker.refusal()
-        assert (refused.code, refused.action) == (6, 0), "the journal takes nothing now; try again"
+        rejected = speaker.rejection()
+        assert (rejected.code, rejected.action) == (6, 0), (
+            "the journal takes nothing now; try again"
+        )
         again = Speaker(server.port, speaker.client)
         committed = again.greet(1, sent + 1).committed
         assert 0 < committed < sent
@@ -924,7 +927,7 @@ def test_the_counts_go_on(server: Installed) -> None:
         server.reload()  # before it is in the ledger, if not in the journal
     wait_for(lambda: server.status()["connections"] == 0)
     status = server.status()
-    assert [status["accepted"], status["frames"], status["refused"]] == [6, 3, {"http": 3}]
+    assert [status["accepted"], status["frames"], status["rejected"]] == [6, 3, {"http": 3}]
     wait_for(lambda: sum(row["count"] for row in server.rejected()) == 3)
 
 

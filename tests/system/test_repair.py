@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sending import stock_frame
-from serving import FASTLOG, Server
-from speaking import RefusedError, Speaker, batch, record
+from protocol_client import ServerRejectedError, Speaker, batch, record
+from senders import stock_frame
+from servers import FASTLOG, Server
 
-from fastlog.block import Block, Kind, frames, make_run, read_note, runs
+from fastlog.block import Block, Kind, frames, make_run, read_notice, runs
 from fastlog.journal import Journal, JournalReader, repair
 from fastlog.journal.segment import segments
 from fastlog.record import Loss
@@ -80,7 +80,7 @@ def test_the_loss_is_counted_where_the_next_sound_block_tells_how_much_it_is(
     said = repair(filled)
 
     left = [(run, block) for block in read_all(filled) for run in runs(block.payload)]
-    notes = [read_note(f) for run, _ in left if run.kind is Kind.NOTE for f in frames(run)]
+    notes = [read_notice(f) for run, _ in left if run.kind is Kind.NOTE for f in frames(run)]
     assert [note.count for note in notes if isinstance(note, Loss)] == [expected]
     assert f"({expected if expected > 0 else 'an unknown number of'} records)" in said
     ordinals = {block.offset: block.index for block in before}
@@ -126,7 +126,7 @@ def test_a_server_without_its_secret_says_so_and_goes_on_after_a_repair(
         assert (repaired.returncode, repaired.stderr) == (0, "")
         server.start()
         with Speaker(server.port, client.client) as thief:
-            with pytest.raises(RefusedError) as error:
+            with pytest.raises(ServerRejectedError) as error:
                 thief.greet(1, 100)
             assert (error.value.code, error.value.action) == (3, 2)
         with Speaker(server.port, client.client, key="web:s3cret") as again:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sending import stock_frame
-from serving import FASTLOG, SERVER, Server, kill, processes_of
-from waiting import wait_for
+from conditions import wait_for
+from senders import stock_frame
+from servers import FASTLOG, SERVER, Server, kill, processes_of
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_reload_adds_a_sink_while_connections_live_and_refuses_a_bad_config(
         ("truncated", stock_frame()[:20]),
     ],
 )
-def test_a_refused_connection_is_closed_and_leaves_a_row(
+def test_a_rejected_connection_is_closed_and_leaves_a_row(
     server: Server, reason: str, data: bytes
 ) -> None:
     client = server.connect(data)
@@ -224,7 +224,7 @@ def test_a_refused_connection_is_closed_and_leaves_a_row(
     assert row["raw"] == data
     if reason == "frame over the limit":
         assert row["length"] == (1 << 20) + 1
-    assert server.status()["refused"] == {reason: 1}
+    assert server.status()["rejected"] == {reason: 1}
     out = subprocess.run(
         [FASTLOG, "stats", "--data-dir", server.data], capture_output=True, text=True, check=False
     )
@@ -330,12 +330,12 @@ def test_too_many_connections_lose_the_newest_only(tmp_path: Path) -> None:
     with Server(tmp_path, config="[limits]\nconnections = 5\n") as server:
         kept = [server.connect(stock_frame(f"{n}")) for n in range(5)]
         server.wait_stored(5)
-        refused = [server.connect() for _ in range(3)]
-        assert [client.recv(1) for client in refused] == [b""] * 3
+        rejected = [server.connect() for _ in range(3)]
+        assert [client.recv(1) for client in rejected] == [b""] * 3
         for client in kept:
             client.sendall(stock_frame("still here"))
         server.wait_stored(10)
-        wait_for(lambda: server.status()["refused"] == {"too many connections": 3})
+        wait_for(lambda: server.status()["rejected"] == {"too many connections": 3})
         kept.pop().close()
         wait_for(lambda: server.status()["connections"] == 4)
         server.connect(stock_frame("there is room again"))
@@ -346,7 +346,7 @@ def test_few_file_descriptors_mean_few_connections_and_no_harm(tmp_path: Path) -
     with Server(tmp_path, open_files=100) as server:
         assert "36 connections at most: the system allows 100 open files" in server.messages()
         clients = [server.connect() for _ in range(90)]
-        wait_for(lambda: server.status().get("refused") == {"too many connections": 54})
+        wait_for(lambda: server.status().get("rejected") == {"too many connections": 54})
         for client in clients[:36]:
             client.sendall(stock_frame("still served"))
         server.wait_stored(36)

@@ -11,17 +11,18 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from making import NODE, make_context, make_decoded
+from builders import NODE, make_context, make_decoded
+from conditions import wait_for
+from places import ROOT
 from plugins import install
-from serving import Server
-from waiting import wait_for
+from servers import Server
 
 from fastlog import sinks
 from fastlog.errors import ConfigError
 from fastlog.journal import read_positions
 from fastlog.sinks import Sink, make_sink
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "sinks.md"
+DOCUMENT = ROOT / "docs" / "sinks.md"
 
 
 def documented(language: str) -> str:

@@ -6,16 +6,16 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pythons import VERSIONS, environment, interpreters
-from serving import Server
+from conditions import wait_for
+from interpreters import VERSIONS, environment, interpreters
+from places import SUPPORT
+from servers import Server
 from shapes import accepts
-from waiting import wait_for
 
-SCRIPT = Path(__file__).parent / "clients" / "log_everything.py"
+SCRIPT = SUPPORT / "clients" / "log_everything.py"
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sending import stock_frame
-from serving import Server
+from conditions import wait_for
+from senders import stock_frame
+from servers import Server
 from test_client_server import emit, handler_of, stored
 from test_faults import stopped
-from waiting import wait_for
 
 from fastlog.block import Kind, make_run
 from fastlog.journal import Journal

@@ -1,4 +1,4 @@
-"""The bell: a worker hears of more at once, and nobody is hurt by one that does not ring."""
+"""The wakeup: a worker hears of more at once, and nobody is hurt by one that does not ring."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sending import stock_frame
-from serving import Server, kill
+from conditions import wait_for
+from senders import stock_frame
+from servers import Server, kill
 from test_reload import Installed
-from waiting import wait_for
 
-from fastlog.journal import Bell, Hearing, make_bell
-from fastlog.journal.bell import MUCH, RING_EVERY
+from fastlog.journal import Wakeup, WakeupReader, make_wakeup
+from fastlog.journal.wakeup import MUCH, RING_EVERY
 
 NAP = "NAP = 0.1\n"
 LONG = "NAP = 600.0\n"
 
 
 @pytest.fixture
-def bell() -> Iterator[int]:
-    bell = make_bell()
-    yield bell
-    os.close(bell)
+def wakeup() -> Iterator[int]:
+    wakeup = make_wakeup()
+    yield wakeup
+    os.close(wakeup)
 
 
-def is_readable(hearing: Hearing) -> bool:
+def is_readable(hearing: WakeupReader) -> bool:
     return bool(select.select([hearing], [], [], 0)[0])
 
 
-def test_each_worker_hears_each_time_that_there_is_much(bell: int) -> None:
-    rung, both = Bell(bell), (Hearing(bell), Hearing(bell))
+def test_each_worker_hears_each_time_that_there_is_much(wakeup: int) -> None:
+    rung, both = Wakeup(wakeup), (WakeupReader(wakeup), WakeupReader(wakeup))
     for number in range(3):
-        rung.ring(number * MUCH)
+        rung.notify(number * MUCH)
         for hearing in both:
             assert is_readable(hearing)
-            hearing.heed()
+            hearing.clear()
             assert not is_readable(hearing)
 
 
-def test_for_little_it_rings_now_and_then(bell: int) -> None:
-    rung, hearing = Bell(bell), Hearing(bell)
+def test_for_little_it_rings_now_and_then(wakeup: int) -> None:
+    rung, hearing = Wakeup(wakeup), WakeupReader(wakeup)
     began, rings = time.monotonic(), 0
     while rings < 3:
-        rung.ring(1)
+        rung.notify(1)
         if is_readable(hearing):
-            hearing.heed()
+            hearing.clear()
             rings += 1
     assert time.monotonic() - began >= 2 * RING_EVERY
 
 
-def test_nobody_waits_for_a_worker_that_does_not_listen(bell: int) -> None:
-    rung, hearing = Bell(bell), Hearing(bell)
+def test_nobody_waits_for_a_worker_that_does_not_listen(wakeup: int) -> None:
+    rung, hearing = Wakeup(wakeup), WakeupReader(wakeup)
     for number in range(100_000):
-        rung.ring(number * MUCH)
-    hearing.heed()
+        rung.notify(number * MUCH)
+    hearing.clear()
     assert not is_readable(hearing)
 
 
@@ -84,6 +84,6 @@ def test_a_worker_that_sleeps_is_woken_also_after_a_reload_and_a_crash(tmp_path:
 
 def test_one_that_hears_nothing_looks_by_itself(tmp_path: Path) -> None:
     server = Installed(tmp_path)
-    server.edit("worker/__main__.py", 'if "bell-fd" in values:', "if False:")
+    server.edit("worker/__main__.py", 'if "wakeup-fd" in values:', "if False:")
     with server:
         wakes(server, range(1, 4))

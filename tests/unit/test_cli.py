@@ -23,7 +23,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
-from daydata import make_record, write_day
+from day_files import make_record, write_day
 
 from fastlog.cli import fastlog
 from fastlog.cli.command import run
@@ -267,14 +267,14 @@ def test_tail_follows_into_the_next_day_until_interrupted(data: Path):
 
 STATUS = {
     "at": 0.0, "durable": 5000, "oldest": 0, "index": 100, "size": 5000, "limit": 1 << 30,
-    "connections": 3, "accepted": 7, "frames": 100, "dropped": 2, "refused": {"http": 4},
+    "connections": 3, "accepted": 7, "frames": 100, "dropped": 2, "rejected": {"http": 4},
     "failure": None,
 }  # fmt: skip
 
 
 @pytest.fixture
 def lived_in(data: Path) -> Path:
-    """A data directory in which a server ran, refused, lost and lagged."""
+    """A data directory in which a server ran, rejected, lost and lagged."""
     now = time.time()
     (data / "status.json").write_text(json.dumps({**STATUS, "at": now}))
     position = Position(cursor=4000, durable=3000, index=90, at=now, error="disk full")
@@ -326,7 +326,7 @@ def test_stats_json_counts_records_losses_and_lags(command: Run, lived_in: Path)
     )  # fmt: skip
     assert sink["error"] == "disk full"
     assert stats["receiver"]["connections"] == 3
-    assert stats["receiver"]["refused"] == {"http": 4}
+    assert stats["receiver"]["rejected"] == {"http": 4}
 
 
 def test_stats_shows_the_same_to_people(command: Run, lived_in: Path):
@@ -341,7 +341,7 @@ def test_stats_shows_the_same_to_people(command: Run, lived_in: Path):
         "journal damage unknown (3 spans)",
     ):
         assert line in " ".join(shown.split()), line
-    assert "refused: http" in shown
+    assert "rejected: http" in shown
     assert "█" in shown
     assert "disk full" in " ".join(shown.split())
 
@@ -485,16 +485,16 @@ def test_send_goes_where_stock_clients_are_admitted(command: Run, tmp_path: Path
         assert command("send", "hello").code == 0
         assert receive(listener)["msg"] == "hello"
     (tmp_path / "fastlog.toml").write_text(ours)
-    refused = command("send", "hello")
-    assert refused.code == 1
-    assert refused.err.startswith("fastlog send: no listener of the configuration admits stock")
+    rejected = command("send", "hello")
+    assert rejected.code == 1
+    assert rejected.err.startswith("fastlog send: no listener of the configuration admits stock")
 
 
 def test_send_says_when_nobody_listens(command: Run, tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-    refused = command("send", "--url", url, "x")
-    assert refused == Result(1, "", f"fastlog send: nobody listens on {url}: Connection refused\n")
+    rejected = command("send", "--url", url, "x")
+    assert rejected == Result(1, "", f"fastlog send: nobody listens on {url}: Connection refused\n")
     missing = command("send", "--url", f"unix://{tmp_path}/none", "x")
     assert missing.code == 1
     assert command("send", "--url", "tcp://h", "x").code == 2
@@ -620,11 +620,11 @@ def test_check_says_how_long_the_journal_lasts_at_the_present_rate(
     assert "it lasts 17" in line and "minutes if no sink takes anything" in line  # 1024 s
 
 
-def test_repair_is_refused_while_a_server_runs(command: Run, data: Path):
+def test_repair_is_rejected_while_a_server_runs(command: Run, data: Path):
     with running(data):
-        refused = command("check", "--repair")
+        rejected = command("check", "--repair")
     message = "fastlog-data is in use: stop fastlog-server before a repair"
-    assert refused == Result(1, "", f"fastlog check: {message}\n")
+    assert rejected == Result(1, "", f"fastlog check: {message}\n")
     (data / "journal").mkdir()
     assert command("check", "--repair").out == "there is no journal to repair\n"
 

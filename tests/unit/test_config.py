@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import ROOT
 
 from fastlog.config import (
     AuthConfig,
@@ -31,7 +32,6 @@ from fastlog.config.units import format_duration, format_size
 from fastlog.errors import ConfigError
 
 MIB = 1024 * 1024
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)

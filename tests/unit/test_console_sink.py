@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from builders import MONDAY, NODE, make_context, make_decoded, make_record, messages_of, numbered
 from hypothesis import given
 from hypothesis import strategies as st
-from making import MONDAY, NODE, make_context, make_decoded, make_record, messages_of, numbered
 
 from fastlog.errors import ConfigError, SinkConflictError, SinkUnavailableError
 from fastlog.sinks.console import ConsoleSink

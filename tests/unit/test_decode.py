@@ -20,9 +20,9 @@ import shapes
 from attacks import attacks
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pythons import VERSIONS, interpreters
+from interpreters import VERSIONS, interpreters
 
-from fastlog.block import Block, Kind, make_notes, make_run
+from fastlog.block import Block, Kind, make_notices, make_run
 from fastlog.decode import ENGINES, Decoded, Decoder, Located
 from fastlog.decode.lines import encode
 from fastlog.errors import ConfigError
@@ -297,7 +297,7 @@ def test_an_extension_that_copyreg_has_cached_is_rejected_all_the_same(
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("attack", SMALL_ATTACKS)
 def test_an_attack_takes_memory_in_proportion_to_its_length(attack: str, engine: str) -> None:
-    """What Python takes; test_repack.py has what C does."""
+    """What Python takes; test_translator.py has what C does."""
     frame, _ = SMALL_ATTACKS[attack]
     block = block_of(frame)
     tracemalloc.start()
@@ -407,10 +407,10 @@ def test_a_flood_of_frames_that_are_rejected_is_a_few_notes_that_add_up() -> Non
 
 def test_records_and_notes_of_a_block_keep_their_places() -> None:
     loss = Loss("a:1", "journal full", 5, 1.0, 2.0)
-    refused = Rejection("b:2", "http", 40, b"GET /")
+    rejected = Rejection("b:2", "http", 40, b"GET /")
     block = block_of_runs(
         make_run(Kind.STOCK, [GOOD, b"junk"], peer=PEER),
-        make_notes([loss, refused]),
+        make_notices([loss, rejected]),
         make_run(Kind.PADDING, []),
         make_run(Kind.STOCK, [b"N.", GOOD], peer="[::1]:9"),
         frames=6,
@@ -422,7 +422,7 @@ def test_records_and_notes_of_a_block_keep_their_places() -> None:
     assert [
         Located(1, Rejection(PEER, "malformed pickle: truncated", 4, b"junk", 1, 1.5)),
         Located(2, loss, by_receiver=True),
-        Located(3, refused, by_receiver=True),
+        Located(3, rejected, by_receiver=True),
         Located(4, Rejection("[::1]:9", "not a record: nonetype", 2, b"N.", 1, 1.5)),
     ] == decoded.notes
 

@@ -12,15 +12,14 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from conditions import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
-from sending import stock_frame
-from waiting import wait_for
+from places import ROOT
+from senders import stock_frame
 
 from fastlog import FRAME_LIMIT, FrameError, Framer
 from fastlog.core import crc32c
-
-ROOT = Path(__file__).parent.parent
 
 
 def encode(frames: list[bytes]) -> bytes:
@@ -118,7 +117,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 @pytest.mark.parametrize("limit", [0, -1, FRAME_LIMIT + 1])
-def test_a_limit_out_of_range_is_refused(limit: int) -> None:
+def test_a_limit_out_of_range_is_rejected(limit: int) -> None:
     with pytest.raises(ValueError, match="max_frame"):
         Framer(limit)
 
@@ -151,7 +150,8 @@ def test_two_files_are_enough_to_embed_it_in_a_c_program(tmp_path: Path) -> None
     compiler = sysconfig.get_config_var("CC").split()[0]
     subprocess.run(
         [compiler, "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-g",
-         f"-I{ROOT / 'csrc'}", str(ROOT / "csrc/framer.c"), str(ROOT / "tests/embed.c"),
+         f"-I{ROOT / 'csrc'}",
+         str(ROOT / "csrc/framer/framer.c"), str(ROOT / "tests/support/embed_framer.c"),
          "-o", str(program)],
         check=True,
     )  # fmt: skip

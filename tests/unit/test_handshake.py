@@ -11,20 +11,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speaking import CHALLENGE, ERROR, WELCOME
+from protocol_client import CHALLENGE, ERROR, WELCOME
 
-from fastlog import session, wire
-from fastlog.block import Kind, Run, Stamp, make_run, runs
+from fastlog.block import NO_KEY, Kind, Run, Stamp, make_run, runs
 from fastlog.clock import TRIAL
 from fastlog.core import Ended, Hello, Proof
-from fastlog.session import (
+from fastlog.protocol import frames as wire
+from fastlog.protocol import handshake as session
+from fastlog.protocol.handshake import (
     FORGET_AFTER,
     Admit,
     Clients,
     Dismiss,
     Do,
     Enter,
-    Refuse,
+    Reject,
     Send,
     Sessions,
     Terms,
@@ -35,7 +36,7 @@ ME = b"m" * 16
 NONCE = b"n" * 16
 
 
-class Door:
+class Handshakes:
     """Sessions, with a clock to turn."""
 
     def __init__(
@@ -100,7 +101,7 @@ def known(committed: int, incarnation: int = 1, key_id: str = "") -> Clients:
 
 
 def test_a_new_client_is_admitted_with_nothing_committed() -> None:
-    (admitted,) = Door().hello(7)
+    (admitted,) = Handshakes().hello(7)
     assert isinstance(admitted, Admit)
     assert (admitted.conn, admitted.client, admitted.committed) == (7, ME, 0)
     assert admitted.frame[2] == WELCOME
@@ -110,7 +111,7 @@ def test_a_new_client_is_admitted_with_nothing_committed() -> None:
 
 
 def test_a_known_client_is_told_what_is_committed_of_it() -> None:
-    (admitted,) = Door(known(41)).hello(7, first=30, next_seq=60)
+    (admitted,) = Handshakes(known(41)).hello(7, first=30, next_seq=60)
     assert isinstance(admitted, Admit)
     assert admitted.committed == 41
     assert struct.unpack_from(">Q", admitted.frame, 8 + 20) == (41,)
@@ -133,21 +134,21 @@ def test_a_known_client_is_told_what_is_committed_of_it() -> None:
 def test_who_cannot_come_in_is_told_why_and_counted(
     hello: dict[str, object], expected: tuple[int, int]
 ) -> None:
-    answers = Door(known(41)).hello(7, **hello)  # type: ignore[arg-type]
+    answers = Handshakes(known(41)).hello(7, **hello)  # type: ignore[arg-type]
     assert error(answers) == expected
-    assert [a.peer for a in answers if isinstance(a, Refuse)] == ["10.0.0.5:4"]
+    assert [a.peer for a in answers if isinstance(a, Reject)] == ["10.0.0.5:4"]
 
 
 @pytest.mark.parametrize(
     "payload", [b"", bytes(84), bytes(84) + b"\x05abc", bytes(84) + b"\x01\xff"]
 )
-def test_a_malformed_hello_is_refused(payload: bytes) -> None:
-    answers = list(Door().sessions.hello(Hello(1, "x", payload, auth=False)))
+def test_a_malformed_hello_is_rejected(payload: bytes) -> None:
+    answers = list(Handshakes().sessions.hello(Hello(1, "x", payload, auth=False)))
     assert error(answers) == (5, 1)
 
 
 def test_a_second_connection_of_a_client_waits_until_the_first_is_settled() -> None:
-    door = Door()
+    door = Handshakes()
     door.hello(1)
     assert door.hello(2, first=1, next_seq=10) == [Dismiss(1)]
     (admitted,) = door.ended(1, committed=6)
@@ -156,7 +157,7 @@ def test_a_second_connection_of_a_client_waits_until_the_first_is_settled() -> N
 
 
 def test_of_two_that_wait_for_a_client_the_later_is_admitted() -> None:
-    door = Door()
+    door = Handshakes()
     door.hello(1)
     door.hello(2)
     assert door.hello(3, next_seq=2) == [Dismiss(2), Dismiss(1)]
@@ -167,20 +168,20 @@ def test_of_two_that_wait_for_a_client_the_later_is_admitted() -> None:
 
 
 def test_an_older_incarnation_does_not_disturb_the_newer() -> None:
-    door = Door()
+    door = Handshakes()
     door.hello(1, incarnation=5)
     assert error(door.hello(2, incarnation=4)) == (3, 2)
     assert door.hello(3, incarnation=5) == [Dismiss(1)]
 
 
 def test_who_takes_over_a_torn_spool_is_told_what_is_committed() -> None:
-    (admitted,) = Door(known(41)).hello(7, first=30, next_seq=41, incarnation=2)
+    (admitted,) = Handshakes(known(41)).hello(7, first=30, next_seq=41, incarnation=2)
     assert isinstance(admitted, Admit)
     assert admitted.committed == 41
 
 
 def test_who_leaves_while_it_waits_is_forgotten() -> None:
-    door = Door()
+    door = Handshakes()
     door.hello(1)
     door.hello(2)
     assert door.ended(2) == []
@@ -190,12 +191,12 @@ def test_who_leaves_while_it_waits_is_forgotten() -> None:
 # ---- keys ----
 
 
-def proof(door: Door, conn: int, challenge: bytes, key: bytes, hello: bytes) -> list[Do]:
+def proof(door: Handshakes, conn: int, challenge: bytes, key: bytes, hello: bytes) -> list[Do]:
     digest = hmac.digest(key, b"fl1c" + challenge + hello, "sha256")
     return list(door.sessions.proof(Proof(conn, digest)))
 
 
-def challenged(door: Door, conn: int, key_id: str, **hello: Any) -> tuple[bytes, bytes]:
+def challenged(door: Handshakes, conn: int, key_id: str, **hello: Any) -> tuple[bytes, bytes]:
     """The challenge, and the hello that it answers."""
     (sent,) = door.hello(conn, key_id=key_id, auth=True, **hello)
     assert isinstance(sent, Send)
@@ -204,7 +205,7 @@ def challenged(door: Door, conn: int, key_id: str, **hello: Any) -> tuple[bytes,
 
 
 def test_who_proves_its_key_is_admitted_and_gets_a_proof() -> None:
-    door = Door(web=b"secret")
+    door = Handshakes(web=b"secret")
     challenge, hello = challenged(door, 1, "web")
     (admitted,) = proof(door, 1, challenge, b"secret", hello)
     assert isinstance(admitted, Admit)
@@ -213,21 +214,21 @@ def test_who_proves_its_key_is_admitted_and_gets_a_proof() -> None:
 
 
 @pytest.mark.parametrize(("key_id", "key"), [("web", b"wrong"), ("nobody", b"secret")])
-def test_a_wrong_key_is_refused(key_id: str, key: bytes) -> None:
-    door = Door(web=b"secret")
+def test_a_wrong_key_is_rejected(key_id: str, key: bytes) -> None:
+    door = Handshakes(web=b"secret")
     challenge, hello = challenged(door, 1, key_id)
     assert error(proof(door, 1, challenge, key, hello)) == (2, 1)
 
 
 def test_the_proof_of_one_greeting_is_worth_nothing_in_another() -> None:
-    door = Door(web=b"secret")
+    door = Handshakes(web=b"secret")
     first, hello = challenged(door, 1, "web")
     second, _ = challenged(door, 2, "web")
     assert first != second
     assert error(proof(door, 2, first, b"secret", hello)) == (2, 1)
 
 
-def proved(door: Door, conn: int, key: str, **hello: Any) -> list[Do]:
+def proved(door: Handshakes, conn: int, key: str, **hello: Any) -> list[Do]:
     """The answer to a client that proves this key."""
     key_id, _, secret = key.partition(":")
     challenge, payload = challenged(door, conn, key_id, **hello)
@@ -235,7 +236,7 @@ def proved(door: Door, conn: int, key: str, **hello: Any) -> list[Do]:
 
 
 def test_either_secret_of_a_key_is_right_and_the_answer_proves_the_same() -> None:
-    door = Door(web=[b"old", b"new"])
+    door = Handshakes(web=[b"old", b"new"])
     for conn, secret in enumerate([b"old", b"new"], 1):
         challenge, hello = challenged(door, conn, "web", client=bytes([conn]) * 16)
         (admitted,) = proof(door, conn, challenge, secret, hello)
@@ -247,12 +248,12 @@ def test_either_secret_of_a_key_is_right_and_the_answer_proves_the_same() -> Non
 
 
 def test_refusals_of_invented_keys_are_one_kind() -> None:
-    door = Door(web=b"secret")
+    door = Handshakes(web=b"secret")
     reasons = set()
     for conn in range(20):
         answers = proved(door, conn, f"invented-{conn}:x")
         assert error(answers) == (2, 1)
-        reasons |= {answer.reason for answer in answers if isinstance(answer, Refuse)}
+        reasons |= {answer.reason for answer in answers if isinstance(answer, Reject)}
     assert reasons == {"no key of this id"}
 
 
@@ -261,7 +262,7 @@ def test_refusals_of_invented_keys_are_one_kind() -> None:
 OWNERS = ["", "web:secret", "batch:other"]
 
 
-def said(door: Door, conn: int, key: str, **hello: Any) -> list[Do]:
+def said(door: Handshakes, conn: int, key: str, **hello: Any) -> list[Do]:
     """The answer to a client that has this key, or none."""
     return proved(door, conn, key, **hello) if key else door.hello(conn, **hello)
 
@@ -271,11 +272,11 @@ def said(door: Door, conn: int, key: str, **hello: Any) -> list[Do]:
 @pytest.mark.parametrize(
     "state", ["connected", "away", "restarted", "its gap is being journaled", "without a table"]
 )
-def test_an_id_is_refused_under_any_other_key_than_its_own(
+def test_an_id_is_rejected_under_any_other_key_than_its_own(
     owner: str, thief: str, state: str
 ) -> None:
     keys = {"web": b"secret", "batch": b"other"}
-    door = Door(**keys)
+    door = Handshakes(**keys)
     if state == "its gap is being journaled":
         (entry,) = said(door, 1, owner, first=15)
         assert isinstance(entry, Enter)
@@ -288,7 +289,7 @@ def test_an_id_is_refused_under_any_other_key_than_its_own(
     if state in ("away", "restarted"):
         door.ended(1, committed=5)
     if state == "restarted":
-        door = Door(restored(door.sessions.snapshot({}.get)), **keys)
+        door = Handshakes(restored(door.sessions.snapshot({}.get)), **keys)
     if state == "without a table":  # it had no room
         door.sessions.clients.forget(ME)
 
@@ -297,9 +298,9 @@ def test_an_id_is_refused_under_any_other_key_than_its_own(
         assert answers == []
         answers = list(door.sessions.durable(500))
     if thief == owner:
-        assert not any(isinstance(answer, Refuse) for answer in answers)
+        assert not any(isinstance(answer, Reject) for answer in answers)
         return
-    assert [type(answer) for answer in answers] == [Refuse, Dismiss], "nothing else happens"
+    assert [type(answer) for answer in answers] == [Reject, Dismiss], "nothing else happens"
     assert error(answers) == (3, 2)
     assert not any(ME.hex() in str(answer) for answer in answers)
     found = door.sessions.clients.get(ME)
@@ -311,7 +312,7 @@ def test_nothing_about_an_id_can_be_learned_without_its_key() -> None:
     """Known or not: without a proof the answers are the same."""
     answers = []
     for clients in (Clients(), known(41, 7, "web")):
-        door = Door(clients, web=b"secret")
+        door = Handshakes(clients, web=b"secret")
         answers.append([proved(door, 1, "web:wrong"), proved(door, 2, "other:secret")])
     assert answers[0] == answers[1]
 
@@ -320,14 +321,14 @@ def test_the_binding_is_read_from_the_stamps_of_runs() -> None:
     tag = wire.key_tag("web")
     clients = Clients()
     clients.saw_run(run_of(ME, 1, 5, is_gap=False, key=tag), 7)
-    assert error(Door(clients).hello(1, next_seq=9)) == (3, 2)
+    assert error(Handshakes(clients).hello(1, next_seq=9)) == (3, 2)
     found = clients.get(ME)
     assert found is not None
     assert (found.key, found.committed) == (tag, 5)
 
 
 def test_an_id_that_was_forgotten_may_come_back_under_another_key() -> None:
-    door = Door(web=b"secret")
+    door = Handshakes(web=b"secret")
     proved(door, 1, "web:secret")
     door.ended(1, committed=50, bye=True)
     (admitted,) = door.hello(2)
@@ -337,7 +338,7 @@ def test_an_id_that_was_forgotten_may_come_back_under_another_key() -> None:
     clients.saw_run(run_of(ME, 1, 3, is_gap=False), 8)
     found = clients.get(ME)
     assert found is not None
-    assert (found.committed, found.key) == (3, wire.NO_KEY)
+    assert (found.committed, found.key) == (3, NO_KEY)
 
 
 def test_no_key_can_push_out_the_clients_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,13 +354,13 @@ def test_no_key_can_push_out_the_clients_of_another(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_client_whose_secret_has_left_the_configuration_is_closed_after_a_reload() -> None:
-    old = Door(web=[b"secret", b"next"], batch=b"other")
+    old = Handshakes(web=[b"secret", b"next"], batch=b"other")
     ids = [bytes([n]) * 16 for n in range(4)]
     for conn, key in enumerate(["web:secret", "web:next", "batch:other", ""]):
         said(old, conn, key, client=ids[conn])
     proofs = old.sessions.proofs()
     assert not any(secret in str(proofs) for secret in ("secret", "next", "other"))
-    new = Door(web=[b"next"])
+    new = Handshakes(web=[b"next"])
     for conn, (client, key) in enumerate(zip(ids, ["web", "web", "batch", ""], strict=True)):
         new.sessions.taken(conn, client, wire.key_tag(key), proofs.get(client, b""))
     dismissed = list(new.sessions.revoke())
@@ -376,7 +377,7 @@ def test_a_client_whose_secret_has_left_the_configuration_is_closed_after_a_relo
 def test_what_a_client_skips_is_journaled_before_it_is_admitted(
     acked_by: bytes, reason: int
 ) -> None:
-    door = Door(known(10))
+    door = Handshakes(known(10))
     (entry,) = door.hello(1, first=15, next_seq=20, acked_by=acked_by)
     assert isinstance(entry, Enter)
     (run,) = runs(memoryview(entry.run))
@@ -392,7 +393,7 @@ def test_what_a_client_skips_is_journaled_before_it_is_admitted(
 
 
 def test_hellos_while_that_is_journaled_are_welcomed_with_it() -> None:
-    door = Door(known(10))
+    door = Handshakes(known(10))
     (entry,) = door.hello(1, first=15, next_seq=20, acked_by=NODE)
     assert isinstance(entry, Enter)
     door.sessions.entered(1, 500)
@@ -404,13 +405,13 @@ def test_hellos_while_that_is_journaled_are_welcomed_with_it() -> None:
 
 
 def test_when_the_journal_takes_nothing_the_client_shall_come_again() -> None:
-    door = Door()
+    door = Handshakes()
     door.hello(1, first=15)
     assert error(door.sessions.not_entered(1)) == (6, 0)
 
 
 def test_what_was_journaled_for_a_client_that_has_left_is_remembered() -> None:
-    door = Door()
+    door = Handshakes()
     door.hello(1, first=15)
     door.sessions.entered(1, 500)
     door.ended(1)
@@ -424,21 +425,21 @@ def test_what_was_journaled_for_a_client_that_has_left_is_remembered() -> None:
 
 
 def test_a_client_that_said_bye_is_forgotten() -> None:
-    door = Door()
+    door = Handshakes()
     door.hello(1)
     door.ended(1, committed=5, bye=True)
     assert door.sessions.clients.get(ME) is None
 
 
 def test_a_client_that_sent_nothing_is_forgotten() -> None:
-    door = Door()
+    door = Handshakes()
     door.hello(1)
     door.ended(1, committed=0)
     assert len(door.sessions.clients) == 0
 
 
 def test_who_stays_away_for_a_month_is_forgotten() -> None:
-    door = Door(known(5))
+    door = Handshakes(known(5))
     door.passes(FORGET_AFTER - 1)
     assert len(restored(door.sessions.snapshot(lambda _: None))) == 1
     door.passes(2)
@@ -446,7 +447,7 @@ def test_who_stays_away_for_a_month_is_forgotten() -> None:
 
 
 def test_a_clock_that_jumps_by_months_forgets_nobody() -> None:
-    door = Door(known(5))
+    door = Handshakes(known(5))
     for jump in (2 * FORGET_AFTER, -2 * FORGET_AFTER, 700 * FORGET_AFTER):
         door.now += jump
         assert len(restored(door.sessions.snapshot(lambda _: None))) == 1
@@ -457,9 +458,9 @@ def test_a_clock_that_jumps_by_months_forgets_nobody() -> None:
 
 
 def test_a_clock_that_is_wrong_from_the_start_forgets_nobody_for_an_hour() -> None:
-    door = Door(known(5))
+    door = Handshakes(known(5))
     door.now += 2 * FORGET_AFTER
-    door = Door(door.sessions.clients, at=door.now)
+    door = Handshakes(door.sessions.clients, at=door.now)
     assert len(restored(door.sessions.snapshot(lambda _: None))) == 1
     door.passes(TRIAL)
     assert len(restored(door.sessions.snapshot(lambda _: None))) == 0
@@ -473,7 +474,7 @@ def restored(content: bytes | None) -> Clients:
 
 
 def test_a_snapshot_holds_what_the_loop_has_committed() -> None:
-    door = Door(known(5))
+    door = Handshakes(known(5))
     door.hello(9, first=6, incarnation=3)
     found = restored(door.sessions.snapshot({9: 77}.get)).get(ME)
     assert found is not None
@@ -481,7 +482,7 @@ def test_a_snapshot_holds_what_the_loop_has_committed() -> None:
 
 
 def test_there_is_no_snapshot_while_a_client_is_unsettled() -> None:
-    door = Door()
+    door = Handshakes()
     door.hello(9)
     assert door.sessions.snapshot(lambda _: None) is None
 
@@ -501,7 +502,7 @@ def test_snapshot_and_later_runs_make_the_same_table_as_all_runs(
     for client, is_gap, count in history:
         first = at.get(client, 0) + 1
         at[client] = first + count - 1
-        key = wire.key_tag("web") if client[0] == ord("a") else wire.NO_KEY
+        key = wire.key_tag("web") if client[0] == ord("a") else NO_KEY
         parts.append(run_of(client, first, count, is_gap=is_gap, key=key))
     whole, before = Clients(), Clients()
     for run in parts:
@@ -515,7 +516,7 @@ def test_snapshot_and_later_runs_make_the_same_table_as_all_runs(
     assert {c: k.committed for c in at if (k := whole.get(c))} == at
 
 
-def run_of(client: bytes, first: int, count: int, *, is_gap: bool, key: bytes = wire.NO_KEY) -> Run:
+def run_of(client: bytes, first: int, count: int, *, is_gap: bool, key: bytes = NO_KEY) -> Run:
     stamp = Stamp(client, 1, first, key)
     frames = [os.urandom(5)] * count
     if is_gap:

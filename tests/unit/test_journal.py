@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conditions import wait_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from waiting import wait_for
 
 from fastlog.block import (
     HEADER,
@@ -26,7 +26,7 @@ from fastlog.block import (
     Kind,
     frames,
     make_run,
-    read_note,
+    read_notice,
     runs,
 )
 from fastlog.errors import JournalDamagedError, JournalError
@@ -351,7 +351,7 @@ def _another(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_remove, _empty, _garbage, _another])
-def test_without_its_secret_a_journal_is_refused_until_it_is_repaired(
+def test_without_its_secret_a_journal_is_rejected_until_it_is_repaired(
     filled: Path, damage: Callable[[Path], None]
 ) -> None:
     before, secret = payloads(read_all(filled)), read_secret(filled)
@@ -372,7 +372,7 @@ def test_without_its_secret_a_journal_is_refused_until_it_is_repaired(
 
 
 @pytest.mark.parametrize("damage", [_remove, _empty, _garbage])
-def test_without_its_node_id_a_journal_is_refused_until_it_is_repaired(
+def test_without_its_node_id_a_journal_is_rejected_until_it_is_repaired(
     filled: Path, damage: Callable[[Path], None]
 ) -> None:
     node = JournalReader(filled).node
@@ -431,7 +431,7 @@ def _of_position(directory: Path, version: bytes) -> Path:
 @pytest.mark.parametrize(
     ("make", "readable"), [(_of_segment, 2), (_of_snapshot, 2), (_of_mark, 1), (_of_position, 1)]
 )
-def test_what_a_newer_version_wrote_is_refused_and_left_as_it_is(
+def test_what_a_newer_version_wrote_is_rejected_and_left_as_it_is(
     filled: Path, make: Callable[[Path, bytes], Path], readable: int
 ) -> None:
     path = make(filled, b"7")
@@ -443,7 +443,7 @@ def test_what_a_newer_version_wrote_is_refused_and_left_as_it_is(
     assert path.read_bytes() == content
 
 
-def test_what_an_older_version_wrote_is_refused(filled: Path) -> None:
+def test_what_an_older_version_wrote_is_rejected(filled: Path) -> None:
     _of_segment(filled, b"1")
     with pytest.raises(JournalError, match="has format 1, this fastlog reads 2: let the older"):
         Journal(filled)
@@ -667,7 +667,7 @@ def test_a_repair_keeps_what_can_be_read_and_tells_what_cannot(filled: Path, dam
         bytes(f) for b in left for r in runs(b.payload) if r.kind == Kind.STOCK for f in frames(r)
     ]
     notes = [
-        read_note(f)
+        read_notice(f)
         for b in left
         for r in runs(b.payload)
         if r.kind == Kind.NOTE

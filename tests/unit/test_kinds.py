@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from engines import block_of, decoder, difference
 from libraries import samples
+from places import BENCHMARKS
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-import kinds  # noqa: E402
+import kinds
 
 KINDS = {kind.name: kind for kind in kinds.make_kinds()}
 

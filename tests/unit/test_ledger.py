@@ -12,9 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from builders import MONDAY, NODE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from making import MONDAY, NODE
 
 from fastlog import ledger as ledgers
 from fastlog.errors import ConfigError, SinkUnavailableError

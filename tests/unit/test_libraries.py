@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import shapes
 from engines import block_of, decoder, differing, explain
+from interpreters import VERSIONS, interpreters
 from libraries import FILES, samples
-from pythons import VERSIONS, interpreters
 
 from fastlog.core import FOREIGN
-from fastlog.decode.plain import Translator
+from fastlog.decode.plain import PlainReader
 
 MODERN = [file for file in FILES if file != "python2.7"]
 
 
 def fallbacks(frames: dict[str, bytes]) -> list[str]:
     """The names of the frames that the translator leaves to the reader in Python."""
-    translator = Translator("records")
+    translator = PlainReader("records")
     verdicts = translator.block(block_of(list(frames.values()))) or b""
     translator.end()
     return [name for name, verdict in zip(frames, verdicts, strict=False) if verdict == FOREIGN]

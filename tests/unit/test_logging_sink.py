@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from making import NODE, make_context, make_decoded, make_record, messages_of, numbered
+from builders import NODE, make_context, make_decoded, make_record, messages_of, numbered
 
 from fastlog.errors import ConfigError, SinkConflictError
 from fastlog.record import Record

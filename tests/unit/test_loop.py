@@ -20,19 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crowd import SANITIZED, Watch, many_descriptors
+from conditions import wait_for
+from connections import SANITIZED, Watch, many_descriptors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import in_a_network_of_its_own, ip
-from waiting import wait_for
+from places import ROOT
 
 from fastlog import FRAME_LIMIT
 from fastlog.block import Run, frames, runs
-from fastlog.core import Loop, Turn
+from fastlog.core import Loop, PollResult
 from fastlog.errors import LoopError
 
 KIB, MIB = 1 << 10, 1 << 20
-ROOT = Path(__file__).parents[1]
 
 
 def encode(*payloads: bytes) -> bytes:
@@ -66,7 +66,7 @@ class Receiver:
             theirs.sendall(data)
         return theirs
 
-    def turn(self, timeout: float = 0.02) -> Turn:
+    def turn(self, timeout: float = 0.02) -> PollResult:
         before = len(self.blocks)
         turn = self.loop.poll(timeout)
         assert len(self.blocks) - before <= 1, "one call a turn at most"
@@ -151,7 +151,7 @@ def test_python_never_sees_less_than_a_frame_whatever_the_chunks(
         client.close()
         receiver.until(lambda: receiver.loop.stats().connections == 0)
         assert receiver.frames() == payloads
-        assert receiver.loop.refusals() == []
+        assert receiver.loop.rejections() == []
 
 
 @pytest.mark.parametrize("size", [0, 1, 654, 32 * KIB - 4, 32 * KIB, 300 * KIB, FRAME_LIMIT])
@@ -273,7 +273,7 @@ def test_without_descriptors_the_newest_are_shed_and_it_recovers_by_itself() -> 
                 client.connect(receiver.listener.getsockname())
             started = time.monotonic()
             turns = 0
-            while receiver.loop.stats().refused.get("no file descriptor left", 0) < 3:
+            while receiver.loop.stats().rejected.get("no file descriptor left", 0) < 3:
                 receiver.turn(5)
                 turns += 1
             # One is shed, then the listener is left alone for 100 ms (of a clock that counts them
@@ -294,7 +294,7 @@ def test_connections_beyond_the_limit_are_closed_and_the_others_do_not_notice() 
         first = [receiver.connect() for _ in range(3)]
         receiver.until(lambda: receiver.loop.stats().connections == 3)
         late = [receiver.connect() for _ in range(4)]
-        receiver.until(lambda: receiver.loop.stats().refused == {"too many connections": 4})
+        receiver.until(lambda: receiver.loop.stats().rejected == {"too many connections": 4})
         assert all(was_closed(client) for client in late)
         for client in first:
             client.sendall(encode(b"here"))
@@ -314,24 +314,24 @@ def test_who_never_sent_a_byte_makes_room_the_oldest_first() -> None:
         younger = receiver.connect()
         receiver.until(lambda: receiver.loop.stats().connections == 4)
         early = receiver.connect(encode(b"too early"))
-        receiver.until(lambda: receiver.loop.stats().refused == {"too many connections": 1})
+        receiver.until(lambda: receiver.loop.stats().rejected == {"too many connections": 1})
         assert was_closed(early)
         _wait(receiver, 0.3)
         receiver.connect(encode(b"a newcomer"))
         receiver.until(lambda: receiver.loop.stats().frames == 2)
-        assert receiver.loop.stats().refused == {
+        assert receiver.loop.stats().rejected == {
             "too many connections": 1,
             "never sent a byte; closed to make room": 1,
         }
         host, port = older.getsockname()
-        assert receiver.loop.refusals()[-1].peer == f"{host}:{port}"
+        assert receiver.loop.rejections()[-1].peer == f"{host}:{port}"
         assert was_closed(older)
         receiver.connect(encode(b"another"))
         receiver.until(lambda: receiver.loop.stats().frames == 3)
         assert was_closed(younger)
-        refused = receiver.connect(encode(b"all have spoken now"))
-        receiver.until(lambda: receiver.loop.stats().refused["too many connections"] == 2)
-        assert was_closed(refused)
+        rejected = receiver.connect(encode(b"all have spoken now"))
+        receiver.until(lambda: receiver.loop.stats().rejected["too many connections"] == 2)
+        assert was_closed(rejected)
         spoken.sendall(encode(b"still here"))
         begun.sendall(encode(b"and it")[1:])
         receiver.until(lambda: receiver.loop.stats().frames == 5)
@@ -346,7 +346,7 @@ def test_who_begins_to_speak_in_that_moment_is_not_closed_for_a_newcomer() -> No
         speaks.sendall(encode(b"unread"))
         ends.close()
         receiver.connect(encode(b"a newcomer"))
-        receiver.until(lambda: receiver.loop.stats().refused == {"too many connections": 1})
+        receiver.until(lambda: receiver.loop.stats().rejected == {"too many connections": 1})
         receiver.loop.pause(False)
         receiver.until(lambda: receiver.frames() == [b"unread"])
         receiver.until(lambda: receiver.loop.stats().connections == 1)
@@ -363,9 +363,9 @@ def test_without_descriptors_who_never_sent_a_byte_makes_room() -> None:
                 client.connect(receiver.listener.getsockname())
                 client.sendall(encode(b"a newcomer"))
             receiver.until(lambda: receiver.loop.stats().frames == 1)
-            receiver.until(lambda: len(receiver.loop.stats().refused) == 2)
+            receiver.until(lambda: len(receiver.loop.stats().rejected) == 2)
         assert was_closed(silent)
-        assert receiver.loop.stats().refused == {
+        assert receiver.loop.stats().rejected == {
             "never sent a byte; closed to make room": 1,
             "no file descriptor left": 1,
         }
@@ -395,12 +395,12 @@ def test_one_host_has_so_many_connections_and_the_others_do_not_notice() -> None
                 client.sendall(encode(host.encode()))
                 return client
 
-            def refused() -> int:
-                return receiver.loop.stats().refused.get("too many connections from this host", 0)
+            def rejected() -> int:
+                return receiver.loop.stats().rejected.get("too many connections from this host", 0)
 
             many = [connect("10.1.0.1", "10.1.2.3") for _ in range(5)]
-            receiver.until(lambda: refused() == 3)
-            assert {r.peer.partition(":")[0] for r in receiver.loop.refusals()} == {"10.1.2.3"}
+            receiver.until(lambda: rejected() == 3)
+            assert {r.peer.partition(":")[0] for r in receiver.loop.rejections()} == {"10.1.2.3"}
             assert all(was_closed(client) for client in many[2:])
             for _ in range(2):
                 connect("10.1.0.1", "10.1.2.4")
@@ -412,9 +412,9 @@ def test_one_host_has_so_many_connections_and_the_others_do_not_notice() -> None
             receiver.until(lambda: receiver.loop.stats().frames == 17)
             connect("fd00:0:0:1::1", "fd00:0:0:1::2")
             receiver.until(lambda: receiver.loop.stats().frames == 18)
-            assert refused() == 3
+            assert rejected() == 3
             connect("fd00:0:0:1::1", "fd00:0:0:1::2")  # a third from that network
-            receiver.until(lambda: refused() == 4)
+            receiver.until(lambda: rejected() == 4)
             for client in many:
                 client.close()
             receiver.until(lambda: receiver.loop.stats().connections == 16)
@@ -435,15 +435,15 @@ def test_a_host_over_its_limit_closes_nobody_to_make_room() -> None:
             first = socket.create_connection(to, 30, source_address=own)
             receiver.until(lambda: receiver.loop.stats().connections == 2)
             second = socket.create_connection(to, 30, source_address=own)
-            receiver.until(lambda: receiver.loop.stats().refused)
-            assert receiver.loop.stats().refused == {"too many connections from this host": 1}
+            receiver.until(lambda: receiver.loop.stats().rejected)
+            assert receiver.loop.stats().rejected == {"too many connections from this host": 1}
             for one in (first, second, every):
                 one.close()
 
     in_a_network_of_its_own(body, OTHERS)
 
 
-def test_connections_that_are_handed_over_count_but_are_never_refused() -> None:
+def test_connections_that_are_handed_over_count_but_are_never_rejected() -> None:
     def body() -> None:
         with receiving(connections_per_host=1) as receiver, receiving() as before:
             for peer in ("10.1.2.3:1", "10.1.2.3:2"):
@@ -460,8 +460,8 @@ def test_connections_that_are_handed_over_count_but_are_never_refused() -> None:
                 receiver.clients.append(one)
                 one.sendall(encode(host.encode()))
             receiver.until(lambda: receiver.frames() == [b"10.1.2.4"])
-            receiver.until(lambda: receiver.loop.stats().refused)
-            assert receiver.loop.stats().refused == {"too many connections from this host": 1}
+            receiver.until(lambda: receiver.loop.stats().rejected)
+            assert receiver.loop.stats().rejected == {"too many connections from this host": 1}
             every.close()
 
     in_a_network_of_its_own(body, OTHERS)
@@ -472,7 +472,8 @@ def test_the_table_of_hosts_counts_right_whoever_comes_and_goes(tmp_path: Path) 
     compiler = sysconfig.get_config_var("CC").split()[0]
     subprocess.run(
         [compiler, "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-g",
-         f"-I{ROOT / 'csrc'}", str(ROOT / "csrc/hosts.c"), str(ROOT / "tests/try_hosts.c"),
+         f"-I{ROOT / 'csrc'}",
+         str(ROOT / "csrc/loop/hosts.c"), str(ROOT / "tests/support/try_hosts.c"),
          "-o", str(program)],
         check=True,
     )  # fmt: skip
@@ -498,7 +499,7 @@ def test_when_the_budget_is_gone_the_largest_half_frames_are_closed() -> None:
         for thread in threads:
             thread.start()
         reason = "no memory for half-received frames"
-        receiver.until(lambda: receiver.loop.stats().refused.get(reason, 0) >= 3)
+        receiver.until(lambda: receiver.loop.stats().rejected.get(reason, 0) >= 3)
         assert receiver.loop.stats().partial_bytes <= MIB
         for client in small:
             client.sendall(bytes(504))
@@ -523,7 +524,7 @@ def test_a_small_frame_finds_room_at_the_cost_of_the_largest() -> None:
         thread.start()
         receiver.until(lambda: receiver.loop.stats().partial_bytes > MIB)
         small = receiver.connect(encode(bytes(100 * KIB))[: 90 * KIB])
-        receiver.until(lambda: receiver.loop.stats().refused)
+        receiver.until(lambda: receiver.loop.stats().rejected)
         small.sendall(encode(bytes(100 * KIB))[90 * KIB :])
         bystander.sendall(encode(b"unharmed")[5:])
         receiver.until(lambda: receiver.loop.stats().frames == 2)
@@ -568,7 +569,7 @@ def test_the_holes_between_half_frames_are_no_memory_beyond_the_budget() -> None
             while receiver.loop.stats().bytes > received or receiver.loop.stats().ready:
                 received = receiver.loop.stats().bytes
                 receiver.turn()
-        assert receiver.loop.stats().refused["no memory for half-received frames"] > 3000
+        assert receiver.loop.stats().rejected["no memory for half-received frames"] > 3000
         assert receiver.loop.stats().partial_bytes > 28 * MIB
         assert memory.is_below(36 * MIB)
 
@@ -577,10 +578,10 @@ def test_half_a_frame_and_then_silence_is_closed_after_a_while() -> None:
     with receiving(stall=0.2, min_rate=0) as receiver:
         client = receiver.connect(encode(bytes(100))[:50])
         idle = receiver.connect(encode(b"whole"))
-        receiver.until(lambda: receiver.loop.stats().refused == {"truncated": 1})
+        receiver.until(lambda: receiver.loop.stats().rejected == {"truncated": 1})
         assert was_closed(client)
-        (refusal,) = receiver.loop.refusals()
-        assert (refusal.length, refusal.head) == (100, encode(bytes(100))[:50])
+        (rejection,) = receiver.loop.rejections()
+        assert (rejection.length, rejection.head) == (100, encode(bytes(100))[:50])
         idle.sendall(encode(b"still welcome"))
         receiver.until(lambda: receiver.loop.stats().frames == 2)
 
@@ -598,10 +599,10 @@ def test_a_frame_that_trickles_is_closed_and_nobody_else_waits(size: int) -> Non
                 other.send(encode(b"tick"))
             except OSError:
                 pass
-            return bool(receiver.loop.stats().refused)
+            return bool(receiver.loop.stats().rejected)
 
         receiver.until(drip)
-        assert receiver.loop.stats().refused == {"truncated": 1}
+        assert receiver.loop.stats().rejected == {"truncated": 1}
         assert receiver.loop.stats().frames > 10
         assert was_closed(slow)
 
@@ -617,13 +618,13 @@ def test_a_length_that_comes_byte_by_byte_is_taken_or_closed_by_the_same_clock()
         due = [time.monotonic()]
 
         def drip() -> bool:
-            if time.monotonic() >= due[0] and not receiver.loop.stats().refused:
+            if time.monotonic() >= due[0] and not receiver.loop.stats().rejected:
                 due[0] = time.monotonic() + 0.2  # never silent for as long as 0.4 s
                 slow.send(bytes([next(rest)]))
-            return bool(receiver.loop.stats().refused)
+            return bool(receiver.loop.stats().rejected)
 
         receiver.until(drip)
-        assert receiver.loop.stats().refused == {"truncated": 1}
+        assert receiver.loop.stats().rejected == {"truncated": 1}
         assert was_closed(slow)
 
 
@@ -670,7 +671,7 @@ def test_a_silent_peer_is_probed_as_the_kernel_is_set_if_that_is_configured() ->
 
 
 @pytest.mark.parametrize("option", [32768.0, 1e6])
-def test_a_time_that_the_kernel_does_not_take_is_refused(option: float) -> None:
+def test_a_time_that_the_kernel_does_not_take_is_rejected(option: float) -> None:
     with pytest.raises(ValueError, match="out of range"), receiving(tcp_keepalive=option):
         pass
 
@@ -743,7 +744,7 @@ def test_a_drained_loop_has_read_all_that_was_sent_even_from_the_backlog() -> No
         )
         receiver.loop.hang_up()
         assert receiver.loop.stats().connections == 0
-        assert receiver.loop.stats().refused == {"truncated": 1}
+        assert receiver.loop.stats().rejected == {"truncated": 1}
         receiver.connect(encode(b"too late"))
         receiver.turn()
         assert receiver.loop.stats().accepted == 6
@@ -801,7 +802,7 @@ def test_a_signal_is_noticed_at_once(flooded: bool) -> None:
     class AlarmError(Exception):
         pass
 
-    def ring(*_: object) -> None:
+    def notify(*_: object) -> None:
         raise AlarmError
 
     with receiving() as receiver:
@@ -812,7 +813,7 @@ def test_a_signal_is_noticed_at_once(flooded: bool) -> None:
             flood = threading.Thread(target=_flood, args=[client, stream, stop])
             flood.start()
             receiver.until(lambda: receiver.loop.stats().frames > 1000)
-        before = signal.signal(signal.SIGALRM, ring)
+        before = signal.signal(signal.SIGALRM, notify)
         started = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         try:
@@ -861,15 +862,15 @@ def test_the_frame_limit_is_exact_and_costs_only_that_connection(limit: int) -> 
             threading.Thread(target=fine.sendall, args=[encode(bytes(limit - 1), bytes(limit))])
         ]
         threads[0].start()
-        receiver.until(lambda: receiver.loop.stats().frames == 2 and receiver.loop.stats().refused)
+        receiver.until(lambda: receiver.loop.stats().frames == 2 and receiver.loop.stats().rejected)
         threads[0].join()
         assert [len(frame) for frame in receiver.frames()] == [limit - 1, limit]
-        (refusal,) = receiver.loop.refusals()
+        (rejection,) = receiver.loop.rejections()
         label = "frame over the limit" if limit < FRAME_LIMIT else "unknown protocol"
         host, port = too_long.getsockname()
-        assert refusal.reason == label
-        assert (refusal.peer, refusal.length) == (f"{host}:{port}", limit + 1)
-        assert refusal.head == struct.pack(">I", limit + 1) + b"head"
+        assert rejection.reason == label
+        assert (rejection.peer, rejection.length) == (f"{host}:{port}", limit + 1)
+        assert rejection.head == struct.pack(">I", limit + 1) + b"head"
         assert was_closed(too_long)
 
 
@@ -896,8 +897,8 @@ def test_another_protocol_is_recognised_and_closed_without_a_reply(
     with receiving() as receiver:
         client = receiver.connect(first)
         client.shutdown(socket.SHUT_WR)
-        receiver.until(lambda: receiver.loop.stats().refused)
-        assert receiver.loop.stats().refused == {label: 1}
+        receiver.until(lambda: receiver.loop.stats().rejected)
+        assert receiver.loop.stats().rejected == {label: 1}
         assert was_closed(client)
         assert receiver.blocks == []
 
@@ -905,8 +906,8 @@ def test_another_protocol_is_recognised_and_closed_without_a_reply(
 def test_a_client_that_spoke_well_is_not_called_a_stranger_later() -> None:
     with receiving() as receiver:
         receiver.connect(encode(b"well") + b"GET / HTTP/1.1")
-        receiver.until(lambda: receiver.loop.stats().refused)
-        assert receiver.loop.stats().refused == {"frame over the limit": 1}
+        receiver.until(lambda: receiver.loop.stats().rejected)
+        assert receiver.loop.stats().rejected == {"frame over the limit": 1}
         assert receiver.frames() == [b"well"]
 
 
@@ -914,10 +915,10 @@ def test_refusals_beyond_what_the_queue_holds_are_counted() -> None:
     with receiving() as receiver:
         for _ in range(300):
             receiver.connect(b"\0\0\0\1").close()
-        receiver.until(lambda: receiver.loop.stats().refused.get("truncated") == 300)
+        receiver.until(lambda: receiver.loop.stats().rejected.get("truncated") == 300)
         assert receiver.loop.stats().unreported == 44
-        assert len(receiver.loop.refusals()) == 256
-        assert receiver.loop.refusals() == []
+        assert len(receiver.loop.rejections()) == 256
+        assert receiver.loop.rejections() == []
 
 
 def test_peers_are_named_by_address_family(tmp_path: Path) -> None:
@@ -954,6 +955,6 @@ def test_peers_are_named_by_address_family(tmp_path: Path) -> None:
         {"arena": 100},
     ],
 )
-def test_options_out_of_range_are_refused(options: dict[str, int]) -> None:
+def test_options_out_of_range_are_rejected(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="out of range"):
         Loop(lambda block, count: None, **options)  # type: ignore[arg-type]

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from conditions import wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from speaking import ACK, ERROR, HELLO, batch, bye, frame, gap
-from waiting import wait_for
+from protocol_client import ACK, ERROR, HELLO, batch, bye, frame, gap
 
 from fastlog.block import Kind, Run, frames, runs
-from fastlog.core import Ended, Handed, Hello, Loop
+from fastlog.core import Ended, ExportedConnection, Hello, Loop
 from fastlog.errors import LoopError
-from fastlog.wire import read_gap
+from fastlog.protocol.frames import read_gap
 
 ME, KEY = b"m" * 16, b"a key..."
 FULL = (6, 0, 0)
@@ -40,7 +40,7 @@ class Server:
         self._block += runs(memoryview(block))
 
     def turn(self, *, takes: bool = True) -> None:
-        """One turn, after which the journal takes what has come, or refuses it."""
+        """One turn, after which the journal takes what has come, or rejects it."""
         self.loop.poll(0.001)
         for event in self.loop.events():
             if isinstance(event, Hello):
@@ -84,7 +84,7 @@ class Client:
         self.socket.setblocking(False)
         self._unsent = self._unread = b""
         self.welcomed = self.over = False
-        self.refused: tuple[int, ...] = ()
+        self.rejected: tuple[int, ...] = ()
         """Code, action and sequence of the ERROR that came."""
         self.acked = 0
 
@@ -121,7 +121,7 @@ class Client:
             if kind == ACK:
                 self.acked = struct.unpack_from(">Q", payload)[0]
             if kind == ERROR:
-                self.refused = struct.unpack_from(">HBQ", payload)
+                self.rejected = struct.unpack_from(">HBQ", payload)
 
     @property
     def is_welcome(self) -> bool:
@@ -148,7 +148,7 @@ steps = st.lists(
         st.integers(1, 40),  # records
         st.sampled_from([1, 7, 30, 1000, 1 << 20]),  # bytes that are sent at a time
         st.integers(0, 3),  # turns
-        st.sampled_from(["take", "take", "take", "refuse"]),
+        st.sampled_from(["take", "take", "take", "reject"]),
         st.booleans(),  # whether what the journal has is durable then
     ),
     max_size=12,
@@ -165,7 +165,7 @@ def test_whatever_happens_the_journal_has_each_sequence_once_and_in_order(
         client = _connected(server)
         sent = durable = 0
         for what, count, chunk, turns, journal, syncs in script:
-            if what == "cut" or client.refused or client.over:
+            if what == "cut" or client.rejected or client.over:
                 client.socket.close()
                 durable = _settle(server, durable)
                 client = _connected(server)
@@ -234,7 +234,7 @@ def test_what_the_journal_refuses_is_taken_back_and_the_client_told() -> None:
         client = _connected(server)
         client.send(some(1, 3))
         wait_for(lambda: server.turn(takes=False) or client.read() or client.over)
-        assert (client.refused, client.acked) == (FULL, 0)
+        assert (client.rejected, client.acked) == (FULL, 0)
         client.socket.close()
         _settle(server, 0)
         assert (server.committed, server.sequences()) == (0, [])
@@ -319,4 +319,4 @@ def test_a_state_that_this_version_does_not_know_is_not_taken(state: bytes) -> N
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with serving() as server, ours, theirs, pytest.raises(LoopError, match="take over"):
-        server.loop.take(Handed(ours.fileno(), "unix", state))
+        server.loop.take(ExportedConnection(ours.fileno(), "unix", state))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from making import (
+from builders import (
     DAY,
     MONDAY,
     NODE,

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daydata import START, append, make_record, open_day, write_day
+from day_files import START, append, make_record, open_day, write_day
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import SUPPORT
 
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.query import (
@@ -371,7 +372,7 @@ def test_a_search_sees_what_was_committed_while_the_writer_goes_on(tmp_path: Pat
 KILLED = """
 import os, sys
 from pathlib import Path
-from daydata import append, make_record, open_day
+from day_files import append, make_record, open_day
 append(open_day(Path(sys.argv[1])), [make_record(0)])
 os.kill(os.getpid(), 9)
 """
@@ -379,7 +380,7 @@ os.kill(os.getpid(), 9)
 
 def test_a_file_whose_writer_was_killed_is_read(tmp_path: Path):
     path = tmp_path / "2026-11-23.db"
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    env = os.environ | {"PYTHONPATH": str(SUPPORT)}
     subprocess.run([sys.executable, "-c", KILLED, path], env=env, check=False)
     assert path.with_name(path.name + "-wal").stat().st_size > 0
     assert messages(tmp_path) == ["message 0"]

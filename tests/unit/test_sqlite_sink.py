@@ -10,9 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from making import (
+from builders import (
     DAY,
     MONDAY,
     NODE,
@@ -27,6 +25,8 @@ from making import (
     numbered,
     rest_of,
 )
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fastlog.clock import TRIAL
 from fastlog.config import Retention
@@ -102,7 +102,7 @@ def test_records_keep_their_order_however_many_share_a_statement(
     assert set(rows(tmp_path, "node")) <= {NODE}
 
 
-def test_a_row_that_is_refused_among_many_takes_none_of_them_along(tmp_path: Path) -> None:
+def test_a_row_that_is_rejected_among_many_takes_none_of_them_along(tmp_path: Path) -> None:
     decoded = make_decoded([str(n) for n in range(2 * ROWS)])
     odd = [*decoded.records]
     odd[ROWS + 3] = odd[ROWS + 3]._replace(thread=2**63)

@@ -7,17 +7,17 @@ import time
 from pathlib import Path
 
 import pytest
-from making import NODE, Clock
+from builders import NODE, Clock
 from test_loop import KIB, MIB, Receiver, encode, receiving, was_closed
 
 from fastlog.block import HEADER, Block
 from fastlog.config import LimitsConfig
 from fastlog.core import FRAME_WEIGHT, Loop
-from fastlog.journal import UNKNOWN, Gauge, Reading
-from fastlog.receiver import shares
-from fastlog.receiver.shares import Shares
-from fastlog.worker import pace
-from fastlog.worker.pace import Pace
+from fastlog.journal import UNKNOWN, ProgressPage, Reading
+from fastlog.receiver import throttle
+from fastlog.receiver.throttle import Throttle
+from fastlog.worker import throughput
+from fastlog.worker.throughput import Throughput
 
 FRAME = encode(bytes(996))
 WEIGHT = len(FRAME) + FRAME_WEIGHT
@@ -53,7 +53,7 @@ def test_nobody_is_slowed_unless_told() -> None:
     with receiving() as receiver:
         fill(receiver, 150)
         receiver.until(lambda: receiver.loop.stats().frames == 150)
-        assert receiver.loop.stats().slowings == 0
+        assert receiver.loop.stats().throttlings == 0
 
 
 def known(receiver: Receiver) -> socket.socket:
@@ -90,15 +90,15 @@ def test_a_limited_connection_is_read_at_its_rate_to_its_end_without_a_busy_loop
             assert read <= rate * KIB * (seconds + 0.125) + 2 * 12 * KIB
         assert seconds < 30
         assert turns < 200, "it spins while it waits"
-        assert receiver.loop.stats().slowings > 3
+        assert receiver.loop.stats().throttlings > 3
 
 
-def test_who_sends_little_is_read_at_once_beside_one_that_is_slowed() -> None:
+def test_who_sends_little_is_read_at_once_beside_one_that_is_throttled() -> None:
     with receiving() as receiver:
         quiet = known(receiver)
         receiver.loop.limit(MIB, 1)
         fill(receiver, 150)
-        receiver.until(lambda: receiver.loop.stats().slowed == 1)
+        receiver.until(lambda: receiver.loop.stats().throttled == 1)
         for number in range(20):
             before = receiver.loop.stats().frames
             sent = b"%d" % number
@@ -106,55 +106,55 @@ def test_who_sends_little_is_read_at_once_beside_one_that_is_slowed() -> None:
             receiver.until(lambda sent=sent: receiver.frames()[-1] == sent)  # type: ignore[misc]
             assert receiver.loop.stats().frames < before + 20
         assert receiver.loop.stats().frames < 150
-        assert list(receiver.loop.slowed()) == [("unix", receiver.loop.stats().slowings)]
-        assert list(receiver.loop.slowed()) == []
+        assert list(receiver.loop.throttled()) == [("unix", receiver.loop.stats().throttlings)]
+        assert list(receiver.loop.throttled()) == []
 
 
 def test_an_event_does_not_wake_a_slowed_connection() -> None:
     with receiving() as receiver:
         receiver.loop.limit(1, 1)
         client = fill(receiver, 50)
-        receiver.until(lambda: receiver.loop.stats().slowed == 1)
+        receiver.until(lambda: receiver.loop.stats().throttled == 1)
         before = receiver.loop.stats()
         for _ in range(20):
             client.send(FRAME)
             assert receiver.turn(0).more is False
         after = receiver.loop.stats()
-        assert (after.frames, after.slowings) == (before.frames, before.slowings)
+        assert (after.frames, after.throttlings) == (before.frames, before.throttlings)
 
 
 def test_when_the_limit_goes_all_that_waits_is_read_at_once() -> None:
     with receiving() as receiver:
         receiver.loop.limit(1, 1)
         fill(receiver, 150)
-        receiver.until(lambda: receiver.loop.stats().slowed == 1)
-        slowings = receiver.loop.stats().slowings
+        receiver.until(lambda: receiver.loop.stats().throttled == 1)
+        throttlings = receiver.loop.stats().throttlings
         receiver.loop.limit(0, 0)
         receiver.until(lambda: receiver.loop.stats().frames == 150)
-        assert receiver.loop.stats().slowings == slowings
+        assert receiver.loop.stats().throttlings == throttlings
 
 
 def test_a_drain_reads_the_slowed_too() -> None:
     with receiving() as receiver:
         receiver.loop.limit(1, 1)
         fill(receiver, 150, rest=FRAME[:10])
-        receiver.until(lambda: receiver.loop.stats().slowed == 1)
-        slowings = receiver.loop.stats().slowings
+        receiver.until(lambda: receiver.loop.stats().throttled == 1)
+        throttlings = receiver.loop.stats().throttlings
         receiver.loop.drain()
         receiver.until(lambda: receiver.loop.stats().frames == 150)
-        assert receiver.loop.stats().slowings == slowings
+        assert receiver.loop.stats().throttlings == throttlings
         receiver.loop.hang_up()
-        assert receiver.loop.stats().refused == {"truncated": 1}
+        assert receiver.loop.stats().rejected == {"truncated": 1}
 
 
 def test_hanging_up_on_a_slowed_connection_leaves_nothing() -> None:
     with receiving() as receiver:
         receiver.loop.limit(1, 1)
         client = fill(receiver, 50)
-        receiver.until(lambda: receiver.loop.stats().slowed == 1)
+        receiver.until(lambda: receiver.loop.stats().throttled == 1)
         receiver.loop.hang_up()
         stats = receiver.loop.stats()
-        assert (stats.slowed, stats.ready, stats.connections) == (0, 0, 0)
+        assert (stats.throttled, stats.ready, stats.connections) == (0, 0, 0)
         assert was_closed(client)
         receiver.pair(encode(b"in the same slot"))
         receiver.until(lambda: receiver.frames()[-1] == b"in the same slot")
@@ -164,25 +164,25 @@ def test_a_half_frame_is_not_closed_for_a_silence_that_is_ours() -> None:
     with receiving(stall=0.2) as receiver:
         receiver.loop.limit(1, 1)
         client = fill(receiver, 100, rest=FRAME[:100])
-        receiver.until(lambda: receiver.loop.stats().slowed == 1)
+        receiver.until(lambda: receiver.loop.stats().throttled == 1)
         assert receiver.loop.stats().partials == 1
         until = time.monotonic() + 3.5  # three sweeps, and once it falls due
         while time.monotonic() < until:
             receiver.turn(0.1)
         assert receiver.loop.stats().frames < 100
-        assert receiver.loop.stats().refused == {}
+        assert receiver.loop.stats().rejected == {}
         receiver.loop.limit(0, 0)
         receiver.until(lambda: receiver.loop.stats().frames == 100)
-        receiver.until(lambda: receiver.loop.stats().refused == {"truncated": 1})
+        receiver.until(lambda: receiver.loop.stats().rejected == {"truncated": 1})
         assert was_closed(client), "the silence that followed was his own"
 
 
-def test_a_paused_loop_sleeps_though_somebody_is_slowed() -> None:
+def test_a_paused_loop_sleeps_though_somebody_is_throttled() -> None:
     with receiving() as receiver:
         receiver.loop.limit(64 * KIB, 64 * KIB)
         fill(receiver, 150)
         fill(receiver, 150)
-        receiver.until(lambda: receiver.loop.stats().slowed == 2)
+        receiver.until(lambda: receiver.loop.stats().throttled == 2)
         receiver.loop.pause(True)
         frames = receiver.loop.stats().frames
         started = time.monotonic()
@@ -222,7 +222,7 @@ def test_ever_new_connections_of_a_host_have_one_share_together() -> None:
         seconds = read_for(receiver, 1)
         read = receiver.loop.stats().frames * WEIGHT
         assert 64 * KIB < read <= 256 * KIB * (seconds + 0.125) + 20 * KIB
-        assert receiver.loop.stats().slowings <= 300, "each wait counts once"
+        assert receiver.loop.stats().throttlings <= 300, "each wait counts once"
         receiver.loop.limit(0, 0)
         receiver.until(lambda: receiver.loop.stats().frames == 150 * 15)
 
@@ -244,7 +244,7 @@ def test_a_new_connection_does_not_wait_for_those_of_another_host() -> None:
         receiver.loop.limit(1, 1)
         for _ in range(5):
             fill(receiver, 150, peer="10.0.0.1:5")
-        receiver.until(lambda: receiver.loop.stats().slowed == 5)
+        receiver.until(lambda: receiver.loop.stats().throttled == 5)
         frames = receiver.loop.stats().frames
         for host in range(2, 6):
             fill(receiver, 2, peer=f"10.0.0.{host}:5")
@@ -276,7 +276,7 @@ def test_a_turn_ends_when_its_step_is_done() -> None:
             assert receiver.turn(1).more or receiver.loop.stats().frames == 1000
             read = (receiver.loop.stats().frames - before) * WEIGHT
             assert read <= 2 * 20 * KIB * WEIGHT // len(FRAME)
-        assert receiver.loop.stats().slowings == 0
+        assert receiver.loop.stats().throttlings == 0
 
 
 @pytest.mark.parametrize("is_known", [True, False])
@@ -289,7 +289,7 @@ def test_a_slowed_connection_is_handed_over_with_what_it_holds(is_known: bool) -
             fill(old, 150, rest=FRAME[:10])
         else:
             client.sendall(FRAME * 150 + FRAME[:10])
-        old.until(lambda: old.loop.stats().slowed == 1)
+        old.until(lambda: old.loop.stats().throttled == 1)
         old.loop.pause(True)
         (handed,) = old.loop.export()
         kept = handed._replace(fd=socket.fromfd(handed.fd, socket.AF_UNIX, 1).detach())
@@ -308,13 +308,16 @@ def test_a_slowed_connection_is_handed_over_with_what_it_holds(is_known: bool) -
 
 
 def test_a_gauge_shows_what_was_published_last(tmp_path: Path) -> None:
-    with Gauge(tmp_path, "s", NODE, writable=True) as writer, Gauge(tmp_path, "s", NODE) as reader:
+    with (
+        ProgressPage(tmp_path, "s", NODE, writable=True) as writer,
+        ProgressPage(tmp_path, "s", NODE) as reader,
+    ):
         assert reader.read() is None
         writer.publish(Reading(10, 3, 20))
         assert reader.read() == reader.read() == Reading(10, 3, 20)
         writer.publish(Reading(1 << 60, UNKNOWN, 1))
         assert reader.read() == Reading(1 << 60, UNKNOWN, 1)
-    with Gauge(tmp_path, "s", NODE) as reader:
+    with ProgressPage(tmp_path, "s", NODE) as reader:
         assert reader.read() is not None, "a worker that has died leaves it standing"
 
 
@@ -322,17 +325,20 @@ def test_a_gauge_that_is_not_there_yet_is_an_error_and_one_of_another_journal_sh
     tmp_path: Path,
 ) -> None:
     with pytest.raises(OSError, match="gauge"):
-        Gauge(tmp_path, "s", NODE)
-    with Gauge(tmp_path, "s", NODE, writable=True) as writer:
+        ProgressPage(tmp_path, "s", NODE)
+    with ProgressPage(tmp_path, "s", NODE, writable=True) as writer:
         writer.publish(Reading(10, 3, 20))
-    with Gauge(tmp_path, "s", "ff" * 16) as reader:
+    with ProgressPage(tmp_path, "s", "ff" * 16) as reader:
         assert reader.read() is None
 
 
 def test_a_gauge_that_is_caught_in_the_middle_of_a_writing_shows_what_it_showed(
     tmp_path: Path,
 ) -> None:
-    with Gauge(tmp_path, "s", NODE, writable=True) as writer, Gauge(tmp_path, "s", NODE) as reader:
+    with (
+        ProgressPage(tmp_path, "s", NODE, writable=True) as writer,
+        ProgressPage(tmp_path, "s", NODE) as reader,
+    ):
         writer.publish(Reading(10, 3, 20))
         assert reader.read() == Reading(10, 3, 20)
         writer._words[0] += 1  # as far as a writer has come that was interrupted here
@@ -345,7 +351,7 @@ def test_a_gauge_that_is_caught_in_the_middle_of_a_writing_shows_what_it_showed(
 
 
 def reading_of(data_dir: Path) -> Reading:
-    with Gauge(data_dir, "s", NODE) as gauge:
+    with ProgressPage(data_dir, "s", NODE) as gauge:
         reading = gauge.read()
     assert reading is not None
     return reading
@@ -358,10 +364,10 @@ def block_of(weight: int) -> Block:
 
 
 def test_a_pace_tells_the_speed_of_batches_that_are_worth_it(tmp_path: Path) -> None:
-    own = Pace(tmp_path, "s", NODE, Clock())
+    own = Throughput(tmp_path, "s", NODE, Clock())
     own.batch([block_of(100_000)], 0.01)
     own.show(5, 2)
-    assert reading_of(tmp_path) == Reading(5, 2, pace.FIRST_GUESS)
+    assert reading_of(tmp_path) == Reading(5, 2, throughput.FIRST_GUESS)
     own.batch([block_of(MIB // 4)], 0.25)
     own.show(5, 2)
     assert reading_of(tmp_path).speed < 4 * MIB, "one that takes long shows at once"
@@ -387,19 +393,19 @@ def test_a_pace_tells_the_speed_of_batches_that_are_worth_it(tmp_path: Path) -> 
 def test_a_pace_without_a_place_for_its_gauge_shows_nothing_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "positions").write_text("in the way")
     clock = Clock()
-    own = Pace(tmp_path, "s", NODE, clock)
+    own = Throughput(tmp_path, "s", NODE, clock)
     own.batch([block_of(MIB)], 1.0)
     own.show(7, 1)
     (tmp_path / "positions").unlink()
     own.show(8, 1)
-    clock.now += pace.TRY_EVERY
+    clock.now += throughput.TRY_EVERY
     own.show(9, 1)
     assert reading_of(tmp_path).applied == 9, "it was tried again"
     own.close()
 
 
 def test_a_pace_says_when_the_sink_takes_nothing(tmp_path: Path) -> None:
-    own = Pace(tmp_path, "s", NODE, Clock())
+    own = Throughput(tmp_path, "s", NODE, Clock())
     own.show(7, 3)
     own.trouble()
     assert reading_of(tmp_path) == Reading(7, 3, 0)
@@ -431,13 +437,13 @@ SPEED = 10 * MIB
 
 
 class Desk:
-    """`Shares` with a clock, a loop and the gauges of two sinks in the test's hand."""
+    """`Throttle` with a clock, a loop and the gauges of two sinks in the test's hand."""
 
     def __init__(self, data_dir: Path, lag: float = 1.0) -> None:
         self.loop, self.clock = Limits(), Clock()
-        self.gauges = [Gauge(data_dir, name, NODE, writable=True) for name in ("a", "b")]
+        self.gauges = [ProgressPage(data_dir, name, NODE, writable=True) for name in ("a", "b")]
         limits = LimitsConfig(lag=lag)
-        self.shares = Shares(self.loop, limits, data_dir, NODE, ["a", "b"], self.clock)
+        self.throttle = Throttle(self.loop, limits, data_dir, NODE, ["a", "b"], self.clock)
         self.end = 0
 
     def show(self, *applied: int, speed: int = SPEED) -> None:
@@ -446,18 +452,18 @@ class Desk:
 
     def look(self, end: int, durable: int | None = None, seconds: float = 0.1) -> None:
         self.clock.now += seconds
-        self.shares.look(end, 0, end if durable is None else durable)
+        self.throttle.look(end, 0, end if durable is None else durable)
 
     def prove(self, size: int) -> int:
         """Let both sinks get through so much; returns the end of the journal."""
-        step = shares.FIRST_WINDOW
+        step = throttle.FIRST_WINDOW
         while self.end < size:
             self.look(self.end + step)
             self.end += step
             self.show(self.end, self.end)
             self.look(self.end)
             self.look(self.end)
-            step = min(shares.GROWTH * step, size)
+            step = min(throttle.GROWTH * step, size)
         return self.end
 
     @property
@@ -480,27 +486,27 @@ def test_everyone_is_limited_while_the_slowest_sink_has_too_much_to_do(desk: Des
     end += 15 * MIB
     desk.show(end, end - 12 * MIB)
     desk.look(end)
-    assert desk.shares.lag == pytest.approx(1.2)
-    assert desk.now == (shares.LEAST_RATE, SPEED // shares.PARTS)
-    assert desk.shares.timeout() < 1
+    assert desk.throttle.lag == pytest.approx(1.2)
+    assert desk.now == (throttle.LEAST_RATE, SPEED // throttle.PARTS)
+    assert desk.throttle.timeout() < 1
     desk.show(end, end - 5 * MIB)
     desk.look(end)
     assert desk.now == FREE
-    assert desk.shares.timeout() == float("inf")
+    assert desk.throttle.timeout() == float("inf")
 
 
 def test_a_host_has_a_part_of_what_the_slowest_sink_takes(tmp_path: Path) -> None:
     desk = Desk(tmp_path, lag=0.01)
     desk.show(0, 0)
     for speed, host in (
-        (1000, shares.LEAST_OF_HOST),
-        (8 * MIB, 8 * MIB // shares.PARTS),
+        (1000, throttle.LEAST_OF_HOST),
+        (8 * MIB, 8 * MIB // throttle.PARTS),
         (1 << 40, RATE),
     ):
         end = desk.prove(desk.end + 4 * MIB)
         desk.show(end, end, speed=speed)
         desk.look(end + MIB)
-        assert desk.now == (shares.LEAST_RATE, host)
+        assert desk.now == (throttle.LEAST_RATE, host)
 
 
 def test_what_may_wait_grows_with_what_was_stored(desk: Desk) -> None:
@@ -508,20 +514,20 @@ def test_what_may_wait_grows_with_what_was_stored(desk: Desk) -> None:
     desk.show(0, 0)
     desk.look(0)
     assert desk.now == FREE
-    window, end = shares.FIRST_WINDOW, 0
+    window, end = throttle.FIRST_WINDOW, 0
     desk.look(end + window)
     assert desk.now == FREE
     desk.look(end + window + 1)
-    assert desk.now == (shares.LEAST_RATE, shares.LEAST_OF_HOST)
+    assert desk.now == (throttle.LEAST_RATE, throttle.LEAST_OF_HOST)
     end += window + 1
     desk.show(end, end)
     desk.look(end)
     assert desk.now == FREE
-    next_window = shares.GROWTH * window // 2  # a round in which next to nothing came
+    next_window = throttle.GROWTH * window // 2  # a round in which next to nothing came
     desk.look(end + next_window)
     assert desk.now == FREE
     desk.look(end + next_window + window)
-    assert desk.now == (shares.LEAST_RATE, shares.LEAST_OF_HOST)
+    assert desk.now == (throttle.LEAST_RATE, throttle.LEAST_OF_HOST)
     end = desk.prove(20 * MIB)
     desk.look(end + 4 * MIB)
     assert desk.now == FREE
@@ -538,20 +544,20 @@ def test_what_may_wait_falls_again_while_little_comes(desk: Desk) -> None:
         desk.look(end := end + 100)
         desk.show(end, end)
     desk.look(end + MIB)
-    assert desk.now == (shares.LEAST_RATE, shares.LEAST_OF_HOST)
+    assert desk.now == (throttle.LEAST_RATE, throttle.LEAST_OF_HOST)
 
 
 def test_frames_count_beside_their_bytes(desk: Desk) -> None:
     desk.show(0, 0)
     desk.look(0)
-    frames = shares.FIRST_WINDOW // FRAME_WEIGHT
+    frames = throttle.FIRST_WINDOW // FRAME_WEIGHT
     desk.clock.now += 1
-    desk.shares.look(1000, frames, 1000)
-    assert desk.now == (shares.LEAST_RATE, shares.LEAST_OF_HOST)
+    desk.throttle.look(1000, frames, 1000)
+    assert desk.now == (throttle.LEAST_RATE, throttle.LEAST_OF_HOST)
     for gauge in desk.gauges:
         gauge.publish(Reading(0, UNKNOWN, SPEED))
     desk.clock.now += 1
-    desk.shares.look(1000, frames, 1000)
+    desk.throttle.look(1000, frames, 1000)
     assert desk.now == FREE, "a worker that does not know the number of its frames"
 
 
@@ -563,8 +569,8 @@ def test_what_takes_long_without_an_end_is_slow(desk: Desk) -> None:
     assert desk.now == FREE
     for _ in range(6):
         desk.look(end + MIB)
-    assert desk.shares.lag > 1.0
-    assert desk.now[0] == shares.LEAST_RATE
+    assert desk.throttle.lag > 1.0
+    assert desk.now[0] == throttle.LEAST_RATE
     desk.show(end + MIB, end + MIB)
     desk.look(end + MIB)
     assert desk.now == FREE
@@ -578,8 +584,8 @@ def test_a_sink_that_is_down_costs_nobody_more_than_the_rate(desk: Desk) -> None
     for end in range(200, 5200, 100):
         desk.gauges[0].publish(Reading(end, 0, SPEED))
         desk.look(end)
-    assert desk.shares.lag == 0.0
-    assert desk.now == (shares.LEAST_RATE, RATE)
+    assert desk.throttle.lag == 0.0
+    assert desk.now == (throttle.LEAST_RATE, RATE)
     desk.show(5100, 5100)
     desk.look(5100)
     assert desk.now == FREE
@@ -591,8 +597,8 @@ def test_a_sink_that_says_nothing_while_it_has_work_counts_as_down(desk: Desk) -
     for end in range(200, 600, 10):
         desk.gauges[0].publish(Reading(end, 0, SPEED))
         desk.look(end)
-    assert desk.shares.lag == 0.0
-    assert desk.now == (shares.LEAST_RATE, RATE)
+    assert desk.throttle.lag == 0.0
+    assert desk.now == (throttle.LEAST_RATE, RATE)
 
 
 def test_a_sink_that_had_nothing_to_do_for_long_is_not_taken_for_one_that_is_down(
@@ -637,23 +643,23 @@ def test_it_looks_neither_too_often_nor_too_late(desk: Desk) -> None:
     desk.show(0, 0)
     desk.look(0)
     desk.look(1000, seconds=0.001)
-    assert desk.shares.lag == 0.0
-    desk.look(shares.LOOK_AFTER[0], seconds=0.001)  # the loop ends its turn there
-    assert desk.shares.lag > 0.0
-    assert set(desk.loop.steps) == {shares.LOOK_AFTER[0]}
+    assert desk.throttle.lag == 0.0
+    desk.look(throttle.LOOK_AFTER[0], seconds=0.001)  # the loop ends its turn there
+    assert desk.throttle.lag > 0.0
+    assert set(desk.loop.steps) == {throttle.LOOK_AFTER[0]}
     desk.prove(20 * MIB)
     desk.look(desk.end + 1)
-    assert max(desk.loop.steps) <= shares.LOOK_AFTER[1]
+    assert max(desk.loop.steps) <= throttle.LOOK_AFTER[1]
 
 
 def test_before_a_sink_has_begun_it_is_limited_like_one_that_is_down(tmp_path: Path) -> None:
     loop, clock = Limits(), Clock()
-    own = Shares(loop, LimitsConfig(), tmp_path, NODE, ["a"], clock)
+    own = Throttle(loop, LimitsConfig(), tmp_path, NODE, ["a"], clock)
     own.look(1 << 40, 0, 0)
-    assert (loop.limits, own.lag) == ([(shares.LEAST_RATE, RATE)], 0.0)
-    with Gauge(tmp_path, "a", NODE, writable=True) as gauge:
+    assert (loop.limits, own.lag) == ([(throttle.LEAST_RATE, RATE)], 0.0)
+    with ProgressPage(tmp_path, "a", NODE, writable=True) as gauge:
         gauge.publish(Reading(1 << 40, 0, 1000))
-        clock.now += shares.FIND_EVERY
+        clock.now += throttle.FIND_EVERY
         own.look(1 << 40, 0, 0)
         assert loop.limits[-1] == FREE
     own.close()
@@ -661,17 +667,17 @@ def test_before_a_sink_has_begun_it_is_limited_like_one_that_is_down(tmp_path: P
 
 def test_a_gauge_that_never_comes_limits_nobody_for_long(tmp_path: Path) -> None:
     loop, clock = Limits(), Clock()
-    own = Shares(loop, LimitsConfig(), tmp_path, NODE, ["a"], clock)
+    own = Throttle(loop, LimitsConfig(), tmp_path, NODE, ["a"], clock)
     own.look(1 << 20, 0, 0)
     assert loop.limits[-1] != FREE
-    clock.now += shares.STANDS + 0.1
+    clock.now += throttle.STANDS + 0.1
     own.look(1 << 22, 0, 0)
     assert loop.limits[-1] == FREE
 
 
 def test_where_no_sink_holds_the_journal_nobody_is_held_back(tmp_path: Path) -> None:
     loop = Limits()
-    Shares(loop, LimitsConfig(), tmp_path, NODE, [], Clock()).look(1 << 40, 0, 0)
+    Throttle(loop, LimitsConfig(), tmp_path, NODE, [], Clock()).look(1 << 40, 0, 0)
     assert loop.limits == []
 
 

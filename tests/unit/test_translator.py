@@ -29,10 +29,11 @@ import shapes
 from attacks import attacks
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pythons import VERSIONS, interpreters
+from interpreters import VERSIONS, interpreters
+from places import ROOT, SUPPORT
 
-from fastlog import Repacker
-from fastlog.block import LENGTH, RUN, Block, Kind, Stamp, make_notes, make_run
+from fastlog import Translator
+from fastlog.block import LENGTH, RUN, Block, Kind, Stamp, make_notices, make_run
 from fastlog.core import EXTRA, FOREIGN, PLAIN, TREE, Column, verdict_text
 from fastlog.decode import Decoder
 from fastlog.decode.lines import encode
@@ -41,7 +42,6 @@ from fastlog.decode.objects import READERS
 from fastlog.decode.plain import BOUNDS, columns, meanings
 from fastlog.record import FIELDS, RECURRING, TIMES, Record, Rejection, host_of
 
-ROOT = Path(__file__).parent.parent
 PYTHON, C, LINES = Decoder("python"), Decoder("c"), Decoder("c", "lines")
 DATA_OPCODES = frozenset(
     {
@@ -65,8 +65,8 @@ ORDINARY = (
 OF_PYTHON_3 = ("bytearray", "datetime_utc", "datetime_offset", "datetime_fold")
 
 
-def repacker() -> Repacker:
-    return Repacker(columns(), BOUNDS, meanings())
+def make_translator() -> Translator:
+    return Translator(columns(), BOUNDS, meanings())
 
 
 def body_of(frames: Iterable[bytes]) -> bytes:
@@ -75,7 +75,7 @@ def body_of(frames: Iterable[bytes]) -> bytes:
 
 def translate(*frames: bytes) -> tuple[list[int], bytes]:
     """The verdicts, and the translation."""
-    translator = repacker()
+    translator = make_translator()
     translator.begin(1.5, 7)
     verdicts = translator.run(body_of(frames), len(frames), 0, "h")
     return list(verdicts or [PLAIN] * len(frames)), bytes(translator.end().rows)
@@ -818,10 +818,10 @@ def test_all_attacks_together_take_little_memory_and_time() -> None:
 import resource, sys, time
 sys.path.insert(0, sys.argv[1])
 from attacks import attacks
-from fastlog import Repacker
+from fastlog import Translator
 from fastlog.decode.plain import BOUNDS, columns, meanings
 frames = [frame for frame, _ in attacks(1 << 20).values()]
-translator = Repacker(columns(), BOUNDS)
+translator = Translator(columns(), BOUNDS)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.process_time()
 for frame in frames:
@@ -830,7 +830,7 @@ for frame in frames:
     assert len(translator.end().rows) < 8 << 20
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.process_time() - started)
 """
-    command = [sys.executable, "-c", script, str(ROOT / "tests")]
+    command = [sys.executable, "-c", script, str(SUPPORT)]
     out = subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()
     assert int(out[0]) < 64 * 1024  # KiB; a frame of 1 MiB among them
     assert float(out[1]) < 2.0  # for 50 MB of attacks
@@ -903,7 +903,7 @@ def test_rows_are_right_however_many_texts_recur() -> None:
 
 
 def test_nothing_is_carried_from_one_block_to_the_next() -> None:
-    translator = repacker()
+    translator = make_translator()
     frames = [frame_with(None, name=name) for name in ("a", "b", "b")]
     answers = []
     for offset in (7, 7, 9):
@@ -925,8 +925,8 @@ def test_a_frame_is_read_alike_whatever_came_before_it() -> None:
 # The interface
 
 
-def test_a_run_whose_lengths_do_not_fit_is_refused_and_the_next_block_is_read() -> None:
-    translator = repacker()
+def test_a_run_whose_lengths_do_not_fit_is_rejected_and_the_next_block_is_read() -> None:
+    translator = make_translator()
     good = body_of([frame_with(1)])
     for body, frames in ((good, 2), (good[:-1], 1), (good + b"x", 1), (b"\0\0", 1), (b"", 1)):
         translator.begin(1.5, 0)
@@ -938,7 +938,7 @@ def test_a_run_whose_lengths_do_not_fit_is_refused_and_the_next_block_is_read() 
 
 
 def test_a_run_without_frames_is_plain() -> None:
-    translator = repacker()
+    translator = make_translator()
     translator.begin(1.5, 0)
     assert translator.run(b"", 0, 0, "") is None
     assert pickle.loads(translator.end().rows) == []
@@ -956,20 +956,22 @@ def test_a_run_without_frames_is_plain() -> None:
         [Column("a", "text", key="a" * 64)],
     ],
 )
-def test_a_column_out_of_range_is_refused(wrong: list[Column]) -> None:
+def test_a_column_out_of_range_is_rejected(wrong: list[Column]) -> None:
     with pytest.raises(ValueError, match="column"):
-        Repacker(wrong, BOUNDS)
+        Translator(wrong, BOUNDS)
 
 
 @pytest.mark.parametrize("wrong", [{"depth": 65}, {"nodes": (1 << 20) + 1}])
-def test_a_bound_out_of_range_is_refused(wrong: dict[str, int]) -> None:
+def test_a_bound_out_of_range_is_rejected(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="bound"):
-        Repacker(columns(), BOUNDS._replace(**wrong))
+        Translator(columns(), BOUNDS._replace(**wrong))
 
 
 def test_a_schema_of_ones_own_gives_rows_of_ones_own() -> None:
     mine = [Column("level", "integer"), Column("extra", "extra"), Column("text", "message")]
-    translator = Repacker(mine, BOUNDS._replace(depth=4, nodes=100, weight=1000, times=(0.0, 1.0)))
+    translator = Translator(
+        mine, BOUNDS._replace(depth=4, nodes=100, weight=1000, times=(0.0, 1.0))
+    )
     translator.begin(0.0, 0)
     frame = pickle.dumps({"text": "t", "level": -7, "more": [1, {"a": None}]}, 4)
     assert translator.run(body_of([frame]), 1, 0, "h") is None
@@ -984,7 +986,7 @@ def test_a_schema_of_ones_own_gives_lines_with_ones_own_names() -> None:
         Column("text", "message"),
         Column("extra", "extra"),
     ]
-    translator = Repacker(mine, bounds, lines=True)
+    translator = Translator(mine, bounds, lines=True)
     translator.begin(0.0, 0)
     good = pickle.dumps({"text": 'a "b"\n', "level": -7, "more": [1]}, 4)
     assert translator.run(body_of([good, b"no pickle", good]), 3, 0, "h") is not None
@@ -995,7 +997,7 @@ def test_a_schema_of_ones_own_gives_lines_with_ones_own_names() -> None:
 @pytest.mark.parametrize("lines", [False, True])
 def test_there_is_room_for_a_column_however_often_a_schema_has_it(lines: bool) -> None:
     mine = [Column(name, name, key=f"{name}{n}") for n in range(8) for name in ("extra", "host")]
-    translator = Repacker(mine, BOUNDS, lines=lines)
+    translator = Translator(mine, BOUNDS, lines=lines)
     translator.begin(0.0, 0)
     extra, host = {"a": "x" * 100_000}, "h" * 100_000
     assert translator.run(body_of([pickle.dumps(extra, 4)]), 1, 0, host) is None
@@ -1007,7 +1009,7 @@ def test_there_is_room_for_a_column_however_often_a_schema_has_it(lines: bool) -
 
 
 def test_rows_without_a_column_are_empty_objects() -> None:
-    translator = Repacker([Column("a", "silent")], BOUNDS, lines=True)
+    translator = Translator([Column("a", "silent")], BOUNDS, lines=True)
     translator.begin(0.0, 0)
     assert translator.run(body_of([pickle.dumps({"a": 1.5}, 1)] * 2), 2, 0, "h") is None
     assert bytes(translator.end().lines) == b"{}\n{}\n"
@@ -1053,7 +1055,7 @@ def test_a_block_of_every_kind_of_run_is_read_alike() -> None:
         make_run(Kind.STOCK, [good, bad, json_, good], peer="a:1"),
         make_run(Kind.GAP, [gap], peer="b:1", stamp=stamp),
         make_run(Kind.BATCH, [json_, good], peer="b:1", stamp=stamp),
-        make_notes([Rejection("c:1", "http", 3)]),
+        make_notices([Rejection("c:1", "http", 3)]),
         make_run(Kind.PADDING, []),
         make_run(Kind.STOCK, [], peer="d:1"),
         make_run(9, [good, good], peer="e:1"),
@@ -1068,8 +1070,8 @@ def test_a_block_of_every_kind_of_run_is_read_alike() -> None:
     assert repr(LINES.decode(block).notes) == repr(read.notes)
 
 
-def test_runs_that_do_not_fit_are_refused() -> None:
-    translator = repacker()
+def test_runs_that_do_not_fit_are_rejected() -> None:
+    translator = make_translator()
     good = make_run(Kind.BATCH, [frame_with(1)], peer="h:1", stamp=Stamp(bytes(16), 1, 1))
     cuts = [good[:cut] for cut in range(1, len(good))]
     short = RUN.pack(Kind.BATCH, 0, 0, 1, 0, 31) + bytes(31)
@@ -1119,7 +1121,7 @@ def test_more_texts_than_any_table_holds_are_written() -> None:
     """Each is fetched from the same slot of the memo, which is used again for the next one."""
     texts = b"".join(b"\x8c\x0c%012dp0\n0g0\n" % number for number in range(270_000))
     payload = body_of([opcodes_with(b"(" + texts + b"t")])
-    translator = repacker()
+    translator = make_translator()
     translator.begin(1.5, 7)
     assert translator.run(payload, 1, 0, "h") in (bytes([EXTRA]), bytes([FOREIGN]))
 
@@ -1135,13 +1137,12 @@ def test_its_files_alone_make_a_c_program_and_read_no_byte_too_many(tmp_path: Pa
     corpus = tmp_path / "frames"
     corpus.write_bytes(body_of([frame for frame in frames if len(frame) < 3000]))
     program = tmp_path / "embed"
-    names = ("framer", "repack", "unpick", "literals", "objects", "text", "shortest",
-             "row", "extra", "tree", "pickled", "line")  # fmt: skip
     compiler = sysconfig.get_config_var("CC").split()[0]
     subprocess.run(
         [compiler, "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-g",
-         f"-I{ROOT / 'csrc'}", *[str(ROOT / f"csrc/{name}.c") for name in names],
-         str(ROOT / "tests/embed_repack.c"), "-o", str(program)],
+         f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests'}",
+         *map(str, (ROOT / "csrc/translate").glob("*.c")),
+         str(ROOT / "tests/support/embed_translator.c"), "-o", str(program)],
         check=True,
     )  # fmt: skip
     out = subprocess.run([program, corpus], capture_output=True, text=True, check=False)

@@ -26,16 +26,16 @@ import types
 import uuid
 import zoneinfo
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from places import SUPPORT
 
 from fastlog.decode import read_record, records
 from fastlog.decode.inert import read
 from fastlog.record import COLUMNS, Record
 
-FRAMES = Path(__file__).parent / "data" / "library_frames.tsv"
+FRAMES = SUPPORT / "data" / "library_frames.tsv"
 
 
 def record_of(frame: bytes) -> Record:

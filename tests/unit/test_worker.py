@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from making import (
+from builders import (
     DAY,
     MONDAY,
     NODE,
@@ -28,11 +28,11 @@ from making import (
 )
 from plugins import install
 
-from fastlog.block import HEADER, Block, Kind, make_notes, make_run
+from fastlog.block import HEADER, Block, Kind, make_notices, make_run
 from fastlog.config import Config, Retention, SinkConfig, to_json
 from fastlog.decode import Decoded, Decoder
 from fastlog.errors import SinkConflictError, SinkUnavailableError
-from fastlog.journal import Gauge, Journal, Position, Reading, read_positions, write_position
+from fastlog.journal import Journal, Position, ProgressPage, Reading, read_positions, write_position
 from fastlog.ledger import Ledger
 from fastlog.record import Loss, Rejection
 from fastlog.sinks import Sink
@@ -120,7 +120,7 @@ class Bench:
         return read_positions(self.data_dir)["list"]
 
     def gauge(self) -> Reading:
-        with Gauge(self.data_dir, "list", NODE) as gauge:
+        with ProgressPage(self.data_dir, "list", NODE) as gauge:
             reading = gauge.read()
         assert reading is not None
         return reading
@@ -188,7 +188,7 @@ def test_rejections_and_the_receivers_notes_are_in_the_ledger_before_the_sink_co
         Loss("10.0.0.1:5", "full", 7, MONDAY, MONDAY + 1),
     ]
     payload = make_run(Kind.STOCK, [b"garbage", b'{"msg":"ok"}'], peer="10.0.0.2:9")
-    bench = Bench(tmp_path, [block_of(payload + make_notes(notes), 4)])
+    bench = Bench(tmp_path, [block_of(payload + make_notices(notes), 4)])
     bench.sink.errors = [SinkUnavailableError("down")]
     bench.sink.opened = -1  # the error is for `apply`
     sink = bench.sink
@@ -247,7 +247,7 @@ def test_after_a_conflict_it_asks_the_sink_where_it_stands(tmp_path: Path) -> No
     assert bench.sink.opened == 2
 
 
-def test_a_row_that_is_refused_three_times_goes_to_the_ledger_and_the_rest_is_stored(
+def test_a_row_that_is_rejected_three_times_goes_to_the_ledger_and_the_rest_is_stored(
     tmp_path: Path,
 ) -> None:
     bench = Bench(tmp_path, chain_of(["a", "b"], ["c", "poison", "d"], ["e"]))
@@ -262,7 +262,7 @@ def test_a_row_that_is_refused_three_times_goes_to_the_ledger_and_the_rest_is_st
     assert bench.position().error is None
 
 
-def test_a_block_that_is_refused_for_no_row_is_never_skipped(
+def test_a_block_that_is_rejected_for_no_row_is_never_skipped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = Bench(tmp_path, chain_of(["a"], ["poison"], ["b"]))
@@ -373,17 +373,19 @@ def test_chores_are_done_also_while_the_sink_takes_nothing(
     assert sink.ticks == 20
     sink.errors = []
     bench.turn(20, 1.0)
-    assert sink.stored == ["a"], "nor do chores that fail hold the records up"
-    said = [record.getMessage() for record in caplog.records if "chores" in record.getMessage()]
-    assert said == ["sink list: chores: OSError: cannot delete; trying again"]
+    assert sink.stored == ["a"], "nor do housekeeping that fail hold the records up"
+    said = [
+        record.getMessage() for record in caplog.records if "housekeeping" in record.getMessage()
+    ]
+    assert said == ["sink list: housekeeping: OSError: cannot delete; trying again"]
 
 
 def test_rejected_frames_are_logged_once_a_second_by_the_worker_that_enters_them(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    refused = Rejection("10.0.0.9:5", "http", 5, b"GET /", 1, MONDAY)
+    rejected = Rejection("10.0.0.9:5", "http", 5, b"GET /", 1, MONDAY)
     frames = [b"garbage"] * 12 + [b'{"a\nb"']
-    payload = make_run(Kind.STOCK, frames, peer="10.0.0.5:9") + make_notes([refused])
+    payload = make_run(Kind.STOCK, frames, peer="10.0.0.5:9") + make_notices([rejected])
     bench = Bench(tmp_path, [block_of(payload, 14)])
     other = Bench(tmp_path, bench.journal.blocks)
     for each in (bench, other, bench, other):

@@ -205,7 +205,7 @@ class Finalized(object):
         self.program.log()
 
 
-def refuse(*_, **__):
+def reject(*_, **__):
     raise RuntimeError("can't start new thread")
 
 
@@ -213,7 +213,7 @@ def main(port, call, action, first_step, second_step, seconds, thread, spool=Non
     if thread == "alone":
         for name in ("_start_new_thread", "_start_joinable_thread"):
             if hasattr(threading, name):
-                setattr(threading, name, refuse)
+                setattr(threading, name, reject)
     program = Program(int(port), spool)
     first_step, second_step, end = int(first_step), int(second_step), time.time() + float(seconds)
     tracer = Tracer(getattr(program, "do_" + action), action in ("raise", "fork"))

@@ -59,9 +59,9 @@ class Text(type(u"")):
     pass
 
 
-class Refused(ValueError):
+class Rejected(ValueError):
     def __init__(self, reason, code):
-        super(Refused, self).__init__(reason, code)
+        super(Rejected, self).__init__(reason, code)
         self.code = code
 
 
@@ -142,7 +142,7 @@ def shapes():
         "decimal": decimal.Decimal("1.50"), "complex": 1 + 2j,
         "ordered": ordered, "defaultdict": counts, "counter": collections.Counter([u"a", u"a"]),
         "deque": collections.deque([1, 2], 5), "namedtuple": Point(1, u"y"),
-        "exception": ValueError(u"bad", 1), "exception_attr": Refused(u"no", 7),
+        "exception": ValueError(u"bad", 1), "exception_attr": Rejected(u"no", 7),
         "object": Plain(), "slots": Slots(), "old": Old(), "text_subclass": Text(u"sub"),
         "dict_subclass": names, "function": logging.getLogger, "class": collections.OrderedDict,
         "too_many": list(range(30000)),

@@ -1,0 +1,1 @@
+"""The fastlog protocol: its frames, and the handshake of its clients. No I/O."""
