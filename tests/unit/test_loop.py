@@ -44,7 +44,7 @@ class Receiver:
 
     def __init__(self, **options: Any) -> None:
         self.blocks: list[tuple[bytes, int]] = []
-        options = {"nap": 0.0, **options}
+        options = {"coalesce": 0.0, **options}
         self.loop = Loop(lambda block, count: self.blocks.append((block, count)), **options)
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.loop.listen(self.listener.fileno())
@@ -306,7 +306,7 @@ def test_connections_beyond_the_limit_are_closed_and_the_others_do_not_notice() 
 
 
 def test_who_never_sent_a_byte_makes_room_the_oldest_first() -> None:
-    with receiving(max_connections=4, hello=0.3) as receiver:
+    with receiving(max_connections=4, handshake=0.3) as receiver:
         spoken, begun = receiver.connect(encode(b"here")), receiver.connect(b"\0")
         receiver.until(lambda: receiver.loop.stats().partials == 1)
         older = receiver.connect()
@@ -338,7 +338,7 @@ def test_who_never_sent_a_byte_makes_room_the_oldest_first() -> None:
 
 
 def test_who_begins_to_speak_in_that_moment_is_not_closed_for_a_newcomer() -> None:
-    with receiving(max_connections=2, hello=0.1) as receiver:
+    with receiving(max_connections=2, handshake=0.1) as receiver:
         speaks, ends = receiver.connect(), receiver.connect()
         receiver.until(lambda: receiver.loop.stats().connections == 2)
         _wait(receiver, 0.1)
@@ -353,7 +353,7 @@ def test_who_begins_to_speak_in_that_moment_is_not_closed_for_a_newcomer() -> No
 
 
 def test_without_descriptors_who_never_sent_a_byte_makes_room() -> None:
-    with receiving(hello=0.1) as receiver:
+    with receiving(handshake=0.1) as receiver:
         silent = receiver.connect()
         receiver.until(lambda: receiver.loop.stats().connections == 1)
         _wait(receiver, 0.1)
@@ -427,7 +427,7 @@ def test_one_host_has_so_many_connections_and_the_others_do_not_notice() -> None
 
 def test_a_host_over_its_limit_closes_nobody_to_make_room() -> None:
     def body() -> None:
-        with receiving(max_connections=2, connections_per_host=1, hello=0.0) as receiver:
+        with receiving(max_connections=2, connections_per_host=1, handshake=0.0) as receiver:
             every = socket.create_server(("", 0))
             receiver.loop.listen(every.fileno())
             to, own = ("10.1.0.1", every.getsockname()[1]), ("10.1.2.3", 0)
@@ -498,7 +498,7 @@ def test_when_the_budget_is_gone_the_largest_half_frames_are_closed() -> None:
         threads = [threading.Thread(target=_send_until_closed, args=[c, half]) for c in large]
         for thread in threads:
             thread.start()
-        reason = "no memory for half-received frames"
+        reason = "no memory for partial frames"
         receiver.until(lambda: receiver.loop.stats().rejected.get(reason, 0) >= 3)
         assert receiver.loop.stats().partial_bytes <= MIB
         for client in small:
@@ -569,7 +569,7 @@ def test_the_holes_between_half_frames_are_no_memory_beyond_the_budget() -> None
             while receiver.loop.stats().bytes > received or receiver.loop.stats().ready:
                 received = receiver.loop.stats().bytes
                 receiver.turn()
-        assert receiver.loop.stats().rejected["no memory for half-received frames"] > 3000
+        assert receiver.loop.stats().rejected["no memory for partial frames"] > 3000
         assert receiver.loop.stats().partial_bytes > 28 * MIB
         assert memory.is_below(36 * MIB)
 
@@ -742,7 +742,7 @@ def test_a_drained_loop_has_read_all_that_was_sent_even_from_the_backlog() -> No
         assert sorted(receiver.frames()) == sorted(
             [b"early"] * 3 + [b"in the backlog"] * 3 + [b"and more"]
         )
-        receiver.loop.hang_up()
+        receiver.loop.close_connections()
         assert receiver.loop.stats().connections == 0
         assert receiver.loop.stats().rejected == {"truncated": 1}
         receiver.connect(encode(b"too late"))

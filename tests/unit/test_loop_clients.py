@@ -34,7 +34,7 @@ class Server:
         self.end = 0
         self.committed = 0
         self.ended: list[Ended] = []
-        self.loop = Loop(self._take, nap=0, keepalive=0.1, hello=0.5)
+        self.loop = Loop(self._take, coalesce=0, keepalive=0.1, handshake=0.5)
 
     def _take(self, block: bytes, _: int) -> None:
         self._block += runs(memoryview(block))
