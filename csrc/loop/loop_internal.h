@@ -9,17 +9,18 @@
  *
  * Calls between the files go down this list, never up; tests/unit/test_architecture.py checks it:
  *
- *     loop.c poll.c              a loop from its creation to its end; one poll
- *     housekeeping.c handover.c  timeouts, once a second; connections for another process
- *     read.c                     detects the protocol of a connection, and reads it
- *     read_stock.c read_client.c read a stock client; read a fastlog client
- *     accept.c handshake.c       listeners; what the caller decides about clients
- *     receive.c                  recv(), also into a partial frame
- *     partial.c                  partial frames and their memory budget
- *     close.c                    closes a connection
- *     clients.c conn.c           fastlog clients; the table of connections
- *     client_write.c throttle.c  frames to a client; rate limits
- *     lists.c hosts.c rejection.c block.c
+ *     loop.c poll.c               a loop from its creation to its end; one poll
+ *     housekeeping.c handover.c   timeouts, once a second; connections for another process
+ *     read.c                      detects the protocol of a connection, and reads it
+ *     read_stock.c read_client.c  read a stock client; read a fastlog client
+ *     accept.c handshake.c        listeners; the caller's decisions about clients
+ *     receive.c throttle.c        recv(), also into a partial frame; rate limits
+ *     partial.c                   partial frames and their memory budget
+ *     close.c                     closes a connection
+ *     clients.c conn.c            fastlog clients; the table of connections
+ *     client_write.c              frames to a client
+ *     lists.c hosts.c             lists of connections; connections of each host
+ *     rejection.c block.c         reports of rejections; the block of a poll
  */
 #ifndef FL_LOOP_INTERNAL_H
 #define FL_LOOP_INTERNAL_H
