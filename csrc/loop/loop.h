@@ -77,8 +77,7 @@ typedef struct fl_rejection {
 typedef struct fl_loop_options {
     uint32_t max_frame;       /* largest frame, 1 to FL_FRAME_LIMIT */
     uint32_t max_connections; /* newer connections are closed */
-    uint32_t max_per_host;    /* newer connections of that host are closed; hosts.c defines a host
-                               */
+    uint32_t max_per_host;    /* newer connections of that host are closed: see hosts.c */
     size_t partial_memory;    /* budget for all partial frames together, at least 4096 */
     uint32_t arena;           /* approximate size of a block, at least 64 KiB */
     uint32_t stall_ms;        /* a partial frame that gets no byte for so long is closed */
@@ -86,8 +85,8 @@ typedef struct fl_loop_options {
                                  stall_ms */
     uint32_t coalesce_us;     /* microseconds to wait for more input after a poll that received
                                  little, under 1,000,000; 0: never wait */
-    uint32_t handshake_ms;      /* a fastlog client must complete its handshake in this time. Any other
-                               connection without a byte for so long can be closed to make room */
+    uint32_t handshake_ms;  /* a fastlog client must complete its handshake in this time. Any other
+                           connection without a byte for so long can be closed to make room */
     uint32_t keepalive_ms;  /* longest time without a frame to a fastlog client, at least 1 */
     uint32_t probe_idle_s;  /* TCP_KEEPIDLE in seconds, at most 32767; 0: the kernel's setting */
     uint32_t probe_every_s; /* TCP_KEEPINTVL in seconds, at most 32767; 0: the kernel's setting */

@@ -83,7 +83,7 @@ def test_a_limited_connection_is_read_at_its_rate_to_its_end_without_a_busy_loop
         before = receiver.loop.stats().frames
         started, turns = time.monotonic(), 0
         while receiver.loop.stats().frames < before + 150:
-            receiver.turn(30)
+            receiver.poll(30)
             turns += 1
             seconds = time.monotonic() - started
             read = (receiver.loop.stats().frames - before) * WEIGHT
@@ -118,7 +118,7 @@ def test_an_event_does_not_wake_a_slowed_connection() -> None:
         before = receiver.loop.stats()
         for _ in range(20):
             client.send(FRAME)
-            assert receiver.turn(0).more is False
+            assert receiver.poll(0).more is False
         after = receiver.loop.stats()
         assert (after.frames, after.throttlings) == (before.frames, before.throttlings)
 
@@ -168,7 +168,7 @@ def test_a_half_frame_is_not_closed_for_a_silence_that_is_ours() -> None:
         assert receiver.loop.stats().partials == 1
         until = time.monotonic() + 3.5  # three sweeps, and once it falls due
         while time.monotonic() < until:
-            receiver.turn(0.1)
+            receiver.poll(0.1)
         assert receiver.loop.stats().frames < 100
         assert receiver.loop.stats().rejected == {}
         receiver.loop.limit_rate(0, 0)
@@ -187,7 +187,7 @@ def test_a_paused_loop_sleeps_though_somebody_is_throttled() -> None:
         frames = receiver.loop.stats().frames
         started = time.monotonic()
         for _ in range(3):
-            assert receiver.turn(0.2).more is False
+            assert receiver.poll(0.2).more is False
         assert time.monotonic() - started > 0.5
         assert receiver.loop.stats().frames == frames
         receiver.loop.pause(False)
@@ -210,7 +210,7 @@ def read_for(receiver: Receiver, seconds: float) -> float:
     """Poll for so long; returns the seconds that it took."""
     started = time.monotonic()
     while time.monotonic() < started + seconds:
-        receiver.turn(0.05)
+        receiver.poll(0.05)
     return time.monotonic() - started
 
 
@@ -273,7 +273,7 @@ def test_a_turn_ends_when_its_step_is_done() -> None:
             fill(receiver, 100)
         while receiver.loop.stats().frames < 1000:
             before = receiver.loop.stats().frames
-            assert receiver.turn(1).more or receiver.loop.stats().frames == 1000
+            assert receiver.poll(1).more or receiver.loop.stats().frames == 1000
             read = (receiver.loop.stats().frames - before) * WEIGHT
             assert read <= 2 * 20 * KIB * WEIGHT // len(FRAME)
         assert receiver.loop.stats().throttlings == 0
