@@ -50,7 +50,7 @@ FRAMES: dict[str, bytes] = {
     "bye": batch(1, _THREE) + bye(3),
     "bye-too-early": bye(1),
     "bye-too-short": frame(BYE, bytes(7)),
-    "half-a-head": b"\xfaW\x10\0\0",
+    "partial-header": b"\xfaW\x10\0\0",
     "other-magic": b"\xfaX" + bytes(6),
     "out-of-turn": frame(0x20, bytes(13)),
 }

@@ -25,7 +25,7 @@ class Crowd:
     """Non-blocking connections that are closed together.
 
     Args:
-        host: Their source address. Each crowd needs one of its own, since a used port stays reserved.
+        host: Their source address. Each crowd needs its own, since a used port stays reserved.
     """
 
     def __init__(self, port: int, host: str) -> None:
@@ -99,8 +99,8 @@ def many_descriptors(count: int) -> Iterator[None]:
 
 
 SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
-"""Whether AddressSanitizer manages the heap. It allocates more than requested and keeps freed memory,
-so the size of a process proves nothing."""
+"""Whether AddressSanitizer manages the heap. It allocates more than requested and keeps freed
+memory, so the size of a process proves nothing."""
 
 
 class Watch:

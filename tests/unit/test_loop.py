@@ -494,8 +494,8 @@ def test_over_the_memory_budget_the_largest_partial_frames_are_closed() -> None:
         small = [receiver.connect(encode(bytes(2000))[:1500]) for _ in range(50)]
         receiver.until(lambda: receiver.loop.stats().partials == 50)
         large = [receiver.connect() for _ in range(4)]
-        half = FRAME_LIMIT.to_bytes(4, "big") + bytes(700 * KIB)
-        threads = [threading.Thread(target=_send_until_closed, args=[c, half]) for c in large]
+        partial = FRAME_LIMIT.to_bytes(4, "big") + bytes(700 * KIB)
+        threads = [threading.Thread(target=_send_until_closed, args=[c, partial]) for c in large]
         for thread in threads:
             thread.start()
         reason = "no memory for partial frames"
