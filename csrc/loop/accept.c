@@ -164,8 +164,8 @@ void conn_set_keepalive(const fl_loop *loop, int fd)
     set_option(fd, TCP_KEEPCNT, o->probe_count);
 }
 
-static void admit(fl_loop *loop, int fd, const struct sockaddr_storage *address,
-                  uint8_t listen_flags)
+static void register_connection(fl_loop *loop, int fd, const struct sockaddr_storage *address,
+                                uint8_t listen_flags)
 {
     char peer[FL_PEER_SIZE];
     uint32_t slot;
@@ -199,7 +199,7 @@ int accept_some(fl_loop *loop, uint32_t index, uint32_t limit)
         int fd = accept4(loop->listeners[index], (struct sockaddr *)&address, &len,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            admit(loop, fd, &address, loop->listen_flags[index]);
+            register_connection(loop, fd, &address, loop->listen_flags[index]);
             continue;
         }
         int error = errno; /* make_room() changes it */

@@ -18,7 +18,7 @@ enum {
     STATE_CLIENT = FL_CLIENT_ID + FL_CLIENT_KEY + 8 + 8 + 2,
 };
 
-/* A client is part over if it is admitted and all its records are durable. Any other client
+/* A client is handed over if it is admitted and all its records are durable. Any other client
  * connects again, and begins with its handshake. */
 static bool can_be_handed_over(const conn *c)
 {

@@ -154,7 +154,7 @@ enum {
 };
 
 /* Runs one poll and waits at most timeout_ms for input; -1: without limit. A signal ends the wait.
- * context is passed to the callback. Returns FL_POLL_ flags, FL_ESYS or FL_EINVAL. */
+ * context is passed to the callback. Returns a set of FL_POLL_ flags, or FL_ESYS. */
 int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context);
 
 /* Stops reading, or resumes it. No connection is closed as stalled while the loop is paused. */
@@ -162,9 +162,9 @@ void fl_loop_pause(fl_loop *loop, bool paused);
 
 /* Begins the shutdown: notifies the fastlog clients, accepts the backlog, stops listening, and
  * makes every connection be read once more. A paused loop stays paused. Poll afterwards until
- * fl_loop_stats.bytes has not changed for a while, or for as long as wanted; then close the
- * connections. The while must exceed the 40 ms for which a kernel may delay a sender's last bytes
- * (Nagle's algorithm and delayed acknowledgements). Returns 0, FL_ESYS or FL_EINVAL. */
+ * fl_loop_stats.bytes has not changed for some time, or for as long as wanted; then close the
+ * connections. That time must exceed the 40 ms for which a kernel may delay a sender's last bytes
+ * (Nagle's algorithm and delayed acknowledgements). Returns 0 or FL_ESYS. */
 int fl_loop_drain(fl_loop *loop);
 
 /* Closes every connection. A partial frame of a stock client is reported as truncated. */
