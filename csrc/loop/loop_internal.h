@@ -217,7 +217,7 @@ uint32_t hosts_count(const hosts *h, const char *peer);
 /* Counts a connection. Fills *out with the index of its host, NO_SLOT if that is not counted.
  * Returns false if there is no memory. */
 bool hosts_enter(hosts *h, const char *peer, uint32_t *out);
-/* Uncounts a connection of the host at this index. */
+/* Counts one connection less for the host at this index. */
 void hosts_leave(hosts *h, uint32_t index);
 /* Returns the rate-limit bucket of the peer's host, below HOST_BUCKETS; this machine has one too.
  */

@@ -43,7 +43,7 @@ typedef struct trial {
     uint32_t max_record;
     cursor stream;                         /* what no event and no block has contained yet */
     uint8_t flags, stores, rejects, syncs; /* of the input */
-    uint8_t id[16];
+    uint8_t id[FL_CLIENT_ID];
     bool is_admitted, is_rejected, has_ended;
     uint64_t accepted, journaled, safe; /* safe: the last sequence that may be acknowledged */
     uint64_t offset;                    /* of the journal */
