@@ -1,7 +1,7 @@
-"""Builds `fastlog._core` from the C sources and the parts of their headers that cffi reads.
+"""Build `fastlog._core` from the C sources and the declarations of their headers.
 
-The declarations that Python sees are cut out of the headers themselves, so the two cannot differ.
-Outside Linux the loop is left out, and the module holds the pure parts only.
+cffi gets its declarations from the headers themselves, so the two cannot differ. On systems other
+than Linux the module has the pure parts only, without the loop.
 """
 
 import re
@@ -13,24 +13,24 @@ from cffi import FFI
 HERE = Path(__file__).parent
 LINUX = sys.platform.startswith("linux")
 FOLDERS = ["framer", "protocol", "translate", *(["loop"] if LINUX else [])]
-HEADERS = ["framer/framer.h", "runs.h", "protocol/protocol.h", "translate/translate.h"]
-"""The public headers that `fastlog.h` includes, in its order; on Linux `loop/loop.h` besides."""
+HEADERS = ["framer/framer.h", "protocol/protocol.h", "runs.h", "translate/translate.h"]
+"""The public headers for every system, in the order that their names need."""
 
-# The one call from C into Python; an error in it is kept by core.Loop and raised after the turn.
+# The only call from C into Python. core.Loop keeps an exception in it and raises it after the poll.
 CALLBACK = """
 extern "Python" void fl_on_block(void *context, const uint8_t *runs, size_t len, uint32_t frames);
 """
 
 
 def declarations(header: str) -> str:
-    """Returns the region of a public header between its cffi marks, without comments."""
+    """Return the region of a public header between its cffi marks, without comments."""
     text = (HERE / "csrc" / header).read_text(encoding="utf-8")
     region = text.split("/* cffi: begin */", 1)[1].split("/* cffi: end */", 1)[0]
     return re.sub(r"/\*.*?\*/", "", region, flags=re.DOTALL)
 
 
 def found(pattern: str) -> list[str]:
-    """Returns the paths below `csrc/` that match, relative to this file, sorted."""
+    """Return the paths below `csrc/` that match the pattern, relative to this file, sorted."""
     return sorted(str(path.relative_to(HERE)) for path in (HERE / "csrc").glob(pattern))
 
 

@@ -1,16 +1,20 @@
-/* fastlog.h: the C API of fastlog.
+/* fastlog.h: the whole C API of fastlog. Each header that it includes is the manual of its part.
  *
- * Four parts. The framer, the checksums and the fastlog protocol are pure: no system header, no
- * I/O, no global state. To embed the framer in a program of your own, take framer.c and this
- * header; nothing else is needed. The loop (Linux) receives from many sockets by edge-triggered
- * epoll, hands complete frames to one callback, and acknowledges those of clients that want it.
+ *     framer/framer.h        pure   a stream into frames; two files suffice to embed it
+ *     protocol/protocol.h    pure   the fastlog protocol: frames, sequences, checksums
+ *     runs.h                        the layout of a block
+ *     translate/translate.h  pure   pickles into rows
+ *     loop/loop.h            Linux  receives from many sockets, by edge-triggered epoll
  *
- * Conventions. A result >= 0 is a success or a count; a negative one is one of enum fl_error, and
- * fl_strerror() has its text. Errors of a framer are sticky. Objects come from *_new() and go to
- * *_free(), which takes NULL. Nothing here is thread-safe: one object, one thread at a time. Sizes
- * are in bytes, integers on the wire and in blocks are big-endian.
+ * The pure parts make no system call, do no I/O and have no global state.
  *
- * The regions between the "cffi" marks are also what Python sees: build_ext.py reads them.
+ * Conventions. A result >= 0 is a success or a count; a negative result is an error code, an
+ * FL_E... of one of these headers. fl_strerror() has the texts of the framer's codes,
+ * fl_loop_strerror() those of all. Objects come from *_new() and are freed by *_free(), which
+ * accepts NULL. No object is thread-safe: one thread at a time may use it. Sizes are in bytes.
+ * Integers on the wire and in blocks are big-endian.
+ *
+ * build_ext.py gives Python the declarations between the "cffi" marks of each header.
  */
 #ifndef FASTLOG_H
 #define FASTLOG_H

@@ -1,8 +1,8 @@
-/* framer.c: bytes in, frames out. Pure: see fastlog.h for the contract.
+/* framer.c: splits a stream into frames. Pure: no I/O. framer.h has the contract.
  *
- * The only bytes ever copied are those of a frame that spans two feeds; they are held, length
- * included, until the rest has come. The memory for them grows with what has arrived and never by
- * what a length announces.
+ * Only the bytes of a frame that spans two feeds are copied. The framer keeps them, with their
+ * length field, until the frame is complete. Their memory grows with the bytes that arrive and
+ * never by the length that a frame announces.
  */
 #include "framer.h"
 
@@ -11,19 +11,23 @@
 #include <string.h>
 
 struct fl_framer {
-    const uint8_t *in; /* lent by the caller, not used up yet */
+    const uint8_t *in; /* lent by the caller and not consumed yet */
     size_t in_len;
-    uint8_t *held; /* the beginning of a frame, with its length */
-    size_t held_len;
-    size_t held_cap;
+    uint8_t *partial; /* the beginning of a frame, with its length field */
+    size_t partial_len;
+    size_t partial_cap;
     uint32_t max_frame;
-    bool handed_out; /* held is a frame that the caller is looking at */
+    bool is_returned; /* `partial` is a whole frame that fl_framer_next() has returned */
     int error;
 };
 
-enum { HELD_MIN = 256, HELD_KEEP = 64 * 1024 };
+enum {
+    PARTIAL_MIN = 256,        /* the first allocation */
+    PARTIAL_KEEP = 64 * 1024, /* a larger buffer is freed after its frame */
+};
 
-static uint32_t read_u32(const uint8_t *p)
+/* The length field of a frame. Not in a header of its own, so that two files are the framer. */
+static uint32_t read_length(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
 }
@@ -34,11 +38,7 @@ const char *fl_strerror(int error)
     case FL_ENOMEM: return "out of memory";
     case FL_ETOOLONG: return "frame over the limit";
     case FL_ETRUNCATED: return "the stream ended inside a frame";
-    case FL_EINVAL: return "argument out of range, or call out of turn";
-    case FL_ESYS: return "system call failed";
-    case FL_EMAGIC: return "not a frame of the fastlog protocol";
-    case FL_EMALFORMED: return "a frame that contradicts itself";
-    case FL_ESEQUENCE: return "records are missing before these";
+    case FL_EINVAL: return "argument out of range, or call in the wrong order";
     default: return error < 0 ? "unknown error" : "no error";
     }
 }
@@ -51,7 +51,7 @@ int fl_scan(const uint8_t *data, size_t len, uint32_t max_frame, fl_span *out)
     size_t need = FL_FRAME_HEADER;
 
     while (len - at >= FL_FRAME_HEADER) {
-        uint32_t body = read_u32(data + at);
+        uint32_t body = read_length(data + at);
         if (body > max_frame) {
             result = FL_ETOOLONG;
             break;
@@ -83,7 +83,7 @@ void fl_framer_free(fl_framer *framer)
 {
     if (!framer)
         return;
-    free(framer->held);
+    free(framer->partial);
     free(framer);
 }
 
@@ -98,60 +98,61 @@ int fl_framer_feed(fl_framer *framer, const uint8_t *data, size_t len)
     return 0;
 }
 
-/* Moves lent bytes to the held ones until these are `want`, or the lent ones are used up. Returns 1
- * when they are `want`, 0 when not yet, or FL_ENOMEM. */
-static int hold(fl_framer *framer, size_t want)
+/* Moves lent bytes into the partial frame until that has `want` bytes or no lent byte is left.
+ * Returns 1 when it has `want` bytes, 0 when it has fewer, or FL_ENOMEM. */
+static int keep(fl_framer *framer, size_t want)
 {
-    size_t missing = want - framer->held_len;
+    size_t missing = want - framer->partial_len;
     size_t n = framer->in_len < missing ? framer->in_len : missing;
-    if (n > framer->held_cap - framer->held_len) {
-        size_t cap = framer->held_cap ? framer->held_cap : HELD_MIN;
-        while (cap - framer->held_len < n)
-            cap *= 2; /* at most twice what has arrived, so it cannot overflow */
-        uint8_t *grown = realloc(framer->held, cap);
+    if (n > framer->partial_cap - framer->partial_len) {
+        size_t cap = framer->partial_cap ? framer->partial_cap : PARTIAL_MIN;
+        while (cap - framer->partial_len < n)
+            cap *= 2; /* at most twice the bytes that arrived, so it cannot overflow */
+        uint8_t *grown = realloc(framer->partial, cap);
         if (!grown)
             return framer->error = FL_ENOMEM;
-        framer->held = grown;
-        framer->held_cap = cap;
+        framer->partial = grown;
+        framer->partial_cap = cap;
     }
     if (n) {
-        memcpy(framer->held + framer->held_len, framer->in, n);
-        framer->held_len += n;
+        memcpy(framer->partial + framer->partial_len, framer->in, n);
+        framer->partial_len += n;
         framer->in += n;
         framer->in_len -= n;
     }
-    return framer->held_len == want;
+    return framer->partial_len == want;
 }
 
-/* The held frame was looked at: forget it, and its memory if a large frame made it large. */
-static void release(fl_framer *framer)
+/* Empties the buffer of the partial frame, and frees it if it is large. */
+static void drop_partial(fl_framer *framer)
 {
-    framer->handed_out = false;
-    framer->held_len = 0;
-    if (framer->held_cap > HELD_KEEP) {
-        free(framer->held);
-        framer->held = NULL;
-        framer->held_cap = 0;
+    framer->is_returned = false;
+    framer->partial_len = 0;
+    if (framer->partial_cap > PARTIAL_KEEP) {
+        free(framer->partial);
+        framer->partial = NULL;
+        framer->partial_cap = 0;
     }
 }
 
-/* Completes the frame that earlier feeds began. Returns 1, 0 (needs more), or an error. */
-static int finish_held(fl_framer *framer, fl_frame *out)
+/* Completes the frame that an earlier feed began. Returns 1, 0 when it needs more bytes, or an
+ * error. */
+static int complete_partial(fl_framer *framer, fl_frame *out)
 {
-    if (framer->held_len < FL_FRAME_HEADER) {
-        int result = hold(framer, FL_FRAME_HEADER);
+    if (framer->partial_len < FL_FRAME_HEADER) {
+        int result = keep(framer, FL_FRAME_HEADER);
         if (result <= 0)
             return result;
     }
-    uint32_t body = read_u32(framer->held);
+    uint32_t body = read_length(framer->partial);
     if (body > framer->max_frame)
         return framer->error = FL_ETOOLONG;
-    int result = hold(framer, (size_t)FL_FRAME_HEADER + body);
+    int result = keep(framer, (size_t)FL_FRAME_HEADER + body);
     if (result <= 0)
         return result;
-    out->data = framer->held + FL_FRAME_HEADER;
+    out->data = framer->partial + FL_FRAME_HEADER;
     out->len = body;
-    framer->handed_out = true;
+    framer->is_returned = true;
     return 1;
 }
 
@@ -165,19 +166,20 @@ int fl_framer_next(fl_framer *framer, fl_frame *out, size_t n)
         return FL_EINVAL;
     if (n > INT32_MAX)
         n = INT32_MAX;
-    if (framer->handed_out)
-        release(framer);
-    if (framer->held_len) {
-        int result = finish_held(framer, out);
+    if (framer->is_returned)
+        drop_partial(framer);
+    if (framer->partial_len) {
+        int result = complete_partial(framer, out);
         if (result <= 0)
             return result;
         got = 1;
     }
     while (got < n && framer->in_len >= FL_FRAME_HEADER) {
-        uint32_t body = read_u32(framer->in);
+        uint32_t body = read_length(framer->in);
         if (body > framer->max_frame) {
             framer->error = FL_ETOOLONG;
-            return got ? (int)got : FL_ETOOLONG; /* first the good ones, then the bad news */
+            return got ? (int)got
+                       : FL_ETOOLONG; /* the complete frames first, the error next time */
         }
         if (framer->in_len - FL_FRAME_HEADER < body)
             break;
@@ -189,16 +191,16 @@ int fl_framer_next(fl_framer *framer, fl_frame *out, size_t n)
     }
     if (got)
         return (int)got;
-    return hold(framer, framer->held_len + framer->in_len) < 0 ? framer->error : 0;
+    return keep(framer, framer->partial_len + framer->in_len) < 0 ? framer->error : 0;
 }
 
 int fl_framer_end(fl_framer *framer)
 {
     if (framer->error)
         return framer->error;
-    if (framer->handed_out)
-        release(framer);
-    if (framer->held_len || framer->in_len)
+    if (framer->is_returned)
+        drop_partial(framer);
+    if (framer->partial_len || framer->in_len)
         return framer->error = FL_ETRUNCATED;
     return 0;
 }

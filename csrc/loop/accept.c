@@ -1,4 +1,4 @@
-/* accept.c: listeners, and what happens when a connection cannot be taken. */
+/* accept.c: listeners: accepts connections, and makes room when there is none. */
 #include "loop_internal.h"
 
 #include <arpa/inet.h>
@@ -13,7 +13,7 @@
 
 enum { DISARM_MS = 100 };
 
-static void name_peer(const struct sockaddr_storage *address, char peer[FL_PEER_SIZE])
+static void write_peer_name(const struct sockaddr_storage *address, char peer[FL_PEER_SIZE])
 {
     char text[INET6_ADDRSTRLEN] = "";
     if (address->ss_family == AF_INET) {
@@ -37,26 +37,24 @@ static void name_peer(const struct sockaddr_storage *address, char peer[FL_PEER_
 
 static int listener_control(fl_loop *loop, int operation, uint32_t index, uint32_t events)
 {
-    struct epoll_event event = {.events = events}; /* level-triggered: what waits is told again */
-    event.data.u64 = index;                        /* generation 0: see turn.c */
-    if (epoll_ctl(loop->epoll_fd, operation, loop->listeners[index], &event) < 0) {
-        loop->error = errno;
-        return FL_ESYS;
-    }
+    struct epoll_event event = {.events = events}; /* level-triggered: reported until accepted */
+    event.data.u64 = index;                        /* generation 0: see poll.c */
+    if (epoll_ctl(loop->epoll_fd, operation, loop->listeners[index], &event) < 0)
+        return system_error(loop, errno);
     return 0;
 }
 
-int fl_loop_listen(fl_loop *loop, int fd, uint32_t terms)
+int fl_loop_listen(fl_loop *loop, int fd, uint32_t flags)
 {
-    if (loop->listener_count == MAX_LISTENERS || loop->draining || terms > (FL_NO_STOCK | FL_AUTH))
+    if (loop->listener_count == MAX_LISTENERS || loop->draining)
         return FL_EINVAL;
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
-        loop->error = errno;
-        return FL_ESYS;
-    }
+    if (flags & ~(uint32_t)(FL_LISTEN_NO_STOCK | FL_LISTEN_AUTH))
+        return FL_EINVAL;
+    int fd_flags = fcntl(fd, F_GETFL);
+    if (fd_flags < 0 || fcntl(fd, F_SETFL, fd_flags | O_NONBLOCK) < 0)
+        return system_error(loop, errno);
     loop->listeners[loop->listener_count] = fd;
-    loop->terms[loop->listener_count] = (uint8_t)terms;
+    loop->listen_flags[loop->listener_count] = (uint8_t)flags;
     int result = listener_control(loop, EPOLL_CTL_ADD, loop->listener_count, EPOLLIN);
     if (result == 0)
         loop->listener_count++;
@@ -72,7 +70,7 @@ static void open_spare(fl_loop *loop)
 int listeners_arm(fl_loop *loop)
 {
     loop->rearm_at = 0;
-    open_spare(loop); /* another thread may have taken its place when it was given up */
+    open_spare(loop); /* another thread may have taken its number while it was closed */
     for (uint32_t i = 0; i < loop->listener_count; i++) {
         int result = listener_control(loop, EPOLL_CTL_MOD, i, EPOLLIN);
         if (result < 0)
@@ -84,7 +82,7 @@ int listeners_arm(fl_loop *loop)
 int listeners_disarm(fl_loop *loop)
 {
     if (loop->draining)
-        return 0; /* they are out of the epoll set */
+        return 0; /* they are not in the epoll set */
     loop->rearm_at = loop->now + DISARM_MS;
     for (uint32_t i = 0; i < loop->listener_count; i++) {
         int result = listener_control(loop, EPOLL_CTL_MOD, i, 0);
@@ -94,8 +92,8 @@ int listeners_disarm(fl_loop *loop)
     return 0;
 }
 
-/* Is there nothing to read from it, not even its end? */
-static bool has_said_nothing(int fd)
+/* Returns whether a socket has nothing to read, not even its end. */
+static bool has_no_input(int fd)
 {
     uint8_t byte;
     ssize_t n;
@@ -105,18 +103,18 @@ static bool has_said_nothing(int fd)
     return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
-/* Closes the connection that has been silent for longest, to make room for another. A client that
- * sends what it logs when it connects is never it; one that has just begun to speak is looked at
- * once and left alone. Returns whether there was one. */
+/* Closes the oldest connection that has never sent a byte, to make room for another. A client that
+ * connects when it has a record to send is never closed: a connection whose first bytes wait in its
+ * socket is kept. Returns whether one was closed. */
 static bool make_room(fl_loop *loop)
 {
     while (loop->silent.head != NO_SLOT) {
         uint32_t slot = loop->silent.head;
         const conn *c = &loop->conns[slot];
-        if (loop->now - c->part_since < loop->options.hello_ms)
+        if (loop->now - c->partial_since < loop->options.handshake_ms)
             return false;
-        if (has_said_nothing(c->fd)) {
-            reject(loop, FL_UNUSED, c->peer, NULL, 0);
+        if (has_no_input(c->fd)) {
+            reject(loop, FL_REASON_UNUSED, c->peer, NULL, 0);
             conn_close(loop, slot);
             return true;
         }
@@ -126,8 +124,8 @@ static bool make_room(fl_loop *loop)
     return false;
 }
 
-/* No descriptor left: the spare one is given up to take the newest connection and close it, so that
- * its client learns of it instead of hanging in the backlog. */
+/* Accepts and closes the newest connection when no descriptor is left, by closing the spare one
+ * meanwhile. Otherwise the client would wait in the backlog and not notice. */
 static void shed(fl_loop *loop, int listener)
 {
     if (loop->spare_fd < 0)
@@ -139,21 +137,21 @@ static void shed(fl_loop *loop, int listener)
     int fd = accept4(listener, (struct sockaddr *)&address, &len, SOCK_CLOEXEC);
     if (fd >= 0) {
         char peer[FL_PEER_SIZE];
-        name_peer(&address, peer);
+        write_peer_name(&address, peer);
         close(fd);
-        reject(loop, FL_DESCRIPTORS, peer, NULL, 0);
+        reject(loop, FL_REASON_DESCRIPTORS, peer, NULL, 0);
     }
     open_spare(loop);
 }
 
-static void set_if_any(int fd, int option, uint32_t value)
+static void set_option(int fd, int option, uint32_t value)
 {
     int number = (int)value;
-    if (value) /* a kernel that rejects probes as it is set, which is late and not wrong */
+    if (value) /* a kernel that rejects the value probes by its own settings, only later */
         (void)setsockopt(fd, IPPROTO_TCP, option, &number, sizeof number);
 }
 
-void probe_peer(const fl_loop *loop, int fd)
+void conn_set_keepalive(const fl_loop *loop, int fd)
 {
     const fl_loop_options *o = &loop->options;
     int on = 1, domain = AF_UNIX;
@@ -161,38 +159,38 @@ void probe_peer(const fl_loop *loop, int fd)
     if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain == AF_UNIX)
         return;
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    set_if_any(fd, TCP_KEEPIDLE, o->probe_idle_s);
-    set_if_any(fd, TCP_KEEPINTVL, o->probe_every_s);
-    set_if_any(fd, TCP_KEEPCNT, o->probe_count);
+    set_option(fd, TCP_KEEPIDLE, o->probe_idle_s);
+    set_option(fd, TCP_KEEPINTVL, o->probe_every_s);
+    set_option(fd, TCP_KEEPCNT, o->probe_count);
 }
 
-static void take(fl_loop *loop, int fd, const struct sockaddr_storage *address, uint8_t terms)
+static void register_connection(fl_loop *loop, int fd, const struct sockaddr_storage *address,
+                                uint8_t listen_flags)
 {
     char peer[FL_PEER_SIZE];
     uint32_t slot;
 
-    name_peer(address, peer);
+    write_peer_name(address, peer);
     if (hosts_count(&loop->hosts, peer) >= loop->options.max_per_host) {
         close(fd);
-        reject(loop, FL_HOST, peer, NULL, 0);
+        reject(loop, FL_REASON_HOST, peer, NULL, 0);
         return;
     }
     if (loop->stats.connections >= loop->options.max_connections && !make_room(loop)) {
         close(fd);
-        reject(loop, FL_CONNECTIONS, peer, NULL, 0);
+        reject(loop, FL_REASON_CONNECTIONS, peer, NULL, 0);
         return;
     }
-    probe_peer(loop, fd);
+    conn_set_keepalive(loop, fd);
     if (conn_open(loop, fd, peer, &slot) < 0) {
         close(fd);
-        reject(loop, FL_DESCRIPTORS, peer, NULL, 0);
+        reject(loop, FL_REASON_DESCRIPTORS, peer, NULL, 0);
         return;
     }
-    loop->conns[slot].terms = terms;
+    loop->conns[slot].listen_flags = listen_flags;
     loop->stats.accepted++;
 }
 
-/* Accepts from one listener, `limit` connections at most. Returns 0 or an error. */
 int accept_some(fl_loop *loop, uint32_t index, uint32_t limit)
 {
     while (limit--) {
@@ -201,10 +199,10 @@ int accept_some(fl_loop *loop, uint32_t index, uint32_t limit)
         int fd = accept4(loop->listeners[index], (struct sockaddr *)&address, &len,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            take(loop, fd, &address, loop->terms[index]);
+            register_connection(loop, fd, &address, loop->listen_flags[index]);
             continue;
         }
-        int error = errno; /* making room changes it */
+        int error = errno; /* make_room() changes it */
         if (error == EAGAIN || error == EWOULDBLOCK)
             return 0;
         if ((error == EMFILE || error == ENFILE) && make_room(loop))
@@ -213,7 +211,7 @@ int accept_some(fl_loop *loop, uint32_t index, uint32_t limit)
             shed(loop, loop->listeners[index]);
             return listeners_disarm(loop);
         }
-        /* Else this one connection failed before we took it (accept(2)): on to the next. */
+        /* Any other error is that of a connection that failed in the backlog (accept(2)). */
     }
     return 0;
 }

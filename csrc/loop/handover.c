@@ -1,10 +1,10 @@
-/* handed.c: connections on their way to another process: what a new receiver takes over.
+/* handover.c: hands connections over to another process: writes and reads their state.
  *
- *     state  = version u8 | protocol u8 | flags u8 | terms u8 | client, if FASTLOG | part
+ *     state  = version u8 | protocol u8 | flags u8 | listen_flags u8 | client | partial frame
  *     client = id 16 | key 8 | incarnation u64 | committed u64 | out_len u16 | out
  *
- * part is what was received of the next frame, to the end. Integers are as this machine has them:
- * the state never leaves it.
+ * Only a fastlog client has the part `client`. The partial frame takes the rest. Integers have the
+ * byte order of the machine, which the state never leaves.
  */
 #include "loop_internal.h"
 
@@ -14,19 +14,19 @@
 enum {
     STATE_VERSION = 2,
     STATE_HEAD = 4,
-    KEPT_FLAGS = HAS_SPOKEN | IS_KNOWN,
+    KEPT_FLAGS = HAS_SENT_FRAME | HAS_OWN_RATE,
     STATE_CLIENT = FL_CLIENT_ID + FL_CLIENT_KEY + 8 + 8 + 2,
 };
 
-/* Greetings are begun anew, and partings end: only who was admitted, and owes nothing to the
- * journal, goes along. */
-static bool can_go(const conn *c)
+/* A client is handed over if it is admitted and all its records are durable. Any other client
+ * connects again, and begins with its handshake. */
+static bool can_be_handed_over(const conn *c)
 {
     const client *k = c->client;
-    return c->fd >= 0 && (!k || (k->state == ADMITTED && !k->is_touched && !k->is_waiting));
+    return c->fd >= 0 && (!k || (k->state == CLIENT_ADMITTED && !k->is_dirty && !k->is_pending));
 }
 
-static uint32_t waiting_out(const client *k)
+static uint32_t unsent_bytes(const client *k)
 {
     return (uint32_t)(k->out_len - k->out_at);
 }
@@ -35,12 +35,12 @@ int fl_loop_export(const fl_loop *loop, uint32_t *at, char peer[FL_PEER_SIZE], s
 {
     while (*at < loop->slots) {
         const conn *c = &loop->conns[(*at)++];
-        if (!can_go(c))
+        if (!can_be_handed_over(c))
             continue;
         memcpy(peer, c->peer, FL_PEER_SIZE);
-        *len = STATE_HEAD + c->part_len;
+        *len = STATE_HEAD + c->partial_len;
         if (c->client)
-            *len += STATE_CLIENT + waiting_out(c->client);
+            *len += STATE_CLIENT + unsent_bytes(c->client);
         return c->fd;
     }
     return -1;
@@ -54,7 +54,7 @@ static uint8_t *put(uint8_t *to, const void *from, size_t len)
 
 static uint8_t *write_client(uint8_t *p, const client *k)
 {
-    uint16_t out_len = (uint16_t)waiting_out(k);
+    uint16_t out_len = (uint16_t)unsent_bytes(k);
     p = put(p, k->id, sizeof k->id);
     p = put(p, k->key, sizeof k->key);
     p = put(p, &k->incarnation, sizeof k->incarnation);
@@ -66,21 +66,21 @@ static uint8_t *write_client(uint8_t *p, const client *k)
 void fl_loop_state(const fl_loop *loop, uint32_t at, uint8_t *state)
 {
     const conn *c = &loop->conns[at - 1];
-    uint8_t head[STATE_HEAD] = {STATE_VERSION, c->protocol, c->flags & KEPT_FLAGS, c->terms};
+    uint8_t head[STATE_HEAD] = {STATE_VERSION, c->protocol, c->flags & KEPT_FLAGS, c->listen_flags};
     uint8_t *p = put(state, head, sizeof head);
     if (c->client)
         p = write_client(p, c->client);
-    if (c->part_len)
-        put(p, c->part, c->part_len);
+    if (c->partial_len)
+        put(p, c->partial_data, c->partial_len);
 }
 
-/* What a state says of a client. */
-typedef struct handed_client {
+/* The part `client` of a state. */
+typedef struct client_part {
     uint8_t id[FL_CLIENT_ID], key[FL_CLIENT_KEY];
     uint64_t incarnation, committed;
     uint16_t out_len;
     const uint8_t *out;
-} handed_client;
+} client_part;
 
 static const uint8_t *get(void *to, const uint8_t *from, size_t len)
 {
@@ -88,8 +88,8 @@ static const uint8_t *get(void *to, const uint8_t *from, size_t len)
     return from + len;
 }
 
-/* Returns the bytes that it takes, or 0 if it is none. */
-static size_t read_client(const uint8_t *state, size_t len, handed_client *out)
+/* Returns the bytes of the part `client`, or 0 if it is invalid. */
+static size_t read_client(const uint8_t *state, size_t len, client_part *out)
 {
     if (len < STATE_CLIENT)
         return 0;
@@ -104,62 +104,63 @@ static size_t read_client(const uint8_t *state, size_t len, handed_client *out)
     return STATE_CLIENT + (size_t)out->out_len;
 }
 
-static void restore_client(fl_loop *loop, client *k, const handed_client *from)
+static void restore_client(fl_loop *loop, client *k, const client_part *from)
 {
     memcpy(k->id, from->id, sizeof k->id);
     memcpy(k->key, from->key, sizeof k->key);
     memcpy(k->out, from->out, from->out_len);
     k->out_len = from->out_len;
     k->incarnation = from->incarnation;
-    k->ack_due = true; /* the window may be another now */
-    k->state = ADMITTED;
-    k->is_known = k->was_admitted = true;
+    k->ack_due = true; /* the window of this process may differ */
+    k->state = CLIENT_ADMITTED;
+    k->is_reported = k->was_admitted = true;
     fl_session_begin(&k->session, from->committed);
     loop->stats.clients++;
-    client_flush_later(loop, k); /* the connection may yet stay with the other process */
+    client_flush_later(loop, k); /* not now: the other process may keep the connection */
 }
 
 int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, size_t len,
                  uint64_t *conn_name, uint8_t id[FL_CLIENT_ID], uint8_t key[FL_CLIENT_KEY])
 {
-    handed_client handed = {0};
+    client_part part = {0};
     size_t at = STATE_HEAD;
     uint32_t slot;
     *conn_name = 0;
-    if (len < STATE_HEAD || state[0] != STATE_VERSION || state[1] > FASTLOG)
+    if (len < STATE_HEAD || state[0] != STATE_VERSION || state[1] > PROTOCOL_FASTLOG)
         return FL_EINVAL;
-    if (state[2] & ~KEPT_FLAGS || (state[1] == UNDECIDED && len > at))
-        return FL_EINVAL; /* which lists it is on is ours to say, and half a frame is no silence */
-    if (state[1] == FASTLOG) {
-        size_t size = read_client(state + at, len - at, &handed);
+    if (state[2] & ~KEPT_FLAGS || (state[1] == PROTOCOL_UNDECIDED && len > at))
+        return FL_EINVAL; /* flags of lists are never handed over, and a silent connection has no
+                             partial frame */
+    if (state[1] == PROTOCOL_FASTLOG) {
+        size_t size = read_client(state + at, len - at, &part);
         if (!size)
             return FL_EINVAL;
         at += size;
     }
     int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || !(flags & O_NONBLOCK)) /* it comes from a loop */
+    if (flags < 0 || !(flags & O_NONBLOCK)) /* a loop would have set it */
         return FL_EINVAL;
     int result = conn_open(loop, fd, peer, &slot);
     if (result < 0)
         return result;
     conn *c = &loop->conns[slot];
-    probe_peer(loop, fd); /* what is configured may be another than when it was accepted */
-    if (state[1] != UNDECIDED)
-        conn_speaks(loop, slot, state[1]);
+    conn_set_keepalive(loop, fd); /* the options may differ from those of the other process */
+    if (state[1] != PROTOCOL_UNDECIDED)
+        conn_set_protocol(loop, slot, state[1]);
     c->flags |= state[2];
-    c->terms = state[3];
-    if (c->protocol == FASTLOG) {
+    c->listen_flags = state[3];
+    if (c->protocol == PROTOCOL_FASTLOG) {
         if (!client_begin(loop, slot)) {
             conn_close(loop, slot);
             return 0; /* its client connects again */
         }
-        restore_client(loop, c->client, &handed);
+        restore_client(loop, c->client, &part);
         *conn_name = c->client->name;
-        memcpy(id, handed.id, sizeof handed.id);
-        memcpy(key, handed.key, sizeof handed.key);
+        memcpy(id, part.id, sizeof part.id);
+        memcpy(key, part.key, sizeof part.key);
     }
-    if (at < len && !conn_hold(loop, slot, state + at, len - at, true))
-        return 0; /* no memory for a half frame: closed, and reported */
+    if (at < len && !partial_keep(loop, slot, state + at, len - at, true))
+        return 0; /* no memory for the partial frame: it is closed and reported */
     conn_set_ready(loop, slot, true);
     return 0;
 }

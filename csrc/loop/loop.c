@@ -1,33 +1,31 @@
-/* loop.c: what a loop is made of, from its beginning to its end. A turn of it is in turn.c. */
+/* loop.c: a loop from its creation to its end. poll.c runs one poll. */
 #include "loop_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { ARENA_MIN = 65536 };
+enum {
+    ARENA_MIN = 65536,
+    RETRY_MS = 100, /* a client should wait this long before it connects again */
+    NOTICE_CLOSING = 1,
+};
 
-_Static_assert(FL_REASONS <= sizeof((fl_loop_stats *)0)->rejected / sizeof(uint64_t),
-               "one count each");
-_Static_assert(FL_HEAD_SIZE == sizeof((fl_rejection *)0)->head, "the header says so");
-_Static_assert(FL_GREETING_MAX == sizeof((fl_event *)0)->data, "the header says so");
-_Static_assert(FL_PEER_SIZE == sizeof((fl_rejection *)0)->peer, "the header says so");
-
-int64_t monotonic_ms(void)
+const char *fl_loop_strerror(int error)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    const char *text = fl_protocol_strerror(error);
+    if (text)
+        return text;
+    return error == FL_ESYS ? "system call failed" : fl_strerror(error);
 }
 
 static bool options_are_valid(const fl_loop_options *o)
 {
     return o->max_frame >= 1 && o->max_frame <= FL_FRAME_LIMIT && o->max_connections >= 1 &&
            o->max_connections < WATCHED && o->max_per_host >= 1 && o->arena >= ARENA_MIN &&
-           o->arena <= INT32_MAX && o->partial_memory >= 4096 && o->nap_us < 1000000 &&
+           o->arena <= INT32_MAX && o->partial_memory >= 4096 && o->coalesce_us < 1000000 &&
            o->keepalive_ms >= 1 && o->probe_idle_s <= INT16_MAX && o->probe_every_s <= INT16_MAX &&
            o->probe_count <= INT8_MAX;
 }
@@ -47,7 +45,7 @@ fl_loop *fl_loop_new(const fl_loop_options *options, fl_block_fn on_block, int *
     loop->ready = loop->throttled = (list){.head = NO_SLOT, .tail = NO_SLOT};
     loop->partial = loop->silent = (list){.head = NO_SLOT, .tail = NO_SLOT};
     loop->now = monotonic_ms();
-    loop->sweep_at = loop->now + SWEEP_MS;
+    loop->housekeeping_at = loop->now + HOUSEKEEPING_MS;
     loop->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->arena = malloc(options->arena);
@@ -88,10 +86,8 @@ int fl_loop_watch(fl_loop *loop, int fd)
         return FL_EINVAL;
     struct epoll_event event = {.events = EPOLLIN};
     event.data.u64 = (uint64_t)WATCHED | loop->watched_count;
-    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
-        loop->error = errno;
-        return FL_ESYS;
-    }
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+        return system_error(loop, errno);
     loop->watched_count++;
     return 0;
 }
@@ -105,16 +101,15 @@ int fl_loop_add(fl_loop *loop, int fd, const char *peer, const uint8_t *partial,
     if (loop->stats.connections >= loop->options.max_connections)
         return FL_EINVAL;
     int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
-        loop->error = errno;
-        return FL_ESYS;
-    }
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return system_error(loop, errno);
     int result = conn_open(loop, fd, peer, &slot);
     if (result == 0)
         loop->stats.accepted++;
     if (result == 0 && len) {
-        conn_speaks(loop, slot, STOCK);
-        (void)conn_hold(loop, slot, partial, len, true); /* no memory: closed, and reported */
+        conn_set_protocol(loop, slot, PROTOCOL_STOCK);
+        /* Without memory for it, the connection is closed and reported. */
+        (void)partial_keep(loop, slot, partial, len, true);
     }
     return result;
 }
@@ -123,23 +118,30 @@ void fl_loop_pause(fl_loop *loop, bool paused)
 {
     if (loop->paused && !paused) {
         loop->now = monotonic_ms();
-        for (uint32_t s = loop->partial.head; s != NO_SLOT; s = loop->conns[s].partial.next) {
-            loop->conns[s].part_since = loop->conns[s].part_last = loop->now;
-            loop->conns[s].graced_len = 0; /* it was we who were silent */
-        }
+        /* The senders did not stall: the loop did not read. */
+        for (uint32_t s = loop->partial.head; s != NO_SLOT; s = loop->conns[s].partial.next)
+            partial_restart_clock(loop, &loop->conns[s]);
     }
     loop->paused = paused;
+}
+
+/* Sends NOTICE to every client: it should send no more, and connect again. */
+static void announce_shutdown(fl_loop *loop)
+{
+    uint8_t frame[FL_ERROR_BYTES];
+    size_t len = fl_notice_write(frame, NOTICE_CLOSING, RETRY_MS, "the server is stopping");
+    for (client *k = loop->clients; k; k = k->next)
+        if (client_is_served(k))
+            client_send(loop, k, frame, len);
 }
 
 int fl_loop_drain(fl_loop *loop)
 {
     loop->draining = true;
-    clients_announce_end(loop);
+    announce_shutdown(loop);
     for (uint32_t i = 0; i < loop->listener_count; i++) {
-        if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, loop->listeners[i], NULL) < 0) {
-            loop->error = errno;
-            return FL_ESYS;
-        }
+        if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, loop->listeners[i], NULL) < 0)
+            return system_error(loop, errno);
         int result = accept_some(loop, i, loop->options.max_connections);
         if (result < 0)
             return result;
@@ -152,12 +154,12 @@ int fl_loop_drain(fl_loop *loop)
     return 0;
 }
 
-void fl_loop_hang_up(fl_loop *loop)
+void fl_loop_close_connections(fl_loop *loop)
 {
     for (uint32_t slot = 0; slot < loop->slots; slot++) {
         const conn *c = &loop->conns[slot];
-        if (c->fd >= 0 && c->part_len)
-            conn_close_partial(loop, slot, FL_TRUNCATED);
+        if (c->fd >= 0 && c->partial_len)
+            conn_close_partial(loop, slot, FL_REASON_TRUNCATED);
         else if (c->fd >= 0)
             conn_close(loop, slot);
     }

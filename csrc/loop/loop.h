@@ -1,263 +1,299 @@
-/* loop.h: the loop. */
+/* loop.h: receives from many sockets by edge-triggered epoll. Linux only.
+ *
+ * fl_loop_poll() runs one poll: it waits, accepts, reads what the connections have, and calls the
+ * callback at most once with the runs of a block: every complete frame that the poll received, laid
+ * out as the journal stores it (runs.h has the layout). Bytes of a partial frame wait in memory of
+ * their connection. That memory grows as bytes arrive, under one budget for all connections.
+ *
+ * Times are in milliseconds of the monotonic clock, sizes in bytes. Functions return a success or a
+ * count (>= 0), or an error code (< 0): FL_ESYS, or one of enum fl_error. Nothing here is
+ * thread-safe: one thread at a time uses a loop.
+ */
 #ifndef FL_LOOP_H
 #define FL_LOOP_H
 
 #include "../protocol/protocol.h"
+#include "../runs.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* cffi: begin */
 
-/* ---- The loop ------------------------------------------------------------------------------
- *
- * A turn, fl_loop_poll(), waits, reads what the connections have, and calls the callback at most
- * once, with the runs of a block: every complete frame that the turn received, laid out as the
- * journal stores it (fastlog/block.py has the layout). Bytes of incomplete frames wait in memory of
- * their connection, which grows as they arrive, all of it under one budget.
- */
-
-/* Why a connection was closed or not admitted. */
-enum fl_reason {
-    FL_TOO_LONG,  /* a frame over the limit */
-    FL_TRUNCATED, /* it ended, or fell silent, inside a frame */
-    FL_HTTP,      /* another protocol, by its first bytes */
-    FL_TLS,
-    FL_SYSLOG,
-    FL_FLUENTD,
-    FL_LUMBERJACK,
-    FL_UNKNOWN,     /* none that we know */
-    FL_STOCK,       /* a stock client, where the listener admits none */
-    FL_SILENT,      /* a fastlog client that did not say hello in time */
-    FL_OUT_OF_TURN, /* a frame of the fastlog protocol that may not come now */
-    FL_MALFORMED,   /* one that contradicts itself */
-    FL_SEQUENCE,    /* records of a fastlog client are missing before those it sent */
-    FL_CONNECTIONS, /* max_connections are open */
-    FL_HOST,        /* max_per_host are open from its host */
-    FL_UNUSED,      /* it never sent a byte, and another needed its place */
-    FL_DESCRIPTORS, /* the process has no file descriptor left */
-    FL_MEMORY,      /* partial_memory is used up, and this half-received frame was the largest */
-    FL_REASONS,     /* how many there are */
+enum fl_loop_error {
+    FL_ESYS = -5, /* a system call failed: fl_loop_errno() has its errno */
 };
 
-/* The reason in words, static: "frame over the limit". */
+/* Returns the text of any error code of fastlog: static, lower case, no full stop. */
+const char *fl_loop_strerror(int error);
+
+/* ---- Options and counters ------------------------------------------------------------------- */
+
+/* Why a connection was rejected or closed. */
+enum fl_reason {
+    FL_REASON_TOO_LONG,  /* a frame over the limit */
+    FL_REASON_TRUNCATED, /* the connection ended, or stalled, inside a frame */
+    FL_REASON_HTTP,      /* another protocol, recognised by its first bytes */
+    FL_REASON_TLS,
+    FL_REASON_SYSLOG,
+    FL_REASON_FLUENTD,
+    FL_REASON_LUMBERJACK,
+    FL_REASON_UNKNOWN,     /* a protocol that is none of these */
+    FL_REASON_STOCK,       /* a stock client on a listener with FL_LISTEN_NO_STOCK */
+    FL_REASON_SILENT,      /* a fastlog client that did not complete its handshake in time */
+    FL_REASON_OUT_OF_TURN, /* a frame of the fastlog protocol that is not allowed now */
+    FL_REASON_MALFORMED,   /* a frame of the fastlog protocol that is malformed */
+    FL_REASON_SEQUENCE,    /* records of a fastlog client are missing before those that came */
+    FL_REASON_CONNECTIONS, /* max_connections are open */
+    FL_REASON_HOST,        /* max_per_host connections are open from this host */
+    FL_REASON_UNUSED,      /* it had never sent a byte, and another connection needed its place */
+    FL_REASON_DESCRIPTORS, /* the process has no file descriptor left */
+    FL_REASON_MEMORY,      /* partial_memory is used up, and this partial frame was the largest */
+    FL_REASON_COUNT,       /* the number of reasons */
+};
+
+/* Returns the text of a reason, static: "frame over the limit". */
 const char *fl_reason_text(int reason);
 
 enum {
-    FL_PEER_SIZE = 56, /* of a peer's name with its NUL: "[IPv6 address]:port" */
-    FL_HEAD_SIZE = 64, /* of the first bytes that a rejection keeps */
+    FL_PEER_SIZE = 56, /* a peer's name with its NUL: "[IPv6 address]:port" */
+    FL_HEAD_SIZE = 64, /* the first bytes of a frame that a rejection keeps */
 };
 
-/* One connection that was rejected. */
+/* One rejected connection. */
 typedef struct fl_rejection {
-    int reason;      /* enum fl_reason */
-    uint32_t length; /* what the frame announced, 0 if it had not come to that */
-    uint32_t head_len;
-    uint8_t head[64]; /* FL_HEAD_SIZE first bytes of the offending frame */
-    char peer[56];    /* FL_PEER_SIZE "address:port", or "unix" */
+    int reason;                 /* enum fl_reason */
+    uint32_t length;            /* the length that the frame announced; 0: it is not known */
+    uint32_t head_len;          /* bytes in head */
+    uint8_t head[FL_HEAD_SIZE]; /* the first bytes of the rejected frame, with its length */
+    char peer[FL_PEER_SIZE];    /* "address:port", or "unix" */
 } fl_rejection;
 
 typedef struct fl_loop_options {
-    uint32_t max_frame;       /* 1 to FL_FRAME_LIMIT */
-    uint32_t max_connections; /* the newest beyond that are closed */
-    uint32_t max_per_host;    /* so are those of one host beyond that: see hosts.c */
-    size_t partial_memory;    /* budget for all half-received frames together */
-    uint32_t arena;           /* size of a block, about: at least 64 KiB */
-    uint32_t stall_ms;        /* a half-received frame may be silent so long */
-    uint32_t min_rate;        /* bytes/s that one must bring once it is older than that */
-    uint32_t nap_us;       /* after a turn that brought little: wait so long for more; 0: never */
-    uint32_t hello_ms;     /* a fastlog client has so long to be welcomed; another that has not sent
-                              a byte for so long makes room for who comes when there is none */
-    uint32_t keepalive_ms; /* it hears from us at least this often */
-    uint32_t probe_idle_s; /* TCP: the kernel probes a silent peer after so long, at most 32767; */
-    uint32_t probe_every_s; /* again so often, at most 32767; 0, of this or the others: as the */
-    uint32_t probe_count;   /* kernel is set; and closes it after so many in vain, at most 127 */
+    uint32_t max_frame;       /* largest frame, 1 to FL_FRAME_LIMIT */
+    uint32_t max_connections; /* newer connections are closed */
+    uint32_t max_per_host;    /* newer connections of that host are closed: see hosts.c */
+    size_t partial_memory;    /* budget for all partial frames together, at least 4096 */
+    uint32_t arena;           /* approximate size of a block, at least 64 KiB */
+    uint32_t stall_ms;        /* a partial frame that gets no byte for so long is closed */
+    uint32_t min_rate;        /* bytes/s that a partial frame must receive once it is older than
+                                 stall_ms */
+    uint32_t coalesce_us;     /* microseconds to wait for more input after a poll that received
+                                 little, under 1,000,000; 0: never wait */
+    uint32_t handshake_ms;  /* a fastlog client must complete its handshake in this time. Any other
+                           connection without a byte for so long can be closed to make room */
+    uint32_t keepalive_ms;  /* longest time without a frame to a fastlog client, at least 1 */
+    uint32_t probe_idle_s;  /* TCP_KEEPIDLE in seconds, at most 32767; 0: the kernel's setting */
+    uint32_t probe_every_s; /* TCP_KEEPINTVL in seconds, at most 32767; 0: the kernel's setting */
+    uint32_t probe_count;   /* TCP_KEEPCNT, at most 127; 0: the kernel's setting */
 } fl_loop_options;
 
 typedef struct fl_loop_stats {
-    uint64_t accepted;     /* connections taken, since the start */
-    uint64_t frames;       /* complete frames handed to the callback */
-    uint64_t bytes;        /* bytes received */
-    uint64_t rejected[32]; /* FL_REASONS counts */
-    uint64_t unreported;   /* rejections that found the queue of fl_loop_rejection() full */
-    uint64_t acks;         /* sent to fastlog clients */
-    uint64_t repeated;     /* records that these sent once more, and that were skipped */
-    uint64_t throttlings;  /* times that a connection had to wait for its share: fl_loop_limit() */
-    uint32_t clients;      /* fastlog clients that are welcome now */
-    uint32_t connections;  /* open now */
-    uint32_t partials;     /* of these, inside a frame */
-    size_t partial_bytes;  /* memory these hold */
-    uint32_t ready;        /* connections that are known to have more to read */
-    uint32_t throttled;    /* connections that wait for their share */
+    uint64_t accepted;                  /* connections accepted or added, since the start */
+    uint64_t frames;                    /* complete frames given to the callback */
+    uint64_t bytes;                     /* bytes received */
+    uint64_t rejected[FL_REASON_COUNT]; /* rejections by reason */
+    uint64_t unreported;                /* rejections for which the queue had no room */
+    uint64_t acks;                      /* ACK frames sent */
+    uint64_t repeated;                  /* records that clients sent again and that were skipped */
+    uint64_t throttlings;               /* waits of connections over their rate limit */
+    uint32_t clients;                   /* fastlog clients that are admitted now */
+    uint32_t connections;               /* open now */
+    uint32_t partials;                  /* connections with a partial frame now */
+    size_t partial_bytes;               /* memory of the partial frames now */
+    uint32_t ready;                     /* connections that have, or may have, more to read */
+    uint32_t throttled;                 /* connections that wait for their rate limit now */
 } fl_loop_stats;
 
-/* Called with the runs of a block. The bytes are the loop's and gone when the call returns. */
+/* ---- A loop and its sockets ----------------------------------------------------------------- */
+
+/* Receives the runs of a block: len bytes with `frames` frames. The bytes belong to the loop and
+ * are valid during the call. context: the argument of fl_loop_poll(). */
 typedef void (*fl_block_fn)(void *context, const uint8_t *runs, size_t len, uint32_t frames);
 
 typedef struct fl_loop fl_loop;
 
-/* A loop without sockets. NULL: FL_EINVAL for bad options, FL_ENOMEM, or FL_ESYS in *error. */
+/* Creates a loop without sockets. Returns NULL on failure, with *error FL_EINVAL (an option is out
+ * of range), FL_ENOMEM, or FL_ESYS (errno is set). */
 fl_loop *fl_loop_new(const fl_loop_options *options, fl_block_fn on_block, int *error);
 
-/* Closes every connection; listeners and watched descriptors stay open, they are the caller's. */
+/* Closes every connection and frees the loop; NULL is allowed. Listeners and watched descriptors
+ * belong to the caller and stay open. */
 void fl_loop_free(fl_loop *loop);
 
-/* What a listener asks of those who connect. */
+/* Which clients a listener admits. */
 enum {
-    FL_NO_STOCK = 1, /* only clients that show the magic number */
-    FL_AUTH = 2,     /* only clients that prove that they have a key: for the caller to check */
+    FL_LISTEN_NO_STOCK = 1, /* only clients that send the magic number */
+    FL_LISTEN_AUTH = 2,     /* only clients that prove a key; the caller checks the proof */
 };
 
-/* Accepts from a listening socket, TCP or Unix, which is made non-blocking. Up to 16 of them.
- * terms: FL_NO_STOCK, FL_AUTH. */
-int fl_loop_listen(fl_loop *loop, int fd, uint32_t terms);
+/* Accepts from a listening TCP or Unix socket, which becomes non-blocking and stays the caller's.
+ * At most 16. flags: FL_LISTEN_NO_STOCK, FL_LISTEN_AUTH. Returns 0, FL_EINVAL or FL_ESYS. */
+int fl_loop_listen(fl_loop *loop, int fd, uint32_t flags);
 
-/* Makes a readable fd end a turn at once (FL_WOKEN). Up to 8. The caller reads it. */
+/* Lets a readable fd end the wait of a poll (FL_POLL_WOKEN). The caller reads it. At most 8.
+ * Returns 0, FL_EINVAL or FL_ESYS. */
 int fl_loop_watch(fl_loop *loop, int fd);
 
-/* Takes over a connected socket, and what was received of its next frame already: the beginning of
- * one incomplete frame, or nothing. The loop owns fd if this returns 0. peer is cut at
- * FL_PEER_SIZE - 1 bytes. */
+/* Adds a connected socket, and what has been received of its next frame: the beginning of one
+ * incomplete frame, or nothing. peer is cut at FL_PEER_SIZE - 1 bytes. Returns 0: the loop owns fd;
+ * or FL_EINVAL, FL_ENOMEM or FL_ESYS: the caller keeps fd. */
 int fl_loop_add(fl_loop *loop, int fd, const char *peer, const uint8_t *partial, size_t len);
 
-/* ---- Fastlog clients: greeted by the caller, then served by the loop ----
+/* The result of a poll: a set of flags. */
+enum {
+    FL_POLL_WOKEN = 1,      /* a watched descriptor is readable */
+    FL_POLL_MORE = 2,       /* there is more to read: the next poll does not wait */
+    FL_POLL_REJECTIONS = 4, /* fl_loop_rejection() has something to return */
+    FL_POLL_EVENTS = 8,     /* fl_loop_event() has something to return */
+};
+
+/* Runs one poll and waits at most timeout_ms for input; -1: without limit. A signal ends the wait.
+ * context is passed to the callback. Returns a set of FL_POLL_ flags, or FL_ESYS. */
+int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context);
+
+/* Stops reading, or resumes it. No connection is closed as stalled while the loop is paused. */
+void fl_loop_pause(fl_loop *loop, bool paused);
+
+/* Begins the shutdown: notifies the fastlog clients, accepts the backlog, stops listening, and
+ * makes every connection be read once more. A paused loop stays paused. Poll afterwards until
+ * fl_loop_stats.bytes has not changed for some time, or for as long as wanted; then close the
+ * connections. That time must exceed the 40 ms for which a kernel may delay a sender's last bytes
+ * (Nagle's algorithm and delayed acknowledgements). Returns 0 or FL_ESYS. */
+int fl_loop_drain(fl_loop *loop);
+
+/* Closes every connection. A partial frame of a stock client is reported as truncated. */
+void fl_loop_close_connections(fl_loop *loop);
+
+/* Removes the oldest rejection from the queue, which keeps 256. Returns 1, or 0 if it is empty. */
+int fl_loop_rejection(fl_loop *loop, fl_rejection *out);
+
+/* Copies the counters. */
+void fl_loop_stats_get(const fl_loop *loop, fl_loop_stats *out);
+
+/* Returns the errno of the last FL_ESYS. */
+int fl_loop_errno(const fl_loop *loop);
+
+/* ---- Fastlog clients ------------------------------------------------------------------------
  *
- * The loop reports a HELLO and an AUTH as events, and reads no further on that connection until the
- * caller has answered: with fl_loop_send(), fl_loop_admit() or fl_loop_dismiss(). A client that was
- * admitted is the loop's: its batches and gaps become runs of the block, what it sent before is
- * skipped, and what fl_loop_durable() makes safe is acknowledged. When its connection has ended and
- * all that it sent is durable or discarded, FL_ENDED says so.
+ * The caller does the handshake, the loop does the rest. The loop reports a HELLO and an AUTH as
+ * events, and reads no further on that connection until the caller has answered by fl_loop_send(),
+ * fl_loop_admit() or fl_loop_dismiss(). The batches and gaps of an admitted client become runs of a
+ * block. The loop skips records that the client sends again, and acknowledges what
+ * fl_loop_durable() has made durable. When the connection has ended, and all records that came over
+ * it are durable or discarded, FL_EVENT_ENDED follows.
+ *
+ * `conn` names a connection in these calls. They return FL_EINVAL when it has ended.
  */
 enum fl_event_kind {
-    FL_HELLO, /* a HELLO has come: its payload is in data */
-    FL_PROOF, /* an AUTH has come */
-    FL_ENDED, /* the connection of a client that said hello has ended */
+    FL_EVENT_HELLO, /* a HELLO has come; its payload is in data */
+    FL_EVENT_AUTH,  /* an AUTH has come; its payload is in data */
+    FL_EVENT_ENDED, /* the connection of a client that had sent HELLO has ended */
 };
 
 typedef struct fl_event {
-    uint64_t conn; /* names the connection in the calls below */
-    int kind;      /* enum fl_event_kind */
-    uint32_t terms;
-    uint32_t len;
-    uint8_t data[512];  /* FL_GREETING_MAX */
-    char peer[56];      /* FL_PEER_SIZE */
-    uint64_t committed; /* FL_ENDED: what is durable, if it was admitted */
-    bool admitted, said_bye;
+    uint64_t conn;                  /* names the connection */
+    int kind;                       /* enum fl_event_kind */
+    uint32_t listen_flags;          /* of its listener: FL_LISTEN_NO_STOCK, FL_LISTEN_AUTH */
+    uint32_t len;                   /* bytes in data */
+    uint8_t data[FL_HANDSHAKE_MAX]; /* FL_EVENT_HELLO, FL_EVENT_AUTH: the payload */
+    char peer[FL_PEER_SIZE];        /* FL_EVENT_HELLO, FL_EVENT_AUTH */
+    uint64_t committed;             /* FL_EVENT_ENDED: the last durable sequence, if admitted */
+    bool admitted;                  /* FL_EVENT_ENDED: the client had been admitted */
+    bool sent_bye;                  /* FL_EVENT_ENDED: it had sent BYE, and all was committed */
 } fl_event;
 
-/* Takes the oldest event that was not taken yet: 1, or 0 if there is none. */
+/* Removes the oldest event from the queue. Returns 1, or 0 if there is none. */
 int fl_loop_event(fl_loop *loop, fl_event *out);
 
-/* Sends a frame of the greeting, len <= 512, and reads on. The calls that name a connection return
- * FL_EINVAL when it has ended. */
+/* Sends a frame of the handshake, len <= 512, and continues to read. The client must send AUTH
+ * next. */
 int fl_loop_send(fl_loop *loop, uint64_t conn, const uint8_t *data, size_t len);
 
-/* Makes it a client: all up to `committed` is known of it. key goes into the stamps of its runs, so
- * that the journal says whose the id is. welcome is the frame that says so. */
+/* Admits the client: its sequences up to `committed` are durable, and it sends those behind. key is
+ * written into the stamps of its runs, so that the journal records which key owns the id. welcome
+ * is the WELCOME frame, len bytes. */
 int fl_loop_admit(fl_loop *loop, uint64_t conn, const uint8_t id[FL_CLIENT_ID],
                   const uint8_t key[FL_CLIENT_KEY], uint64_t incarnation, uint64_t committed,
                   const uint8_t *welcome, size_t len);
 
-/* Sends a last frame, if len > 0, and closes; what the client has sent and we have not read is
+/* Sends a last frame, if len > 0, and closes the connection. Bytes that the loop has not read are
  * dropped. */
 int fl_loop_dismiss(fl_loop *loop, uint64_t conn, const uint8_t *frame, size_t len);
 
-/* What is durable of an admitted client. */
+/* Writes the last durable sequence of an admitted client to *out. */
 int fl_loop_committed(const fl_loop *loop, uint64_t conn, uint64_t *out);
 
-/* Clients whose records are in blocks of which the journal has not said yet whether it takes them.
- */
+/* Returns the number of clients with records in blocks that are neither journaled nor discarded. */
 uint32_t fl_loop_dirty(const fl_loop *loop);
 
-/* The journal has taken those blocks; the last ends at this offset of it. */
+/* Reports that the journal has stored those blocks; the last one ends at `offset`. */
 void fl_loop_journaled(fl_loop *loop, uint64_t offset);
 
-/* The journal has rejected them: these clients are told to send again later. */
+/* Reports that the journal has rejected those blocks. Their clients get an ERROR with
+ * FL_ACTION_RETRY. */
 void fl_loop_discarded(fl_loop *loop);
 
-/* The journal is durable up to this offset: acknowledges what that makes safe. */
+/* Reports that the journal is durable up to `offset`, and acknowledges the records below. */
 void fl_loop_durable(fl_loop *loop, uint64_t offset);
 
-/* How much clients may send beyond what is committed, in bytes, and how the journal is: 0 ok, 1
- * slow, 2 full. Clients are told at once if it is more than before. */
+/* Sets how many bytes clients may send beyond what is committed, and the state of the journal: 0
+ * ok, 1 slow, 2 full. A larger window is sent to the clients at once. */
 void fl_loop_window(fl_loop *loop, uint32_t bytes, uint8_t state);
 
-/* ---- Handing connections to another process ----
+/* ---- Handover of connections to another process ---------------------------------------------
  *
- * A connection is a descriptor, its peer and its state: what was received of its next frame, and
- * for an admitted client its numbers. The state has a version; its layout is handed.c's own.
+ * A connection is handed over as a descriptor, the name of its peer, and its state: the bytes of
+ * its partial frame, and the numbers of an admitted client. The state has a version; its layout is
+ * private to handover.c.
  */
 
-/* The next connection from slot *at on, which becomes the slot behind it. Returns its descriptor,
- * which stays the loop's, or -1 at the end. Clients that were not admitted yet are left out. *len
- * is the size of its state. */
-int fl_loop_export(const fl_loop *loop, uint32_t *at, char peer[56], size_t *len);
+/* Finds the next connection to hand over, from slot *at on, and sets *at to the slot behind it.
+ * Start with *at = 0. Returns its descriptor, which the loop still owns, or -1 at the end; fills
+ * peer and *len, the size of its state. Clients that are not admitted are skipped. */
+int fl_loop_export(const fl_loop *loop, uint32_t *at, char peer[FL_PEER_SIZE], size_t *len);
 
-/* Writes the state of the connection that fl_loop_export() found last, *len bytes. */
+/* Writes the state, *len bytes, of the connection that fl_loop_export() has found last. */
 void fl_loop_state(const fl_loop *loop, uint32_t at, uint8_t *state);
 
-/* Takes over a connection with such a state. Returns 0 and the name of the connection if it is an
- * admitted client, else 0 in *conn, with its id and its key; or an error: then fd is still the
- * caller's. */
+/* Takes over a connection by its state. For an admitted client, fills *conn, id and key; else *conn
+ * is 0. Returns 0: the loop owns fd; or an error: the caller keeps it. */
 int fl_loop_take(fl_loop *loop, int fd, const char *peer, const uint8_t *state, size_t len,
                  uint64_t *conn, uint8_t id[FL_CLIENT_ID], uint8_t key[FL_CLIENT_KEY]);
 
-enum {
-    FL_WOKEN = 1,    /* a watched descriptor is readable */
-    FL_MORE = 2,     /* there is more to read: the next turn will not wait */
-    FL_REJECTED = 4, /* fl_loop_rejection() has something */
-    FL_ASKED = 8,    /* fl_loop_event() has something */
-};
-
-/* Runs one turn, waiting timeout_ms at most (-1: for ever). Returns FL_ flags, or an error. A
- * signal ends the wait. */
-int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context);
-
-/* ---- Throttle: reading more slowly from who sends too much ----
+/* ---- Rate limits: fairness between clients --------------------------------------------------
  *
- * A connection that is read more slowly loses nothing: its kernel's buffers fill, and then its
- * sender waits. Throttle are counted in weight: the bytes, and FL_FRAME_WEIGHT for each frame. What
- * was not used of a share can be used within an eighth of a second, and what is owed is forgotten
- * after three quarters of one.
+ * A connection over its rate limit is throttled: it is read later. It loses nothing, because its
+ * kernel buffers fill, and then its sender waits. Rates are in weight per second. The weight of
+ * input is its bytes, plus FL_FRAME_WEIGHT for each frame. An unused rate accumulates for an eighth
+ * of a second; an excess counts for three quarters of a second at most.
  */
 enum { FL_FRAME_WEIGHT = 256 };
 
-/* Reads from each connection at most `own` a second, and beyond that from all connections of a host
- * together at most `host`; 0: as much as they send. A connection has a share of its own once it was
- * read empty after a first complete frame; until then it has only its host's. A host is as in
- * max_per_host, and this machine is one. */
-void fl_loop_limit(fl_loop *loop, uint32_t own, uint32_t host);
+/* Limits each connection to connection_rate, and all connections of one host together to host_rate
+ * beyond that. 0, for either: no limit. A connection gets a rate of its own once it has been read
+ * empty after a first complete frame; until then, only the rate of its host applies. A host is
+ * the same as for max_per_host, and this machine counts as one. */
+void fl_loop_limit_rate(fl_loop *loop, uint32_t connection_rate, uint32_t host_rate);
 
-/* Lets a turn read about so much weight, 4096 at least, so that the caller can soon limit what
- * follows; 0: as much as a block takes. */
-void fl_loop_step(fl_loop *loop, uint32_t weight);
+/* Limits the weight that one poll reads to about `weight`, at least 4096, so that the caller can
+ * soon set another rate limit; 0: a poll reads as much as a block can hold. */
+void fl_loop_limit_poll(fl_loop *loop, uint32_t weight);
 
-/* The next connection from slot *at on, which becomes the slot behind it, that had to wait since
- * this was asked last: how often, or 0 at the end. */
-int fl_loop_throttled(fl_loop *loop, uint32_t *at, char peer[56]);
-
-/* Stops reading, or goes on; nothing is closed for its silence meanwhile. */
-void fl_loop_pause(fl_loop *loop, bool paused);
-
-/* Begins the end: tells the clients, takes what waits to be accepted, stops listening, and has
- * every connection read once more. A paused loop stays paused. Poll until fl_loop_stats.bytes has
- * stood still for a moment, or as long as you care to; then hang up. A moment is more than the 40
- * ms for which a kernel may keep back a sender's last bytes (Nagle's algorithm and delayed
- * acknowledgements). */
-int fl_loop_drain(fl_loop *loop);
-
-/* Closes every connection; those that are inside a frame are reported as truncated. */
-void fl_loop_hang_up(fl_loop *loop);
-
-/* Takes the oldest rejection that was not taken yet: 1, or 0 if there is none. 256 are kept. */
-int fl_loop_rejection(fl_loop *loop, fl_rejection *out);
-
-void fl_loop_stats_get(const fl_loop *loop, fl_loop_stats *out);
-
-/* errno of the last FL_ESYS. */
-int fl_loop_errno(const fl_loop *loop);
+/* Finds the next connection, from slot *at on, that has been throttled since the last call returned
+ * it, and sets *at to the slot behind it. Start with *at = 0. Returns how often it was throttled,
+ * and fills peer; 0 at the end. */
+int fl_loop_throttled(fl_loop *loop, uint32_t *at, char peer[FL_PEER_SIZE]);
 
 /* cffi: end */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,26 +1,29 @@
-/* share.c: reads connections that send much more slowly while the sinks are behind.
+/* throttle.c: rate limits: reads the connections that send most more slowly while sinks are behind.
  *
- * There are two shares, a connection's own and its host's. Each is kept as one time, up to which it
- * is used up: what comes into the block moves that on, and the clock catches up with it. Time that
- * was not used is kept for BURST_US, time that is owed for DEBT_US.
+ * There are two rates, that of a connection and that of its host. Each is kept as one time, up to
+ * which it is used up (rate_used_until): input that enters the block moves this time on, and the
+ * clock catches up with it. An unused rate accumulates for BURST_US, an excess counts for DEBT_US
+ * at most.
  *
- * A connection is read while one of the two is left, and its own is used first. A connection that
- * was never read empty is new, and has only its host's: else each of ever new connections would
- * bring a share of its own. The share of a host is found by a hash of its address, and not deleted
- * with its last connection, since the next may be on its way.
+ * A connection may be read while one of the two times has passed; its own rate is used first. A
+ * connection that was never read empty has no rate of its own, only its host's. Otherwise a host
+ * could get more by opening more connections. The rate of a host is found by a hash of its address,
+ * and outlives its last connection, because the host can connect again.
  *
- * A connection that is over its share is on the throttled list, not on the ready list: no event
- * wakes it before it is due. It may have more to read all the while, so it is read then.
+ * A connection over its rate limit is on the throttled list, not on the ready list. No epoll event
+ * wakes it before its time, and it may have input all the while, so it is read when its time comes.
  */
 #include "loop_internal.h"
 
+#include <string.h>
+
 enum {
     BURST_US = 125 * 1000,
-    DEBT_US = 750 * 1000, /* a stock handler drops records when nothing moves for a second */
-    SLOW_BUDGET = 8192,   /* of a limited connection in one turn */
-    STEP_MIN = 4096,
-    SLOW_TICK_MS = 10, /* the throttled are looked through no more often than that */
-    HOST_A_TICK = 64,  /* that are let to their host's share, which the first may use up */
+    DEBT_US = 750 * 1000,    /* a stock handler drops records when it cannot send for a second */
+    THROTTLED_BUDGET = 8192, /* bytes of one connection in one poll, under a rate limit */
+    POLL_LIMIT_MIN = 4096,
+    RELEASE_MS = 10,       /* shortest time between two scans of the throttled list */
+    RELEASES_BY_HOST = 64, /* of a scan: connections on their host's rate, which one can use up */
 };
 
 static int64_t now_us(const fl_loop *loop)
@@ -30,136 +33,135 @@ static int64_t now_us(const fl_loop *loop)
 
 static bool is_limited(const fl_loop *loop)
 {
-    return loop->own_rate && !loop->draining;
+    return loop->connection_rate && !loop->draining;
 }
 
-static bool has_own(const fl_loop *loop, const conn *c)
+static bool is_within_own_rate(const fl_loop *loop, const conn *c)
 {
-    return c->flags & IS_KNOWN && c->paid_until <= now_us(loop);
+    return c->flags & HAS_OWN_RATE && c->rate_used_until <= now_us(loop);
 }
 
-/* When it may be read again. */
+/* Returns when the connection may be read again. */
 static int64_t due_us(const fl_loop *loop, const conn *c)
 {
-    int64_t host = loop->host_paid_until[c->host_share];
-    return c->flags & IS_KNOWN && c->paid_until < host ? c->paid_until : host;
+    int64_t host = loop->host_rate_used_until[c->host_bucket];
+    return c->flags & HAS_OWN_RATE && c->rate_used_until < host ? c->rate_used_until : host;
 }
 
-bool share_is_spent(const fl_loop *loop, uint32_t slot)
+bool throttle_is_over(const fl_loop *loop, uint32_t slot)
 {
     return is_limited(loop) && due_us(loop, &loop->conns[slot]) > now_us(loop);
 }
 
-size_t share_budget(const fl_loop *loop)
+size_t throttle_budget(const fl_loop *loop)
 {
     if (is_limited(loop))
-        return SLOW_BUDGET;
-    return loop->step && loop->step < CHUNK && !loop->draining ? loop->step : CHUNK;
+        return THROTTLED_BUDGET;
+    bool is_small = loop->poll_limit && loop->poll_limit < CHUNK && !loop->draining;
+    return is_small ? loop->poll_limit : CHUNK;
 }
 
-bool share_step_is_done(const fl_loop *loop)
+bool throttle_poll_is_full(const fl_loop *loop)
 {
     uint64_t weight = loop->arena_len + (uint64_t)loop->arena_frames * FL_FRAME_WEIGHT;
-    return loop->step && weight >= loop->step && !loop->draining;
+    return loop->poll_limit && weight >= loop->poll_limit && !loop->draining;
 }
 
-/* Moves on the time up to which a share is used up. */
-static void spend(const fl_loop *loop, int64_t *until, uint64_t weight, uint64_t rate)
+/* Moves on the time up to which a rate is used up. */
+static void charge(const fl_loop *loop, int64_t *used_until, uint64_t weight, uint64_t rate)
 {
     int64_t now = now_us(loop);
-    if (*until < now - BURST_US)
-        *until = now - BURST_US;
-    *until += (int64_t)(weight * 1000000 / rate);
-    if (*until > now + DEBT_US)
-        *until = now + DEBT_US;
+    if (*used_until < now - BURST_US)
+        *used_until = now - BURST_US;
+    *used_until += (int64_t)(weight * 1000000 / rate);
+    if (*used_until > now + DEBT_US)
+        *used_until = now + DEBT_US;
 }
 
-void share_pay(fl_loop *loop, uint32_t slot, uint64_t bytes, uint32_t frames)
+void throttle_charge(fl_loop *loop, uint32_t slot, uint64_t bytes, uint32_t frames)
 {
     conn *c = &loop->conns[slot];
     uint64_t weight = bytes + (uint64_t)frames * FL_FRAME_WEIGHT;
-    c->flags &= (uint8_t)~IS_WAITING;
+    c->flags &= (uint8_t)~IS_WAIT_COUNTED;
     if (!weight || !is_limited(loop))
         return;
-    if (has_own(loop, c))
-        spend(loop, &c->paid_until, weight, loop->own_rate);
+    if (is_within_own_rate(loop, c))
+        charge(loop, &c->rate_used_until, weight, loop->connection_rate);
     else
-        spend(loop, &loop->host_paid_until[c->host_share], weight, loop->host_rate);
+        charge(loop, &loop->host_rate_used_until[c->host_bucket], weight, loop->host_rate);
 }
 
-void share_emptied(fl_loop *loop, uint32_t slot)
+void throttle_note_empty(fl_loop *loop, uint32_t slot)
 {
     conn *c = &loop->conns[slot];
-    if (c->flags & IS_KNOWN || !(c->flags & HAS_SPOKEN))
+    if (c->flags & HAS_OWN_RATE || !(c->flags & HAS_SENT_FRAME))
         return;
-    c->flags |= IS_KNOWN;
-    c->paid_until = now_us(loop); /* it has saved nothing yet */
+    c->flags |= HAS_OWN_RATE;
+    c->rate_used_until = now_us(loop); /* nothing has accumulated yet */
 }
 
-/* When it falls due, but not before the next tick. */
+/* Returns when the connection may be read again, but not before the next scan. */
 static int64_t due_ms(const fl_loop *loop, const conn *c)
 {
     int64_t due = (due_us(loop, c) + 999) / 1000;
-    return due > loop->now + SLOW_TICK_MS ? due : loop->now + SLOW_TICK_MS;
+    return due > loop->now + RELEASE_MS ? due : loop->now + RELEASE_MS;
 }
 
-void share_wait(fl_loop *loop, uint32_t slot)
+void throttle_wait(fl_loop *loop, uint32_t slot)
 {
     conn *c = &loop->conns[slot];
     int64_t due = due_ms(loop, c);
     if (!loop->throttled.count || due < loop->throttled_due)
         loop->throttled_due = due;
     conn_set_throttled(loop, slot);
-    if (c->flags & IS_WAITING)
-        return; /* it fell due, but another was first */
-    c->flags |= IS_WAITING;
+    if (c->flags & IS_WAIT_COUNTED)
+        return; /* its time came, but another connection used up the rate first */
+    c->flags |= IS_WAIT_COUNTED;
     loop->stats.throttlings++;
     c->throttlings++;
 }
 
-static void come_back(fl_loop *loop, uint32_t slot)
+static void release(fl_loop *loop, uint32_t slot)
 {
     conn *c = &loop->conns[slot];
     conn_set_ready(loop, slot, true);
-    if (c->part_len) { /* it was we who were silent */
-        c->part_since = c->part_last = loop->now;
-        c->graced_len = 0;
-    }
+    if (c->partial_len) /* it was not the sender that stalled */
+        partial_restart_clock(loop, c);
 }
 
-void share_release(fl_loop *loop)
+void throttle_release(fl_loop *loop)
 {
     if (!loop->throttled.count || loop->now < loop->throttled_due)
         return;
     loop->throttled_due = INT64_MAX;
-    unsigned by_host = HOST_A_TICK;
+    unsigned by_host = RELEASES_BY_HOST;
     for (uint32_t s = loop->throttled.head, next; s != NO_SLOT; s = next) {
         const conn *c = &loop->conns[s];
         next = c->ready.next;
         bool is_due = due_us(loop, c) <= now_us(loop);
-        if (is_due && !has_own(loop, c))
+        if (is_due && !is_within_own_rate(loop, c))
             is_due = by_host && by_host--;
         if (is_due)
-            come_back(loop, s);
+            release(loop, s);
         else if (due_ms(loop, c) < loop->throttled_due)
             loop->throttled_due = due_ms(loop, c);
     }
 }
 
-void fl_loop_step(fl_loop *loop, uint32_t weight)
+void fl_loop_limit_poll(fl_loop *loop, uint32_t weight)
 {
-    loop->step = weight && weight < STEP_MIN ? STEP_MIN : weight;
+    loop->poll_limit = weight && weight < POLL_LIMIT_MIN ? POLL_LIMIT_MIN : weight;
 }
 
-void fl_loop_limit(fl_loop *loop, uint32_t own, uint32_t host)
+void fl_loop_limit_rate(fl_loop *loop, uint32_t connection_rate, uint32_t host_rate)
 {
-    loop->own_rate = host ? own : 0;
-    loop->host_rate = host;
-    if (loop->own_rate)
+    loop->connection_rate = host_rate ? connection_rate : 0;
+    loop->host_rate = host_rate;
+    if (loop->connection_rate)
         return;
     loop->now = monotonic_ms();
     while (loop->throttled.count)
-        come_back(loop, loop->throttled.head);
+        release(loop, loop->throttled.head);
 }
 
 int fl_loop_throttled(fl_loop *loop, uint32_t *at, char peer[FL_PEER_SIZE])
@@ -170,8 +172,7 @@ int fl_loop_throttled(fl_loop *loop, uint32_t *at, char peer[FL_PEER_SIZE])
         c->throttlings = 0;
         if (c->fd < 0 || !times)
             continue;
-        for (size_t i = 0; i < FL_PEER_SIZE; i++)
-            peer[i] = c->peer[i];
+        memcpy(peer, c->peer, FL_PEER_SIZE);
         return times < INT32_MAX ? (int)times : INT32_MAX;
     }
     return 0;

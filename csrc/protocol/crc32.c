@@ -1,4 +1,5 @@
-/* crc32.c: the CRC-32 of zlib, which every Python client has, eight bytes at a time. Pure. */
+/* crc32.c: CRC-32 as zlib has it, which every Python client can compute; eight bytes at a time.
+ * Pure. */
 #include "protocol.h"
 
 void fl_crc32_prepare(fl_crc32_tables *t)
@@ -9,7 +10,7 @@ void fl_crc32_prepare(fl_crc32_tables *t)
             crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320u : 0); /* ISO 3309, reflected */
         t->of[0][byte] = crc;
     }
-    for (int far = 1; far < 8; far++) /* the same byte with `far` zero bytes behind it */
+    for (int far = 1; far < 8; far++) /* the same byte, followed by `far` zero bytes */
         for (uint32_t byte = 0; byte < 256; byte++) {
             uint32_t crc = t->of[far - 1][byte];
             t->of[far][byte] = crc >> 8 ^ t->of[0][crc & 255];

@@ -1,4 +1,4 @@
-/* crc32c.c: CRC-32C by the processor's own instruction where it has one, else by table. Pure. */
+/* crc32c.c: CRC-32C by the processor's instruction where there is one, else by a table. Pure. */
 #include "protocol.h"
 
 #include <string.h>
@@ -38,10 +38,11 @@ __attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc, c
     return crc;
 }
 
-/* The instruction gives its result three cycles later, and can begin each cycle. So three stretches
- * are summed at once, from 0 but for the first, and put together: what stands n bytes before the
- * end is multiplied by x^(8 n), without carries and modulo the polynomial. The factors are x^(8 n -
- * 33); the instruction, which reduces the product, does the rest. */
+/* The instruction takes three cycles, and one can start in each cycle. So three stretches are
+ * summed in parallel; the second and the third start at 0. To combine them, the sum of a stretch
+ * that ends n bytes before the end is multiplied by x^(8 n), without carries and modulo the
+ * polynomial. The factors are x^(8 n - 33); the instruction reduces the product and does the rest.
+ */
 enum { STRETCH = 1024 };
 
 __attribute__((target("sse4.2,pclmul"))) static uint64_t product(uint64_t crc, uint64_t factor)
@@ -104,7 +105,7 @@ static uint32_t by_processor(uint32_t crc, const uint8_t *data, size_t len)
 
 static bool has_instruction(void)
 {
-    return true; /* the compiler was told so */
+    return true; /* the compiler assumes it: __ARM_FEATURE_CRC32 */
 }
 
 #else

@@ -1,53 +1,37 @@
-/* wire.c: the frames of the fastlog protocol, read and written. Pure: see fastlog.h.
+/* frames.c: reads and writes the frames of the fastlog protocol. Pure: see protocol.h.
  *
- * docs/protocol.md has the layouts. What a peer announces is believed only as far as its bytes
- * reach: a batch whose lengths do not add up to what came is malformed as a whole.
+ * docs/protocol.md has the layouts. Each length is checked against the bytes that have arrived: a
+ * batch whose lengths do not add up to its payload is malformed as a whole.
  */
 #include "protocol.h"
 
+#include "../bytes.h"
+
 #include <string.h>
 
-/* Sequences are below the one, and a gap spans at most the other: more than any client gets to, few
- * enough to be summed up. */
+/* Sequences are below SEQUENCE_MAX, and a gap spans at most GAP_MAX of them: more than any client
+ * reaches, and few enough that sums of them do not overflow. */
 #define SEQUENCE_MAX (UINT64_C(1) << 48)
 #define GAP_MAX (UINT64_C(1) << 40)
 
 enum {
     MAGIC_0 = 0xFA,
     MAGIC_1 = 0x57,
-    BATCH_HEAD = 16, /* base_seq, count, format, codec, raw_length */
-    GAP_SIZE = 33,
+    BATCH_FIELDS = 16, /* bytes: base_seq, count, format, codec, raw_length */
     FLAG_CRC = 1,
 };
 
-static uint32_t read_u32(const uint8_t *p)
+const char *fl_protocol_strerror(int error)
 {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
+    switch (error) {
+    case FL_EMAGIC: return "not a frame of the fastlog protocol";
+    case FL_EMALFORMED: return "malformed frame";
+    case FL_ESEQUENCE: return "records are missing before these";
+    default: return NULL;
+    }
 }
 
-static uint64_t read_u64(const uint8_t *p)
-{
-    return (uint64_t)read_u32(p) << 32 | read_u32(p + 4);
-}
-
-static uint8_t *write_u16(uint8_t *p, uint32_t value)
-{
-    p[0] = (uint8_t)(value >> 8);
-    p[1] = (uint8_t)value;
-    return p + 2;
-}
-
-static uint8_t *write_u32(uint8_t *p, uint32_t value)
-{
-    return write_u16(write_u16(p, value >> 16), value);
-}
-
-static uint8_t *write_u64(uint8_t *p, uint64_t value)
-{
-    return write_u32(write_u32(p, (uint32_t)(value >> 32)), (uint32_t)value);
-}
-
-static uint8_t *write_head(uint8_t *p, int type, uint32_t len)
+static uint8_t *write_header(uint8_t *p, int type, uint32_t len)
 {
     p[0] = MAGIC_0;
     p[1] = MAGIC_1;
@@ -56,11 +40,11 @@ static uint8_t *write_head(uint8_t *p, int type, uint32_t len)
     return write_u32(p + 4, len);
 }
 
-int fl_head_read(const uint8_t *data, size_t len, fl_head *out)
+int fl_header_read(const uint8_t *data, size_t len, fl_header *out)
 {
     if ((len > 0 && data[0] != MAGIC_0) || (len > 1 && data[1] != MAGIC_1))
         return FL_EMAGIC;
-    if (len < FL_HEAD_BYTES)
+    if (len < FL_HEADER_BYTES)
         return 0;
     out->type = data[2];
     out->flags = data[3];
@@ -68,7 +52,7 @@ int fl_head_read(const uint8_t *data, size_t len, fl_head *out)
     return 1;
 }
 
-/* Do `count` frames fill these bytes exactly, none of them over the limit? */
+/* Checks that `count` frames fill the bytes exactly, and that none exceeds max_record. */
 static int check_frames(const uint8_t *frames, size_t len, uint32_t count, uint32_t max_record)
 {
     size_t at = 0;
@@ -85,23 +69,23 @@ static int check_frames(const uint8_t *frames, size_t len, uint32_t count, uint3
     return at == len ? 0 : FL_EMALFORMED;
 }
 
-int fl_batch_read(const fl_crc32_tables *crc, const fl_head *head, const uint8_t *payload,
+int fl_batch_read(const fl_crc32_tables *crc, const fl_header *header, const uint8_t *payload,
                   uint32_t max_record, fl_batch *out)
 {
-    size_t len = head->len;
-    if (head->flags & ~FLAG_CRC)
+    size_t len = header->len;
+    if (header->flags & ~FLAG_CRC)
         return FL_EMALFORMED;
-    if (head->flags & FLAG_CRC) {
+    if (header->flags & FLAG_CRC) {
         if (len < 4 || fl_crc32(crc, payload, len - 4) != read_u32(payload + len - 4))
             return FL_EMALFORMED;
         len -= 4;
     }
-    if (len < BATCH_HEAD)
+    if (len < BATCH_FIELDS)
         return FL_EMALFORMED;
     out->base = read_u64(payload);
-    out->count = (uint32_t)payload[8] << 8 | payload[9];
-    out->frames = payload + BATCH_HEAD;
-    out->len = len - BATCH_HEAD;
+    out->count = read_u16(payload + 8);
+    out->frames = payload + BATCH_FIELDS;
+    out->len = len - BATCH_FIELDS;
     uint8_t format = payload[10], codec = payload[11];
     if (!out->base || !out->count || out->base > SEQUENCE_MAX - out->count || format > 1 || codec ||
         read_u32(payload + 12) != out->len)
@@ -120,9 +104,9 @@ void fl_batch_skip(fl_batch *batch, uint32_t n)
     }
 }
 
-int fl_gap_read(const fl_head *head, const uint8_t *payload, fl_gap *out)
+int fl_gap_read(const fl_header *header, const uint8_t *payload, fl_gap *out)
 {
-    if (head->len != GAP_SIZE || head->flags)
+    if (header->len != FL_GAP_BYTES || header->flags)
         return FL_EMALFORMED;
     out->first = read_u64(payload);
     out->last = read_u64(payload + 8);
@@ -140,9 +124,9 @@ void fl_gap_write(uint8_t to[FL_GAP_BYTES], const fl_gap *gap)
     write_u64(write_u64(p, gap->t0), gap->t1);
 }
 
-int fl_bye_read(const fl_head *head, const uint8_t *payload, uint64_t *last)
+int fl_bye_read(const fl_header *header, const uint8_t *payload, uint64_t *last)
 {
-    if (head->len != 8 || head->flags)
+    if (header->len != 8 || header->flags)
         return FL_EMALFORMED;
     *last = read_u64(payload);
     return 0;
@@ -150,7 +134,7 @@ int fl_bye_read(const fl_head *head, const uint8_t *payload, uint64_t *last)
 
 void fl_ack_write(uint8_t to[FL_ACK_BYTES], uint64_t committed, uint32_t window, uint8_t state)
 {
-    uint8_t *p = write_u64(write_head(to, FL_T_ACK, 13), committed);
+    uint8_t *p = write_u64(write_header(to, FL_TYPE_ACK, 13), committed);
     *write_u32(p, window) = state;
 }
 
@@ -160,10 +144,10 @@ size_t fl_error_write(uint8_t to[FL_ERROR_BYTES], int code, int action, uint64_t
     size_t len = strlen(text);
     if (len > FL_TEXT_BYTES)
         len = FL_TEXT_BYTES;
-    uint8_t *p = write_u16(write_head(to, FL_T_ERROR, (uint32_t)(11 + len)), (uint32_t)code);
+    uint8_t *p = write_u16(write_header(to, FL_TYPE_ERROR, (uint32_t)(11 + len)), (uint32_t)code);
     *p++ = (uint8_t)action;
     memcpy(write_u64(p, seq), text, len);
-    return FL_HEAD_BYTES + 11 + len;
+    return FL_HEADER_BYTES + 11 + len;
 }
 
 size_t fl_notice_write(uint8_t to[FL_ERROR_BYTES], int code, uint32_t retry_ms, const char *text)
@@ -171,8 +155,8 @@ size_t fl_notice_write(uint8_t to[FL_ERROR_BYTES], int code, uint32_t retry_ms, 
     size_t len = strlen(text);
     if (len > FL_TEXT_BYTES)
         len = FL_TEXT_BYTES;
-    uint8_t *p = write_head(to, FL_T_NOTICE, (uint32_t)(3 + len));
+    uint8_t *p = write_header(to, FL_TYPE_NOTICE, (uint32_t)(3 + len));
     *p++ = (uint8_t)code;
     memcpy(write_u16(p, retry_ms), text, len);
-    return FL_HEAD_BYTES + 3 + len;
+    return FL_HEADER_BYTES + 3 + len;
 }

@@ -1,10 +1,10 @@
-/* session.c: which records of one client are taken, and which of them are safe. Pure.
+/* session.c: which sequences of one client are accepted, and which are durable. Pure.
  *
- * Three numbers, never decreasing but for one case: `accepted` is what blocks hold, `journaled`
- * what the journal has taken, `committed` what it has made durable. A block that the journal
- * rejects sets `accepted` back. A mark says "when the journal is durable up to offset, committed is
- * at"; marks are kept exactly, not merged, because a snapshot of `committed` must say neither more
- * nor less than the blocks below its offset.
+ * Three numbers never decrease, with one exception: `accepted` is the last sequence in a block,
+ * `journaled` the last in the journal, `committed` the last that is durable. When the journal
+ * rejects a block, `accepted` goes back to `journaled`. Each block has an entry of its own in the
+ * ring `pending`. Entries are not merged, because a snapshot of `committed` must state exactly what
+ * the blocks below its offset contain, no more and no less.
  */
 #include "protocol.h"
 
@@ -19,33 +19,33 @@ void fl_session_begin(fl_session *s, uint64_t committed)
 
 void fl_session_end(fl_session *s)
 {
-    free(s->marks);
-    s->marks = NULL;
+    free(s->pending);
+    s->pending = NULL;
 }
 
 int fl_session_offer(const fl_session *s, uint64_t first, uint64_t count, uint64_t *skip)
 {
     if (first > s->accepted + 1)
         return FL_ESEQUENCE;
-    uint64_t known = s->accepted + 1 - first;
-    *skip = known < count ? known : count;
+    uint64_t repeated = s->accepted + 1 - first;
+    *skip = repeated < count ? repeated : count;
     return 0;
 }
 
 bool fl_session_reserve(fl_session *s)
 {
-    if (s->mark_count < s->mark_cap)
+    if (s->pending_count < s->pending_cap)
         return true;
-    uint32_t cap = s->mark_cap ? s->mark_cap * 2 : 4;
-    fl_mark *grown = malloc(cap * sizeof *grown);
+    uint32_t cap = s->pending_cap ? s->pending_cap * 2 : 4;
+    fl_pending *grown = malloc(cap * sizeof *grown);
     if (!grown)
         return false;
-    for (uint32_t i = 0; i < s->mark_count; i++)
-        grown[i] = s->marks[(s->mark_first + i) % s->mark_cap];
-    free(s->marks);
-    s->marks = grown;
-    s->mark_cap = cap;
-    s->mark_first = 0;
+    for (uint32_t i = 0; i < s->pending_count; i++)
+        grown[i] = s->pending[(s->pending_first + i) % s->pending_cap];
+    free(s->pending);
+    s->pending = grown;
+    s->pending_cap = cap;
+    s->pending_first = 0;
     return true;
 }
 
@@ -54,7 +54,8 @@ void fl_session_journaled(fl_session *s, uint64_t offset)
     if (s->accepted == s->journaled)
         return;
     s->journaled = s->accepted;
-    s->marks[(s->mark_first + s->mark_count++) % s->mark_cap] = (fl_mark){offset, s->accepted};
+    uint32_t last = (s->pending_first + s->pending_count++) % s->pending_cap;
+    s->pending[last] = (fl_pending){offset, s->accepted};
 }
 
 void fl_session_discarded(fl_session *s)
@@ -65,10 +66,10 @@ void fl_session_discarded(fl_session *s)
 bool fl_session_durable(fl_session *s, uint64_t offset)
 {
     uint64_t before = s->committed;
-    while (s->mark_count && s->marks[s->mark_first].offset <= offset) {
-        s->committed = s->marks[s->mark_first].accepted;
-        s->mark_first = (s->mark_first + 1) % s->mark_cap;
-        s->mark_count--;
+    while (s->pending_count && s->pending[s->pending_first].offset <= offset) {
+        s->committed = s->pending[s->pending_first].accepted;
+        s->pending_first = (s->pending_first + 1) % s->pending_cap;
+        s->pending_count--;
     }
     return s->committed > before;
 }

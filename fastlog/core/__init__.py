@@ -1,6 +1,6 @@
-"""The C module, in Python's terms: the only folder that sees `ffi` and `lib`.
+"""Python classes for the C module. Only this package imports `ffi` and `lib`.
 
-`Framer`, `Translator` and `crc32c` are everywhere; `Loop` is Linux only.
+`Framer`, `Translator` and `crc32c` work on every system, `Loop` on Linux only.
 """
 
 from fastlog.core.framer import FRAME_LIMIT, Framer, crc32c

@@ -1,4 +1,4 @@
-"""Frames out of a stream, and their checksum: no I/O."""
+"""The framer and the checksum, without I/O."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Buffer  # type: ignore[attr-defined]  # Python 3.12
 
 FRAME_LIMIT: int = lib.FL_FRAME_LIMIT
-"""The largest frame that the protocol can carry, in bytes (16 MiB - 1)."""
+"""The largest frame that the protocol allows, in bytes: 16 MiB - 1."""
 
 _BATCH = 64
 
 
 def crc32c(data: Buffer, crc: int = 0) -> int:
-    """CRC-32C (Castagnoli) of `data`, continuing from `crc`. Releases the GIL."""
+    """Return the CRC-32C (Castagnoli) of `data`, continued from `crc`. Releases the GIL."""
     view = ffi.from_buffer(data)
     return int(lib.fl_crc32c(crc, view, len(view)))
 
 
 class Framer:
-    """Splits a stream of length-prefixed frames: bytes in, in any pieces; frames out.
+    """A splitter of a stream of length-prefixed frames. The stream may come in any pieces.
 
-    It does no I/O, so it serves a thread, a selector and asyncio alike::
+    It does no I/O, so it can be used with threads, selectors and asyncio::
 
         framer = Framer()
         while data := sock.recv(65536):
@@ -35,10 +35,10 @@ class Framer:
         framer.end()
 
     A frame is a big-endian u32 length and that many bytes. Memory for an incomplete frame grows
-    with what has arrived, never by what its length announces.
+    with the bytes that arrive, never by the length that the frame announces.
 
     Args:
-        max_frame: The largest frame that is accepted, in bytes; 1 to `FRAME_LIMIT`.
+        max_frame: The largest accepted frame in bytes, 1 to `FRAME_LIMIT`.
 
     Raises:
         ValueError: `max_frame` is out of range.
@@ -55,13 +55,13 @@ class Framer:
         self._frames = ffi.new("fl_frame[]", _BATCH)
 
     def feed(self, data: Buffer) -> list[bytes]:
-        """Takes more of the stream and returns the frames that it completes, without their lengths.
+        """Return the frames that these bytes complete, without their length fields.
 
         Raises:
-            FrameError: A frame is over the limit. An error behind complete frames is raised by
-                the next call, so that those are not lost; from then on every call raises it.
+            FrameError: A frame is over the limit. If complete frames precede it, this call returns
+                them and the next one raises; from then on every call raises.
         """
-        lent = ffi.from_buffer(data)  # must live until the last fl_framer_next()
+        lent = ffi.from_buffer(data)  # must live until the last call of fl_framer_next()
         self._check(lib.fl_framer_feed(self._framer, lent, len(lent)))
         frames: list[bytes] = []
         while (n := lib.fl_framer_next(self._framer, self._frames, _BATCH)) > 0:
@@ -73,10 +73,10 @@ class Framer:
         return frames
 
     def end(self) -> None:
-        """Says that the stream has ended.
+        """Check that the stream has ended between frames.
 
         Raises:
-            FrameError: It ended inside a frame, or had failed before.
+            FrameError: It ended inside a frame, or an earlier call has raised.
         """
         self._check(lib.fl_framer_end(self._framer))
 

@@ -1,4 +1,4 @@
-"""The loop: receives from many sockets. Linux only."""
+"""The event loop, which receives from many sockets. Linux only."""
 
 from __future__ import annotations
 
@@ -11,59 +11,60 @@ from fastlog.core.errors import error_text
 from fastlog.errors import LoopError
 
 FRAME_WEIGHT: int = getattr(lib, "FL_FRAME_WEIGHT", 0)
-"""Bytes that a frame counts as, beyond those that it has, in a share; see `Loop.limit`."""
+"""Bytes that each frame counts in addition to its own, in a rate; see `Loop.limit_rate`."""
 
 
 class LoopRejection(NamedTuple):
-    """A connection that the loop rejected or closed."""
+    """A connection that the loop has rejected or closed."""
 
     reason: str
     peer: str
     """`address:port`, or `unix`."""
     length: int
-    """What its frame announced, 0 if it did not come to that."""
+    """The length that the rejected frame announced; 0 if it is not known."""
     head: bytes
-    """The first bytes of that frame, with the length, 64 at most."""
+    """The first bytes of that frame, with its length, 64 at most."""
 
 
 class Hello(NamedTuple):
-    """A fastlog client has sent HELLO; nothing more is read until it is answered."""
+    """A fastlog client has sent HELLO; the loop reads no more from it until it is answered."""
 
     conn: int
     """Names the connection."""
     peer: str
     payload: bytes
     auth: bool
-    """The listener admits only who proves that he has a key."""
+    """The listener admits only clients that prove a key."""
 
 
 class Proof(NamedTuple):
-    """The answer to a challenge."""
+    """A fastlog client has sent AUTH, the answer to a challenge."""
 
     conn: int
     payload: bytes
 
 
 class Ended(NamedTuple):
-    """The connection of a client that said hello has ended, and all it sent has been settled."""
+    """The connection of a client that had sent HELLO has ended, and none of its records is open."""
 
     conn: int
     committed: int | None
-    """The last sequence that is durable; None if it was never admitted."""
-    said_bye: bool
+    """The last durable sequence; None if the client was never admitted."""
+    sent_bye: bool
+    """The client had sent BYE, and all its records were committed."""
 
 
 class ExportedConnection(NamedTuple):
-    """A connection on its way to another process."""
+    """A connection to hand over to another process."""
 
     fd: int
     peer: str
     state: bytes
-    """What was received of its next frame, and a client's numbers, in the loop's own layout."""
+    """Its partial frame and the numbers of its client, in a layout private to the loop."""
 
 
 class LoopStats(NamedTuple):
-    """Counters of a loop; all but the last six count since its start."""
+    """Counters of a loop. All but the last six count since its start."""
 
     accepted: int
     frames: int
@@ -71,70 +72,70 @@ class LoopStats(NamedTuple):
     rejected: dict[str, int]
     """Connections rejected or closed, by reason; only reasons that occurred."""
     unreported: int
-    """Rejections that are in `rejected`, but were too many to be told one by one."""
+    """Rejections in `rejected` for which the queue of `Loop.rejections` had no room."""
     acks: int
     """Acknowledgements sent."""
     repeated: int
-    """Records that clients sent once more, and that were skipped."""
+    """Records that clients sent again and that were skipped."""
     throttlings: int
-    """Times that a connection had to wait because it had sent more than its share."""
+    """Waits of connections over their rate limit."""
     clients: int
     """Clients of the fastlog protocol that are admitted now."""
     connections: int
     partials: int
-    """Connections that are inside a frame."""
+    """Connections with a partial frame."""
     partial_bytes: int
-    """Memory that these hold."""
+    """Memory of the partial frames."""
     ready: int
-    """Connections that are known to have more to read."""
+    """Connections that have, or may have, more to read."""
     throttled: int
-    """Connections that wait for their share."""
+    """Connections that wait for their rate limit."""
 
 
 class PollResult(NamedTuple):
-    """What a turn of the loop left behind."""
+    """The result of one poll."""
 
     woken: bool
     """A watched descriptor is readable."""
     more: bool
-    """There is more to read: the next turn will not wait."""
-    rejected: bool
-    """`Loop.rejections` has something."""
-    asked: bool
-    """`Loop.events` has something."""
+    """There is more to read: the next poll does not wait."""
+    rejections: bool
+    """`Loop.rejections` has something to return."""
+    events: bool
+    """`Loop.events` has something to return."""
 
 
 _PROBES = 4
-"""Probes in vain after which a peer is dead."""
+"""Unanswered probes after which the kernel closes a connection."""
 
 
 class Loop:
-    """Receives from many sockets by edge-triggered epoll; see `csrc/fastlog.h` for the contract.
+    """An edge-triggered epoll loop; `csrc/loop/loop.h` is its manual.
 
-    `on_block(runs, frames)` is called at most once a turn, with the runs of a block (complete
-    frames only, in the layout of `fastlog.block`) and their number. What it raises comes out of
-    `poll`.
+    `poll` calls `on_block(runs, frames)` at most once, with the runs of a block (complete frames
+    only, in the layout of `fastlog.block`) and the number of its frames. An exception in the
+    callback is raised by `poll`.
 
     Args:
-        on_block: Takes what a turn received.
+        on_block: Receives what a poll has read.
         max_frame: The largest frame, in bytes.
-        max_connections: The newest beyond that are closed.
-        connections_per_host: So are those of one host beyond that; None: there is no such limit.
-            Loopback addresses and Unix sockets are no host.
-        partial_memory: Bytes for all half-received frames together.
-        arena: About how many bytes one block may have; at least 64 KiB.
-        stall: Seconds that a half-received frame may be silent.
-        min_rate: Bytes a second that such a frame must bring once it is older than `stall`.
-        nap: Seconds to wait for company after a turn that brought little.
-        hello: Seconds that a client of the fastlog protocol has for its greeting. Any other is
-            closed to make room for a newcomer only if it has not sent a byte for so long.
-        keepalive: Seconds after which such a client hears from us at the latest.
-        tcp_keepalive: Seconds without a byte after which the kernel probes a peer; one that does
-            not answer is closed after half as long again, 4 s at least. 0: as the kernel is set.
+        max_connections: The most open connections; newer ones are closed.
+        connections_per_host: The most open connections of one host; newer ones are closed. None:
+            no such limit. Loopback addresses and Unix sockets are not counted.
+        partial_memory: Bytes for all partial frames together.
+        arena: Approximate size of a block in bytes, at least 64 KiB.
+        stall: Seconds without a byte after which a partial frame is closed.
+        min_rate: Bytes a second that a partial frame must receive once it is older than `stall`.
+        coalesce: Seconds to wait for more input after a poll that received little.
+        handshake: Seconds in which a fastlog client must complete its handshake. Any other
+            connection can be closed to make room once it has sent no byte for so long.
+        keepalive: The longest time in seconds without a frame to a fastlog client.
+        tcp_keepalive: Seconds without a byte after which the kernel probes a peer. One that does
+            not answer is closed after half as long again, 4 s at least. 0: the kernel's settings.
 
     Raises:
         ValueError: An argument is out of range.
-        LoopError: The system has no descriptor for it.
+        LoopError: A system call failed, or there is no memory.
     """
 
     def __init__(
@@ -148,8 +149,8 @@ class Loop:
         arena: int = 256 << 10,
         stall: float = 30.0,
         min_rate: int = 1024,
-        nap: float = 0.005,
-        hello: float = 5.0,
+        coalesce: float = 0.005,
+        handshake: float = 5.0,
         keepalive: float = 5.0,
         tcp_keepalive: float = 120.0,
     ) -> None:
@@ -163,8 +164,8 @@ class Loop:
         options.arena = arena
         options.stall_ms = round(stall * 1000)
         options.min_rate = min_rate
-        options.nap_us = round(nap * 1e6)
-        options.hello_ms = round(hello * 1000)
+        options.coalesce_us = round(coalesce * 1e6)
+        options.handshake_ms = round(handshake * 1000)
         options.keepalive_ms = round(keepalive * 1000)
         if tcp_keepalive:
             options.probe_count = _PROBES
@@ -175,7 +176,7 @@ class Loop:
         if loop == ffi.NULL:
             if error[0] == lib.FL_EINVAL:
                 raise ValueError("an option of the loop is out of range")
-            raise LoopError(f"no event loop: {error_text(error[0])}: {os.strerror(ffi.errno)}")
+            raise LoopError(_failed("start", error[0], ffi.errno))
         self._loop: Any = ffi.gc(loop, lib.fl_loop_free)
         self._context = ffi.new_handle(self)
         self._on_block = on_block
@@ -188,95 +189,100 @@ class Loop:
         self.close()
 
     def close(self) -> None:
-        """Closes every connection. Listeners and watched descriptors stay open: not ours."""
+        """Close every connection. Listeners and watched descriptors belong to the caller."""
         if self._loop is not None:
             ffi.release(self._loop)
             self._loop = None
 
     def listen(self, fd: int, *, stock: bool = True, auth: bool = False) -> None:
-        """Accepts from a listening socket (TCP or Unix), which stays the caller's. Up to 16.
+        """Accept from a listening TCP or Unix socket, which stays the caller's. Up to 16.
 
         Args:
             stock: Whether unchanged `SocketHandler`s are admitted.
-            auth: Passed on in `Hello`.
+            auth: The value of `Hello.auth` for its clients.
         """
-        terms = (0 if stock else lib.FL_NO_STOCK) | (lib.FL_AUTH if auth else 0)
-        self._check(lib.fl_loop_listen(self._loop, fd, terms), "listen on")
+        flags = 0 if stock else lib.FL_LISTEN_NO_STOCK
+        flags |= lib.FL_LISTEN_AUTH if auth else 0
+        self._check(lib.fl_loop_listen(self._loop, fd, flags), "listen on")
 
     def watch(self, fd: int) -> None:
-        """Lets a readable `fd` end a turn at once; the caller reads it. Up to 8."""
+        """Let a readable `fd` end the wait of a poll. The caller reads it. Up to 8."""
         self._check(lib.fl_loop_watch(self._loop, fd), "watch")
 
     def add(self, fd: int, peer: str, partial: bytes = b"") -> None:
-        """Takes over a connected socket, and the beginning of its next frame if it had come.
+        """Add a connected socket, and what has been received of its next frame.
 
         The loop owns `fd` when this returns.
 
         Raises:
-            LoopError: It could not be taken, or `partial` is not the beginning of one incomplete
-                frame; `fd` is still the caller's.
+            LoopError: The socket was not added; the caller keeps `fd`. Among other reasons,
+                `partial` is not the beginning of one incomplete frame.
         """
         self._check(lib.fl_loop_add(self._loop, fd, peer.encode(), partial, len(partial)), "add")
 
     def poll(self, timeout: float | None = None) -> PollResult:
-        """Runs one turn, waiting `timeout` seconds at most; a signal ends the wait."""
+        """Run one poll and wait at most `timeout` seconds. A signal ends the wait."""
         milliseconds = -1 if timeout is None else max(0, round(timeout * 1000))
         flags = lib.fl_loop_poll(self._loop, milliseconds, self._context)
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
         self._check(flags, "poll")
-        result: PollResult = _POLL_RESULTS[flags]
-        return result
+        return PollResult(
+            woken=bool(flags & lib.FL_POLL_WOKEN),
+            more=bool(flags & lib.FL_POLL_MORE),
+            rejections=bool(flags & lib.FL_POLL_REJECTIONS),
+            events=bool(flags & lib.FL_POLL_EVENTS),
+        )
 
     def pause(self, paused: bool) -> None:
-        """Stops reading, or goes on. Nobody is closed for silence meanwhile."""
+        """Stop reading, or resume it. No connection is closed as stalled meanwhile."""
         lib.fl_loop_pause(self._loop, paused)
 
     def drain(self) -> None:
-        """Begins the end: takes the backlog, stops listening, reads every connection once more.
+        """Begin the shutdown: accept the backlog, stop listening, read every connection again.
 
-        Poll until `stats().bytes` has stood still for a moment, or as long as you care to; then
-        `hang_up`.
+        Poll until `stats().bytes` has not changed for a while, or for as long as wanted; then call
+        `close_connections`.
         """
         self._check(lib.fl_loop_drain(self._loop), "drain")
 
-    def hang_up(self) -> None:
-        """Closes every connection; those that are inside a frame are rejected as truncated."""
-        lib.fl_loop_hang_up(self._loop)
+    def close_connections(self) -> None:
+        """Close every connection. A stock client's partial frame is rejected as truncated."""
+        lib.fl_loop_close_connections(self._loop)
 
     def rejections(self) -> list[LoopRejection]:
-        """The rejections since the last call, oldest first."""
-        taken: list[LoopRejection] = []
+        """Return the rejections since the last call, oldest first."""
+        found: list[LoopRejection] = []
         one = ffi.new("fl_rejection *")
         while lib.fl_loop_rejection(self._loop, one):
-            taken.append(
+            found.append(
                 LoopRejection(
                     reason=_reason_text(one.reason),
-                    peer=str(ffi.string(one.peer), "ascii", "replace"),
+                    peer=_peer_text(one.peer),
                     length=one.length,
                     head=ffi.buffer(one.head, one.head_len)[:],
                 )
             )
-        return taken
+        return found
 
     # ---- clients of the fastlog protocol ----
 
     def events(self) -> Iterator[Hello | Proof | Ended]:
-        """What clients want of the caller, oldest first; a greeting is then to be answered."""
+        """Yield the events of clients, oldest first. The caller answers `Hello` and `Proof`."""
         one = ffi.new("fl_event *")
         while lib.fl_loop_event(self._loop, one):
             payload = ffi.buffer(one.data, one.len)[:]
-            if one.kind == lib.FL_HELLO:
-                peer = str(ffi.string(one.peer), "ascii", "replace")
-                yield Hello(one.conn, peer, payload, bool(one.terms & lib.FL_AUTH))
-            elif one.kind == lib.FL_PROOF:
+            if one.kind == lib.FL_EVENT_HELLO:
+                auth = bool(one.listen_flags & lib.FL_LISTEN_AUTH)
+                yield Hello(one.conn, _peer_text(one.peer), payload, auth)
+            elif one.kind == lib.FL_EVENT_AUTH:
                 yield Proof(one.conn, payload)
             else:
-                yield Ended(one.conn, one.committed if one.admitted else None, one.said_bye)
+                yield Ended(one.conn, one.committed if one.admitted else None, one.sent_bye)
 
     def send(self, conn: int, frame: bytes) -> None:
-        """Sends a frame of the greeting, and reads on. If the connection has ended: nothing."""
+        """Send a frame of the handshake and read on. Does nothing if the connection has ended."""
         lib.fl_loop_send(self._loop, conn, frame, len(frame))
 
     def admit(
@@ -288,112 +294,113 @@ class Loop:
         committed: int,
         welcome: bytes,
     ) -> None:
-        """Takes this client's records from `committed` + 1 on. If it has ended: nothing.
+        """Accept this client's records from `committed` + 1 on.
+
+        Does nothing if the connection has ended.
 
         Args:
-            key: `Stamp.key` of its runs.
+            key: `Stamp.key` of the client's runs.
+            welcome: The WELCOME frame.
         """
         numbers = incarnation, committed
         lib.fl_loop_admit(self._loop, conn, client, key, *numbers, welcome, len(welcome))
 
     def dismiss(self, conn: int, frame: bytes = b"") -> None:
-        """Sends a last frame and closes; what was not read is dropped. `Ended` follows."""
+        """Send a last frame and close the connection. Unread input is dropped. `Ended` follows."""
         lib.fl_loop_dismiss(self._loop, conn, frame, len(frame))
 
     def committed(self, conn: int) -> int | None:
-        """The last sequence of this client that is durable; None if its connection has ended."""
+        """Return the last durable sequence of a client; None if its connection has ended."""
         out = ffi.new("uint64_t *")
         return int(out[0]) if lib.fl_loop_committed(self._loop, conn, out) == 0 else None
 
     def dirty(self) -> int:
-        """Clients with records in blocks for which neither `journaled` nor `discarded` was said."""
+        """Return the number of clients with records in blocks not yet journaled or discarded."""
         return int(lib.fl_loop_dirty(self._loop))
 
     def journaled(self, offset: int) -> None:
-        """Those blocks are in the journal, and end at this offset of it."""
+        """Report that the journal has stored those blocks; the last one ends at `offset`."""
         lib.fl_loop_journaled(self._loop, offset)
 
     def discarded(self) -> None:
-        """Those blocks were not taken: their clients shall send again, later."""
+        """Report that the journal has rejected those blocks; their clients must send again."""
         lib.fl_loop_discarded(self._loop)
 
     def durable(self, offset: int) -> None:
-        """Acknowledges what is below this offset of the journal."""
+        """Report that the journal is durable up to `offset`, and acknowledge the records below."""
         lib.fl_loop_durable(self._loop, offset)
 
     def window(self, size: int, state: int) -> None:
-        """Lets clients send so many bytes beyond what is committed.
+        """Set how many bytes clients may send beyond what is committed.
 
         Args:
-            state: How the journal is: 0 ok, 1 slow, 2 full.
+            state: The state of the journal: 0 ok, 1 slow, 2 full.
         """
         lib.fl_loop_window(self._loop, size, state)
 
-    # ---- shares ----
+    # ---- rate limits ----
 
-    def limit(self, own: int, host: int) -> None:
-        """Reads at most so many bytes a second; 0: as many as are sent.
+    def limit_rate(self, connection_rate: int, host_rate: int) -> None:
+        """Limit the bytes that are read in a second; 0, for either: no limit.
 
-        Each frame counts `FRAME_WEIGHT` bytes more than it has.
+        Each frame counts `FRAME_WEIGHT` bytes in addition to its own.
 
         Args:
-            own: From each connection that was read empty once.
-            host: Beyond that, from all connections of one host together.
+            connection_rate: For each connection that has been read empty once.
+            host_rate: Beyond that, for all connections of one host together.
         """
-        lib.fl_loop_limit(self._loop, own, host)
+        lib.fl_loop_limit_rate(self._loop, connection_rate, host_rate)
 
-    def step(self, weight: int) -> None:
-        """Lets a turn read about so many bytes, 4096 at least, counted as in `limit`; 0: as many
-        as a block takes."""
-        lib.fl_loop_step(self._loop, weight)
+    def limit_poll(self, weight: int) -> None:
+        """Limit what one poll reads to about `weight` bytes, 4096 at least, counted as in
+        `limit_rate`; 0: as much as a block can hold."""
+        lib.fl_loop_limit_poll(self._loop, weight)
 
     def throttled(self) -> Iterator[tuple[str, int]]:
-        """The peers that had to wait since this was asked last, and how often."""
+        """Yield the peers that were throttled since the last call, and how often."""
         at, peer = ffi.new("uint32_t *"), ffi.new("char[]", lib.FL_PEER_SIZE)
         while times := lib.fl_loop_throttled(self._loop, at, peer):
-            yield str(ffi.string(peer), "ascii", "replace"), times
+            yield _peer_text(peer), times
 
-    # ---- handing connections over ----
+    # ---- handover ----
 
     def export(self) -> Iterator[ExportedConnection]:
-        """The connections, for another process; they stay this loop's. Do not poll meanwhile.
+        """Yield the connections for another process; they stay open here. Do not poll meanwhile.
 
-        Left out are clients whose greeting is under way: they connect again.
+        Clients that are not admitted are skipped: they connect again.
         """
         at, size = ffi.new("uint32_t *"), ffi.new("size_t *")
         peer = ffi.new("char[]", lib.FL_PEER_SIZE)
         while (fd := lib.fl_loop_export(self._loop, at, peer, size)) >= 0:
             state = ffi.new("uint8_t[]", size[0])
             lib.fl_loop_state(self._loop, at[0], state)
-            name = str(ffi.string(peer), "ascii", "replace")
-            yield ExportedConnection(fd, name, ffi.buffer(state)[:])
+            yield ExportedConnection(fd, _peer_text(peer), ffi.buffer(state)[:])
 
-    def take(self, handed: ExportedConnection) -> tuple[int, bytes, bytes] | None:
-        """Takes over a connection that another loop has exported, and owns its descriptor.
+    def take(self, exported: ExportedConnection) -> tuple[int, bytes, bytes] | None:
+        """Take over a connection that another loop has exported, and own its descriptor.
 
         Returns:
-            For a client of the fastlog protocol: the connection's name, the client's id,
-            and its key as in `admit`.
+            For a fastlog client: the name of the connection, the client's id, and its key as in
+            `admit`. For a stock client: None.
 
         Raises:
-            LoopError: It cannot be taken; the descriptor is still the caller's.
+            LoopError: It was not taken over; the caller keeps the descriptor.
         """
         conn, client = ffi.new("uint64_t *"), ffi.new("uint8_t[]", lib.FL_CLIENT_ID)
         key = ffi.new("uint8_t[]", lib.FL_CLIENT_KEY)
-        state = handed.state
-        peer = handed.peer.encode()
+        fd, peer, state = exported.fd, exported.peer.encode(), exported.state
         self._check(
-            lib.fl_loop_take(self._loop, handed.fd, peer, state, len(state), conn, client, key),
+            lib.fl_loop_take(self._loop, fd, peer, state, len(state), conn, client, key),
             "take over",
         )
         return (int(conn[0]), ffi.buffer(client)[:], ffi.buffer(key)[:]) if conn[0] else None
 
     def stats(self) -> LoopStats:
-        """The counters as they are now."""
+        """Return the counters as they are now."""
         raw = ffi.new("fl_loop_stats *")
         lib.fl_loop_stats_get(self._loop, raw)
         rejected = {
-            _reason_text(i): raw.rejected[i] for i in range(lib.FL_REASONS) if raw.rejected[i]
+            _reason_text(i): raw.rejected[i] for i in range(lib.FL_REASON_COUNT) if raw.rejected[i]
         }
         return LoopStats(
             accepted=raw.accepted,
@@ -418,13 +425,18 @@ class Loop:
     def _fail(self, failure: BaseException) -> None:
         self._failure = failure
 
-    def _check(self, result: int, what: str) -> None:
-        if result >= 0:
-            return
-        why = error_text(result)
-        if result == lib.FL_ESYS:
-            why = os.strerror(lib.fl_loop_errno(self._loop))
-        raise LoopError(f"the event loop could not {what}: {why}")
+    def _check(self, result: int, action: str) -> None:
+        if result < 0:
+            raise LoopError(_failed(action, result, lib.fl_loop_errno(self._loop)))
+
+
+def _failed(action: str, code: int, errno: int) -> str:
+    why = os.strerror(errno) if code == lib.FL_ESYS else error_text(code)
+    return f"the event loop could not {action}: {why}"
+
+
+def _peer_text(peer: Any) -> str:
+    return str(ffi.string(peer), "ascii", "replace")
 
 
 def _reason_text(reason: int) -> str:
@@ -432,16 +444,6 @@ def _reason_text(reason: int) -> str:
 
 
 if hasattr(lib, "fl_loop_new"):
-    # By the flags of a turn. There are hundreds of turns a second, and sixteen kinds of them.
-    _POLL_RESULTS = [
-        PollResult(
-            woken=bool(flags & lib.FL_WOKEN),
-            more=bool(flags & lib.FL_MORE),
-            rejected=bool(flags & lib.FL_REJECTED),
-            asked=bool(flags & lib.FL_ASKED),
-        )
-        for flags in range(16)
-    ]
 
     def _keep_failure(_: object, failure: BaseException, traceback: Any) -> None:
         context = traceback.tb_frame.f_locals["context"]

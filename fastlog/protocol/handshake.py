@@ -316,7 +316,7 @@ class Sessions:
             return
         client = owner.client
         del self._live[client]
-        if event.said_bye or not event.committed:
+        if event.sent_bye or not event.committed:
             self.clients.forget(client)
         else:
             self.clients.saw(client, 0, event.committed, self._now(), owner.key)

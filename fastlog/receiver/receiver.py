@@ -199,13 +199,13 @@ class Receiver:
         if turn.woken:
             self._read_wake()
             woken()
-        if turn.rejected:
+        if turn.rejections:
             for rejection in self._loop.rejections():
                 self._reject(rejection)
         if self._held is not None:
             self._offer(*self._held)
         self._handshakes.acknowledge()
-        if turn.asked:
+        if turn.events:
             self._handshakes.serve()
         self._shares.look(self._journal.end, self._journal.index, self._journal.durable)
         if time.monotonic() >= self._housekeeping_at:
@@ -480,7 +480,7 @@ class Receiver:
         if self._handshakes.owes():
             self._journal.flush(FLUSH)
             self._handshakes.acknowledge()
-        self._loop.hang_up()
+        self._loop.close_connections()
         for rejection in self._loop.rejections():
             self._reject(rejection)
 

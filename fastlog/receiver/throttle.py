@@ -73,7 +73,7 @@ class Throttle:
         self._sync_since = self._sync_time = 0.0
         self._rates = 0, 0
         if limits.lag:
-            loop.step(self._look_after)
+            loop.limit_poll(self._look_after)
         self.lag = 0.0
         """Seconds that the slowest sink will need for what it has not stored yet."""
 
@@ -111,12 +111,12 @@ class Throttle:
             self._limit(0, 0)
         soon = min(int(speed * LOOK_EVERY), self._window // GROWTH)
         self._look_after = min(max(soon, LOOK_AFTER[0]), LOOK_AFTER[1])
-        self._loop.step(self._look_after)
+        self._loop.limit_poll(self._look_after)
 
     def _limit(self, own: int, host: int) -> None:
         if self._rates != (own, host):
             self._rates = own, host
-            self._loop.limit(own, host)
+            self._loop.limit_rate(own, host)
 
     def _end_round(self, received: int, waiting: int) -> None:
         """Begins the next round if the sinks have what had been received when this one began."""

@@ -1,9 +1,9 @@
-/* driver.c: what libFuzzer does, in small, for compilers that come without it.
+/* driver.c: a small replacement of libFuzzer, for compilers without it.
  *
  *     fuzz_translator SECONDS DIRECTORY [SEED]
  *
- * Runs the target on each file of the directory, then on mutants of them until the time is up. The
- * input that is being tried lies in `crash-input` when the target aborts.
+ * Runs the target on each file of the directory, then on mutants of them until the time is up. If
+ * the target aborts, its input is written to `crash-input`.
  */
 #include <dirent.h>
 #include <signal.h>
@@ -25,7 +25,7 @@ static struct {
 static unsigned files;
 static uint64_t state;
 
-static uint64_t chance(uint64_t below)
+static uint64_t random_below(uint64_t below)
 {
     state ^= state << 13;
     state ^= state >> 7;
@@ -33,14 +33,14 @@ static uint64_t chance(uint64_t below)
     return state % below;
 }
 
-static void keep_input(int signal)
+static void save_input(int signal)
 {
     FILE *file = fopen("crash-input", "wb");
     if (file) {
         fwrite(input.data, 1, input.len, file);
         fclose(file);
     }
-    fprintf(stderr, "signal %d on %zu bytes, which are in crash-input\n", signal, input.len);
+    fprintf(stderr, "signal %d on %zu bytes, written to crash-input\n", signal, input.len);
     _exit(1);
 }
 
@@ -79,24 +79,25 @@ static void insert(size_t at, const uint8_t *data, size_t n)
 static void mutate(void)
 {
     static const uint8_t odd[] = {0, 1, 0x7f, 0x80, 0xff, '(', '.', 'q', 'h', 'R', 'b', 0x94, 0x95};
-    size_t at = chance(input.len + 1);
-    switch (input.len ? chance(7) : 6) {
-    case 0: input.data[at % input.len] ^= (uint8_t)(1u << chance(8)); break;
-    case 1: input.data[at % input.len] = (uint8_t)chance(256); break;
-    case 2: input.data[at % input.len] = odd[chance(sizeof odd)]; break;
-    case 3: cut(at, chance(input.len - at + 1) % 9); break;
-    case 4: input.data[at % input.len] = input.data[chance(input.len)]; break;
-    case 5: { /* a piece of itself */
+    size_t at = random_below(input.len + 1);
+    switch (input.len ? random_below(7) : 6) {
+    case 0: input.data[at % input.len] ^= (uint8_t)(1u << random_below(8)); break;
+    case 1: input.data[at % input.len] = (uint8_t)random_below(256); break;
+    case 2: input.data[at % input.len] = odd[random_below(sizeof odd)]; break;
+    case 3: cut(at, random_below(input.len - at + 1) % 9); break;
+    case 4: input.data[at % input.len] = input.data[random_below(input.len)]; break;
+    case 5: { /* a piece of the input itself */
         uint8_t piece[32];
-        size_t from = chance(input.len), n = chance(sizeof piece);
+        size_t from = random_below(input.len), n = random_below(sizeof piece);
         n = n < input.len - from ? n : input.len - from;
         memcpy(piece, input.data + from, n);
         insert(at, piece, n);
         break;
     }
-    default: { /* a piece of another */
-        unsigned other = (unsigned)chance(files);
-        size_t from = chance(corpus[other].len + 1), n = chance(corpus[other].len - from + 1);
+    default: { /* a piece of another file */
+        unsigned other = (unsigned)random_below(files);
+        size_t from = random_below(corpus[other].len + 1),
+               n = random_below(corpus[other].len - from + 1);
         insert(at, corpus[other].data + from, n % 64);
     }
     }
@@ -113,15 +114,15 @@ int main(int argc, char **argv)
     time_t end = time(NULL) + atol(argv[1]);
     uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : (uint64_t)time(NULL);
     state = seed * 2 + 1;
-    signal(SIGABRT, keep_input);
+    signal(SIGABRT, save_input);
     for (unsigned i = 0; i < files; i++, tried++) {
         input = corpus[i];
         LLVMFuzzerTestOneInput(input.data, input.len);
     }
     while (time(NULL) < end)
         for (int i = 0; i < 1000; i++, tried++) {
-            input = corpus[chance(files)];
-            for (uint64_t n = 1 + chance(8); n; n--)
+            input = corpus[random_below(files)];
+            for (uint64_t n = 1 + random_below(8); n; n--)
                 mutate();
             LLVMFuzzerTestOneInput(input.data, input.len);
         }

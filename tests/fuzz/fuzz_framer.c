@@ -1,14 +1,14 @@
-/* fuzz_framer.c: any stream, in any pieces, gives the frames that a small reference finds.
+/* fuzz_framer.c: feeds any stream in any pieces, and compares the frames with a small reference.
  *
- * The first two bytes of the input are the limit and the length of the pieces, the rest the stream.
- * Built with libFuzzer, or with driver.c where there is none.
+ * The first two bytes of the input are the limit and the length of the pieces, the rest is the
+ * stream. Build it with libFuzzer, or with driver.c where there is none.
  */
 #include "fastlog.h"
 #include "require.h"
 
 #include <string.h>
 
-/* What the whole stream holds: the frame at *at, or how it ends. */
+/* Reads the frame at *at of the whole stream. Returns 1, 0 at the end, or an error. */
 static int reference(const uint8_t *stream, size_t len, size_t *at, uint32_t limit, fl_frame *out)
 {
     const uint8_t *p = stream + *at;
@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     REQUIRE(framer);
     for (size_t at = 0; at < len && result >= 0; at += step) {
         size_t n = len - at < step ? len - at : step;
-        uint8_t *piece = malloc(n); /* of its own, so that reading too far is seen */
+        uint8_t *piece = malloc(n); /* of its own, so that a sanitizer detects an over-read */
         REQUIRE(piece);
         memcpy(piece, stream + at, n);
         result = feed(framer, stream, len, &done, limit, piece, n);

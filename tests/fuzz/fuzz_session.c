@@ -1,47 +1,47 @@
-/* fuzz_session.c: what a client sends is read as docs/protocol.md says, and counted as a model does
- * that keeps the whole history.
+/* fuzz_session.c: reads what a client sends as docs/protocol.md specifies, and counts its sequences
+ * as a model that keeps the whole history.
  *
- * The first byte is the limit of a record, in sixteens. Behind it come, each with its letter,
- * frames of a client and moves of the journal:
+ * The first byte of the input is the limit of a record, in units of 16 bytes. Steps follow, each
+ * with its letter:
  *
- *     F frame             as it is
- *     C frame             its last four bytes become the right checksum first
- *     J step u8           the journal has taken what was accepted, in a block of `step` bytes
- *     D                   the journal has rejected it
+ *     F frame             a frame as it is
+ *     C frame             a frame whose last four bytes are replaced by the right checksum first
+ *     J size u8           the journal stores what was accepted, in a block of `size` bytes
+ *     D                   the journal rejects it
  *     S offset u16        the journal is durable up to this offset
- *     B committed u8      another session begins
+ *     B committed u8      a new session begins
  *     W code u16 | action u8 | seq u64 | length u8 | text       the server writes its own frames
  *
- * Built with libFuzzer, or with driver.c where there is none.
+ * Build it with libFuzzer, or with driver.c where there is none.
  */
 #include "protocol.h"
 #include "require.h"
 
-enum { MARKS = 512 };
+enum { PENDING_MAX = 512 };
 
-/* The session, and what it should be: marks are never thrown away. */
+/* The session, and the model of it, which never removes a pending block. */
 typedef struct trial {
     fl_crc32_tables crc;
     uint32_t max_record;
     fl_session session;
     uint64_t accepted, journaled, committed, offset;
-    fl_mark marks[MARKS];
-    uint32_t mark_count;
+    fl_pending pending[PENDING_MAX];
+    uint32_t pending_count;
 } trial;
 
 static void check(const trial *t)
 {
     const fl_session *s = &t->session;
     uint32_t open = 0;
-    for (uint32_t i = 0; i < t->mark_count; i++)
-        open += t->marks[i].accepted > t->committed;
+    for (uint32_t i = 0; i < t->pending_count; i++)
+        open += t->pending[i].accepted > t->committed;
     REQUIRE(s->accepted == t->accepted && s->journaled == t->journaled);
     REQUIRE(s->committed == t->committed);
     REQUIRE(s->committed <= s->journaled && s->journaled <= s->accepted);
-    REQUIRE(s->mark_count == open && s->mark_count <= s->mark_cap);
+    REQUIRE(s->pending_count == open && s->pending_count <= s->pending_cap);
 }
 
-/* Memory of its own, so that reading too far is seen. */
+/* Copies bytes into memory of their own, so that a sanitizer detects an over-read. */
 static uint8_t *copy(const uint8_t *data, size_t len)
 {
     uint8_t *own = malloc(len ? len : 1);
@@ -53,134 +53,136 @@ static uint8_t *copy(const uint8_t *data, size_t len)
 
 /* ---- the client ---- */
 
-/* Returns how many of its sequences are new, or FL_ESEQUENCE. */
-static int64_t offer(trial *t, const said *it, uint64_t *skip)
+/* Offers a frame to the session. Returns the number of its new sequences, or FL_ESEQUENCE. */
+static int64_t offer(trial *t, const client_frame *frame, uint64_t *skip)
 {
-    uint64_t count = it->last - it->first + 1, known = 0;
-    int result = fl_session_offer(&t->session, it->first, count, skip);
-    if (it->first > t->accepted + 1) {
+    uint64_t count = frame->last - frame->first + 1, repeated = 0;
+    int result = fl_session_offer(&t->session, frame->first, count, skip);
+    if (frame->first > t->accepted + 1) {
         REQUIRE(result == FL_ESEQUENCE);
         return result;
     }
-    if (it->first <= t->accepted)
-        known = (it->last < t->accepted ? it->last : t->accepted) - it->first + 1;
-    REQUIRE(result == 0 && *skip == known);
-    if (known < count) {
+    if (frame->first <= t->accepted)
+        repeated = (frame->last < t->accepted ? frame->last : t->accepted) - frame->first + 1;
+    REQUIRE(result == 0 && *skip == repeated);
+    if (repeated < count) {
         REQUIRE(fl_session_reserve(&t->session));
-        t->session.accepted = t->accepted = it->last;
+        t->session.accepted = t->accepted = frame->last;
     }
-    return (int64_t)(count - known);
+    return (int64_t)(count - repeated);
 }
 
-static void try_batch(trial *t, const fl_head *head, const uint8_t *payload, said *it)
+static void try_batch(trial *t, const fl_header *header, const uint8_t *payload,
+                      client_frame *frame)
 {
     fl_batch batch;
     uint64_t skip;
-    int result = fl_batch_read(&t->crc, head, payload, t->max_record, &batch);
-    REQUIRE(result == it->fault);
+    int result = fl_batch_read(&t->crc, header, payload, t->max_record, &batch);
+    REQUIRE(result == frame->error);
     if (result < 0)
         return;
-    REQUIRE(batch.base == it->first && batch.base + batch.count - 1 == it->last);
-    REQUIRE(batch.frames - payload == it->records.p - it->payload);
-    REQUIRE(batch.len == it->records.left);
-    int64_t fresh = offer(t, it, &skip);
-    if (fresh < 0)
+    REQUIRE(batch.base == frame->first && batch.base + batch.count - 1 == frame->last);
+    REQUIRE(batch.frames - payload == frame->records.p - frame->payload);
+    REQUIRE(batch.len == frame->records.len);
+    int64_t new_count = offer(t, frame, &skip);
+    if (new_count < 0)
         return;
     fl_batch_skip(&batch, (uint32_t)skip);
     for (uint64_t i = 0; i < skip; i++)
-        REQUIRE(pass(&it->records, take(&it->records, 4)));
-    REQUIRE(batch.base == it->first + skip && batch.count == fresh);
-    REQUIRE(batch.frames - payload == it->records.p - it->payload);
-    REQUIRE(batch.len == it->records.left && (fresh == 0) == (batch.len == 0));
+        REQUIRE(skip_bytes(&frame->records, take_int(&frame->records, 4)));
+    REQUIRE(batch.base == frame->first + skip && batch.count == new_count);
+    REQUIRE(batch.frames - payload == frame->records.p - frame->payload);
+    REQUIRE(batch.len == frame->records.len && (new_count == 0) == (batch.len == 0));
 }
 
-static void try_gap(trial *t, const fl_head *head, const uint8_t *payload, const said *it)
+static void try_gap(trial *t, const fl_header *header, const uint8_t *payload,
+                    const client_frame *frame)
 {
     fl_gap gap;
     uint64_t skip;
     uint8_t written[FL_GAP_BYTES];
-    int result = fl_gap_read(head, payload, &gap);
-    REQUIRE(result == it->fault);
+    int result = fl_gap_read(header, payload, &gap);
+    REQUIRE(result == frame->error);
     if (result < 0)
         return;
-    REQUIRE(gap.first == it->first && gap.last == it->last);
+    REQUIRE(gap.first == frame->first && gap.last == frame->last);
     fl_gap_write(written, &gap);
     REQUIRE(memcmp(written, payload, FL_GAP_BYTES) == 0);
-    (void)offer(t, it, &skip);
+    (void)offer(t, frame, &skip);
 }
 
-static void try_bye(const fl_head *head, const uint8_t *payload, const said *it)
+static void try_bye(const fl_header *header, const uint8_t *payload, const client_frame *frame)
 {
     uint64_t last;
-    int result = fl_bye_read(head, payload, &last);
-    REQUIRE(result == it->fault && (result < 0 || last == it->last));
+    int result = fl_bye_read(header, payload, &last);
+    REQUIRE(result == frame->error && (result < 0 || last == frame->last));
 }
 
-/* What the first bytes of a frame tell: that it is none as soon as that shows, its head as soon as
- * it is there. */
-static int head_result(const uint8_t *head, size_t len)
+/* Returns the result that fl_header_read() must have for the first bytes of a frame: FL_EMAGIC as
+ * soon as a byte of the magic number is wrong, 1 as soon as the header is complete. */
+static int header_result(const uint8_t *header, size_t len)
 {
-    bool is_wrong = (len > 0 && head[0] != 0xFA) || (len > 1 && head[1] != 0x57);
-    return is_wrong ? FL_EMAGIC : len == FL_HEAD_BYTES;
+    bool is_wrong = (len > 0 && header[0] != 0xFA) || (len > 1 && header[1] != 0x57);
+    return is_wrong ? FL_EMAGIC : len == FL_HEADER_BYTES;
 }
 
-static fl_head try_head(const cursor *in)
+static fl_header try_header(const cursor *in)
 {
-    fl_head out = {0};
-    size_t len = in->left < FL_HEAD_BYTES ? in->left : FL_HEAD_BYTES;
+    fl_header out = {0};
+    size_t len = in->len < FL_HEADER_BYTES ? in->len : FL_HEADER_BYTES;
     for (size_t n = 0; n <= len; n++) {
-        uint8_t *head = copy(in->p, n);
-        REQUIRE(fl_head_read(head, n, &out) == head_result(head, n));
-        free(head);
+        uint8_t *header = copy(in->p, n);
+        REQUIRE(fl_header_read(header, n, &out) == header_result(header, n));
+        free(header);
     }
     return out;
 }
 
-/* Returns whether there was one. */
+/* Reads one frame. Returns whether there was one. */
 static bool try_frame(trial *t, cursor *in)
 {
-    said it;
-    fl_head head = try_head(in);
-    if (read_frame(in, t->max_record, &it) <= 0)
+    client_frame frame;
+    fl_header header = try_header(in);
+    if (read_frame(in, t->max_record, &frame) <= 0)
         return false;
-    REQUIRE(head.type == it.type && head.flags == it.flags && head.len == it.len);
-    uint8_t *payload = copy(it.payload, head.len);
-    switch (it.type) {
-    case FL_T_BATCH: try_batch(t, &head, payload, &it); break;
-    case FL_T_GAP: try_gap(t, &head, payload, &it); break;
-    case FL_T_BYE: try_bye(&head, payload, &it); break;
+    REQUIRE(header.type == frame.type && header.flags == frame.flags && header.len == frame.len);
+    uint8_t *payload = copy(frame.payload, header.len);
+    switch (frame.type) {
+    case FL_TYPE_BATCH: try_batch(t, &header, payload, &frame); break;
+    case FL_TYPE_GAP: try_gap(t, &header, payload, &frame); break;
+    case FL_TYPE_BYE: try_bye(&header, payload, &frame); break;
     }
     free(payload);
     return true;
 }
 
-/* The same with the right checksum, which mutants do not have. */
+/* Reads one frame after its checksum is corrected; that of a mutant is wrong. */
 static bool try_checked(trial *t, cursor *in)
 {
-    said it;
+    client_frame frame;
     cursor rest = *in;
-    if (read_frame(&rest, t->max_record, &it) <= 0 || it.len < 4)
+    if (read_frame(&rest, t->max_record, &frame) <= 0 || frame.len < 4)
         return try_frame(t, in);
     size_t len = (size_t)(rest.p - in->p);
-    uint8_t *frame = copy(in->p, len);
-    uint32_t crc = checksum(it.payload, it.len - 4);
+    uint8_t *bytes = copy(in->p, len);
+    uint32_t crc = checksum(frame.payload, frame.len - 4);
     for (int i = 0; i < 4; i++)
-        frame[len - 1 - (size_t)i] = (uint8_t)(crc >> 8 * i);
-    frame[3] = 1;
-    cursor own = {frame, len, false};
-    REQUIRE(try_frame(t, &own) && !own.left);
-    free(frame);
+        bytes[len - 1 - (size_t)i] = (uint8_t)(crc >> 8 * i);
+    bytes[3] = 1;
+    cursor own = {bytes, len, false};
+    REQUIRE(try_frame(t, &own) && !own.len);
+    free(bytes);
     *in = rest;
     return true;
 }
 
 /* ---- the journal ---- */
 
-static void journaled(trial *t, uint64_t step)
+static void journaled(trial *t, uint64_t size)
 {
-    t->offset += step;
+    t->offset += size;
     if (t->accepted > t->journaled)
-        t->marks[t->mark_count++] = (fl_mark){t->offset, t->accepted};
+        t->pending[t->pending_count++] = (fl_pending){t->offset, t->accepted};
     t->journaled = t->accepted;
     fl_session_journaled(&t->session, t->offset);
 }
@@ -194,9 +196,9 @@ static void discarded(trial *t)
 static void durable(trial *t, uint64_t offset)
 {
     uint64_t before = t->committed;
-    for (uint32_t i = 0; i < t->mark_count; i++)
-        if (t->marks[i].offset <= offset && t->marks[i].accepted > t->committed)
-            t->committed = t->marks[i].accepted;
+    for (uint32_t i = 0; i < t->pending_count; i++)
+        if (t->pending[i].offset <= offset && t->pending[i].accepted > t->committed)
+            t->committed = t->pending[i].accepted;
     REQUIRE(fl_session_durable(&t->session, offset) == (t->committed > before));
 }
 
@@ -205,7 +207,7 @@ static void begin(trial *t, uint64_t committed)
     fl_session_end(&t->session);
     fl_session_begin(&t->session, committed);
     t->accepted = t->journaled = t->committed = committed;
-    t->mark_count = 0;
+    t->pending_count = 0;
 }
 
 /* ---- the server's own frames ---- */
@@ -213,53 +215,54 @@ static void begin(trial *t, uint64_t committed)
 static void check_text(cursor *in, const char *text)
 {
     size_t len = strlen(text) < 200 ? strlen(text) : 200;
-    REQUIRE(in->left == len && memcmp(in->p, text, len) == 0);
+    REQUIRE(in->len == len && memcmp(in->p, text, len) == 0);
 }
 
 static void check_written(const trial *t, cursor *in)
 {
-    uint64_t code = take(in, 2), action = take(in, 1), seq = take(in, 8);
+    uint64_t code = take_int(in, 2), action = take_int(in, 1), seq = take_int(in, 8);
     uint8_t *to = malloc(FL_ERROR_BYTES), *ack = malloc(FL_ACK_BYTES);
     char text[256] = {0};
-    size_t len = (size_t)take(in, 1);
-    const uint8_t *given = pass(in, len);
-    said it;
-    if (given)
-        memcpy(text, given, len);
+    size_t len = (size_t)take_int(in, 1);
+    const uint8_t *text_bytes = skip_bytes(in, len);
+    client_frame frame;
+    if (text_bytes)
+        memcpy(text, text_bytes, len);
     REQUIRE(to && ack);
 
     cursor out = {to, fl_error_write(to, (int)code, (int)action, seq, text), false};
-    REQUIRE(read_frame(&out, 0, &it) == 1 && it.type == 0x4F && !out.left);
-    cursor fields = {it.payload, it.len, false};
-    REQUIRE(take(&fields, 2) == code && take(&fields, 1) == action && take(&fields, 8) == seq);
+    REQUIRE(read_frame(&out, 0, &frame) == 1 && frame.type == 0x4F && !out.len);
+    cursor fields = {frame.payload, frame.len, false};
+    REQUIRE(take_int(&fields, 2) == code && take_int(&fields, 1) == action &&
+            take_int(&fields, 8) == seq);
     check_text(&fields, text);
 
     out = (cursor){to, fl_notice_write(to, (int)action, (uint32_t)code, text), false};
-    REQUIRE(read_frame(&out, 0, &it) == 1 && it.type == 0x40 && !out.left);
-    fields = (cursor){it.payload, it.len, false};
-    REQUIRE(take(&fields, 1) == action && take(&fields, 2) == code);
+    REQUIRE(read_frame(&out, 0, &frame) == 1 && frame.type == 0x40 && !out.len);
+    fields = (cursor){frame.payload, frame.len, false};
+    REQUIRE(take_int(&fields, 1) == action && take_int(&fields, 2) == code);
     check_text(&fields, text);
 
     fl_ack_write(ack, t->committed, (uint32_t)seq, (uint8_t)action);
     out = (cursor){ack, FL_ACK_BYTES, false};
-    REQUIRE(read_frame(&out, 0, &it) == 1 && it.type == 0x20 && !out.left);
-    fields = (cursor){it.payload, it.len, false};
-    REQUIRE(take(&fields, 8) == t->committed && take(&fields, 4) == (uint32_t)seq);
-    REQUIRE(take(&fields, 1) == action && !fields.left);
+    REQUIRE(read_frame(&out, 0, &frame) == 1 && frame.type == 0x20 && !out.len);
+    fields = (cursor){frame.payload, frame.len, false};
+    REQUIRE(take_int(&fields, 8) == t->committed && take_int(&fields, 4) == (uint32_t)seq);
+    REQUIRE(take_int(&fields, 1) == action && !fields.len);
     free(ack);
     free(to);
 }
 
-/* Returns false at the end of what can be understood. */
-static bool move(trial *t, cursor *in)
+/* Runs one step. Returns false at the end of the valid input. */
+static bool run_step(trial *t, cursor *in)
 {
-    switch (take(in, 1)) {
+    switch (take_int(in, 1)) {
     case 'F': return try_frame(t, in);
     case 'C': return try_checked(t, in);
-    case 'J': journaled(t, take(in, 1)); break;
+    case 'J': journaled(t, take_int(in, 1)); break;
     case 'D': discarded(t); break;
-    case 'S': durable(t, take(in, 2)); break;
-    case 'B': begin(t, take(in, 1)); break;
+    case 'S': durable(t, take_int(in, 2)); break;
+    case 'B': begin(t, take_int(in, 1)); break;
     case 'W': check_written(t, in); break;
     default: return false;
     }
@@ -268,14 +271,14 @@ static bool move(trial *t, cursor *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static trial t; /* which the tables make large */
+    static trial t; /* static: the checksum tables make it large */
     cursor in = {data, size, false};
-    t.max_record = (uint32_t)take(&in, 1) * 16;
+    t.max_record = (uint32_t)take_int(&in, 1) * 16;
     t.offset = 0;
     if (!t.crc.of[0][1])
         fl_crc32_prepare(&t.crc);
     begin(&t, 0);
-    while (in.left && t.mark_count < MARKS && move(&t, &in))
+    while (in.len && t.pending_count < PENDING_MAX && run_step(&t, &in))
         check(&t);
     check(&t);
     fl_session_end(&t.session);

@@ -1,4 +1,4 @@
-/* require.h: what the fuzz targets have in common. */
+/* require.h: the entry point of a fuzz target, and its assertion. */
 #include <stdint.h>
 #include <stdlib.h>
 

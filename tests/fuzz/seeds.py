@@ -1,6 +1,6 @@
-"""The corpora of the targets that take a conversation: `python tests/fuzz/seeds.py` writes them.
+"""Seeds of fuzz_session.c and fuzz_protocol.c: `python tests/fuzz/seeds.py` writes their corpora.
 
-What a seed means is at the top of fuzz_session.c and fuzz_dialect.c.
+The formats are at the top of those two files.
 """
 
 from __future__ import annotations
@@ -50,27 +50,27 @@ FRAMES: dict[str, bytes] = {
     "bye": batch(1, _THREE) + bye(3),
     "bye-too-early": bye(1),
     "bye-too-short": frame(BYE, bytes(7)),
-    "half-a-head": b"\xfaW\x10\0\0",
+    "partial-header": b"\xfaW\x10\0\0",
     "other-magic": b"\xfaX" + bytes(6),
     "out-of-turn": frame(0x20, bytes(13)),
 }
-"""What a client that was admitted says, right and wrong."""
+"""Frames of an admitted client, valid and invalid."""
 
 
-def _moves(frames: bytes) -> bytes:
-    """The frames for fuzz_session.c, the journal keeping up with each."""
-    moves, offset = b"\x10", 0
+def _steps(frames: bytes) -> bytes:
+    """Return steps of fuzz_session.c: after each frame, the journal stores it and is durable."""
+    steps, offset = b"\x10", 0
     while frames:
         length = 8 + int.from_bytes(frames[4:8], "big")
         offset += 50
-        moves += b"F" + frames[:length] + b"J" + bytes([50]) + b"S" + offset.to_bytes(2, "big")
+        steps += b"F" + frames[:length] + b"J" + bytes([50]) + b"S" + offset.to_bytes(2, "big")
         frames = frames[length:]
-    return moves
+    return steps
 
 
 def session() -> dict[str, bytes]:
-    """Seeds of fuzz_session.c by their names."""
-    seeds = {name: _moves(frames) for name, frames in FRAMES.items()}
+    """Return the seeds of fuzz_session.c by name."""
+    seeds = {name: _steps(frames) for name, frames in FRAMES.items()}
     one, two = batch(1, _THREE, crc=False), batch(4, _TWO, crc=False)
     seeds["rejected"] = b"\x10F" + one + b"J\x05F" + two + b"DF" + two + b"J\x05S\0\x0a"
     seeds["late"] = (
@@ -79,7 +79,7 @@ def session() -> dict[str, bytes]:
     seeds["again"] = b"\x10F" + one + b"J\x05B\x02F" + one + b"J\x05S\0\x0a"
     kept = [
         b"F" + gap(n, n) + b"J\x01" for n in range(1, 10)
-    ]  # more marks than the ring begins with
+    ]  # more pending blocks than the ring has at first
     seeds["ring-that-grows"] = b"\x10" + b"".join(
         [*kept[:3], b"S\0\x02", *kept[3:], b"S\0\x04S\0\x09"]
     )
@@ -89,19 +89,19 @@ def session() -> dict[str, bytes]:
     return seeds
 
 
-def _conversation(
+def _input(
     stream: bytes,
     *,
     flags: int = 0,
     limit: int = 15,
     step: int = 255,
-    takes: int = 0xFF,
+    stores: int = 0xFF,
     rejects: int = 0,
     syncs: int = 0xFF,
     at: int = 0,
     fill: int = 0,
 ) -> bytes:
-    return struct.pack(">6BHH", flags, limit, step, takes, rejects, syncs, at, fill) + stream
+    return struct.pack(">6BHH", flags, limit, step, stores, rejects, syncs, at, fill) + stream
 
 
 _HELLO = frame(
@@ -112,45 +112,45 @@ _HELLO = frame(
 
 
 def _large() -> bytes:
-    """A batch of one record of 40,000 bytes, behind a small one."""
+    """Return a batch of one record of 40,000 bytes, after a small batch."""
     small = _HELLO + batch(1, [b"small"], crc=False)
     head = struct.pack(">QHBBII", 2, 1, 0, 0, 40_004, 40_000)
     stream = small + struct.pack(">2sBBI", b"\xfaW", BATCH, 0, len(head) + 40_000) + head
-    return _conversation(stream + bye(2), limit=255, at=len(stream), fill=40_000)
+    return _input(stream + bye(2), limit=255, at=len(stream), fill=40_000)
 
 
 def protocol() -> dict[str, bytes]:
-    """Seeds of fuzz_dialect.c by their names."""
-    talk = _HELLO + batch(1, _THREE) + gap(4, 6) + batch(5, _TWO) + batch(7, [_JSON], format=1)
+    """Return the seeds of fuzz_protocol.c by name."""
+    frames = _HELLO + batch(1, _THREE) + gap(4, 6) + batch(5, _TWO) + batch(7, [_JSON], format=1)
     stock = struct.pack(">I", len(_PICKLE)) + _PICKLE
     large_stock = struct.pack(">I", 50_000)
     return {
-        "bye": _conversation(talk + bye(7)),
-        "byte-by-byte": _conversation(talk + bye(7), step=0),
-        "cut": _conversation(talk[:-5]),
-        "known-already": _conversation(talk, flags=0x40),
-        "late-journal": _conversation(talk, step=20, takes=0x11, syncs=0x80),
-        "no-journal": _conversation(talk, step=20, takes=0, syncs=0),
-        "rejected": _conversation(talk, step=40, takes=0x0F, rejects=0xF0),
-        "proved": _conversation(_HELLO + frame(AUTH, bytes(32)) + talk[len(_HELLO) :], flags=1),
-        "proof-out-of-turn": _conversation(_HELLO + batch(1, _TWO), flags=1),
-        "hello-twice": _conversation(_HELLO * 2),
-        "hello-too-long": _conversation(frame(HELLO, bytes(513))),
-        "hello-short": _conversation(frame(HELLO, b"")),
-        "batch-first": _conversation(batch(1, _TWO)),
-        "frame-over-the-limit": _conversation(_HELLO + frame(BATCH, b"")[:4] + b"\0\xff\0\0"),
+        "bye": _input(frames + bye(7)),
+        "byte-by-byte": _input(frames + bye(7), step=0),
+        "cut": _input(frames[:-5]),
+        "known-already": _input(frames, flags=0x40),
+        "late-journal": _input(frames, step=20, stores=0x11, syncs=0x80),
+        "no-journal": _input(frames, step=20, stores=0, syncs=0),
+        "rejected": _input(frames, step=40, stores=0x0F, rejects=0xF0),
+        "proved": _input(_HELLO + frame(AUTH, bytes(32)) + frames[len(_HELLO) :], flags=1),
+        "proof-out-of-turn": _input(_HELLO + batch(1, _TWO), flags=1),
+        "hello-twice": _input(_HELLO * 2),
+        "hello-too-long": _input(frame(HELLO, bytes(513))),
+        "hello-short": _input(frame(HELLO, b"")),
+        "batch-first": _input(batch(1, _TWO)),
+        "frame-over-the-limit": _input(_HELLO + frame(BATCH, b"")[:4] + b"\0\xff\0\0"),
         "large": _large(),
-        "malformed": _conversation(_HELLO + FRAMES["batch-wrong-count"]),
-        "hole": _conversation(_HELLO + FRAMES["batch-hole"]),
-        "bye-too-early": _conversation(_HELLO + bye(1)),
-        "stock": _conversation(stock * 3, step=10),
-        "stock-cut": _conversation(stock + stock[:9]),
-        "stock-over-the-limit": _conversation(stock + b"\0\xff\xff\xff"),
-        "stock-large": _conversation(
+        "malformed": _input(_HELLO + FRAMES["batch-wrong-count"]),
+        "hole": _input(_HELLO + FRAMES["batch-hole"]),
+        "bye-too-early": _input(_HELLO + bye(1)),
+        "stock": _input(stock * 3, step=10),
+        "stock-cut": _input(stock + stock[:9]),
+        "stock-over-the-limit": _input(stock + b"\0\xff\xff\xff"),
+        "stock-large": _input(
             stock + large_stock + stock, limit=255, at=len(stock) + 4, fill=50_000
         ),
-        "http": _conversation(b"GET / HTTP/1.1\r\n\r\n"),
-        "nothing": _conversation(b""),
+        "http": _input(b"GET / HTTP/1.1\r\n\r\n"),
+        "nothing": _input(b""),
     }
 
 

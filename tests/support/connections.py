@@ -1,4 +1,4 @@
-"""Thousands of connections to a server, from one process, and what they cost that server."""
+"""Thousands of connections from one process to a server, and what they cost that server."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import pytest
 
 MIB = 1 << 20
 SPARE = 500
-"""Descriptors that the tests, or the server, need beside those of the crowd."""
+"""Descriptors that the tests, or the server, need in addition to those of the crowd."""
 IP_BIND_ADDRESS_NO_PORT = 24
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: close() sends RST."""
 
 
 class Crowd:
-    """Connections that nobody waits for: non-blocking, closed together.
+    """Non-blocking connections that are closed together.
 
     Args:
-        host: Where they come from; one of its own for each crowd, since a port that was used rests.
+        host: Their source address. Each crowd needs its own, since a used port stays reserved.
     """
 
     def __init__(self, port: int, host: str) -> None:
@@ -44,7 +44,7 @@ class Crowd:
         self.close()
 
     def one(self) -> socket.socket:
-        """A connection that the crowd does not keep."""
+        """Return a connection that is not part of the crowd."""
         client = socket.socket()
         client.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         client.bind((self._host, 0))
@@ -59,9 +59,12 @@ class Crowd:
             self.sockets.append(client)
 
     def send(self, data: bytes) -> int:
-        """Each sends that, as far as its socket takes it; who was closed leaves. Returns how many
-        bytes went out."""
-        left, sent = [], 0
+        """Send data over each connection, as much as its socket takes, and remove closed ones.
+
+        Returns:
+            The number of bytes that were sent.
+        """
+        remaining, sent = [], 0
         for client in self.sockets:
             try:
                 sent += client.send(data)
@@ -70,8 +73,8 @@ class Crowd:
             except OSError:
                 client.close()
                 continue
-            left.append(client)
-        self.sockets = left
+            remaining.append(client)
+        self.sockets = remaining
         return sent
 
     def close(self, *, reset: bool = False) -> None:
@@ -84,7 +87,7 @@ class Crowd:
 
 @contextlib.contextmanager
 def many_descriptors(count: int) -> Iterator[None]:
-    """This process, and those that it starts, may open so many files."""
+    """Let this process and its children open `count` files inside the `with` block."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count + SPARE:
         pytest.skip(f"this machine allows {hard} open files; this needs {count + SPARE}")
@@ -96,12 +99,12 @@ def many_descriptors(count: int) -> Iterator[None]:
 
 
 SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
-"""Whether AddressSanitizer has the heap. It takes more than is asked for, and keeps what is freed:
-nothing can be said of a process's size then."""
+"""Whether AddressSanitizer manages the heap. It allocates more than requested and keeps freed
+memory, so the size of a process proves nothing."""
 
 
 class Watch:
-    """What a process has grown by, in bytes, since this was made."""
+    """The growth of a process in bytes, since this object was created."""
 
     def __init__(self, pid: int) -> None:
         self._pid, self._before, self._most = pid, memory_of(pid), 0
@@ -116,24 +119,24 @@ class Watch:
         return SANITIZED or self.now() < limit
 
     def was_below(self, limit: int) -> bool:
-        """Whenever one has looked."""
+        """Return whether every look so far was below the limit."""
         self.look()
         return SANITIZED or self._most < limit
 
 
 def memory_of(pid: int) -> int:
-    """Bytes that are this process's own, or its share of (PSS)."""
+    """Return the proportional set size (PSS) of a process in bytes."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) << 10
-    raise AssertionError("the kernel does not say")
+    raise AssertionError("smaps_rollup has no Pss")
 
 
 def descriptors_of(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 the names alone
+    return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 only the names
 
 
 def cpu_of(pid: int) -> float:
-    """Seconds of processor time that it has used."""
+    """Return the processor time of a process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,6 +1,6 @@
-/* embed.c: a C program that embeds the framer, as its users do, with the input at the very end of a
- * page, so that a read of one byte too many crashes. Run by test_framer.py. */
-#include "framer/framer.h"
+/* embed_framer.c: a C program that embeds the framer. Its input ends at a protected page, so that
+ * an over-read crashes. test_framer.py builds and runs it. */
+#include "framer.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,8 +16,8 @@ static int failures;
         }                                                                                          \
     } while (0)
 
-/* Feeds the stream in pieces of `step` bytes, each at the end of a page; counts frames and bytes.
- */
+/* Feeds the stream in pieces of `step` bytes, each at the end of a page. Counts the frames, and
+ * sums up their bytes. */
 static int run(const uint8_t *stream, size_t len, size_t step, uint32_t limit, int *frames,
                size_t *bytes)
 {
@@ -68,7 +68,7 @@ int main(void)
     fl_framer *framer = fl_framer_new(8);
     fl_frame out;
     CHECK(fl_framer_feed(framer, stream, 16) == 0);
-    CHECK(fl_framer_feed(framer, stream, 16) == FL_EINVAL); /* out of turn, and not sticky */
+    CHECK(fl_framer_feed(framer, stream, 16) == FL_EINVAL); /* in the wrong order; not sticky */
     CHECK(fl_framer_next(framer, &out, 0) == FL_EINVAL);
     CHECK(fl_framer_next(framer, &out, 1) == 1 && out.data == stream + 4); /* no copy */
     fl_framer_free(framer);

@@ -37,7 +37,7 @@ HELLO = 5.0
 ANNOUNCED = MIB.to_bytes(4, "big")
 
 UNUSED = "never sent a byte; closed to make room"
-NO_MEMORY = "no memory for half-received frames"
+NO_MEMORY = "no memory for partial frames"
 NO_DESCRIPTOR = "no file descriptor left"
 
 

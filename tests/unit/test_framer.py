@@ -1,9 +1,10 @@
-"""The framer: any chunking of any frames equals a small reference; errors stay."""
+"""The framer against a small reference in Python, for any chunks; and the checksums."""
 
 from __future__ import annotations
 
 import itertools
 import random
+import shutil
 import socket
 import struct
 import subprocess
@@ -27,7 +28,7 @@ def encode(frames: list[bytes]) -> bytes:
 
 
 def reference(stream: bytes, limit: int) -> tuple[list[bytes], bool]:
-    """The frames in a stream, and whether an announced length is over the limit."""
+    """Return the frames of a stream, and whether an announced length is over the limit."""
     frames, at = [], 0
     while len(stream) - at >= 4:
         (length,) = struct.unpack_from(">I", stream, at)
@@ -68,7 +69,7 @@ def test_any_chunking_of_any_frames_equals_the_reference(
 
 
 @given(stream=st.binary(max_size=200))
-def test_garbage_byte_by_byte_equals_garbage_at_once(stream: bytes) -> None:
+def test_random_bytes_one_by_one_give_the_same_as_all_at_once(stream: bytes) -> None:
     pieces = [stream[i : i + 1] for i in range(len(stream))]
     assert split(pieces, 1000) == split([stream], 1000) == reference(stream, 1000)
 
@@ -82,7 +83,7 @@ def test_the_limit_is_exact(limit: int) -> None:
         framer.feed(struct.pack(">I", limit + 1))
 
 
-def test_the_frames_before_an_error_are_not_lost_and_the_error_stays() -> None:
+def test_frames_before_an_error_are_returned_and_the_error_is_sticky() -> None:
     framer = Framer(10)
     assert framer.feed(encode([b"good", bytes(11)])) == [b"good"]
     for _ in range(2):
@@ -92,7 +93,7 @@ def test_the_frames_before_an_error_are_not_lost_and_the_error_stays() -> None:
         framer.end()
 
 
-def test_an_end_inside_a_frame_is_an_error_and_between_frames_is_none() -> None:
+def test_an_end_inside_a_frame_is_an_error() -> None:
     framer = Framer()
     framer.feed(encode([b"abc"]))
     framer.end()
@@ -101,8 +102,8 @@ def test_an_end_inside_a_frame_is_an_error_and_between_frames_is_none() -> None:
         framer.end()
 
 
-def test_nothing_is_allocated_for_what_a_length_announces() -> None:
-    """A thousand framers, each told of 16 MB of which 100 bytes come."""
+def test_nothing_is_allocated_for_an_announced_length() -> None:
+    """A thousand framers get a length of 16 MB and 100 bytes each."""
     script = """
 import resource
 from fastlog import FRAME_LIMIT, Framer
@@ -131,28 +132,29 @@ def test_crc32c_continues_where_it_stopped(first: bytes, second: bytes) -> None:
     ("data", "crc"),
     [(b"123456789", 0xE3069283), (bytes(32), 0x8A9136AA), (b"\xff" * 32, 0x62A8AB43), (b"", 0)],
 )
-def test_crc32c_knows_the_vectors_of_rfc_3720(data: bytes, crc: int) -> None:
+def test_crc32c_of_the_test_vectors_of_rfc_3720(data: bytes, crc: int) -> None:
     assert crc32c(data) == crc
 
 
 @pytest.mark.parametrize("length", [3071, 3072, 3073, 6143, 6144, 9999, 300_000])
-def test_crc32c_of_much_at_once_is_that_of_its_pieces(length: int) -> None:
+def test_crc32c_of_long_data_equals_that_of_its_pieces(length: int) -> None:
     data = random.Random(length).randbytes(length + 3)[3:]
     crc = 0
-    for at in range(0, length, 1000):  # less than what is taken at once
+    for at in range(0, length, 1000):  # shorter than what the parallel code needs
         crc = crc32c(data[at : at + 1000], crc)
     assert crc32c(data) == crc
 
 
 def test_two_files_are_enough_to_embed_it_in_a_c_program(tmp_path: Path) -> None:
-    """Built from framer.c and fastlog.h alone; its input ends at a page that must not be read."""
+    """Built from framer.c and framer.h alone; its input ends at a protected page."""
     program = tmp_path / "embed"
     compiler = sysconfig.get_config_var("CC").split()[0]
+    for name in ("framer.c", "framer.h"):
+        shutil.copy(ROOT / "csrc/framer" / name, tmp_path)
     subprocess.run(
         [compiler, "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-g",
-         f"-I{ROOT / 'csrc'}",
-         str(ROOT / "csrc/framer/framer.c"), str(ROOT / "tests/support/embed_framer.c"),
-         "-o", str(program)],
+         f"-I{tmp_path}", tmp_path / "framer.c", ROOT / "tests/support/embed_framer.c",
+         "-o", program],
         check=True,
     )  # fmt: skip
     out = subprocess.run([program], capture_output=True, text=True, check=False)
@@ -160,7 +162,7 @@ def test_two_files_are_enough_to_embed_it_in_a_c_program(tmp_path: Path) -> None
 
 
 def test_the_example_splits_what_a_stock_handler_sends_under_asyncio() -> None:
-    """examples/asyncio_listener.py, on a port of its own."""
+    """Run examples/asyncio_listener.py on a free port."""
     source = (ROOT / "examples" / "asyncio_listener.py").read_text()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

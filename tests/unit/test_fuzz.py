@@ -1,6 +1,6 @@
-"""The fuzz targets build with any compiler and pass on their corpora, and these are whole.
+"""The fuzz targets compile, and pass on their corpora and on some mutants.
 
-`make fuzz` lets them look for more.
+`make fuzz` runs them for longer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TARGETS = sorted(path.stem.removeprefix("fuzz_") for path in FUZZ.glob("fuzz_*.c
 
 
 def _variable(name: str) -> list[str]:
-    """What the Makefile has in it."""
+    """Return the words of a variable of the Makefile."""
     command = ["make", "--silent", "--file", "-", f"print-{name}"]
     makefile = f"include Makefile\nprint-{name}:\n\t@echo $({name})\n"
     return subprocess.run(
@@ -36,7 +36,7 @@ def test_make_fuzz_runs_every_target() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_target_stands_its_corpus_and_some_mutants(target: str, tmp_path: Path) -> None:
+def test_a_target_passes_on_its_corpus_and_some_mutants(target: str, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     subprocess.run(["cp", "-r", FUZZ / "corpus" / target, corpus], check=True)
     program = tmp_path / target
@@ -53,7 +53,7 @@ def test_a_target_stands_its_corpus_and_some_mutants(target: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("target", SEEDS)
-def test_a_corpus_is_what_its_seeds_say(target: str) -> None:
-    """Run tests/fuzz/seeds.py when this fails."""
+def test_a_corpus_equals_its_seeds(target: str) -> None:
+    """Run `python tests/fuzz/seeds.py` when this fails."""
     found = {path.name: path.read_bytes() for path in (FUZZ / "corpus" / target).iterdir()}
     assert SEEDS[target]() == found

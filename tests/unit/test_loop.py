@@ -1,4 +1,4 @@
-"""The loop: each duty of edge-triggered epoll, and what bad input gets."""
+"""The loop: the obligations of edge-triggered epoll, limits, timeouts, and invalid input."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def encode(*payloads: bytes) -> bytes:
 
 
 class Receiver:
-    """A loop that remembers, and a listener of its own."""
+    """A loop with a listener that keeps the blocks it receives."""
 
     def __init__(self, **options: Any) -> None:
         self.blocks: list[tuple[bytes, int]] = []
-        options = {"nap": 0.0, **options}
+        options = {"coalesce": 0.0, **options}
         self.loop = Loop(lambda block, count: self.blocks.append((block, count)), **options)
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.loop.listen(self.listener.fileno())
@@ -58,7 +58,7 @@ class Receiver:
         return client
 
     def pair(self, data: bytes = b"", partial: bytes = b"") -> socket.socket:
-        """A connection that the loop is given, without a listener."""
+        """Add a connection to the loop, without its listener."""
         ours, theirs = socket.socketpair()
         self.clients.append(theirs)
         self.loop.add(ours.detach(), "unix", partial)
@@ -66,14 +66,14 @@ class Receiver:
             theirs.sendall(data)
         return theirs
 
-    def turn(self, timeout: float = 0.02) -> PollResult:
+    def poll(self, timeout: float = 0.02) -> PollResult:
         before = len(self.blocks)
-        turn = self.loop.poll(timeout)
-        assert len(self.blocks) - before <= 1, "one call a turn at most"
-        return turn
+        result = self.loop.poll(timeout)
+        assert len(self.blocks) - before <= 1, "a poll calls the callback at most once"
+        return result
 
     def until(self, condition: Callable[[], object]) -> None:
-        wait_for(lambda: self.turn() and condition())
+        wait_for(lambda: self.poll() and condition())
 
     def runs(self) -> list[Run]:
         return [run for block, _ in self.blocks for run in runs(memoryview(block))]
@@ -100,23 +100,23 @@ def receiving(**options: Any) -> Iterator[Receiver]:
 
 @contextmanager
 def no_descriptors_left() -> Iterator[None]:
-    """This process cannot open a file or take a connection for a while."""
+    """Leave this process without file descriptors inside the `with` block."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    hoard: list[int] = []
+    opened: list[int] = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
     try:
         with contextlib.suppress(OSError):
             while True:
-                hoard.append(os.open("/dev/null", os.O_RDONLY))
+                opened.append(os.open("/dev/null", os.O_RDONLY))
         yield
     finally:
-        for fd in hoard:
+        for fd in opened:
             os.close(fd)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def was_closed(client: socket.socket) -> bool:
-    """The other side has closed, without having sent a byte."""
+    """Return whether the loop has closed the connection without sending a byte."""
     client.settimeout(30)
     try:
         return client.recv(1) == b""
@@ -132,7 +132,7 @@ def was_closed(client: socket.socket) -> bool:
     payloads=st.lists(st.binary(max_size=400) | st.just(bytes(70 * KIB)), max_size=20),
     cuts=st.lists(st.integers(0, 100 * KIB), max_size=12),
 )
-def test_python_never_sees_less_than_a_frame_whatever_the_chunks(
+def test_the_callback_gets_whole_frames_for_any_chunks(
     payloads: list[bytes], cuts: list[int]
 ) -> None:
     stream = encode(*payloads)
@@ -146,8 +146,8 @@ def test_python_never_sees_less_than_a_frame_whatever_the_chunks(
                 try:
                     rest = rest[client.send(rest) :]
                 except BlockingIOError:
-                    receiver.turn(0)
-            receiver.turn(0)
+                    receiver.poll(0)
+            receiver.poll(0)
         client.close()
         receiver.until(lambda: receiver.loop.stats().connections == 0)
         assert receiver.frames() == payloads
@@ -167,7 +167,7 @@ def test_frames_of_any_size_arrive_whole_between_small_ones(size: int) -> None:
         assert receiver.loop.stats().partial_bytes == 0
 
 
-def test_a_header_split_over_two_reads_is_put_together() -> None:
+def test_a_length_split_over_two_reads_is_joined() -> None:
     with receiving() as receiver:
         client = receiver.connect(encode(b"first") + b"\0\0")
         receiver.until(lambda: receiver.loop.stats().partials == 1)
@@ -191,7 +191,7 @@ def test_each_run_names_its_peer_and_keeps_the_order_of_its_connection() -> None
             assert sent == [b"%d:%d" % (n, i) for i in range(50)]
 
 
-def test_an_error_in_the_callback_is_raised_when_the_turn_is_over() -> None:
+def test_an_error_in_the_callback_is_raised_after_the_poll() -> None:
     def fail(block: bytes, count: int) -> None:
         raise KeyError("from the callback")
 
@@ -200,46 +200,46 @@ def test_an_error_in_the_callback_is_raised_when_the_turn_is_over() -> None:
         receiver.connect(encode(b"x"))
         with pytest.raises(KeyError, match="from the callback"):
             receiver.until(lambda: False)
-        assert receiver.turn(0).more is False  # and the loop goes on
+        assert receiver.poll(0).more is False  # the loop still works
 
 
-# ---- the duties of edge-triggered epoll ----------------------------------------------------
+# ---- edge-triggered epoll ------------------------------------------------------------------
 
 
-def test_what_is_over_the_budget_of_a_turn_is_read_without_another_event() -> None:
+def test_input_over_the_budget_of_a_poll_is_read_without_another_event() -> None:
     ours, theirs = socket.socketpair()
-    for end in (ours, theirs):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MIB)
+    for one in (ours, theirs):
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MIB)
     payload = bytes(1000)
     with receiving() as receiver:
         receiver.loop.add(ours.detach(), "unix")
         theirs.setblocking(False)
         sent = 0
-        while True:  # as much as the socket takes, and then not a byte more: no further edge
+        while True:  # as much as the socket takes, then no more: no further edge
             try:
                 assert theirs.send(encode(payload)) == 1004
             except BlockingIOError:
                 break
             sent += 1
-        assert sent * 1004 > 150 * KIB, "more than one turn's budget"
+        assert sent * 1004 > 150 * KIB, "more than the budget of a poll"
         started = time.monotonic()
-        assert receiver.turn(30).more
+        assert receiver.poll(30).more
         while receiver.loop.stats().frames < sent:
-            receiver.turn(30)
-        assert time.monotonic() - started < 15, "it slept while there was more to read"
+            receiver.poll(30)
+        assert time.monotonic() - started < 15, "it waited while there was more to read"
         theirs.close()
 
 
-def test_an_end_behind_data_is_found_in_the_same_breath() -> None:
+def test_an_end_after_data_is_detected_with_the_data() -> None:
     with receiving() as receiver:
         for _ in range(20):
-            receiver.connect(encode(b"last words")).close()
+            receiver.connect(encode(b"last")).close()
         receiver.until(lambda: receiver.loop.stats().accepted == 20)
         receiver.until(lambda: receiver.loop.stats().connections == 0)
-        assert receiver.frames() == [b"last words"] * 20
+        assert receiver.frames() == [b"last"] * 20
 
 
-def test_a_reset_does_not_take_back_what_came_before_it() -> None:
+def test_data_before_a_reset_is_kept() -> None:
     with receiving() as receiver:
         client = receiver.connect()
         receiver.until(lambda: receiver.loop.stats().connections == 1)
@@ -250,20 +250,20 @@ def test_a_reset_does_not_take_back_what_came_before_it() -> None:
         assert receiver.frames() == [b"a", b"b"]
 
 
-def test_a_burst_of_connections_is_taken_in_bounded_turns_and_whole() -> None:
+def test_a_burst_of_connections_is_accepted_over_several_polls() -> None:
     with receiving() as receiver:
         for _ in range(200):
             receiver.connect(encode(b"x"))
-        taken = []
+        accepted = []
         while receiver.loop.stats().accepted < 200:
             before = receiver.loop.stats().accepted
-            receiver.turn()
-            taken.append(receiver.loop.stats().accepted - before)
-        assert max(taken) <= 64
+            receiver.poll()
+            accepted.append(receiver.loop.stats().accepted - before)
+        assert max(accepted) <= 64
         receiver.until(lambda: receiver.loop.stats().frames == 200)
 
 
-def test_without_descriptors_the_newest_are_shed_and_it_recovers_by_itself() -> None:
+def test_without_descriptors_new_connections_are_closed_until_there_are_some() -> None:
     with receiving() as receiver:
         old = receiver.connect(encode(b"old"))
         receiver.until(lambda: receiver.loop.stats().frames == 1)
@@ -272,14 +272,14 @@ def test_without_descriptors_the_newest_are_shed_and_it_recovers_by_itself() -> 
             for client in waiting:
                 client.connect(receiver.listener.getsockname())
             started = time.monotonic()
-            turns = 0
+            polls = 0
             while receiver.loop.stats().rejected.get("no file descriptor left", 0) < 3:
-                receiver.turn(5)
-                turns += 1
-            # One is shed, then the listener is left alone for 100 ms (of a clock that counts them
-            # whole): no busy loop.
+                receiver.poll(5)
+                polls += 1
+            # One connection is closed, then the listener is disarmed for 100 ms (of a clock that
+            # counts whole ms): no busy loop.
             assert 0.198 <= time.monotonic() - started < 5
-            assert turns < 20
+            assert polls < 20
             old.sendall(encode(b"unharmed"))
             receiver.until(lambda: receiver.loop.stats().frames == 2)
         assert all(was_closed(client) for client in waiting)
@@ -289,7 +289,7 @@ def test_without_descriptors_the_newest_are_shed_and_it_recovers_by_itself() -> 
             client.close()
 
 
-def test_connections_beyond_the_limit_are_closed_and_the_others_do_not_notice() -> None:
+def test_connections_beyond_the_limit_are_closed_and_others_are_unaffected() -> None:
     with receiving(max_connections=3) as receiver:
         first = [receiver.connect() for _ in range(3)]
         receiver.until(lambda: receiver.loop.stats().connections == 3)
@@ -305,9 +305,9 @@ def test_connections_beyond_the_limit_are_closed_and_the_others_do_not_notice() 
         receiver.until(lambda: receiver.loop.stats().frames == 4)
 
 
-def test_who_never_sent_a_byte_makes_room_the_oldest_first() -> None:
-    with receiving(max_connections=4, hello=0.3) as receiver:
-        spoken, begun = receiver.connect(encode(b"here")), receiver.connect(b"\0")
+def test_connections_that_never_sent_a_byte_make_room_the_oldest_first() -> None:
+    with receiving(max_connections=4, handshake=0.3) as receiver:
+        complete, begun = receiver.connect(encode(b"here")), receiver.connect(b"\0")
         receiver.until(lambda: receiver.loop.stats().partials == 1)
         older = receiver.connect()
         receiver.until(lambda: receiver.loop.stats().connections == 3)
@@ -317,7 +317,7 @@ def test_who_never_sent_a_byte_makes_room_the_oldest_first() -> None:
         receiver.until(lambda: receiver.loop.stats().rejected == {"too many connections": 1})
         assert was_closed(early)
         _wait(receiver, 0.3)
-        receiver.connect(encode(b"a newcomer"))
+        receiver.connect(encode(b"a new one"))
         receiver.until(lambda: receiver.loop.stats().frames == 2)
         assert receiver.loop.stats().rejected == {
             "too many connections": 1,
@@ -329,31 +329,31 @@ def test_who_never_sent_a_byte_makes_room_the_oldest_first() -> None:
         receiver.connect(encode(b"another"))
         receiver.until(lambda: receiver.loop.stats().frames == 3)
         assert was_closed(younger)
-        rejected = receiver.connect(encode(b"all have spoken now"))
+        rejected = receiver.connect(encode(b"all have sent now"))
         receiver.until(lambda: receiver.loop.stats().rejected["too many connections"] == 2)
         assert was_closed(rejected)
-        spoken.sendall(encode(b"still here"))
+        complete.sendall(encode(b"still here"))
         begun.sendall(encode(b"and it")[1:])
         receiver.until(lambda: receiver.loop.stats().frames == 5)
 
 
-def test_who_begins_to_speak_in_that_moment_is_not_closed_for_a_newcomer() -> None:
-    with receiving(max_connections=2, hello=0.1) as receiver:
-        speaks, ends = receiver.connect(), receiver.connect()
+def test_a_connection_with_unread_bytes_is_not_closed_to_make_room() -> None:
+    with receiving(max_connections=2, handshake=0.1) as receiver:
+        sends, ends = receiver.connect(), receiver.connect()
         receiver.until(lambda: receiver.loop.stats().connections == 2)
         _wait(receiver, 0.1)
-        receiver.loop.pause(True)  # so that nothing of it is read before the newcomer is taken
-        speaks.sendall(encode(b"unread"))
+        receiver.loop.pause(True)  # so that the loop accepts the new one before it reads
+        sends.sendall(encode(b"unread"))
         ends.close()
-        receiver.connect(encode(b"a newcomer"))
+        receiver.connect(encode(b"a new one"))
         receiver.until(lambda: receiver.loop.stats().rejected == {"too many connections": 1})
         receiver.loop.pause(False)
         receiver.until(lambda: receiver.frames() == [b"unread"])
         receiver.until(lambda: receiver.loop.stats().connections == 1)
 
 
-def test_without_descriptors_who_never_sent_a_byte_makes_room() -> None:
-    with receiving(hello=0.1) as receiver:
+def test_without_descriptors_a_connection_that_never_sent_a_byte_makes_room() -> None:
+    with receiving(handshake=0.1) as receiver:
         silent = receiver.connect()
         receiver.until(lambda: receiver.loop.stats().connections == 1)
         _wait(receiver, 0.1)
@@ -361,7 +361,7 @@ def test_without_descriptors_who_never_sent_a_byte_makes_room() -> None:
         with no_descriptors_left():
             for client in waiting:
                 client.connect(receiver.listener.getsockname())
-                client.sendall(encode(b"a newcomer"))
+                client.sendall(encode(b"a new one"))
             receiver.until(lambda: receiver.loop.stats().frames == 1)
             receiver.until(lambda: len(receiver.loop.stats().rejected) == 2)
         assert was_closed(silent)
@@ -376,13 +376,13 @@ def test_without_descriptors_who_never_sent_a_byte_makes_room() -> None:
 def _wait(receiver: Receiver, seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        receiver.turn()
+        receiver.poll()
 
 
 OTHERS = ["10.1.0.0/16", "fd00:0:0:1::1/128", "fd00:0:0:1::2/128", "fd00:0:0:2::1/128"]
 
 
-def test_one_host_has_so_many_connections_and_the_others_do_not_notice() -> None:
+def test_connections_of_one_host_are_limited_and_other_hosts_are_unaffected() -> None:
     def body() -> None:
         with receiving(max_connections=20, connections_per_host=2) as receiver:
             every = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
@@ -425,9 +425,9 @@ def test_one_host_has_so_many_connections_and_the_others_do_not_notice() -> None
     in_a_network_of_its_own(body, OTHERS)
 
 
-def test_a_host_over_its_limit_closes_nobody_to_make_room() -> None:
+def test_a_host_over_its_limit_makes_no_room() -> None:
     def body() -> None:
-        with receiving(max_connections=2, connections_per_host=1, hello=0.0) as receiver:
+        with receiving(max_connections=2, connections_per_host=1, handshake=0.0) as receiver:
             every = socket.create_server(("", 0))
             receiver.loop.listen(every.fileno())
             to, own = ("10.1.0.1", every.getsockname()[1]), ("10.1.2.3", 0)
@@ -443,15 +443,15 @@ def test_a_host_over_its_limit_closes_nobody_to_make_room() -> None:
     in_a_network_of_its_own(body, OTHERS)
 
 
-def test_connections_that_are_handed_over_count_but_are_never_rejected() -> None:
+def test_connections_that_are_taken_over_are_counted_and_never_rejected() -> None:
     def body() -> None:
         with receiving(connections_per_host=1) as receiver, receiving() as before:
             for peer in ("10.1.2.3:1", "10.1.2.3:2"):
                 ours, theirs = socket.socketpair()
                 before.clients.append(theirs)
                 before.loop.add(ours.detach(), peer)
-            for handed in before.loop.export():
-                receiver.loop.take(handed._replace(fd=os.dup(handed.fd)))
+            for exported in before.loop.export():
+                receiver.loop.take(exported._replace(fd=os.dup(exported.fd)))
             assert receiver.loop.stats().connections == 2
             every = socket.create_server(("", 0))
             receiver.loop.listen(every.fileno())
@@ -467,7 +467,7 @@ def test_connections_that_are_handed_over_count_but_are_never_rejected() -> None
     in_a_network_of_its_own(body, OTHERS)
 
 
-def test_the_table_of_hosts_counts_right_whoever_comes_and_goes(tmp_path: Path) -> None:
+def test_the_table_of_hosts_counts_like_an_array(tmp_path: Path) -> None:
     program = tmp_path / "try_hosts"
     compiler = sysconfig.get_config_var("CC").split()[0]
     subprocess.run(
@@ -489,16 +489,16 @@ def test_nothing_is_allocated_for_an_announced_length() -> None:
         assert receiver.loop.stats().partial_bytes <= 100 * KIB
 
 
-def test_when_the_budget_is_gone_the_largest_half_frames_are_closed() -> None:
+def test_over_the_memory_budget_the_largest_partial_frames_are_closed() -> None:
     with receiving(max_frame=FRAME_LIMIT, partial_memory=MIB) as receiver:
         small = [receiver.connect(encode(bytes(2000))[:1500]) for _ in range(50)]
         receiver.until(lambda: receiver.loop.stats().partials == 50)
         large = [receiver.connect() for _ in range(4)]
-        half = FRAME_LIMIT.to_bytes(4, "big") + bytes(700 * KIB)
-        threads = [threading.Thread(target=_send_until_closed, args=[c, half]) for c in large]
+        partial = FRAME_LIMIT.to_bytes(4, "big") + bytes(700 * KIB)
+        threads = [threading.Thread(target=_send_until_closed, args=[c, partial]) for c in large]
         for thread in threads:
             thread.start()
-        reason = "no memory for half-received frames"
+        reason = "no memory for partial frames"
         receiver.until(lambda: receiver.loop.stats().rejected.get(reason, 0) >= 3)
         assert receiver.loop.stats().partial_bytes <= MIB
         for client in small:
@@ -514,7 +514,7 @@ def _send_until_closed(client: socket.socket, data: bytes) -> None:
         client.sendall(data)
 
 
-def test_a_small_frame_finds_room_at_the_cost_of_the_largest() -> None:
+def test_a_small_partial_frame_evicts_the_largest() -> None:
     with receiving(max_frame=FRAME_LIMIT, partial_memory=MIB + 8 * KIB) as receiver:
         bystander = receiver.connect(encode(b"unharmed")[:5])
         receiver.until(lambda: receiver.loop.stats().partials == 1)
@@ -533,13 +533,13 @@ def test_a_small_frame_finds_room_at_the_cost_of_the_largest() -> None:
 
 
 @contextmanager
-def thousands_of_half_frames() -> Iterator[tuple[Receiver, list[socket.socket], Watch]]:
-    """5,000 of 6 KiB each: 30 MiB of a budget of 32."""
+def thousands_of_partial_frames() -> Iterator[tuple[Receiver, list[socket.socket], Watch]]:
+    """Yield 5,000 connections with partial frames of 6 KiB: 30 MiB of a budget of 32."""
     count = 5000
     with many_descriptors(2 * count), receiving(partial_memory=32 * MIB) as receiver:
         clients = [receiver.pair() for _ in range(count)]
         receiver.until(lambda: not receiver.loop.stats().ready)
-        ctypes.CDLL(None).malloc_trim(0)  # what earlier tests left free is not to be filled unseen
+        ctypes.CDLL(None).malloc_trim(0)  # free memory of earlier tests would hide the growth
         memory = Watch(os.getpid())
         for client in clients:
             client.sendall(struct.pack(">I", MIB) + bytes(6 * KIB - 4))
@@ -549,32 +549,32 @@ def thousands_of_half_frames() -> Iterator[tuple[Receiver, list[socket.socket], 
 
 
 @pytest.mark.skipif(SANITIZED, reason="AddressSanitizer keeps the memory that is freed")
-def test_the_memory_of_half_frames_that_have_gone_is_given_back() -> None:
-    with thousands_of_half_frames() as (receiver, clients, memory):
+def test_the_memory_of_closed_partial_frames_is_given_back() -> None:
+    with thousands_of_partial_frames() as (receiver, clients, memory):
         assert memory.now() > 20 * MIB
-        for client in clients[:-10]:  # those of the others lie above theirs
+        for client in clients[:-10]:  # the memory of the last ten lies above
             client.close()
         receiver.until(lambda: receiver.loop.stats().partials == 10)
         receiver.until(lambda: memory.is_below(4 * MIB))
 
 
 @pytest.mark.skipif(SANITIZED, reason="AddressSanitizer keeps the memory that is freed")
-def test_the_holes_between_half_frames_are_no_memory_beyond_the_budget() -> None:
-    with thousands_of_half_frames() as (receiver, clients, memory):
-        for turn, step in enumerate((24 * KIB, 6 * KIB)):
-            for client in clients[turn::2]:  # those that are closed leave holes for nobody's size
+def test_holes_between_partial_frames_do_not_exceed_the_memory_budget() -> None:
+    with thousands_of_partial_frames() as (receiver, clients, memory):
+        for first, size in enumerate((24 * KIB, 6 * KIB)):
+            for client in clients[first::2]:  # closed ones leave holes that fit no other frame
                 with contextlib.suppress(OSError):
-                    client.sendall(bytes(step))
+                    client.sendall(bytes(size))
             received = -1
             while receiver.loop.stats().bytes > received or receiver.loop.stats().ready:
                 received = receiver.loop.stats().bytes
-                receiver.turn()
-        assert receiver.loop.stats().rejected["no memory for half-received frames"] > 3000
+                receiver.poll()
+        assert receiver.loop.stats().rejected["no memory for partial frames"] > 3000
         assert receiver.loop.stats().partial_bytes > 28 * MIB
         assert memory.is_below(36 * MIB)
 
 
-def test_half_a_frame_and_then_silence_is_closed_after_a_while() -> None:
+def test_a_partial_frame_without_further_bytes_is_closed() -> None:
     with receiving(stall=0.2, min_rate=0) as receiver:
         client = receiver.connect(encode(bytes(100))[:50])
         idle = receiver.connect(encode(b"whole"))
@@ -582,13 +582,13 @@ def test_half_a_frame_and_then_silence_is_closed_after_a_while() -> None:
         assert was_closed(client)
         (rejection,) = receiver.loop.rejections()
         assert (rejection.length, rejection.head) == (100, encode(bytes(100))[:50])
-        idle.sendall(encode(b"still welcome"))
+        idle.sendall(encode(b"still open"))
         receiver.until(lambda: receiver.loop.stats().frames == 2)
 
 
 @pytest.mark.parametrize("size", [20 * KIB, 900 * KIB], ids=["small frame", "large frame"])
-def test_a_frame_that_trickles_is_closed_and_nobody_else_waits(size: int) -> None:
-    """A byte at a time: never silent, but under 1 KiB/s once it is older than the stall time."""
+def test_a_frame_below_the_least_rate_is_closed_and_others_do_not_wait(size: int) -> None:
+    """One byte at a time: never without bytes, but below 1 KiB/s after the stall time."""
     with receiving(stall=0.3) as receiver:
         slow = receiver.connect(encode(bytes(size))[: size // 2])
         other = receiver.connect()
@@ -607,19 +607,19 @@ def test_a_frame_that_trickles_is_closed_and_nobody_else_waits(size: int) -> Non
         assert was_closed(slow)
 
 
-def test_a_length_that_comes_byte_by_byte_is_taken_or_closed_by_the_same_clock() -> None:
+def test_the_stall_clock_applies_to_a_length_that_arrives_byte_by_byte() -> None:
     with receiving(stall=0.4) as receiver:
         quick, slow = receiver.connect(), receiver.connect(b"\0")
         for byte in encode(b"x" * 256):
             quick.send(bytes([byte]))
-            receiver.turn(0)
+            receiver.poll(0)
         receiver.until(lambda: receiver.frames() == [b"x" * 256])
         rest = iter(b"\0\1\0" + bytes(256))
         due = [time.monotonic()]
 
         def drip() -> bool:
             if time.monotonic() >= due[0] and not receiver.loop.stats().rejected:
-                due[0] = time.monotonic() + 0.2  # never silent for as long as 0.4 s
+                due[0] = time.monotonic() + 0.2  # never without a byte for 0.4 s
                 slow.send(bytes([next(rest)]))
             return bool(receiver.loop.stats().rejected)
 
@@ -628,7 +628,7 @@ def test_a_length_that_comes_byte_by_byte_is_taken_or_closed_by_the_same_clock()
         assert was_closed(slow)
 
 
-def test_a_slow_frame_that_keeps_the_least_rate_is_let_through() -> None:
+def test_a_slow_frame_above_the_least_rate_is_received() -> None:
     with receiving(stall=0.3, min_rate=1000) as receiver:
         client = receiver.connect(struct.pack(">I", 30_000))
         started = time.monotonic()
@@ -636,8 +636,8 @@ def test_a_slow_frame_that_keeps_the_least_rate_is_let_through() -> None:
             client.sendall(bytes(500))
             until = time.monotonic() + 0.04
             while time.monotonic() < until:
-                receiver.turn(0.02)
-        assert time.monotonic() - started > 2, "long enough for two sweeps after the stall time"
+                receiver.poll(0.02)
+        assert time.monotonic() - started > 2, "long enough for two checks after the stall time"
         receiver.until(lambda: receiver.loop.stats().frames == 1)
 
 
@@ -663,7 +663,7 @@ def test_a_silent_peer_is_probed_as_configured(seconds: float, expected: list[in
         assert _probes(_server_side(client)) == expected
 
 
-def test_a_silent_peer_is_probed_as_the_kernel_is_set_if_that_is_configured() -> None:
+def test_a_silent_peer_is_probed_by_the_settings_of_the_kernel_if_configured() -> None:
     with receiving(tcp_keepalive=0) as receiver, socket.create_server(("127.0.0.1", 0)) as plain:
         client = receiver.connect()
         receiver.until(lambda: receiver.loop.stats().connections == 1)
@@ -671,22 +671,22 @@ def test_a_silent_peer_is_probed_as_the_kernel_is_set_if_that_is_configured() ->
 
 
 @pytest.mark.parametrize("option", [32768.0, 1e6])
-def test_a_time_that_the_kernel_does_not_take_is_rejected(option: float) -> None:
+def test_a_keepalive_that_the_kernel_does_not_accept_is_rejected(option: float) -> None:
     with pytest.raises(ValueError, match="out of range"), receiving(tcp_keepalive=option):
         pass
 
 
-def test_a_connection_that_is_handed_over_is_probed_as_the_next_loop_says() -> None:
+def test_a_connection_that_is_taken_over_gets_the_keepalive_of_its_new_loop() -> None:
     with receiving() as first, receiving(tcp_keepalive=7.0) as second:
         client = first.connect()
         first.until(lambda: first.loop.stats().connections == 1)
-        (handed,) = first.loop.export()
-        second.loop.take(handed._replace(fd=os.dup(handed.fd)))
+        (exported,) = first.loop.export()
+        second.loop.take(exported._replace(fd=os.dup(exported.fd)))
         assert _probes(_server_side(client)) == [7, 1, 4]
 
 
-def test_a_peer_whose_host_is_gone_is_closed() -> None:
-    """Its address goes away while the connection stands, and nothing answers any more."""
+def test_a_connection_to_an_unreachable_host_is_closed() -> None:
+    """Its address is removed while the connection is open, and nothing answers any more."""
 
     def body() -> None:
         with receiving(tcp_keepalive=1.0) as receiver:
@@ -708,28 +708,28 @@ def _server_side(client: socket.socket) -> socket.socket:
             found.close()
         except OSError:
             continue
-    raise AssertionError("the accepted socket is not there")
+    raise AssertionError("this process has no such accepted socket")
 
 
-def test_a_paused_loop_reads_nothing_closes_nobody_and_goes_on() -> None:
+def test_a_paused_loop_reads_nothing_closes_nothing_and_resumes() -> None:
     with receiving(stall=1.0) as receiver:
-        half = receiver.connect(encode(b"half and half")[:7])
+        partial = receiver.connect(encode(b"in two halves")[:7])
         receiver.until(lambda: receiver.loop.stats().partials == 1)
         receiver.loop.pause(True)
         receiver.connect(encode(b"later"))
-        until, turns = time.monotonic() + 1.5, 0
+        until, polls = time.monotonic() + 1.5, 0
         while time.monotonic() < until:
-            assert receiver.turn(0.5).more is False
-            turns += 1
-        assert turns < 20, "it spins"
+            assert receiver.poll(0.5).more is False
+            polls += 1
+        assert polls < 20, "a busy loop"
         assert (receiver.loop.stats().frames, receiver.loop.stats().connections) == (0, 2)
         receiver.loop.pause(False)
         receiver.until(lambda: receiver.frames() == [b"later"])
-        half.sendall(encode(b"half and half")[7:])
-        receiver.until(lambda: receiver.frames() == [b"later", b"half and half"])
+        partial.sendall(encode(b"in two halves")[7:])
+        receiver.until(lambda: receiver.frames() == [b"later", b"in two halves"])
 
 
-def test_a_drained_loop_has_read_all_that_was_sent_even_from_the_backlog() -> None:
+def test_a_drained_loop_has_read_everything_that_was_sent_even_in_the_backlog() -> None:
     with receiving() as receiver:
         for _ in range(3):
             receiver.connect(encode(b"early"))
@@ -742,11 +742,11 @@ def test_a_drained_loop_has_read_all_that_was_sent_even_from_the_backlog() -> No
         assert sorted(receiver.frames()) == sorted(
             [b"early"] * 3 + [b"in the backlog"] * 3 + [b"and more"]
         )
-        receiver.loop.hang_up()
+        receiver.loop.close_connections()
         assert receiver.loop.stats().connections == 0
         assert receiver.loop.stats().rejected == {"truncated": 1}
         receiver.connect(encode(b"too late"))
-        receiver.turn()
+        receiver.poll()
         assert receiver.loop.stats().accepted == 6
 
 
@@ -763,7 +763,7 @@ def test_a_drain_without_descriptors_is_no_error() -> None:
             one.close()
 
 
-def test_a_drained_loop_gets_what_the_senders_kernels_kept_back() -> None:
+def test_a_drained_loop_receives_what_the_senders_kernels_delayed() -> None:
     """Nagle's algorithm: a small write waits in the sender while the one before is not acked."""
     with receiving() as receiver:
         clients = [receiver.connect(encode(b"first")) for _ in range(50)]
@@ -777,7 +777,7 @@ def test_a_drained_loop_gets_what_the_senders_kernels_kept_back() -> None:
         assert time.monotonic() - started < 5
 
 
-def test_a_connected_socket_is_taken_over_with_what_was_received_of_its_frame() -> None:
+def test_a_connected_socket_is_added_with_its_partial_frame() -> None:
     with receiving() as receiver:
         receiver.pair(data=b"lo" + encode(b"next"), partial=b"\0\0\0\5hel")
         receiver.until(lambda: receiver.frames() == [b"hello", b"next"])
@@ -798,7 +798,7 @@ def test_the_gil_is_free_while_the_loop_waits() -> None:
 
 
 @pytest.mark.parametrize("flooded", [False, True])
-def test_a_signal_is_noticed_at_once(flooded: bool) -> None:
+def test_a_signal_ends_the_wait(flooded: bool) -> None:
     class AlarmError(Exception):
         pass
 
@@ -841,20 +841,20 @@ def test_a_watched_descriptor_ends_the_wait() -> None:
     with receiving() as receiver:
         ours, theirs = socket.socketpair()
         receiver.loop.watch(ours.fileno())
-        assert receiver.turn(0).woken is False
+        assert receiver.poll(0).woken is False
         theirs.send(b"!")
-        assert receiver.turn(30).woken is True
+        assert receiver.poll(30).woken is True
         ours.recv(1)
-        assert receiver.turn(0).woken is False
+        assert receiver.poll(0).woken is False
         ours.close()
         theirs.close()
 
 
-# ---- what bad input gets -------------------------------------------------------------------
+# ---- invalid input -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limit", [100, 40 * KIB, FRAME_LIMIT])
-def test_the_frame_limit_is_exact_and_costs_only_that_connection(limit: int) -> None:
+def test_the_frame_limit_is_exact_and_closes_only_that_connection(limit: int) -> None:
     with receiving(max_frame=limit) as receiver:
         fine = receiver.connect()
         too_long = receiver.connect(struct.pack(">I", limit + 1) + b"head")
@@ -874,7 +874,7 @@ def test_the_frame_limit_is_exact_and_costs_only_that_connection(limit: int) -> 
         assert was_closed(too_long)
 
 
-FOREIGN = {
+OTHER_PROTOCOLS = {
     "http": [
         b"GET / HTTP/1.1\r\n\r\n",
         b"POST /x HTTP/1.1\r\n",
@@ -889,7 +889,8 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize(
-    ("label", "first"), [(label, first) for label, firsts in FOREIGN.items() for first in firsts]
+    ("label", "first"),
+    [(label, first) for label, firsts in OTHER_PROTOCOLS.items() for first in firsts],
 )
 def test_another_protocol_is_recognised_and_closed_without_a_reply(
     label: str, first: bytes
@@ -903,15 +904,15 @@ def test_another_protocol_is_recognised_and_closed_without_a_reply(
         assert receiver.blocks == []
 
 
-def test_a_client_that_spoke_well_is_not_called_a_stranger_later() -> None:
+def test_a_client_that_sent_a_frame_is_never_counted_as_another_protocol() -> None:
     with receiving() as receiver:
-        receiver.connect(encode(b"well") + b"GET / HTTP/1.1")
+        receiver.connect(encode(b"valid") + b"GET / HTTP/1.1")
         receiver.until(lambda: receiver.loop.stats().rejected)
         assert receiver.loop.stats().rejected == {"frame over the limit": 1}
-        assert receiver.frames() == [b"well"]
+        assert receiver.frames() == [b"valid"]
 
 
-def test_refusals_beyond_what_the_queue_holds_are_counted() -> None:
+def test_rejections_beyond_the_queue_are_counted() -> None:
     with receiving() as receiver:
         for _ in range(300):
             receiver.connect(b"\0\0\0\1").close()

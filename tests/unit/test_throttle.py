@@ -75,7 +75,7 @@ def test_a_limited_connection_is_read_at_its_rate_to_its_end_without_a_busy_loop
     """One that was never read empty has its host's share only; another has its own beside it."""
     with receiving() as receiver:
         client = known(receiver) if is_known else None
-        receiver.loop.limit(40 * KIB, 60 * KIB)
+        receiver.loop.limit_rate(40 * KIB, 60 * KIB)
         if client is None:
             fill(receiver, 150)
         else:
@@ -83,7 +83,7 @@ def test_a_limited_connection_is_read_at_its_rate_to_its_end_without_a_busy_loop
         before = receiver.loop.stats().frames
         started, turns = time.monotonic(), 0
         while receiver.loop.stats().frames < before + 150:
-            receiver.turn(30)
+            receiver.poll(30)
             turns += 1
             seconds = time.monotonic() - started
             read = (receiver.loop.stats().frames - before) * WEIGHT
@@ -96,7 +96,7 @@ def test_a_limited_connection_is_read_at_its_rate_to_its_end_without_a_busy_loop
 def test_who_sends_little_is_read_at_once_beside_one_that_is_throttled() -> None:
     with receiving() as receiver:
         quiet = known(receiver)
-        receiver.loop.limit(MIB, 1)
+        receiver.loop.limit_rate(MIB, 1)
         fill(receiver, 150)
         receiver.until(lambda: receiver.loop.stats().throttled == 1)
         for number in range(20):
@@ -112,47 +112,47 @@ def test_who_sends_little_is_read_at_once_beside_one_that_is_throttled() -> None
 
 def test_an_event_does_not_wake_a_slowed_connection() -> None:
     with receiving() as receiver:
-        receiver.loop.limit(1, 1)
+        receiver.loop.limit_rate(1, 1)
         client = fill(receiver, 50)
         receiver.until(lambda: receiver.loop.stats().throttled == 1)
         before = receiver.loop.stats()
         for _ in range(20):
             client.send(FRAME)
-            assert receiver.turn(0).more is False
+            assert receiver.poll(0).more is False
         after = receiver.loop.stats()
         assert (after.frames, after.throttlings) == (before.frames, before.throttlings)
 
 
 def test_when_the_limit_goes_all_that_waits_is_read_at_once() -> None:
     with receiving() as receiver:
-        receiver.loop.limit(1, 1)
+        receiver.loop.limit_rate(1, 1)
         fill(receiver, 150)
         receiver.until(lambda: receiver.loop.stats().throttled == 1)
         throttlings = receiver.loop.stats().throttlings
-        receiver.loop.limit(0, 0)
+        receiver.loop.limit_rate(0, 0)
         receiver.until(lambda: receiver.loop.stats().frames == 150)
         assert receiver.loop.stats().throttlings == throttlings
 
 
 def test_a_drain_reads_the_slowed_too() -> None:
     with receiving() as receiver:
-        receiver.loop.limit(1, 1)
+        receiver.loop.limit_rate(1, 1)
         fill(receiver, 150, rest=FRAME[:10])
         receiver.until(lambda: receiver.loop.stats().throttled == 1)
         throttlings = receiver.loop.stats().throttlings
         receiver.loop.drain()
         receiver.until(lambda: receiver.loop.stats().frames == 150)
         assert receiver.loop.stats().throttlings == throttlings
-        receiver.loop.hang_up()
+        receiver.loop.close_connections()
         assert receiver.loop.stats().rejected == {"truncated": 1}
 
 
 def test_hanging_up_on_a_slowed_connection_leaves_nothing() -> None:
     with receiving() as receiver:
-        receiver.loop.limit(1, 1)
+        receiver.loop.limit_rate(1, 1)
         client = fill(receiver, 50)
         receiver.until(lambda: receiver.loop.stats().throttled == 1)
-        receiver.loop.hang_up()
+        receiver.loop.close_connections()
         stats = receiver.loop.stats()
         assert (stats.throttled, stats.ready, stats.connections) == (0, 0, 0)
         assert was_closed(client)
@@ -162,16 +162,16 @@ def test_hanging_up_on_a_slowed_connection_leaves_nothing() -> None:
 
 def test_a_half_frame_is_not_closed_for_a_silence_that_is_ours() -> None:
     with receiving(stall=0.2) as receiver:
-        receiver.loop.limit(1, 1)
+        receiver.loop.limit_rate(1, 1)
         client = fill(receiver, 100, rest=FRAME[:100])
         receiver.until(lambda: receiver.loop.stats().throttled == 1)
         assert receiver.loop.stats().partials == 1
         until = time.monotonic() + 3.5  # three sweeps, and once it falls due
         while time.monotonic() < until:
-            receiver.turn(0.1)
+            receiver.poll(0.1)
         assert receiver.loop.stats().frames < 100
         assert receiver.loop.stats().rejected == {}
-        receiver.loop.limit(0, 0)
+        receiver.loop.limit_rate(0, 0)
         receiver.until(lambda: receiver.loop.stats().frames == 100)
         receiver.until(lambda: receiver.loop.stats().rejected == {"truncated": 1})
         assert was_closed(client), "the silence that followed was his own"
@@ -179,7 +179,7 @@ def test_a_half_frame_is_not_closed_for_a_silence_that_is_ours() -> None:
 
 def test_a_paused_loop_sleeps_though_somebody_is_throttled() -> None:
     with receiving() as receiver:
-        receiver.loop.limit(64 * KIB, 64 * KIB)
+        receiver.loop.limit_rate(64 * KIB, 64 * KIB)
         fill(receiver, 150)
         fill(receiver, 150)
         receiver.until(lambda: receiver.loop.stats().throttled == 2)
@@ -187,17 +187,17 @@ def test_a_paused_loop_sleeps_though_somebody_is_throttled() -> None:
         frames = receiver.loop.stats().frames
         started = time.monotonic()
         for _ in range(3):
-            assert receiver.turn(0.2).more is False
+            assert receiver.poll(0.2).more is False
         assert time.monotonic() - started > 0.5
         assert receiver.loop.stats().frames == frames
         receiver.loop.pause(False)
-        receiver.loop.limit(MIB, MIB)
+        receiver.loop.limit_rate(MIB, MIB)
         receiver.until(lambda: receiver.loop.stats().frames == 300)
 
 
 def test_a_large_frame_of_a_limited_connection_arrives_whole() -> None:
     with receiving() as receiver:
-        receiver.loop.limit(MIB, MIB)
+        receiver.loop.limit_rate(MIB, MIB)
         sent = bytes(range(256)) * 800
         client = receiver.pair()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MIB)
@@ -210,27 +210,27 @@ def read_for(receiver: Receiver, seconds: float) -> float:
     """Poll for so long; returns the seconds that it took."""
     started = time.monotonic()
     while time.monotonic() < started + seconds:
-        receiver.turn(0.05)
+        receiver.poll(0.05)
     return time.monotonic() - started
 
 
 def test_ever_new_connections_of_a_host_have_one_share_together() -> None:
     with receiving() as receiver:
-        receiver.loop.limit(MIB, 256 * KIB)
+        receiver.loop.limit_rate(MIB, 256 * KIB)
         for _ in range(150):
             fill(receiver, 15).close()
         seconds = read_for(receiver, 1)
         read = receiver.loop.stats().frames * WEIGHT
         assert 64 * KIB < read <= 256 * KIB * (seconds + 0.125) + 20 * KIB
         assert receiver.loop.stats().throttlings <= 300, "each wait counts once"
-        receiver.loop.limit(0, 0)
+        receiver.loop.limit_rate(0, 0)
         receiver.until(lambda: receiver.loop.stats().frames == 150 * 15)
 
 
 def test_new_connections_that_come_one_after_the_other_share_too() -> None:
     """None is there any more when the next comes."""
     with receiving() as receiver:
-        receiver.loop.limit(MIB, 64 * KIB)
+        receiver.loop.limit_rate(MIB, 64 * KIB)
         started = time.monotonic()
         for number in range(1, 31):
             fill(receiver, 7).close()
@@ -241,7 +241,7 @@ def test_new_connections_that_come_one_after_the_other_share_too() -> None:
 
 def test_a_new_connection_does_not_wait_for_those_of_another_host() -> None:
     with receiving() as receiver:
-        receiver.loop.limit(1, 1)
+        receiver.loop.limit_rate(1, 1)
         for _ in range(5):
             fill(receiver, 150, peer="10.0.0.1:5")
         receiver.until(lambda: receiver.loop.stats().throttled == 5)
@@ -255,7 +255,7 @@ def test_a_new_connection_does_not_wait_for_those_of_another_host() -> None:
 
 def test_connections_of_a_host_take_turns_at_its_share() -> None:
     with receiving() as receiver:
-        receiver.loop.limit(1, 256 * KIB)
+        receiver.loop.limit_rate(1, 256 * KIB)
         for _ in range(4):
             fill(receiver, 100)
         receiver.until(lambda: len(frames_of(receiver)) == 4 and sum_of(receiver) > 100)
@@ -268,12 +268,12 @@ def sum_of(receiver: Receiver) -> int:
 
 def test_a_turn_ends_when_its_step_is_done() -> None:
     with receiving() as receiver:
-        receiver.loop.step(20 * KIB)
+        receiver.loop.limit_poll(20 * KIB)
         for _ in range(10):
             fill(receiver, 100)
         while receiver.loop.stats().frames < 1000:
             before = receiver.loop.stats().frames
-            assert receiver.turn(1).more or receiver.loop.stats().frames == 1000
+            assert receiver.poll(1).more or receiver.loop.stats().frames == 1000
             read = (receiver.loop.stats().frames - before) * WEIGHT
             assert read <= 2 * 20 * KIB * WEIGHT // len(FRAME)
         assert receiver.loop.stats().throttlings == 0
@@ -284,7 +284,7 @@ def test_a_slowed_connection_is_handed_over_with_what_it_holds(is_known: bool) -
     with receiving() as old, receiving() as new:
         client = known(old) if is_known else None
         before = old.loop.stats().frames
-        old.loop.limit(1, 1)
+        old.loop.limit_rate(1, 1)
         if client is None:
             fill(old, 150, rest=FRAME[:10])
         else:
@@ -293,13 +293,13 @@ def test_a_slowed_connection_is_handed_over_with_what_it_holds(is_known: bool) -
         old.loop.pause(True)
         (handed,) = old.loop.export()
         kept = handed._replace(fd=socket.fromfd(handed.fd, socket.AF_UNIX, 1).detach())
-        new.loop.limit(MIB, 1)
+        new.loop.limit_rate(MIB, 1)
         assert new.loop.take(kept) is None
         rest = 150 + before - old.loop.stats().frames
         if not is_known:
             read_for(new, 0.3)
             assert new.loop.stats().frames < rest, "it is new there too"
-            new.loop.limit(0, 0)
+            new.loop.limit_rate(0, 0)
         new.until(lambda: new.loop.stats().frames == rest)
         assert new.loop.stats().partials == 1
 
@@ -424,10 +424,10 @@ class Limits(Loop):
         self.limits: list[tuple[int, int]] = []
         self.steps: list[int] = []
 
-    def limit(self, own: int, host: int) -> None:
+    def limit_rate(self, own: int, host: int) -> None:
         self.limits.append((own, host))
 
-    def step(self, weight: int) -> None:
+    def limit_poll(self, weight: int) -> None:
         self.steps.append(weight)
 
 
