@@ -42,7 +42,7 @@ class Column(NamedTuple):
     """
     recurs: bool = False
     """Whether its values recur from row to row: then each is written once."""
-    together: bool = False
+    all_or_none: bool = False
     """Whether a plain frame has it only with the other columns that are so marked."""
     key: str = ""
     """Its name in lines of JSON, where that is another; it needs no escape."""
@@ -128,7 +128,7 @@ class Translator:
             into.name, into.key = name, key
             into.kind = _column_kind(column.kind)
             into.flags = (lib.FL_COL_RECURS if column.recurs else 0) | (
-                lib.FL_COL_TOGETHER if column.together else 0
+                lib.FL_COL_ALL_OR_NONE if column.all_or_none else 0
             )
         limits = ffi.new("fl_bounds *", (*bounds[:-1], *bounds.times))
         form = lib.FL_LINES if lines else lib.FL_ROWS

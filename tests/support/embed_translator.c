@@ -69,7 +69,7 @@ int main(int argc, char **argv)
     fl_translator_free(lines);
     fl_translator_free(NULL);
     munmap(pages, 2 * PAGE);
-    if (strcmp(fl_verdict_text(FL_DUP), "forbidden opcode DUP") || !plain || !others)
+    if (strcmp(fl_verdict_text(FL_FORBIDDEN_DUP), "forbidden opcode DUP") || !plain || !others)
         return 4;
     puts("ok");
     return 0;
