@@ -1,7 +1,8 @@
 /* attributes.c: sorts the attributes of a record into columns. Pure.
  *
  * Gives what fastlog/decode/normal.py and fastlog/record.py give for records whose every value is
- * as the schema wants it. Where those would coerce, cut, note or rename, the result is FL_FALLBACK.
+ * as the schema requires. Where those would coerce, cut, note or rename a value, the result is
+ * FL_FALLBACK.
  */
 #include "attributes.h"
 
@@ -132,8 +133,8 @@ static int check_columns(fl_row *row, fl_pool *pool)
     return FL_PLAIN;
 }
 
-/* Removes the twin of the message from the attributes without a column, if it is None or equals the
- * message. */
+/* Removes the attribute FL_COL_TWIN from the attributes without a column, if it is None or equals
+ * the message. */
 static int drop_twin(fl_row *row, fl_pool *pool)
 {
     const fl_value *twin = NULL;

@@ -5,7 +5,7 @@
 #include "row.h"
 
 /* Fills the values and texts of the row's columns, and its list of attributes without a column.
- * Returns FL_PLAIN, FL_FALLBACK if a value is not as its column wants it, or FL_ENOMEM. */
+ * Returns FL_PLAIN, FL_FALLBACK if a value is not as its column requires, or FL_ENOMEM. */
 int fl_attributes_sort(fl_row *row, fl_pool *pool, const fl_value *record);
 
 #endif

@@ -134,7 +134,7 @@ static int make_arguments(fl_pool *pool, const fl_value *values, size_t n, fl_va
     return node ? fl_pool_append(pool, &node->items, values, n) : FL_FALLBACK;
 }
 
-/* Pushes an object that stands for factory(*args, **kwargs). */
+/* Pushes the object factory(*args, **kwargs), which is not called. */
 static int push_object(fl_machine *m, fl_value factory, fl_value args, fl_value kwargs)
 {
     fl_pool *pool = &m->unpickler->pool;

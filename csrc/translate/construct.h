@@ -19,7 +19,8 @@ int fl_construct_reduce(fl_machine *m);
 
 int fl_construct_newobj_ex(fl_machine *m);
 
-/* OBJ, whose class lies below its arguments, or INST, whose class follows the opcode (has_name). */
+/* OBJ, whose class is below its arguments on the stack, or INST, whose class follows the opcode
+ * (has_name). */
 int fl_construct_inst(fl_machine *m, bool has_name);
 
 /* Sets the state of the object below the topmost value. */

@@ -39,7 +39,7 @@ int fl_container_from_mark(fl_machine *m, uint8_t kind)
     return verdict ? verdict : push(m, kind, values, n);
 }
 
-/* Adds n values, which lie above the topmost one, to it. */
+/* Adds n values, just removed from the stack, to the topmost one. */
 static int add(fl_machine *m, uint8_t kind, const fl_value *values, size_t n)
 {
     fl_pool *pool = &m->unpickler->pool;

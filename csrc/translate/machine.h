@@ -1,9 +1,30 @@
-/* machine.h: the state of one reading, its stack and its marks. For the files of the unpickler. */
+/* machine.h: the memory of the unpickler; and the state of one reading, with its stack and its
+ * marks. For the files of the unpickler. */
 #ifndef FL_TRANSLATE_MACHINE_H
 #define FL_TRANSLATE_MACHINE_H
 
-#include "unpickle.h"
+#include "values.h"
 
+enum {
+    FL_MARKS_MAX = 10000,        /* marks that are open at once */
+    FL_SLOTS = 1 << 17,          /* values of the stack, and of the memo */
+    FL_NAME_CHARACTERS_MAX = 256 /* characters of a module, and of a name in it, that are kept */
+};
+
+/* What is needed to read pickles, one after the other. The sizes are fixed, as those of the pool.
+ */
+typedef struct fl_unpickler {
+    fl_pool pool;
+    fl_value *stack, *memo;
+    uint32_t memo_used;
+    uint32_t memo_unset;          /* slots below memo_used that are not set */
+    uint32_t containers_left;     /* until FL_CONTAINERS_MAX */
+    size_t name_characters_left;  /* characters of globals, until the bound for this pickle */
+    uint8_t protocol;             /* the highest that a PROTO has named so far */
+    uint32_t marks[FL_MARKS_MAX]; /* for each MARK: the position on the stack of the one before */
+} fl_unpickler;
+
+/* The state of one reading. */
 typedef struct fl_machine {
     fl_unpickler *unpickler;
     const uint8_t *p, *end;      /* the next byte; the end of the FRAME, or of the pickle */

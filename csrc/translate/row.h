@@ -21,7 +21,7 @@ enum {
     FL_TREE_TABLE = 2 * FL_POOL_VALUES, /* a power of two, twice the values that a tree can have */
 };
 
-/* Text that lies elsewhere. text == NULL: none. */
+/* A reference to text. text == NULL: none. */
 typedef struct fl_str {
     const uint8_t *text;
     uint32_t len; /* in bytes */

@@ -30,7 +30,7 @@ extern "C" {
  *
  * A row has one value for each column. The rows of a block come as one pickle of a list of tuples.
  * It holds nothing but data, and nothing in it was copied without being understood, so an unpickler
- * may read it. A frame is plain if its values are as the columns want them, and its objects are of
+ * may read it. A frame is plain if its values are as the columns require, and its objects are of
  * a few well-known classes or of classes without a meaning. The other values of a frame are in its
  * row as an inert tree, and Python decides what they mean (fastlog/decode/nodes.py has the form of
  * a tree). The rows of plain frames may come as lines of JSON instead. docs/pickle.md says what

@@ -2,7 +2,7 @@
  *
  * Includes and calls go one way. From the top: translator.c, record.c; the unpickler (unpickle.c)
  * and the files that make a row (row.h lists them); objects.c and generic.c; literals.c; and what
- * all stand on: values.h, pool.c, buffer.c, text.c, json.c, dtoa.c.
+ * all of them use: values.h, pool.c, buffer.c, text.c, json.c, dtoa.c.
  */
 #include "opcodes.h"
 #include "record.h"

@@ -90,7 +90,7 @@ static void put_text(tree *t, const fl_value *value)
 
 /* Returns the entry of this value, or the free one where it belongs. Values are found by the
  * address of their text, as each text was read once. The table is never more than half full, as
- * each value lies in the pool, or is the record itself. */
+ * each value is in the pool, or is the record itself. */
 static fl_tree_entry *find_entry(tree *t, const fl_value *value, uint8_t kind)
 {
     uint64_t hash = (uint64_t)(uintptr_t)value->at.text * UINT64_C(0x9E3779B97F4A7C15);
@@ -103,10 +103,10 @@ static fl_tree_entry *find_entry(tree *t, const fl_value *value, uint8_t kind)
     }
 }
 
-/* Writes a value whose text lies in the frame or in scratch; a reference, if it was fetched from
+/* Writes a value whose text is in the frame or in scratch; a reference, if it was fetched from
  * the memo and written before.
  *
- * kind: what is written of it, as a global is a text in one place and a node in another. */
+ * kind: what is written of it, as a global can be written as a text or as a node. */
 static void put_shared(tree *t, const fl_value *value, uint8_t kind,
                        void (*put_value)(tree *, const fl_value *))
 {

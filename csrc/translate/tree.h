@@ -1,6 +1,6 @@
 /* tree.h: values as an inert tree in the translation. For pickled.c.
  *
- * out->failed says whether there was no memory.
+ * out->failed is set if there was no memory.
  */
 #ifndef FL_TRANSLATE_TREE_H
 #define FL_TRANSLATE_TREE_H

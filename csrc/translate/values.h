@@ -81,11 +81,11 @@ typedef struct fl_chunk fl_chunk;
 /* The values of one pickle. The arrays have fixed sizes: a frame that needs more is FL_FALLBACK.
  * They are allocated once, as memory that is never touched costs nothing. */
 typedef struct fl_pool {
-    fl_value *values; /* value 0 is not used: 0 stands for no batch */
+    fl_value *values; /* value 0 is not used: 0 means no batch */
     fl_node *nodes;   /* node 0 is the empty tuple */
     uint32_t values_used, nodes_used;
     bool may_cycle;    /* something was added to a shared node */
-    fl_chunk *scratch; /* texts that do not lie in the frame */
+    fl_chunk *scratch; /* texts that are not in the frame */
 } fl_pool;
 
 /* Allocates the arrays of a zeroed pool. Returns false if there is no memory; the caller calls

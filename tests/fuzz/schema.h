@@ -1,5 +1,5 @@
-/* schema.h: the columns that the C tests of the translator use: each kind of them once or twice. */
-#include "fastlog.h"
+/* schema.h: the columns that the C tests of the translator use: each kind once or twice. */
+#include "translate/translate.h"
 
 static const fl_column COLUMNS[] = {
     {"created", NULL, FL_COL_TIME, 0},

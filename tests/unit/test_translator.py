@@ -34,7 +34,7 @@ from places import ROOT, SUPPORT
 
 from fastlog import Translator
 from fastlog.block import LENGTH, RUN, Block, Kind, Stamp, make_notices, make_run
-from fastlog.core import EXTRA, FOREIGN, PLAIN, TREE, Column, verdict_text
+from fastlog.core import EXTRA, FALLBACK, PLAIN, TREE, Column, verdict_text
 from fastlog.decode import Decoder
 from fastlog.decode.lines import encode
 from fastlog.decode.normal import DEPTH, NODES, WEIGHT, clean, text_of
@@ -662,7 +662,7 @@ def test_a_memo_index_beyond_the_translators_own_memory_is_for_the_python_reader
     for index in (slots - 1, slots, slots + 10_000):
         put = b"X\1\0\0\0yr" + struct.pack("<I", index) + b"C\1z"
         frame = opcodes_with(b"(" + put + b"B" + struct.pack("<I", size) + b"z" * size + b"t")
-        assert (check(frame) == FOREIGN) == (index >= slots)
+        assert (check(frame) == FALLBACK) == (index >= slots)
 
 
 @pytest.mark.parametrize("count", [65_535, 65_536, 70_000])
@@ -671,7 +671,7 @@ def test_containers_beyond_the_bound_are_one(count: int) -> None:
 
 
 def test_more_values_than_the_translator_has_room_for_are_for_the_python_reader() -> None:
-    for count, expected in ((100_000, EXTRA), (140_000, FOREIGN)):
+    for count, expected in ((100_000, EXTRA), (140_000, FALLBACK)):
         assert check(opcodes_with(b"(" + b"N" * count + b"t")) == expected
 
 
@@ -684,7 +684,7 @@ def test_a_pool_that_is_full_to_the_last_value_is_read() -> None:
         lists = b"(" + texts + again + (b"(" + b"N" * 100_000 + b"l") * 5
         return opcodes_with(lists + b"(" + b"N" * more + b"l" + b"l")
 
-    most = bisect.bisect_left(range(50_000), True, key=lambda more: check(frame(more)) == FOREIGN)
+    most = bisect.bisect_left(range(50_000), True, key=lambda more: check(frame(more)) == FALLBACK)
     assert 20_000 < most < 24_000
     for more in range(most - 3, most):
         assert is_read(frame(more))
@@ -1123,7 +1123,7 @@ def test_more_texts_than_any_table_holds_are_written() -> None:
     payload = body_of([opcodes_with(b"(" + texts + b"t")])
     translator = make_translator()
     translator.begin(1.5, 7)
-    assert translator.run(payload, 1, 0, "h") in (bytes([EXTRA]), bytes([FOREIGN]))
+    assert translator.run(payload, 1, 0, "h") in (bytes([EXTRA]), bytes([FALLBACK]))
 
 
 # In C
