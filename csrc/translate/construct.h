@@ -14,9 +14,10 @@ int fl_construct_global(fl_machine *m);
 /* Pushes the global that the two topmost values name. */
 int fl_construct_stack_global(fl_machine *m);
 
-/* REDUCE and NEWOBJ. */
+/* REDUCE and NEWOBJ: pushes the object of a class and its arguments. */
 int fl_construct_reduce(fl_machine *m);
 
+/* NEWOBJ_EX: the same with keyword arguments. */
 int fl_construct_newobj_ex(fl_machine *m);
 
 /* OBJ, whose class is below its arguments on the stack, or INST, whose class follows the opcode

@@ -168,7 +168,7 @@ static uint64_t scale(const fl_powers *powers, int n, uint64_t factor)
     return high.high | (high.low > 1);
 }
 
-/* floor(x / 2^shift), also of a negative x. */
+/* Returns floor(x / 2^shift); x may be negative. */
 static int floor_shift(int64_t x, int shift)
 {
     return (int)(x >= 0 ? x >> shift : -(((-x) + (INT64_C(1) << shift) - 1) >> shift));
@@ -181,7 +181,7 @@ static uint64_t shortest(const fl_powers *powers, uint64_t mantissa, int binary,
     /* log10(2) and log10(3/4) in 2^-22, log2(10) in 2^-19: exact enough for every exponent. */
     int k = floor_shift((int64_t)binary * 1262611 - (narrow ? 524031 : 0), 22);
     int shift = binary + floor_shift((int64_t)-k * 1741647, 19) + 1;
-    uint64_t odd = mantissa & 1; /* an even one has the ends of its interval */
+    uint64_t odd = mantissa & 1; /* the interval of an even one includes its ends */
     uint64_t lower = scale(powers, -k, (4 * mantissa - (narrow ? 1 : 2)) << shift) + odd;
     uint64_t value = scale(powers, -k, 4 * mantissa << shift);
     uint64_t upper = scale(powers, -k, (4 * mantissa + 2) << shift) - odd;

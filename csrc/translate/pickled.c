@@ -8,7 +8,7 @@ enum {
     INTERNED_TEXT_MAX = 255, /* bytes of a text */
     TEXT_HEAD = 2,           /* bytes before a text of at most that length */
     PROBES = 8,
-    SHORT = 3, /* bytes: reading that many is as fast as fetching them from the memo */
+    SHORT = 3, /* bytes: an unpickler reads that many as fast as it fetches them from the memo */
 };
 
 static const uint8_t BEGIN_LIST[] = {FL_OP_EMPTY_LIST, FL_OP_MARK};
