@@ -1,11 +1,12 @@
 /* line.c: a row as a line of JSON, an object with the columns in their order. Pure.
  *
- * To the byte what fastlog/decode/lines.py writes of the same row.
+ * Gives the same bytes as fastlog/decode/lines.py for the same row.
  */
-#include "row.h"
+#include "line.h"
+#include "json.h"
 
 enum {
-    NUMBER = FL_FLOAT_TEXT, /* the longest, and longer than null */
+    NUMBER_MAX = FL_FLOAT_TEXT, /* bytes; null is shorter */
     SHORT_KEY = 16,
 };
 
@@ -15,8 +16,8 @@ static uint8_t *put(uint8_t *to, const void *data, size_t len)
     return to + len;
 }
 
-/* What stands before a value. Most keys are short: a copy of fixed length needs no call. */
-static uint8_t *put_key(uint8_t *to, const fl_row_column *column)
+/* Writes what precedes a value. Most keys are short: a copy of fixed length needs no call. */
+static uint8_t *put_key(uint8_t *to, const fl_column_info *column)
 {
     memcpy(to, column->key, SHORT_KEY);
     if (column->key_len > SHORT_KEY)
@@ -48,9 +49,9 @@ static uint8_t *put_value(const fl_row *row, size_t column, uint8_t *to, const f
                           uint32_t idx)
 {
     const fl_value *value = row->values[column];
-    const fl_span_text *text = &row->texts[column];
+    const fl_str *text = &row->texts[column];
 
-    switch (row->column[column].kind) {
+    switch (row->columns.of[column].kind) {
     case FL_COL_TIME:
         return fl_is_set(value) ? put_float(row, to, fl_time_of(value)) : put_received(row, to);
     case FL_COL_RECEIVED: return put_received(row, to);
@@ -64,29 +65,29 @@ static uint8_t *put_value(const fl_row *row, size_t column, uint8_t *to, const f
     }
 }
 
-/* What put_value() writes at most. */
+/* Returns the bytes that put_value() writes at most. */
 static size_t value_room(const fl_row *row, size_t column, const fl_value *host)
 {
-    const fl_span_text *text = &row->texts[column];
+    const fl_str *text = &row->texts[column];
 
-    switch (row->column[column].kind) {
+    switch (row->columns.of[column].kind) {
     case FL_COL_HOST: return fl_json_room(host->at.text, host->len);
     case FL_COL_EXTRA: return row->json.len;
-    default: return text->text ? fl_json_room(text->text, text->len) : NUMBER;
+    default: return text->text ? fl_json_room(text->text, text->len) : NUMBER_MAX;
     }
 }
 
-int fl_row_line(fl_row *row, const fl_value *host, uint32_t idx, fl_bytes *out)
+int fl_line_write(fl_row *row, const fl_value *host, uint32_t idx, fl_buffer *out)
 {
-    size_t most = sizeof "{}\n";
-    for (size_t i = 0; i < row->columns; i++)
-        most += SHORT_KEY + row->column[i].key_len + value_room(row, i, host);
-    if (!fl_bytes_reserve(out, most))
+    size_t max = sizeof "{}\n";
+    for (size_t i = 0; i < row->columns.n; i++)
+        max += SHORT_KEY + row->columns.of[i].key_len + value_room(row, i, host);
+    if (!fl_buffer_reserve(out, max))
         return FL_ENOMEM;
     uint8_t *line = out->data + out->len, *to = line;
-    for (size_t i = 0; i < row->columns; i++) {
-        const fl_row_column *column = &row->column[i];
-        if (column->kind >= FL_COL_SILENT)
+    for (size_t i = 0; i < row->columns.n; i++) {
+        const fl_column_info *column = &row->columns.of[i];
+        if (fl_column_is_dropped(column->kind))
             continue;
         to = put_key(to, column);
         to = put_value(row, i, to, host, idx);

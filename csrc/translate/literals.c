@@ -1,18 +1,18 @@
-/* literals.c: the values that text opcodes spell out on a line. Pure.
+/* literals.c: the values that the opcodes of protocol 0 spell on a line. Pure.
  *
- * The twin of fastlog/decode/literals.py.
+ * Accepts and rejects what fastlog/decode/literals.py does.
  */
-#include "values.h"
+#include "literals.h"
+#include "text.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum {
-    FLOAT_LENGTH = 64,
-    DIGITS_FIT = 19, /* in 64 bits */
+    FLOAT_LENGTH = 64, /* bytes of a float at most */
+    DIGITS_FIT = 19,   /* digits that always fit 64 bits */
 };
 
-/* The integer that these bytes spell as Python does: no plus, no spaces, no leading zeros. */
+/* Reads an integer as Python writes it: no plus, no spaces, no leading zeros. */
 static int digits(const uint8_t *text, size_t len, fl_value *out)
 {
     bool minus = len && text[0] == '-', fits = true;
@@ -20,11 +20,11 @@ static int digits(const uint8_t *text, size_t len, fl_value *out)
     size_t at = minus;
 
     if (at == len || (text[at] == '0' && len - at > 1))
-        return FL_NUMBER;
+        return FL_BAD_NUMBER;
     for (; at < len; at++) {
         unsigned digit = text[at] - (unsigned)'0';
         if (digit > 9)
-            return FL_NUMBER;
+            return FL_BAD_NUMBER;
         if (len > DIGITS_FIT && natural > (UINT64_MAX - digit) / 10)
             fits = false;
         natural = natural * 10 + digit;
@@ -49,7 +49,7 @@ int fl_literal_int(const uint8_t *text, size_t len, fl_value *out)
 
 int fl_literal_long(const uint8_t *text, size_t len, fl_value *out)
 {
-    return len && text[len - 1] == 'L' ? digits(text, len - 1, out) : FL_NUMBER;
+    return len && text[len - 1] == 'L' ? digits(text, len - 1, out) : FL_BAD_NUMBER;
 }
 
 static size_t count_digits(const char *text)
@@ -86,11 +86,11 @@ int fl_literal_float(const uint8_t *text, size_t len, fl_value *out)
 {
     char copy[FLOAT_LENGTH + 1];
     if (len > FLOAT_LENGTH || memchr(text, 0, len))
-        return FL_NUMBER;
+        return FL_BAD_NUMBER;
     memcpy(copy, text, len);
     copy[len] = 0;
     if (!spells_float(copy))
-        return FL_NUMBER;
+        return FL_BAD_NUMBER;
     *out = (fl_value){.kind = FL_K_FLOAT, .at.real = strtod(copy, NULL)};
     return FL_PLAIN;
 }
@@ -103,7 +103,7 @@ static int hex_digit(uint8_t byte)
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
-/* The n hexadecimal digits here, or -1. */
+/* Returns the number that n hexadecimal digits spell, or -1. */
 static int64_t hex(const uint8_t *p, size_t n)
 {
     int64_t value = 0;
@@ -121,7 +121,8 @@ static bool is_lower(uint8_t digit)
     return digit < 'A' || digit > 'F';
 }
 
-/* The byte that an escape of repr() stands for, behind its backslash; -1: it is none. */
+/* Returns the byte that an escape of repr() means, and moves *p past it; -1: it is no escape. *p is
+ * after the backslash. */
 static int unescape(const uint8_t **p, const uint8_t *end)
 {
     static const char CODES[] = "n\nr\rt\t\\\\''\"\"";
@@ -139,20 +140,20 @@ static int unescape(const uint8_t **p, const uint8_t *end)
     return -1;
 }
 
-int fl_literal_string(fl_reader *reader, const uint8_t *text, size_t len, fl_value *out)
+int fl_literal_string(fl_pool *pool, const uint8_t *text, size_t len, fl_value *out)
 {
     if (len < 2)
-        return FL_STRING;
+        return FL_BAD_STRING;
     const uint8_t *p = text, *end = text + len - 1;
     if ((*p != '\'' && *p != '"') || *end != *p)
-        return FL_STRING;
-    uint8_t *made = fl_reader_scratch(reader, len), *to = made;
+        return FL_BAD_STRING;
+    uint8_t *made = fl_pool_scratch(pool, len), *to = made;
     if (!made)
         return FL_ENOMEM;
     for (p++; p < end;) {
         int byte = *p++;
         if (byte == '\\' && (byte = unescape(&p, end)) < 0)
-            return FL_STRING;
+            return FL_BAD_STRING;
         *to++ = (uint8_t)byte;
     }
     *out = (fl_value){.kind = FL_K_BYTES, .len = (uint32_t)(to - made), .at.text = made};
@@ -165,16 +166,17 @@ static uint8_t *put_utf8(uint8_t *to, uint32_t c)
         *to++ = (uint8_t)c;
         return to;
     }
-    static const uint8_t HEADS[] = {0, 0xC0, 0xE0, 0xF0};
+    static const uint8_t FIRST_BYTES[] = {0, 0xC0, 0xE0, 0xF0};
     int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-    *to++ = (uint8_t)(HEADS[more] | c >> 6 * more);
+    *to++ = (uint8_t)(FIRST_BYTES[more] | c >> 6 * more);
     while (more--)
         *to++ = (uint8_t)(0x80 | (c >> 6 * more & 0x3F));
     return to;
 }
 
-/* The character at *p, which moves on: Latin-1, or \uXXXX and \UXXXXXXXX; -1: an escape is cut. A
- * backslash before another one begins no escape; both are kept. */
+/* Returns the character at *p, and moves *p past it: a byte of Latin-1, or \uXXXX or \UXXXXXXXX;
+ * -1: an escape is incomplete or out of range. A backslash before another one begins no escape;
+ * both are kept. *pair: the last character was the first backslash of two. */
 static int64_t raw_character(const uint8_t **p, const uint8_t *end, bool *pair)
 {
     const uint8_t *at = (*p)++;
@@ -190,20 +192,20 @@ static int64_t raw_character(const uint8_t **p, const uint8_t *end, bool *pair)
     return found > 0x10FFFF ? -1 : found;
 }
 
-int fl_literal_unicode(fl_reader *reader, const uint8_t *text, size_t len, fl_value *out)
+int fl_literal_unicode(fl_pool *pool, const uint8_t *text, size_t len, fl_value *out)
 {
     const uint8_t *p = text, *end = p + len;
-    uint8_t *made = fl_reader_scratch(reader, 2 * len), *to = made;
+    uint8_t *made = fl_pool_scratch(pool, 2 * len), *to = made;
     if (!made)
         return FL_ENOMEM;
     for (bool pair = false; p < end;) {
         int64_t c = raw_character(&p, end, &pair);
         if (c < 0)
-            return FL_NOT_UTF8;
+            return FL_BAD_UTF8;
         to = put_utf8(to, (uint32_t)c);
     }
     size_t n = (size_t)(to - made);
-    *out = (fl_value){.kind = fl_text_check(made, n) == FL_TEXT_CLEAN ? FL_K_TEXT : FL_K_ODD,
+    *out = (fl_value){.kind = fl_text_check(made, n) == FL_TEXT_CLEAN ? FL_K_TEXT : FL_K_UNCLEAN,
                       .len = (uint32_t)n,
                       .at.text = made};
     return FL_PLAIN;

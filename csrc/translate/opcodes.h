@@ -1,66 +1,77 @@
-/* opcodes.h: the opcodes of the pickle that the translator writes. Pure. */
-#ifndef FASTLOG_OPCODES_H
-#define FASTLOG_OPCODES_H
+/* opcodes.h: the opcodes of pickle, by the names that Python's pickletools has for them. For the
+ * files that read or write pickles; it uses none of them. */
+#ifndef FL_TRANSLATE_OPCODES_H
+#define FL_TRANSLATE_OPCODES_H
 
-#include "values.h"
-
-enum {
-    FL_OPCODE_MOST = 11
-}; /* bytes that an opcode takes beside the bytes of a text, and a MEMOIZE */
-
-static inline uint8_t *fl_op_little(uint8_t *to, uint64_t value, int width)
-{
-    for (int i = 0; i < width; i++)
-        *to++ = (uint8_t)(value >> 8 * i);
-    return to;
-}
-
-static inline uint8_t *fl_op_integer(uint8_t *to, int64_t value)
-{
-    if (value >= 0 && value <= UINT8_MAX) {
-        *to++ = 'K';
-        return fl_op_little(to, (uint64_t)value, 1);
-    }
-    if (value >= 0 && value <= UINT16_MAX) {
-        *to++ = 'M';
-        return fl_op_little(to, (uint64_t)value, 2);
-    }
-    if (value >= INT32_MIN && value <= INT32_MAX) {
-        *to++ = 'J';
-        return fl_op_little(to, (uint64_t)value, 4);
-    }
-    *to++ = 0x8a; /* LONG1 */
-    *to++ = 8;
-    return fl_op_little(to, (uint64_t)value, 8);
-}
-
-static inline uint8_t *fl_op_float(uint8_t *to, double value)
-{
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    *to++ = 'G';
-    for (int shift = 56; shift >= 0; shift -= 8)
-        *to++ = (uint8_t)(bits >> shift);
-    return to;
-}
-
-static inline uint8_t *fl_op_text(uint8_t *to, const uint8_t *text, size_t len)
-{
-    if (len <= UINT8_MAX) {
-        *to++ = 0x8c; /* SHORT_BINUNICODE */
-        *to++ = (uint8_t)len;
-    } else {
-        *to++ = 'X'; /* BINUNICODE */
-        to = fl_op_little(to, len, 4);
-    }
-    memcpy(to, text, len);
-    return to + len;
-}
-
-static inline uint8_t *fl_op_get(uint8_t *to, uint32_t memo)
-{
-    *to++ = memo <= UINT8_MAX ? 'h' : 'j'; /* BINGET, LONG_BINGET */
-    return fl_op_little(to, memo, memo <= UINT8_MAX ? 1 : 4);
-}
+enum fl_opcode {
+    FL_OP_MARK = '(',
+    FL_OP_EMPTY_TUPLE = ')',
+    FL_OP_STOP = '.',
+    FL_OP_POP = '0',
+    FL_OP_POP_MARK = '1',
+    FL_OP_DUP = '2',
+    FL_OP_BINBYTES = 'B',
+    FL_OP_SHORT_BINBYTES = 'C',
+    FL_OP_FLOAT = 'F',
+    FL_OP_BINFLOAT = 'G',
+    FL_OP_INT = 'I',
+    FL_OP_BININT = 'J',
+    FL_OP_BININT1 = 'K',
+    FL_OP_LONG = 'L',
+    FL_OP_BININT2 = 'M',
+    FL_OP_NONE = 'N',
+    FL_OP_PERSID = 'P',
+    FL_OP_BINPERSID = 'Q',
+    FL_OP_REDUCE = 'R',
+    FL_OP_STRING = 'S',
+    FL_OP_BINSTRING = 'T',
+    FL_OP_SHORT_BINSTRING = 'U',
+    FL_OP_UNICODE = 'V',
+    FL_OP_BINUNICODE = 'X',
+    FL_OP_EMPTY_LIST = ']',
+    FL_OP_APPEND = 'a',
+    FL_OP_BUILD = 'b',
+    FL_OP_GLOBAL = 'c',
+    FL_OP_DICT = 'd',
+    FL_OP_APPENDS = 'e',
+    FL_OP_GET = 'g',
+    FL_OP_BINGET = 'h',
+    FL_OP_INST = 'i',
+    FL_OP_LONG_BINGET = 'j',
+    FL_OP_LIST = 'l',
+    FL_OP_OBJ = 'o',
+    FL_OP_PUT = 'p',
+    FL_OP_BINPUT = 'q',
+    FL_OP_LONG_BINPUT = 'r',
+    FL_OP_SETITEM = 's',
+    FL_OP_TUPLE = 't',
+    FL_OP_SETITEMS = 'u',
+    FL_OP_EMPTY_DICT = '}',
+    FL_OP_PROTO = 0x80,
+    FL_OP_NEWOBJ = 0x81,
+    FL_OP_EXT1 = 0x82,
+    FL_OP_EXT2 = 0x83,
+    FL_OP_EXT4 = 0x84,
+    FL_OP_TUPLE1 = 0x85,
+    FL_OP_TUPLE2 = 0x86,
+    FL_OP_TUPLE3 = 0x87,
+    FL_OP_NEWTRUE = 0x88,
+    FL_OP_NEWFALSE = 0x89,
+    FL_OP_LONG1 = 0x8a,
+    FL_OP_LONG4 = 0x8b,
+    FL_OP_SHORT_BINUNICODE = 0x8c,
+    FL_OP_BINUNICODE8 = 0x8d,
+    FL_OP_BINBYTES8 = 0x8e,
+    FL_OP_EMPTY_SET = 0x8f,
+    FL_OP_ADDITEMS = 0x90,
+    FL_OP_FROZENSET = 0x91,
+    FL_OP_NEWOBJ_EX = 0x92,
+    FL_OP_STACK_GLOBAL = 0x93,
+    FL_OP_MEMOIZE = 0x94,
+    FL_OP_FRAME = 0x95,
+    FL_OP_BYTEARRAY8 = 0x96,
+    FL_OP_NEXT_BUFFER = 0x97,
+    FL_OP_READONLY_BUFFER = 0x98,
+};
 
 #endif

@@ -1,18 +1,22 @@
-/* pickled.c: a row as a tuple of the pickle, in which what recurs stands once. Pure. */
-#include "opcodes.h"
-#include "row.h"
+/* pickled.c: a row as a tuple of the pickle, in which recurring values are written once. Pure. */
+#include "pickled.h"
+#include "opcode_write.h"
+#include "tree.h"
 
 enum {
-    INTERNED_MAX = 768,
-    INTERNED_LEN = 255,
-    TEXT_HEAD = 2, /* before a text of that length at most */
+    INTERNED_MAX = 768,      /* entries of the table that may be used */
+    INTERNED_TEXT_MAX = 255, /* bytes of a text */
+    TEXT_HEAD = 2,           /* bytes before a text of at most that length */
     PROBES = 8,
-    SHORT = 3, /* what is no longer is read as fast as it is fetched from the memo */
+    SHORT = 3, /* bytes: an unpickler reads that many as fast as it fetches them from the memo */
 };
+
+static const uint8_t BEGIN_LIST[] = {FL_OP_EMPTY_LIST, FL_OP_MARK};
+static const uint8_t APPENDS = FL_OP_APPENDS, TUPLE3 = FL_OP_TUPLE3;
 
 static uint8_t *put_none(uint8_t *to)
 {
-    *to++ = 'N';
+    *to++ = FL_OP_NONE;
     return to;
 }
 
@@ -29,27 +33,27 @@ static uint32_t hash_bytes(const uint8_t *data, size_t len)
     return (uint32_t)(hash >> 32);
 }
 
-static bool is_written(const fl_interned *at, const fl_bytes *out, const uint8_t *data, size_t len)
+static bool is_same(const fl_interned *at, const fl_buffer *out, const uint8_t *data, size_t len)
 {
     return at->len == len && fl_same(out->data + at->offset, data, len);
 }
 
-/* Writes an opcode with its argument, or gets what it made before out of the memo. The bytes are at
- * `to`, which is in out; they are `len` and begin a value. */
-static uint8_t *intern(fl_row *row, const fl_bytes *out, size_t column, uint8_t *to, size_t len)
+/* Keeps the `len` bytes at `to`, an opcode with its argument that ends `out`, and adds a MEMOIZE;
+ * or replaces them by a fetch from the memo, if the same value was written before. */
+static uint8_t *intern(fl_row *row, const fl_buffer *out, size_t column, uint8_t *to, size_t len)
 {
     fl_interned *last = &row->memo.last[column];
-    if (is_written(last, out, to, len))
-        return fl_op_get(to, last->memo);
+    if (is_same(last, out, to, len))
+        return fl_put_get(to, last->slot);
     uint32_t hash = hash_bytes(to, len);
     fl_interned *free = NULL;
     for (uint32_t i = 0; i < PROBES && !free; i++) {
-        fl_interned *slot = &row->memo.table[(hash + i) % FL_INTERNED];
-        if (!slot->len)
-            free = slot;
-        else if (slot->hash == hash && is_written(slot, out, to, len)) {
-            *last = *slot;
-            return fl_op_get(to, slot->memo);
+        fl_interned *known = &row->memo.table[(hash + i) % FL_INTERNED];
+        if (!known->len)
+            free = known;
+        else if (known->hash == hash && is_same(known, out, to, len)) {
+            *last = *known;
+            return fl_put_get(to, known->slot);
         }
     }
     if (!free || row->memo.used == INTERNED_MAX)
@@ -57,118 +61,114 @@ static uint8_t *intern(fl_row *row, const fl_bytes *out, size_t column, uint8_t 
     row->memo.used++;
     *free = (fl_interned){hash, (uint32_t)(to - out->data), (uint32_t)len, row->memo.next++};
     *last = *free;
-    to[len] = 0x94; /* MEMOIZE */
+    to[len] = FL_OP_MEMOIZE;
     return to + len + 1;
 }
 
-/* Writes a text that may well be the one that stood in this column before. */
-static uint8_t *put_recurring(fl_row *row, const fl_bytes *out, size_t column, uint8_t *to,
-                              fl_span_text text)
+/* Writes a text that is often the same as the last one of this column. */
+static uint8_t *put_recurring(fl_row *row, const fl_buffer *out, size_t column, uint8_t *to,
+                              fl_str text)
 {
     const fl_interned *last = &row->memo.last[column];
     size_t len = text.len + TEXT_HEAD;
-    if (text.len > INTERNED_LEN)
-        return fl_op_text(to, text.text, text.len);
+    if (text.len > INTERNED_TEXT_MAX)
+        return fl_put_text(to, text.text, text.len);
     if (last->len == len && fl_same(out->data + last->offset + TEXT_HEAD, text.text, text.len))
-        return fl_op_get(to, last->memo);
-    fl_op_text(to, text.text, text.len);
+        return fl_put_get(to, last->slot);
+    fl_put_text(to, text.text, text.len);
     return intern(row, out, column, to, len);
 }
 
-/* The text of this column, if it has one. */
-static fl_span_text text_of(const fl_row *row, size_t column, const fl_value *host)
+/* Returns the text of this column, if it has one. */
+static fl_str text_of(const fl_row *row, size_t column, const fl_value *host)
 {
-    switch (row->column[column].kind) {
-    case FL_COL_HOST: return (fl_span_text){host->at.text, host->len};
-    case FL_COL_EXTRA: return (fl_span_text){row->json.data, (uint32_t)row->json.len};
+    switch (row->columns.of[column].kind) {
+    case FL_COL_HOST: return (fl_str){host->at.text, host->len};
+    case FL_COL_EXTRA: return (fl_str){row->json.data, (uint32_t)row->json.len};
     default: return row->texts[column];
     }
 }
 
-static uint8_t *put_value(fl_row *row, const fl_bytes *out, size_t column, uint8_t *to,
+static uint8_t *put_value(fl_row *row, const fl_buffer *out, size_t column, uint8_t *to,
                           const fl_value *host, uint32_t idx)
 {
     const fl_value *value = row->values[column];
-    fl_span_text text = text_of(row, column, host);
-    uint8_t kind = row->column[column].kind, *end;
-    bool recurs = row->column[column].flags & FL_COL_RECURS;
+    fl_str text = text_of(row, column, host);
+    uint8_t kind = row->columns.of[column].kind, *end;
+    bool recurs = row->columns.of[column].flags & FL_COL_RECURS;
 
     switch (kind) {
     case FL_COL_TIME:
-        end = fl_op_float(to, fl_is_set(value) ? fl_time_of(value) : row->received);
+        end = fl_put_float(to, fl_is_set(value) ? fl_time_of(value) : row->received);
         break;
-    case FL_COL_RECEIVED: end = fl_op_float(to, row->received); break;
-    case FL_COL_OFFSET: end = fl_op_integer(to, (int64_t)row->offset); break;
-    case FL_COL_IDX: end = fl_op_integer(to, idx); break;
+    case FL_COL_RECEIVED: end = fl_put_float(to, row->received); break;
+    case FL_COL_OFFSET: end = fl_put_integer(to, (int64_t)row->offset); break;
+    case FL_COL_IDX: end = fl_put_integer(to, idx); break;
     case FL_COL_INTEGER:
-        end = fl_is_set(value) ? fl_op_integer(to, value->at.integer) : put_none(to);
+        end = fl_is_set(value) ? fl_put_integer(to, value->at.integer) : put_none(to);
         break;
     default:
         if (kind == FL_COL_EXTRA && text.len > 2)
-            recurs = false; /* but {} does */
+            recurs = false; /* but {} recurs */
         if (!text.text)
             return put_none(to);
         return recurs ? put_recurring(row, out, column, to, text)
-                      : fl_op_text(to, text.text, text.len);
+                      : fl_put_text(to, text.text, text.len);
     }
     size_t len = (size_t)(end - to);
     return recurs && len > SHORT ? intern(row, out, column, to, len) : end;
 }
 
-/* What stands in `extra` for what is left to Python. */
-static void put_rest(fl_row *row, fl_reader *reader, const fl_value *record, enum fl_rest rest,
-                     fl_bytes *out)
+/* Writes the column `extra` of a record that is left to Python: (length of the frame, tree, shared
+ * nodes). */
+static void put_tree(fl_row *row, fl_pool *pool, const fl_value *record, enum fl_tree_scope scope,
+                     fl_buffer *out)
 {
-    uint8_t op[FL_OPCODE_MOST];
-    fl_bytes_add(out, op, (size_t)(fl_op_integer(op, (int64_t)row->frame_len) - op));
-    if (rest == FL_REST_ALL) {
-        fl_tree_value(row, reader, record, out);
+    uint8_t op[FL_OPCODE_MAX];
+    fl_buffer_add(out, op, (size_t)(fl_put_integer(op, (int64_t)row->frame_len) - op));
+    if (scope == FL_SCOPE_RECORD) {
+        fl_tree_value(row, pool, record, out);
     } else {
-        fl_bytes_add(out, "](", 2);
-        for (size_t i = 0; i < row->entries_used; i++) {
-            fl_tree_value(row, reader, row->entries[i].key, out);
-            fl_tree_value(row, reader, row->entries[i].value, out);
+        fl_buffer_add(out, BEGIN_LIST, sizeof BEGIN_LIST);
+        for (size_t i = 0; i < row->extra_used; i++) {
+            fl_tree_value(row, pool, row->extra[i].key, out);
+            fl_tree_value(row, pool, row->extra[i].value, out);
         }
-        fl_bytes_add(out, "e", 1);
+        fl_buffer_add(out, &APPENDS, 1);
     }
-    fl_tree_met(row, reader, out);
-    fl_bytes_add(out, "\x87", 1); /* TUPLE3 */
+    fl_tree_shared(row, pool, out);
+    fl_buffer_add(out, &TUPLE3, 1);
 }
 
-static bool is_attribute(uint8_t kind)
+int fl_pickled_write(fl_row *row, fl_pool *pool, const fl_value *record, enum fl_tree_scope scope,
+                     const fl_value *host, uint32_t idx, fl_buffer *out)
 {
-    return kind <= FL_COL_MESSAGE;
-}
-
-int fl_row_pickled(fl_row *row, fl_reader *reader, const fl_value *record, enum fl_rest rest,
-                   const fl_value *host, uint32_t idx, fl_bytes *out)
-{
-    size_t most = sizeof "(t";
-    if (rest)
-        fl_tree_nodes(row, reader, rest == FL_REST_EXTRA ? record->at.node : 0, out);
-    for (size_t i = 0; i < row->columns; i++)
-        most += FL_OPCODE_MOST + text_of(row, i, host).len;
-    if (!fl_bytes_reserve(out, most))
+    size_t max = sizeof "(t";
+    if (scope)
+        fl_tree_begin(row, pool, scope == FL_SCOPE_EXTRA ? record->at.node : 0, out);
+    for (size_t i = 0; i < row->columns.n; i++)
+        max += FL_OPCODE_MAX + text_of(row, i, host).len;
+    if (!fl_buffer_reserve(out, max))
         return FL_ENOMEM;
     uint8_t *to = out->data + out->len;
-    *to++ = '(';
-    for (size_t i = 0; i < row->columns; i++) {
-        uint8_t kind = row->column[i].kind;
-        if (kind >= FL_COL_SILENT)
+    *to++ = FL_OP_MARK;
+    for (size_t i = 0; i < row->columns.n; i++) {
+        uint8_t kind = row->columns.of[i].kind;
+        if (fl_column_is_dropped(kind))
             continue;
-        if (rest == FL_REST_ALL && is_attribute(kind)) {
+        if (scope == FL_SCOPE_RECORD && fl_column_is_attribute(kind)) {
             to = put_none(to);
-        } else if (rest && kind == FL_COL_EXTRA) {
+        } else if (scope && kind == FL_COL_EXTRA) {
             out->len = (size_t)(to - out->data);
-            put_rest(row, reader, record, rest, out);
-            if (!fl_bytes_reserve(out, most)) /* for what follows */
+            put_tree(row, pool, record, scope, out);
+            if (!fl_buffer_reserve(out, max)) /* for the columns after it */
                 return FL_ENOMEM;
             to = out->data + out->len;
         } else {
             to = put_value(row, out, i, to, host, idx);
         }
     }
-    *to++ = 't';
+    *to++ = FL_OP_TUPLE;
     out->len = (size_t)(to - out->data);
     return out->failed ? FL_ENOMEM : FL_PLAIN;
 }

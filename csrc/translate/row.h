@@ -1,58 +1,53 @@
-/* row.h: a row while it is made, for the files that make one. Pure.
+/* row.h: a row while it is made. For the files that make it:
  *
- *   row.c      sorts a record's attributes into columns, and says if they are as they should be
- *   extra.c    writes those that have no column as JSON
- *   tree.c     writes as an inert tree what is left to Python
- *   pickled.c  writes the row as a tuple of the pickle
- *   line.c     writes it as a line of JSON
+ *   record.c      decides what a record becomes, and calls the others
+ *   attributes.c  sorts its attributes into columns, and checks their types
+ *   extra.c       writes the attributes without a column as JSON
+ *   pickled.c     writes the row as a tuple of the pickle
+ *   tree.c        writes what is left to Python as an inert tree
+ *   line.c        writes the row as a line of JSON
  */
-#ifndef FASTLOG_ROW_H
-#define FASTLOG_ROW_H
+#ifndef FL_TRANSLATE_ROW_H
+#define FL_TRANSLATE_ROW_H
 
+#include "buffer.h"
+#include "columns.h"
+#include "dtoa.h"
 #include "values.h"
 
 enum {
-    FL_ROW_COLUMNS = 32,
-    FL_ROW_LOOKUP = 128, /* a power of two, well above FL_ROW_COLUMNS */
-    FL_ROW_GUESSES = 64,
-    FL_ROW_NAME = 64,         /* of a column, with its NUL */
-    FL_INTERNED = 1024,       /* a power of two */
-    FL_KEYS = 4096,           /* the same */
-    FL_WRITTEN = 2 * FL_POOL, /* the same, and twice as many as values that a tree can have */
+    FL_INTERNED = 1024,                 /* a power of two */
+    FL_DICT_KEYS = 4096,                /* a power of two */
+    FL_TREE_TABLE = 2 * FL_POOL_VALUES, /* a power of two, twice the values that a tree can have */
 };
 
-typedef struct fl_span_text {
+/* A reference to text. text == NULL: none. */
+typedef struct fl_str {
     const uint8_t *text;
-    uint32_t len;
-} fl_span_text;
+    uint32_t len; /* in bytes */
+} fl_str;
 
-/* An attribute that goes to `extra`. */
-typedef struct fl_entry {
+/* An attribute that has no column. */
+typedef struct fl_attribute {
     const fl_value *key, *value;
-} fl_entry;
+} fl_attribute;
 
-/* A key that was written in a dict of the record at hand. */
-typedef struct fl_key {
-    fl_span_text name;
-    uint32_t hash, dict; /* the dict's number; 0: none */
-} fl_key;
+/* A key of a dict that was written to `extra`. */
+typedef struct fl_dict_key {
+    fl_str name;
+    uint32_t hash, dict; /* the number of the dict; 0: the slot is free */
+} fl_dict_key;
 
-/* A value of some length that was written into a tree, and its place in the memo. */
-typedef struct fl_written {
+/* A text, an integer or a global that was written into a tree, and its slot in the memo. */
+typedef struct fl_tree_entry {
     const uint8_t *text;
-    uint32_t len, memo, tree; /* the tree's number; 0: none */
+    uint32_t len, slot, tree; /* the number of the tree; 0: the entry is free */
     uint8_t kind;
-} fl_written;
+} fl_tree_entry;
 
-typedef struct fl_row_column {
-    uint8_t kind, flags, len, key_len;
-    char name[FL_ROW_NAME];
-    char key[FL_ROW_NAME + 3]; /* what stands before its value in a line: `,"name":` */
-} fl_row_column;
-
-/* Something that was written into the pickle, and its place in the memo. */
+/* A value that was written into the pickle at an offset, and its slot in the memo. */
 typedef struct fl_interned {
-    uint32_t hash, offset, len, memo; /* len 0: none */
+    uint32_t hash, offset, len, slot; /* len 0: none */
 } fl_interned;
 
 /* The names of the parts of a tree's nodes: fastlog/decode/nodes.py. */
@@ -71,53 +66,71 @@ enum fl_tree_name {
     FL_TREE_NAMES,
 };
 
-/* The memo of the block's pickle. */
-typedef struct fl_memo {
-    uint32_t next, used;
-    uint32_t names[FL_TREE_NAMES];    /* place + 1; 0: not written yet */
-    fl_interned last[FL_ROW_COLUMNS]; /* what stood in the column before */
+/* The memo of the pickle of the block. */
+typedef struct fl_row_memo {
+    uint32_t next, used;              /* the next slot; entries of `table` */
+    uint32_t names[FL_TREE_NAMES];    /* slot + 1; 0: not written yet */
+    fl_interned last[FL_COLUMNS_MAX]; /* the last value of each column */
     fl_interned table[FL_INTERNED];
-} fl_memo;
+} fl_row_memo;
 
-struct fl_row {
+typedef struct fl_row {
     enum fl_form form;
-    size_t columns;
-    fl_row_column column[FL_ROW_COLUMNS];
-    uint8_t lookup[FL_ROW_LOOKUP]; /* column + 1, by the hash of its name */
+    fl_columns columns;
     fl_bounds bounds;
     fl_meanings meanings;
     fl_powers powers;
 
-    /* The record at hand. */
-    const fl_value *values[FL_ROW_COLUMNS];
-    fl_span_text texts[FL_ROW_COLUMNS];
+    /* The current record. */
+    const fl_value *values[FL_COLUMNS_MAX]; /* by column; NULL: the record has none */
+    fl_str texts[FL_COLUMNS_MAX];           /* the same, of columns that hold text */
     size_t frame_len;
-    fl_entry *entries;
-    size_t entries_used;
-    fl_bytes json;
+    fl_attribute *extra; /* the attributes without a column */
+    size_t extra_used;
+    fl_buffer json; /* `extra`, as JSON */
     uint32_t nodes, nodes_limit;
     uint64_t work, work_limit;
-    size_t weight;  /* what it may weigh */
-    size_t charged; /* what its texts have, before JSON escapes them */
+    size_t text_bytes;   /* of its texts so far, before JSON escapes them */
+    size_t weight_limit; /* what its texts may have as JSON, in bytes */
 
-    /* Both tables are never cleared: what has the number of an earlier dict or tree is free. */
-    fl_key *keys;
-    uint32_t dicts, keys_since; /* the last number, and the record's first */
-    size_t keys_used;           /* by the record */
-    fl_written *written;
-    uint32_t written_mask; /* a small tree uses the beginning of the table only */
-    uint32_t trees;
+    /* Neither table is ever cleared: an entry with the number of an earlier dict or tree is free.
+     */
+    fl_dict_key *dict_keys;
+    uint32_t last_dict, first_dict; /* numbers: the last one, and the first of the record */
+    size_t dict_keys_used;          /* by the record */
+    fl_tree_entry *tree_table;
+    uint32_t tree_table_mask; /* a small tree uses the beginning of the table only */
+    uint32_t last_tree;       /* its number */
 
-    uint8_t guess[FL_ROW_GUESSES]; /* column + 1 of each attribute of the last record, in order */
-
-    /* The block. */
+    /* The current block. */
     double received;
     uint64_t offset;
-    char received_text[FL_FLOAT_TEXT], offset_text[20]; /* for lines: the same in each */
+    char received_text[FL_FLOAT_TEXT], offset_text[FL_NATURAL_TEXT]; /* for lines: equal in all */
     size_t received_len, offset_len;
-    fl_memo memo;
-};
+    fl_row_memo memo;
+} fl_row;
 
+/* Returns a new row. NULL: no memory, or an argument is out of range. */
+fl_row *fl_row_new(const fl_column *columns, size_t n, const fl_bounds *bounds,
+                   const fl_meanings *meanings, enum fl_form form);
+void fl_row_free(fl_row *row);
+
+/* Begins a block, whose pickle has an empty memo. */
+void fl_row_begin(fl_row *row, double received, uint64_t offset);
+
+/* Begins a record of a frame of this length. */
+void fl_row_begin_record(fl_row *row, size_t frame_len);
+
+/* Makes *out the text of a str or bytes, escaped if it must be. Its bytes are counted before it is
+ * read, so that no number of references to a long text costs more than the weight limit allows.
+ * Returns FL_PLAIN, FL_FALLBACK if the record becomes too heavy, or FL_ENOMEM. */
+int fl_row_text(fl_row *row, fl_pool *pool, const fl_value *value, fl_str *out);
+
+/* Whether the columns and `extra`, as far as it is written, stay below the weight limit, so that
+ * nothing of the record is cut. */
+bool fl_row_is_light(const fl_row *row);
+
+/* Whether there is a value that is not None. */
 static inline bool fl_is_set(const fl_value *value)
 {
     return value && value->kind != FL_K_NONE;
@@ -132,45 +145,5 @@ static inline double fl_time_of(const fl_value *value)
 {
     return value->kind == FL_K_FLOAT ? value->at.real : (double)value->at.integer;
 }
-
-/* ---- row.c ---- */
-
-/* The text of a text, escaped where it must be. It is charged before it is looked at, so that no
- * number of references makes a long text cost more than the record may weigh. */
-int fl_row_text(fl_row *row, fl_reader *reader, const fl_value *value, fl_span_text *out);
-
-/* ---- extra.c ---- */
-
-/* Writes the entries into row->json, as an object. */
-int fl_row_extra(fl_row *row, fl_reader *reader);
-
-/* ---- tree.c ---- */
-
-/* What of a record is left to Python. */
-enum fl_rest {
-    FL_REST_NONE,
-    FL_REST_EXTRA, /* its entries */
-    FL_REST_ALL,   /* all of it */
-};
-
-/* Writes all that containers and objects hold, each once, but for the node `without` (0: for none);
- * leaves nothing on the stack. */
-void fl_tree_nodes(fl_row *row, fl_reader *reader, uint32_t without, fl_bytes *out);
-
-/* Writes a list of the nodes that were met more than once, through which each cycle goes; None
- * where there can be none. */
-void fl_tree_met(fl_row *row, fl_reader *reader, fl_bytes *out);
-
-/* Writes a value of the tree. */
-void fl_tree_value(fl_row *row, fl_reader *reader, const fl_value *value, fl_bytes *out);
-
-/* ---- pickled.c, line.c: FL_PLAIN or FL_ENOMEM ---- */
-
-/* Adds the row as a tuple.
- *
- * record: what was read, where all is left to Python. */
-int fl_row_pickled(fl_row *row, fl_reader *reader, const fl_value *record, enum fl_rest rest,
-                   const fl_value *host, uint32_t idx, fl_bytes *out);
-int fl_row_line(fl_row *row, const fl_value *host, uint32_t idx, fl_bytes *out);
 
 #endif

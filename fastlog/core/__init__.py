@@ -17,7 +17,7 @@ from fastlog.core.loop import (
 )
 from fastlog.core.translator import (
     EXTRA,
-    FOREIGN,
+    FALLBACK,
     PLAIN,
     TREE,
     Bounds,
@@ -28,7 +28,7 @@ from fastlog.core.translator import (
 
 __all__ = [
     "EXTRA",
-    "FOREIGN",
+    "FALLBACK",
     "FRAME_LIMIT",
     "FRAME_WEIGHT",
     "PLAIN",

@@ -16,7 +16,7 @@ import msgspec
 
 from fastlog import block as blocks
 from fastlog.block import Block, Kind, Run
-from fastlog.core import EXTRA, FOREIGN, PLAIN, TREE, verdict_text
+from fastlog.core import EXTRA, FALLBACK, PLAIN, TREE, verdict_text
 from fastlog.decode.inert import read
 from fastlog.decode.lines import Form, encode, splice
 from fastlog.decode.nodes import allow_digits
@@ -94,7 +94,7 @@ class _NoReader:
 
     def block(self, block: Block) -> bytes | None:
         self._frames = block.frames
-        return bytes([FOREIGN]) * block.frames
+        return bytes([FALLBACK]) * block.frames
 
     def end(self) -> tuple[list[Row], bytes]:
         return [], b"\n" * self._frames
@@ -218,7 +218,7 @@ def _read_run(
                     made.add_plain(islice(rows, 1))
             elif verdict in (EXTRA, TREE):
                 made.add(read_row(next(rows), verdict))
-            elif verdict == FOREIGN:
+            elif verdict == FALLBACK:
                 place: Place = {"host": host, "received": received, "offset": offset, "idx": at}
                 made.read(bytes(frame), place)
             else:

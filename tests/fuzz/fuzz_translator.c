@@ -1,10 +1,10 @@
-/* fuzz_translator.c: any frame is answered, harms nobody, and what comes out is nothing but data.
+/* fuzz_translator.c: any frame has a verdict, harms nothing, and is translated to data only.
  *
- * The input is one frame. It is translated twice, with a good frame behind it: both answers are the
- * same, the good frame is plain, and the translation is a list of rows in data opcodes as only the
- * translator writes them. As lines, each of the two frames has one, and it is an object. Then the
- * input is taken for the runs of a block. Built with libFuzzer, or with driver.c where there is
- * none.
+ * The input is one frame. It is translated twice, with a good frame after it: both results are
+ * equal, the good frame is plain, and the translation is a list of rows, in data opcodes that the
+ * translator writes. As lines, each of the two frames has one: an object if the frame is plain,
+ * else an empty line. Then the input is translated as the runs of a block. Built with libFuzzer, or
+ * with driver.c where there is none.
  */
 #include "require.h"
 #include "schema.h"
@@ -15,7 +15,7 @@ static const uint8_t GOOD[] = "}(X\3\0\0\0msgX\2\0\0\0hiX\7\0\0\0levelnoK\24X\11
                               "levelnameX\4\0\0\0INFOX\4\0\0\0nameX\3\0\0\0appX\1\0\0\0xG"
                               "\77\362\0\0\0\0\0\0u.";
 
-/* A pickle that is checked: how many values and marks its machine would have. */
+/* The state of a check of a pickle: the values and marks that its machine would have. */
 typedef struct reader {
     const uint8_t *p, *end;
     uint32_t memo;
@@ -54,7 +54,7 @@ static void mark(reader *in)
     in->depth = 0;
 }
 
-/* Closes the last mark; returns how many values stood behind it. */
+/* Closes the last mark. Returns the number of values after it. */
 static size_t collect(reader *in)
 {
     REQUIRE(in->marks);
@@ -72,7 +72,7 @@ static void digits(reader *in)
     in->depth++;
 }
 
-/* One opcode; false behind the last. */
+/* Checks one opcode. Returns false after the last. */
 static bool check_opcode(reader *in)
 {
     switch (take(in, 1)) {
@@ -134,7 +134,7 @@ static void check(const uint8_t *data, size_t len, int rows)
     REQUIRE(in.marks == 1 && in.rows == rows && in.depth == (size_t)rows);
 }
 
-/* How many frames have rows. */
+/* Returns the number of frames that have rows. */
 static int count_rows(const uint8_t *verdicts, size_t n)
 {
     int rows = 0;
@@ -152,7 +152,8 @@ static uint8_t *put_frame(uint8_t *to, const uint8_t *data, size_t len)
     return to + len;
 }
 
-/* An object of JSON, as far as brackets and strings go, and its line end; or the line end alone. */
+/* Checks a line: an object of JSON, as far as brackets and strings go, or nothing if `empty`.
+ * Returns the end of the line. */
 static const uint8_t *check_line(const uint8_t *p, const uint8_t *end, bool empty)
 {
     int depth = 0;
@@ -196,10 +197,10 @@ static void check_block(fl_translator *translator, const uint8_t *data, size_t s
     uint8_t verdicts[256];
     uint32_t frames = size >= 12 ? data[11] : 0; /* of its first run, if that has few */
     fl_translator_begin(translator, 1.5, 7);
-    int others = fl_translator_block(translator, data, size, frames, verdicts);
-    REQUIRE(others == FL_EINVAL || (others >= 0 && (uint32_t)others <= frames));
+    int not_plain = fl_translator_block(translator, data, size, frames, verdicts);
+    REQUIRE(not_plain == FL_EINVAL || (not_plain >= 0 && (uint32_t)not_plain <= frames));
     REQUIRE(fl_translator_end(translator, &made) == 0);
-    if (others >= 0)
+    if (not_plain >= 0)
         check(made.rows, made.rows_len, count_rows(verdicts, frames));
 }
 
@@ -216,8 +217,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     REQUIRE(translator && run);
     uint8_t *end = put_frame(put_frame(run, data, size), GOOD, good);
     fl_translator_begin(translator, 1.5, 7);
-    int others = fl_translator_run(translator, run, (size_t)(end - run), 2, 0, "h", 1, verdicts);
-    REQUIRE(others >= 0 && verdicts[0] < FL_VERDICTS && verdicts[1] == FL_PLAIN);
+    int not_plain = fl_translator_run(translator, run, (size_t)(end - run), 2, 0, "h", 1, verdicts);
+    REQUIRE(not_plain >= 0 && verdicts[0] < FL_VERDICTS && verdicts[1] == FL_PLAIN);
     REQUIRE(fl_translator_end(translator, &first) == 0);
     check(first.rows, first.rows_len, count_rows(verdicts, 2));
 
@@ -225,7 +226,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     REQUIRE(kept);
     memcpy(kept, first.rows, first.rows_len);
     fl_translator_begin(translator, 1.5, 7);
-    REQUIRE(fl_translator_run(translator, run, (size_t)(end - run), 2, 0, "h", 1, same) == others);
+    REQUIRE(fl_translator_run(translator, run, (size_t)(end - run), 2, 0, "h", 1, same) ==
+            not_plain);
     REQUIRE(fl_translator_end(translator, &again) == 0 && same[0] == verdicts[0]);
     REQUIRE(again.rows_len == first.rows_len && memcmp(kept, again.rows, first.rows_len) == 0);
     free(kept);

@@ -1,10 +1,10 @@
-/* schema.h: the columns that the C tests of the translator use: each kind of them once or twice. */
-#include "fastlog.h"
+/* schema.h: the columns that the C tests of the translator use: each kind once or twice. */
+#include "translate/translate.h"
 
 static const fl_column COLUMNS[] = {
     {"created", NULL, FL_COL_TIME, 0},
-    {"levelno", NULL, FL_COL_INTEGER, FL_COL_TOGETHER},
-    {"levelname", NULL, FL_COL_TEXT, FL_COL_RECURS | FL_COL_TOGETHER},
+    {"levelno", NULL, FL_COL_INTEGER, FL_COL_ALL_OR_NONE},
+    {"levelname", NULL, FL_COL_TEXT, FL_COL_RECURS | FL_COL_ALL_OR_NONE},
     {"name", NULL, FL_COL_TEXT, FL_COL_RECURS},
     {"msg", "message", FL_COL_MESSAGE, 0},
     {"thread", NULL, FL_COL_INTEGER, FL_COL_RECURS},

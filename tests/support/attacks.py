@@ -1,6 +1,6 @@
-"""Frames that are small, and would cost an unpickler or a careless reader dearly.
+"""Small frames that would be expensive for an unpickler or a careless reader.
 
-Each is paired with the beginning of its rejection, or "" where a record comes out of it.
+Each has the beginning of its rejection, or "" if it becomes a record.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ def _u4(number: int) -> bytes:
 
 
 def _record(opcodes: bytes) -> bytes:
-    """A record whose attribute `x` is what these opcodes leave on the stack."""
+    """Return a record whose attribute `x` is the value that these opcodes push."""
     return b"\x80\x02}(X\x03\0\0\0msgX\x02\0\0\0hiX\x01\0\0\0x" + opcodes + b"u."
 
 
@@ -27,7 +27,7 @@ def _laughs(levels: int) -> bytes:
 
 
 def _aliased(opcodes: bytes, times: int = 150_000, depth: int = 30) -> bytes:
-    """A value, and many references to it, in a list that lies just above the depth bound."""
+    """Return a value and many references to it, in a list just above the depth bound."""
     many = b"(" + opcodes + b"q\xff" + b"h\xff" * times + b"l"
     return _record(b"]" * depth + many + b"a" * depth)
 
@@ -41,9 +41,11 @@ _COLLIDING = b"".join(
 )
 
 
-def _many(opcodes: bytes, times: int) -> bytes:
-    """The same, so often that the number of values is within bounds, in opcodes that the translator
-    knows: its own bounds must stop it."""
+def _repeated(opcodes: bytes, times: int) -> bytes:
+    """Return a value and many references to it, in a list of a plain record.
+
+    The number of values is within bounds, so the translator's bounds on bytes must stop it.
+    """
     return _record(b"](" + opcodes + b"q\xff" + b"h\xff" * times + b"e")
 
 
@@ -51,7 +53,11 @@ _TUPLES = b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(120))
 
 
 def attacks(size: int) -> dict[str, tuple[bytes, str]]:
-    """The frame and what its rejection begins with, by name; the largest are of `size` bytes."""
+    """Return each frame and the beginning of its rejection, by name.
+
+    Args:
+        size: The size of the largest frames, in bytes.
+    """
     return {
         "LONG_BINPUT 2^28": (b"\x80\x02}r" + _u4(1 << 28) + b".", "malformed pickle: memo index"),
         "PUT 2^28": (b"}p268435456\n.", "malformed pickle: memo index"),
@@ -66,13 +72,13 @@ def attacks(size: int) -> dict[str, tuple[bytes, str]]:
             _record(b"(" + _text(32_768) + b"q\0" + b"h\0" * 16_000 + b"l"),
             "",
         ),
-        "a string 15 thousand times over": (_many(_text(32_768), 15_000), ""),
-        "a bad string 15 thousand times": (_many(b"U\xff" + b"\xff" * 255, 15_000), ""),
+        "a string 15 thousand times over": (_repeated(_text(32_768), 15_000), ""),
+        "a bad string 15 thousand times": (_repeated(b"U\xff" + b"\xff" * 255, 15_000), ""),
         "a long bad string 15 thousand times": (
-            _many(b"T" + _u4(60_000) + b"\xff" * 60_000, 15_000),
+            _repeated(b"T" + _u4(60_000) + b"\xff" * 60_000, 15_000),
             "",
         ),
-        "a global 15 thousand times": (_many(b"c" + b"m" * 250 + b"\nn\n", 15_000), ""),
+        "a global 15 thousand times": (_repeated(b"c" + b"m" * 250 + b"\nn\n", 15_000), ""),
         "a tuple of tuples of tuples": (_record(_TUPLES), ""),
         "an object of tuples of tuples": (_record(b"capp\nC\n" + _TUPLES + b"\x85R"), ""),
         "a date 12 thousand times": (
@@ -153,13 +159,13 @@ def attacks(size: int) -> dict[str, tuple[bytes, str]]:
             "",
         ),
         "keys in keys": (_record(_KEYS_IN_KEYS), ""),
-        "an ordered dict that is none": (
+        "an ordered dict of a long list of pairs": (
             _aliased(b"ccollections\nOrderedDict\n](" + b"K\x01K\x01\x86" * 50_000 + b"Ne\x85R"),
             "",
         ),
         "a large state": (_aliased(b"capp\nC\n)R}(" + b"NN" * 100_000 + b"u}NNs\x86b"), ""),
         "a large UUID": (_aliased(b"cuuid\nUUID\n)R}(" + b"NN" * 100_000 + b"ub"), ""),
-        "a bytearray that is none": (
+        "a bytearray of text that is not Latin-1": (
             _aliased(
                 b"cbuiltins\nbytearray\nc_codecs\nencode\n"
                 + _BAD_LATIN

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import grammar
-import tangles
+import graphs
 from attacks import attacks
 from costly import (
     BLOCK,
@@ -167,7 +167,7 @@ class Search:
             return
         frames = [*KNOWN.values(), *(find.frame for find in load_corpus())]
         frames += [frame for size in (10, 16) for frame, _ in attacks(1 << size).values()]
-        frames += [make(seed) for make in (grammar.frame, tangles.frame) for seed in range(40)]
+        frames += [make(seed) for make in (grammar.frame, graphs.frame) for seed in range(40)]
         for frame in frames:
             if len(frame) <= 1 << 17:
                 self.measure(Subject(frame, None))

@@ -1,6 +1,6 @@
 /* embed_translator.c: a C program that embeds the translator. It reads a file of frames, each
- * behind its length, and translates each of them, and each beginning of each, at the very end of a
- * page, so that a read of one byte too many crashes. Run by test_translator.py. */
+ * after its length, and translates each frame, and each beginning of it, at the very end of a page:
+ * a read of one byte too many crashes. Run by test_translator.py. */
 #include "fuzz/schema.h"
 
 #include <stdio.h>
@@ -10,7 +10,7 @@
 
 enum { PAGE = 4096 };
 
-/* Translates one frame alone; its verdict, or an error. */
+/* Translates one frame alone. Returns its verdict or an error. */
 static int translate_into(fl_translator *translator, bool lines, const uint8_t *run, size_t len)
 {
     fl_translation made;
@@ -24,7 +24,7 @@ static int translate_into(fl_translator *translator, bool lines, const uint8_t *
     return lines && made.lines[made.lines_len - 1] != '\n' ? -1 : verdict;
 }
 
-/* The same in both forms, which have to agree. */
+/* Translates it in both forms, whose verdicts must be equal. */
 static int translate(fl_translator *rows, fl_translator *lines, const uint8_t *run, size_t len)
 {
     int verdict = translate_into(rows, false, run, len);
@@ -39,7 +39,7 @@ int main(int argc, char **argv)
     uint8_t *pages =
         mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     static uint8_t frame[PAGE];
-    unsigned plain = 0, others = 0;
+    unsigned plain = 0, not_plain = 0;
 
     if (!file || !rows || !lines || pages == MAP_FAILED)
         return 2;
@@ -61,7 +61,7 @@ int main(int argc, char **argv)
             if (run[3] && translate(rows, lines, run, FL_FRAME_HEADER + cut) != FL_EINVAL)
                 return 5;
             plain += verdict == FL_PLAIN;
-            others += verdict != FL_PLAIN;
+            not_plain += verdict != FL_PLAIN;
         }
     }
     fclose(file);
@@ -69,7 +69,7 @@ int main(int argc, char **argv)
     fl_translator_free(lines);
     fl_translator_free(NULL);
     munmap(pages, 2 * PAGE);
-    if (strcmp(fl_verdict_text(FL_DUP), "forbidden opcode DUP") || !plain || !others)
+    if (strcmp(fl_verdict_text(FL_FORBIDDEN_DUP), "forbidden opcode DUP") || !plain || !not_plain)
         return 4;
     puts("ok");
     return 0;

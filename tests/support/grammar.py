@@ -1,7 +1,7 @@
-"""Pickles that no pickler would write, and nearly every reader must understand: from a grammar.
+"""Makes random pickles from a grammar: valid ones that no pickler would write.
 
-`frame` makes a record of random values, spelt with random opcodes, memo and objects among them;
-most are well-formed, and about half of those hold only what the translator reads by itself.
+`frame` makes a record of random values in random opcodes, with a memo and objects. Most frames are
+well-formed, and about half of those are plain to the translator.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Writer:
         self.puts = 0
         self.scalars: list[int] = []
         """The memo slots that hold texts."""
-        self.left = 60
-        """Values that it may still write."""
-        self.odd = chance.choice((0.0, 0.0, 0.01, 0.05, 0.2))
-        """How likely it does each thing that sets a frame aside."""
+        self.values_left = 60
+        """The number of values that it may still write."""
+        self.oddity = chance.choice((0.0, 0.0, 0.01, 0.05, 0.2))
+        """The probability of each thing that can make a frame not plain."""
 
     def memo(self, scalar: bool = False) -> None:
-        """Put what is on top of the stack into the memo, perhaps."""
+        """Put the topmost value into the memo, or not."""
         if scalar:
             self.scalars.append(self.puts)
         kind = self.chance.randrange(6)
@@ -68,10 +68,11 @@ class Writer:
             self.scalars.pop()
 
     def is_odd(self) -> bool:
-        return self.chance.random() < self.odd
+        """Decide whether to do something that can make the frame not plain."""
+        return self.chance.random() < self.oddity
 
     def slot(self) -> int:
-        """A slot of the memo that is set."""
+        """Return a memo slot that is set."""
         return self.chance.choice(range(self.puts) if self.is_odd() else self.scalars)
 
     def text(self, text: str) -> None:
@@ -84,9 +85,9 @@ class Writer:
 
     def bytes(self, data: bytes) -> None:
         short = len(data) < 256
-        head = self.chance.choice(b"UTCB\x8e\x96" if short else b"TB\x8e")
-        self.out.append(head)
-        width = {"U": "<B", "C": "<B", "T": "<I", "B": "<I"}.get(chr(head), "<Q")
+        opcode = self.chance.choice(b"UTCB\x8e\x96" if short else b"TB\x8e")
+        self.out.append(opcode)
+        width = {"U": "<B", "C": "<B", "T": "<I", "B": "<I"}.get(chr(opcode), "<Q")
         self.out += struct.pack(width, len(data)) + data
         self.memo()
 
@@ -145,9 +146,11 @@ class Writer:
         chance = self.chance
         match chance.randrange(16):
             case 0:
-                self.bytes(chance.choice((b"key", b"k\xff", "ключ".encode())) + b"%d" % self.left)
+                self.bytes(
+                    chance.choice((b"key", b"k\xff", "ключ".encode())) + b"%d" % self.values_left
+                )
             case 1:
-                self.integer(chance.choice((0, 1, 200, -5)) * 1000 + self.left)
+                self.integer(chance.choice((0, 1, 200, -5)) * 1000 + self.values_left)
             case 2 if self.is_odd():
                 self.value(0)
             case _:
@@ -211,7 +214,7 @@ class Writer:
         self.memo()
 
     def call(self, name: str, *write: object) -> None:
-        """A call with these arguments, each a bound method or an opcode."""
+        """Write a call with these arguments, each a bound method or opcodes."""
         self.name(name)
         self.out += b"("
         for each in write:
@@ -231,23 +234,23 @@ class Writer:
         self.call("_codecs encode", text, lambda: self.text("latin1"))
 
     def known(self, depth: int) -> None:
-        """An object as the picklers write it, or nearly so."""
+        """Write an object as the picklers do, or nearly so."""
         chance = self.chance
         moment = bytearray(MOMENT)
         if self.is_odd():
             moment[chance.randrange(10)] = chance.randrange(256)
-        spell = self.latin if chance.random() < 0.5 else self.bytes
+        write_state = self.latin if chance.random() < 0.5 else self.bytes
         match chance.randrange(16):
             case 0:
                 self.latin(chance.choice((b"plain", b"\xff\0", "é".encode(), moment)))
             case 1:
-                self.call("datetime datetime", lambda: spell(bytes(moment)))
+                self.call("datetime datetime", lambda: write_state(bytes(moment)))
             case 2:
-                self.call("datetime datetime", lambda: spell(bytes(moment)), self.zone)
+                self.call("datetime datetime", lambda: write_state(bytes(moment)), self.zone)
             case 3:
-                self.call("datetime date", lambda: spell(bytes(moment[:4])))
+                self.call("datetime date", lambda: write_state(bytes(moment[:4])))
             case 4:
-                self.call("datetime time", lambda: spell(bytes(moment[4:])))
+                self.call("datetime time", lambda: write_state(bytes(moment[4:])))
             case 5:
                 self.delta()
             case 6:
@@ -272,14 +275,14 @@ class Writer:
                 self.thing(depth)
 
     def thing(self, depth: int) -> None:
-        """An object of a class of the sender's own."""
+        """Write an object of a class of the application."""
         name = self.chance.choice(("app Thing", "builtins ValueError", "exceptions KeyError"))
         if self.chance.random() < 0.5:
             self.call(name, lambda: self.items(depth, self.chance.randrange(3)))
         else:
             base = self.chance.choice((b"c__builtin__\nobject\n", b"cbuiltins\ntuple\n"))
-            held = self.chance.choice((b"N", b")", b"K\1K\2\x86", b"K\1"))
-            self.call("copyreg _reconstructor", lambda: self.name(name), base, held)
+            state = self.chance.choice((b"N", b")", b"K\1K\2\x86", b"K\1"))
+            self.call("copyreg _reconstructor", lambda: self.name(name), base, state)
         if self.chance.random() < 0.5:
             self.out += b"}("
             self.pairs(depth, self.chance.randrange(3))
@@ -305,7 +308,7 @@ class Writer:
             self.call("datetime timezone", self.delta)
 
     def anything(self, depth: int) -> None:
-        """An object of any class, with any arguments and state."""
+        """Write an object of any class, with any arguments and state."""
         chance = self.chance
         self.name(chance.choice(GLOBALS))
         if chance.random() < 0.1:
@@ -328,9 +331,9 @@ class Writer:
                 self.out += chance.choice((b"u", b"e", b"\x90"))
 
     def value(self, depth: int) -> None:
-        self.left -= 1
+        self.values_left -= 1
         kind = self.chance.randrange(20)
-        if self.left < 0 or depth > 40 or kind < 14:
+        if self.values_left < 0 or depth > 40 or kind < 14:
             self.scalar()
         elif kind < 17:
             self.container(depth + 1)
@@ -340,7 +343,7 @@ class Writer:
             self.known(depth + 1)
 
     def field(self, name: str) -> None:
-        """A value as the schema wants it, mostly."""
+        """Write a value of a field, mostly of the type that the schema requires."""
         chance = self.chance
         if self.is_odd():
             self.value(0)
@@ -362,7 +365,7 @@ class Writer:
 
 
 def frame(seed: int) -> bytes:
-    """The same frame for the same seed."""
+    """Return a frame; the same seed gives the same frame."""
     chance = random.Random(seed)
     writer = Writer(chance)
     if chance.random() < 0.5:
@@ -386,8 +389,8 @@ def frame(seed: int) -> bytes:
     writer.out += b"u."
     out = bytes(writer.out)
     if chance.random() < 0.2:
-        spoilt = bytearray(out)
+        corrupt = bytearray(out)
         for _ in range(chance.randrange(1, 3)):
-            spoilt[chance.randrange(len(spoilt))] = chance.choice(spoilt)
-        return bytes(spoilt)
+            corrupt[chance.randrange(len(corrupt))] = chance.choice(corrupt)
+        return bytes(corrupt)
     return out

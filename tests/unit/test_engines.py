@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 
 import grammar
+import graphs
 import pytest
-import tangles
 from attacks import attacks
 from engines import block_of, decoder, difference, differing, explain, least, opcodes, splice
 from libraries import FILES, samples
@@ -29,7 +29,7 @@ def compare(make: Callable[[int], bytes], first: int, count: int) -> None:
 
 @pytest.mark.parametrize("part", range(4))
 def test_what_is_shared_changed_and_cyclic_is_answered_alike(part: int) -> None:
-    compare(tangles.frame, part * FRAMES, FRAMES)
+    compare(graphs.frame, part * FRAMES, FRAMES)
 
 
 SMALL = [each.frame for file in FILES for each in samples(file) if len(each.frame) < 2_000]
@@ -51,14 +51,14 @@ def test_the_engines_answer_alike_for_as_long_as_one_likes() -> None:
     seed = random.randrange(1 << 40)
     while time.monotonic() < deadline:
         print(f"seed {seed}")  # shown when the test fails
-        compare(tangles.frame, seed, 1000)
+        compare(graphs.frame, seed, 1000)
         compare(mutant, seed, 500)
         compare(grammar.frame, seed, 200)
         seed += 1000
 
 
 def test_most_frames_are_well_formed_and_use_all_that_can_be_used() -> None:
-    frames = [tangles.frame(seed) for seed in range(1500)]
+    frames = [graphs.frame(seed) for seed in range(1500)]
     decoded = decoder("python", "records").decode(block_of(frames))
     assert len(decoded.records) > 1100
     used = {piece[:1] for frame in frames for piece in opcodes(frame)}

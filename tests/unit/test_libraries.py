@@ -12,7 +12,7 @@ from engines import block_of, decoder, differing, explain
 from interpreters import VERSIONS, interpreters
 from libraries import FILES, samples
 
-from fastlog.core import FOREIGN
+from fastlog.core import FALLBACK
 from fastlog.decode.plain import PlainReader
 
 MODERN = [file for file in FILES if file != "python2.7"]
@@ -23,7 +23,7 @@ def fallbacks(frames: dict[str, bytes]) -> list[str]:
     translator = PlainReader("records")
     verdicts = translator.block(block_of(list(frames.values()))) or b""
     translator.end()
-    return [name for name, verdict in zip(frames, verdicts, strict=False) if verdict == FOREIGN]
+    return [name for name, verdict in zip(frames, verdicts, strict=False) if verdict == FALLBACK]
 
 
 def named(file: str) -> dict[str, bytes]:

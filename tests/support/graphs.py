@@ -1,9 +1,9 @@
-"""Pickles whose values are shared, changed after they were used, and tied into cycles.
+"""Makes random pickles of object graphs: shared values, later changes, and cycles.
 
 `frame` makes a record that uses every opcode that a reader accepts, in ways that no pickler does:
 memo slots are set in every way and set again, containers and objects change while others refer to
-them, the record refers to itself. Each frame does only some of these things, with a few classes:
-what is rare meets more often then, and simple frames are among them. Most are well-formed.
+them, the record refers to itself. Each frame has only some of these features and a few classes, so
+that rare features occur together more often, and some frames are simple. Most are well-formed.
 `grammar.py` has the scalars and the well-known objects.
 """
 
@@ -44,16 +44,16 @@ STATES = (b"\x07\xea\x0b\x17", b"\x0e\x05\x06\x00\x03\x15", grammar.MOMENT)
 
 
 class Writer(grammar.Writer):
-    """Writes one pickle; knows what each slot of the memo holds."""
+    """Writes one pickle, and keeps track of what each memo slot holds."""
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__(chance)
         self.kinds: dict[int, str] = {}
-        """What a memo slot holds: `text`, `list`, `dict`, `set`, `tuple`, `object`, `global` or
+        """What each memo slot holds: `text`, `list`, `dict`, `set`, `tuple`, `object`, `global` or
         `other`."""
-        self.left = chance.choice((3, 6, 12, 30, 60))
+        self.values_left = chance.choice((3, 6, 12, 30, 60))
         self.sharing = chance.choice((0.1, 0.3, 0.6))
-        """How likely a value is one that was written before."""
+        """The probability that a value is one that was written before."""
         likely = chance.choice((0.1, 0.3, 0.6))
         self.features = {feature for feature in FEATURES if chance.random() < likely}
         names = chance.sample(CLASSES, chance.randrange(1, 6))
@@ -68,7 +68,7 @@ class Writer(grammar.Writer):
         self.put("text" if scalar else "other")
 
     def put(self, kind: str, always: bool = False) -> int:
-        """Put what is on top of the stack into the memo, perhaps.
+        """Put the topmost value into the memo, or not.
 
         Returns:
             The slot, or -1.
@@ -89,11 +89,11 @@ class Writer(grammar.Writer):
         else:
             return -1
         self.kinds[slot] = kind
-        self.scalars = [slot for slot, held in self.kinds.items() if held == "text"]
+        self.scalars = [slot for slot, kind in self.kinds.items() if kind == "text"]
         return slot
 
     def slot_to_set(self) -> int:
-        """The next slot, one that is set already, or one that leaves a hole."""
+        """Return the next slot, one that is set already, or one after slots that are not set."""
         chance = self.chance
         if not self.does("puts", 0.2):
             return len(self.kinds)
@@ -106,11 +106,12 @@ class Writer(grammar.Writer):
         return self.chance.choice(list(self.kinds) if self.is_odd() else self.scalars)
 
     def get(self, *kinds: str) -> str:
-        """Push what a slot holds that has one of these kinds, any for none; `None` where no slot
-        has.
+        """Push the value of a slot of one of these kinds, or of any kind if none is given.
+
+        Pushes `None` if there is no such slot.
 
         Returns:
-            Its kind.
+            The kind of the value.
         """
         slots = [slot for slot, kind in self.kinds.items() if not kinds or kind in kinds]
         if not slots:
@@ -132,12 +133,12 @@ class Writer(grammar.Writer):
 
     def value(self, depth: int) -> None:
         chance = self.chance
-        self.left -= 1
-        if self.left > 0 and self.does("statements", 0.1):
+        self.values_left -= 1
+        if self.values_left > 0 and self.does("statements", 0.1):
             self.statement(depth)
         if self.kinds and self.does("shared", self.sharing):
             self.get()
-        elif self.left < 0 or depth > 12 or chance.random() < 0.3:
+        elif self.values_left < 0 or depth > 12 or chance.random() < 0.3:
             self.old_scalar() if self.does("old", 0.3) else self.scalar()
         elif depth < 3 and self.does("depth", 0.2):
             self.nest(depth)
@@ -153,7 +154,7 @@ class Writer(grammar.Writer):
             self.scalar()
 
     def nest(self, depth: int) -> None:
-        """A value about as deep as is rendered."""
+        """Write a value about as deep as the bound on depth."""
         chance = self.chance
         times = chance.randrange(27, 35)
         opened, closed = chance.choice(
@@ -168,7 +169,7 @@ class Writer(grammar.Writer):
         self.out += closed * times
 
     def old_scalar(self) -> None:
-        """A value as protocol 0 spells it."""
+        """Write a value as protocol 0 does."""
         chance = self.chance
         match chance.randrange(6):
             case 0:
@@ -191,7 +192,7 @@ class Writer(grammar.Writer):
 
     def key(self) -> None:
         if not self.does("keys", 0.5):
-            self.text(f"{self.left} {self.chance.choice(TEXTS[:9])}")
+            self.text(f"{self.values_left} {self.chance.choice(TEXTS[:9])}")
             return
         match self.chance.randrange(8):
             case 0:
@@ -239,10 +240,10 @@ class Writer(grammar.Writer):
             self.out += b"\x91" if frozen else b"t"
         self.put("tuple")
 
-    # What changes a value that is on top of the stack
+    # Changes of the topmost value
 
     def change(self, kind: str, depth: int) -> None:
-        """Change what is on top of the stack, as its kind can be changed, mostly."""
+        """Change the topmost value, mostly in a way that its kind allows."""
         chance = self.chance
         if self.is_odd():
             kind = chance.choice(("list", "dict", "set", "object"))
@@ -301,7 +302,7 @@ class Writer(grammar.Writer):
         self.out += b"u"
 
     def statement(self, depth: int) -> None:
-        """Something that leaves nothing on the stack."""
+        """Write opcodes that leave nothing on the stack."""
         match self.chance.randrange(7):
             case 0:
                 self.value(depth)
@@ -341,10 +342,10 @@ class Writer(grammar.Writer):
         self.put("global")
 
     def callee(self) -> str:
-        """Push what is called.
+        """Push a class, a function or an object to call.
 
         Returns:
-            Its name, where it is a class or function.
+            Its name, if it is a class or function.
         """
         if self.chance.random() < 0.1:
             self.get("object")
@@ -368,7 +369,7 @@ class Writer(grammar.Writer):
                 self.value(depth)
 
     def fitting(self, name: str, depth: int) -> int:
-        """Push arguments as this class has them.
+        """Push arguments that fit this class.
 
         Returns:
             How many.
@@ -424,7 +425,7 @@ class Writer(grammar.Writer):
                 return count
 
     def arguments(self, depth: int, name: str) -> None:
-        """A tuple of them."""
+        """Push a tuple of arguments."""
         chance = self.chance
         if "tuple" in self.kinds.values() and chance.random() < 0.25:
             self.get("tuple")
@@ -531,7 +532,7 @@ class Writer(grammar.Writer):
                 self.out += b"sb"
 
     def tuple_cycle(self, depth: int) -> None:
-        """As picklers write a tuple that is in a list that is in the tuple."""
+        """Write a tuple that is in a list that is in the tuple, as picklers do."""
         self.out += b"]"
         inner = self.put("list", always=True)
         self.items(depth, 1)
@@ -542,7 +543,7 @@ class Writer(grammar.Writer):
         self.out += b"a0"
 
     def argument_cycle(self, depth: int) -> None:
-        """An object that is in a list that is in its own arguments."""
+        """Write an object that is in a list that is in its own arguments."""
         self.out += b"]"
         inner = self.put("list", always=True)
         self.out += b"0"
@@ -557,12 +558,12 @@ class Writer(grammar.Writer):
     # The record
 
     def attributes(self) -> None:
-        """Opens a mark and writes the attributes behind it."""
+        """Write a mark and the attributes after it."""
         chance = self.chance
         self.out += b"("
         names = [name for name in NAMES if chance.random() < 0.25]
         chance.shuffle(names)
-        if self.left < 20 and "fields" not in self.features:
+        if self.values_left < 20 and "fields" not in self.features:
             names = []
         for name in ["msg", *names]:
             self.text(name)
@@ -585,7 +586,7 @@ class Writer(grammar.Writer):
             super().field(name)
 
     def record(self) -> None:
-        """The whole pickle but for STOP."""
+        """Write the whole pickle except STOP."""
         chance = self.chance
         if chance.random() < 0.8:
             self.out += b"\x80" + bytes([chance.randrange(6)])
@@ -620,15 +621,15 @@ class Writer(grammar.Writer):
 
 
 def frame(seed: int) -> bytes:
-    """The same frame for the same seed."""
+    """Return a frame; the same seed gives the same frame."""
     chance = random.Random(seed)
     writer = Writer(chance)
     writer.record()
     out = bytes(writer.out) + b"."
     if chance.random() < 0.15:
-        spoilt = bytearray(out)
+        corrupt = bytearray(out)
         for _ in range(chance.randrange(1, 4)):
-            at = chance.randrange(len(spoilt))
-            spoilt[at] = chance.choice((chance.choice(spoilt), chance.randrange(256)))
-        out = bytes(spoilt)
+            at = chance.randrange(len(corrupt))
+            corrupt[at] = chance.choice((chance.choice(corrupt), chance.randrange(256)))
+        out = bytes(corrupt)
     return out
