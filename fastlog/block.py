@@ -1,4 +1,4 @@
-"""The layout of a block: what the loop fills, the journal stores and the decoder reads.
+"""The layout of a block, which the loop fills, the journal stores and the decoder reads.
 
     block  = header | run | run | …
     header = magic "FLB2" | secret 16 B | crc32c u32 | length u32 | frames u32
@@ -9,12 +9,12 @@
     frame  = length u32 | that many bytes
 
 All integers are big-endian, as on the wire. The digit of the magic is the version of all of this.
-`secret` is the journal's (see `fastlog.journal.secret`). `crc32c` covers everything behind itself;
-the header's `length` counts the bytes behind the header, a run's the bytes behind the peer. A run
-holds the consecutive frames of one connection exactly as they arrived, so `csrc/loop.c` receives
-straight into it. `offset` is the block's own place in the journal, which tells it from stale bytes;
-`durable` is how much of the journal was durable when it was written; `index` is the ordinal of its
-first frame since the journal began; `received` is in microseconds since the epoch.
+`secret` is the journal's (see `fastlog.journal.secret`). `crc32c` covers all bytes behind itself.
+The header's `length` counts the bytes behind the header, a run's those behind the peer. A run holds
+consecutive frames of one connection exactly as they arrived, so the C loop receives straight into
+it. `offset` is the block's own offset in the journal, which distinguishes it from stale bytes;
+`durable` is the durable offset when it was written; `index` is the ordinal of its first frame since
+the journal began; `received` is in microseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ LENGTH = struct.Struct(">I")
 STAMP = struct.Struct(">16sQQ8s")
 
 NO_KEY = bytes(8)
-"""`Stamp.key` of a client that has proved no key."""
+"""`Stamp.key` of a client that has not authenticated with a key."""
 
-_NOTE: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
+_NOTICE: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
 
 
 class Kind(IntEnum):
-    """What the frames of a run are."""
+    """The kind of a run's frames."""
 
     STOCK = 0
     """Records, as `SocketHandler` sends them: pickle, or a JSON object."""
     NOTE = 1
-    """What the receiver itself rejected or lost: `Rejection` or `Loss` as JSON."""
+    """Notices of what the receiver rejected or lost: `Rejection` or `Loss` as JSON."""
     PADDING = 2
-    """No frames; bytes that a repair could not read."""
+    """No frames: padding in place of bytes that a repair could not read."""
     BATCH = 3
-    """Records of a fastlog client: consecutive sequences, from that of the stamp on."""
+    """Records of a fastlog client, with consecutive sequences that begin with the stamp's."""
     GAP = 4
-    """Sequences of a fastlog client that will never come: frames as `wire.Gap` has them."""
+    """Sequences that a fastlog client will never send: frames as `wire.Gap` describes them."""
 
 
 RECORDS = (Kind.STOCK, Kind.BATCH)
@@ -66,18 +66,18 @@ _KINDS: dict[int, Kind] = {kind.value: kind for kind in Kind}
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of the journal, checked, in memory."""
+    """A block of the journal in memory, whose checksum matches."""
 
     offset: int
-    """Its place in the journal: bytes from the journal's very beginning."""
+    """Its offset in the journal: bytes since the journal began."""
     end: int
-    """The offset just behind it."""
+    """The offset behind its last byte."""
     index: int
     """Ordinal of its first frame since the journal began."""
     frames: int
     stamp: int
-    """When it was received, by the wall clock: microseconds since the epoch. It may be less than
-    its predecessor's; `offset` gives the order."""
+    """When it was received by the wall clock, in microseconds since the epoch. It may be less than
+    that of the block before; `offset` gives the order."""
     payload: memoryview
     """The runs."""
 
@@ -88,34 +88,34 @@ class Block:
 
 
 class Stamp(NamedTuple):
-    """Whose records a run holds."""
+    """The client whose records a run holds, and the sequence of the first one."""
 
     client: bytes
     """The client's id, 16 bytes."""
     incarnation: int
     sequence: int
-    """Of the first frame."""
+    """The sequence of the first frame."""
     key: bytes = NO_KEY
-    """Of the key id that the client has proved: see `fastlog.wire.key_tag`."""
+    """The tag of the key with which the client has authenticated: see `fastlog.wire.key_tag`."""
 
 
 class Run(NamedTuple):
     """Consecutive frames of one connection."""
 
     kind: Kind | int
-    """A plain number where a newer fastlog wrote the run, whose frames then mean nothing here."""
+    """A plain number if a newer fastlog wrote the run; this one cannot read its frames."""
     connection: int
-    """Serial number of the connection in its receiver; 0 for none."""
+    """Serial number of the connection in its receiver; 0: none."""
     peer: str
     frames: int
     body: memoryview
-    """The frames, each behind its length."""
+    """The frames, each after its length."""
     stamp: Stamp | None = None
-    """In runs of the kinds `BATCH` and `GAP`."""
+    """Only in runs of the kinds `BATCH` and `GAP`."""
 
 
 def runs(payload: memoryview) -> Iterator[Run]:
-    """The runs of a block whose checksum held, in order of arrival."""
+    """Yield the runs of a block whose checksum matches, in order of arrival."""
     at = 0
     while at < len(payload):
         kind, peer_length, _, connection, frames, length = RUN.unpack_from(payload, at)
@@ -129,7 +129,7 @@ def runs(payload: memoryview) -> Iterator[Run]:
 
 
 def frames(run: Run) -> Iterator[memoryview]:
-    """The frames of a run, each without its length."""
+    """Yield the frames of a run, each without its length."""
     body, at = run.body, 0
     for _ in range(run.frames):
         (length,) = LENGTH.unpack_from(body, at)
@@ -146,7 +146,7 @@ def make_run(
     connection: int = 0,
     stamp: Stamp | None = None,
 ) -> bytes:
-    """The run of these frames, as the loop would lay it out."""
+    """Return the bytes of a run of these frames, in the loop's layout."""
     body = bytearray() if stamp is None else bytearray(STAMP.pack(*stamp))
     count = 0
     for payload in payloads:
@@ -157,11 +157,11 @@ def make_run(
     return RUN.pack(kind, len(name), 0, connection, count, len(body)) + name + bytes(body)
 
 
-def make_notices(notes: Iterable[Note]) -> bytes:
-    """The run in which the receiver's own losses and rejections travel to the ledger."""
-    return make_run(Kind.NOTE, map(msgspec.json.encode, notes))
+def make_notices(notices: Iterable[Note]) -> bytes:
+    """Return a run of notices: losses and rejections of the receiver, for the ledger."""
+    return make_run(Kind.NOTE, map(msgspec.json.encode, notices))
 
 
 def read_notice(frame: memoryview) -> Note:
-    """A frame of a `Kind.NOTE` run."""
-    return _NOTE.decode(frame)
+    """Return the notice in a frame of a `Kind.NOTE` run."""
+    return _NOTICE.decode(frame)

@@ -1,8 +1,8 @@
 """Files and directories of the server: private creation, replacement, fsync, identity.
 
-Everything that the server or a command makes goes through here. What it makes is readable by the
-process's user alone, from the first moment and whatever the umask, unless `set_access` says
-otherwise. What exists already keeps its mode and its group.
+The server and the commands make all their files with these functions. A new file is readable by the
+process's user only, from the first moment and whatever the umask, unless `set_access` says
+otherwise. An existing file keeps its mode and its group.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import NamedTuple
 from fastlog.errors import FastlogError
 
 Identity = tuple[int, int]
-"""Device and inode of a file: what stays when its name changes."""
+"""Device and inode of a file: they stay the same when its name changes."""
 
 _TRIES = 3
-"""Times that a file is opened again because another process has just made or removed it."""
+"""Attempts to open a file that another process makes or removes at the same time."""
 
 
 class Access(NamedTuple):
-    """Who may use what is made."""
+    """The access that new files get."""
 
     mode: int = 0o600
-    """Of files and Unix sockets."""
+    """The mode of files and Unix sockets."""
     gid: int = -1
-    """The group that they get; -1: the one that the kernel gives them."""
+    """Their group; -1: the one that the kernel chooses."""
 
     @classmethod
     def of(cls, mode: str, group: str = "") -> Access:
@@ -45,8 +45,8 @@ class Access(NamedTuple):
 
     @property
     def directory_mode(self) -> int:
-        """Whoever may read a file may enter its directory; a group is passed on to new files,
-        so that SQLite's companions of a database get it too."""
+        """The mode of directories: a user that may read a file may enter its directory. A group
+        is inherited by new files, so that the files that SQLite makes beside a database get it."""
         readable = self.mode & 0o444
         return 0o700 | self.mode | readable >> 2 | (stat.S_ISGID if self.gid >= 0 else 0)
 
@@ -55,10 +55,10 @@ _access = Access()
 
 
 def set_access(access: Access) -> None:
-    """Set who may use what this process makes from now on.
+    """Set the access of all files that this process makes from now on.
 
-    The umask follows, for files that are made elsewhere: by SQLite, by handlers of `logging`, by
-    the sinks of others.
+    This sets the umask, too, for files that other code makes: SQLite, handlers of `logging`, sinks
+    of other packages.
     """
     global _access
     _access = access
@@ -80,7 +80,7 @@ def group_id(group: str) -> int:
 
 
 def open_file(path: str | Path, flags: int) -> int:
-    """Open a file, and make it if it is not there; with O_EXCL, make it in any case.
+    """Open a file, and make it if it is missing; with O_EXCL, always make it.
 
     Returns:
         The descriptor; it is closed at exec.
@@ -90,7 +90,7 @@ def open_file(path: str | Path, flags: int) -> int:
     """
     path, exclusive = os.fspath(path), flags & os.O_EXCL
     flags = flags & ~os.O_CREAT | os.O_CLOEXEC
-    for left in reversed(range(_TRIES)):
+    for tries_left in reversed(range(_TRIES)):
         if not exclusive:
             try:
                 return os.open(path, flags)
@@ -99,9 +99,9 @@ def open_file(path: str | Path, flags: int) -> int:
         try:
             return _create(path, flags)
         except FileExistsError:
-            if exclusive or not left:
+            if exclusive or not tries_left:
                 raise
-            path = os.path.realpath(path)  # O_EXCL follows no link, and this may be one to nothing
+            path = os.path.realpath(path)  # O_EXCL follows no link, and this may be a dangling one
     raise AssertionError
 
 
@@ -119,16 +119,16 @@ def _create(path: str, flags: int) -> int:
 
 
 def touch(path: str | Path) -> None:
-    """Make an empty file if it is not there: SQLite takes one for a new database, and gives its
+    """Make an empty file if it is missing. SQLite takes one for a new database, and gives its
     mode to the files that it makes beside it."""
     os.close(open_file(path, os.O_RDWR))
 
 
 def make_directory(path: Path) -> bool:
-    """Make a directory, and those above it that are missing.
+    """Make a directory and its missing parents.
 
     Returns:
-        Whether it was made; False: it was there.
+        Whether it was made; False: it existed.
 
     Raises:
         OSError: As of `os.mkdir`.
@@ -151,16 +151,16 @@ def make_directory(path: Path) -> bool:
 
 
 def replace_file(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Replace a file at once for every reader.
+    """Replace a file atomically.
 
     Args:
-        durable: It survives a power cut when the call returns.
+        durable: Sync it, so that it survives a power cut when the call returns.
 
     Raises:
-        OSError: The old content is still there.
+        OSError: The file still has its old content.
     """
     new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.unlink(missing_ok=True)  # of a process that had this pid, and died here
+    new.unlink(missing_ok=True)  # left by a process that had this pid and died here
     fd = open_file(new, os.O_WRONLY | os.O_EXCL)
     try:
         with os.fdopen(fd, "wb") as file:
@@ -186,7 +186,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def identity_of(path: str | Path | int) -> Identity | None:
-    """Return the identity of what a path names or a descriptor holds; None: nothing is there."""
+    """Return the identity of the file of a path or a descriptor; None: the path names none."""
     try:
         status = os.fstat(path) if isinstance(path, int) else Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -197,12 +197,12 @@ def identity_of(path: str | Path | int) -> Identity | None:
 def is_at(fd: int, path: str | Path) -> bool:
     """Return whether a path still names the open file or directory of a descriptor.
 
-    What goes into a file that no path names any more is gone when it is closed.
+    A file that no path names is lost when it is closed.
     """
     status = os.fstat(fd)
     return status.st_nlink > 0 and identity_of(path) == (status.st_dev, status.st_ino)
 
 
 def excess_mode(path: Path, access: Access) -> int:
-    """Return the mode bits for group and others that a directory has beyond what it should."""
+    """Return the mode bits for group and others that a directory has beyond those of `access`."""
     return stat.S_IMODE(path.stat().st_mode) & 0o077 & ~access.directory_mode

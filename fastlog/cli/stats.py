@@ -32,7 +32,7 @@ from fastlog.query import Filters, Totals, Unread, count
 from fastlog.terminal import one_line
 
 if TYPE_CHECKING:
-    from fastlog.journal import Position
+    from fastlog.journal import SinkPosition
 
 TOP = 10
 """Loggers and hosts that are shown to people; `--json` has all."""
@@ -124,7 +124,7 @@ def _read_lags(data_dir: Path, status: Status | None) -> list[SinkLag]:
     ]
 
 
-def _records_behind(position: Position, status: Status | None) -> int | None:
+def _records_behind(position: SinkPosition, status: Status | None) -> int | None:
     if status is None:
         return None
     if position.cursor >= status.durable:

@@ -1,17 +1,18 @@
 """The journal: an append-only file of blocks, in segments, that outlives every process.
 
-The receiver's `Journal` writes it and publishes how much is durable; each worker follows it with a
-`JournalReader` and leaves its `Position`, by which segments are released.
+The receiver's `Journal` writes it and publishes the durable offset. Each worker follows it with a
+`JournalReader` and writes its `SinkPosition`, which decides which segments may be deleted.
 """
 
-from fastlog.journal.position import Position, read_positions, write_position
+from fastlog.journal.dump import dump
+from fastlog.journal.journal import Full, Journal, JournalState
 from fastlog.journal.progress_page import UNKNOWN, ProgressPage, Reading
 from fastlog.journal.reader import JournalReader, SkippedError
 from fastlog.journal.recovery import examine
 from fastlog.journal.repair import repair
+from fastlog.journal.sink_position import SinkPosition, read_positions, write_position
 from fastlog.journal.snapshot import Snapshot, read_snapshot
 from fastlog.journal.wakeup import Wakeup, WakeupReader, make_wakeup
-from fastlog.journal.writer import Full, Journal, JournalState
 
 __all__ = [
     "UNKNOWN",
@@ -19,13 +20,14 @@ __all__ = [
     "Journal",
     "JournalReader",
     "JournalState",
-    "Position",
     "ProgressPage",
     "Reading",
+    "SinkPosition",
     "SkippedError",
     "Snapshot",
     "Wakeup",
     "WakeupReader",
+    "dump",
     "examine",
     "make_wakeup",
     "read_positions",

@@ -1,97 +1,63 @@
-"""The durable mark: how much of the journal is on the disk for good.
+"""The durable offset: the journal offset below which every block is on the disk for good.
 
-Only the journal's writer knows, so it publishes; nobody may infer it from what the files seem to
-hold, since a block that is being written looks like a block. The mark is one page of shared
-memory in a file, with the value and its complement: a reader that sees the two disagree looks
-again, and after a power cut a torn page tells nothing.
+Only the journal's writer knows it, so the writer publishes it. Readers must not infer it from the
+content of the files, since a block that is being written looks like a block. A page of shared
+memory holds the value and its complement: a reader that finds them in disagreement reads again,
+and a page that a power cut has torn yields no offset.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 from pathlib import Path
-from types import TracebackType
 
-from fastlog.files import identity_of, open_file
+from fastlog.journal.page import ALL_BITS, SharedPage
 from fastlog.journal.version import require_version
 
-_ALL = (1 << 64) - 1
-_SIZE = 4096
+NAME = "durable"
+"""The file's name in the journal's directory."""
 _VERSION = 1
-_NAME = int.from_bytes(b"FLMARK\0\0", "big")
-"""Beside the version in the third word. A page that is new or torn has neither."""
+_VALUE, _COMPLEMENT, _FORMAT = range(3)
+_WORDS = 3
+_MAGIC = int.from_bytes(b"FLDOFF\0\0", "big")
+"""Shares the word `_FORMAT` with the version. A page that is new or torn has neither."""
 
 
-class Mark:
-    """The mark of the journal in `directory`; `writable` for its one writer."""
+class DurableOffset(SharedPage):
+    """The durable offset of the journal in `directory`; `writable` for its one writer."""
 
     def __init__(self, directory: Path, *, writable: bool = False) -> None:
-        path = directory / "mark"
-        fd = open_file(path, os.O_RDWR) if writable else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        try:
-            if os.fstat(fd).st_size < _SIZE:
-                if not writable:
-                    raise FileNotFoundError(f"{path} is empty")
-                os.posix_fallocate(fd, 0, _SIZE)  # a hole would be SIGBUS on a full disk
-            self._map = mmap.mmap(fd, _SIZE, access=access)
-            self._path, self._file = path, identity_of(fd)
-        finally:
-            os.close(fd)
-        # Items of a cast view are moved as whole machine words, which a reader sees whole.
-        self._words = memoryview(self._map)[:24].cast("Q")
-
-    def __enter__(self) -> Mark:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def is_in_place(self) -> bool:
-        """Whether this is still the file that others find."""
-        return identity_of(self._path) == self._file
+        super().__init__(directory / NAME, _WORDS, writable=writable)
 
     def version(self) -> int | None:
-        """The version of the fastlog that wrote it, or None if none can be read."""
-        word = self._words[2]
-        return word & 0xFFFF if word & ~0xFFFF == _NAME else None
+        """Return the version of the page's format, or None if it has none."""
+        word = self.words[_FORMAT]
+        return word & 0xFFFF if word & ~0xFFFF == _MAGIC else None
 
     def publish(self, durable: int) -> None:
-        """Says that the journal is durable up to this offset."""
-        self._words[2] = _NAME | _VERSION
-        self._words[0] = durable
-        self._words[1] = durable ^ _ALL
+        """Set the durable offset for all readers."""
+        self.words[_FORMAT] = _MAGIC | _VERSION
+        self.words[_VALUE] = durable
+        self.words[_COMPLEMENT] = durable ^ ALL_BITS
 
     def read(self) -> int | None:
-        """The published offset, or None if none can be read (yet)."""
+        """Return the published offset, or None if the page holds none (yet)."""
         for _ in range(1000):
-            durable, complement = self._words[0], self._words[1]
-            if durable ^ complement == _ALL:
+            durable, complement = self.words[_VALUE], self.words[_COMPLEMENT]
+            if durable ^ complement == ALL_BITS:
                 return durable
         return None
 
-    def close(self) -> None:
-        """Lets go of the shared page."""
-        self._words.release()
-        self._map.close()
-
 
 def check_version(directory: Path) -> None:
-    """Makes sure that the mark of the journal in `directory` can be read, if it has one.
+    """Check that the durable offset of the journal in `directory` can be read, if it has one.
 
     Raises:
         JournalError: Another version of fastlog wrote it.
     """
     try:
-        with Mark(directory) as mark:
-            version = mark.version()
+        with DurableOffset(directory) as durable:
+            version = durable.version()
     except (FileNotFoundError, ValueError):
         return
     if version is not None:
-        require_version(directory / "mark", version, _VERSION)
+        require_version(directory / NAME, version, _VERSION)

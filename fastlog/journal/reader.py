@@ -1,4 +1,4 @@
-"""Following the journal: what a worker reads."""
+"""The journal's reader: follows the durable part of the journal, for a worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastlog.block import HEADER, Block
 from fastlog.errors import JournalDamagedError, JournalError
-from fastlog.journal.durable_offset import Mark
+from fastlog.journal.durable_offset import DurableOffset
 from fastlog.journal.recovery import check_versions
 from fastlog.journal.secret import require_secret
 from fastlog.journal.segment import (
@@ -20,22 +20,22 @@ from fastlog.journal.segment import (
     segments,
 )
 
-_LOOK_EVERY = 0.5
-"""Seconds between looks whether the file of the mark is still the one that was opened."""
+_CHECK_INTERVAL = 0.5
+"""Seconds between checks whether the page of the durable offset is still the one in its place."""
 
 
 class SkippedError(JournalError):
-    """The blocks at this offset were released before this sink had read them, or removed."""
+    """The blocks at an offset were released before this sink had read them, or removed."""
 
     def __init__(self, offset: int, oldest: int, index: int, *, removed: bool = False) -> None:
         what = "removed" if removed else "released"
-        super().__init__(f"the journal goes on at offset {oldest}; {offset} was {what}")
+        super().__init__(f"the journal continues at offset {oldest}; offset {offset} was {what}")
         self.oldest = oldest
-        """Journal offset of the oldest block behind it that is left."""
+        """Journal offset of the first block behind it that still exists."""
         self.index = index
         """Ordinal of its first frame."""
         self.removed = removed
-        """Another program has removed files of the journal."""
+        """Whether another program has removed files of the journal."""
 
 
 class JournalReader:
@@ -50,49 +50,49 @@ class JournalReader:
         """The journal's node id, 32 hexadecimal digits."""
         self._directory = directory
         self._secret = require_secret(directory, [])
-        self._mark = Mark(directory)
+        self._durable_page = DurableOffset(directory)
         self._open: tuple[Segment, int] | None = None
-        self._look_at = time.monotonic() + _LOOK_EVERY
+        self._check_at = time.monotonic() + _CHECK_INTERVAL
 
     def durable(self) -> int:
-        """The published mark: blocks below this journal offset are on the disk for good."""
-        if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + _LOOK_EVERY
-            self._follow_mark()
-        return self._mark.read() or 0
+        """Return the durable offset: blocks below it are on the disk for good."""
+        if time.monotonic() >= self._check_at:
+            self._check_at = time.monotonic() + _CHECK_INTERVAL
+            self._reopen_page()
+        return self._durable_page.read() or 0
 
-    def _follow_mark(self) -> None:
-        """The writer makes the file of the mark anew when somebody has removed it."""
-        if self._mark.is_in_place():
+    def _reopen_page(self) -> None:
+        """Open the page again if the writer has made it again, after another program removed it."""
+        if self._durable_page.is_in_place():
             return
         try:
-            mark = Mark(self._directory)
+            page = DurableOffset(self._directory)
         except (OSError, ValueError):
-            return  # not yet
-        self._mark.close()
-        self._mark = mark
+            return  # not made yet
+        self._durable_page.close()
+        self._durable_page = page
 
     def read(self, offset: int, max_bytes: int = 4 << 20) -> list[Block]:
-        """The next durable blocks from `offset`, of one segment; [] when there are none yet.
+        """Return the next durable blocks from `offset`, of one segment; [] if there are none yet.
 
-        At least one block, whatever its size; no more than about `max_bytes`.
+        They have about `max_bytes` together at most, but at least one block is returned.
 
         Raises:
-            SkippedError: They were released: go on at `SkippedError.oldest`.
-            JournalDamagedError: What was durable cannot be read.
+            SkippedError: They were released: continue at `SkippedError.oldest`.
+            JournalDamagedError: Blocks that were durable cannot be read.
         """
         durable = self.durable()
         while offset < durable:
             try:
                 return self._read(offset, durable, max_bytes)
             except FileNotFoundError:
-                continue  # released between the look and the read: the next look says so
+                continue  # released just now: the next attempt raises SkippedError
         return []
 
     def close(self) -> None:
-        """Lets go of files and shared memory."""
+        """Close the files and the shared page."""
         self._close_segment()
-        self._mark.close()
+        self._durable_page.close()
 
     def _read(self, offset: int, durable: int, max_bytes: int) -> list[Block]:
         segment, until = self._find(offset)
@@ -117,7 +117,7 @@ class JournalReader:
         return found
 
     def _skipped(self, offset: int, segment: Segment) -> SkippedError:
-        """What to say where the blocks at `offset` are gone, and the next are in `segment`."""
+        """Return the error for released or removed blocks; `segment` has the next ones."""
         header = self._pread(segment, segment.start, HEADER.size)
         first = read_header(memoryview(header), 0, segment.start, self._secret)
         if first is None:
@@ -128,11 +128,14 @@ class JournalReader:
         return SkippedError(offset, segment.start, first.index, removed=removed)
 
     def _following(self, offset: int) -> Segment | None:
-        """The first segment behind `offset`."""
+        """Return the first segment that begins behind `offset`."""
         return next((s for s in segments(self._directory) if s.start > offset), None)
 
     def _find(self, offset: int) -> tuple[Segment, int | None]:
-        """The segment that holds `offset`, or the oldest if it is gone; and where it ends."""
+        """Return the segment that holds `offset`, or the oldest if that is gone, and its end.
+
+        The end is None for the last segment.
+        """
         found = segments(self._directory)
         if not found:
             raise JournalError(f"{self._directory} holds no segment")
@@ -146,7 +149,8 @@ class JournalReader:
         return os.pread(self._open[1], size, offset - segment.start)
 
     def _is_current(self, segment: Segment) -> bool:
-        """A segment can be written anew under the same name, after a failed sync."""
+        """Return whether the path still names the open file: after a failed sync, a segment can be
+        written again under the same name."""
         assert self._open is not None
         return os.fstat(self._open[1]).st_ino == segment.path.stat().st_ino
 
@@ -157,6 +161,6 @@ class JournalReader:
 
     def _damaged(self, segment: Segment, offset: int) -> JournalDamagedError:
         return JournalDamagedError(
-            f"the journal is damaged: {segment.path}, offset {offset}: no sound block there; "
+            f"the journal is damaged: {segment.path}, offset {offset}: no valid block there; "
             "stop the server and run `fastlog check --repair`"
         )

@@ -1,9 +1,9 @@
-"""What a journal holds after whatever happened: all its sound blocks, or a rejection to start.
+"""The recovery of a journal at the start: returns all its valid blocks, or rejects a damaged one.
 
-After a crash the last blocks may be torn, in any order: the disk keeps no promise about what was
-not synced. Every block says how much was durable when it was written, so the highest such offset
-found anywhere tells the two cases apart: a tear at or behind it is a torn tail, and is cut; before
-it, something that was safe has been damaged since, and that is for a person to decide.
+After a crash the last blocks may be torn, in any order: the disk guarantees nothing for what was
+not synced. Every block holds the durable offset at the time when it was written. The highest one
+found anywhere distinguishes two cases. An invalid block at or behind it begins a torn tail, which
+is cut. Before it, durable data has been damaged since, and an operator has to decide what to do.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from pathlib import Path
 
 from fastlog.block import MAGIC, Block
 from fastlog.errors import JournalDamagedError, JournalError
-from fastlog.journal import durable_offset as mark
-from fastlog.journal import position, snapshot
-from fastlog.journal.durable_offset import Mark
-from fastlog.journal.position import read_positions
+from fastlog.journal import durable_offset, sink_position, snapshot
+from fastlog.journal.durable_offset import DurableOffset
 from fastlog.journal.secret import require_secret
 from fastlog.journal.segment import (
     Segment,
@@ -29,39 +27,37 @@ from fastlog.journal.segment import (
     read_removed,
     segments,
 )
+from fastlog.journal.sink_position import read_positions
 from fastlog.journal.version import require_version
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """The state in which a journal goes on."""
+    """The state of a recovered journal, in which its writer continues."""
 
     segments: list[Segment]
     end: int
-    """Journal offset behind the last sound block."""
+    """Journal offset behind the last valid block."""
     index: int
     """Ordinal of the next frame."""
-    stamp: int
-    """Receive stamp of the last block, microseconds since the epoch; 0 if there is none."""
     cut: int
-    """Bytes of a torn tail that were cut off."""
+    """Bytes of the torn tail that were cut off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What one segment holds."""
+    """The result of reading one segment."""
 
     end: int
     index: int
-    stamp: int
     durable: int
-    """The highest durable offset that a sound block of it names."""
+    """The highest durable offset that one of its valid blocks holds."""
     excess: int
     """Bytes behind `end`."""
 
 
 def check_versions(directory: Path) -> None:
-    """Makes sure that this code can read the journal in `directory`: each file names its format.
+    """Check that this code can read the journal in `directory`: each file names its format.
 
     Raises:
         JournalError: Another version of fastlog wrote one of them.
@@ -70,12 +66,12 @@ def check_versions(directory: Path) -> None:
         _check_magic(segment.path, MAGIC)
     for path in snapshot.paths(directory):
         _check_magic(path, snapshot.MAGIC)
-    mark.check_version(directory)
-    position.check_versions(directory.parent)
+    durable_offset.check_version(directory)
+    sink_position.check_versions(directory.parent)
 
 
 def examine(directory: Path) -> tuple[str, bytes] | None:
-    """Node id and secret of the journal in `directory`; None if it has no segment yet.
+    """Return node id and secret of the journal in `directory`; None if it has no segment yet.
 
     Raises:
         JournalError: It has segments, and one of the two is missing, or another version of fastlog
@@ -94,7 +90,7 @@ def examine(directory: Path) -> tuple[str, bytes] | None:
 
 
 def _check_magic(path: Path, expected: bytes) -> None:
-    """Three letters and a digit begin each of these files."""
+    """Check the version in the first bytes of a file: three letters and a digit."""
     try:
         with path.open("rb") as file:
             magic = file.read(len(expected))
@@ -106,13 +102,13 @@ def _check_magic(path: Path, expected: bytes) -> None:
 
 
 def known_durable(directory: Path) -> int:
-    """How much of the journal was durable, by those who keep a note of it: mark and sinks."""
+    """Return the highest durable offset in the durable page and in the sink positions."""
     known = [0]
     try:
-        with Mark(directory) as published:
-            known.append(published.read() or 0)
+        with DurableOffset(directory) as page:
+            known.append(page.read() or 0)
     except (FileNotFoundError, ValueError):
-        pass  # a new journal, or a mark that a power cut tore
+        pass  # a new journal, or a page that a power cut has torn
     node = read_node(directory)
     known += [p.durable for p in read_positions(directory.parent).values() if p.node == node]
     return max(known)
@@ -122,18 +118,21 @@ def scan(
     segment: Segment,
     until: int | None,
     index: int,
-    stamp: int,
     secret: bytes,
     visit: Callable[[Block], None] | None = None,
 ) -> Scan:
-    """Reads one segment, to `until` if another follows there, and shows its sound blocks."""
+    """Read one segment, to `until` if another follows there.
+
+    Args:
+        visit: Called with each valid block.
+    """
     data = segment.path.read_bytes()
     if until is not None:
         data = data[: until - segment.start]
     view = memoryview(data)
     end, durable = segment.start, 0
     for block, header in blocks(view, segment.start, secret):
-        end, index, stamp = block.end, block.index + block.frames, block.stamp
+        end, index = block.end, block.index + block.frames
         durable = max(durable, header.durable)
         if visit is not None:
             visit(block)
@@ -143,23 +142,23 @@ def scan(
         for block, header in blocks(view[later:], segment.start + later, secret):
             at = block.end - segment.start
             durable = max(durable, header.durable)
-    return Scan(end, index, stamp, durable, excess)
+    return Scan(end, index, durable, excess)
 
 
 def recover(
     directory: Path, secret: bytes, visit: Callable[[Block], None] | None = None
 ) -> Recovered:
-    """Reads the journal through, cuts a torn tail, and makes what is left durable.
+    """Read the whole journal, cut a torn tail, and make the rest durable.
 
     Args:
-        visit: Is shown every block that is left, in order.
+        visit: Called with every remaining block, in order.
 
     Raises:
-        JournalDamagedError: Something that was durable cannot be read.
+        JournalDamagedError: Blocks that were durable cannot be read.
     """
     found = segments(directory)
     at = found[0].start if found else 0
-    index = stamp = cut = 0
+    index = cut = 0
     durable = known_durable(directory) if found else 0
     removed = read_removed(directory)
     for i, segment in enumerate(found):
@@ -168,8 +167,8 @@ def recover(
             raise _damaged(
                 segment.path, at, f"the {segment.start - at} bytes before it are missing"
             )
-        seen = scan(segment, following, index, stamp, secret, visit)
-        at, index, stamp = seen.end, seen.index, seen.stamp
+        seen = scan(segment, following, index, secret, visit)
+        at, index = seen.end, seen.index
         durable = max(durable, seen.durable)
         missing = following is not None and at != following
         if missing and not is_removed(removed, at, following or 0):
@@ -179,12 +178,12 @@ def recover(
         raise _damaged(found[-1].path, at, f"{durable - at} bytes there cannot be read")
     if found:
         _make_durable(found[-1], max(durable, found[-1].start), at)
-    return Recovered(found, at, index, stamp, cut)
+    return Recovered(found, at, index, cut)
 
 
 def _make_durable(last: Segment, durable: int, end: int) -> None:
-    """Cuts the tail, and syncs what is not known to be durable: written anew, since the kernel may
-    have tried and failed to write it, and then takes it for clean."""
+    """Cut the tail, and write again and sync what is not known to be durable: the kernel may have
+    failed to write it, and takes such pages for clean afterwards."""
     fd = os.open(last.path, os.O_RDWR | os.O_CLOEXEC)
     try:
         os.ftruncate(fd, end - last.start)
@@ -198,6 +197,6 @@ def _make_durable(last: Segment, durable: int, end: int) -> None:
 
 def _damaged(path: Path, offset: int, what: str) -> JournalDamagedError:
     return JournalDamagedError(
-        f"the journal is damaged: {path}, offset {offset}: {what}, though they were stored once; "
+        f"the journal is damaged: {path}, offset {offset}: {what}, though they were durable; "
         "`fastlog check --repair` keeps a copy and counts the loss, then the server starts"
     )

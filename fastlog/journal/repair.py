@@ -1,7 +1,7 @@
 """The repair of a damaged journal, for `fastlog check --repair`.
 
-What cannot be read is copied aside, and its place is filled with padding blocks, so that offsets
-and cursors stay what they were. The first of them carries a `Loss` note to the ledger.
+Unreadable bytes are copied to a file and replaced by padding blocks, so that offsets and cursors
+stay valid. The first padding block carries a `Loss` notice to the ledger.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from pathlib import Path
 
 from fastlog.block import HEADER, RUN, Kind, make_notices
 from fastlog.files import replace_file, sync_directory, touch
-from fastlog.journal.durable_offset import Mark
-from fastlog.journal.position import read_positions
+from fastlog.journal.durable_offset import DurableOffset
 from fastlog.journal.recovery import check_versions, known_durable
 from fastlog.journal.secret import NAME, find_secret, make_secret, read_secret, write_secret
 from fastlog.journal.segment import (
@@ -30,6 +29,7 @@ from fastlog.journal.segment import (
     segments,
     write_node,
 )
+from fastlog.journal.sink_position import read_positions
 from fastlog.record import Loss
 
 _PADDING_MAX = 16 << 20
@@ -37,7 +37,7 @@ _SMALLEST = HEADER.size + RUN.size
 
 
 def repair(directory: Path) -> str:
-    """Repairs the journal in `directory`, which no server may be using. Returns what was done."""
+    """Repair the journal in `directory`, which no server may be using. Return a report."""
     check_versions(directory)
     found = segments(directory)
     if not found:
@@ -47,50 +47,53 @@ def repair(directory: Path) -> str:
     secret = _repair_secret(directory, found, report)
     durable = known_durable(directory)
     at, stamp = found[0].start, 0
-    index = 0 if at == 0 else None  # the ordinal of the next frame, once a sound block tells it
+    index = 0 if at == 0 else None  # the ordinal of the next frame, once a valid block gives it
     for i, segment in enumerate(found):
         if at < segment.start:
-            hole = Segment(segment_path(directory, at), at)
-            touch(hole.path)
+            missing = Segment(segment_path(directory, at), at)
+            touch(missing.path)
             after = _first_index(segment, secret)
-            report.append(_fill(hole, (at, segment.start), (index, after), stamp, secret))
+            report.append(_fill(missing, (at, segment.start), (index, after), stamp, secret))
             at, index = segment.start, index if after is None else after
         following = found[i + 1] if i + 1 < len(found) else None
-        done = _repair_segment(segment, following, durable, index, stamp, secret)
-        at, index, stamp = done[:3]
-        report += done[3]
+        at, index, stamp, lines = _repair_segment(segment, following, durable, index, stamp, secret)
+        report += lines
     sync_directory(directory)
-    with Mark(directory, writable=True) as mark:
-        mark.publish(min(durable, at))
-    return "\n".join(report) or "the journal is sound: nothing was changed"
+    with DurableOffset(directory, writable=True) as page:
+        page.publish(min(durable, at))
+    return "\n".join(report) or "the journal is intact: nothing was changed"
 
 
 def _repair_node(directory: Path, report: list[str]) -> None:
-    """Gives the journal its node id again: that by which its sinks know it, or else a new one."""
+    """Restore the journal's node id from its sinks; make a new one if no sink has it."""
     if read_node(directory) is not None:
         return
     known = Counter(position.node for position in read_positions(directory.parent).values())
     path = directory / "node"
     for node, _ in known.most_common(1):
         write_node(directory, node)
-        report.append(f"{path} was missing or damaged: the sinks know the journal as {node}")
+        report.append(f"{path} was missing or damaged: restored {node} from the sinks")
         if read_node(directory) is not None:
             return
     make_node(directory)
-    report.append(f"{path} was missing or damaged: the sinks store again what the journal holds")
+    report.append(
+        f"{path} was missing or damaged: made a new one, so the sinks store all blocks again"
+    )
 
 
 def _repair_secret(directory: Path, found: list[Segment], report: list[str]) -> bytes:
-    """Returns the secret that the segments have, which is then in its file."""
+    """Return the secret of the segments, and make sure that its file holds it."""
     written, used = read_secret(directory), find_secret(found)
     if written is not None and used in (written, None):
         return written
     path = directory / NAME
     if used is not None:
         write_secret(directory, used)
-        report.append(f"{path} was missing or damaged: it is that of the segments again")
+        report.append(f"{path} was missing or damaged: restored from the segments")
         return used
-    report.append(f"{path} was missing or damaged, and no segment begins with a sound block")
+    report.append(
+        f"{path} was missing or damaged, and no segment begins with a valid block: made a new one"
+    )
     return make_secret(directory)
 
 
@@ -102,7 +105,8 @@ def _repair_segment(
     stamp: int,
     secret: bytes,
 ) -> tuple[int, int | None, int, list[str]]:
-    """Returns the segment's end now, the next frame's ordinal, the last stamp, and a report."""
+    """Return the segment's new end, the next frame's ordinal, the last receive time in
+    microseconds, and the lines of a report."""
     until = None if following is None else following.start
     data = segment.path.read_bytes()
     if until is not None:
@@ -129,7 +133,7 @@ def _repair_segment(
 
 
 def _first_index(segment: Segment, secret: bytes) -> int | None:
-    """The ordinal of the segment's first frame, if its first block is sound."""
+    """Return the ordinal of the segment's first frame, if its first block is valid."""
     data = memoryview(segment.path.read_bytes())
     found = read_block(data, 0, segment.start, secret)
     return None if found is None else found[0].index
@@ -142,7 +146,13 @@ def _fill(
     stamp: int,
     secret: bytes,
 ) -> str:
-    """Puts padding blocks over a span of the journal. Returns a line of the report."""
+    """Replace a span of the journal by padding blocks. Return a line of the report.
+
+    Args:
+        span: Journal offsets of its start and end.
+        indexes: Ordinals of the next frame at both; None where unknown.
+        stamp: Receive time of the block before it, in microseconds since the epoch; 0: unknown.
+    """
     (start, end), (index, next_index) = span, indexes
     count = -1 if index is None or next_index is None else next_index - index
     index = index if index is not None else next_index or 0
@@ -153,14 +163,14 @@ def _fill(
         replace_file(copy, damaged)
         now = time.time()
         loss = Loss("", "journal damage", count, stamp / 1e6 or now, now, f"[{start}, {end})")
-        notes = make_notices([loss])
+        notices = make_notices([loss])
         at = start
         while at < end:
             size = min(end - at, _PADDING_MAX)
             if end - at - size < _SMALLEST and end - at > _PADDING_MAX:
                 size -= _SMALLEST  # leave enough for the last one
-            with_note = at == start and size >= _SMALLEST + len(notes)
-            block = _padding(at, size, index, stamp, notes if with_note else b"", secret)
+            has_notices = at == start and size >= _SMALLEST + len(notices)
+            block = _padding(at, size, index, stamp, notices if has_notices else b"", secret)
             file.seek(at - segment.start)
             file.write(block)
             at += size
@@ -173,11 +183,13 @@ def _fill(
     )
 
 
-def _padding(offset: int, size: int, index: int, stamp: int, notes: bytes, secret: bytes) -> bytes:
-    """A block of exactly `size` bytes that holds the notes, if any, and nothing else."""
-    filler = size - HEADER.size - len(notes) - RUN.size
+def _padding(
+    offset: int, size: int, index: int, stamp: int, notices: bytes, secret: bytes
+) -> bytes:
+    """Return a block of exactly `size` bytes that holds the notices, if any, and padding."""
+    filler = size - HEADER.size - len(notices) - RUN.size
     if filler < 0:
         raise ValueError(f"{size} bytes at offset {offset} are too few for a block")
-    payload = notes + RUN.pack(Kind.PADDING, 0, 0, 0, 0, filler) + bytes(filler)
-    header = Header(len(payload), 1 if notes else 0, offset, 0, index, stamp)
+    payload = notices + RUN.pack(Kind.PADDING, 0, 0, 0, 0, filler) + bytes(filler)
+    header = Header(len(payload), 1 if notices else 0, offset, 0, index, stamp)
     return pack_header(header, payload, secret) + payload

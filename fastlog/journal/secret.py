@@ -1,9 +1,8 @@
-"""The journal's secret: random bytes in the header of every block, which leave the server never.
+"""The journal's secret: random bytes in the header of every block, which never leave the server.
 
-A record can hold anything, so also a block of its author's making, at the very offset where it
-will lie. Recovery searches for blocks behind damage, and must not take that for one. So bytes are a
-block only where they begin with the secret. It has nothing in common with the node id, which
-clients are told.
+A record can hold any bytes, so also a forged block with the journal offset at which it is stored.
+Recovery searches for blocks behind damage and must not take a forged one for a block. So bytes are
+a block only if they begin with the secret. It is independent of the node id, which clients know.
 """
 
 from __future__ import annotations
@@ -39,26 +38,26 @@ def require_secret(directory: Path, found: list[Segment]) -> bytes:
     if secret is None:
         raise JournalError(f"{path} is missing or damaged, and the journal has segments; {repair}")
     if found and find_secret(found[:1]) not in (secret, None):
-        raise JournalError(f"{path} does not fit to {found[0].path}; {repair}")
+        raise JournalError(f"{path} is not the secret of {found[0].path}; {repair}")
     return secret
 
 
 def make_secret(directory: Path) -> bytes:
-    """Give a new journal its secret, durably."""
+    """Make the secret of a new journal, write it durably and return it."""
     secret = secrets.token_bytes(SECRET_BYTES)
     write_secret(directory, secret)
     return secret
 
 
 def write_secret(directory: Path, secret: bytes) -> None:
-    """Leave the secret in its file, durably."""
+    """Write the secret to its file, durably."""
     replace_file(directory / NAME, f"{secret.hex()}\n".encode("ascii"), durable=True)
 
 
 def find_secret(found: list[Segment]) -> bytes | None:
-    """Return the secret that the first block of a segment holds, if one of them is sound.
+    """Return the secret in the first valid block at the beginning of a segment, or None.
 
-    The first bytes of a segment are the server's own: no record can lie there.
+    The server writes the first bytes of a segment itself: they are never bytes of a record.
     """
     for segment in found:
         data = memoryview(_first_block(segment))
@@ -69,7 +68,7 @@ def find_secret(found: list[Segment]) -> bytes | None:
 
 
 def _first_block(segment: Segment) -> bytes:
-    """What may be the first block of a segment, or b"" if that has just been released."""
+    """Return the bytes of what may be a segment's first block; b"" if it was just deleted."""
     try:
         with segment.path.open("rb") as file:
             head = file.read(HEADER.size)

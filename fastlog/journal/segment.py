@@ -1,8 +1,8 @@
 """Segments: the files of the journal, named by the offset of their first byte.
 
-A segment ends where the next one begins, whatever else it may hold: after a failed fdatasync the
-blocks that may not have reached the disk are written again into a new segment, and the bytes they
-left in the old one mean nothing.
+A segment ends where the next one begins, even if its file has more bytes. After a failed fdatasync
+the blocks that may not have reached the disk are written again into a new segment, and their bytes
+in the old one mean nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SUFFIX = ".seg"
 _Spans = list[tuple[int, int]]
 _NODE_BYTES = 16
 _CRC_AT = len(MAGIC) + SECRET_BYTES
-_CRC_END = _CRC_AT + 4
-"""The checksum covers what is behind itself."""
+CRC_END = _CRC_AT + 4
+"""Offset in the header at which the bytes begin that the checksum covers."""
 
 
 class Segment(NamedTuple):
@@ -44,17 +44,17 @@ class Header:
     offset: int
     durable: int
     index: int
-    stamp: int
+    received_us: int
     crc: int = 0
 
 
 def segment_path(directory: Path, start: int) -> Path:
-    """Where the segment that begins at this offset is."""
+    """Return the path of the segment that begins at this journal offset."""
     return directory / f"{start:020}{SUFFIX}"
 
 
 def segments(directory: Path) -> list[Segment]:
-    """The segments there are now, oldest first."""
+    """Return the existing segments, oldest first."""
     found = [
         Segment(path, int(path.stem))
         for path in directory.glob(f"*{SUFFIX}")
@@ -64,52 +64,60 @@ def segments(directory: Path) -> list[Segment]:
 
 
 def pack_header(header: Header, runs: bytes, secret: bytes) -> bytes:
-    """The header of a block of these runs, with its checksum filled in."""
+    """Return the bytes of a block's header; `runs` are needed for its checksum."""
     h = header
-    fields = h.length, h.frames, h.offset, h.durable, h.index, h.stamp
-    crc = crc32c(runs, crc32c(HEADER.pack(MAGIC, secret, 0, *fields)[_CRC_END:]))
+    fields = h.length, h.frames, h.offset, h.durable, h.index, h.received_us
+    crc = crc32c(runs, crc32c(HEADER.pack(MAGIC, secret, 0, *fields)[CRC_END:]))
     return HEADER.pack(MAGIC, secret, crc, *fields)
 
 
 def read_header(data: memoryview, at: int, offset: int, secret: bytes) -> Header | None:
-    """The header at data[at:], if it is that of the block at this journal offset."""
+    """Return the header at data[at:], if it is that of the block at this journal offset."""
     if len(data) - at < HEADER.size or data[at : at + _CRC_AT] != MAGIC + secret:
         return None
-    _, _, crc, length, frames, own, durable, index, stamp = HEADER.unpack_from(data, at)
-    if own != offset:
+    _, _, crc, length, frames, own_offset, durable, index, received_us = HEADER.unpack_from(
+        data, at
+    )
+    if own_offset != offset:
         return None
-    return Header(length, frames, offset, durable, index, stamp, crc)
+    return Header(length, frames, offset, durable, index, received_us, crc)
 
 
 def read_claimed_secret(data: memoryview) -> bytes | None:
-    """The secret in the header that `data` begins with, if it does; it may be anybody's."""
+    """Return the secret in the header at the beginning of `data`, if there is one.
+
+    It is not verified: the bytes may come from a record.
+    """
     return bytes(data[len(MAGIC) : _CRC_AT]) if data[: len(MAGIC)] == MAGIC else None
 
 
 def read_block(
     data: memoryview, at: int, offset: int, secret: bytes
 ) -> tuple[Block, Header] | None:
-    """The block at data[at:], if it is whole and its checksum holds."""
+    """Return the block at data[at:] and its header, if it is complete and its checksum matches."""
     header = read_header(data, at, offset, secret)
     if header is None or len(data) - at - HEADER.size < header.length:
         return None
     end = at + HEADER.size + header.length
-    if crc32c(data[at + _CRC_END : end]) != header.crc or header.durable > offset:
+    if crc32c(data[at + CRC_END : end]) != header.crc or header.durable > offset:
         return None
     block = Block(
         offset=offset,
         end=offset + (end - at),
         index=header.index,
         frames=header.frames,
-        stamp=header.stamp,
+        stamp=header.received_us,
         payload=data[at + HEADER.size : end],
     )
     return block, header
 
 
 def blocks(data: memoryview, start: int, secret: bytes) -> Iterator[tuple[Block, Header]]:
-    """The blocks at the beginning of `data`, which lies at journal offset `start`, as far as they
-    are sound."""
+    """Yield the blocks at the beginning of `data`, up to the first one that is not valid.
+
+    Args:
+        start: The journal offset of `data`.
+    """
     at = 0
     while found := read_block(data, at, start + at, secret):
         yield found
@@ -117,7 +125,10 @@ def blocks(data: memoryview, start: int, secret: bytes) -> Iterator[tuple[Block,
 
 
 def next_block(data: bytes, at: int, start: int, secret: bytes) -> int | None:
-    """Where behind data[at] the next sound block begins, or None. For damaged segments."""
+    """Return where in `data`, from `at` on, the next valid block begins, or None.
+
+    For damaged segments.
+    """
     view = memoryview(data)
     while (at := data.find(MAGIC + secret, at)) >= 0:
         if read_block(view, at, start + at, secret):
@@ -127,7 +138,7 @@ def next_block(data: bytes, at: int, start: int, secret: bytes) -> int | None:
 
 
 def read_node(directory: Path) -> str | None:
-    """The journal's node id, 32 hexadecimal digits, or None if its file is missing or damaged."""
+    """Return the node id, 32 hexadecimal digits, or None if its file is missing or damaged."""
     try:
         node = (directory / "node").read_text("ascii").strip()
         return node if len(bytes.fromhex(node)) == _NODE_BYTES else None
@@ -136,9 +147,9 @@ def read_node(directory: Path) -> str | None:
 
 
 def make_node(directory: Path) -> str:
-    """Gives a new journal its node id, durably.
+    """Make a node id for a new journal, write it durably and return it.
 
-    The id lives with the segments: who deletes them begins a new journal, whose offsets are not
+    The id is stored beside the segments: deleting both begins a new journal, whose offsets are not
     mistaken for those of the old one.
     """
     node = secrets.token_hex(_NODE_BYTES)
@@ -147,12 +158,12 @@ def make_node(directory: Path) -> str:
 
 
 def write_node(directory: Path, node: str) -> None:
-    """Writes the journal's node id, durably."""
+    """Write the journal's node id, durably."""
     replace_file(directory / "node", f"{node}\n".encode("ascii"), durable=True)
 
 
 def read_removed(directory: Path) -> list[tuple[int, int]]:
-    """The spans of the journal whose files another program has removed, in order."""
+    """Return the spans of the journal whose files another program has removed, in order."""
     try:
         return msgspec.json.decode((directory / "removed.json").read_bytes(), type=_Spans)
     except (OSError, msgspec.DecodeError):
@@ -160,12 +171,12 @@ def read_removed(directory: Path) -> list[tuple[int, int]]:
 
 
 def write_removed(directory: Path, spans: list[tuple[int, int]]) -> None:
-    """Notes these spans, durably: a start then does not take them for damage."""
+    """Record these spans as removed, durably, so that a start does not take them for damage."""
     replace_file(directory / "removed.json", msgspec.json.encode(spans), durable=True)
 
 
 def is_removed(spans: Iterable[tuple[int, int]], start: int, end: int) -> bool:
-    """Whether all of the journal from `start` to `end` is in these spans."""
+    """Return whether these spans cover the journal from `start` to `end`."""
     for low, high in spans:
         if low <= start < high:
             start = high

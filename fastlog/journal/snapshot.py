@@ -1,7 +1,8 @@
-"""What the receiver has to remember of blocks whose segments are gone: its table of clients.
+"""The snapshot: the client table, which the receiver needs although its blocks' segments are gone.
 
-Two files take turns and are written in place, so that a full disk, which segments must leave to get
-better, need not have room for a third. Each begins with a header; the newer sound one counts.
+Two files are written alternately and in place: so no room for a third file is needed on a full
+disk, where segments can be deleted only after a snapshot. Each begins with a header; the newer
+valid one counts.
 """
 
 from __future__ import annotations
@@ -18,26 +19,26 @@ from fastlog.files import open_file
 
 _NAMES = ("clients.0", "clients.1")
 MAGIC = b"FLS2"
-"""Its digit is the version, also of the content."""
+"""The digit is the version, also that of the content."""
 _HEADER = struct.Struct(">4sIQQ")
 _RESERVED = 64 << 10
-"""Bytes that each file has from the beginning: 1,300 clients."""
+"""Bytes that each file has from the beginning: enough for 1,300 clients."""
 
 
 class Snapshot(NamedTuple):
-    """What is to be remembered of the blocks below an offset of the journal."""
+    """The client table after the blocks below an offset of the journal."""
 
     offset: int
     content: bytes
 
 
 def paths(directory: Path) -> list[Path]:
-    """Both files, whether they are there or not."""
+    """Return the paths of both files, whether they exist or not."""
     return [directory / name for name in _NAMES]
 
 
 def reserve(directory: Path) -> None:
-    """Makes both files, if they are not there."""
+    """Make both files if they are missing, with their disk space."""
     for name in _NAMES:
         fd = open_file(directory / name, os.O_RDWR)
         try:
@@ -48,23 +49,23 @@ def reserve(directory: Path) -> None:
 
 
 def is_reserved(directory: Path) -> bool:
-    """Whether both files are there."""
+    """Return whether both files exist."""
     return all((directory / name).exists() for name in _NAMES)
 
 
 def read_snapshot(directory: Path) -> Snapshot | None:
-    """The newest one, if there ever was one."""
+    """Return the newer valid snapshot; None if there is none."""
     found = [s for name in _NAMES if (s := _read(directory / name)) is not None]
     return max(found, key=lambda snapshot: snapshot.offset, default=None)
 
 
 def write_snapshot(directory: Path, snapshot: Snapshot) -> None:
-    """Replaces the older one, durably.
+    """Replace the older snapshot, durably.
 
     Raises:
-        OSError: The disk rejects; the newer one is as it was.
+        OSError: The disk fails; the newer snapshot is unchanged.
     """
-    path = min((directory / name for name in _NAMES), key=_age)
+    path = min((directory / name for name in _NAMES), key=_offset_of)
     fields = snapshot.offset, len(snapshot.content)
     body = _HEADER.pack(MAGIC, 0, *fields)[8:] + snapshot.content
     fd = open_file(path, os.O_WRONLY)
@@ -77,7 +78,7 @@ def write_snapshot(directory: Path, snapshot: Snapshot) -> None:
         os.close(fd)
 
 
-def _age(path: Path) -> int:
+def _offset_of(path: Path) -> int:
     found = _read(path)
     return -1 if found is None else found.offset
 

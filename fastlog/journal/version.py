@@ -1,4 +1,4 @@
-"""What is said of a file that another version of fastlog wrote."""
+"""The check of a file's format version."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from fastlog.errors import JournalError
 
 
 def require_version(path: Path, version: int, readable: int) -> None:
-    """Make sure that a file of this version can be read.
+    """Check that a file of this format version can be read.
 
     Raises:
-        JournalError: It cannot.
+        JournalError: It cannot; the message says which fastlog can.
     """
     if version == readable:
         return

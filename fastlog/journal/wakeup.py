@@ -1,8 +1,8 @@
-"""The wakeup: it wakes the workers when there is more to read.
+"""The wakeup: an eventfd that wakes the workers when there is more to read.
 
-An eventfd that all processes of the service have. The journal's writer adds to it after a sync.
-Nobody reads it: each worker has an epoll of its own, and an edge there for each time that it was
-rung (epoll(7)). It is a hint and no more: a worker without it looks a little later all the same.
+All processes of the service share the eventfd. The journal's writer adds to its counter after a
+sync. No process reads the counter: each worker has an epoll instance of its own, which gets an edge
+for each addition (epoll(7)). A wakeup is a hint only: a worker without one polls the journal.
 """
 
 from __future__ import annotations
@@ -11,49 +11,50 @@ import os
 import select
 import time
 
-RING_EVERY = 0.05
-"""Seconds from one ring to the next, unless there is much to tell. While clients wait for
-acknowledgements, the journal is synced a hundred times a second, and to store each few records by
-themselves made the sink four times as dear."""
-MUCH = 256 << 10
+NOTIFY_INTERVAL = 0.05
+"""Seconds from one notification to the next, unless `NOTIFY_BYTES` are new. While clients wait for
+acknowledgements, the journal is synced a hundred times a second, and storing the few records of
+each sync by themselves cost the sink four times as much."""
+NOTIFY_BYTES = 256 << 10
 
 
 def make_wakeup() -> int:
-    """The descriptor of a new one."""
+    """Make an eventfd for a wakeup and return its descriptor."""
     return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
 
 class Wakeup:
-    """The writer's end: rings the wakeup that has this descriptor."""
+    """The writer's side of the wakeup that has this descriptor."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._durable, self._rung_at = 0, float("-inf")
+        self._durable, self._notified_at = 0, float("-inf")
 
     def notify(self, durable: int) -> None:
-        """Wakes all that hear it, if that is worth it. Never waits: its counter lasts for some
+        """Wake all workers, unless too little is new. Never waits: the counter lasts for some
         centuries.
 
         Args:
-            durable: How much of the journal can be read.
+            durable: The durable offset.
         """
         now = time.monotonic()
-        if durable - self._durable >= MUCH or now >= self._rung_at + RING_EVERY:
-            self._durable, self._rung_at = durable, now
+        is_much = durable - self._durable >= NOTIFY_BYTES
+        if is_much or now >= self._notified_at + NOTIFY_INTERVAL:
+            self._durable, self._notified_at = durable, now
             os.eventfd_write(self._fd, 1)
 
 
 class WakeupReader:
-    """What one worker hears of the wakeup that has this descriptor."""
+    """A worker's side of the wakeup that has this descriptor."""
 
     def __init__(self, fd: int) -> None:
         self._epoll = select.epoll()
         self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
 
     def fileno(self) -> int:
-        """Becomes readable when the wakeup is rung."""
+        """Return a descriptor that becomes readable with each notification."""
         return self._epoll.fileno()
 
     def clear(self) -> None:
-        """Takes back that it was rung."""
+        """Make the descriptor unreadable until the next notification."""
         self._epoll.poll(0)

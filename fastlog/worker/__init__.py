@@ -1,4 +1,4 @@
-"""The worker: a process for each sink, which follows the journal with a cursor of its own."""
+"""The worker: one process for each sink, which follows the journal with its own cursor."""
 
 from fastlog.worker.worker import CursorAheadError, Worker, make_worker
 

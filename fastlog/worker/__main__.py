@@ -1,4 +1,4 @@
-"""The worker's process.
+"""The process of a worker.
 
 `python -m fastlog.worker --config-fd N --control-fd N --sink NAME [--wakeup-fd N]`
 """
@@ -16,14 +16,15 @@ from fastlog.errors import FastlogError
 from fastlog.journal import WakeupReader
 from fastlog.worker.worker import make_worker
 
-COLLECT_EVERY = 60.0
+COLLECT_INTERVAL = 60.0
+"""Seconds between collections of reference cycles."""
 
 
 def main(argv: list[str]) -> int:
-    """The process.
+    """Run the worker.
 
     Returns:
-        0 when it was asked to stop; 1 after an error that it has told the supervisor.
+        0 after a request to stop; 1 after an error, which was reported to the supervisor.
     """
     values = arguments(
         argv, {"config-fd": int, "control-fd": int, "sink": str}, optional={"wakeup-fd": int}
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> int:
     name = values["sink"]
     child = Child.from_fds(values["config-fd"], values["control-fd"])
     log_to_stderr(f"worker[{name}]", child.config.log.level)
-    # Decoding makes objects by the million and no cycles; looking for some costs 0.7 s a million.
+    # Decoding makes millions of objects and no cycles; searching for cycles costs 0.7 s a million.
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -40,12 +41,12 @@ def main(argv: list[str]) -> int:
             worker = make_worker(child.config, name)
             worker.open()
             if "wakeup-fd" in values:
-                hearing = WakeupReader(values["wakeup-fd"])
-                signals.watch(hearing.fileno(), hearing.clear)
+                wakeup = WakeupReader(values["wakeup-fd"])
+                signals.watch(wakeup.fileno(), wakeup.clear)
             child.send({"type": "ready"})
             worker.run(signals.stopping, _collecting(signals.wait))
     except LostError:
-        os._exit(1)  # at once: whoever starts us next continues from what is committed
+        os._exit(1)  # at once: the next worker continues from what is committed
     except FastlogError as error:
         child.fail(error)
         return 1
@@ -53,17 +54,17 @@ def main(argv: list[str]) -> int:
 
 
 def _collecting(wait: Callable[[float], object]) -> Callable[[float], None]:
-    """A nap that looks for cycles once a minute all the same; errors leave some behind."""
+    """Return `wait` with a collection of cycles once a minute: errors make some."""
     collected = time.monotonic()
 
-    def nap(seconds: float) -> None:
+    def wait_and_collect(seconds: float) -> None:
         nonlocal collected
-        if seconds and time.monotonic() > collected + COLLECT_EVERY:
+        if seconds and time.monotonic() > collected + COLLECT_INTERVAL:
             gc.collect()
             collected = time.monotonic()
         wait(seconds)
 
-    return nap
+    return wait_and_collect
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The rows that a sink does not take, as the ledger gets them."""
+"""Ledger entries for the rows that a sink rejects."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from fastlog.ledger import VARIOUS, Entry
 from fastlog.record import RAW_BYTES, Rejection
 
 ROWS = 100
-"""Rows of one block that are told one by one; the rest are one more, with a count."""
+"""Rows of one block with an entry each; all others share one more entry, with their count."""
 
 
 def entries(block: Block, reasons: dict[int, str], sink: str) -> list[Entry]:
-    """Entries for the frames of a block that the sink does not take, by their `idx`.
+    """Return entries for the rejected frames of a block.
 
     The same block and reasons always give the same entries.
+
+    Args:
+        reasons: Why the sink rejects a frame, by its `idx`.
+        sink: The sink's name.
     """
     found: list[Entry] = []
     idx = 0
@@ -25,17 +29,18 @@ def entries(block: Block, reasons: dict[int, str], sink: str) -> list[Entry]:
             if idx in reasons:
                 reason = reasons[idx]
                 raw = bytes(frame[:RAW_BYTES])
-                note = Rejection(run.peer, reason, len(frame), raw, 1, block.received)
+                rejection = Rejection(run.peer, reason, len(frame), raw, 1, block.received)
                 if len(found) <= ROWS:
-                    found.append(Entry(block.offset, idx, note, sink))
+                    found.append(Entry(block.offset, idx, rejection, sink))
                 else:
-                    found[-1] = _one_more(found[-1], reason)
+                    found[-1] = _add_to(found[-1], reason)
             idx += 1
     return found
 
 
-def _one_more(entry: Entry, reason: str) -> Entry:
-    note = entry.note
-    assert isinstance(note, Rejection)
-    both = reason if reason == note.reason else VARIOUS
-    return entry._replace(note=Rejection("", both, 0, b"", note.count + 1, note.received))
+def _add_to(entry: Entry, reason: str) -> Entry:
+    """Return the shared entry with one more row counted."""
+    shared = entry.note
+    assert isinstance(shared, Rejection)
+    reason = reason if reason == shared.reason else VARIOUS
+    return entry._replace(note=Rejection("", reason, 0, b"", shared.count + 1, shared.received))

@@ -1,4 +1,4 @@
-"""How a worker stands: the position that it leaves for others, and what is wrong, said once."""
+"""A sink's status: its position on disk, and its current error, logged once."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 import msgspec
 
 from fastlog.errors import SinkError
-from fastlog.journal import Position, read_positions, write_position
+from fastlog.journal import SinkPosition, read_positions, write_position
 
 log = logging.getLogger(__name__)
 
 FIRST_DELAY, LAST_DELAY = 0.1, 5.0
+"""Seconds between attempts while the sink fails: the first, and the longest."""
 
 
 class SinkStatus:
-    """What a worker tells about its sink, and how long it waits when the sink fails."""
+    """The status of one sink, written by its worker, and the delay between attempts."""
 
     def __init__(
         self, data_dir: Path, name: str, node: str, when_full: str, clock: Callable[[], float]
@@ -30,13 +31,13 @@ class SinkStatus:
         self._error: str | None = None
         self._delay = 0.0
         known = read_positions(data_dir).get(name)
-        self.last: Position | None = known if known is not None and known.node == node else None
-        """What was left last, also by an earlier process; None where the sink is new."""
+        self.last: SinkPosition | None = known if known is not None and known.node == node else None
+        """The position written last, also by an earlier process; None for a new sink."""
 
-    def leave(self, cursor: int, durable: int, index: int | None) -> None:
-        """Leave the position, if it is a new one, for the receiver and for `fastlog stats`."""
+    def write(self, cursor: int, durable: int, index: int | None) -> None:
+        """Write the position, if it has changed, for the receiver and for `fastlog stats`."""
         self._write(
-            Position(
+            SinkPosition(
                 node=self._node,
                 cursor=cursor,
                 durable=durable,
@@ -47,11 +48,11 @@ class SinkStatus:
             )
         )
 
-    def trouble(self, error: Exception) -> float:
-        """Note what is wrong.
+    def failed(self, error: Exception) -> float:
+        """Record an error, and log it if it is the first since the sink worked.
 
         Returns:
-            Seconds to wait, longer each time.
+            Seconds to wait before the next attempt; longer each time.
         """
         expected = isinstance(error, SinkError)
         text = str(error) if expected else f"{type(error).__name__}: {error}"
@@ -61,10 +62,10 @@ class SinkStatus:
         self._set_error(text)
         return self._delay
 
-    def well(self) -> None:
-        """Note that nothing is wrong any more."""
+    def recovered(self) -> None:
+        """Record that the sink works, and log it if it has failed before."""
         if self._error is not None:
-            log.info("sink %s goes on", self._name)
+            log.info("sink %s works again", self._name)
             self._delay = 0.0
             self._set_error(None)
 
@@ -73,7 +74,7 @@ class SinkStatus:
         if self.last is not None:
             self._write(msgspec.structs.replace(self.last, error=error, at=self._clock()))
 
-    def _write(self, position: Position) -> None:
+    def _write(self, position: SinkPosition) -> None:
         if (
             self.last is not None
             and msgspec.structs.replace(position, at=self.last.at) == self.last
@@ -82,6 +83,6 @@ class SinkStatus:
         try:
             write_position(self._data_dir, self._name, position)
         except OSError as error:
-            log.warning("sink %s: cannot leave its position: %s", self._name, error.strerror)
+            log.warning("sink %s: cannot write its position: %s", self._name, error.strerror)
         else:
             self.last = position

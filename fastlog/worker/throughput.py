@@ -1,4 +1,4 @@
-"""How far a worker is, and how fast, shown on the sink's gauge."""
+"""A worker's throughput: measured from its batches, and published on the sink's progress page."""
 
 from __future__ import annotations
 
@@ -13,83 +13,84 @@ from fastlog.journal import UNKNOWN, ProgressPage, Reading
 log = logging.getLogger(__name__)
 
 FIRST_GUESS = 32 << 20
-"""Bytes a second, until a batch has shown better."""
-TELLING, LONG = 128 << 10, 0.03
-"""Bytes, or seconds, from which a batch tells the speed; in less, what each transaction costs
-prevails."""
-HALVED_AFTER = 0.1
-"""Seconds of work after which what was before counts half."""
-TRY_EVERY = 1.0
-"""Seconds between tries to make a gauge."""
+"""Bytes a second, until a batch was measured."""
+MEASURED_BYTES, MEASURED_SECONDS = 128 << 10, 0.03
+"""A batch is measured if it has so many bytes or takes so long; in a smaller one the fixed cost of
+a transaction prevails."""
+HALF_LIFE = 0.1
+"""Seconds of work after which older measurements count half."""
+RETRY_INTERVAL = 1.0
+"""Seconds between attempts to make a progress page."""
 
 
 def weight_of(block: Block) -> int:
-    """What a block counts as in a throughput and in the shares of those who send."""
+    """Return a block's size as throughput and rate limits count it: with its frames' weight."""
     return block.end - block.offset + FRAME_WEIGHT * block.frames
 
 
 class Throughput:
-    """Measures the average speed of late.
+    """Measures the average throughput of the last batches.
 
-    It is the average of bytes and of seconds, not of speeds: in that, a few records that take long
-    would hardly show.
+    It divides the average of bytes by the average of seconds. An average of throughputs would
+    hardly show a few records that take long.
     """
 
     def __init__(self, data_dir: Path, name: str, node: str, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._done, self._busy = FIRST_GUESS * HALVED_AFTER, HALVED_AFTER
-        """Bytes with the weight of their frames, and the seconds that they took."""
-        self._shown = Reading(0, UNKNOWN, 0)
-        self._place = data_dir, name, node
-        self._gauge: ProgressPage | None = None
-        self._try_at = float("-inf")
+        self._bytes, self._seconds = FIRST_GUESS * HALF_LIFE, HALF_LIFE
+        """Bytes with the weight of their frames, and the seconds that they took; both decay."""
+        self._published = Reading(0, UNKNOWN, 0)
+        self._data_dir, self._name, self._node = data_dir, name, node
+        self._page: ProgressPage | None = None
+        self._retry_at = float("-inf")
 
-    def batch(self, applied: Iterable[Block], seconds: float) -> None:
-        """Counts a batch: the blocks that were applied, and how long all of it took.
+    def measure(self, applied: Iterable[Block], seconds: float) -> None:
+        """Measure a batch: the blocks that were applied, and the seconds that it took.
 
-        One of which nothing was applied says that the sink is in trouble, not how fast it is.
+        A batch of which nothing was applied is not counted: the sink fails, but is not slow.
         """
         size = sum(map(weight_of, applied))
-        if size >= TELLING or (size and seconds >= LONG):
-            kept = 0.5 ** (seconds / HALVED_AFTER)
-            self._done = kept * self._done + size
-            self._busy = kept * self._busy + max(seconds, 1e-6)
+        if size >= MEASURED_BYTES or (size and seconds >= MEASURED_SECONDS):
+            decay = 0.5 ** (seconds / HALF_LIFE)
+            self._bytes = decay * self._bytes + size
+            self._seconds = decay * self._seconds + max(seconds, 1e-6)
 
     @property
     def speed(self) -> int:
-        """Bytes a second, each frame counting `FRAME_WEIGHT` more than it has; 1 at least."""
-        return max(1, int(self._done / self._busy))
+        """Bytes a second, with `FRAME_WEIGHT` added for each frame; 1 at least."""
+        return max(1, int(self._bytes / self._seconds))
 
-    def show(self, applied: int, index: int | None) -> None:
-        """Shows that the sink is at this offset of the journal, which is before this frame."""
+    def publish(self, applied: int, index: int | None) -> None:
+        """Publish the throughput, the offset of the sink, and the ordinal of the next frame."""
         self._publish(Reading(applied, UNKNOWN if index is None else index, self.speed))
 
-    def trouble(self) -> None:
-        """Shows that the sink takes nothing at present."""
-        self._publish(self._shown._replace(speed=0))
+    def publish_failure(self) -> None:
+        """Publish that the sink fails now."""
+        self._publish(self._published._replace(speed=0))
 
     def _publish(self, reading: Reading) -> None:
-        self._shown = reading
-        if self._gauge is None:
-            self._gauge = self._make()
-        if self._gauge is not None:
-            self._gauge.publish(reading)
+        self._published = reading
+        if self._page is None:
+            self._page = self._make_page()
+        if self._page is not None:
+            self._page.publish(reading)
 
-    def _make(self) -> ProgressPage | None:
-        """The gauge, unless the disk is full; then that is tried again, now and then."""
+    def _make_page(self) -> ProgressPage | None:
+        """Return the progress page; None if it cannot be made now, as on a full disk."""
         now = self._clock()
-        if now < self._try_at:
+        if now < self._retry_at:
             return None
-        data_dir, name, node = self._place
         try:
-            return ProgressPage(data_dir, name, node, writable=True)
+            return ProgressPage(self._data_dir, self._name, self._node, writable=True)
         except OSError as error:
-            if self._try_at == float("-inf"):
-                log.warning("sink %s: cannot show how far it is: %s", name, error.strerror)
-            self._try_at = now + TRY_EVERY
+            if self._retry_at == float("-inf"):
+                log.warning(
+                    "sink %s: cannot make its progress page: %s", self._name, error.strerror
+                )
+            self._retry_at = now + RETRY_INTERVAL
             return None
 
     def close(self) -> None:
-        """Lets go of the gauge; what it shows stays."""
-        if self._gauge is not None:
-            self._gauge.close()
+        """Close the progress page; its content stays."""
+        if self._page is not None:
+            self._page.close()

@@ -1,7 +1,7 @@
 """A worker: follows the journal with one sink.
 
-journal → decode → ledger → sink, batch by batch. The sink holds the cursor, so a worker may be
-killed at any moment; the next one asks the sink and goes on.
+journal → decode → ledger → sink, batch by batch. The sink stores the cursor, so a worker may be
+killed at any moment; the next one reads the cursor from the sink and continues there.
 """
 
 from __future__ import annotations
@@ -38,18 +38,19 @@ log = logging.getLogger(__name__)
 BATCH_BYTES = 4 << 20
 BATCH_FRAMES = 10_000
 BATCH_SECONDS = 0.1
-"""One transaction: enough to make its cost small, little enough that nothing waits long for it."""
-NAP = 0.1
-"""Seconds between looks at the journal's mark while there is nothing to do, and no wakeup rings."""
+"""Limits of one transaction: enough to make its fixed cost small, and little enough that nothing
+waits long for it."""
+POLL_INTERVAL = 0.1
+"""Seconds between reads of the durable offset while there is nothing to do and no wakeup."""
 HOUSEKEEPING_INTERVAL = 1.0
-PATIENCE = 3
+BLOCK_TRIES = 3
 """Failures of a block before its rows are tried one by one."""
-GRACE = 10.0
-"""Seconds that the journal's mark may lag behind the sink's cursor: the receiver is starting."""
-LINE = 300
+AHEAD_SECONDS = 10.0
+"""Seconds that the durable offset may be below the sink's cursor, while the receiver starts."""
+REASON_CHARACTERS = 300
 """Characters of a reason that are logged."""
-FAREWELL = 10.0
-"""Seconds to catch up in when asked to stop."""
+STOP_SECONDS = 10.0
+"""Seconds to catch up in after a request to stop."""
 
 
 class CursorAheadError(JournalError):
@@ -57,10 +58,10 @@ class CursorAheadError(JournalError):
 
 
 class Worker:
-    """One sink and how far it is.
+    """Applies the journal's blocks to one sink.
 
-    `step` does one batch and never raises for what may pass; it raises `ConfigError`,
-    `JournalDamagedError` and `CursorAheadError`, which somebody has to repair.
+    `step` applies one batch. It does not raise errors that may pass by themselves; it raises
+    `ConfigError`, `JournalDamagedError` and `CursorAheadError`, which an operator has to repair.
     """
 
     def __init__(
@@ -90,40 +91,40 @@ class Worker:
         self._progress = Progress(reader, name, clock)
         self._durable = 0
         self._next = 0
-        """Journal offset that is read next."""
+        """Journal offset to read next."""
         self._blocks: list[Block] = []
-        """Read, not decoded."""
+        """Blocks that are read and not decoded."""
         self._batch: list[Decoded] = []
-        """Decoded and in the ledger, not applied."""
+        """Blocks that are decoded and in the ledger, and not applied."""
         self._one_by_one = False
-        """Whether a block of this batch was rejected, and which is to be found out."""
+        """Whether the sink rejected this batch, so that its blocks are applied one by one."""
         self._failures = 0
-        """Of the batch's first block."""
+        """Failures of the batch's first block."""
 
-        self._pace = Throughput(data_dir, name, reader.node, monotonic)
-        self._standing = SinkStatus(data_dir, name, reader.node, when_full, clock)
-        last = self._standing.last
-        self._pace.show(*((0, 0) if last is None else (last.cursor, last.index)))
+        self._throughput = Throughput(data_dir, name, reader.node, monotonic)
+        self._status = SinkStatus(data_dir, name, reader.node, when_full, clock)
+        last = self._status.last
+        self._throughput.publish(*((0, 0) if last is None else (last.cursor, last.index)))
         self._events = EventLog(log)
         self._retry_at = float("-inf")
         self._housekeeping_at = self._synced_at = float("-inf")
-        self._chores_error = ""
+        self._housekeeping_error = ""
         self._ahead_since: float | None = None
 
-    def run(self, stop: Callable[[], bool], nap: Callable[[float], object]) -> None:
+    def run(self, stop: Callable[[], bool], wait: Callable[[float], object]) -> None:
         """Follow the journal until `stop()`, then catch up, sync and close.
 
         Args:
-            nap: called after each step with the seconds to wait, which may be 0. It may return
+            wait: called after each step with the seconds to wait, which may be 0. It may return
                 early.
         """
         while not stop():
-            nap(self.step())
-        self.finish(nap)
+            wait(self.step())
+        self.finish(wait)
         log.info("stopped at offset %d", self._progress.cursor)
 
     def open(self) -> None:
-        """Try to open the sink, once; where that fails for now, `step` goes on trying.
+        """Try to open the sink, once; if that fails for now, `step` tries again.
 
         Raises:
             ConfigError: the sink cannot work the way it is configured.
@@ -134,67 +135,71 @@ class Worker:
         except (ConfigError, JournalDamagedError, CursorAheadError):
             raise
         except Exception as error:
-            self._later(error)
+            self._delay_after(error)
         log.info("started at offset %d", self._progress.cursor)
 
     def step(self) -> float:
-        """Apply one batch and do what is due.
+        """Apply one batch, sync if that is due, and do the housekeeping if that is due.
 
         Returns:
             Seconds until there may be more to do; 0 when there is more now.
         """
         now = self._monotonic()
-        wait = self._retry_at - now
-        if wait <= 0:
-            wait = self._turn(now)
+        delay = self._retry_at - now
+        if delay <= 0:
+            delay = self._run_once(now)
         if now >= self._housekeeping_at + HOUSEKEEPING_INTERVAL and self._was_opened:
             self._housekeeping_at = now
             self._do_housekeeping()
-        return wait
+        return delay
 
-    def _turn(self, now: float) -> float:
+    def _run_once(self, now: float) -> float:
         try:
             found = self._advance()
-            # A segment must not wait for the clock to be released: a small journal would be full.
-            full = self._progress.cursor - self._durable >= self._segment
-            if full or now >= self._synced_at + HOUSEKEEPING_INTERVAL:
+            # A whole segment is synced at once, so that the journal can release it: a small journal
+            # would be full before the interval is over.
+            is_segment = self._progress.cursor - self._durable >= self._segment
+            if is_segment or now >= self._synced_at + HOUSEKEEPING_INTERVAL:
                 self._sync()
                 self._synced_at = now
         except (ConfigError, JournalDamagedError, CursorAheadError):
             raise
         except Exception as error:
-            return self._later(error)
+            return self._delay_after(error)
         if self._ahead_since is None:
-            self._standing.well()
-        return 0.0 if found else NAP
+            self._status.recovered()
+        return 0.0 if found else POLL_INTERVAL
 
-    def finish(self, nap: Callable[[float], object]) -> None:
-        """Catch up to the durable mark of this moment if that takes no long time; sync; close."""
-        mark, deadline = self._reader.durable(), self._monotonic() + FAREWELL
-        while self._progress.cursor < mark and self._monotonic() < deadline:
+    def finish(self, wait: Callable[[float], object]) -> None:
+        """Catch up with the durable offset of now, unless that takes too long; sync and close."""
+        end, deadline = self._reader.durable(), self._monotonic() + STOP_SECONDS
+        while self._progress.cursor < end and self._monotonic() < deadline:
             if self.step():
-                break  # in trouble, or nothing more to be had
-            nap(0)
+                break  # the sink fails, or there is nothing more
+            wait(0)
         try:
             self._sync()
         except Exception as error:
             log.warning("sink %s: not synced at the end: %s", self._name, error)
         self._events.flush()
-        self._pace.close()
+        self._throughput.close()
         self._sink.close()
         self._ledger.close()
 
-    def _later(self, error: Exception) -> float:
-        """Note what is wrong; returns the seconds until the next try."""
+    def _delay_after(self, error: Exception) -> float:
+        """Record an error; return the seconds until the next attempt."""
         if isinstance(error, SinkConflictError):
             self._opened = False
-        self._pace.trouble()
-        delay = self._standing.trouble(error)
+        self._throughput.publish_failure()
+        delay = self._status.failed(error)
         self._retry_at = self._monotonic() + delay
         return delay
 
     def _do_housekeeping(self) -> None:
-        """What is due about once a second, whatever else fails: retention may be what ends that."""
+        """Flush the event log and call the sink's `tick`, about once a second.
+
+        This is done while the sink fails, too: its retention may free the disk that is full.
+        """
         self._events.flush()
         try:
             self._sink.tick()
@@ -202,16 +207,16 @@ class Worker:
             if isinstance(error, SinkConflictError):
                 self._opened = False
             text = f"{type(error).__name__}: {error}"
-            if text != self._chores_error:
+            if text != self._housekeeping_error:
                 log.warning("sink %s: housekeeping: %s; trying again", self._name, text)
-            self._chores_error = text
+            self._housekeeping_error = text
         else:
-            self._chores_error = ""
+            self._housekeeping_error = ""
 
-    # The way of a batch
+    # ---- the steps of a batch ----
 
     def _advance(self) -> bool:
-        """Apply the batch in hand, or the next.
+        """Apply the current batch, or the next one.
 
         Returns:
             Whether there was one.
@@ -229,47 +234,47 @@ class Worker:
         except (SinkUnavailableError, SinkConflictError):
             raise
         except Exception as error:
-            self._rejected(part, error)
+            self._handle_rejection(part, error)
         finally:
-            self._pace.batch(self._drop_applied(), self._monotonic() - began)
-            self._pace.show(self._progress.cursor, self._progress.index)
+            self._throughput.measure(self._drop_applied(), self._monotonic() - began)
+            self._throughput.publish(self._progress.cursor, self._progress.index)
         return True
 
     def _open(self) -> bool:
-        """Ask the sink where it stands, and go on from there."""
+        """Open the sink and continue at its cursor. False: the durable offset is still below it."""
         cursor = self._sink.open(self._reader.node)
         if cursor > self._reader.durable():
-            return self._wait_for_mark(cursor)
+            return self._wait_for_journal(cursor)
         self._ahead_since = None
-        self._progress.begin(cursor, self._standing.last, self._sink.index())
+        self._progress.begin(cursor, self._status.last, self._sink.index())
         self._next = cursor
         self._blocks, self._batch = [], []
         self._one_by_one, self._failures = False, 0
         self._opened = self._was_opened = True
-        self._pace.show(cursor, self._progress.index)
+        self._throughput.publish(cursor, self._progress.index)
         return True
 
-    def _wait_for_mark(self, cursor: int) -> bool:
+    def _wait_for_journal(self, cursor: int) -> bool:
         now = self._monotonic()
         if self._ahead_since is None:
             self._ahead_since = now
-        if now < self._ahead_since + GRACE:
+        if now < self._ahead_since + AHEAD_SECONDS:
             return False
         raise CursorAheadError(
-            f"sink {self._name} stands at offset {cursor} of journal {self._reader.node}, which "
+            f"sink {self._name} is at offset {cursor} of journal {self._reader.node}, which "
             f"ends at {self._reader.durable()}: the journal in {self._data_dir} is older than the "
             "sink's data; restore a matching one, or move the journal away to begin a new one"
         )
 
     def _fetch(self) -> None:
-        """Read and decode the next batch, and enter what is wrong with it into the ledger."""
+        """Read and decode the next batch, and enter its rejections and losses into the ledger."""
         if not self._blocks:
             self._blocks = self._read()
         count, frames, weight = 0, 0, 0
-        most = self._pace.speed * BATCH_SECONDS
+        max_weight = self._throughput.speed * BATCH_SECONDS
         for block in self._blocks:
             count, frames, weight = count + 1, frames + block.frames, weight + weight_of(block)
-            if frames >= BATCH_FRAMES or weight >= most:
+            if frames >= BATCH_FRAMES or weight >= max_weight:
                 break
         if not count:
             return
@@ -281,7 +286,7 @@ class Worker:
         ]
         if entries:
             known = self._ledger.record(self._reader.node, entries, batch[-1].block.end)
-            self._tell(decoded for decoded in batch if decoded.block.offset >= known)
+            self._log_rejections(decoded for decoded in batch if decoded.block.offset >= known)
         del self._blocks[:count]
         self._batch = batch
         self._next = batch[-1].block.end
@@ -290,17 +295,17 @@ class Worker:
         try:
             blocks = self._reader.read(self._next, BATCH_BYTES)
         except SkippedError as skipped:
-            loss = self._progress.gap(skipped, self._standing.last, self._sink.missing())
+            loss = self._progress.gap(skipped, self._status.last, self._sink.missing())
             if loss is not None:
                 entry = Entry(self._progress.cursor, 0, loss, self._name)
                 self._ledger.record(self._reader.node, [entry], 0)
             self._next = skipped.oldest
             return []
         if blocks:
-            self._progress.comes(blocks[0])
+            self._progress.block_read(blocks[0])
         return blocks
 
-    def _tell(self, found: Iterable[Decoded]) -> None:
+    def _log_rejections(self, found: Iterable[Decoded]) -> None:
         """Log the rejections that no other worker has entered, and so logged, before."""
         for decoded in found:
             for _, note, by_receiver in decoded.notes:
@@ -309,24 +314,24 @@ class Worker:
                     self._events.add("rejected", _one_line(text), note.count)
 
     def _drop_applied(self) -> list[Block]:
-        """Take from the batch what the sink has; returns those blocks."""
+        """Remove from the batch the blocks that the sink has applied, and return them."""
         cursor = self._sink.cursor()
         applied = [one.block for one in self._batch if one.block.end <= cursor]
         for block in applied:
-            self._progress.passed(block)
+            self._progress.block_applied(block)
             self._failures = 0
         del self._batch[: len(applied)]
         if not self._batch:
             self._one_by_one = False
         return applied
 
-    # What the sink does not take
+    # ---- what the sink rejects ----
 
-    def _rejected(self, part: Sequence[Decoded], error: Exception) -> None:
-        """Find out which block, then which rows; take the rows out of the block.
+    def _handle_rejection(self, part: Sequence[Decoded], error: Exception) -> None:
+        """Find the block, then the rows that the sink rejects; remove the rows from the block.
 
         Raises:
-            SinkError: to try again later.
+            SinkError: The block is to be tried again later.
         """
         if len(part) > 1:
             log.warning("sink %s: %r; applying blocks one by one", self._name, error)
@@ -335,9 +340,9 @@ class Worker:
         (decoded,) = part
         self._failures += 1
         what = f"block {decoded.block.offset} is rejected: {type(error).__name__}: {error}"
-        if self._failures < PATIENCE:
+        if self._failures < BLOCK_TRIES:
             raise SinkError(what) from error
-        # Lines have no numbers: there is no telling which of them is which row.
+        # Lines have no idx: a rejected line cannot be mapped to a row.
         reasons = self._sink.offending(decoded) if self._sink.form == "records" else {}
         if not reasons:
             raise SinkError(f"{what}; the sink names no row to leave out") from error
@@ -351,24 +356,23 @@ class Worker:
         self._batch[0] = decoded._replace(records=kept)
         self._failures = 0
 
-    # How it stands
-
     def _sync(self) -> None:
+        """Make the sink durable, and write its position."""
         if not self._opened:
             return
         cursor = self._progress.cursor
         if self._durable != cursor:
             self._durable = self._sink.sync()
-        self._standing.leave(cursor, self._durable, self._progress.index)
+        self._status.write(cursor, self._durable, self._progress.index)
 
 
 def _one_line(text: str) -> str:
-    """Fit for a log: what a stranger sent may be in it."""
-    return "".join(c if c.isprintable() else "?" for c in text[:LINE])
+    """Return the text in a form that is safe to log: any client may have sent a part of it."""
+    return "".join(c if c.isprintable() else "?" for c in text[:REASON_CHARACTERS])
 
 
 def make_worker(config: Config, name: str) -> Worker:
-    """The worker of the sink that the config calls `name`.
+    """Make the worker of the sink that the config calls `name`.
 
     Raises:
         ConfigError: there is no such sink, or its URL is wrong.

@@ -23,8 +23,8 @@ from fastlog.files import Access
 from fastlog.server import listeners
 
 MADE = {
-    *("node", "secret", "mark", "clients.0", "lock", "status.json", "ledger.db", "ledger.db-wal"),
-    *("sqlite.json", "sqlite.gauge", "ndjson.json", "app.ndjson", "run.sock"),
+    *("node", "secret", "durable", "clients.0", "lock", "status.json", "ledger.db"),
+    *("ledger.db-wal", "sqlite.json", "sqlite.progress", "ndjson.json", "app.ndjson", "run.sock"),
 }
 
 

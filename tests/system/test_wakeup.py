@@ -1,4 +1,4 @@
-"""The wakeup: a worker hears of more at once, and nobody is hurt by one that does not ring."""
+"""The wakeup: a worker reads new blocks at once, and also works without a wakeup."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from servers import Server, kill
 from test_reload import Installed
 
 from fastlog.journal import Wakeup, WakeupReader, make_wakeup
-from fastlog.journal.wakeup import MUCH, RING_EVERY
+from fastlog.journal.wakeup import NOTIFY_BYTES, NOTIFY_INTERVAL
 
-NAP = "NAP = 0.1\n"
-LONG = "NAP = 600.0\n"
+INTERVAL = "POLL_INTERVAL = 0.1\n"
+LONG_INTERVAL = "POLL_INTERVAL = 600.0\n"
 
 
 @pytest.fixture
@@ -28,62 +28,62 @@ def wakeup() -> Iterator[int]:
     os.close(wakeup)
 
 
-def is_readable(hearing: WakeupReader) -> bool:
-    return bool(select.select([hearing], [], [], 0)[0])
+def is_readable(reader: WakeupReader) -> bool:
+    return bool(select.select([reader], [], [], 0)[0])
 
 
-def test_each_worker_hears_each_time_that_there_is_much(wakeup: int) -> None:
-    rung, both = Wakeup(wakeup), (WakeupReader(wakeup), WakeupReader(wakeup))
+def test_each_reader_is_notified_of_each_large_addition(wakeup: int) -> None:
+    writer, readers = Wakeup(wakeup), (WakeupReader(wakeup), WakeupReader(wakeup))
     for number in range(3):
-        rung.notify(number * MUCH)
-        for hearing in both:
-            assert is_readable(hearing)
-            hearing.clear()
-            assert not is_readable(hearing)
+        writer.notify(number * NOTIFY_BYTES)
+        for reader in readers:
+            assert is_readable(reader)
+            reader.clear()
+            assert not is_readable(reader)
 
 
-def test_for_little_it_rings_now_and_then(wakeup: int) -> None:
-    rung, hearing = Wakeup(wakeup), WakeupReader(wakeup)
-    began, rings = time.monotonic(), 0
-    while rings < 3:
-        rung.notify(1)
-        if is_readable(hearing):
-            hearing.clear()
-            rings += 1
-    assert time.monotonic() - began >= 2 * RING_EVERY
+def test_small_additions_are_notified_at_intervals(wakeup: int) -> None:
+    writer, reader = Wakeup(wakeup), WakeupReader(wakeup)
+    began, notifications = time.monotonic(), 0
+    while notifications < 3:
+        writer.notify(1)
+        if is_readable(reader):
+            reader.clear()
+            notifications += 1
+    assert time.monotonic() - began >= 2 * NOTIFY_INTERVAL
 
 
-def test_nobody_waits_for_a_worker_that_does_not_listen(wakeup: int) -> None:
-    rung, hearing = Wakeup(wakeup), WakeupReader(wakeup)
+def test_the_writer_never_waits_for_a_reader(wakeup: int) -> None:
+    writer, reader = Wakeup(wakeup), WakeupReader(wakeup)
     for number in range(100_000):
-        rung.notify(number * MUCH)
-    hearing.clear()
-    assert not is_readable(hearing)
+        writer.notify(number * NOTIFY_BYTES)
+    reader.clear()
+    assert not is_readable(reader)
 
 
-def wakes(server: Server, numbers: range) -> None:
-    """Each of these records is stored before the next is sent."""
+def send_one_by_one(server: Server, numbers: range) -> None:
+    """Send each of these records after the one before is stored."""
     with server.connect() as client:
         for number in numbers:
             client.sendall(stock_frame(f"number {number}"))
             server.wait_stored(number)
 
 
-def test_a_worker_that_sleeps_is_woken_also_after_a_reload_and_a_crash(tmp_path: Path) -> None:
+def test_an_idle_worker_is_woken_even_after_a_reload_and_a_crash(tmp_path: Path) -> None:
     server = Installed(tmp_path)
-    server.edit("worker/worker.py", NAP, LONG)
+    server.edit("worker/worker.py", INTERVAL, LONG_INTERVAL)
     with server:
-        wakes(server, range(1, 4))
+        send_one_by_one(server, range(1, 4))
         server.reload()
-        wakes(server, range(4, 6))
+        send_one_by_one(server, range(4, 6))
         worker = server.children()["worker sqlite"]
         kill(worker)
         wait_for(lambda: server.children().get("worker sqlite", worker) != worker)
-        wakes(server, range(6, 8))
+        send_one_by_one(server, range(6, 8))
 
 
-def test_one_that_hears_nothing_looks_by_itself(tmp_path: Path) -> None:
+def test_a_worker_without_a_wakeup_polls_the_journal(tmp_path: Path) -> None:
     server = Installed(tmp_path)
     server.edit("worker/__main__.py", 'if "wakeup-fd" in values:', "if False:")
     with server:
-        wakes(server, range(1, 4))
+        send_one_by_one(server, range(1, 4))

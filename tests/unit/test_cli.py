@@ -29,7 +29,7 @@ from fastlog.cli import fastlog
 from fastlog.cli.command import run
 from fastlog.cli.serve import server
 from fastlog.config import Config
-from fastlog.journal import Position, write_position
+from fastlog.journal import SinkPosition, write_position
 from fastlog.ledger import Entry, Ledger
 from fastlog.query import COLUMNS
 from fastlog.record import Loss, Rejection
@@ -277,7 +277,7 @@ def lived_in(data: Path) -> Path:
     """A data directory in which a server ran, rejected, lost and lagged."""
     now = time.time()
     (data / "status.json").write_text(json.dumps({**STATUS, "at": now}))
-    position = Position(cursor=4000, durable=3000, index=90, at=now, error="disk full")
+    position = SinkPosition(cursor=4000, durable=3000, index=90, at=now, error="disk full")
     write_position(data, "sqlite", position)
     ledger = Ledger(data / "ledger.db")
     ledger.record(
@@ -350,7 +350,7 @@ def test_stats_shows_the_same_to_people(command: Run, lived_in: Path):
 def test_stats_does_not_guess_how_many_records_a_sink_is_behind(
     command: Run, lived_in: Path, cursor: int, behind: int | None
 ):
-    write_position(lived_in, "sqlite", Position(cursor=cursor, durable=0, index=None, at=1.0))
+    write_position(lived_in, "sqlite", SinkPosition(cursor=cursor, durable=0, index=None, at=1.0))
     [sink] = json.loads(command("stats", "--json").out)["sinks"]
     assert sink["lag_records"] == behind
     assert command("stats").code == 0
@@ -379,7 +379,7 @@ def test_stats_shows_text_of_senders_as_text(command: Run, data: Path):
         notes = [Rejection("h", f"no key {name!r}: {name}", 0) for name in ODD_NAMES]
         ledger.record("ab", [Entry(0, idx, note) for idx, note in enumerate(notes)], 1)
     (data / "status.json").write_text(json.dumps({**STATUS, "failure": "[/x]\x1b[2J"}))
-    position = Position(cursor=0, durable=0, index=0, at=1.0, error="[/y]\x1b[2J")
+    position = SinkPosition(cursor=0, durable=0, index=0, at=1.0, error="[/y]\x1b[2J")
     write_position(data, "sqlite", position)
     result = command("stats")
     assert (result.code, result.err) == (0, "")

@@ -324,7 +324,7 @@ def test_a_gauge_shows_what_was_published_last(tmp_path: Path) -> None:
 def test_a_gauge_that_is_not_there_yet_is_an_error_and_one_of_another_journal_shows_nothing(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(OSError, match="gauge"):
+    with pytest.raises(OSError, match="progress"):
         ProgressPage(tmp_path, "s", NODE)
     with ProgressPage(tmp_path, "s", NODE, writable=True) as writer:
         writer.publish(Reading(10, 3, 20))
@@ -341,7 +341,7 @@ def test_a_gauge_that_is_caught_in_the_middle_of_a_writing_shows_what_it_showed(
     ):
         writer.publish(Reading(10, 3, 20))
         assert reader.read() == Reading(10, 3, 20)
-        writer._words[0] += 1  # as far as a writer has come that was interrupted here
+        writer.words[0] += 1  # as far as a writer has come that was interrupted here
         assert reader.read() == Reading(10, 3, 20)
         writer.publish(Reading(30, 4, 20))
         assert reader.read() == Reading(30, 4, 20)
@@ -365,28 +365,28 @@ def block_of(weight: int) -> Block:
 
 def test_a_pace_tells_the_speed_of_batches_that_are_worth_it(tmp_path: Path) -> None:
     own = Throughput(tmp_path, "s", NODE, Clock())
-    own.batch([block_of(100_000)], 0.01)
-    own.show(5, 2)
+    own.measure([block_of(100_000)], 0.01)
+    own.publish(5, 2)
     assert reading_of(tmp_path) == Reading(5, 2, throughput.FIRST_GUESS)
-    own.batch([block_of(MIB // 4)], 0.25)
-    own.show(5, 2)
+    own.measure([block_of(MIB // 4)], 0.25)
+    own.publish(5, 2)
     assert reading_of(tmp_path).speed < 4 * MIB, "one that takes long shows at once"
     for _ in range(3):
-        own.batch([block_of(MIB // 2)] * 2, 1.0)
-    own.show(6, 2)
+        own.measure([block_of(MIB // 2)] * 2, 1.0)
+    own.publish(6, 2)
     assert reading_of(tmp_path).speed == pytest.approx(MIB, rel=0.02)
     for _ in range(50):
-        own.batch([block_of(100_000)], 1.0)
-    own.show(7, 2)
+        own.measure([block_of(100_000)], 1.0)
+    own.publish(7, 2)
     assert reading_of(tmp_path).speed == pytest.approx(100_000, rel=0.02), "little, and slow"
     for _ in range(10):
-        own.batch([block_of(4 * MIB)], 0.04)
-    own.show(8, 2)
+        own.measure([block_of(4 * MIB)], 0.04)
+    own.publish(8, 2)
     assert reading_of(tmp_path).speed > 40 * MIB, "and soon as fast as before"
     fast = reading_of(tmp_path).speed
     for _ in range(50):
-        own.batch([], 5.0)
-    own.show(8, None)
+        own.measure([], 5.0)
+    own.publish(8, None)
     assert reading_of(tmp_path) == Reading(8, UNKNOWN, fast), "one that is down is not slow"
 
 
@@ -394,22 +394,22 @@ def test_a_pace_without_a_place_for_its_gauge_shows_nothing_and_goes_on(tmp_path
     (tmp_path / "positions").write_text("in the way")
     clock = Clock()
     own = Throughput(tmp_path, "s", NODE, clock)
-    own.batch([block_of(MIB)], 1.0)
-    own.show(7, 1)
+    own.measure([block_of(MIB)], 1.0)
+    own.publish(7, 1)
     (tmp_path / "positions").unlink()
-    own.show(8, 1)
-    clock.now += throughput.TRY_EVERY
-    own.show(9, 1)
+    own.publish(8, 1)
+    clock.now += throughput.RETRY_INTERVAL
+    own.publish(9, 1)
     assert reading_of(tmp_path).applied == 9, "it was tried again"
     own.close()
 
 
 def test_a_pace_says_when_the_sink_takes_nothing(tmp_path: Path) -> None:
     own = Throughput(tmp_path, "s", NODE, Clock())
-    own.show(7, 3)
-    own.trouble()
+    own.publish(7, 3)
+    own.publish_failure()
     assert reading_of(tmp_path) == Reading(7, 3, 0)
-    own.show(8, 3)
+    own.publish(8, 3)
     assert reading_of(tmp_path).speed > 0
 
 

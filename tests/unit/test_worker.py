@@ -32,7 +32,14 @@ from fastlog.block import HEADER, Block, Kind, make_notices, make_run
 from fastlog.config import Config, Retention, SinkConfig, to_json
 from fastlog.decode import Decoded, Decoder
 from fastlog.errors import SinkConflictError, SinkUnavailableError
-from fastlog.journal import Journal, Position, ProgressPage, Reading, read_positions, write_position
+from fastlog.journal import (
+    Journal,
+    ProgressPage,
+    Reading,
+    SinkPosition,
+    read_positions,
+    write_position,
+)
 from fastlog.ledger import Ledger
 from fastlog.record import Loss, Rejection
 from fastlog.sinks import Sink
@@ -116,7 +123,7 @@ class Bench:
             self.clock.now += seconds
             self.worker.step()
 
-    def position(self) -> Position:
+    def position(self) -> SinkPosition:
         return read_positions(self.data_dir)["list"]
 
     def gauge(self) -> Reading:
@@ -213,7 +220,7 @@ def test_an_unavailable_sink_is_tried_again_with_growing_pauses_and_said_once(
 ) -> None:
     caplog.set_level("INFO")
     bench = Bench(tmp_path, chain_of(["a"]))
-    write_position(tmp_path, "list", Position(node=NODE, cursor=0, durable=0, index=0, at=0.0))
+    write_position(tmp_path, "list", SinkPosition(node=NODE, cursor=0, durable=0, index=0, at=0.0))
     bench.start()
     bench.sink.errors = [SinkUnavailableError("disk full")] * 9
     waits = []
