@@ -20,10 +20,11 @@ from servers import Server
 
 from fastlog.block import LENGTH, Block, Kind, make_run
 from fastlog.decode import Decoder
-from fastlog.decode.lines import encode
-from fastlog.decode.normal import WEIGHT, WEIGHT_MORE, Renderer
-from fastlog.decode.objects import Reading
-from fastlog.decode.shapes import Work
+from fastlog.decode.bounds import WEIGHT, WEIGHT_MORE
+from fastlog.decode.json_lines import encode
+from fastlog.decode.object_reader import ObjectReader
+from fastlog.decode.renderer import Renderer
+from fastlog.decode.work import Work
 from fastlog.record import FIELDS, RAW_BYTES, Record
 
 PYTHON, C, LINES = Decoder("python"), Decoder("c"), Decoder("c", "lines")
@@ -236,7 +237,7 @@ def test_a_text_is_cut_to_the_bytes_that_json_has_room_for(sent: str) -> None:
 
 
 def _cut(sent: str, room: int) -> None:
-    renderer = Renderer(room, 10, Reading(Work(0)))
+    renderer = Renderer(room, 10, ObjectReader(Work(0)))
     out = renderer.text(sent)
     kept = out.split("… [cut")[0]
     assert sent.startswith(kept)
@@ -250,11 +251,11 @@ def test_what_a_budget_charges_is_what_json_takes() -> None:
     members = [1, -5, 1.5, 1e300, None, True, "t\n", [], {"pairs": []}]
     members.append({"pairs": ["k", [[2.5]]]})
     values = ["a", members, "b", {"pairs": ["c", "é"]}]
-    renderer = Renderer(10_000, 1000, Reading(Work(0)))
+    renderer = Renderer(10_000, 1000, ObjectReader(Work(0)))
     out = renderer.mapping(values, 0)
     written = len(json.dumps(out, ensure_ascii=False, separators=(",", ":")).encode())
     assert 0 <= written - (10_000 - renderer.room) < 12  # an empty container, "1e+300"
-    assert Renderer(written + 1, 1000, Reading(Work(0))).mapping(values, 0) == out
+    assert Renderer(written + 1, 1000, ObjectReader(Work(0))).mapping(values, 0) == out
     assert out["b"] == {"c": "é"}
 
 

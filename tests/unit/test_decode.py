@@ -24,7 +24,7 @@ from interpreters import VERSIONS, interpreters
 
 from fastlog.block import Block, Kind, make_notices, make_run
 from fastlog.decode import ENGINES, Decoded, Decoder, Located
-from fastlog.decode.lines import encode
+from fastlog.decode.json_lines import encode
 from fastlog.errors import ConfigError
 from fastlog.record import Loss, Record, Rejection, host_of
 
@@ -464,7 +464,7 @@ def test_a_mistake_of_ours_costs_one_frame_and_is_noted(monkeypatch: pytest.Monk
     def fail(*args: Any, **kwargs: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("fastlog.decode.decoder.record_of", fail)
+    monkeypatch.setattr("fastlog.decode.frame.build_record", fail)
     (located,) = DECODERS["python"].decode(block_of(GOOD)).notes
     assert located.note.reason == "decoder failed: ZeroDivisionError"
 
@@ -475,7 +475,7 @@ def test_a_record_that_cannot_be_a_line_is_noted_and_stops_nothing(
     def fail(record: Record) -> bytes:
         raise OverflowError
 
-    monkeypatch.setattr("fastlog.decode.decoder.encode", fail)
+    monkeypatch.setattr("fastlog.decode.frame.encode", fail)
     plain = pickle.dumps({"msg": "plain"}, 1)
     decoded = Decoder("c", "lines").decode(block_of(plain, b'{"msg": 5}', plain))
     assert [located.idx for located in decoded.notes] == [1]

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastlog.decode.inert import read
-from fastlog.decode.machine import CONTAINERS, OVERFLOW
-from fastlog.decode.nodes import Members, resolve
+from fastlog.decode.inert_tree import Members, resolve
+from fastlog.decode.pickle_machine import CONTAINERS, OVERFLOW
+from fastlog.decode.unpickle import unpickle
 from fastlog.errors import RejectedError
 
 
 def value_of(data: bytes) -> Any:
-    with read(data) as value:
+    with unpickle(data) as value:
         return plain(value)
 
 
@@ -246,7 +246,7 @@ REJECTED: dict[str, list[bytes]] = {
 )
 def test_what_is_not_exactly_a_pickle_is_rejected(reason: str, data: bytes) -> None:
     with pytest.raises(RejectedError) as caught:
-        read(data)
+        unpickle(data)
     assert reason == str(caught.value)
 
 
@@ -286,7 +286,7 @@ def test_plain_data_is_read_as_pickle_reads_it(
 def test_a_pickle_that_is_cut_short_is_rejected(value: Any, protocol: int, cut: int) -> None:
     data = pickle.dumps(value, protocol)
     with pytest.raises(RejectedError):
-        read(data[: max(len(data) - cut, 0)])
+        unpickle(data[: max(len(data) - cut, 0)])
 
 
 def test_integers_up_to_the_bound_are_numbers_and_longer_ones_a_text() -> None:
@@ -302,7 +302,7 @@ def test_integers_up_to_the_bound_are_numbers_and_longer_ones_a_text() -> None:
 
 
 def test_containers_over_the_bound_are_one_shared_overflow() -> None:
-    with read(b"](" + b"]" * (CONTAINERS + 5) + b"]K\x01a}K\x01K\x01se.") as value:
+    with unpickle(b"](" + b"]" * (CONTAINERS + 5) + b"]K\x01a}K\x01K\x01se.") as value:
         assert value[: CONTAINERS - 1] == [[]] * (CONTAINERS - 1)
         assert {id(OVERFLOW)} == set(map(id, value[CONTAINERS - 1 :]))
     assert OVERFLOW == {"cut": "size"}
@@ -312,7 +312,7 @@ def test_what_stands_for_containers_over_the_bound_outlives_the_frame() -> None:
     """It is one object for all frames: a frame that fetches it from the memo must not clear it."""
     data = b"](" + b"]" * CONTAINERS + b"q\x01h\x01h\x01e."
     for _ in range(2):
-        with read(data) as value:
+        with unpickle(data) as value:
             assert value[-1] == {"cut": "size"}
     assert OVERFLOW == {"cut": "size"}
 
@@ -334,7 +334,7 @@ def test_a_cycle_leaves_no_garbage(data: bytes) -> None:
     try:
         for _ in range(50):
             try:
-                with read(data):
+                with unpickle(data):
                     pass
             except RejectedError:
                 pass
@@ -359,7 +359,7 @@ def test_an_object_with_a_setter_keeps_its_state(
     protocol: int, dumps: Callable[..., bytes]
 ) -> None:
     shared = Special()
-    with read(dumps([shared, shared], protocol)) as value:
+    with unpickle(dumps([shared, shared], protocol)) as value:
         first, second = value
         assert first is second
         assert pairs("k", 1) == first["state"]

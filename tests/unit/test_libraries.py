@@ -13,16 +13,14 @@ from interpreters import VERSIONS, interpreters
 from libraries import FILES, samples
 
 from fastlog.core import FOREIGN
-from fastlog.decode.plain import PlainReader
+from fastlog.decode.c_engine import CEngine
 
 MODERN = [file for file in FILES if file != "python2.7"]
 
 
 def fallbacks(frames: dict[str, bytes]) -> list[str]:
     """The names of the frames that the translator leaves to the reader in Python."""
-    translator = PlainReader("records")
-    verdicts = translator.block(block_of(list(frames.values()))) or b""
-    translator.end()
+    verdicts = CEngine().translate(block_of(list(frames.values()))).verdicts or b""
     return [name for name, verdict in zip(frames, verdicts, strict=False) if verdict == FOREIGN]
 
 

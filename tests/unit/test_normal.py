@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastlog.decode.machine import OVERFLOW
-from fastlog.decode.nodes import Members, Node, dotted
-from fastlog.decode.normal import DEPTH, NODES, WEIGHT, Normal, Renderer, clean, text_of
-from fastlog.decode.objects import Reading
-from fastlog.decode.records import record_of
-from fastlog.decode.shapes import Work
+from fastlog.decode.bounds import DEPTH, NODES, WEIGHT
+from fastlog.decode.inert_tree import Members, Node, dotted
+from fastlog.decode.object_reader import ObjectReader
+from fastlog.decode.pickle_machine import OVERFLOW
+from fastlog.decode.record_builder import build_record
+from fastlog.decode.renderer import Normal, Renderer
+from fastlog.decode.texts import clean, text_of
+from fastlog.decode.work import Work
 from fastlog.errors import RejectedError
 from fastlog.record import Record
 
@@ -24,12 +26,12 @@ LONG = 1 << 24
 
 
 def attributes(root: Any, reserved: frozenset[str] = frozenset()) -> dict[str, Normal]:
-    renderer = Renderer(WEIGHT, NODES, Reading(Work(LONG)))
+    renderer = Renderer(WEIGHT, NODES, ObjectReader(Work(LONG)))
     return renderer.mapping(root["pairs"], 0, reserved)
 
 
 def record(root: Any, length: int = LONG) -> Record:
-    return record_of(root, length, host="h", received=1.0, offset=2, idx=3)
+    return build_record(root, length, host="h", received=1.0, offset=2, idx=3)
 
 
 def extra(value: Any) -> Any:

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastlog.decode.lines import encode
-from fastlog.decode.normal import DEPTH, NODES
-from fastlog.decode.payload import (
+from fastlog.decode.bounds import DEPTH, NODES
+from fastlog.decode.json_frames import (
     NESTING,
     NUMBER_LENGTH,
     NUMBER_SPACING,
@@ -24,13 +23,15 @@ from fastlog.decode.payload import (
     quick_record,
     read_json,
 )
-from fastlog.decode.records import record_of
+from fastlog.decode.json_lines import encode
+from fastlog.decode.record_builder import build_record
+from fastlog.decode.validation import DROPPED, DROPPED_IF_EMPTY, FIELDS
 from fastlog.errors import RejectedError
-from fastlog.record import FIELDS, SILENT, SILENT_IF_EMPTY, Record
+from fastlog.record import Record
 
 WHERE: dict[str, Any] = {"host": "127.0.0.1", "received": 1e9, "offset": 5, "idx": 3}
 HUGE = "7" * 4097
-NAMES = (*sorted(FIELDS), *SILENT, *SILENT_IF_EMPTY, "message", "!notes", "!cut", "host", "extra")
+NAMES = (*sorted(FIELDS), *DROPPED, *DROPPED_IF_EMPTY, "message", "!notes", "!cut", "host", "extra")
 
 
 def reference(frame: bytes) -> Record | None:
@@ -39,7 +40,7 @@ def reference(frame: bytes) -> Record | None:
         value = read_json(frame)
     except RejectedError:
         return None
-    return record_of(value, len(frame), **WHERE)
+    return build_record(value, len(frame), **WHERE)
 
 
 def check(frame: bytes) -> bool:

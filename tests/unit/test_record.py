@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastlog.decode import records
-from fastlog.record import FIELDS, Record
+from fastlog.decode.record_builder import build_record
+from fastlog.decode.validation import FIELDS
+from fastlog.record import Record
 
 RECEIVED = 1_700_000_000.0
 
@@ -28,7 +29,7 @@ def inert(value: Any) -> Any:
 
 
 def record_of(**attributes: Any) -> Record:
-    return records.record_of(inert(attributes), LONG, host="h", received=RECEIVED, offset=7, idx=3)
+    return build_record(inert(attributes), LONG, host="h", received=RECEIVED, offset=7, idx=3)
 
 
 def extra_of(**attributes: Any) -> Any:

@@ -31,9 +31,11 @@ from typing import Any
 import pytest
 from places import SUPPORT
 
-from fastlog.decode import read_record, records
-from fastlog.decode.inert import read
-from fastlog.record import COLUMNS, Record
+from fastlog.decode import read_record
+from fastlog.decode.record_builder import build_record, complete_record
+from fastlog.decode.unpickle import unpickle
+from fastlog.decode.validation import COLUMNS
+from fastlog.record import Record
 
 FRAMES = SUPPORT / "data" / "library_frames.tsv"
 
@@ -346,7 +348,7 @@ def test_a_level_that_is_pickled_by_name_is_noted_and_read_from_its_name() -> No
 
 
 def tree(sent: dict[str, Any]) -> list[Any]:
-    with read(pickle.dumps(sent, 4)) as value:
+    with unpickle(pickle.dumps(sent, 4)) as value:
         return list(value["pairs"])
 
 
@@ -364,11 +366,11 @@ def test_a_completed_record_is_the_one_of_the_whole_frame(length: int) -> None:
     for message in ("hello %s %d", "é" * 10, "y" * 300):
         for rest in extras:
             sent = fields | {"msg": message} | rest
-            with read(pickle.dumps(sent, 4)) as value:
-                expected = records.record_of(value, length, host="h", received=1.0, offset=2, idx=3)
+            with unpickle(pickle.dumps(sent, 4)) as value:
+                expected = build_record(value, length, host="h", received=1.0, offset=2, idx=3)
             named = sent | {"message": message}
             columns = [named.get(name) for name in COLUMNS]
-            actual = records.complete((*columns, "h", 1.0, None, 2, 3), tree(rest), length)
+            actual = complete_record((*columns, "h", 1.0, None, 2, 3), tree(rest), length)
             assert expected == actual
 
 
@@ -559,17 +561,17 @@ def test_long_messages_with_many_conversions_are_merged_in_linear_time() -> None
 
 def call_count(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """Count how often a reader of UUIDs is called."""
-    from fastlog.decode import objects
+    from fastlog.decode import classes, object_reader
 
     calls: list[Any] = []
-    reader = objects.READERS["uuid.UUID"]
+    reader = classes.READERS["uuid.UUID"]
 
     def counted(node: Any, work: Any) -> Any:
         calls.append(node)
         return reader(node, work)
 
-    monkeypatch.setitem(objects.READERS, "uuid.UUID", counted)
-    monkeypatch.setattr(objects, "_CLASSES", {})
+    monkeypatch.setitem(classes.READERS, "uuid.UUID", counted)
+    monkeypatch.setattr(object_reader, "_READERS_BY_TEXT", {})
     return lambda: len(calls)
 
 
