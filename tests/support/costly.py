@@ -29,8 +29,8 @@ from grammar import MOMENT
 
 from fastlog.block import HEADER, LENGTH, Block, Kind, make_run
 from fastlog.decode import Decoder, Form
+from fastlog.decode.validation import FIELDS
 from fastlog.ledger import Ledger
-from fastlog.record import FIELDS
 from fastlog.sinks import make_sink
 from fastlog.worker.worker import Worker
 

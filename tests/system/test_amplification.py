@@ -24,8 +24,9 @@ from fastlog.decode.bounds import WEIGHT, WEIGHT_MORE
 from fastlog.decode.json_lines import encode
 from fastlog.decode.object_reader import ObjectReader
 from fastlog.decode.renderer import Renderer
+from fastlog.decode.validation import FIELDS
 from fastlog.decode.work import Work
-from fastlog.record import FIELDS, RAW_BYTES, Record
+from fastlog.record import RAW_BYTES, Record
 
 PYTHON, C, LINES = Decoder("python"), Decoder("c"), Decoder("c", "lines")
 HOST = "fe80:1234:5678:9abc:def0:1234:5678:9abc%eth0.1234567890"
