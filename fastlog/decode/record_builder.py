@@ -47,7 +47,7 @@ FIELDS_WORK = VALUE * len(COLUMNS)
 """Work of valid fields, which is not subtracted: C does it for most records."""
 
 _TEXT_TYPES: Final = (str, bytes)
-_LONGEST = 1 << 63
+_INT64 = 1 << 63
 _encode = msgspec.json.Encoder().encode
 _RECEIVED: Final = Record._fields.index("received")
 _EXTRA: Final = Record._fields.index("extra")
@@ -170,7 +170,7 @@ def _are_valid(values: list[Any], room: int) -> bool:
                 return False
         elif kind is str:
             texts.append(value)
-        elif not (TIMES[0] <= value < TIMES[1] if kind is float else -_LONGEST <= value < _LONGEST):
+        elif not (TIMES[0] <= value < TIMES[1] if kind is float else -_INT64 <= value < _INT64):
             return False
     joined = "".join(texts)
     if "\0" in joined:

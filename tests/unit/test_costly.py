@@ -23,8 +23,8 @@ from costly import (
     Way,
     block_of,
     copies,
-    decoding,
-    grow,
+    decoding_cost,
+    generate,
     load_corpus,
     save_find,
     simple_frames,
@@ -55,7 +55,7 @@ def no_garbage_is_collected() -> Iterator[None]:
 def slowness() -> float:
     """Return how many times slower this machine is now than the one that `MOST` was measured on."""
     decoder = Decoder("python")
-    return max(1.0, decoding(decoder, simple_frames(50), 5) / (55 * SIMPLE))
+    return max(1.0, decoding_cost(decoder, simple_frames(50), 5) / (55 * SIMPLE))
 
 
 def least(measure: Callable[[], float], enough: float) -> float:
@@ -73,8 +73,8 @@ def least(measure: Callable[[], float], enough: float) -> float:
 def test_a_costly_frame_costs_no_more_than_the_bound(name: str, way: Way) -> None:
     decoder = Decoder(way.engine, way.form)
     most = MOST * slowness()
-    cost = least(lambda: decoding(decoder, copies(FRAMES[name]), 1), most)
-    assert cost <= most, f"{cost:.0f} ns a byte"
+    cost = least(lambda: decoding_cost(decoder, copies(FRAMES[name]), 1), most)
+    assert cost <= most, f"{cost:.0f} ns/byte"
 
 
 @pytest.mark.parametrize("name", FRAMES)
@@ -84,9 +84,9 @@ def test_a_costly_frame_costs_no_more_a_byte_when_it_is_longer(name: str) -> Non
     if len(FRAMES[name]) < 1000 or frame is None:
         return  # it repeats nothing, or the constant cost of a frame is the larger part
     decoder = Decoder("c")
-    base = decoding(decoder, [FRAMES[name]], 3)
-    cost = least(lambda: decoding(decoder, [frame], 1), base * LONG)
-    assert cost <= base * LONG, f"{cost:.0f} ns a byte, {base:.0f} when it is shorter"
+    base = decoding_cost(decoder, [FRAMES[name]], 3)
+    cost = least(lambda: decoding_cost(decoder, [frame], 1), base * LONG)
+    assert cost <= base * LONG, f"{cost:.0f} ns/byte, {base:.0f} when it is shorter"
 
 
 @pytest.mark.parametrize("name", FRAMES)
@@ -102,10 +102,10 @@ def test_the_same_numbers_generate_the_same_frame_and_changed_numbers_another() 
     chance = random.Random(4)
     records = 0
     for _ in range(300):
-        frame, numbers = grow([], chance)
-        assert grow(numbers, chance)[0] == frame
+        frame, numbers = generate([], chance)
+        assert generate(numbers, chance)[0] == frame
         changed = [*numbers[:3], chance.randrange(1 << 16), *numbers[4:]]
-        other, _ = grow(changed, chance)
+        other, _ = generate(changed, chance)
         assert len(other) < 1_100_000
         if len(frame) < 5_000:
             records += len(Decoder("python").decode(block_of(copies(frame, 1))).records)
