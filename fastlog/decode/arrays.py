@@ -249,7 +249,7 @@ def _array(
         return _description(shape, kind)
     hidden = None if mask is None else sent_bytes(mask, count)
     if hidden is not None and len(hidden) == count:
-        values = [None if hides else value for value, hides in zip(values, hidden, strict=True)]
+        values = [None if masked else value for value, masked in zip(values, hidden, strict=True)]
     return _nested(list(values), shape, order)
 
 
@@ -333,7 +333,7 @@ def index(node: Node, work: Work) -> Any:
 
 
 def backed_array(node: Node, work: Work) -> Any:
-    """Return the array of numpy in an array of pandas; with its type, if that says more than the
+    """Return the array of numpy in an array of pandas; with its type, if that has more than the
     type of the numpy array."""
     args, state = node["args"], node.get("state")
     if not is_sequence(state) or not 2 <= len(state) <= 3 or not args or not is_global(args[0]):

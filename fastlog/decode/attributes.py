@@ -59,7 +59,7 @@ class Attributes:
         self.message = "msg"
         """The name of the attribute that the message comes from."""
         self.has_twin = False
-        """Whether there is a `message` beside the message."""
+        """Whether the rest has a `message` beside the `msg`."""
 
     def sort(self, flat: list[Any]) -> None:
         """Add attributes: key, value, key, value, …."""
@@ -88,12 +88,12 @@ class Attributes:
             elif slot == _DROP_IF_EMPTY and not (is_empty(value) or value in ("", b"")):
                 rest += (key, value)
         if raw:
-            self._add_raw(flat, raw)
+            self._add_named_by_bytes(flat, raw)
         if twin:
-            self._settle_message()
+            self._choose_message()
         self.has_twin = twin and self.message != TWIN
 
-    def _add_raw(self, flat: list[Any], raw: list[Any]) -> None:
+    def _add_named_by_bytes(self, flat: list[Any], raw: list[Any]) -> None:
         """Add attributes whose names are `str` of Python 2: fields if no text has that name."""
         named = {key for key in flat[::2] if type(key) is str}
         for at in range(0, len(raw), 2):
@@ -102,7 +102,7 @@ class Attributes:
             else:
                 self.values[_SLOTS_BY_BYTES[raw[at]]] = raw[at + 1]
 
-    def _settle_message(self) -> None:
+    def _choose_message(self) -> None:
         """Take the message from `message` if there is no `msg`: JSON clients use this name."""
         if self.values[MESSAGE] is not None:
             return

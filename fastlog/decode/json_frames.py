@@ -22,7 +22,15 @@ import msgspec
 
 from fastlog.decode.bounds import DEPTH, NODES, WEIGHT, WEIGHT_TIMES
 from fastlog.decode.inert_tree import Node, integer_of_digits, is_dict, pairs_node
-from fastlog.decode.validation import COLUMNS, DROPPED, DROPPED_IF_EMPTY, TIMES, checked
+from fastlog.decode.validation import (
+    COLUMNS,
+    DROPPED,
+    DROPPED_IF_EMPTY,
+    EMPTY,
+    NO_TRACE,
+    TIMES,
+    validate,
+)
 from fastlog.errors import RejectedError
 from fastlog.record import Record
 
@@ -43,7 +51,7 @@ _BRACKETS: Final = re.compile(rb"[\[{]|[\]}]")
 _LONG_NUMBER: Final = re.compile(rb"[0-9.]{%d}" % (NUMBER_LENGTH + 1))
 _STRIDE: Final = NUMBER_LENGTH // 2
 _DIGITS: Final = re.compile(rb"[0-9.]{2}")
-"""What a long number has in every 512th byte: two digits there."""
+"""A long number matches this in the bytes that the stride selects."""
 _LEVELNO, _LEVELNAME = COLUMNS.index("levelno"), COLUMNS.index("levelname")
 _LEVEL_LENGTH = 64
 """Characters of the longest name of a level that is cached."""
@@ -111,8 +119,6 @@ _Rest: Any = msgspec.defstruct(
 )
 """The other columns, with `extra` as a dict."""
 _NOT_EXTRA: Final = frozenset(("msg", *_SENT, *DROPPED))
-_EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
-_NO_TRACE: Final = ("", "\n")
 _CONTAINERS: Final = frozenset((dict, list))
 _FAILURES: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 """What msgspec raises for bytes that are not JSON, and for values that it cannot take."""
@@ -182,7 +188,7 @@ def _read(frame: bytes, received: float) -> tuple[Any, dict[str, Any]] | None:
         columns.message = ""
     extra = {name: sent[name] for name in sent if name not in _NOT_EXTRA}
     for name in DROPPED_IF_EMPTY:
-        if name in extra and extra[name] in _EMPTY:
+        if name in extra and extra[name] in EMPTY:
             del extra[name]
     if "args" in extra or not _complete(columns, received):
         return None
@@ -215,12 +221,12 @@ def _is_near_bound(frame: bytes) -> bool:
 
 
 def _complete(columns: Any, received: float) -> bool:
-    """Fill and clear columns as `checked` does; return whether they need nothing else."""
+    """Fill and clear columns as `validate` does; return whether they need nothing else."""
     if columns.created is None:
         columns.created = received
-    if columns.exc_text in _NO_TRACE:
+    if columns.exc_text in NO_TRACE:
         columns.exc_text = None
-    if columns.stack_info in _NO_TRACE:
+    if columns.stack_info in NO_TRACE:
         columns.stack_info = None
     if columns.levelno is None or columns.levelname is None:
         if len(columns.levelname or "") > _LEVEL_LENGTH:
@@ -233,7 +239,7 @@ def _complete(columns: Any, received: float) -> bool:
 def _level(levelno: int | None, levelname: str | None) -> tuple[int | None, str | None]:
     """Return number and name of a level, of which one is missing."""
     values = [{"levelno": levelno, "levelname": levelname}.get(name) for name in COLUMNS]
-    columns = checked(values, 0.0).columns
+    columns = validate(values, 0.0).columns
     return columns[_LEVELNO], columns[_LEVELNAME]
 
 

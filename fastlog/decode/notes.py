@@ -119,7 +119,7 @@ def _notice(block: Block, run: Run, frame: memoryview) -> Rejection | Loss:
     try:
         return blocks.read_notice(frame)
     except msgspec.MsgspecError:
-        return _rejection(block, run, frame, "unreadable note of the receiver")
+        return _rejection(block, run, frame, "unreadable notice of the receiver")
 
 
 def _rejection(block: Block, run: Run, frame: memoryview, reason: str) -> Rejection:

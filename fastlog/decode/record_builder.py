@@ -29,10 +29,10 @@ from fastlog.decode.validation import (
     KINDS,
     MESSAGE,
     TIMES,
-    Checked,
-    checked,
+    Validated,
     extra_of,
     json_text,
+    validate,
 )
 from fastlog.decode.work import VALUE, Work
 from fastlog.record import Record
@@ -151,14 +151,14 @@ def _weight(columns: Sequence[Any]) -> int:
     return len(_encode("".join([text for text in columns if type(text) is str]))) - 2
 
 
-def _columns(sent: Attributes, received: float, renderer: Renderer) -> Checked:
-    """Return the columns of the fields, rendered and checked."""
+def _columns(sent: Attributes, received: float, renderer: Renderer) -> Validated:
+    """Return the columns of the fields, rendered and validated."""
     values = sent.values[:]
     if not _are_valid(values, renderer.room):
         for at in _RENDER_ORDER:
             if values[at] is not None:
                 values[at] = _field(values[at], KINDS[at], renderer)
-    return checked(values, received, sent.message)
+    return validate(values, received, sent.message)
 
 
 def _are_valid(values: list[Any], room: int) -> bool:

@@ -291,7 +291,7 @@ class Renderer:
 
 
 def number(value: float) -> float | str:
-    """Return a float, or the name of one that JSON has not."""
+    """Return a float, or its name if JSON cannot represent it."""
     if math.isfinite(value):
         return value
     return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"

@@ -2,12 +2,12 @@
 
 `unpickle` turns the bytes of one pickle, of any protocol and any Python, into an inert tree
 (`inert_tree.py`): what an unpickler would import becomes the node of a global, what it would call
-becomes the node of an object. Time and memory are linear in the bytes read, whatever they say:
+becomes the node of an object. Time and memory are linear in the bytes read, whatever they hold:
 nothing is allocated by an announced size, and no step recurses.
 
-It reads exactly: every argument lies within the bytes (and within its frame, where frames are
-used), STOP is the last byte and leaves one value, the type of each operand is known. So there is
-one way to read a pickle here, where the unpicklers of CPython differ among themselves.
+It is strict: every argument is within the bytes (and within its frame, if frames are used), STOP is
+the last byte and leaves one value, the type of each operand is checked. So a pickle has one meaning
+here, while the unpicklers of CPython differ from each other.
 
 `opcodes.py` has the step of each opcode, `pickle_machine.py` the state that the steps change.
 """

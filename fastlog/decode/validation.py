@@ -36,8 +36,9 @@ TRACES: Final = ("exc_text", "stack_info")
 """Text of several lines. Formatters and loggers put other values into these fields too."""
 LEVEL: Final = ("levelno", "levelname")
 """If one of these is missing, it is derived from the other."""
-_EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
-_NO_TRACE: Final = ("", "\n")
+EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
+"""Values in normal form that hold nothing."""
+NO_TRACE: Final = ("", "\n")
 """Values of `exc_text` that mean no traceback: from loguru, and from formatters that store the
 traceback elsewhere."""
 _NUMBERS: Final = {
@@ -62,7 +63,6 @@ _encode = msgspec.json.Encoder().encode
 
 T = TypeVar("T")
 
-
 COLUMNS: Final = Record._fields[:17]
 """The fields of the schema, in order; clients send `message` as `msg`."""
 MESSAGE: Final = COLUMNS.index("message")
@@ -75,7 +75,7 @@ _LEVELNO, _LEVELNAME = COLUMNS.index("levelno"), COLUMNS.index("levelname")
 _TRACES: Final = tuple(COLUMNS.index(name) for name in TRACES)
 
 
-class Checked(NamedTuple):
+class Validated(NamedTuple):
     """The columns of a record, and the values that did not fit them."""
 
     columns: list[Any]
@@ -86,7 +86,7 @@ class Checked(NamedTuple):
     """A sentence about each value that its column could not take."""
 
 
-def checked(values: list[Any], received: float, message: str = "msg") -> Checked:
+def validate(values: list[Any], received: float, message: str = "msg") -> Validated:
     """Return the columns of the values that a client sent for the fields of the schema.
 
     Args:
@@ -103,25 +103,25 @@ def checked(values: list[Any], received: float, message: str = "msg") -> Checked
             if (kind is int and not -1 << 63 <= value < 1 << 63) or (
                 kind is float and not TIMES[0] <= value < TIMES[1]
             ):
-                values[at] = _repaired(name, value, invalid, notes)
+                values[at] = _coerced_field(name, value, invalid, notes)
         elif value is not None:
             if at == MESSAGE:
                 invalid[message] = value
                 values[at] = json_text(value)
             else:
-                values[at] = _repaired(name, value, invalid, notes)
+                values[at] = _coerced_field(name, value, invalid, notes)
     if values[0] is None:
         values[0] = received
     if values[MESSAGE] is None:
         values[MESSAGE] = ""
     for at in _TRACES:
-        if values[at] in _NO_TRACE:
+        if values[at] in NO_TRACE:
             values[at] = None
     if values[_LEVELNO] is None and values[_LEVELNAME] is not None:
         values[_LEVELNO] = _level(values[_LEVELNAME])
     elif values[_LEVELNAME] is None and values[_LEVELNO] is not None:
         values[_LEVELNAME] = _NAMES.get(values[_LEVELNO])
-    return Checked(values, invalid, notes)
+    return Validated(values, invalid, notes)
 
 
 def _level(name: str) -> int | None:
@@ -132,7 +132,7 @@ def _level(name: str) -> int | None:
     return level
 
 
-def _repaired(name: str, value: Any, invalid: dict[str, Any], notes: list[str]) -> Any:
+def _coerced_field(name: str, value: Any, invalid: dict[str, Any], notes: list[str]) -> Any:
     """Return the column of a value that does not have the type or the range of the column."""
     if name == "created":
         return _coerced(_time, "a time", name, value, invalid, notes)
@@ -163,7 +163,7 @@ def _coerced(
 def _means_none(value: Any) -> bool:
     """Return whether a logger sends this for a field without a value: picologging sends
     `stack_info=False`."""
-    return value is False or value in _EMPTY
+    return value is False or value in EMPTY
 
 
 def _text(value: Any) -> str | None:
@@ -174,7 +174,8 @@ def _trace(value: Any) -> str | None:
     """Return the text of a traceback or a stack.
 
     A list of lines, as `traceback.format_exception` and python-json-logger give it, is joined. Of
-    any other structure, the JSON text is returned."""
+    any other structure, the JSON text is returned.
+    """
     if type(value) is list and all(type(line) is str for line in value):
         return "\n".join(line.removesuffix("\n") for line in value)
     return json_text(value) if type(value) in (list, dict) else _text(value)
@@ -209,12 +210,12 @@ def extra_of(
         attributes: The attributes that are no fields of the schema, in normal form. The dict is
             changed.
         message: The message of the record.
-        invalid, notes: As in `Checked`.
+        invalid, notes: As in `Validated`.
     """
     for name in DROPPED:
         attributes.pop(name, None)
     for name in DROPPED_IF_EMPTY:
-        if name in attributes and attributes[name] in _EMPTY:
+        if name in attributes and attributes[name] in EMPTY:
             del attributes[name]
     if TWIN in attributes and attributes[TWIN] in (None, message):
         del attributes[TWIN]

@@ -78,7 +78,7 @@ def test_a_costly_frame_costs_no_more_than_the_bound(name: str, way: Way) -> Non
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_a_costly_frame_costs_no_more_a_byte_when_it_is_longer(name: str) -> None:
+def test_a_costly_frame_costs_no_more_per_byte_when_it_is_longer(name: str) -> None:
     subject = costliest.Subject(FRAMES[name], None)
     frame = costliest.longer(subject, 8)
     if len(FRAMES[name]) < 1000 or frame is None:

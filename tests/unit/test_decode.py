@@ -280,7 +280,7 @@ def test_a_block_of_attacks_harms_none_of_the_records_between_them() -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("opcode", [b"\x82\x01", b"\x83\x01\0", b"\x84\x01\0\0\0"])
-def test_an_extension_that_copyreg_has_cached_is_rejected_all_the_same(
+def test_an_extension_that_copyreg_has_cached_is_rejected(
     opcode: bytes, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An unpickler does not call `find_class` for it: it takes the object from the cache."""
@@ -310,7 +310,7 @@ def test_an_attack_takes_memory_in_proportion_to_its_length(attack: str, engine:
 
 
 @pytest.mark.parametrize("name", ["msg", "x"])
-def test_a_short_frame_stays_short_whatever_its_aliases_and_escapes(name: str) -> None:
+def test_the_record_of_a_short_frame_is_short_whatever_its_aliases_and_escapes(name: str) -> None:
     """2.9 KB that would become 12 MB: a list of 724 times the same 1,448 control characters."""
     key = b"X" + len(name).to_bytes(4, "little") + name.encode()
     text = b"X" + (1448).to_bytes(4, "little") + b"\1" * 1448 + b"q\0"
@@ -405,7 +405,7 @@ def test_many_rejected_frames_give_a_few_notes_whose_counts_add_up() -> None:
     assert [note.count for note in notes[10:]] == [4997, 4996]
 
 
-def test_records_and_notes_of_a_block_keep_their_places() -> None:
+def test_records_and_notes_of_a_block_are_in_order() -> None:
     loss = Loss("a:1", "journal full", 5, 1.0, 2.0)
     rejected = Rejection("b:2", "http", 40, b"GET /")
     block = block_of_runs(
@@ -442,7 +442,7 @@ def test_only_the_first_4_kib_of_a_rejected_frame_are_kept() -> None:
 def test_an_unreadable_notice_is_a_rejection() -> None:
     block = block_of_runs(make_run(Kind.NOTE, [b"{}", b"\xff"]), frames=2)
     reasons = [each.note.reason for each in decode_block(block).notes]
-    assert reasons == ["unreadable note of the receiver"] * 2
+    assert reasons == ["unreadable notice of the receiver"] * 2
 
 
 def test_a_run_of_an_unknown_kind_is_one_rejection_and_the_rest_of_the_block_is_read() -> None:

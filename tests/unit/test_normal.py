@@ -294,7 +294,7 @@ def test_a_large_attribute_displaces_neither_small_ones_nor_fields() -> None:
     assert "!cut" in kept["big"][-1]
 
 
-def test_the_budget_holds_however_nodes_are_shared() -> None:
+def test_shared_nodes_do_not_exceed_the_budget() -> None:
     laughs: Any = ["ha"]
     for _ in range(60):
         laughs = [laughs, laughs]

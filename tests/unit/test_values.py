@@ -293,7 +293,7 @@ def test_a_shared_value_has_the_same_text_everywhere(protocol: int) -> None:
     } == extra_of(frame)
 
 
-def test_names_of_python_2_are_mapped_back() -> None:
+def test_names_of_python_2_become_those_of_python_3() -> None:
     frame = pickle.dumps({"a": range, "b": collections.UserDict(a=1), "c": str, "d": int}, 2)
     assert b"xrange" in frame and b"IterableUserDict" in frame
     expected = {"a": "builtins.range", "b": {"a": 1}, "c": "builtins.str", "d": "builtins.int"}
