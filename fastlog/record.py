@@ -13,7 +13,7 @@ import msgspec
 
 
 class Record(NamedTuple):
-    """One log record in its normal form, as every sink gets it.
+    """One log record in normal form, as every sink receives it.
 
     The names are those of `logging.LogRecord`. Text holds no NUL and no lone surrogate;
     integers fit 64 bits; floats are finite. `None` means that the client did not send the field,

@@ -129,7 +129,7 @@ def _complete(
             except RejectedError as error:
                 rejected.add(idx, frame, str(error))
             except Exception as error:
-                # A bug in the decoder: the worker must continue, and the ledger must list the frame.
+                # A bug in the decoder: the worker must continue, and the ledger must show it.
                 rejected.add(idx, frame, f"decoder failed: {type(error).__name__}")
         notes += rejected.notes()
     return notes

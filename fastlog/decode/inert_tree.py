@@ -1,10 +1,10 @@
-"""Inert values: what both engines read from a frame, in built-in types of Python only.
+"""Inert trees: the values that both engines read from a frame, in built-in types of Python only.
 
 `None`, `bool`, `int`, `float`, `str`, `bytes` (also a bytearray, and the `str` of Python 2) and
 sequences (list, tuple, set, frozenset: all are treated alike) stand for themselves. A `dict` is a
 *node*; its key names its kind:
 
-    {"pairs": [key, value, …]}      a dict as it came, equal keys included
+    {"pairs": [key, value, …]}      a dict as it was sent, equal keys included
     {"global": "P:module:name"}     a name that an unpickler would have imported; P is the protocol
                                     there, which shows whether it is a name of Python 2
     {"class": C, "args": [..]}      what an unpickler would have got by calling C: the text of a
@@ -35,15 +35,18 @@ HUGE_DIGITS = 4096
 HUGE_BYTES = 1700
 """The same for a binary one: 1,700 bytes are never more than 4,096 digits."""
 HEAD = 32
+"""Digits that are kept of a longer integer."""
 NAME_LENGTH = 256
 """Characters that are kept of the name of a module, and of a name in it."""
 FACTORIES = 8
 """How often the result of a call may be called again and still have a name."""
 
 _MODULES = {"exceptions": "builtins"}
+"""Modules of Python 2 that `_compat_pickle` lacks."""
 _MOVED = {"pathlib._local": "pathlib"}
+"""Modules that have another name in some versions of Python 3."""
 RENAMED = {*IMPORT_MAPPING, *_MODULES, *_MOVED, *(module for module, _ in NAME_MAPPING)}
-"""Modules some of whose names are others in Python 3."""
+"""Modules in which a name may have another dotted name in Python 3."""
 
 
 class Members(list[Any]):

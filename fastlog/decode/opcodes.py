@@ -17,6 +17,7 @@ from fastlog.decode.pickle_machine import OVERFLOW, PickleMachine, Step, malform
 from fastlog.errors import RejectedError
 
 OPEN_MARKS = 10_000
+"""Marks that may be open at the same time."""
 PROTOCOL = 5
 """The highest protocol there is."""
 
