@@ -1,6 +1,6 @@
 """The opcodes of pickle: a table with a step for each of them.
 
-A step takes the position behind its opcode, and returns the position behind its argument. The state
+A step takes the position after its opcode, and returns the position after its argument. The state
 that the steps change is in `pickle_machine.py`.
 """
 

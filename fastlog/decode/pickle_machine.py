@@ -275,5 +275,5 @@ class PickleMachine:
 
 
 Step = Callable[[PickleMachine, int], int]
-"""What one opcode does: it gets the position behind the opcode, and returns the position behind its
+"""What one opcode does: it gets the position after the opcode, and returns the position after its
 argument."""
