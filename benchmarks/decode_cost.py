@@ -24,8 +24,8 @@ from collections.abc import Callable
 
 from fastlog.block import Block, Kind, make_run
 from fastlog.decode import Decoder, Form
-from fastlog.decode.lines import encode
-from fastlog.decode.plain import PlainReader
+from fastlog.decode.c_engine import CEngine
+from fastlog.decode.json_lines import encode
 
 MODULES = ("app.db", "app.web.views", "app.worker.tasks", "app.billing.invoices")
 RECORDS = 20_000
@@ -80,25 +80,27 @@ class Parts:
 
     def __init__(self, made: list[Block]) -> None:
         self.blocks = made
-        self.translator = PlainReader()
+        self.translator = CEngine()._translator
         self.pickles: list[bytes] = []
+
+    def _block(self, block: Block) -> None:
+        self.translator.begin(block.received, block.offset)
+        self.translator.block(block.payload, block.frames)
 
     def translate(self) -> None:
         self.pickles = []
-        translator = self.translator._translator
         for block in self.blocks:
-            self.translator.block(block)
-            self.pickles.append(bytes(translator.end()))
+            self._block(block)
+            self.pickles.append(bytes(self.translator.end().rows))
 
     def load(self) -> None:
         for data in self.pickles:
             pickle.loads(data)
 
     def both(self) -> None:
-        translator = self.translator._translator
         for block in self.blocks:
-            self.translator.block(block)
-            pickle.loads(translator.end())
+            self._block(block)
+            pickle.loads(self.translator.end().rows)
 
 
 def decode_with(engine: str, form: Form, made: list[Block]) -> Callable[[], None]:

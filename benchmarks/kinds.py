@@ -214,7 +214,7 @@ def make_kinds() -> list[Kind]:
 
 def _costliest() -> Iterator[Kind]:
     """The costliest frame of the corpus that is a record, where the corpus is: beside the code."""
-    sys.path.append(str(ROOT / "tests"))
+    sys.path.append(str(ROOT / "tests" / "support"))
     try:
         import costly
         from engines import block_of, decoder
@@ -223,7 +223,7 @@ def _costliest() -> Iterator[Kind]:
     found = [*(find.frame for find in costly.load_corpus()), *costly.KNOWN.values()]
     c = decoder("c", "records")
     frames = [frame for frame in found if c.decode(block_of([frame])).records]
-    worst = max(frames, key=lambda frame: costly.decoding(c, costly.copies(frame), 1))
+    worst = max(frames, key=lambda frame: costly.decoding_cost(c, costly.copies(frame), 1))
     yield Kind("costliest known", lambda number: worst, True, (40.0, 40.0))
 
 

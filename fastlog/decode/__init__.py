@@ -1,13 +1,25 @@
-"""Decoding: from a block of the journal to records. `docs/pickle.md` says what becomes of what.
+"""Decoding: from a block of the journal to records. `docs/pickle.md` says what becomes of a value.
 
-`decoder` goes through a block; `plain` reads its plain frames many at once, by way of C. For all
-others, `inert` reads a pickle into inert values (`nodes`) with the `machine` and `literals`;
-`payload` does so for JSON. `records` makes the record: `normal` renders values, `message` merges a
-message with its arguments, and `objects` is the table of what classes mean, with the readers in
-`arrays`, `paths`, `times`, `unwrapping` and `shapes`. `lines` writes records as JSON.
+The files, in the order in which a block passes through them:
+
+- `decoder`: the whole way of a block, in one function.
+- `engine`, `c_engine`: the translation of a block at once, with C or without.
+- `frame`: one frame that the translation left to Python.
+- `unpickle`, `opcodes`, `pickle_machine`, `literals`: the inert pickle reader.
+- `json_frames`: frames that are JSON objects.
+- `inert_tree`: what both readers and the translator give.
+- `record_builder`, `attributes`, `message_args`, `validation`: from an inert tree to a `Record`.
+- `renderer`, `texts`, `bounds`: the normal form of values, and its limits.
+- `object_reader`, `classes`: what the objects of known classes stand for. The readers of classes
+  are in `classes`, `times`, `arrays`, `paths` and `copyreg_helpers`; they share `arguments` and
+  `work`.
+- `notes`: rejections and losses.
+- `json_lines`: records as lines of JSON.
 """
 
-from fastlog.decode.decoder import ENGINES, Decoded, Decoder, Located, read_record
-from fastlog.decode.lines import Form
+from fastlog.decode.decoder import ENGINES, Decoded, Decoder
+from fastlog.decode.engine import Form
+from fastlog.decode.frame import read_record
+from fastlog.decode.notes import Located
 
 __all__ = ["ENGINES", "Decoded", "Decoder", "Form", "Located", "read_record"]

@@ -1,4 +1,4 @@
-"""Numbers of numpy and `array`, and what pandas makes of them, from their bytes."""
+"""Readers of the numbers of numpy and `array`, and of the objects of pandas that hold them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from fastlog.decode.nodes import Node, dotted, is_dict, is_global, is_object, resolve
-from fastlog.decode.shapes import (
-    Work,
+from fastlog.decode.arguments import (
     described,
     is_sequence,
     is_small,
@@ -21,15 +19,18 @@ from fastlog.decode.shapes import (
     text_in,
     value_of,
 )
+from fastlog.decode.inert_tree import Node, dotted, is_dict, is_global, is_object, resolve
 from fastlog.decode.times import NOT_A_TIME, counted_delta, counted_moment, unit_of
+from fastlog.decode.work import Work
 
 ELEMENTS = 20_000
-"""Of the largest array that is shown as a list. A larger one is described."""
+"""Elements of the largest array that is stored as a list. A larger one is described."""
 DIMENSIONS = 32
+"""Dimensions of an array, at most."""
 SINGLY = 8
-"""Work of reading an element that is no number, beside its bytes."""
+"""Units of work for an element that is no number, in addition to those for its bytes."""
 ITEM_BYTES = 4096
-"""Of one element of an array of texts."""
+"""Bytes, at most, of a scalar."""
 
 _NUMBERS: Final = {
     "b1": "?",
@@ -45,7 +46,7 @@ _NUMBERS: Final = {
     "f4": "f",
     "f8": "d",
 }
-"""numpy's codes of types, and those of `struct`."""
+"""The codes of `struct` by the codes that numpy has for types."""
 _KINDS: Final = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
 
 
@@ -53,13 +54,13 @@ class _Type(NamedTuple):
     """A dtype."""
 
     code: str
-    """Kind and bytes: `f8`; of text the characters: `U5`."""
+    """Kind and size in bytes: `f8`; of text, in characters: `U5`."""
     order: str
-    """As `struct` names it."""
+    """The byte order, as `struct` writes it."""
     size: int
     """Bytes of an element."""
     unit: tuple[str, int]
-    """Of a time: the unit, and how many of them one step is."""
+    """Of a time: the unit, and how many units one step is."""
 
     @property
     def name(self) -> str:
@@ -68,7 +69,7 @@ class _Type(NamedTuple):
 
 
 def _type_of(node: Any) -> _Type | None:
-    """The dtype that this node is."""
+    """Return the dtype in a node, or None."""
     if not is_object(node) or dotted(node["class"]) != "numpy.dtype" or not node["args"]:
         return None
     code, state = node["args"][0], node.get("state")
@@ -85,14 +86,14 @@ def _type_of(node: Any) -> _Type | None:
 
 @lru_cache(maxsize=256)
 def _sized(code: str, order: str) -> _Type | None:
-    """The dtype of this code, without a unit."""
+    """Return the dtype of a code, without a unit."""
     if not code[1:].isascii() or not (code[1:].isdigit() or code[0] in "mM"):
         return None
     return _Type(code, order, int(code[1:]) * (4 if code[0] == "U" else 1), ("generic", 1))
 
 
 def dtype_name(node: Node, work: Work) -> Any:
-    """`numpy.dtype`: its name."""
+    """Return the name of `numpy.dtype`."""
     kind = _type_of(node)
     return kind and kind.name
 
@@ -101,10 +102,10 @@ def dtype_name(node: Node, work: Work) -> Any:
 
 
 def _elements(kind: _Type, data: bytes, count: int) -> list[Any] | None:
-    """So many elements; `data` has their bytes, no more and no less."""
+    """Return `count` elements; `data` has exactly their bytes. None if the dtype is unknown."""
     if kind.code in _NUMBERS:
         numbers = struct.unpack(f"{kind.order}{count}{_NUMBERS[kind.code]}", data)
-        return list(map(_shortest, numbers)) if kind.code in ("f2", "f4") else list(numbers)
+        return list(map(_dtoa32, numbers)) if kind.code in ("f2", "f4") else list(numbers)
     read = _READ.get(kind.code[0])
     if read is None or (kind.code[0] == "f" and kind.code not in ("f12", "f16")):
         return None
@@ -115,8 +116,8 @@ def _elements(kind: _Type, data: bytes, count: int) -> list[Any] | None:
         return None
 
 
-def _shortest(value: float) -> float:
-    """The float of 32 bits as it is written: 0.1, where its exact value is 0.10000000149."""
+def _dtoa32(value: float) -> float:
+    """Return the shortest decimal of a float of 32 bits: 0.1 for 0.10000000149."""
     if not math.isfinite(value):
         return value
     for digits in (6, 7, 8):
@@ -151,7 +152,7 @@ def _complex(kind: _Type, data: bytes) -> str:
 
 
 def _long_double(kind: _Type, data: bytes) -> float:
-    """The 80 bits of x86, as the nearest float."""
+    """Return the float nearest to a number of 80 bits, as x86 has it."""
     fraction, exponent = struct.unpack("<QH", data[:10])
     sign, exponent = -1 if exponent & 0x8000 else 1, exponent & 0x7FFF
     if exponent == 0x7FFF:
@@ -178,7 +179,7 @@ _READ: Final[dict[str, Callable[[_Type, bytes], Any]]] = {
 
 
 def scalar(node: Node, work: Work) -> Any:
-    """`numpy.float64(0.25)`: its dtype and its bytes."""
+    """Return the value of a scalar such as `numpy.float64(0.25)`, from its dtype and its bytes."""
     args = node["args"]
     if len(args) != 2 or (kind := _type_of(args[0])) is None:
         return None
@@ -194,7 +195,8 @@ def scalar(node: Node, work: Work) -> Any:
 
 
 def array(node: Node, work: Work) -> Any:
-    """`numpy.ndarray`, and the classes like it: shape, dtype, order and bytes are its state."""
+    """Return the elements of `numpy.ndarray` and the like: shape, dtype, order and bytes are its
+    state."""
     state = node.get("state")
     if not is_sequence(state) or len(state) != 5:
         return None
@@ -203,7 +205,8 @@ def array(node: Node, work: Work) -> Any:
 
 
 def array_of_buffer(node: Node, work: Work) -> Any:
-    """`numpy._core.numeric._frombuffer(bytes, dtype, shape, order)`, of protocol 5."""
+    """Return the elements of `numpy._core.numeric._frombuffer(bytes, dtype, shape, order)`, which
+    protocol 5 has."""
     args = node["args"]
     if len(args) != 4:
         return None
@@ -211,7 +214,7 @@ def array_of_buffer(node: Node, work: Work) -> Any:
 
 
 def masked_array(node: Node, work: Work) -> Any:
-    """`numpy.ma.MaskedArray`: None for what is masked."""
+    """Return the elements of `numpy.ma.MaskedArray`: None where they are masked."""
     state = node.get("state")
     if not is_sequence(state) or len(state) != 7:
         return None
@@ -246,7 +249,7 @@ def _array(
         return _description(shape, kind)
     hidden = None if mask is None else sent_bytes(mask, count)
     if hidden is not None and len(hidden) == count:
-        values = [None if hides else value for value, hides in zip(values, hidden, strict=True)]
+        values = [None if masked else value for value, masked in zip(values, hidden, strict=True)]
     return _nested(list(values), shape, order)
 
 
@@ -255,7 +258,7 @@ def _description(shape: Any, kind: _Type) -> Node:
 
 
 def _nested(flat: list[Any], shape: Any, order: str) -> Any:
-    """The elements as lists in lists."""
+    """Return the elements as lists in lists."""
     if not shape:
         return flat[0]
     if order == "F" and len(shape) > 1:
@@ -267,7 +270,7 @@ def _nested(flat: list[Any], shape: Any, order: str) -> Any:
 
 
 def _rows_first(flat: list[Any], shape: Any) -> list[Any]:
-    """Elements in the order of Fortran, in that of C."""
+    """Return elements that are in Fortran order in C order."""
     steps = [1]
     for length in shape[:-1]:
         steps.append(steps[-1] * length)
@@ -285,13 +288,13 @@ _TEXTS: Final = {18: "utf-16-le", 19: "utf-16-be", 20: "utf-32-le", 21: "utf-32-
 
 
 def standard_array(node: Node, work: Work) -> Any:
-    """`array.array(code, list)`, as protocols below 3 write it."""
+    """Return the elements of `array.array(code, list)`, as protocols below 3 write it."""
     args = node["args"]
     return args[1] if len(args) == 2 and (is_sequence(args[1]) or is_text(args[1])) else None
 
 
 def standard_array_of_bytes(node: Node, work: Work) -> Any:
-    """`array._array_reconstructor(cls, code, format, bytes)`"""
+    """Return the elements of `array._array_reconstructor(cls, code, format, bytes)`."""
     args = node["args"]
     if len(args) != 4 or not is_small(args[2]) or type(args[3]) is not bytes:
         return None
@@ -309,14 +312,14 @@ def standard_array_of_bytes(node: Node, work: Work) -> Any:
     if not work.spend(count):
         return None
     values = struct.unpack(f"{code[:-1]}{count}{code[-1]}", data)
-    return list(map(_shortest, values)) if code[-1] == "f" else list(values)
+    return list(map(_dtoa32, values)) if code[-1] == "f" else list(values)
 
 
 # pandas
 
 
 def index(node: Node, work: Work) -> Any:
-    """An index of pandas: its values, or its range as text."""
+    """Return the values of an index of pandas, or its range as text."""
     args = node["args"]
     if len(args) != 2 or not is_dict(args[1]):
         return None
@@ -330,8 +333,8 @@ def index(node: Node, work: Work) -> Any:
 
 
 def backed_array(node: Node, work: Work) -> Any:
-    """An array of pandas around one of numpy, which is in its state: that one alone, where its type
-    tells no more."""
+    """Return the array of numpy in an array of pandas; with its type, if that has more than the
+    type of the numpy array."""
     args, state = node["args"], node.get("state")
     if not is_sequence(state) or not 2 <= len(state) <= 3 or not args or not is_global(args[0]):
         return None
@@ -345,12 +348,12 @@ def backed_array(node: Node, work: Work) -> Any:
 
 
 def block(node: Node, work: Work) -> Any:
-    """A block of a DataFrame: its values."""
+    """Return the values of a block of a DataFrame."""
     return node["args"][0] if node["args"] else None
 
 
 def frame(node: Node, work: Work) -> Any:
-    """`pandas.DataFrame`: the values as it keeps them, columns of one type together."""
+    """Return the values of `pandas.DataFrame` as it keeps them: columns of one type together."""
     manager = state_value(node, "_mgr")
     if not is_object(manager) or len(manager["args"]) != 2:
         return None
@@ -361,7 +364,7 @@ def frame(node: Node, work: Work) -> Any:
 
 
 def series(node: Node, work: Work) -> Any:
-    """`pandas.Series`: its values."""
+    """Return the values of `pandas.Series`."""
     manager = state_value(node, "_mgr")
     state = manager.get("state") if is_object(manager) else None
     if not is_sequence(state) or len(state) < 2:
@@ -378,4 +381,4 @@ ARRAYS: Final = frozenset(
     for core in ("numpy._core", "numpy.core")
     for name in ("multiarray._reconstruct", "numeric._frombuffer")
 )
-"""What makes an array of numpy."""
+"""The functions that make an array of numpy."""

@@ -1,4 +1,4 @@
-"""Paths, as `str` shows them."""
+"""Readers of paths; a path is stored as `str` shows it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ import posixpath
 from collections.abc import Callable
 from typing import Any
 
-from fastlog.decode.nodes import Node
-from fastlog.decode.shapes import Work, is_text, text_in
+from fastlog.decode.arguments import is_text, text_in
+from fastlog.decode.inert_tree import Node
+from fastlog.decode.work import Work
 
 PARTS = 256
+"""Parts of a path, at most."""
 LENGTH = 4_096
+"""Characters of all parts, at most."""
 
 
 def posix_path(node: Node, work: Work) -> Any:
-    """`pathlib.PosixPath` and `PurePosixPath`."""
+    """Return the text of `pathlib.PosixPath` and `PurePosixPath`."""
     return _path(node, work, posixpath.join, 2)
 
 
 def windows_path(node: Node, work: Work) -> Any:
-    """`pathlib.WindowsPath` and `PureWindowsPath`."""
+    """Return the text of `pathlib.WindowsPath` and `PureWindowsPath`."""
     return _path(node, work, ntpath.join, 16)
 
 

@@ -1,4 +1,4 @@
-"""Dates and times, of the standard library and of others, as ISO 8601."""
+"""Readers of dates and times, of the standard library and of others; they give ISO 8601."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import re
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Any, Final
 
-from fastlog.decode.nodes import NAME_LENGTH, Node, dotted, is_object, resolve
-from fastlog.decode.shapes import (
-    Work,
+from fastlog.decode.arguments import (
     all_small,
     is_sequence,
     is_small,
@@ -18,15 +16,17 @@ from fastlog.decode.shapes import (
     text_in,
     value_of,
 )
-from fastlog.decode.unwrapping import unwrapped
+from fastlog.decode.copyreg_helpers import unwrap
+from fastlog.decode.inert_tree import NAME_LENGTH, Node, dotted, is_object, resolve
+from fastlog.decode.work import Work
 
 _DAY: Final = timedelta(days=1)
-_EPOCH: Final = datetime(1970, 1, 1)  # as numbers of datetime64 count: without a zone
+_EPOCH: Final = datetime(1970, 1, 1)  # where datetime64 counts from: it has no zone
 _TZFILE: Final = re.compile(r"zoneinfo/([\w+\-/]{1,64})\Z")
 
 
 def datetime_text(node: Node, work: Work) -> Any:
-    """`datetime.datetime`, from its ten bytes."""
+    """Return the text of `datetime.datetime`, from its ten bytes."""
     raw = _packed(node, 10)
     if raw is None:
         return None
@@ -41,7 +41,7 @@ def datetime_text(node: Node, work: Work) -> Any:
 
 
 def time_text(node: Node, work: Work) -> Any:
-    """`datetime.time`, from its six bytes."""
+    """Return the text of `datetime.time`, from its six bytes."""
     raw = _packed(node, 6)
     if raw is None:
         return None
@@ -54,7 +54,7 @@ def time_text(node: Node, work: Work) -> Any:
 
 
 def date_text(node: Node, work: Work) -> Any:
-    """`datetime.date`, from its four bytes."""
+    """Return the text of `datetime.date`, from its four bytes."""
     raw = _packed(node, 4)
     try:
         return date(int.from_bytes(raw[:2], "big"), raw[2], raw[3]).isoformat() if raw else None
@@ -63,13 +63,13 @@ def date_text(node: Node, work: Work) -> Any:
 
 
 def timedelta_text(node: Node, work: Work) -> Any:
-    """`datetime.timedelta`, as `str` shows it."""
+    """Return the text of `datetime.timedelta`, as `str` shows it."""
     delta = _delta(node)
     return None if delta is None else str(delta)
 
 
 def struct_time_text(node: Node, work: Work) -> Any:
-    """`time.struct_time`, with the offset where it has one."""
+    """Return the text of `time.struct_time`, with its UTC offset if it has one."""
     args = node["args"]
     if not 1 <= len(args) <= 2 or not all_small(args[0], 9):
         return None
@@ -84,13 +84,13 @@ def struct_time_text(node: Node, work: Work) -> Any:
 
 
 def zone_text(node: Node, work: Work) -> Any:
-    """A zone by itself: its name, or its offset as `datetime.timezone` shows it."""
+    """Return the text of a zone: its name, or its offset as `datetime.timezone` shows it."""
     zone, name = _zone(node, work)
     return str(zone) if zone else name[1:-1]
 
 
 def _packed(node: Node, length: int) -> bytes | None:
-    """The state of a datetime, date or time, that it has as its first argument."""
+    """Return the packed state of a datetime, date or time: its first argument."""
     if not 1 <= len(node["args"]) <= 2:
         return None
     state = sent_bytes(node["args"][0], length)
@@ -116,15 +116,16 @@ def _zone_of(args: Any, work: Work) -> tuple[tzinfo | None, str]:
 
 
 def _zone(node: Any, work: Work) -> tuple[tzinfo | None, str]:
-    """The zone as an offset where that is known, else its name in brackets.
+    """Return the zone as an offset if the pickle has it, else its name in brackets.
 
-    The offset of `ZoneInfo("Europe/Berlin")` is in no pickle; it would depend on our own tables.
+    The offset of `ZoneInfo("Europe/Berlin")` is in no pickle; it would depend on the tables of the
+    server.
     """
     if not is_object(node):
         name = resolve(node["global"]) if type(node) is dict and "global" in node else "…"
         return None, f"[{name}]"
     if type(node["class"]) is str:
-        node = unwrapped(node, work)
+        node = unwrap(node, work)
     cls = dotted(node["class"])
     if cls in UTC_ZONES:
         return UTC, ""
@@ -146,7 +147,7 @@ def _second(node: Node) -> Any:
 
 
 def _rule(node: Node) -> str | None:
-    """The rule of a zone, as POSIX writes one: `EST5EDT`."""
+    """Return the rule of a zone, as POSIX writes one: `EST5EDT`."""
     value = state_value(node, "_s")
     return text_in(value[:NAME_LENGTH]) if is_text(value) else None
 
@@ -167,7 +168,7 @@ def _local_offset(node: Node) -> timedelta | None:
 
 
 def _file_name(node: Node) -> str | None:
-    """The name of a zone that dateutil has read from a file."""
+    """Return the name of a zone that dateutil has read from a file."""
     for value in (*node["args"][:4], state_value(node, "_filename")):
         if is_text(value) and (found := _TZFILE.search(text_in(value[-80:]))):
             return found[1]
@@ -204,14 +205,20 @@ _TICKS: Final = {
     "m": 60,
     "s": 1,
 }
-"""Seconds in a unit of numpy's."""
+"""Seconds in a unit of numpy."""
 _PARTS: Final = {"ms": 3, "us": 6, "ns": 9, "ps": 12, "fs": 15, "as": 18}
-"""Digits behind the point of a unit below the second."""
+"""Digits after the decimal point of a unit below the second."""
 NOT_A_TIME: Final = -(1 << 63)
 
 
 def counted_moment(count: int, unit: str, *, zone: tzinfo | None = None) -> str | None:
-    """Return the time that is so many units after 1970, in UTC where `zone` is given."""
+    """Return the time `count` units after 1970, or None if it has no text.
+
+    Args:
+        count: Units, or `NOT_A_TIME`.
+        unit: As numpy names it.
+        zone: The zone of the result; the count is in UTC then.
+    """
     if count == NOT_A_TIME:
         return "NaT"
     if unit in ("Y", "M"):
@@ -236,7 +243,7 @@ def counted_moment(count: int, unit: str, *, zone: tzinfo | None = None) -> str 
 
 
 def counted_delta(count: int, unit: str) -> str | None:
-    """Return so many units as `str` shows a timedelta."""
+    """Return `count` units as `str` shows a timedelta, or None if they have no text."""
     if count == NOT_A_TIME:
         return "NaT"
     if unit in ("Y", "M"):
@@ -251,7 +258,7 @@ def counted_delta(count: int, unit: str) -> str | None:
 
 
 def _split(count: int, unit: str) -> tuple[int | None, str]:
-    """Seconds, and the text of their fraction: of none, 6, 9, … digits."""
+    """Return whole seconds and the text of the fraction: with no, 6, 9, … digits."""
     if unit in _TICKS:
         return count * _TICKS[unit], ""
     digits = _PARTS.get(unit)
@@ -275,7 +282,8 @@ _PERIODS: Final = {
 
 
 def timestamp_text(node: Node, work: Work) -> Any:
-    """`pandas.Timestamp`: with its offset; in UTC where only the name of its zone is known."""
+    """Return the text of `pandas.Timestamp`: with its offset, or in UTC if the pickle has only the
+    name of its zone."""
     args = node["args"]
     if not 1 <= len(args) <= 4 or not is_small(args[0]):
         return None
@@ -288,7 +296,7 @@ def timestamp_text(node: Node, work: Work) -> Any:
 
 
 def pandas_timedelta_text(node: Node, work: Work) -> Any:
-    """`pandas.Timedelta`."""
+    """Return the text of `pandas.Timedelta`."""
     args = node["args"]
     if not 1 <= len(args) <= 2 or not is_small(args[0]):
         return None
@@ -297,7 +305,7 @@ def pandas_timedelta_text(node: Node, work: Work) -> Any:
 
 
 def period_text(node: Node, work: Work) -> Any:
-    """`pandas.Period` of the common lengths: the time at which it begins."""
+    """Return the time at which a `pandas.Period` of a common length begins."""
     args = node["args"]
     if len(args) != 3 or not is_small(args[2]) or not is_object(args[1]):
         return None
@@ -309,7 +317,7 @@ def period_text(node: Node, work: Work) -> Any:
 
 
 def not_a_time(node: Node, work: Work) -> Any:
-    """`pandas.NaT`."""
+    """Return the text of `pandas.NaT`."""
     return "NaT" if len(node["args"]) < 2 else None
 
 
@@ -317,7 +325,7 @@ UNIT_LENGTH = 7
 
 
 def unit_of(args: Any) -> tuple[str, int] | None:
-    """Return unit and step of a dtype, from the tuple that its state has: `("us", 1, 1, 1)`."""
+    """Return unit and step of a dtype, from the tuple in its state: `("us", 1, 1, 1)`."""
     if not is_sequence(args) or len(args) < 2 or not is_small(args[1]):
         return None
     unit = sent_bytes(args[0], UNIT_LENGTH)

@@ -13,7 +13,7 @@ import msgspec
 from fastlog.block import HEADER, Block, Kind, make_run
 from fastlog.config import Retention
 from fastlog.decode import Decoded
-from fastlog.decode.lines import encode
+from fastlog.decode.json_lines import encode
 from fastlog.journal import SkippedError
 from fastlog.record import Record
 from fastlog.sinks import SinkContext

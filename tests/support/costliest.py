@@ -1,11 +1,12 @@
 """Searches for the frames that cost the most for their length. `make costliest` runs it.
 
-    python tests/costliest.py [--seconds 60] [--seed N] [--save] [--least 40]
+    python tests/support/costliest.py [--seconds 60] [--seed N] [--save] [--least 40]
 
-A population of frames is changed, crossed and measured, by each way through the decoder and in
-each class of size. What is left in the end is measured once more, from a block to the store, beside
-records of a stock SocketHandler; and made two and four times as long, which shows work that grows
-faster than a frame. With `--save`, those over `--least` times the simple record go to the corpus.
+A population of frames is changed, crossed and measured, with each engine and form and in each class
+of size. At the end, the costliest frames are measured again, from a block to the store, and
+compared with records of a stock SocketHandler. They are also made two and four times as long, which
+shows work that grows faster than the frame. With `--save`, those over `--least` times the simple
+record are added to the corpus.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ from costly import (
     WAYS,
     Choices,
     Find,
-    Grower,
+    FrameGenerator,
     Way,
     copies,
-    decoding,
-    grow,
+    decoding_cost,
+    generate,
     load_corpus,
     save_find,
     simple_frames,
     size_of,
-    storing,
+    storing_cost,
 )
 from engines import opcodes, splice
 
@@ -52,34 +53,34 @@ from fastlog.decode import Decoder
 
 CLASSES = {"under 100 bytes": 100, "under 1 KB": 1_000, "under 64 KB": 65_536, "more": 1 << 20}
 KEPT = 16
-"""Frames of a class and a way."""
+"""Frames that are kept for each class and way."""
 ALIKE = 2
-"""Of those, so many of one kind."""
-GLANCE = 1_500
-"""Bytes of the copies that tell whether a frame is worth a better measurement."""
+"""Frames of one kind among those."""
+FIRST_SIZE = 1_500
+"""Bytes of the block of the first measurement, which selects frames for a better one."""
 LONGEST = 1.0
-"""Seconds that one frame may take: then it is given up, and counts with that time."""
+"""Seconds that one frame may take. Then its measurement is stopped, and this is its time."""
 SPLICED = 100_000
-"""Bytes of a frame that is taken apart into its opcodes."""
+"""Bytes of the longest frame that is split into its opcodes."""
 GROWN = 1.3
-"""Times the cost a byte of a frame, twice and four times as long, above which that is told."""
+"""The growth of the cost of a byte, in longer frames, above which the report has it."""
 _NAME = re.compile(rb"c([\w.]+)\n([\w.]+)\n")
 
 
 class TooLongError(BaseException):
-    """Decoding takes longer than it may. No handler of the decoder catches it."""
+    """Decoding takes longer than it may. It is no `Exception`, which the decoder would catch."""
 
 
 class Subject(NamedTuple):
-    """A frame under measurement, and how it came to be."""
+    """A frame to be measured, and its origin."""
 
     frame: bytes
     numbers: list[int] | None
-    """What it was grown from; None: it was spliced from others."""
+    """What it was generated from; None: it was spliced from others."""
 
     @property
     def kind(self) -> str:
-        """What it mostly consists of: finds of the same kind say the same."""
+        """What it mostly consists of: finds of the same kind have the same cause."""
         if self.frame.startswith(b"{"):
             return f"json {Counter(str(self.frame[1:4096], 'latin-1')).most_common(1)}"
         names = sorted({name.decode("latin-1") for _, name in _NAME.findall(self.frame[:4096])})
@@ -90,7 +91,7 @@ class Subject(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """A subject, and nanoseconds a byte."""
+    """A subject, and its cost in nanoseconds for each byte."""
 
     cost: float
     subject: Subject
@@ -98,7 +99,7 @@ class Scored(NamedTuple):
 
 @contextmanager
 def limited() -> Iterator[None]:
-    """Raise TooLongError in the block after so much time of the processor."""
+    """Raise TooLongError in the `with` block after `LONGEST` seconds of CPU time."""
 
     def end(*_: object) -> None:
         raise TooLongError
@@ -113,11 +114,12 @@ def limited() -> Iterator[None]:
 
 
 def cost_of(way: Way, frame: bytes, rounds: int = 1, size: int = BLOCK) -> float:
-    """Nanoseconds a byte; decoders are made anew, since one may have been given up."""
+    """Return the nanoseconds for each byte. The decoder is new: the last one may have been
+    stopped while it decoded."""
     frames = copies(frame, size)
     try:
         with limited():
-            return decoding(Decoder(way.engine, way.form), frames, rounds)
+            return decoding_cost(Decoder(way.engine, way.form), frames, rounds)
     except TooLongError:
         return LONGEST * 1e9 / size_of(frames)
 
@@ -127,7 +129,7 @@ def class_of(frame: bytes) -> str:
 
 
 class Cell:
-    """The costliest frames of one class by one way."""
+    """The costliest frames of one class and one way."""
 
     def __init__(self) -> None:
         self.best: list[Scored] = []
@@ -150,17 +152,17 @@ class Cell:
 
 
 class Search:
-    """The population, and what is done to it."""
+    """The population and its changes."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.cells = {(way, name): Cell() for way in WAYS for name in CLASSES}
         self.measured = 0
         self.spent = dict.fromkeys(CLASSES, 0.0)
-        """Seconds, by the class of what was measured: each class has its share."""
+        """Seconds of measurement by class; all classes get the same time."""
 
-    def sow(self, quick: bool) -> None:
-        """Begin with what is known to be costly, or odd."""
+    def add_known(self, quick: bool) -> None:
+        """Add the frames that are known to be costly or unusual."""
         if quick:
             for name in ("slots", "keys of tuples"):
                 self.measure(Subject(KNOWN[name], None))
@@ -177,7 +179,7 @@ class Search:
         """Make one frame and measure it."""
         name = min(self.spent, key=lambda name: self.spent[name])
         if self.chance.random() < 0.15:
-            frame, numbers = grow([self.limit_for(name)], self.chance)
+            frame, numbers = generate([self.limit_for(name)], self.chance)
             subject = Subject(frame, numbers)
         else:
             parent, other = self.parent(name), self.parent(name)
@@ -186,13 +188,13 @@ class Search:
             self.measure(subject)
 
     def measure(self, subject: Subject) -> None:
-        """By one way, and by the others where that one finds it costly."""
+        """Measure with one way, and with the others while the frame is costly."""
         name = class_of(subject.frame)
         self.measured += 1
         began = time.thread_time()
         for way in self.chance.sample(WAYS, len(WAYS)):
             cell = self.cells[way, name]
-            if not cell.takes(cost_of(way, subject.frame, size=GLANCE)):
+            if not cell.takes(cost_of(way, subject.frame, size=FIRST_SIZE)):
                 break
             cost = cost_of(way, subject.frame, 2)
             if cell.takes(cost):
@@ -200,20 +202,20 @@ class Search:
         self.spent[name] += time.thread_time() - began
 
     def limit_for(self, name: str) -> int:
-        """The number that begins a frame of this class."""
+        """Return the first number for a frame of this class."""
         size = CLASSES[name]
         below = [number for number, limit in enumerate(LIMITS) if limit < size]
         return self.chance.choice(below[-3:])
 
     def parent(self, name: str) -> Subject:
-        """One of a class, the costlier the likelier."""
+        """Return a random frame of a class; a costlier one is more likely."""
         cells = [self.cells[way, name].best for way in WAYS if self.cells[way, name].best]
         cells = cells or [cell.best for cell in self.cells.values() if cell.best]
         best = self.chance.choice(cells)
         return best[min(self.chance.randrange(len(best)), self.chance.randrange(len(best)))].subject
 
     def change(self, parent: Subject, other: Subject) -> Subject:
-        """Another frame from changed numbers."""
+        """Return a frame from changed numbers."""
         chance = self.chance
         numbers = list(parent.numbers or [])
         for _ in range(chance.choice((1, 1, 1, 2, 4))):
@@ -234,23 +236,23 @@ class Search:
                     numbers[at:at] = other.numbers[start : start + chance.randrange(1, 20)]
         if numbers and chance.random() < 0.95:
             numbers[0] = self.limit_for(class_of(parent.frame))
-        frame, numbers = grow(numbers, chance)
+        frame, numbers = generate(numbers, chance)
         return Subject(frame, numbers)
 
     def splice(self, parent: Subject, other: Subject) -> Subject | None:
-        """The opcodes of a frame in another order, more or fewer of them; None where it is grown,
-        mostly."""
+        """Return a frame with the opcodes of another in disorder; mostly None if that one was
+        generated."""
         chance = self.chance
         if len(parent.frame) > SPLICED or (parent.numbers and chance.random() < 0.8):
             return None
-        foreign = other.frame if len(other.frame) <= SPLICED else parent.frame
-        return Subject(splice(parent.frame, foreign, chance, SPLICED), None)
+        source = other.frame if len(other.frame) <= SPLICED else parent.frame
+        return Subject(splice(parent.frame, source, chance, SPLICED), None)
 
 
 def longer(subject: Subject, times: int) -> bytes | None:
-    """The frame with what it repeats so many times as often; None where that cannot be told."""
+    """Return the frame with its repeated part `times` times as often; None if there is none."""
     if subject.numbers is not None:
-        return Grower(Choices(subject.numbers, random.Random(1)), times).frame()
+        return FrameGenerator(Choices(subject.numbers, random.Random(1)), times).frame()
     if len(subject.frame) > SPLICED:
         return None
     pieces = opcodes(subject.frame)
@@ -267,7 +269,7 @@ def longer(subject: Subject, times: int) -> bytes | None:
 
 
 def growth(way: Way, subject: Subject) -> float:
-    """How many times as much a byte costs when the frame is two and four times as long."""
+    """Return how many times as much a byte costs if the frame is two and four times as long."""
     base = cost_of(way, subject.frame, 2)
     frames = [longer(subject, times) for times in (2, 4)]
     costs = [cost_of(way, each, 2) for each in frames if each and len(each) < 4 << 20]
@@ -275,36 +277,36 @@ def growth(way: Way, subject: Subject) -> float:
 
 
 def show(subject: Subject) -> str:
-    """A frame in a line."""
+    """Return a frame as one line of text."""
     head, tail = subject.frame[:90], subject.frame[-40:]
     return f"{head!r}" if len(subject.frame) <= 130 else f"{head!r} … {tail!r}"
 
 
 def report(search: Search, least: float, save: bool, quick: bool) -> float:
-    """Measure what was found from a block to the store, print it, and return the greatest ratio."""
+    """Measure the costliest frames from a block to the store, print them, return the worst."""
     rounds, shown = (1, 1) if quick else (5, 3)
     worst = 0.0
     saved: set[str] = {find.name for find in load_corpus()} if save else set()
     for way in WAYS:
-        simple = min(storing(way, simple_frames) for _ in range(rounds))
+        simple = min(storing_cost(way, simple_frames) for _ in range(rounds))
         plain = min(
-            decoding(Decoder(way.engine, way.form), simple_frames(), 9) for _ in range(rounds)
+            decoding_cost(Decoder(way.engine, way.form), simple_frames(), 9) for _ in range(rounds)
         )
         sink = way.sink.partition(":")[0]
-        print(f"\n{way}, {sink}: simple records cost {simple:.1f} ns a byte, {plain:.2f} to decode")
+        print(f"\n{way}, {sink}: simple records cost {simple:.1f} ns/byte, {plain:.2f} to decode")
         for name in CLASSES:
             print(f"  {name}")
             for scored in search.cells[way, name].best[:shown]:
                 frame = scored.subject.frame
                 cost = scored.cost
                 if cost * len(frame) < LONGEST * 1e9 / 2:
-                    cost = storing(way, lambda frame=frame: copies(frame), 3)  # type: ignore[misc]
+                    cost = storing_cost(way, lambda frame=frame: copies(frame), 3)  # type: ignore[misc]
                 ratio = cost / simple
                 worst = max(worst, ratio) if way.engine == "c" else worst
                 times = 1.0 if quick else growth(way, scored.subject)
-                grows = f", {times:.1f} times a byte when longer" if times > GROWN else ""
+                grows = f", {times:.1f} times per byte when longer" if times > GROWN else ""
                 print(
-                    f"    {ratio:7.1f} times simple: {cost:7.0f} ns a byte "
+                    f"    {ratio:7.1f} times simple: {cost:7.0f} ns/byte "
                     f"({scored.cost:.0f} to decode), {len(frame)} bytes{grows}: "
                     f"{scored.subject.kind}\n            {show(scored.subject)}",
                     flush=True,
@@ -312,7 +314,7 @@ def report(search: Search, least: float, save: bool, quick: bool) -> float:
                 if save and ratio >= least:
                     _save(
                         scored.subject,
-                        f"{ratio:.0f} times simple, {way}, {cost:.0f} ns a byte",
+                        f"{ratio:.0f} times simple, {way}, {cost:.0f} ns/byte",
                         saved,
                     )
     return worst
@@ -332,16 +334,16 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--save", action="store_true", help=f"put finds into {CORPUS}")
-    parser.add_argument("--quick", action="store_true", help="little, to see that it works")
-    parser.add_argument("--least", type=float, default=40.0, help="times simple, to be saved")
+    parser.add_argument("--save", action="store_true", help=f"add finds to {CORPUS}")
+    parser.add_argument("--quick", action="store_true", help="a minimal run, for a test")
+    parser.add_argument("--least", type=float, default=40.0, help="the least ratio to save")
     options = parser.parse_args(arguments)
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     print(f"seed {seed}, {options.seconds:.0f} seconds", flush=True)
     gc.disable()  # as workers do
     logging.getLogger("fastlog").addHandler(logging.NullHandler())
     search = Search(seed)
-    search.sow(options.quick)
+    search.add_known(options.quick)
     deadline = time.monotonic() + options.seconds
     while time.monotonic() < deadline:
         search.step()
@@ -349,7 +351,7 @@ def main(arguments: Sequence[str]) -> int:
             gc.collect()
     print(f"{search.measured} frames measured")
     worst = report(search, options.least, options.save, options.quick)
-    print(f"\nThe costliest frame by the C engine: {worst:.1f} times the simple record a byte.")
+    print(f"\nThe costliest frame by the C engine: {worst:.1f} times the simple record per byte.")
     return 0
 
 

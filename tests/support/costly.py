@@ -1,11 +1,13 @@
-"""Frames that cost much for their length, made of choices; what one costs; and those found before.
+"""Frames that cost much for their length: a generator, a measurement, and the corpus of finds.
 
-A frame is *grown* from a list of numbers, each of which decides something. So any change of the
-numbers gives another well-formed frame, and a part of one list makes sense in another. `costliest`
-searches with that; `tests/data/costly` keeps what it found.
+A frame is generated from a list of numbers, each of which is one choice. So any change of the
+numbers gives another well-formed frame, and a part of one list is valid in another. `costliest`
+searches with that; `tests/support/data/costly` has what it found.
 
 `####` in a frame stands for four digits that are different in each copy of it, and in each
-repetition within it: what is met for the first time may cost more than what is known.
+repetition within it: a value that occurs for the first time may cost more than one in a cache.
+
+This is one file because the generator is one grammar, whose rules call each other.
 """
 
 from __future__ import annotations
@@ -29,15 +31,15 @@ from grammar import MOMENT
 
 from fastlog.block import HEADER, LENGTH, Block, Kind, make_run
 from fastlog.decode import Decoder, Form
+from fastlog.decode.validation import FIELDS
 from fastlog.ledger import Ledger
-from fastlog.record import FIELDS
 from fastlog.sinks import make_sink
 from fastlog.worker.worker import Worker
 
 CORPUS = Path(__file__).parent / "data" / "costly"
 DIGITS = b"####"
 BLOCK = 8_192
-"""Bytes of a block that is measured, where one frame is less."""
+"""Bytes of a block that is measured; it has copies of a shorter frame."""
 NOW = 1_785_000_000
 
 LIMITS = (60, 90, 300, 900, 4_000, 16_000, 60_000, 250_000, 1_000_000)
@@ -88,7 +90,7 @@ def _bytes(data: bytes) -> bytes:
 
 
 class Choices:
-    """The numbers, read one after the other; behind their end, new ones are added."""
+    """A list of numbers that is read from the beginning; at its end, random numbers are added."""
 
     def __init__(self, numbers: Sequence[int], chance: random.Random) -> None:
         self.numbers = list(numbers)
@@ -96,25 +98,28 @@ class Choices:
         self._next = 0
 
     def below(self, bound: int) -> int:
+        """Return the next choice: an integer from 0 to below `bound`."""
         if self._next == len(self.numbers):
             self.numbers.append(self._chance.randrange(1 << 16))
         self._next += 1
         return self.numbers[self._next - 1] % bound
 
     def pick(self, values: Sequence[Any]) -> Any:
+        """Return one of the values, by the next choice."""
         return values[self.below(len(values))]
 
     def cut(self) -> None:
-        """Drop the numbers that were not read."""
+        """Remove the numbers that were not read."""
         del self.numbers[self._next :]
 
 
-class Grower:
-    """Grows one frame.
+class FrameGenerator:
+    """Generates one frame.
 
     Args:
-        scale: the frame may have so many times the bytes, and what is repeated until it is full is
-            repeated so much more often.
+        choices: The choices.
+        scale: Multiplies the bytes that the frame may have, and so the repetitions of a unit that
+            is repeated until the frame is full.
     """
 
     def __init__(self, choices: Choices, scale: float = 1) -> None:
@@ -122,13 +127,14 @@ class Grower:
         self.out = bytearray()
         self.limit = int(choices.pick(LIMITS) * scale)
         self.set: set[int] = set()
-        """Slots of the memo that hold something."""
+        """Slots of the memo that are set."""
 
     @property
     def room(self) -> int:
         return self.limit - len(self.out)
 
     def frame(self) -> bytes:
+        """Return the frame; call this once."""
         if self.choices.below(12) == 0:
             self.json()
         else:
@@ -240,8 +246,8 @@ class Grower:
             self.out += opcode + struct.pack("<I", len(data)) + data
 
     def many(self, values: int, depth: int, full: bool = False) -> None:
-        """So many values, made once and written again and again."""
-        unit = Grower.__new__(Grower)
+        """Write a unit of `values` values many times."""
+        unit = FrameGenerator.__new__(FrameGenerator)
         unit.choices, unit.out, unit.set = self.choices, bytearray(), self.set
         unit.limit = min(self.room, int(self.choices.pick((8, 20, 60, 300, 3_000))))
         for _ in range(values):
@@ -266,7 +272,7 @@ class Grower:
         self.out += closed
 
     def nest(self, depth: int) -> None:
-        """A value in containers in containers, or called again and again."""
+        """Write a value inside many containers, or a chain of calls."""
         choices = self.choices
         opened, closed = choices.pick((
             (b"]", b"a"), (b"", b"\x85"), (b"}K\1", b"s"), (b"", b")R"), (b"", b")\x81"),
@@ -324,7 +330,7 @@ class Grower:
         self.more(depth)
 
     def more(self, depth: int) -> None:
-        """A state, items or pairs, or nothing."""
+        """Write a state, items or pairs of an object, or nothing."""
         choices = self.choices
         kind = choices.below(8)
         if kind == 0:
@@ -348,7 +354,7 @@ class Grower:
             self.out += b"u"
 
     def known(self, depth: int) -> None:
-        """An object as its class writes it, its sizes apart."""
+        """Write an object as its class pickles it, but of any size."""
         ways: Sequence[Callable[[int], None]] = (
             self.moment, self.path, self.collection, self.uuid, self.numpy_scalar,
             self.numpy_array, self.numpy_buffer, self.pandas, self.encoded, self.zone,
@@ -524,7 +530,7 @@ class Grower:
             self.json_value(depth + 1)
             self.out += closed * times
         else:
-            unit = Grower.__new__(Grower)
+            unit = FrameGenerator.__new__(FrameGenerator)
             unit.choices, unit.out, unit.set, unit.limit = choices, bytearray(), set(), 60
             is_list = choices.below(2)
             unit.out += (
@@ -536,17 +542,17 @@ class Grower:
             self.out += (b"[" if is_list else b"{") + b",".join(made) + (b"]" if is_list else b"}")
 
 
-def grow(
+def generate(
     numbers: Sequence[int], chance: random.Random, scale: float = 1
 ) -> tuple[bytes, list[int]]:
-    """A frame, and the numbers that it was made of."""
+    """Return a frame and the numbers that it was generated from."""
     choices = Choices(numbers, chance)
-    return Grower(choices, scale).frame(), choices.numbers
+    return FrameGenerator(choices, scale).frame(), choices.numbers
 
 
 def _repeated(opcodes: bytes, unit: bytes, times: int) -> bytes:
-    """A record with an attribute that is a list: what these opcodes leave, then the unit again and
-    again."""
+    """Return a frame with an attribute that is a list: the values of `opcodes`, then those of the
+    unit, `times` times."""
     head = b"\x80\x04}(\x8c\3msg\x8c\1m\x8c\1x("
     return head + opcodes + unit * times + b"lu."
 
@@ -592,14 +598,14 @@ KNOWN = {
     "keys of tuples": _repeated(b"K\1K\2\x86q\0", b"}h\0Ns", 8_000),
     "dicts of dicts": _repeated(b"}(" + b"J####N" * 30 + b"uq\0", b"h\0", 19_000),
 }  # fmt: skip
-"""By the words that say what they are."""
+"""Frames by what they hold."""
 
 
-# What a frame costs
+# The cost of a frame
 
 
 class Way(NamedTuple):
-    """One way through the decoder, and into a store."""
+    """An engine, a form and a sink."""
 
     engine: str
     form: Form
@@ -618,7 +624,7 @@ _fresh = count()
 
 
 def copies(frame: bytes, size: int = BLOCK) -> list[bytes]:
-    """The frame so often that they are of this size together; with digits of their own."""
+    """Return copies of a frame that have `size` bytes together, each with different digits."""
     times = max(1, size // max(1, len(frame)))
     if DIGITS not in frame:
         return [frame] * times
@@ -632,7 +638,7 @@ def block_of(frames: Sequence[bytes], offset: int = 0, index: int = 0) -> Block:
 
 
 def simple_frames(number: int = 200) -> list[bytes]:
-    """What a stock `SocketHandler` sends of ordinary records with two attributes more."""
+    """Return frames as a stock `SocketHandler` sends them, with two extra attributes each."""
     handler = SocketHandler("localhost", 0)
     frames = []
     for at in range(number):
@@ -645,8 +651,8 @@ def simple_frames(number: int = 200) -> list[bytes]:
     return frames
 
 
-def decoding(decoder: Decoder, frames: Sequence[bytes], rounds: int = 3) -> float:
-    """Nanoseconds of the processor a byte that decoding takes: the least of some rounds."""
+def decoding_cost(decoder: Decoder, frames: Sequence[bytes], rounds: int = 3) -> float:
+    """Return the CPU-nanoseconds for each byte that decoding takes: the least of some rounds."""
     best = float("inf")
     block = block_of(frames)
     for _ in range(rounds):
@@ -657,7 +663,7 @@ def decoding(decoder: Decoder, frames: Sequence[bytes], rounds: int = 3) -> floa
 
 
 def size_of(frames: Sequence[bytes]) -> int:
-    """Bytes on the wire."""
+    """Return the bytes of the frames on the wire."""
     return sum(map(len, frames)) + LENGTH.size * len(frames)
 
 
@@ -679,8 +685,8 @@ def _worker(way: Way, blocks: Sequence[Block]) -> Iterator[Worker]:
         ledger.close()
 
 
-def storing(way: Way, makes: Callable[[], list[bytes]], blocks: int = 8) -> float:
-    """Nanoseconds of the processor a byte that a worker takes from a block to its sink."""
+def storing_cost(way: Way, makes: Callable[[], list[bytes]], blocks: int = 8) -> float:
+    """Return the CPU-nanoseconds for each byte that a worker takes from the journal to the sink."""
     made = []
     offset = index = size = 0
     for _ in range(blocks):
@@ -699,14 +705,15 @@ def storing(way: Way, makes: Callable[[], list[bytes]], blocks: int = 8) -> floa
 
 
 class Find(NamedTuple):
-    """A frame that was found to be costly."""
+    """A costly frame that a search found."""
 
     name: str
     frame: bytes
 
 
 def load_corpus(folder: Path = CORPUS) -> list[Find]:
-    """The frames of earlier searches: a line of words each, then the frame, packed, in base64."""
+    """Return the frames of earlier searches. A file is a line of text, then the frame,
+    compressed, in base64."""
     finds = []
     for path in sorted(folder.glob("*.frame")):
         _, _, packed = path.read_text().partition("\n")
@@ -715,7 +722,7 @@ def load_corpus(folder: Path = CORPUS) -> list[Find]:
 
 
 def save_find(find: Find, words: str, folder: Path = CORPUS) -> Path:
-    """Write one."""
+    """Write a find to the corpus; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{find.name}.frame"
     packed = base64.b64encode(zlib.compress(find.frame, 9)).decode("ascii")

@@ -1,7 +1,7 @@
-"""Whether the engines give the same answer to a frame, in either form; and the least that differs.
+"""A comparison of the engines, in both forms; and the shortest frame on which they differ.
 
-`python tests/engines.py FRAME…` compares frames in files (raw, or in base64), and shows what
-differs.
+`python tests/support/engines.py FRAME…` compares frames in files (raw, or in base64), and prints
+the differences.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FORMS: tuple[Form, ...] = ("records", "lines")
 
 
 def block_of(frames: Sequence[bytes]) -> Block:
-    """A block of one run with these frames."""
+    """Return a block of one run with these frames."""
     payload = make_run(Kind.STOCK, frames, peer="10.0.0.9:5", connection=1)
     return Block(7, len(payload) + 56, 0, len(frames), 1_785_000_000_123_457, memoryview(payload))
 
@@ -32,19 +32,19 @@ def decoder(engine: str, form: Form) -> Decoder:
     return Decoder(engine, form)
 
 
-def answer(decoded: Decoded) -> str:
-    """All that a sink and the ledger would get."""
+def result_of(decoded: Decoded) -> str:
+    """Return as text all that a sink and the ledger would get."""
     records = [tuple(record) for record in decoded.records]
     notes = [(idx, repr(note)) for idx, note, _ in decoded.notes]
     return f"{records}\n{notes}\n{decoded.lines!r}"
 
 
 def difference(frames: Sequence[bytes]) -> str:
-    """What the engines answer to a block of these frames, where that differs; else nothing."""
+    """Return the results of the engines for a block of these frames if they differ, else ""."""
     block = block_of(frames)
     for form in FORMS:
         by_c, by_python = (
-            answer(decoder(engine, form).decode(block)) for engine in ("c", "python")
+            result_of(decoder(engine, form).decode(block)) for engine in ("c", "python")
         )
         if by_c != by_python:
             return f"{form} differ\nC:      {by_c}\nPython: {by_python}"
@@ -52,10 +52,10 @@ def difference(frames: Sequence[bytes]) -> str:
 
 
 def differing(frames: Sequence[bytes]) -> list[bytes]:
-    """Which of these frames are answered differently, each by itself.
+    """Return the frames on which the engines differ, each by itself.
 
-    They are compared as one block first, which costs less. Where only the block differs, all of
-    them are returned.
+    They are compared as one block first, which costs less. If the engines differ only on the block,
+    all frames are returned.
     """
     if not difference(frames):
         return []
@@ -63,7 +63,7 @@ def differing(frames: Sequence[bytes]) -> list[bytes]:
 
 
 def opcodes(frame: bytes) -> list[bytes]:
-    """The frame in opcodes with their arguments; what cannot be read belongs to the last one."""
+    """Return the opcodes of a frame with their arguments; the last has an unreadable rest."""
     starts = []
     try:
         for _, _, at in pickletools.genops(frame):
@@ -74,12 +74,14 @@ def opcodes(frame: bytes) -> list[bytes]:
 
 
 def splice(frame: bytes, other: bytes, chance: random.Random, limit: int = 2_000) -> bytes:
-    """The frame with some of its opcodes repeated, left out or swapped, and some of another's.
+    """Return a frame with some of its opcodes repeated, left out or swapped, or some of another's.
 
     Args:
-        limit: bytes that repeating may make of them.
+        frame, other: The frames.
+        chance: The source of the choices.
+        limit: Bytes that a repeated part may have.
     """
-    pieces, foreign = opcodes(frame), opcodes(other)
+    pieces, other_pieces = opcodes(frame), opcodes(other)
     for _ in range(chance.choice((1, 1, 2, 3))):
         at = chance.randrange(len(pieces))
         size = chance.choice((1, 1, 2, 3, 5, 20))
@@ -91,8 +93,8 @@ def splice(frame: bytes, other: bytes, chance: random.Random, limit: int = 2_000
             case 1 if len(pieces) > size + 1:
                 del pieces[at : at + size]
             case 2:
-                start = chance.randrange(len(foreign))
-                pieces[at:at] = foreign[start : start + size]
+                start = chance.randrange(len(other_pieces))
+                pieces[at:at] = other_pieces[start : start + size]
             case _:
                 to = chance.randrange(len(pieces))
                 pieces[at], pieces[to] = pieces[to], pieces[at]
@@ -101,7 +103,7 @@ def splice(frame: bytes, other: bytes, chance: random.Random, limit: int = 2_000
 
 
 def least(frame: bytes, fails: Callable[[bytes], bool]) -> bytes:
-    """The frame without all the opcodes that it can be without, and still fails."""
+    """Return the frame without every opcode that it does not need to fail."""
     pieces = opcodes(frame)
     size = len(pieces) // 2
     while size:
@@ -117,7 +119,7 @@ def least(frame: bytes, fails: Callable[[bytes], bool]) -> bytes:
 
 
 def explain(frame: bytes) -> str:
-    """The shortest form of a frame that is answered differently, and the answers."""
+    """Return the shortest form of a frame on which the engines differ, and their results."""
     short = least(frame, lambda each: bool(difference([each])))
     return f"frame: {short!r}\n{difference([short])}"
 

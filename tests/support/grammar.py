@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import struct
 
-from fastlog.record import FIELDS, SILENT, SILENT_IF_EMPTY
+from fastlog.decode.validation import DROPPED, DROPPED_IF_EMPTY, FIELDS
 
 TEXTS = (
     *("", "a", "plain", 'with "quotes" and \\', "lines\r\n\t\b\f\x0b\x1f", "d\xe9j\xe0 vu", "\x7f"),
@@ -20,7 +20,7 @@ NUMBERS = (0, 1, -1, 255, 256, 65535, 65536, 2**31 - 1, 2**31, -(2**31), 2**63 -
 LARGE = (2**63, 2**64 - 1, 2**64, -(2**63) - 1, 10**30, 2**128 - 1, 2**128, 10**4095, 10**4097)
 FLOATS = (0.0, -0.0, 1.5, 0.1, 1e16, 1e-5, 1e-7, 5e-324, 1.7e308, 1700000000.25, 123456.789)
 STRANGE = (float("nan"), float("inf"), float("-inf"))
-NAMES = (*sorted(FIELDS), *SILENT, *SILENT_IF_EMPTY, "message", "user", "request_id", "!notes")
+NAMES = (*sorted(FIELDS), *DROPPED, *DROPPED_IF_EMPTY, "message", "user", "request_id", "!notes")
 GLOBALS = (
     *("_codecs encode", "builtins bytes", "__builtin__ bytearray", "__builtin__ set"),
     *("builtins frozenset", "collections OrderedDict", "collections Counter"),
@@ -352,11 +352,11 @@ class Writer:
             self.out += b"G" + struct.pack(">d", chance.choice(times))
         elif name in ("levelno", "lineno", "process", "thread"):
             self.integer(chance.choice(NUMBERS))
-        elif name in SILENT:
+        elif name in DROPPED:
             self.out += b"G" + struct.pack(">d", 1.5)
         elif name == "taskName":
             self.out += b"N"
-        elif name in SILENT_IF_EMPTY:
+        elif name in DROPPED_IF_EMPTY:
             self.out += chance.choice((b"N", b"N", b")", b"]", b"}"))
         elif chance.random() < 0.2:
             self.bytes(chance.choice(TEXTS).encode("utf-8", "replace"))

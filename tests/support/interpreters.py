@@ -1,4 +1,4 @@
-"""The Python interpreters of this machine: the clients that real applications run on."""
+"""The Python interpreters of this machine, which run the clients of tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VERSIONS = ("2.7", *(f"3.{minor}" for minor in range(6, 16)))
 
 @cache
 def interpreters() -> dict[str, Path]:
-    """Interpreter by version, of those that really run ("2.7" → path)."""
+    """Return the paths of the interpreters that run, by version."""
     found = {}
     for version in VERSIONS:
         for path in _candidates(version):
@@ -24,12 +24,12 @@ def interpreters() -> dict[str, Path]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a client program.
+    """Return the environment of a client program.
 
-    It goes without the sanitizers of `make sanitize`. They are there for the server's C code, and a
-    client has none. Under them, a child that starts a thread after a fork may wait for ever for a
-    lock of their allocator, and CPython 3.12.1 is ended for a fault of its own: its end frees a
-    tuple of a subinterpreter that is gone.
+    It is without the sanitizers of `make sanitize`: these are for the C code of the server, and a
+    client has none. Under them, a child that starts a thread after a fork may wait forever for a
+    lock of their allocator, and they kill CPython 3.12.1 for a fault of its own: at exit, it frees
+    a tuple of a subinterpreter that no longer exists.
     """
     kept = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **more}

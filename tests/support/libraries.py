@@ -1,4 +1,4 @@
-"""The pickles in data/libraries, which data/make_libraries.py made with real libraries."""
+"""The pickles in `data/libraries`, which `data/make_libraries.py` made with real libraries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILES = sorted(path.stem for path in FOLDER.glob("*.frames"))
 
 
 class Sample(NamedTuple):
-    """A record of somebody who logs a value of a library as `x`."""
+    """A frame of a record whose attribute `x` is a value of a library."""
 
     name: str
     protocol: int
@@ -22,7 +22,7 @@ class Sample(NamedTuple):
 
 @cache
 def samples(file: str) -> list[Sample]:
-    """All samples of one interpreter and its libraries."""
+    """Return all samples of one interpreter and its libraries."""
     lines = (FOLDER / f"{file}.frames").read_text().splitlines()
     packed = "".join(line for line in lines if not line.startswith("#"))
     data = zlib.decompress(base64.b64decode(packed))

@@ -1,4 +1,4 @@
-"""The shapes that `clients/make_pickles.py` logs, and the normal form that each must arrive in."""
+"""The shapes of values that `clients/make_pickles.py` logs, and the normal form of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parent / "clients" / "make_pickles.py"
 class Frame(NamedTuple):
     shape: str
     how: str
-    """`socket`, or `c` or `py` and the protocol."""
+    """`socket`, or the pickler (`c` or `py`) and the protocol."""
     data: bytes
 
 
@@ -129,11 +129,11 @@ EXPECTED: dict[str, Any] = {
     "function": "logging.getLogger",
     "class": "collections.OrderedDict",
 }
-"""What `extra["x"]` must be. The shapes that are missing here have an `accepts` of their own."""
+"""`extra["x"]` by shape. Shapes with several normal forms are in `accepts`."""
 
 
 def accepts(shape: str, actual: Any) -> bool:
-    """Whether this is a right normal form of a shape that has more than one."""
+    """Return whether a value is a correct normal form of a shape."""
     match shape:
         case "huge":
             return isinstance(actual, str) and "[cut: an integer of" in actual
@@ -157,7 +157,7 @@ def accepts(shape: str, actual: Any) -> bool:
 
 @cache
 def frames(version: str) -> list[Frame]:
-    """What the interpreter of this version sends, shape by shape."""
+    """Return the frames of the interpreter of this version, shape by shape."""
     result = subprocess.run(
         [interpreters()[version], SCRIPT],
         env=environment(), capture_output=True, text=True, timeout=120, check=True,

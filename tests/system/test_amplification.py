@@ -1,4 +1,4 @@
-"""What is stored of a record is at most 8 times its frame's bytes plus 1 KiB, whatever is sent."""
+"""A stored record has at most 8 times the bytes of its frame plus 1 KiB, whatever was sent."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from servers import Server
 
 from fastlog.block import LENGTH, Block, Kind, make_run
 from fastlog.decode import Decoder
-from fastlog.decode.lines import encode
-from fastlog.decode.normal import WEIGHT, WEIGHT_MORE, Renderer
-from fastlog.decode.objects import Reading
-from fastlog.decode.shapes import Work
-from fastlog.record import FIELDS, RAW_BYTES, Record
+from fastlog.decode.bounds import WEIGHT, WEIGHT_MORE
+from fastlog.decode.json_lines import encode
+from fastlog.decode.object_reader import ObjectReader
+from fastlog.decode.renderer import Renderer
+from fastlog.decode.validation import FIELDS
+from fastlog.decode.work import Work
+from fastlog.record import RAW_BYTES, Record
 
 PYTHON, C, LINES = Decoder("python"), Decoder("c"), Decoder("c", "lines")
 HOST = "fe80:1234:5678:9abc:def0:1234:5678:9abc%eth0.1234567890"
-"""The longest that a peer has."""
+"""The longest host of a peer."""
 
 
 def bound_of(frame: bytes) -> int:
@@ -36,7 +38,8 @@ def bound_of(frame: bytes) -> int:
 
 
 def stored_bytes(record: Record) -> int:
-    """What bounds the room that a record takes in any store: its texts, as JSON writes them."""
+    """Return the bytes of the texts of a record as JSON writes them: they bound its size in any
+    store."""
     texts = [
         value
         for name, value in record._asdict().items()
@@ -47,7 +50,7 @@ def stored_bytes(record: Record) -> int:
 
 
 def check(frame: bytes) -> None:
-    """Assert the bound, for a line and for a row, and that the engines agree."""
+    """Check the bound, for a line and for a row, and that the engines agree."""
     payload = make_run(Kind.STOCK, [frame], peer=f"[{HOST}]:65535")
     block = Block(2**62, 2**62 + len(payload), 2**62, 1, 1_785_000_000_123_457, memoryview(payload))
     read = PYTHON.decode(block)
@@ -61,7 +64,7 @@ def check(frame: bytes) -> None:
         assert len(note.raw) <= min(RAW_BYTES, len(frame))  # type: ignore[union-attr]
 
 
-def test_names_numbers_and_host_take_what_the_bound_leaves_for_them() -> None:
+def test_names_numbers_and_host_fit_the_constant_part_of_the_bound() -> None:
     numbers = {float: -1.2345678901234567e-300, int | None: -(2**63), int: 2**63}
     values = [
         HOST if name == "host"
@@ -88,7 +91,7 @@ def test_every_attack_stays_below_the_bound() -> None:
             check(frame)
 
 
-# Frames that are made to become large: a value that is met again and again, anywhere
+# Frames that are made to become large: a value that is used many times, anywhere
 
 
 def text(data: str) -> bytes:
@@ -169,14 +172,14 @@ USES: dict[str, Callable[[random.Random, int], bytes]] = {
 
 
 def amplified(value: bytes, use: str, times: int, seed: int = 0) -> bytes:
-    """A record in which a value is put into the memo once, and then used many times."""
+    """Return a frame in which a value is stored in the memo once, and then used many times."""
     uses = USES[use](random.Random(seed), times)
     message = b"" if b"msg" in uses else text("msg") + text("m")
     return b"\x80\x02}(" + message + text("once") + value + b"q\0" + uses + b"u."
 
 
 @pytest.mark.parametrize("use", USES)
-def test_a_value_that_is_met_often_stays_below_the_bound(use: str) -> None:
+def test_a_value_that_is_used_often_stays_below_the_bound(use: str) -> None:
     for value in KEYS if "key" in use else VALUES:
         for times in (1, 40, 300):
             check(amplified(VALUES[value], use, times))
@@ -205,7 +208,7 @@ def test_any_json_object_stays_below_the_bound(sent: dict[str, Any]) -> None:
     check(json.dumps(sent).encode())
 
 
-def test_a_record_of_no_unusual_shape_is_stored_whole() -> None:
+def test_an_ordinary_record_is_not_cut() -> None:
     sent = {"msg": "y" * 100, "request": {"headers": {f"h{i}": "v" * 9 for i in range(40)}},
             "lines": ["\n"] * 30, "numbers": [1.5] * 50, "name": "ü" * 40}  # fmt: skip
     for protocol in (1, 2, 4):
@@ -216,12 +219,12 @@ def test_a_record_of_no_unusual_shape_is_stored_whole() -> None:
         assert "cut" not in repr(record)
 
 
-def test_of_a_record_over_the_largest_weight_nothing_more_is_cut_than_must_be() -> None:
+def test_a_record_over_the_largest_weight_is_cut_to_exactly_that_weight() -> None:
     frame = pickle.dumps({"msg": "x" * (WEIGHT + 500), "name": "n"}, 4)
     check(frame)
     payload = make_run(Kind.STOCK, [frame], peer="h:1")
     (record,) = C.decode(Block(0, len(payload), 0, 1, 1, memoryview(payload))).records
-    assert record.message == "x" * (WEIGHT - 1) + "… [cut: 501 more]"  # "n" has the other byte
+    assert record.message == "x" * (WEIGHT - 1) + "… [cut: 501 more]"  # "n" takes the last byte
 
 
 # The budget of the renderer
@@ -230,13 +233,13 @@ def test_of_a_record_over_the_largest_weight_nothing_more_is_cut_than_must_be() 
 @pytest.mark.parametrize(
     "sent", ["x" * 50, "\1" * 50, '"\\' * 25, "é" * 40, "📜" * 20, "a\\u0001\\"]
 )
-def test_a_text_is_cut_to_the_bytes_that_json_has_room_for(sent: str) -> None:
+def test_a_text_is_cut_to_the_bytes_that_its_json_may_take(sent: str) -> None:
     for room in range(60):
         _cut(sent, room)
 
 
 def _cut(sent: str, room: int) -> None:
-    renderer = Renderer(room, 10, Reading(Work(0)))
+    renderer = Renderer(room, 10, ObjectReader(Work(0)))
     out = renderer.text(sent)
     kept = out.split("… [cut")[0]
     assert sent.startswith(kept)
@@ -246,15 +249,15 @@ def _cut(sent: str, room: int) -> None:
     )
 
 
-def test_what_a_budget_charges_is_what_json_takes() -> None:
+def test_a_budget_is_reduced_by_the_bytes_that_json_takes() -> None:
     members = [1, -5, 1.5, 1e300, None, True, "t\n", [], {"pairs": []}]
     members.append({"pairs": ["k", [[2.5]]]})
     values = ["a", members, "b", {"pairs": ["c", "é"]}]
-    renderer = Renderer(10_000, 1000, Reading(Work(0)))
+    renderer = Renderer(10_000, 1000, ObjectReader(Work(0)))
     out = renderer.mapping(values, 0)
     written = len(json.dumps(out, ensure_ascii=False, separators=(",", ":")).encode())
     assert 0 <= written - (10_000 - renderer.room) < 12  # an empty container, "1e+300"
-    assert Renderer(written + 1, 1000, Reading(Work(0))).mapping(values, 0) == out
+    assert Renderer(written + 1, 1000, ObjectReader(Work(0))).mapping(values, 0) == out
     assert out["b"] == {"c": "é"}
 
 
@@ -262,7 +265,7 @@ def test_what_a_budget_charges_is_what_json_takes() -> None:
 
 TINY = amplified(VALUES["a text"], "in a list", 95)
 PAGE = 4096
-"""Of these rows, a page of SQLite holds one."""
+"""Bytes of a page of SQLite, which holds one of these rows."""
 
 
 @pytest.fixture
@@ -272,7 +275,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield running
 
 
-def test_small_frames_do_not_fill_the_disk(server: Server) -> None:
+def test_many_small_frames_do_not_fill_the_disk(server: Server) -> None:
     count, frame = 3000, TINY
     assert len(frame) == 322
     data = (LENGTH.pack(len(frame)) + frame) * count

@@ -1,4 +1,4 @@
-"""Unchanged SocketHandlers of every CPython on this machine: what they log is what is stored."""
+"""Records of the unchanged SocketHandler of every CPython on this machine are stored as logged."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def log_everything(version: str, *address: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("transport", ["tcp", "unix"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_a_stock_handler_logs_is_what_is_stored(
+def test_records_of_a_stock_handler_are_stored_as_logged(
     server: Server, version: str, transport: str
 ) -> None:
     if version not in interpreters():
         if version == "2.7" and os.environ.get("CI"):
-            pytest.fail("CI insists on Python 2.7")
+            pytest.fail("CI requires Python 2.7")
         pytest.skip(f"there is no Python {version} on this machine")
     if version == "2.7" and transport == "unix":
-        pytest.skip("Python 2.7's SocketHandler knows no Unix sockets")
+        pytest.skip("the SocketHandler of Python 2.7 has no Unix sockets")
     address = ["127.0.0.1", str(server.port)] if transport == "tcp" else [f"{server.home}/socket"]
     logged = log_everything(version, transport, *address)
     assert len(logged) > 80
@@ -63,7 +63,7 @@ def test_what_a_stock_handler_logs_is_what_is_stored(
     for sent, row in zip(logged, found, strict=True):
         shape = sent.pop("shape")
         assert sent == {name: row[name] for name in sent}
-        # The shapes' own classes live in make_pickles here, and in __main__ where it is the script.
+        # The classes of the shapes are in make_pickles here; in __main__ when that is the script.
         extra = json.loads(row["extra"].replace('"make_pickles.', '"__main__.'))
         if shape is None:
             assert extra == {}
@@ -72,6 +72,6 @@ def test_what_a_stock_handler_logs_is_what_is_stored(
             assert accepts(shape, extra["x"]), (shape, extra["x"])
 
 
-def test_nothing_that_they_sent_was_rejected(server: Server) -> None:
+def test_no_frame_of_a_stock_handler_was_rejected(server: Server) -> None:
     assert server.rejected() == []
     assert server.losses() == []

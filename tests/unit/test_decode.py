@@ -1,4 +1,4 @@
-"""From blocks to records: real frames of every Python, hostile ones, and all that lies between."""
+"""Blocks are decoded to records: frames of every Python, hostile frames, and random ones."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from interpreters import VERSIONS, interpreters
 
 from fastlog.block import Block, Kind, make_notices, make_run
 from fastlog.decode import ENGINES, Decoded, Decoder, Located
-from fastlog.decode.lines import encode
+from fastlog.decode.json_lines import encode
 from fastlog.errors import ConfigError
 from fastlog.record import Loss, Record, Rejection, host_of
 
 PEER = "127.0.0.1:5"
 DECODERS = {engine: Decoder(engine) for engine in ENGINES}
-LINERS = {engine: Decoder(engine, "lines") for engine in ENGINES}
+LINE_DECODERS = {engine: Decoder(engine, "lines") for engine in ENGINES}
 GOOD = pickle.dumps({"msg": "unharmed", "levelno": 20}, 1)
 BOUND = 5.0
-"""CPU-seconds. The slowest of them takes half a second, three times that in a sanitized build; what
-they guard against takes minutes, or for ever."""
+"""CPU-seconds. The slowest attack takes half a second, three times that in a sanitized build. An
+attack that works takes minutes, or never ends."""
 
 ATTACKS = attacks(1 << 20)
 SMALL_ATTACKS = attacks(1 << 18)
@@ -51,13 +51,13 @@ def block_of_runs(*runs: bytes, frames: int) -> Block:
 
 
 def decode_block(block: Block) -> Decoded:
-    """What both engines make of it: the same, to the last bit; and the same again as lines."""
+    """Decode with both engines in both forms, check that all agree, and return the result."""
     by_c, by_python = DECODERS["c"].decode(block), DECODERS["python"].decode(block)
     assert by_c.records == by_python.records
-    assert repr(by_c) == repr(by_python)  # which tells 1 from 1.0 and -0.0 from 0.0
+    assert repr(by_c) == repr(by_python)  # unlike ==, repr tells 1 from 1.0 and -0.0 from 0.0
     expected = b"".join(encode(record) + b"\n" for record in by_python.records)
-    for liner in LINERS.values():
-        as_lines = liner.decode(block)
+    for line_decoder in LINE_DECODERS.values():
+        as_lines = line_decoder.decode(block)
         assert as_lines.lines == expected
         assert (as_lines.records, repr(as_lines.notes)) == ([], repr(by_python.notes))
     return by_c
@@ -88,7 +88,7 @@ def version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_every_shape_of_every_pickler_arrives_in_its_normal_form(version: str) -> None:
+def test_every_shape_of_every_pickler_is_decoded_to_its_normal_form(version: str) -> None:
     wrong = []
     frames = shapes.frames(version)
     for shape, how, data in frames:
@@ -106,7 +106,7 @@ def test_every_shape_of_every_pickler_arrives_in_its_normal_form(version: str) -
     assert len({how for _, how, _ in frames}) >= 7
 
 
-def test_a_stock_record_arrives_with_every_field(version: str) -> None:
+def test_a_stock_record_has_every_field(version: str) -> None:
     frame = next(
         data for shape, how, data in shapes.frames(version) if (shape, how) == ("text", "socket")
     )
@@ -136,7 +136,7 @@ def test_a_stock_record_arrives_with_every_field(version: str) -> None:
     assert actual.process and actual.thread
 
 
-# The oracle: what pickle makes of plain data, put into the normal form by a second hand
+# The oracle: plain data as pickle reads it, in normal form by a second implementation
 
 
 def normal(value: Any) -> Any:
@@ -178,7 +178,7 @@ PICKLERS: list[Callable[..., bytes]] = [pickle.dumps, pickle._dumps]  # type: ig
 
 @settings(deadline=None)
 @given(value=VALUES, protocol=st.integers(0, 5), dumps=st.sampled_from(PICKLERS))
-def test_plain_data_arrives_as_pickle_would_have_read_it(
+def test_plain_data_is_decoded_as_pickle_reads_it(
     value: Any, protocol: int, dumps: Callable[..., bytes]
 ) -> None:
     frame = dumps({"msg": "m", "x": value}, protocol)
@@ -186,11 +186,11 @@ def test_plain_data_arrives_as_pickle_would_have_read_it(
     assert repr(expected) == repr(json.loads(record_of(frame).extra))
 
 
-# Anything else
+# Arbitrary bytes
 
 
-def answered(frame: bytes) -> None:
-    """Whatever the frame holds: a record or a documented rejection, and the next is unharmed."""
+def check_any(frame: bytes) -> None:
+    """Check that a frame gives a record or a documented rejection, and the next is read."""
     decoded = decode(frame, GOOD)
     assert decoded.records[-1].message == "unharmed"
     assert len(decoded.records) + len(decoded.notes) == 2
@@ -213,8 +213,8 @@ def answered(frame: bytes) -> None:
 @example(b"{")
 @example(b"{}")
 @example(b"\x80")
-def test_any_bytes_are_answered(frame: bytes) -> None:
-    answered(frame)
+def test_any_bytes_give_a_record_or_a_rejection(frame: bytes) -> None:
+    check_any(frame)
 
 
 OPCODES = (
@@ -224,14 +224,14 @@ OPCODES = (
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([OPCODES[i : i + 1] for i in range(len(OPCODES))]), max_size=60))
-def test_any_opcodes_are_answered(opcodes: list[bytes]) -> None:
-    answered(b"".join(opcodes))
-    answered(b"}X\x01\0\0\0x" + b"".join(opcodes) + b"s.")
+def test_any_opcodes_give_a_record_or_a_rejection(opcodes: list[bytes]) -> None:
+    check_any(b"".join(opcodes))
+    check_any(b"}X\x01\0\0\0x" + b"".join(opcodes) + b"s.")
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 10**9))
-def test_any_mutation_of_a_real_frame_is_answered(seed: int) -> None:
+def test_any_mutation_of_a_real_frame_gives_a_record_or_a_rejection(seed: int) -> None:
     chance = random.Random(seed)
     frames = [f for f in shapes.frames(max(interpreters())) if len(f.data) < 3000]
     frame = bytearray(chance.choice(frames).data)
@@ -247,12 +247,12 @@ def test_any_mutation_of_a_real_frame_is_answered(seed: int) -> None:
                 frame = frame or bytearray(b"N")
             case _:
                 frame[at:at] = chance.choice(frames).data[: chance.randrange(1, 80)]
-    answered(bytes(frame))
+    check_any(bytes(frame))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_an_attack_costs_little_and_harms_nobody(attack: str, engine: str) -> None:
+def test_an_attack_takes_little_time_and_harms_no_other_frame(attack: str, engine: str) -> None:
     frame, reason = ATTACKS[attack]
     block = block_of(frame, GOOD)
     started = time.process_time()
@@ -267,7 +267,7 @@ def test_an_attack_costs_little_and_harms_nobody(attack: str, engine: str) -> No
 
 
 @pytest.mark.parametrize("attack", SMALL_ATTACKS)
-def test_an_attack_is_answered_alike_by_both_engines(attack: str) -> None:
+def test_both_engines_give_the_same_for_an_attack(attack: str) -> None:
     decode(SMALL_ATTACKS[attack][0], GOOD)
 
 
@@ -280,10 +280,10 @@ def test_a_block_of_attacks_harms_none_of_the_records_between_them() -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("opcode", [b"\x82\x01", b"\x83\x01\0", b"\x84\x01\0\0\0"])
-def test_an_extension_that_copyreg_has_cached_is_rejected_all_the_same(
+def test_an_extension_that_copyreg_has_cached_is_rejected(
     opcode: bytes, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing asks `find_class` for it then: an unpickler would just take it."""
+    """An unpickler does not call `find_class` for it: it takes the object from the cache."""
     monkeypatch.setitem(copyreg._inverted_registry, 1, ("os", "system"))  # type: ignore[attr-defined]
     monkeypatch.setitem(copyreg._extension_cache, 1, os.system)  # type: ignore[attr-defined]
     assert pickle.loads(opcode + b".") is os.system
@@ -297,7 +297,7 @@ def test_an_extension_that_copyreg_has_cached_is_rejected_all_the_same(
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("attack", SMALL_ATTACKS)
 def test_an_attack_takes_memory_in_proportion_to_its_length(attack: str, engine: str) -> None:
-    """What Python takes; test_translator.py has what C does."""
+    """This is the memory of Python; `test_translator.py` measures that of C."""
     frame, _ = SMALL_ATTACKS[attack]
     block = block_of(frame)
     tracemalloc.start()
@@ -310,8 +310,8 @@ def test_an_attack_takes_memory_in_proportion_to_its_length(attack: str, engine:
 
 
 @pytest.mark.parametrize("name", ["msg", "x"])
-def test_a_short_frame_stays_short_whatever_its_aliases_and_escapes(name: str) -> None:
-    """2.9 KB that were 12 MB: a list of 724 times the same 1,448 control characters."""
+def test_the_record_of_a_short_frame_is_short_whatever_its_aliases_and_escapes(name: str) -> None:
+    """2.9 KB that would become 12 MB: a list of 724 times the same 1,448 control characters."""
     key = b"X" + len(name).to_bytes(4, "little") + name.encode()
     text = b"X" + (1448).to_bytes(4, "little") + b"\1" * 1448 + b"q\0"
     frame = b"}" + key + b"](" + text + b"h\0" * 723 + b"es."
@@ -320,8 +320,8 @@ def test_a_short_frame_stays_short_whatever_its_aliases_and_escapes(name: str) -
     assert len(json.dumps(record.message)) + len(record.extra) < 32 * len(frame)
 
 
-def test_containers_that_are_shared_again_and_again_cost_no_more_than_their_bytes() -> None:
-    """305 bytes that meant a thousand million lists; 20 thousand of them would be 20 ms of work."""
+def test_work_for_shared_containers_is_bounded_by_the_length_of_the_frame() -> None:
+    """305 bytes that mean a thousand million lists; 20,000 of them would be 20 ms of work."""
     for name in ("billion laughs", "hash bomb through the memo"):
         frame, _ = ATTACKS[name]
         record = record_of(frame)
@@ -392,20 +392,20 @@ def test_json_deeper_than_the_normal_form_is_cut_not_rejected() -> None:
 # Blocks
 
 
-def test_a_flood_of_frames_that_are_rejected_is_a_few_notes_that_add_up() -> None:
-    flood = [b"", b"\x80\x02", b"(", *[b"", b"N."] * 5000]
-    decoded = decode(GOOD, *flood, GOOD)
-    assert [record.idx for record in decoded.records] == [0, len(flood) + 1]
+def test_many_rejected_frames_give_a_few_notes_whose_counts_add_up() -> None:
+    rejected = [b"", b"\x80\x02", b"(", *[b"", b"N."] * 5000]
+    decoded = decode(GOOD, *rejected, GOOD)
+    assert [record.idx for record in decoded.records] == [0, len(rejected) + 1]
     notes = [located.note for located in decoded.notes]
     assert [located.idx for located in decoded.notes] == list(range(1, 13))
     assert all(isinstance(note, Rejection) for note in notes)
     assert [note.count for note in notes[:10]] == [1] * 10
-    assert sum(note.count for note in notes) == len(flood)
+    assert sum(note.count for note in notes) == len(rejected)
     assert {note.reason for note in notes[10:]} == {note.reason for note in notes[3:5]}
     assert [note.count for note in notes[10:]] == [4997, 4996]
 
 
-def test_records_and_notes_of_a_block_keep_their_places() -> None:
+def test_records_and_notes_of_a_block_are_in_order() -> None:
     loss = Loss("a:1", "journal full", 5, 1.0, 2.0)
     rejected = Rejection("b:2", "http", 40, b"GET /")
     block = block_of_runs(
@@ -427,7 +427,7 @@ def test_records_and_notes_of_a_block_keep_their_places() -> None:
     ] == decoded.notes
 
 
-def test_decoding_a_block_again_gives_the_same_answer() -> None:
+def test_decoding_a_block_again_gives_the_same_result() -> None:
     payloads = [f.data for f in shapes.frames(max(interpreters())) if f.how == "socket"]
     block = block_of(*payloads, b"junk")
     assert repr(decode_block(block)) == repr(decode_block(block))
@@ -439,10 +439,10 @@ def test_only_the_first_4_kib_of_a_rejected_frame_are_kept() -> None:
     assert (located.note.length, len(located.note.raw)) == (5000, 4096)
 
 
-def test_an_unreadable_note_is_itself_noted() -> None:
+def test_an_unreadable_notice_is_a_rejection() -> None:
     block = block_of_runs(make_run(Kind.NOTE, [b"{}", b"\xff"]), frames=2)
     reasons = [each.note.reason for each in decode_block(block).notes]
-    assert reasons == ["unreadable note of the receiver"] * 2
+    assert reasons == ["unreadable notice of the receiver"] * 2
 
 
 def test_a_run_of_an_unknown_kind_is_one_rejection_and_the_rest_of_the_block_is_read() -> None:
@@ -460,22 +460,24 @@ def test_a_run_of_an_unknown_kind_is_one_rejection_and_the_rest_of_the_block_is_
     assert (second.idx, second.by_receiver) == (3, False)
 
 
-def test_a_mistake_of_ours_costs_one_frame_and_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_decoder_costs_one_frame_and_is_noted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("fastlog.decode.decoder.record_of", fail)
+    monkeypatch.setattr("fastlog.decode.frame.build_record", fail)
     (located,) = DECODERS["python"].decode(block_of(GOOD)).notes
     assert located.note.reason == "decoder failed: ZeroDivisionError"
 
 
-def test_a_record_that_cannot_be_a_line_is_noted_and_stops_nothing(
+def test_a_record_that_cannot_be_encoded_as_a_line_is_noted_and_the_others_are_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(record: Record) -> bytes:
         raise OverflowError
 
-    monkeypatch.setattr("fastlog.decode.decoder.encode", fail)
+    monkeypatch.setattr("fastlog.decode.frame.encode", fail)
     plain = pickle.dumps({"msg": "plain"}, 1)
     decoded = Decoder("c", "lines").decode(block_of(plain, b'{"msg": 5}', plain))
     assert [located.idx for located in decoded.notes] == [1]
@@ -483,7 +485,7 @@ def test_a_record_that_cannot_be_a_line_is_noted_and_stops_nothing(
     assert decoded.lines.count(b"\n") == 2
 
 
-def test_an_unknown_engine_is_a_mistake_in_the_configuration() -> None:
+def test_an_unknown_engine_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match=r"'fast' is none of c, python"):
         Decoder("fast")
 

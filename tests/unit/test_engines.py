@@ -20,7 +20,7 @@ IN_BLOCK = 50
 
 
 def compare(make: Callable[[int], bytes], first: int, count: int) -> None:
-    """Compare the answers to the frames of so many seeds, blocks of them at a time."""
+    """Compare the results for the frames of `count` seeds, a block at a time."""
     for start in range(first, first + count, IN_BLOCK):
         frames = [make(seed) for seed in range(start, start + IN_BLOCK)]
         if found := differing(frames):
@@ -28,7 +28,7 @@ def compare(make: Callable[[int], bytes], first: int, count: int) -> None:
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_what_is_shared_changed_and_cyclic_is_answered_alike(part: int) -> None:
+def test_both_engines_give_the_same_for_shared_changed_and_cyclic_values(part: int) -> None:
     compare(graphs.frame, part * FRAMES, FRAMES)
 
 
@@ -36,28 +36,28 @@ SMALL = [each.frame for file in FILES for each in samples(file) if len(each.fram
 
 
 def mutant(seed: int) -> bytes:
-    """A real pickle of some library, and its opcodes in disorder; the same for the same seed."""
+    """Return a pickle of a library with its opcodes in disorder; the same for the same seed."""
     chance = random.Random(seed)
     return splice(chance.choice(SMALL), chance.choice(SMALL), chance)
 
 
-def test_pickles_of_libraries_in_disorder_are_answered_alike() -> None:
+def test_both_engines_give_the_same_for_pickles_of_libraries_in_disorder() -> None:
     compare(mutant, 0, FRAMES)
 
 
 @pytest.mark.soak
-def test_the_engines_answer_alike_for_as_long_as_one_likes() -> None:
+def test_both_engines_give_the_same_for_soak_minutes() -> None:
     deadline = time.monotonic() + 60 * float(os.environ.get("SOAK_MINUTES", "10"))
     seed = random.randrange(1 << 40)
     while time.monotonic() < deadline:
-        print(f"seed {seed}")  # shown when the test fails
+        print(f"seed {seed}")  # pytest shows it when the test fails
         compare(graphs.frame, seed, 1000)
         compare(mutant, seed, 500)
         compare(grammar.frame, seed, 200)
         seed += 1000
 
 
-def test_most_frames_are_well_formed_and_use_all_that_can_be_used() -> None:
+def test_most_generated_frames_are_well_formed_and_use_all_accepted_opcodes() -> None:
     frames = [graphs.frame(seed) for seed in range(1500)]
     decoded = decoder("python", "records").decode(block_of(frames))
     assert len(decoded.records) > 1100
@@ -84,7 +84,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_case_that_was_answered_differently_once_is_answered_alike(name: str) -> None:
+def test_both_engines_give_the_same_for_cases_that_once_differed(name: str) -> None:
     assert not differing([CASES[name]]), explain(CASES[name])
 
 
@@ -130,29 +130,30 @@ EDGES: dict[str, tuple[int, Callable[[int], bytes]]] = {
     "a slot": (300, lambda n: b"N" * 2 + b"0" + b"r" + struct.pack("<I", n - 100)),
     "marks": (10_000, lambda n: b"(" * (n - 1) + b"1" * (n - 1) + b"N"),
 }  # fmt: skip
-"""By what is counted: a bound, and a value with so many; the record itself is one of some."""
+"""By what is counted: a bound, and a function that makes a value with that many. The record itself
+counts in some of them."""
 
 
 @pytest.mark.parametrize("name", EDGES)
-def test_what_is_at_a_bound_is_answered_alike(name: str) -> None:
+def test_both_engines_give_the_same_at_a_bound(name: str) -> None:
     bound, make = EDGES[name]
     for count in range(bound - 4, bound + 5):
         frame = b"\x80\x02}(X\3\0\0\0msgX\1\0\0\0mX\1\0\0\0x" + make(count) + b"u."
         assert not differing([frame]), f"{count}\n{difference([frame])[:2000]}"
 
 
-def test_a_memo_slot_of_any_index_is_answered_alike() -> None:
+def test_both_engines_give_the_same_for_a_memo_slot_of_any_index() -> None:
     for index in range(40):
         differ = differing([b"}X\3\0\0\0msgNq%csj%b." % (index, bytes([index, 0, 0, 0]))])
         assert not differ, index
 
 
-def test_attacks_are_answered_alike() -> None:
+def test_both_engines_give_the_same_for_attacks() -> None:
     for name, (frame, _) in attacks(1 << 12).items():
         if len(frame) < 100_000:
             assert not differing([frame]), f"{name}\n{explain(frame)}"
 
 
-def test_a_frame_that_fails_is_made_as_short_as_can_be() -> None:
+def test_a_failing_frame_is_reduced_to_its_shortest_form() -> None:
     frame = CASES["two dicts of one dict"][:-1] + b"N\x8c\4evilK\1."
     assert least(frame, lambda each: b"evil" in each) == b"\x8c\4evil"

@@ -1,4 +1,4 @@
-"""The inert reader: what it reads, how exactly, and that nothing runs."""
+"""The inert reader gives exactly what a pickle holds, and runs nothing."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastlog.decode.inert import read
-from fastlog.decode.machine import CONTAINERS, OVERFLOW
-from fastlog.decode.nodes import Members, resolve
+from fastlog.decode.inert_tree import Members, resolve
+from fastlog.decode.pickle_machine import CONTAINERS, OVERFLOW
+from fastlog.decode.unpickle import unpickle
 from fastlog.errors import RejectedError
 
 
 def value_of(data: bytes) -> Any:
-    with read(data) as value:
+    with unpickle(data) as value:
         return plain(value)
 
 
 def plain(node: Any) -> Any:
-    """A set as a tuple that says so; only for trees."""
+    """Return a tree without cycles, with a set as `("set", member, …)`, to compare it."""
     match node:
         case Members():
             return ("set", *map(plain, node))
@@ -116,9 +116,9 @@ READ: list[tuple[bytes, Any]] = [
     (b"Np5\n0g5\n.", None),
     (b"K\x07q\x000h\x00.", 7),
     (b"K\x07r\x01\x00\x00\x000j\x01\x00\x00\x00.", 7),
-    (b"K\x07q\x010K\x08\x940h\x01.", 8),  # one slot is filled, so MEMOIZE takes the slot 1
+    (b"K\x07q\x010K\x08\x940h\x01.", 8),  # one slot is set, so MEMOIZE sets slot 1
     (b"K\x07q\x010h\x01\x940h\x01.", 7),
-    (b"K\x07q\x010K\x08q\x000K\x09\x940h\x02.", 9),  # two are, so the slot 2
+    (b"K\x07q\x010K\x08q\x000K\x09\x940h\x02.", 9),  # two are set, so slot 2
     (b"\x80\x02\x80\x02N.", None),
     (b"\x80\x04\x95\x02\0\0\0\0\0\0\0N.", None),
     (b"\x95\x01\0\0\0\0\0\0\0N\x95\x01\0\0\0\0\0\0\x00..", None),
@@ -246,7 +246,7 @@ REJECTED: dict[str, list[bytes]] = {
 )
 def test_what_is_not_exactly_a_pickle_is_rejected(reason: str, data: bytes) -> None:
     with pytest.raises(RejectedError) as caught:
-        read(data)
+        unpickle(data)
     assert reason == str(caught.value)
 
 
@@ -286,7 +286,7 @@ def test_plain_data_is_read_as_pickle_reads_it(
 def test_a_pickle_that_is_cut_short_is_rejected(value: Any, protocol: int, cut: int) -> None:
     data = pickle.dumps(value, protocol)
     with pytest.raises(RejectedError):
-        read(data[: max(len(data) - cut, 0)])
+        unpickle(data[: max(len(data) - cut, 0)])
 
 
 def test_integers_up_to_the_bound_are_numbers_and_longer_ones_a_text() -> None:
@@ -302,17 +302,17 @@ def test_integers_up_to_the_bound_are_numbers_and_longer_ones_a_text() -> None:
 
 
 def test_containers_over_the_bound_are_one_shared_overflow() -> None:
-    with read(b"](" + b"]" * (CONTAINERS + 5) + b"]K\x01a}K\x01K\x01se.") as value:
+    with unpickle(b"](" + b"]" * (CONTAINERS + 5) + b"]K\x01a}K\x01K\x01se.") as value:
         assert value[: CONTAINERS - 1] == [[]] * (CONTAINERS - 1)
         assert {id(OVERFLOW)} == set(map(id, value[CONTAINERS - 1 :]))
     assert OVERFLOW == {"cut": "size"}
 
 
-def test_what_stands_for_containers_over_the_bound_outlives_the_frame() -> None:
-    """It is one object for all frames: a frame that fetches it from the memo must not clear it."""
+def test_the_overflow_node_is_not_cleared_after_a_frame() -> None:
+    """It is one object for all frames: one that fetches it from the memo must not clear it."""
     data = b"](" + b"]" * CONTAINERS + b"q\x01h\x01h\x01e."
     for _ in range(2):
-        with read(data) as value:
+        with unpickle(data) as value:
             assert value[-1] == {"cut": "size"}
     assert OVERFLOW == {"cut": "size"}
 
@@ -323,7 +323,7 @@ CYCLES = [
     b"]q\x00h\x00\x85a.",
     b"cm\nF\n)Rq\x00h\x00b.",
     b"(]q\x00q\x01h\x00\x85q\x020h\x00h\x02at.",
-    b"]q\x00h\x00ah\x01.",  # rejected half-way
+    b"]q\x00h\x00ah\x01.",  # rejected after the cycle is closed
 ]
 
 
@@ -334,7 +334,7 @@ def test_a_cycle_leaves_no_garbage(data: bytes) -> None:
     try:
         for _ in range(50):
             try:
-                with read(data):
+                with unpickle(data):
                     pass
             except RejectedError:
                 pass
@@ -344,7 +344,7 @@ def test_a_cycle_leaves_no_garbage(data: bytes) -> None:
 
 
 class Special:
-    """An object with a setter of its own for its state."""
+    """An object with its own setter of the state."""
 
     def __reduce__(self) -> Any:
         return (complex, (1, 2), {"k": 1}, None, None, set_state)
@@ -359,7 +359,7 @@ def test_an_object_with_a_setter_keeps_its_state(
     protocol: int, dumps: Callable[..., bytes]
 ) -> None:
     shared = Special()
-    with read(dumps([shared, shared], protocol)) as value:
+    with unpickle(dumps([shared, shared], protocol)) as value:
         first, second = value
         assert first is second
         assert pairs("k", 1) == first["state"]
@@ -395,7 +395,7 @@ def test_only_a_call_with_the_object_below_it_is_a_setter() -> None:
         (f"4:{'m' * 300}:{'n' * 300}:{'n' * 300}", f"{'m' * 256}.{'n' * 256}"),
     ],
 )
-def test_names_are_those_of_python_3_where_the_protocol_says_that_they_were_mapped(
+def test_names_of_python_2_are_mapped_to_those_of_python_3_in_protocols_0_to_2(
     text: str, expected: str
 ) -> None:
     assert expected == resolve(text)

@@ -1,4 +1,4 @@
-"""`benchmarks/kinds.py`: its frames are records of what they are called, and its table is right."""
+"""`benchmarks/kinds.py`: each frame is a record of its kind, and the table is right."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def test_a_frame_of_a_kind_is_a_record_to_both_engines(name: str) -> None:
     assert not difference(frames)
 
 
-def test_ten_values_are_ten() -> None:
+def test_a_kind_of_ten_values_has_ten() -> None:
     extra = extra_of(KINDS["ten: Decimal"].make(5))
     assert [extra[f"x{at}"] for at in range(10)] == [str(at / 100) for at in range(50, 60)]
 
 
-def test_what_pretends_to_be_of_pandas_is_pickled_as_pandas_pickles_it() -> None:
+def test_the_imitated_timestamp_of_pandas_is_pickled_as_pandas_pickles_it() -> None:
     [real] = [
         each.frame
         for each in samples("python3.12")
@@ -49,7 +49,7 @@ def test_what_pretends_to_be_of_pandas_is_pickled_as_pandas_pickles_it() -> None
     assert name in KINDS["pandas Timestamp"].make(1)
 
 
-def test_a_short_run_prints_what_each_kind_costs_beside_the_simple_record(tmp_path: Path) -> None:
+def test_a_short_run_prints_the_cost_of_a_kind_and_of_the_simple_record(tmp_path: Path) -> None:
     command = [sys.executable, kinds.__file__, "--rounds", "1", "--kind", "dict of 300"]
     done = subprocess.run(
         [*command, "--sinks", "ndjson"], capture_output=True, text=True, timeout=240, check=False,

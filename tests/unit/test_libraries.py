@@ -1,4 +1,4 @@
-"""Values of libraries that people log: both engines read them alike, and without a fallback."""
+"""Values of libraries: both engines read them alike, and the C engine without a fallback."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from interpreters import VERSIONS, interpreters
 from libraries import FILES, samples
 
 from fastlog.core import FALLBACK
-from fastlog.decode.plain import PlainReader
+from fastlog.decode.c_engine import CEngine
 
 MODERN = [file for file in FILES if file != "python2.7"]
 
 
 def fallbacks(frames: dict[str, bytes]) -> list[str]:
-    """The names of the frames that the translator leaves to the reader in Python."""
-    translator = PlainReader("records")
-    verdicts = translator.block(block_of(list(frames.values()))) or b""
-    translator.end()
+    """Return the names of the frames that fall back to the reader in Python."""
+    verdicts = CEngine().translate(block_of(list(frames.values()))).verdicts or b""
     return [name for name, verdict in zip(frames, verdicts, strict=False) if verdict == FALLBACK]
 
 
@@ -31,14 +29,14 @@ def named(file: str) -> dict[str, bytes]:
 
 
 def values(file: str, name: str) -> list[Any]:
-    """What is stored as `x`, at each protocol."""
+    """Return what is stored as `x`, at each protocol."""
     frames = [each.frame for each in samples(file) if each.name == name]
     records = decoder("python", "records").decode(block_of(frames)).records
     return [json.loads(record.extra)["x"] for record in records]
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_values_of_libraries_are_answered_alike(file: str) -> None:
+def test_both_engines_give_the_same_for_values_of_libraries(file: str) -> None:
     frames = named(file)
     assert len(frames) > 400
     for frame in differing(list(frames.values())):
@@ -64,7 +62,7 @@ def test_no_shape_of_any_python_falls_back(version: str) -> None:
     assert fallbacks(frames) == []
 
 
-RIGHT: dict[str, Any] = {
+EXPECTED: dict[str, Any] = {
     "np_quarter": 0.25,
     "np_int64": 7,
     "np_uint8": 7,
@@ -99,15 +97,15 @@ RIGHT: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("name", EXPECTED)
 @pytest.mark.parametrize("file", FILES)
-def test_a_value_is_stored_as_what_it_means(file: str, name: str) -> None:
+def test_a_value_is_stored_as_its_meaning(file: str, name: str) -> None:
     found = values(file, name)
     if not found:
         assert file not in MODERN or name in ("ip4", "ip6"), "only Python 2.7 may lack one"
         pytest.skip(f"{file} has no {name}")
     for value in found:
-        assert value == RIGHT[name]
+        assert value == EXPECTED[name]
         if isinstance(value, float):
             assert math.isfinite(value)
 

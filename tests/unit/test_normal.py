@@ -1,4 +1,4 @@
-"""The normal form of nodes that no real pickler, or only a rare one, would send."""
+"""The normal form of nodes that no pickler of CPython, or only a rare one, writes."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastlog.decode.machine import OVERFLOW
-from fastlog.decode.nodes import Members, Node, dotted
-from fastlog.decode.normal import DEPTH, NODES, WEIGHT, Normal, Renderer, clean, text_of
-from fastlog.decode.objects import Reading
-from fastlog.decode.records import record_of
-from fastlog.decode.shapes import Work
+from fastlog.decode.bounds import DEPTH, NODES, WEIGHT
+from fastlog.decode.inert_tree import Members, Node, dotted
+from fastlog.decode.object_reader import ObjectReader
+from fastlog.decode.pickle_machine import OVERFLOW
+from fastlog.decode.record_builder import build_record
+from fastlog.decode.renderer import Normal, Renderer
+from fastlog.decode.texts import clean, text_of
+from fastlog.decode.work import Work
 from fastlog.errors import RejectedError
 from fastlog.record import Record
 
 LONG = 1 << 24
-"""A length of frames that bounds nothing but what has bounds of its own."""
+"""Bytes of a frame so long that only the absolute bounds apply."""
 
 
 def attributes(root: Any, reserved: frozenset[str] = frozenset()) -> dict[str, Normal]:
-    renderer = Renderer(WEIGHT, NODES, Reading(Work(LONG)))
+    renderer = Renderer(WEIGHT, NODES, ObjectReader(Work(LONG)))
     return renderer.mapping(root["pairs"], 0, reserved)
 
 
 def record(root: Any, length: int = LONG) -> Record:
-    return record_of(root, length, host="h", received=1.0, offset=2, idx=3)
+    return build_record(root, length, host="h", received=1.0, offset=2, idx=3)
 
 
 def extra(value: Any) -> Any:
@@ -146,13 +148,13 @@ LIES = [
 @pytest.mark.parametrize(
     "node", LIES, ids=lambda node: f"{dotted(node['class'])}{node['args']!r:.40}"
 )
-def test_an_object_of_another_shape_than_its_class_has_is_shown_as_it_came(node: Node) -> None:
+def test_an_object_without_the_shape_of_its_class_is_stored_as_it_was_sent(node: Node) -> None:
     actual = extra(node)
     assert dotted(node["class"]) == actual["!"]
     assert len(node["args"]) == len(actual.get("args", []))
 
 
-def test_a_zone_that_lies_still_leaves_the_time() -> None:
+def test_an_invalid_zone_does_not_lose_the_time() -> None:
     raw = b"\x07\xea\x0b\x17\x0e\x05\x06\x00\x00\x00"
     for delta in (make("datetime.timedelta", 5, 0, 0), make("x.y"), 5):
         zone = make("datetime.timezone", delta)
@@ -163,7 +165,7 @@ def test_a_zone_that_lies_still_leaves_the_time() -> None:
     assert extra(make("datetime.datetime", raw, zone)) == "2026-11-23T14:05:06[x]"
 
 
-def test_an_ordered_dict_whose_pairs_are_none_is_shown_as_its_list() -> None:
+def test_an_ordered_dict_of_a_list_without_pairs_is_stored_as_the_list() -> None:
     assert [extra(make("collections.OrderedDict", [("a", 1), 5]))] == [[["a", 1], 5]]
 
 
@@ -173,7 +175,7 @@ def named(*pairs: Any) -> dict[str, Any]:
     return actual
 
 
-def test_keys_never_collide_by_being_made_text() -> None:
+def test_keys_do_not_collide_when_they_become_text() -> None:
     assert named(1, "i", "1", "s") == {"1 (int)": "i", "1": "s"}
     assert named("1", "s", 1, "i") == {"1": "s", "1 (int)": "i"}
     assert named(b"a", 1, "a", 2) == {"a (bytes)": 1, "a": 2}
@@ -185,13 +187,13 @@ def test_keys_never_collide_by_being_made_text() -> None:
     assert named(float("nan"), 1, named_global("app", "F"), 2) == {"NaN": 1, "app.F": 2}
 
 
-def test_of_equal_keys_the_last_counts() -> None:
+def test_the_last_of_equal_keys_counts() -> None:
     assert named("a", 1, "a", 2) == {"a": 2}
     assert named(1, 1, 1, 2) == {"1": 2}
     assert named("1", 0, 1, 2, 1, 3) == {"1": 0, "1 (int)": 3}
 
 
-def test_no_odd_key_takes_the_name_of_a_field() -> None:
+def test_a_key_that_is_no_text_does_not_take_the_name_of_a_field() -> None:
     sent = pairs_of([b"msg", "bytes", named_global("a", "b"), 1])
     expected = {"msg (bytes)": "bytes", "a.b (global)": 1}
     assert expected == attributes(sent, frozenset({"msg", "a.b"}))
@@ -199,7 +201,7 @@ def test_no_odd_key_takes_the_name_of_a_field() -> None:
     assert (actual.message, actual.extra) == ("text", '{"msg (bytes)":"bytes"}')
 
 
-def test_the_text_of_python_2_names_fields_too() -> None:
+def test_a_str_of_python_2_is_the_name_of_a_field_too() -> None:
     actual = record(pairs_of([b"msg", b"text", b"lineno", 5, b"msecs", 1.0, b"args", []]))
     assert (actual.message, actual.lineno, actual.extra) == ("text", 5, "{}")
 
@@ -222,7 +224,7 @@ def test_the_text_of_python_2_names_fields_too() -> None:
         (make("uuid.UUID", state=pairs_of(["int", 1])), "str"),
     ],
 )
-def test_what_has_no_attributes_is_no_record(node: Any, kind: str) -> None:
+def test_a_value_without_attributes_is_no_record(node: Any, kind: str) -> None:
     with pytest.raises(RejectedError) as caught:
         record(node)
     assert f"not a record: {kind}" == str(caught.value)
@@ -245,7 +247,7 @@ WRAPS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
-def test_what_is_deeper_than_the_bound_is_cut_with_a_mark(wrap: Callable[[Any], Any]) -> None:
+def test_a_value_deeper_than_the_bound_is_cut_with_a_mark(wrap: Callable[[Any], Any]) -> None:
     node: Any = "deep"
     for _ in range(5000):
         node = wrap(node)
@@ -254,7 +256,7 @@ def test_what_is_deeper_than_the_bound_is_cut_with_a_mark(wrap: Callable[[Any], 
     assert "!cut" in text
 
 
-def test_lists_up_to_the_bound_are_whole() -> None:
+def test_lists_up_to_the_bound_are_not_cut() -> None:
     node: Any = "deep"
     for _ in range(DEPTH):
         node = [node]
@@ -262,13 +264,13 @@ def test_lists_up_to_the_bound_are_whole() -> None:
     assert '{"!cut": "depth"}' in json.dumps(extra([node]))
 
 
-def test_a_key_holds_few_containers_inside_each_other() -> None:
-    """Each level quotes the text of the one below it once more."""
+def test_a_key_has_few_containers_inside_each_other() -> None:
+    """Each level adds quotes and backslashes to the text of the one below it."""
     assert extra(pairs_of([((((1,),),),), 5])) == {"[[[[1]]]]": 5}
     assert extra(pairs_of([(((((1,),),),),), 5])) == {'[[[[{"!cut": "depth"}]]]]': 5}
 
 
-def test_a_long_text_is_cut_at_the_bound_and_the_mark_tells_how_much() -> None:
+def test_a_long_text_is_cut_at_the_bound_and_the_mark_counts_the_rest() -> None:
     longest = "x" * (WEIGHT - len('"x":'))  # the key counts too
     assert longest == extra(longest)
     assert f"{longest}… [cut: 5 more]" == extra(longest + "xxxxx")
@@ -284,7 +286,7 @@ def test_a_long_list_and_a_long_dict_are_cut_and_the_mark_counts_the_rest() -> N
     assert len(cut) - 1 + cut["!cut"] == NODES + 50
 
 
-def test_a_large_attribute_hides_neither_the_small_ones_nor_the_fields() -> None:
+def test_a_large_attribute_displaces_neither_small_ones_nor_fields() -> None:
     sent = pairs_of(["big", [[]] * 50_000, "user", "bob", "ids", [1, 2], "msg", "hello"])
     actual = record(sent)
     kept = json.loads(actual.extra)
@@ -292,7 +294,7 @@ def test_a_large_attribute_hides_neither_the_small_ones_nor_the_fields() -> None
     assert "!cut" in kept["big"][-1]
 
 
-def test_the_budget_holds_however_nodes_are_shared() -> None:
+def test_shared_nodes_do_not_exceed_the_budget() -> None:
     laughs: Any = ["ha"]
     for _ in range(60):
         laughs = [laughs, laughs]
@@ -308,7 +310,7 @@ def test_bytes_become_utf8_or_escapes(data: bytes) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=[]), max_size=200))
-def test_text_is_kept_but_for_nul_and_lone_surrogates(text: str) -> None:
+def test_text_is_unchanged_except_nul_and_lone_surrogates(text: str) -> None:
     expected = "".join(
         "\\x00" if char == "\0" else f"\\u{ord(char):04x}" if "\ud800" <= char <= "\udfff" else char
         for char in text

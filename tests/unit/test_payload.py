@@ -1,4 +1,4 @@
-"""JSON frames: the quick reader gives what the reference gives, and reads what people send."""
+"""JSON frames: the quick reader gives the same as the reference, and reads ordinary frames."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastlog.decode.lines import encode
-from fastlog.decode.normal import DEPTH, NODES
-from fastlog.decode.payload import (
+from fastlog.decode.bounds import DEPTH, NODES
+from fastlog.decode.json_frames import (
     NESTING,
     NUMBER_LENGTH,
     NUMBER_SPACING,
@@ -24,26 +23,28 @@ from fastlog.decode.payload import (
     quick_record,
     read_json,
 )
-from fastlog.decode.records import record_of
+from fastlog.decode.json_lines import encode
+from fastlog.decode.record_builder import build_record
+from fastlog.decode.validation import DROPPED, DROPPED_IF_EMPTY, FIELDS
 from fastlog.errors import RejectedError
-from fastlog.record import FIELDS, SILENT, SILENT_IF_EMPTY, Record
+from fastlog.record import Record
 
 WHERE: dict[str, Any] = {"host": "127.0.0.1", "received": 1e9, "offset": 5, "idx": 3}
 HUGE = "7" * 4097
-NAMES = (*sorted(FIELDS), *SILENT, *SILENT_IF_EMPTY, "message", "!notes", "!cut", "host", "extra")
+NAMES = (*sorted(FIELDS), *DROPPED, *DROPPED_IF_EMPTY, "message", "!notes", "!cut", "host", "extra")
 
 
 def reference(frame: bytes) -> Record | None:
-    """The record by the slow way; None: the frame is rejected."""
+    """Return the record by the reference; None: the frame is rejected."""
     try:
         value = read_json(frame)
     except RejectedError:
         return None
-    return record_of(value, len(frame), **WHERE)
+    return build_record(value, len(frame), **WHERE)
 
 
 def check(frame: bytes) -> bool:
-    """Check that the quick readers agree with the reference; whether they have answered."""
+    """Check that the quick readers agree with the reference; return whether they gave a record."""
     actual = quick_record(frame, **WHERE)
     line = quick_line(frame, **WHERE)
     assert (actual is None) == (line is None)
@@ -55,7 +56,7 @@ def check(frame: bytes) -> bool:
 
 
 def stock(**extra: object) -> dict[str, Any]:
-    """The attributes of a record of the standard library."""
+    """Return the attributes of a record of the standard library."""
     record = logging.LogRecord("app.db", logging.INFO, "/srv/db.py", 7, "used %d", (5,), None, "f")
     record.msg, record.args = record.getMessage(), None
     return record.__dict__ | extra
@@ -66,12 +67,12 @@ def dumped(**extra: object) -> bytes:
 
 
 def nested(depth: int) -> bytes:
-    """A record with containers inside each other, the record itself not counted."""
+    """Return a frame with containers inside each other; the record itself is not counted."""
     return b'{"a":' + b"[" * depth + b"]" * depth + b"}"
 
 
 def failed(depth: int) -> str:
-    """The traceback of a call so deep."""
+    """Return the traceback of an error at a call depth."""
     try:
         if depth:
             failed_at(depth)
@@ -86,7 +87,7 @@ def failed_at(depth: int) -> None:
     failed_at(depth - 1)
 
 
-# What is quick
+# Frames for the quick reader
 
 ORDINARY = {
     "stock record": dumped(),
@@ -139,7 +140,7 @@ def test_an_ordinary_frame_is_read_quickly_to_the_same_record(frame: bytes) -> N
     assert check(frame)
 
 
-# What is not
+# Frames for the reference
 
 LEFT = {
     "no JSON": b"{",
@@ -184,11 +185,11 @@ LEFT = {
 
 
 @pytest.mark.parametrize("frame", LEFT.values(), ids=LEFT)
-def test_a_frame_that_takes_more_is_left_to_the_reference(frame: bytes) -> None:
+def test_other_frames_are_left_to_the_reference(frame: bytes) -> None:
     assert not check(frame)
 
 
-def test_a_frame_is_read_the_same_where_little_of_the_stack_is_left() -> None:
+def test_a_frame_is_read_the_same_when_little_of_the_stack_is_left() -> None:
     def at_depth(depth: int) -> None:
         if depth:
             at_depth(depth - 1)
@@ -198,7 +199,7 @@ def test_a_frame_is_read_the_same_where_little_of_the_stack_is_left() -> None:
     at_depth(sys.getrecursionlimit() - 300)
 
 
-# Anything
+# Arbitrary frames
 
 TEXTS = st.text(st.characters(codec=None), max_size=12) | st.sampled_from(
     ("", "\n", "INFO", "warn", "Level 25", "x\0", "\ud800", "[[[[{{{{", '"\\', "\\u0000", "é" * 9)

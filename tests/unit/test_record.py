@@ -1,4 +1,4 @@
-"""Validation: strict about types, generous about content, and nothing dropped."""
+"""Validation is strict about types, generous about content, and drops nothing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastlog.decode import records
-from fastlog.record import FIELDS, Record
+from fastlog.decode.record_builder import build_record
+from fastlog.decode.validation import FIELDS
+from fastlog.record import Record
 
 RECEIVED = 1_700_000_000.0
 
 
 LONG = 1 << 24
+"""Bytes of a frame so long that only the absolute bounds apply."""
 
 
 def inert(value: Any) -> Any:
@@ -28,14 +30,14 @@ def inert(value: Any) -> Any:
 
 
 def record_of(**attributes: Any) -> Record:
-    return records.record_of(inert(attributes), LONG, host="h", received=RECEIVED, offset=7, idx=3)
+    return build_record(inert(attributes), LONG, host="h", received=RECEIVED, offset=7, idx=3)
 
 
 def extra_of(**attributes: Any) -> Any:
     return json.loads(record_of(**attributes).extra)
 
 
-def test_a_whole_record_keeps_every_field_and_has_nothing_extra() -> None:
+def test_a_complete_record_has_every_field_and_an_empty_extra() -> None:
     sent = {
         "created": 1.5,
         "levelno": 30,
@@ -67,7 +69,7 @@ def test_a_whole_record_keeps_every_field_and_has_nothing_extra() -> None:
     assert set(sent) - {"msecs", "relativeCreated", "args", "exc_info"} == FIELDS
 
 
-def test_an_empty_record_is_all_none_and_was_created_when_it_was_received() -> None:
+def test_an_empty_record_has_no_fields_and_the_time_of_receipt() -> None:
     actual = record_of()
     assert (actual.created, actual.message, actual.extra) == (RECEIVED, "", "{}")
     assert {None} == set(actual[1:4] + actual[5:17])
@@ -98,7 +100,7 @@ COERCED = [
 
 
 @pytest.mark.parametrize(("field", "sent", "expected"), COERCED)
-def test_a_harmless_wrong_type_is_coerced_without_a_word(
+def test_a_value_of_a_wrong_type_is_coerced_without_a_note_if_nothing_is_lost(
     field: str, sent: Any, expected: Any
 ) -> None:
     actual = record_of(**{field: sent})
@@ -116,7 +118,7 @@ MEAN_NONE = [
 
 
 @pytest.mark.parametrize(("field", "sent"), MEAN_NONE)
-def test_what_loggers_send_for_no_value_is_none_without_a_word(field: str, sent: Any) -> None:
+def test_a_value_that_loggers_send_for_none_is_none_without_a_note(field: str, sent: Any) -> None:
     actual = record_of(**{field: sent})
     assert getattr(actual, field) == (RECEIVED if field == "created" else None)
     assert actual.extra == "{}"
@@ -144,14 +146,14 @@ ODD = [
 
 
 @pytest.mark.parametrize(("field", "sent", "note"), ODD, ids=[f"{f}-{v!r:.20}" for f, v, _ in ODD])
-def test_an_odd_value_is_noted_and_kept_in_extra(field: str, sent: Any, note: str) -> None:
+def test_an_invalid_value_is_noted_and_kept_in_extra(field: str, sent: Any, note: str) -> None:
     actual = record_of(**{field: sent}, user="bob")
     assert getattr(actual, field) is None
     assert {"user": "bob", field: sent, "!notes": [note]} == json.loads(actual.extra)
 
 
 @pytest.mark.parametrize("sent", ["NaN", 1e300, -1e300, "soon", [1], True, 10**400, 1.7e12])
-def test_a_time_that_is_none_is_replaced_by_the_time_of_receipt(sent: Any) -> None:
+def test_an_invalid_time_is_replaced_by_the_time_of_receipt(sent: Any) -> None:
     actual = record_of(created=sent)
     assert actual.created == RECEIVED
     kept = json.loads(actual.extra)
@@ -159,7 +161,7 @@ def test_a_time_that_is_none_is_replaced_by_the_time_of_receipt(sent: Any) -> No
     assert kept["!notes"][0].startswith("created: ")
 
 
-def test_several_notes_come_in_order_and_never_replace_an_attribute_of_that_name() -> None:
+def test_notes_are_in_order_and_do_not_replace_an_attribute_of_the_same_name() -> None:
     kept = extra_of(lineno=[1], name=[1], **{"!notes": "mine"})
     assert kept["!notes"] == "mine"
     assert kept["!!notes"] == ["name: [1] is not text", "lineno: [1] is not an integer"]
@@ -179,7 +181,7 @@ LEVELS = [
 
 
 @pytest.mark.parametrize(("sent", "expected"), LEVELS)
-def test_a_missing_half_of_a_standard_level_is_derived(
+def test_a_missing_number_or_name_of_a_level_is_derived(
     sent: dict[str, Any], expected: tuple[int | None, str | None]
 ) -> None:
     actual = record_of(**sent)
@@ -202,7 +204,7 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize(("sent", "message", "kept"), MESSAGES)
-def test_the_message_is_the_text_of_msg_and_an_original_that_is_no_text_is_kept(
+def test_the_message_is_the_text_of_msg_and_a_msg_that_is_no_text_is_kept(
     sent: dict[str, Any], message: str, kept: dict[str, Any]
 ) -> None:
     actual = record_of(**sent)
@@ -210,7 +212,7 @@ def test_the_message_is_the_text_of_msg_and_an_original_that_is_no_text_is_kept(
     assert kept == json.loads(actual.extra)
 
 
-def test_only_what_says_nothing_is_dropped() -> None:
+def test_only_attributes_without_information_are_dropped() -> None:
     assert extra_of(args=None, exc_info=None, msecs=1, relativeCreated=2) == {}
     assert extra_of(args=[], exc_info="", asctime=None) == {}
     assert extra_of(asctime="12:00") == {"asctime": "12:00"}
@@ -232,7 +234,7 @@ JSON_LIKE = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*sorted(FIELDS), "message", "args", "user"]), JSON_LIKE))
-def test_any_attributes_make_a_record_of_the_right_types_that_keeps_what_it_could_not_use(
+def test_any_attributes_give_a_record_of_the_right_types_that_keeps_invalid_values(
     sent: dict[str, Any],
 ) -> None:
     actual = record_of(**sent)

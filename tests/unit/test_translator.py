@@ -39,11 +39,13 @@ from fastlog import Translator
 from fastlog.block import LENGTH, RUN, Block, Kind, Stamp, make_notices, make_run
 from fastlog.core import EXTRA, FALLBACK, PLAIN, TREE, Column, verdict_text
 from fastlog.decode import Decoder
-from fastlog.decode.lines import encode
-from fastlog.decode.normal import DEPTH, NODES, WEIGHT, clean, text_of
-from fastlog.decode.objects import READERS
-from fastlog.decode.plain import BOUNDS, columns, meanings
-from fastlog.record import FIELDS, RECURRING, TIMES, Record, Rejection, host_of
+from fastlog.decode.bounds import DEPTH, NODES, WEIGHT
+from fastlog.decode.c_engine import BOUNDS, RECURRING, columns, meanings
+from fastlog.decode.classes import READERS
+from fastlog.decode.json_lines import encode
+from fastlog.decode.texts import clean, text_of
+from fastlog.decode.validation import FIELDS, TIMES
+from fastlog.record import Record, Rejection, host_of
 
 PYTHON, C, LINES = Decoder("python"), Decoder("c"), Decoder("c", "lines")
 DATA_OPCODES = frozenset(
@@ -821,7 +823,7 @@ import resource, sys, time
 sys.path.insert(0, sys.argv[1])
 from attacks import attacks
 from fastlog import Translator
-from fastlog.decode.plain import BOUNDS, columns, meanings
+from fastlog.decode.c_engine import BOUNDS, columns, meanings
 frames = [frame for frame, _ in attacks(1 << 20).values()]
 translator = Translator(columns(), BOUNDS)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

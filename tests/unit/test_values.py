@@ -1,4 +1,4 @@
-"""What becomes of the values that people log: the table of `docs/pickle.md`, with real pickles."""
+"""The values that applications log are stored as `docs/pickle.md` says; with real pickles."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ from typing import Any
 import pytest
 from places import SUPPORT
 
-from fastlog.decode import read_record, records
-from fastlog.decode.inert import read
-from fastlog.record import COLUMNS, Record
+from fastlog.decode import read_record
+from fastlog.decode.record_builder import build_record, complete_record
+from fastlog.decode.unpickle import unpickle
+from fastlog.decode.validation import COLUMNS
+from fastlog.record import Record
 
 FRAMES = SUPPORT / "data" / "library_frames.tsv"
 
@@ -46,7 +48,7 @@ def extra_of(frame: bytes) -> Any:
     return json.loads(record_of(frame).extra)
 
 
-# Libraries: frames that `clients/make_library_pickles.py` has made
+# Libraries: frames that `clients/make_library_pickles.py` made
 
 LIBRARIES: dict[str, Any] = {
     "float64": 0.25,
@@ -184,7 +186,7 @@ class Level(enum.IntEnum):
     NOTICE = 25
 
 
-class Name(str, enum.Enum):  # noqa: UP042  # as applications have them
+class Name(str, enum.Enum):  # noqa: UP042  # as applications write it
     DB = "app.db"
 
 
@@ -279,7 +281,7 @@ def test_a_value_of_the_standard_library_is_readable_at_every_protocol(name: str
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_a_shared_value_is_the_same_everywhere(protocol: int) -> None:
+def test_a_shared_value_has_the_same_text_everywhere(protocol: int) -> None:
     value = uuid.UUID(int=7)
     zoned = MOMENT.replace(tzinfo=BERLIN)
     frame = pickle.dumps({"x": [value, value], "y": {"z": value}, "t": [zoned, zoned]}, protocol)
@@ -291,7 +293,7 @@ def test_a_shared_value_is_the_same_everywhere(protocol: int) -> None:
     } == extra_of(frame)
 
 
-def test_names_of_python_2_are_mapped_back() -> None:
+def test_names_of_python_2_become_those_of_python_3() -> None:
     frame = pickle.dumps({"a": range, "b": collections.UserDict(a=1), "c": str, "d": int}, 2)
     assert b"xrange" in frame and b"IterableUserDict" in frame
     expected = {"a": "builtins.range", "b": {"a": 1}, "c": "builtins.str", "d": "builtins.int"}
@@ -328,7 +330,7 @@ def test_a_field_does_not_take_a_base_value_of_another_kind() -> None:
     ] == json.loads(actual.extra)["!notes"]
 
 
-def test_a_level_that_is_pickled_by_name_is_noted_and_read_from_its_name() -> None:
+def test_a_level_that_is_pickled_by_name_is_noted_and_its_number_comes_from_levelname() -> None:
     frame = (
         b"\x80\x04}(X\x07\0\0\0levelnoc__builtin__\ngetattr\ncapp\nLevel\nX\x06\0\0\0NOTICE\x86R"
         b"X\x09\0\0\0levelname%su."
@@ -342,17 +344,17 @@ def test_a_level_that_is_pickled_by_name_is_noted_and_read_from_its_name() -> No
         assert kept["!notes"] == ["levelno: 'app.Level.NOTICE' is not an integer"]
 
 
-# A frame whose fields C has sorted
+# Frames whose fields C has checked
 
 
 def tree(sent: dict[str, Any]) -> list[Any]:
-    with read(pickle.dumps(sent, 4)) as value:
+    with unpickle(pickle.dumps(sent, 4)) as value:
         return list(value["pairs"])
 
 
 @pytest.mark.parametrize("length", [60, 200, 2000, 100_000])
-def test_a_completed_record_is_the_one_of_the_whole_frame(length: int) -> None:
-    """Small lengths make both cut: also the columns, where the marks take their room."""
+def test_completing_a_row_gives_the_record_of_the_whole_frame(length: int) -> None:
+    """Small lengths make both cut values, and also columns when the marks take their room."""
     extras: list[dict[str, Any]] = [
         {"user": "bob", "when": MOMENT.replace(tzinfo=BERLIN)},
         {"message": "hello a 5", "more": (1, [2])},
@@ -364,11 +366,11 @@ def test_a_completed_record_is_the_one_of_the_whole_frame(length: int) -> None:
     for message in ("hello %s %d", "é" * 10, "y" * 300):
         for rest in extras:
             sent = fields | {"msg": message} | rest
-            with read(pickle.dumps(sent, 4)) as value:
-                expected = records.record_of(value, length, host="h", received=1.0, offset=2, idx=3)
+            with unpickle(pickle.dumps(sent, 4)) as value:
+                expected = build_record(value, length, host="h", received=1.0, offset=2, idx=3)
             named = sent | {"message": message}
             columns = [named.get(name) for name in COLUMNS]
-            actual = records.complete((*columns, "h", 1.0, None, 2, 3), tree(rest), length)
+            actual = complete_record((*columns, "h", 1.0, None, 2, 3), tree(rest), length)
             assert expected == actual
 
 
@@ -442,7 +444,9 @@ NOT_MERGED: list[tuple[Any, Any, str]] = [
 
 
 @pytest.mark.parametrize(("msg", "args", "reason"), NOT_MERGED)
-def test_what_cannot_be_merged_stays_with_a_note(msg: Any, args: Any, reason: str) -> None:
+def test_arguments_that_cannot_be_merged_are_kept_with_a_note(
+    msg: Any, args: Any, reason: str
+) -> None:
     started = time.process_time()
     actual = record_of(pickle.dumps({"msg": msg, "args": args}, 4))
     assert time.process_time() - started < 1
@@ -452,7 +456,7 @@ def test_what_cannot_be_merged_stays_with_a_note(msg: Any, args: Any, reason: st
     assert kept["args"] == json.loads(json.dumps(args))
 
 
-def test_a_whole_log_record_is_merged() -> None:
+def test_a_pickled_log_record_is_merged() -> None:
     record = logging.LogRecord("app", 30, "/a.py", 7, "%s has %d", ("user", 7), None)
     for protocol in range(6):
         for sent in (record, record.__dict__):
@@ -460,13 +464,13 @@ def test_a_whole_log_record_is_merged() -> None:
             assert (actual.message, actual.levelno, actual.extra) == ("user has 7", 30, "{}")
 
 
-def test_a_message_that_a_formatter_has_merged_is_dropped_beside_the_same() -> None:
+def test_a_message_that_equals_the_merged_msg_is_dropped() -> None:
     sent = {"msg": "%s has %d", "args": ("user", 7), "message": "user has 7"}
     actual = record_of(pickle.dumps(sent, 4))
     assert (actual.message, actual.extra) == ("user has 7", "{}")
 
 
-def test_a_json_client_that_sends_a_message_may_have_args_of_its_own() -> None:
+def test_the_args_of_a_json_client_that_sends_a_message_are_an_attribute() -> None:
     actual = record_of(b'{"message": "task %s done", "args": [1]}')
     assert (actual.message, actual.extra) == ("task %s done", '{"args":[1]}')
 
@@ -490,7 +494,7 @@ def frame(value: bytes, again: bytes, times: int = 19_000) -> bytes:
 
 
 PATH = b"(" + text("a") + b"q\x01" + b"h\x01" * 254 + text("C:\\") + b"t"
-"""256 parts of which the last is absolute."""
+"""256 parts, of which the last is absolute."""
 DTYPE = cls("numpy", "dtype") + text("f8") + b"\x89\x88\x87R(K\x03" + text("<") + b"NNNNNNtb"
 ARRAY = b"(K\x01M\xd0\x07\x85" + DTYPE + b"\x89B" + struct.pack("<I", 16_000) + b"\1" * 16_000
 PAIRS = b"](" + b"NN\x86" * 8000 + b"e"
@@ -541,8 +545,8 @@ WORK: dict[str, tuple[bytes, bytes]] = {
 
 @pytest.mark.parametrize("name", WORK)
 def test_the_work_for_a_frame_is_bounded_by_its_bytes(name: str) -> None:
-    """They take a tenth of a second at most. Unbounded, they do the work for one long argument
-    19,000 times: that takes a second to minutes."""
+    """Each takes a tenth of a second at most. Without the bound, the work for one long argument
+    would be done 19,000 times, which takes a second to minutes."""
     sent = frame(*WORK[name])
     started = time.process_time()
     actual = record_of(sent)
@@ -558,18 +562,18 @@ def test_long_messages_with_many_conversions_are_merged_in_linear_time() -> None
 
 
 def call_count(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Count how often a reader of UUIDs is called."""
-    from fastlog.decode import objects
+    """Return a function that returns how often the reader of UUIDs was called."""
+    from fastlog.decode import classes, object_reader
 
     calls: list[Any] = []
-    reader = objects.READERS["uuid.UUID"]
+    reader = classes.READERS["uuid.UUID"]
 
     def counted(node: Any, work: Any) -> Any:
         calls.append(node)
         return reader(node, work)
 
-    monkeypatch.setitem(objects.READERS, "uuid.UUID", counted)
-    monkeypatch.setattr(objects, "_CLASSES", {})
+    monkeypatch.setitem(classes.READERS, "uuid.UUID", counted)
+    monkeypatch.setattr(object_reader, "_READERS_BY_TEXT", {})
     return lambda: len(calls)
 
 

@@ -1,8 +1,8 @@
 # -*- coding: utf-8 -*-
-"""Makes the files in tests/data/libraries: pickles of what people log who use these libraries.
+"""Makes the files in tests/support/data/libraries: pickles of values of libraries that people log.
 
     pip install numpy pandas pydantic attrs SQLAlchemy Django python-dateutil pytz markupsafe structlog
-    python tests/data/make_libraries.py > tests/data/libraries/NAME.frames
+    python tests/support/data/make_libraries.py > tests/support/data/libraries/NAME.frames
 
 It runs on Python 2.7 and 3, with whatever of the libraries is there. A file begins with comments
 that name the versions; the rest is in base64, and packed with zlib. In it, a line holds name,

@@ -1,7 +1,7 @@
-"""The machine that the inert pickle reader runs: the stack, the marks, the memo and their bounds.
+"""The pickle machine of the inert reader: the stack, the marks, the memo and their bounds.
 
-It keeps the values since the last MARK in a list of their own. An operand below the mark is then
-out of reach by construction, and what a MARK collects needs no copying.
+It keeps the values since the last MARK in a list of their own. So no operation can reach an operand
+below the mark, and what a MARK collects needs no copying.
 """
 
 from __future__ import annotations
@@ -10,21 +10,29 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any, Final
 
-from fastlog.decode.nodes import NAME_LENGTH, Node, global_text, is_dict, is_object, object_node
+from fastlog.decode.inert_tree import (
+    NAME_LENGTH,
+    Node,
+    global_text,
+    is_dict,
+    is_object,
+    object_node,
+)
 from fastlog.errors import RejectedError
 
 CONTAINERS = 65_536
-"""Containers that one pickle may hold; the rest become one shared `{"cut": …}`. The renderer shows
-fewer, so this only bounds what an attacker's empty lists cost."""
+"""Containers that one pickle may hold; all others become one shared `{"cut": …}`. The renderer
+shows fewer, so this only bounds what an attacker's empty lists cost."""
 
 _UINT4 = Struct("<I").unpack_from
 _UINT8 = Struct("<Q").unpack_from
 
 _UNSET: Final = object()
 NAMES_TIMES, NAMES_MORE = 2, 1024
-"""Characters that the globals of a pickle may have: so many for each of its bytes, and more."""
+"""Characters that the globals of a pickle may have: `NAMES_TIMES` for each of its bytes, plus
+`NAMES_MORE`."""
 OVERFLOW: Final[Node] = {"cut": "size"}
-"""What stands for every container beyond the bound."""
+"""The node that stands for every container beyond the bound."""
 _MUTABLE = (list, dict)
 
 _BINUNICODE = ord("X")
@@ -35,12 +43,16 @@ _MEMOIZE = 0x94
 
 
 def malformed(what: str) -> RejectedError:
-    """The error for bytes that are no pickle."""
+    """Return the error for bytes that are no pickle."""
     return RejectedError(f"malformed pickle: {what}")
 
 
 def utf8(data: bytes) -> str:
-    """The text in these bytes; lone surrogates pass, as they do in a `str`."""
+    """Return the text in UTF-8 bytes; lone surrogates pass, as they do in a `str`.
+
+    Raises:
+        RejectedError: The bytes are not UTF-8.
+    """
     try:
         return str(data, "utf-8")
     except UnicodeDecodeError:
@@ -51,35 +63,42 @@ def utf8(data: bytes) -> str:
         raise malformed("text is not UTF-8") from None
 
 
-class Machine:
-    """The state of one reading. A step takes the position behind its opcode, and returns the one
-    behind its argument."""
+class PickleMachine:
+    """The state of reading one pickle."""
 
-    __slots__ = ("data", "end", "framed", "holes", "memo", "names", "outer", "protocol", "room",
-                 "shared", "stack")  # fmt: skip
+    __slots__ = ("containers_left", "data", "end", "fetched", "in_frame", "memo",
+                 "name_chars_left", "outer_stacks", "protocol", "stack", "unset_slots")  # fmt: skip
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.end = len(data)
-        """Where the present frame ends, or the bytes do."""
-        self.framed = False
+        """Where the current frame ends or, outside of a frame, the bytes."""
+        self.in_frame = False
         self.protocol = 0
-        """The highest that a PROTO has named so far."""
+        """The highest protocol of the PROTO opcodes so far."""
         self.stack: list[Any] = []
         """The values since the last mark."""
-        self.outer: list[list[Any]] = []
+        self.outer_stacks: list[list[Any]] = []
         """The values below each open mark."""
         self.memo: list[Any] = []
-        self.holes = 0
-        """Slots of the memo that are not set."""
-        self.room = CONTAINERS
-        self.names = NAMES_TIMES * len(data) + NAMES_MORE
-        """Characters of globals that may still come."""
-        self.shared: list[Any] = []
+        self.unset_slots = 0
+        """Slots of the memo, below its length, that are not set."""
+        self.containers_left = CONTAINERS
+        self.name_chars_left = NAMES_TIMES * len(data) + NAMES_MORE
+        """Characters that the globals to come may have."""
+        self.fetched: list[Any] = []
         """The containers that GET fetched: every cycle goes through one of them."""
 
     def run(self, steps: Sequence[Step]) -> Any:
-        """Read the pickle; `steps` has one step for each of the 256 opcodes."""
+        """Read the pickle and return its value.
+
+        Args:
+            steps: One for each of the 256 opcodes.
+
+        Raises:
+            RejectedError: The bytes are no pickle, or use an opcode that no record needs.
+            IndexError: An opcode needs more operands than the stack has.
+        """
         data, size, end = self.data, len(self.data), self.end
         stack, memo, unpack = self.stack, self.memo, _UINT4
         pos = 0
@@ -88,10 +107,10 @@ class Machine:
                 if end == size:
                     raise malformed("no STOP")
                 end = self.end = size
-                self.framed = False
+                self.in_frame = False
             op = data[pos]
             pos += 1
-            # What makes up nearly all of a record is done here; all else is a step.
+            # The opcodes that make up nearly all of a record are done here, all others by a step.
             if op == _BINPUT:
                 if pos == end:
                     raise malformed("truncated")
@@ -120,7 +139,7 @@ class Machine:
                     stack.append(str(chunk, "ascii"))
                 else:
                     stack.append(utf8(chunk))
-            elif op == _MEMOIZE and not self.holes:
+            elif op == _MEMOIZE and not self.unset_slots:
                 memo.append(stack[-1])
             else:
                 pos = steps[op](self, pos)
@@ -128,20 +147,23 @@ class Machine:
                     return self.stack[0]
                 stack, end = self.stack, self.end
 
-    # What the steps are made of
+    # The operations that steps consist of
 
     def argument(self, pos: int, length: int) -> bytes:
+        """Return `length` bytes at `pos`."""
         if length > self.end - pos:
             raise malformed("truncated")
         return self.data[pos : pos + length]
 
     def line(self, pos: int) -> bytes:
+        """Return the bytes from `pos` to the next line feed, without it."""
         stop = self.data.find(b"\n", pos, self.end)
         if stop < 0:
             raise malformed("truncated")
         return self.data[pos:stop]
 
     def length(self, pos: int, width: int) -> int:
+        """Return the unsigned little-endian integer in `width` bytes (1, 4 or 8) at `pos`."""
         if width > self.end - pos:
             raise malformed("truncated")
         if width == 1:
@@ -149,40 +171,43 @@ class Machine:
         return int((_UINT4 if width == 4 else _UINT8)(self.data, pos)[0])
 
     def put(self, index: int) -> None:
+        """Store the last value in a slot of the memo."""
         value, memo = self.stack[-1], self.memo
-        if index >= len(self.data) // 2 + 2:  # a PUT takes two bytes, so no pickler gets there
+        if index >= len(self.data) // 2 + 2:  # a PUT takes two bytes, so no pickler has more
             raise malformed("memo index out of bounds")
         gap = index - len(memo)
         if gap >= 0:
             memo.extend([_UNSET] * gap)
             memo.append(value)
-            self.holes += gap
+            self.unset_slots += gap
             return
         if memo[index] is _UNSET:
-            self.holes -= 1
+            self.unset_slots -= 1
         memo[index] = value
 
     def get(self, index: int) -> None:
+        """Push the value in a slot of the memo."""
         memo = self.memo
         value = memo[index] if index < len(memo) else _UNSET
         if value is _UNSET:
             raise malformed("memo slot not set")
         if isinstance(value, _MUTABLE) and value is not OVERFLOW:
-            self.shared.append(value)
+            self.fetched.append(value)
         self.stack.append(value)
 
     def push(self, make: Callable[..., Any], *args: Any) -> None:
-        """Push a new container, while there is room for it."""
-        self.room -= 1
-        self.stack.append(make(*args) if self.room >= 0 else OVERFLOW)
+        """Push a new container, or `OVERFLOW` beyond the bound of containers."""
+        self.containers_left -= 1
+        self.stack.append(make(*args) if self.containers_left >= 0 else OVERFLOW)
 
     def collect(self) -> list[Any]:
-        """Close the last mark; answers the values behind it."""
+        """Remove the last mark and the values above it; return these values."""
         values = self.stack
-        self.stack = self.outer.pop()
+        self.stack = self.outer_stacks.pop()
         return values
 
     def extend(self, values: list[Any]) -> None:
+        """Append values to the list or the object on the stack."""
         target = self.stack[-1]
         if type(target) is list:
             target.extend(values)
@@ -193,6 +218,7 @@ class Machine:
             raise malformed("APPEND to what is no list")
 
     def update(self, flat: list[Any]) -> None:
+        """Add key, value, key, value, … to the dict or the object on the stack."""
         target = self.stack[-1]
         if len(flat) % 2:
             raise malformed("key without a value")
@@ -203,6 +229,7 @@ class Machine:
             raise malformed("SETITEM in what is no dict")
 
     def build(self, state: Any) -> None:
+        """Set the state of the object on the stack."""
         target = self.stack[-1]
         if is_object(target):
             target["state"] = state
@@ -210,17 +237,18 @@ class Machine:
             raise malformed("BUILD of what is no object")
 
     def import_name(self, module: str, name: str) -> None:
-        """Push a global. Both names may have come out of the memo, so their characters count."""
-        self.room -= 1
+        """Push a global. Both names may come from the memo, so their characters are counted."""
+        self.containers_left -= 1
         module, name = module[:NAME_LENGTH], name[:NAME_LENGTH]
         size = len(module) + len(name)
-        if self.room < 0 or size > self.names:
+        if self.containers_left < 0 or size > self.name_chars_left:
             self.stack.append(OVERFLOW)
             return
-        self.names -= size
+        self.name_chars_left -= size
         self.stack.append({"global": global_text(self.protocol, module, name)})
 
     def call(self, factory: Any, args: Any, kwargs: Any = None) -> None:
+        """Push the object that calling `factory` would give."""
         if type(factory) is not dict or not ("global" in factory or "class" in factory):
             if factory is not OVERFLOW:
                 raise malformed("call of what is no global")
@@ -235,8 +263,9 @@ class Machine:
         self.push(object_node, factory, args, kwargs)
 
     def pop(self) -> None:
-        """Drop the last value. Where that is the result of `setter(target, state)`, the target is
-        below it: CPython writes this for an object with a setter of its own for its state."""
+        """Remove the last value. If it is the result of `setter(target, state)` with the target
+        below it, the target gets the state: CPython writes this for an object that has its own
+        setter of the state."""
         value = self.stack.pop()
         if not is_object(value) or len(value["args"]) != 2 or not self.stack:
             return
@@ -245,5 +274,6 @@ class Machine:
             target["state"] = state
 
 
-Step = Callable[[Machine, int], int]
-"""What one opcode does."""
+Step = Callable[[PickleMachine, int], int]
+"""What one opcode does: it gets the position after the opcode, and returns the position after its
+argument."""

@@ -1,7 +1,7 @@
-"""Merges a message with its arguments, as `LogRecord.getMessage` does: `"%s has %d" % ("user", 7)`.
+"""A message and its arguments, merged as `LogRecord.getMessage` does: `"%s has %d" % ("user", 7)`.
 
-`SocketHandler` has merged them. A handler with a `makePickle` of its own may send both. What is
-merged here costs no more than its bytes: widths and precisions are bounded, and so is the result.
+`SocketHandler` sends them merged. A handler with its own `makePickle` may send both. Merging costs
+no more than the bytes of the result: widths and precisions are bounded, and so is the result.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from fastlog.decode.nodes import is_dict, is_object
-from fastlog.decode.normal import Normal, clean, text_of
+from fastlog.decode.inert_tree import is_dict, is_object
+from fastlog.decode.renderer import Normal
+from fastlog.decode.texts import clean, text_of
 
 WIDEST = 1000
-"""Of a width and of a precision."""
+"""The largest width, and the largest precision."""
 
 _FIELD: Final = re.compile(
     r"%(?:\(([^()]{0,256})\))?([#0 +-]*)(\*|[0-9]*)(?:(\.)(\*|[0-9]*))?[hlL]?(.)?", re.DOTALL
@@ -29,21 +30,21 @@ Show = Callable[[Normal], str]
 
 
 class CannotMergeError(Exception):
-    """The message does not fit its arguments; says why."""
+    """The message does not fit its arguments; the text is the reason."""
 
 
-def merged(message: str, args: Any, room: int, render: Render, show: Show) -> str:
+def merge_args(message: str, args: Any, room: int, render: Render, show: Show) -> str:
     """Return the message with its arguments in it.
 
     Args:
-        message: in normal form.
-        args: the attribute of that name, as it came: a sequence, a dict or a single value.
-        room: characters that the result may have.
-        render: gives the normal form of an argument.
-        show: gives the JSON text of a normal form.
+        message: In normal form.
+        args: The inert value of the attribute `args`: a sequence, a dict or a single value.
+        room: Characters that the result may have.
+        render: Returns the normal form of an argument.
+        show: Returns the JSON text of a normal form.
 
     Raises:
-        CannotMergeError: they do not fit, or the result would be too long.
+        CannotMergeError: They do not fit, or the result would be too long.
     """
     values = _Arguments(args, room, render, show)
     parts: list[str] = []
@@ -67,12 +68,12 @@ def merged(message: str, args: Any, room: int, render: Render, show: Show) -> st
 
 
 class _Arguments:
-    """Hands out the arguments, by position or by name."""
+    """The arguments, by position or by name."""
 
     def __init__(self, args: Any, room: int, render: Render, show: Show) -> None:
         self._render, self._show = render, show
         self._room = room
-        """Characters of texts that may still be looked at, whatever a precision leaves of them."""
+        """Characters of texts that may still be formatted, before a precision cuts them."""
         self._named: dict[str, Any] | None = None
         self._positions: Iterator[Any] | None = None
         if is_dict(args):
@@ -87,6 +88,7 @@ class _Arguments:
             self._positions = iter(args if isinstance(args, (list, tuple)) else (args,))
 
     def next(self) -> Any:
+        """Return the next argument."""
         if self._positions is None:  # a dict is also a single argument: "%s" % {"a": 1}
             self._positions = iter((self._whole,))
         for value in self._positions:
@@ -94,17 +96,18 @@ class _Arguments:
         raise CannotMergeError("not enough arguments for the message")
 
     def named(self, name: str) -> Any:
+        """Return the argument of a name."""
         if self._named is None or name not in self._named:
             raise CannotMergeError(f"no argument {name[:40]!r}")
         return self._named[name]
 
     def finish(self) -> None:
-        """Check that none is left over; a dict may have more than the message names."""
+        """Check that all were used; a dict may have more than the message names."""
         if self._named is None and next(iter(self._positions or ()), self) is not self:
             raise CannotMergeError("not all arguments fit into the message")
 
     def text(self, node: Any) -> str:
-        """What `%s` shows."""
+        """Return the text that `%s` gives."""
         if type(node) is str or type(node) is bytes:
             self._room -= len(node)
             if self._room < 0:
@@ -116,7 +119,8 @@ class _Arguments:
         return value if type(value) is str else self._show(value)
 
     def number(self, node: Any) -> int | float:
-        """What `%d` and `%f` need; a Decimal, and others that are text here, count as numbers."""
+        """Return the number for `%d` and `%f`. A Decimal, and others that are text in normal form,
+        count as numbers."""
         if type(node) in (int, float, bool):
             return node  # type: ignore[no-any-return]
         value = self._render(node) if is_object(node) else None
@@ -131,7 +135,7 @@ class _Arguments:
 
 
 def _field(found: re.Match[str], values: _Arguments) -> str:
-    """One conversion of the message, as the operator `%` would write it."""
+    """Return the text of one conversion, as the operator `%` writes it."""
     name, flags, width, point, precision, kind = found.groups()
     width, precision = _size(width, values), _size(precision, values)
     if width.startswith("-"):
@@ -159,7 +163,7 @@ def _field(found: re.Match[str], values: _Arguments) -> str:
 
 
 def _size(text: str | None, values: _Arguments) -> str:
-    """A width or a precision, as digits."""
+    """Return a width or a precision, as digits."""
     if not text:
         return ""
     size = values.next() if text == "*" else int(text) if len(text) <= 4 else WIDEST + 1

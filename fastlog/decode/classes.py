@@ -1,15 +1,17 @@
-"""What classes mean: the one table, `READERS`, from the name of a class to the function that reads
-its objects.
+"""The table of classes, `READERS`: from the name of a class to the function that reads its objects.
 
-A reader gets the node of an object and answers the value that it stands for: an inert value
-(`nodes.py`), which is rendered in its place. It answers None where the node does not have the shape
-that it knows; then the object is shown as it is, so a lie costs the liar a nice form. A reader
-looks at shapes only: nothing is imported or called on a sender's word.
+A reader gets the node of an object and returns the value that the object stands for: an inert value
+(`inert_tree.py`), which is rendered in its place. It returns None if the node does not have the
+shape that it knows; then the object is stored as it is, so a client that sends a false shape loses
+only the readable form. A reader looks at shapes only: it imports and calls nothing that a frame
+names.
 
-An object that is met twice is read once for each record. But twenty thousand objects of five bytes
+An object that occurs twice is read once for each record. But twenty thousand objects of five bytes
 each may share one long argument. So a reader either does a small, bounded amount of work, or
-answers with as much as it goes through, which rendering charges to the record, or spends the work
-first.
+returns as much as it goes through, which rendering subtracts from the budget of the record, or
+spends the work first.
+
+This is one file because it is one table; longer readers are in `times`, `arrays` and `paths`.
 """
 
 from __future__ import annotations
@@ -21,23 +23,8 @@ from itertools import pairwise
 from typing import Any, Final
 
 from fastlog.decode import arrays, paths, times
-from fastlog.decode.nodes import (
-    FACTORIES,
-    NAME_LENGTH,
-    Node,
-    attribute,
-    dotted,
-    is_dict,
-    is_global,
-    is_object,
-    pairs_node,
-    resolve,
-)
-from fastlog.decode.shapes import (
-    OBJECT,
+from fastlog.decode.arguments import (
     SEQUENCES,
-    Reader,
-    Work,
     all_small,
     described,
     is_sequence,
@@ -47,117 +34,38 @@ from fastlog.decode.shapes import (
     state_value,
     value_of,
 )
-from fastlog.decode.unwrapping import unwrapped
+from fastlog.decode.inert_tree import (
+    Node,
+    attribute,
+    dotted,
+    is_dict,
+    is_global,
+    is_object,
+    pairs_node,
+    resolve,
+)
+from fastlog.decode.work import Work
+
+Reader = Callable[[Node, Work], Any]
 
 _LATIN: Final = ("latin1", "latin-1", b"latin-1")
-_CUTS: Final = tuple(pairwise((0, 8, 12, 16, 20, 32)))
+_UUID_PARTS: Final = tuple(pairwise((0, 8, 12, 16, 20, 32)))
 DIGITS = 64
-"""Of a Decimal that is pickled as sign, digits and exponent."""
-
-
-class Reading:
-    """Reads the objects of one record, each of them once."""
-
-    __slots__ = ("_known", "work")
-
-    def __init__(self, work: Work) -> None:
-        self.work = work
-        self._known: dict[int, Any] = {}
-        # By identity: the nodes of a record live as long as this, and so does what is kept here.
-
-    def value(self, node: Node) -> Any:
-        """Return the value that an object stands for; an object where no reader knows better."""
-        key = id(node)
-        value = self._known.get(key)
-        if value is None:
-            self.work.left -= OBJECT
-            value = self._known[key] = self._read(node)
-        return value
-
-    def _read(self, node: Node) -> Any:
-        for _ in range(FACTORIES):
-            if type(node["class"]) is not str:
-                self.work.left -= 2 * OBJECT  # what was called is the result of a call
-            reader, is_wrapped = _of_class(node["class"])
-            if is_wrapped:
-                node = unwrapped(node, self.work)
-                reader, _ = _of_class(node["class"])
-            value = reader(node, self.work) if reader else None
-            if value is None:
-                break
-            if type(value) is not dict or "class" not in value:
-                return value
-            node = value  # what is around an object says nothing: a block around an array
-        return node
-
-
-CLASSES = 4096
-"""Of which the readers are kept, by the text of the global."""
-_Readers = tuple[Callable[[Node, Work], Any] | None, bool]
-
-
-_CLASSES: Final[dict[str, _Readers]] = {}
-
-
-def _of_class(cls: Any) -> _Readers:
-    """The reader of a class, and whether a helper of `copyreg` is called in its place."""
-    if type(cls) is not str:
-        name = dotted(cls)
-        return READERS.get(name), False
-    known = _CLASSES.get(cls)
-    if known is None:
-        name = resolve(cls)
-        known = READERS.get(name), name.startswith("copyreg.")
-        if len(cls) <= 2 * NAME_LENGTH:
-            if len(_CLASSES) >= CLASSES:
-                _CLASSES.clear()
-            _CLASSES[cls] = known
-    return known
-
-
-def state_of(node: Node) -> Any:
-    """Return the state of an object as it is shown: its attributes, however they are kept."""
-    state = node.get("state")
-    if is_sequence(state) and len(state) == 2 and is_dict(state[1]):
-        if state[0] is None:  # a class with slots has a pair of dicts
-            return state[1]
-        if is_dict(state[0]):
-            return pairs_node([*state[0]["pairs"], *state[1]["pairs"]])
-    if is_dict(state):
-        fields = value_of(state, "__dict__")
-        if is_dict(fields) and len(state["pairs"]) <= 10:
-            for version in ("__pydantic_fields_set__", "__fields_set__"):
-                if value_of(state, version) is not None:
-                    return _model(fields, state)
-    return state
-
-
-def _model(fields: Node, state: Node) -> Node:
-    """The fields of a pydantic model, and what it allows beside them."""
-    more = value_of(state, "__pydantic_extra__")
-    return pairs_node([*fields["pairs"], *more["pairs"]]) if is_dict(more) else fields
-
-
-def base_value(node: Any) -> Any:
-    """Return the number or the text that a subclass of int, float or str has as its one argument;
-    None where the object is not of that shape."""
-    args = node["args"]
-    if len(args) != 1 or "kwargs" in node or "items" in node or "pairs" in node:
-        return None
-    return args[0] if type(args[0]) in (int, float, str, bytes) else None
+"""Digits, at most, of a Decimal that is pickled as sign, digits and exponent."""
 
 
 # Text, bytes and numbers
 
 
 def _text(node: Node, work: Work) -> Any:
-    """`Decimal("1.50")`, `str` and the like: its text."""
+    """Return the text of `Decimal("1.50")`, `str` and the like."""
     args = node["args"]
     return args[0] if len(args) == 1 and is_text(args[0]) else None
 
 
 def _encode(node: Node, work: Work) -> Any:
-    """`_codecs.encode(text, "latin1")`: bytes, from a Python 3 that speaks protocol 2 or less."""
+    """Return the bytes of `_codecs.encode(text, "latin1")`: Python 3 writes bytes like this in
+    protocols 0 to 2."""
     args = node["args"]
     if len(args) != 2 or type(args[0]) is not str or args[1] not in _LATIN:
         return None
@@ -168,7 +76,7 @@ def _encode(node: Node, work: Work) -> Any:
 
 
 def _bytes(node: Node, work: Work) -> Any:
-    """`bytes()`, and `bytearray` of bytes, or of text in Latin-1."""
+    """Return the bytes of `bytes()`, and of `bytearray` of bytes or of text in Latin-1."""
     args = node["args"]
     if not args:
         return b""
@@ -180,6 +88,7 @@ def _bytes(node: Node, work: Work) -> Any:
 
 
 def _decimal(node: Node, work: Work) -> Any:
+    """Return the text of a Decimal, from its text or from sign, digits and exponent."""
     args = node["args"]
     if len(args) == 1 and is_sequence(args[0]) and len(args[0]) == 3:
         sign, digits, exponent = args[0]
@@ -210,11 +119,11 @@ def _uuid(node: Node, work: Work) -> Any:
     if not is_small(value) or value < 0:
         return None
     digits = f"{value:032x}"
-    return "-".join([digits[start:stop] for start, stop in _CUTS])
+    return "-".join([digits[start:stop] for start, stop in _UUID_PARTS])
 
 
 def _address(family: int, length: int) -> Reader:
-    """An IP address, from its number; a network and an interface have their text."""
+    """Return the reader of IP addresses, which are pickled as a number."""
 
     def read(node: Node, work: Work) -> Any:
         args = node["args"]
@@ -246,13 +155,13 @@ def _slice(node: Node, work: Work) -> Any:
 
 
 def _pattern(node: Node, work: Work) -> Any:
-    """`re.compile(pattern, flags)`: its pattern."""
+    """Return the pattern of `re.compile(pattern, flags)`."""
     args = node["args"]
     return args[0] if len(args) == 2 and (is_text(args[0]) or is_object(args[0])) else None
 
 
 def _lazy_text(node: Node, work: Work) -> Any:
-    """A text of Django's that is translated where it is shown: as it stands in the source."""
+    """Return a lazily translated text of Django as it is in the source code."""
     args = node["args"]
     if len(args) < 3 or not is_global(args[0]):
         return None
@@ -268,13 +177,13 @@ def _lazy_text(node: Node, work: Work) -> Any:
 
 
 def _value(node: Node, work: Work) -> Any:
-    """A member of an Enum of the standard library: its value."""
+    """Return the value of a member of an Enum of the standard library."""
     args = node["args"]
     return args[0] if len(args) == 1 and (is_text(args[0]) or is_small(args[0])) else None
 
 
 def _member(node: Node, work: Work) -> Any:
-    """`getattr(Color, "RED")`: the dotted name."""
+    """Return the dotted name of `getattr(Color, "RED")`."""
     return dotted(node) if attribute(node) else None
 
 
@@ -282,7 +191,7 @@ def _member(node: Node, work: Work) -> Any:
 
 
 def _collection(node: Node, work: Work) -> Any:
-    """A set, a frozenset or a deque: the argument, and what was appended."""
+    """Return the members of a set, a frozenset or a deque: the argument, and what was appended."""
     args, items = node["args"], node.get("items", [])
     if not args:
         return items
@@ -292,7 +201,7 @@ def _collection(node: Node, work: Work) -> Any:
 
 
 def _dict(node: Node, work: Work) -> Any:
-    """A dict of another class: Python 2 gives an OrderedDict a list of pairs."""
+    """Return the dict of a subclass; Python 2 gives an OrderedDict a list of pairs."""
     args, pairs = node["args"], node.get("pairs", [])
     if not args or not is_sequence(args[0]):
         given = args[0]["pairs"] if args and is_dict(args[0]) else ()
@@ -306,12 +215,12 @@ def _dict(node: Node, work: Work) -> Any:
 
 
 def _data(node: Node, work: Work) -> Any:
-    """`collections.UserDict` and the like: what they wrap."""
+    """Return what `collections.UserDict` and the like wrap."""
     return state_value(node, "data")
 
 
 def _chain(node: Node, work: Work) -> Any:
-    """`collections.ChainMap`: one dict, in which the first map has the last word."""
+    """Return one dict for `collections.ChainMap`; values of the first map replace others."""
     maps = state_value(node, "maps")
     if not is_sequence(maps) or not work.spend(len(maps)) or not all(map(is_dict, maps)):
         return None
@@ -319,13 +228,13 @@ def _chain(node: Node, work: Work) -> Any:
 
 
 def _namespace(node: Node, work: Work) -> Any:
-    """`types.SimpleNamespace`: its attributes."""
+    """Return the attributes of `types.SimpleNamespace`."""
     state = node.get("state")
     return state if is_dict(state) else pairs_node() if state is None else None
 
 
 def _row(node: Node, work: Work) -> Any:
-    """A row of SQLAlchemy: a dict of its columns."""
+    """Return a dict of the columns of a row of SQLAlchemy."""
     state = node["args"][1] if len(node["args"]) == 2 else None
     parent, data = value_of(state, "_parent"), value_of(state, "_data")
     keys = state_value(parent, "_keys") if is_object(parent) else None
@@ -347,7 +256,7 @@ def _partial(node: Node, work: Work) -> Any:
 
 
 def _type(node: Node, work: Work) -> Any:
-    """`type(None)`, which has no name to be imported by."""
+    """Return the name of `type(None)`, which is pickled as this call."""
     args = node["args"]
     return "builtins.NoneType" if len(args) == 1 and args[0] is None else None
 
@@ -405,7 +314,7 @@ READERS: Final[dict[str, Callable[[Node, Work], Any]]] = {
     "types.SimpleNamespace": _namespace,
     "array.array": arrays.standard_array,
     "array._array_reconstructor": arrays.standard_array_of_bytes,
-    # Enums: of any other it cannot be told whether its member is a number
+    # Enums: of any other, the pickle does not show whether a member is a number
     "builtins.getattr": _member,
     **_of("http", "HTTPStatus HTTPMethod", _value),
     **_of("signal", "Signals Handlers Sigmasks", _value),
@@ -449,4 +358,4 @@ READERS: Final[dict[str, Callable[[Node, Work], Any]]] = {
     "functools.partial": _partial,
     "builtins.type": _type,
 }  # fmt: skip
-"""To teach fastlog another class, add a line; C needs none."""
+"""To add a class, add a line here; C needs no change."""

@@ -1,17 +1,7 @@
-"""The inert pickle reader: it reads a pickle and never imports, calls or sets anything.
+"""The opcodes of pickle: a table with a step for each of them.
 
-`read` turns the bytes of one pickle, of any protocol and any Python, into values and nodes
-(`nodes.py`): what an unpickler would import becomes the node of a global, what it would call the
-node of an object.
-Time and memory are linear in the bytes read, whatever they say: nothing is allocated by an
-announced size, and no step recurses.
-
-It reads exactly: every argument lies within the bytes (and within its frame, where frames are
-used), STOP is the last byte and leaves one value, the type of each operand is known. So there is
-one way to read a pickle here, where the unpicklers of CPython differ among themselves.
-
-The file is the table of opcodes, with a step for each; the state that they work on is in
-`machine.py`. A step takes the position behind its opcode, and answers the one behind its argument.
+A step takes the position after its opcode, and returns the position after its argument. The state
+that the steps change is in `pickle_machine.py`.
 """
 
 from __future__ import annotations
@@ -21,62 +11,23 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final
 
+from fastlog.decode.inert_tree import Members, integer_of_bytes, pairs_node
 from fastlog.decode.literals import read_float, read_int, read_long, read_string, read_unicode
-from fastlog.decode.machine import OVERFLOW, Machine, Step, malformed, utf8
-from fastlog.decode.nodes import Members, integer_of_bytes, pairs_node
+from fastlog.decode.pickle_machine import OVERFLOW, PickleMachine, Step, malformed, utf8
 from fastlog.errors import RejectedError
 
 OPEN_MARKS = 10_000
+"""Marks that may be open at the same time."""
 PROTOCOL = 5
+"""The highest protocol there is."""
 
 _INDEX = re.compile(rb"[0-9]{1,6}")
 
 
-class Tree:
-    """The value of one pickle. Leave its `with` block, and cycles in it are undone, so that its
-    memory goes at once though nobody collects garbage."""
-
-    __slots__ = ("_shared", "value")
-
-    def __init__(self, value: Any, shared: list[Any]) -> None:
-        self.value = value
-        self._shared = shared
-
-    def __enter__(self) -> Any:
-        return self.value
-
-    def __exit__(self, *_: object) -> None:
-        _release(self._shared)
+# Protocol, frames, marks and the end
 
 
-def read(data: bytes) -> Tree:
-    """Read one pickle.
-
-    Raises:
-        RejectedError: the bytes are no pickle, or use an opcode that no record needs.
-    """
-    machine = Machine(data)
-    try:
-        return Tree(machine.run(STEPS), machine.shared)
-    except IndexError:
-        _release(machine.shared)
-        raise malformed("stack underflow") from None
-    except RejectedError:
-        _release(machine.shared)
-        raise
-
-
-def _release(shared: list[Any]) -> None:
-    # A cycle closes only through a second reference, and only GET makes one.
-    for node in shared:
-        node.clear()
-    shared.clear()
-
-
-# The framework of a pickle
-
-
-def _proto(m: Machine, pos: int) -> int:
+def _proto(m: PickleMachine, pos: int) -> int:
     protocol = m.length(pos, 1)
     if protocol > PROTOCOL:
         raise malformed("unknown protocol")
@@ -84,37 +35,37 @@ def _proto(m: Machine, pos: int) -> int:
     return pos + 1
 
 
-def _frame(m: Machine, pos: int) -> int:
-    if m.framed:
+def _frame(m: PickleMachine, pos: int) -> int:
+    if m.in_frame:
         raise malformed("nested frame")
     length = m.length(pos, 8)
     pos += 8
     if not 1 <= length <= m.end - pos:
         raise malformed("frame length")
     m.end = pos + length
-    m.framed = True
+    m.in_frame = True
     return pos
 
 
-def _stop(m: Machine, pos: int) -> int:
+def _stop(m: PickleMachine, pos: int) -> int:
     if pos != len(m.data):
         raise malformed("bytes behind STOP")
-    if m.outer:
+    if m.outer_stacks:
         raise malformed("open mark")
     if len(m.stack) != 1:
         raise malformed("not one value")
     return -1
 
 
-def _mark(m: Machine, pos: int) -> int:
-    if len(m.outer) == OPEN_MARKS:
+def _mark(m: PickleMachine, pos: int) -> int:
+    if len(m.outer_stacks) == OPEN_MARKS:
         raise malformed("nested too deep")
-    m.outer.append(m.stack)
+    m.outer_stacks.append(m.stack)
     m.stack = []
     return pos
 
 
-def _pop(m: Machine, pos: int) -> int:
+def _pop(m: PickleMachine, pos: int) -> int:
     if m.stack:
         m.pop()
     else:
@@ -122,7 +73,7 @@ def _pop(m: Machine, pos: int) -> int:
     return pos
 
 
-def _pop_mark(m: Machine, pos: int) -> int:
+def _pop_mark(m: PickleMachine, pos: int) -> int:
     m.collect()
     return pos
 
@@ -130,32 +81,32 @@ def _pop_mark(m: Machine, pos: int) -> int:
 # The memo
 
 
-def _memoize(m: Machine, pos: int) -> int:
-    m.put(len(m.memo) - m.holes)
+def _memoize(m: PickleMachine, pos: int) -> int:
+    m.put(len(m.memo) - m.unset_slots)
     return pos
 
 
-def _put(m: Machine, pos: int) -> int:
+def _put(m: PickleMachine, pos: int) -> int:
     m.put(_index(m.line(pos)))
     return m.data.index(b"\n", pos) + 1
 
 
-def _get(m: Machine, pos: int) -> int:
+def _get(m: PickleMachine, pos: int) -> int:
     m.get(_index(m.line(pos)))
     return m.data.index(b"\n", pos) + 1
 
 
-def _long_binput(m: Machine, pos: int) -> int:
+def _long_binput(m: PickleMachine, pos: int) -> int:
     m.put(m.length(pos, 4))
     return pos + 4
 
 
-def _binget(m: Machine, pos: int) -> int:
+def _binget(m: PickleMachine, pos: int) -> int:
     m.get(m.length(pos, 1))
     return pos + 1
 
 
-def _long_binget(m: Machine, pos: int) -> int:
+def _long_binget(m: PickleMachine, pos: int) -> int:
     m.get(m.length(pos, 4))
     return pos + 4
 
@@ -170,7 +121,7 @@ def _index(line: bytes) -> int:
 
 
 def _constant(value: Any) -> Step:
-    def step(m: Machine, pos: int) -> int:
+    def step(m: PickleMachine, pos: int) -> int:
         m.stack.append(value)
         return pos
 
@@ -178,7 +129,7 @@ def _constant(value: Any) -> Step:
 
 
 def _number(width: int, unpack: Callable[..., tuple[Any, ...]]) -> Step:
-    def step(m: Machine, pos: int) -> int:
+    def step(m: PickleMachine, pos: int) -> int:
         if width > m.end - pos:
             raise malformed("truncated")
         m.stack.append(unpack(m.data, pos)[0])
@@ -188,7 +139,7 @@ def _number(width: int, unpack: Callable[..., tuple[Any, ...]]) -> Step:
 
 
 def _counted(width: int, make: Callable[[bytes], Any], *, signed: bool = False) -> Step:
-    def step(m: Machine, pos: int) -> int:
+    def step(m: PickleMachine, pos: int) -> int:
         size = m.length(pos, width)
         if signed and size >= 1 << 31:
             raise malformed("negative length")
@@ -200,7 +151,7 @@ def _counted(width: int, make: Callable[[bytes], Any], *, signed: bool = False) 
 
 
 def _text_line(make: Callable[[bytes], Any]) -> Step:
-    def step(m: Machine, pos: int) -> int:
+    def step(m: PickleMachine, pos: int) -> int:
         line = m.line(pos)
         m.stack.append(make(line))
         return pos + len(line) + 1
@@ -216,7 +167,7 @@ def _bytes(data: bytes) -> bytes:
 
 
 def _empty(make: Callable[[], Any]) -> Step:
-    def step(m: Machine, pos: int) -> int:
+    def step(m: PickleMachine, pos: int) -> int:
         m.push(make)
         return pos
 
@@ -224,7 +175,7 @@ def _empty(make: Callable[[], Any]) -> Step:
 
 
 def _of_mark(kind: type) -> Step:
-    def step(m: Machine, pos: int) -> int:
+    def step(m: PickleMachine, pos: int) -> int:
         m.push(kind, m.collect())
         return pos
 
@@ -232,7 +183,7 @@ def _of_mark(kind: type) -> Step:
 
 
 def _tuple_of(count: int) -> Step:
-    def step(m: Machine, pos: int) -> int:
+    def step(m: PickleMachine, pos: int) -> int:
         stack = m.stack
         if len(stack) < count:
             raise malformed("stack underflow")
@@ -244,7 +195,7 @@ def _tuple_of(count: int) -> Step:
     return step
 
 
-def _dict(m: Machine, pos: int) -> int:
+def _dict(m: PickleMachine, pos: int) -> int:
     flat = m.collect()
     if len(flat) % 2:
         raise malformed("key without a value")
@@ -252,28 +203,28 @@ def _dict(m: Machine, pos: int) -> int:
     return pos
 
 
-def _append(m: Machine, pos: int) -> int:
+def _append(m: PickleMachine, pos: int) -> int:
     m.extend([m.stack.pop()])
     return pos
 
 
-def _appends(m: Machine, pos: int) -> int:
+def _appends(m: PickleMachine, pos: int) -> int:
     m.extend(m.collect())
     return pos
 
 
-def _setitem(m: Machine, pos: int) -> int:
+def _setitem(m: PickleMachine, pos: int) -> int:
     value = m.stack.pop()
     m.update([m.stack.pop(), value])
     return pos
 
 
-def _setitems(m: Machine, pos: int) -> int:
+def _setitems(m: PickleMachine, pos: int) -> int:
     m.update(m.collect())
     return pos
 
 
-def _additems(m: Machine, pos: int) -> int:
+def _additems(m: PickleMachine, pos: int) -> int:
     values = m.collect()
     target = m.stack[-1]
     if type(target) is Members:
@@ -286,7 +237,7 @@ def _additems(m: Machine, pos: int) -> int:
 # Objects
 
 
-def _global(m: Machine, pos: int) -> int:
+def _global(m: PickleMachine, pos: int) -> int:
     module = m.line(pos)
     pos += len(module) + 1
     name = m.line(pos)
@@ -294,7 +245,7 @@ def _global(m: Machine, pos: int) -> int:
     return pos + len(name) + 1
 
 
-def _stack_global(m: Machine, pos: int) -> int:
+def _stack_global(m: PickleMachine, pos: int) -> int:
     name, module = m.stack.pop(), m.stack.pop()
     if type(name) is not str or type(module) is not str:
         raise malformed("global without a name")
@@ -302,19 +253,19 @@ def _stack_global(m: Machine, pos: int) -> int:
     return pos
 
 
-def _reduce(m: Machine, pos: int) -> int:
+def _reduce(m: PickleMachine, pos: int) -> int:
     args = m.stack.pop()
     m.call(m.stack.pop(), args)
     return pos
 
 
-def _newobj_ex(m: Machine, pos: int) -> int:
+def _newobj_ex(m: PickleMachine, pos: int) -> int:
     kwargs, args = m.stack.pop(), m.stack.pop()
     m.call(m.stack.pop(), args, kwargs)
     return pos
 
 
-def _obj(m: Machine, pos: int) -> int:
+def _obj(m: PickleMachine, pos: int) -> int:
     values = m.collect()
     if not values:
         raise malformed("stack underflow")
@@ -322,14 +273,14 @@ def _obj(m: Machine, pos: int) -> int:
     return pos
 
 
-def _inst(m: Machine, pos: int) -> int:
+def _inst(m: PickleMachine, pos: int) -> int:
     args = tuple(m.collect())
     pos = _global(m, pos)
     m.call(m.stack.pop(), args)
     return pos
 
 
-def _build(m: Machine, pos: int) -> int:
+def _build(m: PickleMachine, pos: int) -> int:
     m.build(m.stack.pop())
     return pos
 
@@ -338,13 +289,13 @@ def _build(m: Machine, pos: int) -> int:
 
 
 def _forbidden(name: str) -> Step:
-    def step(m: Machine, pos: int) -> int:
+    def step(m: PickleMachine, pos: int) -> int:
         raise RejectedError(f"forbidden opcode {name}")
 
     return step
 
 
-def _unknown(m: Machine, pos: int) -> int:
+def _unknown(m: PickleMachine, pos: int) -> int:
     raise malformed("unknown opcode")
 
 
@@ -420,4 +371,4 @@ STEPS: Final = _table(
         b"\x98": _forbidden("READONLY_BUFFER"),
     }
 )
-"""One step for each opcode. What the machine reads by itself (`X`, `q`, …) needs none here."""
+"""A step for each opcode but those that `PickleMachine.run` reads itself (`X`, `q`, …)."""

@@ -1,15 +1,24 @@
-"""Frees an object of the helpers of `copyreg`, by which protocols 0 and 1 make one."""
+"""The helpers of `copyreg`, which protocols 0 and 1 call to make an object."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastlog.decode.nodes import FACTORIES, Node, dotted, is_dict, is_object, object_node, resolve
-from fastlog.decode.shapes import Work, is_sequence
+from fastlog.decode.arguments import is_sequence
+from fastlog.decode.inert_tree import (
+    FACTORIES,
+    Node,
+    dotted,
+    is_dict,
+    is_object,
+    object_node,
+    resolve,
+)
+from fastlog.decode.work import Work
 
 
-def unwrapped(node: Node, work: Work) -> Node:
-    """Return the object that the helper makes; an object that needs none as it is."""
+def unwrap(node: Node, work: Work) -> Node:
+    """Return the object that the call of a helper makes; any other object as it is."""
     for _ in range(FACTORIES):
         cls = node["class"]
         make = HELPERS.get(resolve(cls)) if type(cls) is str else None
@@ -26,7 +35,7 @@ def unwrapped(node: Node, work: Work) -> Node:
 
 
 def _class(value: Any) -> Any:
-    """What is called: the text of a global or a node; None where the value cannot be called."""
+    """Return the class in a value: the text of a global or a node; None if it is no class."""
     if type(value) is not dict:
         return None
     if "global" in value:
@@ -35,7 +44,7 @@ def _class(value: Any) -> Any:
 
 
 def _reconstructor(args: Any) -> Node | None:
-    """`copyreg._reconstructor(cls, base, value)`"""
+    """Return the object of `copyreg._reconstructor(cls, base, value)`."""
     cls = _class(args[0]) if len(args) == 3 else None
     if cls is None:
         return None
@@ -48,13 +57,13 @@ def _reconstructor(args: Any) -> Node | None:
 
 
 def _newobj(args: Any) -> Node | None:
-    """`copyreg.__newobj__(cls, *args)`"""
+    """Return the object of `copyreg.__newobj__(cls, *args)`."""
     cls = _class(args[0]) if args else None
     return None if cls is None else object_node(cls, args[1:])
 
 
 def _newobj_ex(args: Any) -> Node | None:
-    """`copyreg.__newobj_ex__(cls, args, kwargs)`"""
+    """Return the object of `copyreg.__newobj_ex__(cls, args, kwargs)`."""
     cls = _class(args[0]) if len(args) == 3 and is_sequence(args[1]) else None
     if cls is None:
         return None

@@ -1,11 +1,11 @@
-"""JSON objects as payload.
+"""Frames that are JSON objects.
 
 Two readers give the same record for a frame:
 
 - `quick_record` reads ordinary frames: msgspec parses the frame and checks the columns. Its values
-  are in the normal form already, so nothing is rendered. It answers None for every other frame.
+  are in the normal form already, so nothing is rendered. It returns None for every other frame.
 - `read_json` reads any frame into a tree for the renderer. It is the reference: it is exact about
-  numbers, and gives the same at any call depth.
+  numbers, and gives the same result at any call depth.
 """
 
 from __future__ import annotations
@@ -20,14 +20,23 @@ from typing import Annotated, Any, Final, get_type_hints
 
 import msgspec
 
-from fastlog.decode.nodes import Node, integer_of_digits, is_dict, pairs_node
-from fastlog.decode.normal import DEPTH, NODES, WEIGHT, WEIGHT_TIMES
+from fastlog.decode.bounds import DEPTH, NODES, WEIGHT, WEIGHT_TIMES
+from fastlog.decode.inert_tree import Node, integer_of_digits, is_dict, pairs_node
+from fastlog.decode.validation import (
+    COLUMNS,
+    DROPPED,
+    DROPPED_IF_EMPTY,
+    EMPTY,
+    NO_TRACE,
+    TIMES,
+    validate,
+)
 from fastlog.errors import RejectedError
-from fastlog.record import COLUMNS, SILENT, SILENT_IF_EMPTY, TIMES, Record, checked
+from fastlog.record import Record
 
 NESTING = 200
 """Arrays and objects inside each other. (The normal form cuts far earlier; this bound is for the
-parser, which recurses, and would fail at a depth that depends on who called it.)"""
+parser, which recurses and would fail at a depth that depends on the depth of its caller.)"""
 NUMBER_LENGTH: Final = 1024
 """Characters of the longest number that is read as a float: the time grows with their square."""
 QUICK_LENGTH: Final = WEIGHT // WEIGHT_TIMES
@@ -42,17 +51,17 @@ _BRACKETS: Final = re.compile(rb"[\[{]|[\]}]")
 _LONG_NUMBER: Final = re.compile(rb"[0-9.]{%d}" % (NUMBER_LENGTH + 1))
 _STRIDE: Final = NUMBER_LENGTH // 2
 _DIGITS: Final = re.compile(rb"[0-9.]{2}")
-"""What a long number is in every 512th byte."""
+"""A long number matches this in the bytes that the stride selects."""
 _LEVELNO, _LEVELNAME = COLUMNS.index("levelno"), COLUMNS.index("levelname")
 _LEVEL_LENGTH = 64
-"""Characters of a level's name: longer ones are not worth a place in a cache."""
+"""Characters of the longest name of a level that is cached."""
 
 
 def read_json(data: bytes) -> Node:
-    """Read one JSON object into a tree; of equal keys the last counts.
+    """Read one JSON object into an inert tree; of equal keys, the last counts.
 
     Raises:
-        RejectedError: the bytes are not JSON, or nested too deep.
+        RejectedError: The bytes are not JSON, or nested too deep.
     """
     if data.count(b"[") + data.count(b"{") > NESTING:
         _check_nesting(data)
@@ -76,7 +85,7 @@ def _check_nesting(data: bytes) -> None:
 
 
 def _node(pairs: list[tuple[str, Any]]) -> Node:
-    """Make the node of an object."""
+    """Return the node of a JSON object."""
     return pairs_node(list(chain.from_iterable(dict(pairs).items())))
 
 
@@ -90,7 +99,7 @@ _DECODER: Final = json.JSONDecoder(
 
 
 _SENT: Final = Record._fields[: Record._fields.index("host")]
-"""The columns that attributes fill."""
+"""The columns that attributes of the client fill."""
 
 
 def _column_types() -> Iterable[tuple[str, Any, None]]:
@@ -103,14 +112,13 @@ def _column_types() -> Iterable[tuple[str, Any, None]]:
 
 
 _Columns: Any = msgspec.defstruct("_Columns", _column_types(), gc=False)
-"""The first columns of a record. Converting to it checks that each value fits its column as is."""
+"""The first columns of a record. Converting to it checks that each value fits its column
+unchanged."""
 _Rest: Any = msgspec.defstruct(
     "_Rest", [(name, Any) for name in Record._fields[len(_SENT) :]], gc=False
 )
-"""The other columns, `extra` as a dict."""
-_NOT_EXTRA: Final = frozenset(("msg", *_SENT, *SILENT))
-_EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
-_NO_TRACE: Final = ("", "\n")
+"""The other columns, with `extra` as a dict."""
+_NOT_EXTRA: Final = frozenset(("msg", *_SENT, *DROPPED))
 _CONTAINERS: Final = frozenset((dict, list))
 _FAILURES: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 """What msgspec raises for bytes that are not JSON, and for values that it cannot take."""
@@ -122,13 +130,13 @@ def quick_record(
     """Read the record in an ordinary JSON frame.
 
     Args:
-        frame: one JSON object, or what claims to be one.
-        host, received, offset, idx: as in `Record`.
+        frame: Begins with `{`.
+        host, received, offset, idx: As in `Record`.
 
     Returns:
-        The record, equal to what the renderer and the validation make of `read_json`. None where
-        that takes more than to read it: the frame is malformed, or near a bound; a value is not in
-        the normal form, or does not fit its column as it is; arguments are to be merged.
+        The record, equal to what the renderer and the validation make of `read_json`. None if
+        reading alone does not give it: the frame is malformed, or near a bound; a value is not in
+        the normal form, or does not fit its column unchanged; arguments must be merged.
     """
     try:
         if (parts := _read(frame, received)) is None:
@@ -141,7 +149,7 @@ def quick_record(
 
 
 def quick_line(frame: bytes, *, host: str, received: float, offset: int, idx: int) -> bytes | None:
-    """Read the record in an ordinary JSON frame, and write it as `lines.encode` does."""
+    """Read the record in an ordinary JSON frame, and return it as `json_lines.encode` does."""
     try:
         if (parts := _read(frame, received)) is None:
             return None
@@ -161,7 +169,7 @@ def _read(frame: bytes, received: float) -> tuple[Any, dict[str, Any]] | None:
     """Read the first columns and the extra attributes of a record.
 
     Raises:
-        one of `_FAILURES`: the frame is malformed, or a value does not fit.
+        One of `_FAILURES`: The frame is malformed, or a value does not fit.
     """
     length = len(frame)
     if (length > NUMBER_LENGTH and _is_near_bound(frame)) or (
@@ -179,8 +187,8 @@ def _read(frame: bytes, received: float) -> tuple[Any, dict[str, Any]] | None:
     elif columns.message is None:
         columns.message = ""
     extra = {name: sent[name] for name in sent if name not in _NOT_EXTRA}
-    for name in SILENT_IF_EMPTY:
-        if name in extra and extra[name] in _EMPTY:
+    for name in DROPPED_IF_EMPTY:
+        if name in extra and extra[name] in EMPTY:
             del extra[name]
     if "args" in extra or not _complete(columns, received):
         return None
@@ -201,7 +209,7 @@ _convert: Final = msgspec.convert
 
 
 def _is_near_bound(frame: bytes) -> bool:
-    """Whether a bound on size, values or digits could cut something of this frame."""
+    """Return whether a bound on size, values or digits could cut something of this frame."""
     if len(frame) > QUICK_LENGTH:
         return True
     if len(frame) > NODES:
@@ -213,12 +221,12 @@ def _is_near_bound(frame: bytes) -> bool:
 
 
 def _complete(columns: Any, received: float) -> bool:
-    """Fill columns and clear columns, as `record.checked` does; whether that is all they need."""
+    """Fill and clear columns as `validate` does; return whether they need nothing else."""
     if columns.created is None:
         columns.created = received
-    if columns.exc_text in _NO_TRACE:
+    if columns.exc_text in NO_TRACE:
         columns.exc_text = None
-    if columns.stack_info in _NO_TRACE:
+    if columns.stack_info in NO_TRACE:
         columns.stack_info = None
     if columns.levelno is None or columns.levelname is None:
         if len(columns.levelname or "") > _LEVEL_LENGTH:
@@ -229,14 +237,14 @@ def _complete(columns: Any, received: float) -> bool:
 
 @lru_cache(maxsize=256)
 def _level(levelno: int | None, levelname: str | None) -> tuple[int | None, str | None]:
-    """Return number and name of a level of which one is missing."""
+    """Return number and name of a level, of which one is missing."""
     values = [{"levelno": levelno, "levelname": levelname}.get(name) for name in COLUMNS]
-    columns = checked(values, 0.0).columns
+    columns = validate(values, 0.0).columns
     return columns[_LEVELNO], columns[_LEVELNAME]
 
 
 def _is_deep(extra: dict[str, Any], frame: bytes) -> bool:
-    """Whether the normal form cuts containers of this frame for their depth."""
+    """Return whether the normal form cuts containers of this frame for their depth."""
     if frame.count(b"[") + frame.count(b"{") <= DEPTH:
         return False
     level: list[Any] = [extra]
