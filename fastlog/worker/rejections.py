@@ -35,7 +35,7 @@ def entries(block: Block, reasons: dict[int, str], sink: str) -> list[Entry]:
 
 
 def _one_more(entry: Entry, reason: str) -> Entry:
-    note = entry.note
+    note = entry.notice
     assert isinstance(note, Rejection)
     both = reason if reason == note.reason else VARIOUS
-    return entry._replace(note=Rejection("", both, 0, b"", note.count + 1, note.received))
+    return entry._replace(notice=Rejection("", both, 0, b"", note.count + 1, note.received))

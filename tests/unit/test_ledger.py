@@ -16,9 +16,8 @@ from builders import MONDAY, NODE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastlog import ledger as ledgers
 from fastlog.errors import ConfigError, SinkUnavailableError
-from fastlog.ledger import Entry, Ledger
+from fastlog.ledger import SCHEMA, Entry, Ledger, limits, total
 from fastlog.record import Loss, Rejection
 
 
@@ -111,8 +110,8 @@ notes = st.lists(
 def limit(request: pytest.FixtureRequest) -> Iterator[None]:
     """What is too much in a second."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ledgers, "ALL_ROWS_A_SECOND", request.param)
-        patched.setattr(ledgers, "REASONS", 1)
+        patched.setattr(limits, "ROWS_PER_SECOND", request.param)
+        patched.setattr(limits, "REASONS_PER_SECOND", 1)
         yield
 
 
@@ -234,15 +233,15 @@ def test_all_hosts_together_make_a_hundred_rows_a_second_and_some_sums(tmp_path:
 
     (rejected,) = table(path, "SELECT count(*), sum(count) FROM rejected")
     (lost,) = table(path, "SELECT count(*), sum(count) FROM losses")
-    assert rejected == (ledgers.ALL_ROWS_A_SECOND + ledgers.REASONS + 1, 2000)
-    assert lost == (ledgers.ALL_ROWS_A_SECOND + 1, 3000)
+    assert rejected == (limits.ROWS_PER_SECOND + limits.REASONS_PER_SECOND + 1, 2000)
+    assert lost == (limits.ROWS_PER_SECOND + 1, 3000)
     assert table(path, "SELECT sum(count) FROM losses WHERE peer = ''") == [(2700,)]
     various = "SELECT peer, raw FROM rejected WHERE reason = 'various reasons'"
     assert table(path, various) == [("", b"")]
 
 
 def test_of_old_rows_the_sums_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledgers, "ROWS", 20)
+    monkeypatch.setattr(limits, "MAX_ROWS", 20)
     path = tmp_path / "ledger.db"
     expected: dict[str, int] = {}
     with Ledger(path) as ledger:
@@ -254,7 +253,9 @@ def test_of_old_rows_the_sums_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 entry(n, 2, loss(reason="damage", count=-1, last=MONDAY + n)),
             ]
             for each in entries:
-                expected[each.note.reason] = expected.get(each.note.reason, 0) + each.note.count
+                expected[each.notice.reason] = (
+                    expected.get(each.notice.reason, 0) + each.notice.count
+                )
             for _ in range(2):
                 ledger.record(NODE, entries, n + 1)
 
@@ -271,8 +272,8 @@ def test_of_old_rows_the_sums_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_reasons_that_a_stranger_makes_up_are_not_told_apart_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "ROWS", 5)
-    monkeypatch.setattr(ledgers, "SUMS", 7)
+    monkeypatch.setattr(limits, "MAX_ROWS", 5)
+    monkeypatch.setattr(limits, "MAX_SUMS", 7)
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         for n in range(100):
@@ -286,7 +287,7 @@ def test_reasons_that_a_stranger_makes_up_are_not_told_apart_for_ever(
 def test_a_sinks_row_that_has_become_part_of_a_sum_is_not_entered_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "ROWS", 3)
+    monkeypatch.setattr(limits, "MAX_ROWS", 3)
     path = tmp_path / "ledger.db"
     entries = [
         entry(n, k, rejection(at=MONDAY + n, reason="bad taste"), "list")
@@ -309,7 +310,7 @@ def test_a_sinks_row_that_has_become_part_of_a_sum_is_not_entered_again(
 def test_of_old_rejections_the_bytes_go_and_the_rows_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "RAW_ROWS", 3)
+    monkeypatch.setattr(limits, "RAW_ROWS", 3)
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         for n in range(5):
@@ -385,7 +386,7 @@ def test_whatever_the_clock_does_the_helper_tables_stay_small(
             ledger.record(NODE, entries, block + 1)
     found = rows_of(path)
     assert found["entered"] == 1
-    assert found["seconds"] <= 2 * (2 * ledgers.ALL_ROWS_A_SECOND + ledgers.REASONS + 3)
+    assert found["seconds"] <= 2 * (2 * limits.ROWS_PER_SECOND + limits.REASONS_PER_SECOND + 3)
 
 
 def test_a_clock_that_swings_gives_no_new_second_each_time(tmp_path: Path) -> None:
@@ -395,14 +396,14 @@ def test_a_clock_that_swings_gives_no_new_second_each_time(tmp_path: Path) -> No
             received = MONDAY - 30 * (block % 2)
             flood = [Entry(block, k, rejection(), received=received) for k in range(40)]
             ledger.record(NODE, flood, block + 1)
-    assert rows_of(path)["rejected"] == ledgers.ROWS_A_SECOND + 1
+    assert rows_of(path)["rejected"] == limits.HOST_ROWS_PER_SECOND + 1
 
 
 def test_any_number_of_journals_and_sinks_leaves_a_bounded_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "ROWS", 30)
-    monkeypatch.setattr(ledgers, "CURSORS", 8)
+    monkeypatch.setattr(limits, "MAX_ROWS", 30)
+    monkeypatch.setattr(limits, "MAX_CURSORS", 8)
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         for n in range(60):
@@ -430,7 +431,7 @@ def test_the_texts_of_a_row_are_bounded(tmp_path: Path) -> None:
 
 
 def test_counts_of_any_size_never_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledgers, "ROWS", 5)
+    monkeypatch.setattr(limits, "MAX_ROWS", 5)
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         for n in range(30):
@@ -441,8 +442,8 @@ def test_counts_of_any_size_never_overflow(tmp_path: Path, monkeypatch: pytest.M
             ledger.record(NODE, [entry(n, k, note) for k, note in enumerate(notes)], n + 1)
     counts = [count for (count,) in table(path, "SELECT count FROM losses")]
     assert {type(count) for count in counts} == {int}
-    assert max(counts) == ledgers.MOST  # type: ignore[type-var]
-    assert table(path, f"SELECT {ledgers.total('count')} FROM losses") == [(ledgers.MOST,)]
+    assert max(counts) == limits.MAX_COUNT  # type: ignore[type-var]
+    assert table(path, f"SELECT {total('count')} FROM losses") == [(limits.MAX_COUNT,)]
 
 
 # Versions, and damage
@@ -483,16 +484,16 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> 
     with Ledger(path) as ledger:
         ledger.open()
         assert ledger.record("ab", [entry(50, 0, loss()), entry(100, 0, loss())], 200) == 100
-    assert table(path, "PRAGMA user_version") == [(ledgers.SCHEMA,)]
+    assert table(path, "PRAGMA user_version") == [(SCHEMA,)]
     counts = "SELECT count FROM losses ORDER BY offset, idx"
-    assert table(path, counts) == [(7,), (ledgers.MOST,), (3,)]
+    assert table(path, counts) == [(7,), (limits.MAX_COUNT,), (3,)]
     assert table(path, "SELECT DISTINCT second FROM seconds") == [(2,)]
 
 
 def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA user_version = {ledgers.SCHEMA + 1}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
         connection.execute("CREATE TABLE news (a)")
     before = path.read_bytes()
     for call in (Ledger(path).open, lambda: Ledger(path).record(NODE, [entry(0, 0, loss())], 1)):
