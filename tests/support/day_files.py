@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastlog.record import Record
-from fastlog.sinks.dayschema import SCHEMA
+from fastlog.sinks.day_schema import SCHEMA
 
 START = 1_700_000_000.0
 """`created` of the first record, unless told otherwise."""

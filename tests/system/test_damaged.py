@@ -36,10 +36,11 @@ from fastlog.cli import fastlog
 from fastlog.cli.command import run
 from fastlog.decode import Decoded
 from fastlog.errors import SinkConflictError, SinkUnavailableError
-from fastlog.query import COLUMNS, Filters, Unread, follow, newest, parse_condition
-from fastlog.query.filters import clauses
-from fastlog.query.stream import LIST
-from fastlog.sinks import dayfile, days, dayschema
+from fastlog.query import COLUMNS, Filters, parse_condition
+from fastlog.search import Unread, follow, newest
+from fastlog.search.clauses import clauses
+from fastlog.search.stream import COLUMN_LIST
+from fastlog.sinks import day_directory, day_file, day_schema
 from fastlog.sinks.sqlite import SqliteSink
 
 OLD = "2026-11-20.db"
@@ -313,7 +314,7 @@ def test_an_older_file_that_is_damaged_does_not_stop_the_sink(
     chain = three_days()[2:]
     sink = make(tmp_path)
     # The node is in a healthy file already, as it is when an older one is damaged.
-    healthy = dayfile.DayFile(logs / "2026-11-22.db", NODE)
+    healthy = day_file.DayFile(logs / "2026-11-22.db", NODE)
     healthy.enter(0, 1)
     healthy.close()
     work(sink, chain)
@@ -371,7 +372,7 @@ def test_damage_under_an_open_sink_is_met_twice_then_the_file_is_set_aside(tmp_p
     with closing(sqlite3.connect(current)) as connection:
         root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'records'")
         page = root.fetchone()[0]
-    overwrite(current, (page - 1) * dayfile.PAGE, bytes(dayfile.PAGE))
+    overwrite(current, (page - 1) * day_file.PAGE, bytes(day_file.PAGE))
 
     assert work(sink, chain) == 2
     names = {path.name for path in logs.iterdir() if not path.name.endswith(("-wal", "-shm"))}
@@ -392,11 +393,12 @@ def test_a_cursor_that_makes_no_sense_is_damage(tmp_path: Path, what: str) -> No
 
 
 def test_what_was_set_aside_is_never_overwritten_and_keeps_its_log(tmp_path: Path) -> None:
-    logs, part = tmp_path, days.Part(days.day_of(int(MONDAY * 1e6)))
+    logs = tmp_path
+    name = day_directory.DayFileName(day_directory.day_of(int(MONDAY * 1e6)))
     for number in range(3):
         (logs / "2026-11-23.db").write_bytes(f"damaged {number}".encode() * 1000)
         (logs / "2026-11-23.db-wal").write_bytes(f"log {number}".encode())
-        days.DayDirectory(logs, 1).set_aside(part)
+        day_directory.DayDirectory(logs, 1).set_aside(name)
     names = ["2026-11-23.db.damaged", "2026-11-23.db.1.damaged", "2026-11-23.db.2.damaged"]
     assert [(logs / name).read_bytes()[:9] for name in names] == [
         f"damaged {n}".encode() for n in range(3)
@@ -429,7 +431,7 @@ def test_killed_at_any_step_of_setting_a_file_aside_it_goes_on_without_loss_or_d
             return target
 
         with monkeypatch.context() as patched:
-            patched.setattr(dayfile.sqlite3, "connect", fused)
+            patched.setattr(day_file.sqlite3, "connect", fused)
             patched.setattr(Path, "rename", renamed)
             work(make(data_dir), chain)
 
@@ -507,7 +509,7 @@ def test_a_chain_whose_links_were_deleted_stores_nothing_twice(tmp_path: Path) -
 def test_a_file_that_cannot_be_read_now_is_waited_for_only_if_it_may_have_the_cursor(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dayfile, "_BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr(day_file, "_BUSY_TIMEOUT", 0.01)
     chain = three_days()
     sink = make(tmp_path)
     work(sink, chain[:5])
@@ -547,7 +549,7 @@ def test_the_current_file_of_a_newer_version_is_rejected_with_one_line(tmp_path:
 # ---- older versions ----------------------------------------------------------------------------
 
 VERSION_1 = (
-    *(sql for sql in dayschema.SCHEMA if "CREATE TABLE cursor" not in sql and "schema" not in sql),
+    *(sql for sql in day_schema.SCHEMA if "CREATE TABLE cursor" not in sql and "schema" not in sql),
     "CREATE TABLE cursor (node TEXT PRIMARY KEY, offset INTEGER NOT NULL, sealed TEXT)",
     "INSERT INTO meta VALUES ('schema', 1)",
 )
@@ -627,13 +629,13 @@ def test_a_migration_that_is_interrupted_anywhere_changes_nothing_and_is_done_la
         with closing(sqlite3.connect(current, isolation_level=None, factory=Interrupted)) as file:
             Interrupted.left = length
             try:
-                dayschema.migrate(file, 1)
+                day_schema.migrate(file, 1)
             except StopHere:
                 assert version_of(current) == 1
             else:
                 break
     assert 5 < length < 19
-    assert version_of(current) == dayschema.VERSION
+    assert version_of(current) == day_schema.VERSION
     assert work(make(tmp_path), chain) == 0
 
 
@@ -646,7 +648,7 @@ def test_a_column_that_is_missing_is_an_error_and_never_its_own_name(column: str
         filters = Filters(where=(parse_condition(f"{column}=1", START),))
         [condition] = clauses(filters)
         for sql, parameters in (
-            (f"SELECT {LIST} FROM records", ()),
+            (f"SELECT {COLUMN_LIST} FROM records", ()),
             (f"SELECT 1 FROM records WHERE {condition.sql}", condition.parameters),
         ):
             with pytest.raises(sqlite3.OperationalError, match="no such column"):

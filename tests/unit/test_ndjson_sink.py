@@ -28,7 +28,7 @@ from builders import (
 
 from fastlog.errors import ConfigError, SinkConflictError, SinkError, SinkUnavailableError
 from fastlog.record import Record
-from fastlog.sinks import linesfile
+from fastlog.sinks import line_file
 from fastlog.sinks.ndjson import NdjsonSink
 
 
@@ -379,7 +379,7 @@ def test_after_a_full_disk_it_goes_back_to_what_is_durable(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(linesfile.os, call, full)
+        patched.setattr(line_file.os, call, full)
         with pytest.raises(SinkUnavailableError, match="No space left"):
             sink.apply(chain[2:])
             sink.sync()

@@ -22,22 +22,11 @@ from hypothesis import strategies as st
 from places import SUPPORT
 
 from fastlog.errors import ConfigError, FastlogError
-from fastlog.query import (
-    Filters,
-    Unread,
-    check_regex,
-    count,
-    follow,
-    newest,
-    parse_condition,
-    parse_level,
-    parse_moment,
-    search,
-)
-from fastlog.query import days as days_module
-from fastlog.query.days import open_day as open_reading
-from fastlog.query.days import read_day
-from fastlog.query.stream import select
+from fastlog.query import Filters, check_regex, parse_condition, parse_level, parse_moment
+from fastlog.search import Unread, count, day_reader, follow, newest, search
+from fastlog.search.day_reader import open_day as open_reading
+from fastlog.search.day_reader import read_day
+from fastlog.search.stream import select
 
 EVERYTHING = Filters()
 
@@ -124,7 +113,7 @@ def test_a_file_is_opened_only_when_its_turn_comes(tmp_path: Path, monkeypatch: 
         opened.append(path.name)
         return open_reading(path)
 
-    monkeypatch.setattr("fastlog.query.stream.open_day", spy)
+    monkeypatch.setattr("fastlog.search.stream.open_day", spy)
     records = search(tmp_path, Filters())
     assert opened == []
     next(records)
@@ -150,7 +139,8 @@ def test_a_search_walks_the_index_and_sorts_nothing(tmp_path: Path, newest_first
 MEASURE = """
 import resource, sys, tracemalloc
 from pathlib import Path
-from fastlog.query import Filters, search
+from fastlog.query import Filters
+from fastlog.search import search
 logs = Path(sys.argv[1])
 next(search(logs, Filters()))  # all that is imported and cached once
 tracemalloc.start()
@@ -389,7 +379,8 @@ def test_a_file_whose_writer_was_killed_is_read(tmp_path: Path):
 READ_ONLY_USER = """
 import os, sys
 from pathlib import Path
-from fastlog.query import Filters, search
+from fastlog.query import Filters
+from fastlog.search import search
 if os.geteuid() == 0:  # who may write everywhere
     os.setuid(65534)
 assert not os.access(sys.argv[1], os.W_OK)
@@ -428,7 +419,7 @@ def test_a_file_that_goes_between_its_listing_and_its_reading_is_skipped(
 ):
     write_day(tmp_path / "2026-11-23.db", [make_record(0)])
     gone = [tmp_path / "2026-11-22.db", tmp_path / "2026-11-23.db"]
-    monkeypatch.setattr(days_module, "list_files", lambda logs: gone)
+    monkeypatch.setattr(day_reader, "list_files", lambda logs: gone)
     assert messages(tmp_path) == ["message 0"]
 
 
@@ -539,7 +530,7 @@ def test_following_reads_only_what_has_changed(tmp_path: Path, monkeypatch: pyte
         write_day(paths[1], [make_record(9)])
 
     age()
-    monkeypatch.setattr("fastlog.query.live.open_day", spy)
+    monkeypatch.setattr("fastlog.search.live.open_day", spy)
     assert followed(tmp_path, Filters(), lambda: None, lambda: None, grow) == ["message 9"]
     assert set(read) == {"2026-11-21.db"}
 
@@ -594,7 +585,7 @@ def test_totals_count_by_level_logger_host_and_hour(tmp_path: Path):
 def test_names_that_senders_make_up_are_not_all_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("fastlog.query.totals.NAMES", 3)
+    monkeypatch.setattr("fastlog.search.totals.MAX_NAMES", 3)
     for day in ("2026-11-22", "2026-11-23"):
         names = ["often", "often", *(f"{day} {n}" for n in range(8))]
         records = [make_record(n, name=name, host=name) for n, name in enumerate(names)]

@@ -32,8 +32,8 @@ from fastlog.clock import TRIAL
 from fastlog.config import Retention
 from fastlog.errors import ConfigError, SinkConflictError, SinkUnavailableError
 from fastlog.record import Record
-from fastlog.sinks import dayfile
-from fastlog.sinks.days import DayDirectory, Part, day_of, read_name
+from fastlog.sinks import day_file
+from fastlog.sinks.day_directory import DayDirectory, DayFileName, day_of, parse_name
 from fastlog.sinks.sqlite import SqliteSink
 
 
@@ -81,7 +81,7 @@ def test_every_field_comes_back_as_it_was_given(tmp_path: Path) -> None:
     assert rows(tmp_path, "node") == [NODE]
 
 
-ROWS = dayfile.ROWS
+ROWS = day_file.ROWS
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def with_conflict(work: Callable[[], object]) -> None:
 def test_inside_a_file_the_cursor_itself_decides_between_two_workers(tmp_path: Path) -> None:
     """Nothing but the transaction stands between the two here."""
     chain = numbered(3)
-    slow, fast = (dayfile.DayFile(tmp_path / "2026-11-23.db", NODE) for _ in range(2))
+    slow, fast = (day_file.DayFile(tmp_path / "2026-11-23.db", NODE) for _ in range(2))
     slow.enter(0, 1)
     fast.enter(0, 1)
     end = fast.append(chain[:1], 0)
@@ -335,7 +335,7 @@ def test_killed_before_every_third_to_fifth_statement_it_goes_on_without_loss_or
             return connection
 
         with monkeypatch.context() as patched:
-            patched.setattr(dayfile.sqlite3, "connect", fused)
+            patched.setattr(day_file.sqlite3, "connect", fused)
             sink = make(data_dir, limit=50_000)
             todo = rest_of(chain, sink.open(NODE))
             for start in range(0, len(todo), batch):
@@ -365,7 +365,7 @@ def test_a_crash_between_seal_and_entry_goes_on_in_the_file_that_the_seal_names(
     sink.open(NODE)
     sink.apply(chain[:1])
     with monkeypatch.context() as patched:
-        patched.setattr(dayfile.DayFile, "enter", broken)
+        patched.setattr(day_file.DayFile, "enter", broken)
         with pytest.raises(SinkUnavailableError):
             sink.apply(chain[1:])
     assert value(tmp_path, "2026-11-23.db", "SELECT sealed FROM cursor") == ("2026-11-24.db",)
@@ -389,7 +389,7 @@ def test_retention_makes_room_also_while_the_files_cannot_be_opened(
         raise SinkUnavailableError("database or disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("fastlog.sinks.sqlite.read_place", full)
+        patched.setattr("fastlog.sinks.sqlite.read_cursor", full)
         with pytest.raises(SinkUnavailableError, match="full"):
             make(tmp_path, **context).open(NODE)
     assert files(tmp_path) == ["2026-12-02.db"]
@@ -432,7 +432,7 @@ def test_offending_rows_are_named_and_nothing_is_stored(tmp_path: Path) -> None:
 def test_a_locked_file_is_unavailable_and_later_it_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dayfile, "_BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr(day_file, "_BUSY_TIMEOUT", 0.01)
     chain = numbered(2)
     sink = make(tmp_path)
     sink.open(NODE)
@@ -538,8 +538,8 @@ def test_files_older_than_the_retention_are_deleted(tmp_path: Path) -> None:
 
 def test_the_oldest_files_are_deleted_while_all_are_too_big(tmp_path: Path) -> None:
     ten_days(tmp_path, Clock(), Retention()).close()
-    parts = DayDirectory(tmp_path / "logs", 1)
-    total = sum(parts.size(part) for part in parts.parts()[-3:])
+    directory = DayDirectory(tmp_path / "logs", 1)
+    total = sum(directory.size(name) for name in directory.names()[-3:])
 
     sink = make(tmp_path, retention=Retention(size=total))
     cursor = sink.open(NODE)
@@ -606,10 +606,9 @@ def test_a_wrong_url_is_explained(tmp_path: Path, url: str, what: str) -> None:
 
 def test_names_of_day_files_are_read_and_written() -> None:
     day = day_of(int(MONDAY * 1e6))
-    assert [Part(day).name, Part(day).after().name] == ["2026-11-23.db", "2026-11-23.1.db"]
-    assert [read_name(name) for name in ("2026-11-23.db", "2026-11-23.12.db")] == [
-        Part(day),
-        Part(day, 12),
-    ]
-    strangers = ("2026-11-31.db", "2026-11-23.0.db", "2026-11-23.db-wal", "x.db", "2026-11-23")
-    assert [read_name(name) for name in strangers] == [None] * 5
+    first = DayFileName(day)
+    assert [str(first), str(first.successor())] == ["2026-11-23.db", "2026-11-23.1.db"]
+    assert parse_name("2026-11-23.db") == first
+    assert parse_name("2026-11-23.12.db") == DayFileName(day, 12)
+    others = ("2026-11-31.db", "2026-11-23.0.db", "2026-11-23.db-wal", "x.db", "2026-11-23")
+    assert [parse_name(text) for text in others] == [None] * 5
