@@ -21,12 +21,12 @@ from fastlog.ledger.schema import (
     LedgerError,
     NewerLedgerError,
     check_layout,
-    is_damage,
     prepare,
     transaction,
 )
 from fastlog.ledger.writing import EntryWriter
 from fastlog.record import Loss
+from fastlog.sqlite_damage import is_damage
 
 log = logging.getLogger(__name__)
 

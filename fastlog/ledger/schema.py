@@ -64,8 +64,6 @@ _MIGRATIONS: Final[dict[int, tuple[str, ...]]] = {
 }
 """The statements that turn a file of a version into one of the next version."""
 
-_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
 
 class LedgerError(FastlogError):
     """The ledger cannot be read: it is damaged, or of a newer version."""
@@ -137,8 +135,3 @@ def check_layout(connection: sqlite3.Connection, path: Path) -> int:
             error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise error
     return int(version) or 1
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether SQLite reports wrong content, and not a file that cannot be read now."""
-    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGE

@@ -38,7 +38,7 @@ class CursorFile(Generic[T]):
         """Return the cursor that was saved last; None when there is none.
 
         Raises:
-            SinkError: The file is no cursor; the text says what to do.
+            SinkError: The file is no cursor; the text gives the remedy.
             SinkUnavailableError: The file cannot be read now.
         """
         try:

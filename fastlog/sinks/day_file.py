@@ -31,10 +31,10 @@ from fastlog.sinks.day_schema import (
     VERSION,
     Summary,
     check_columns,
-    is_damage,
     migrate,
     read_version,
 )
+from fastlog.sqlite_damage import is_damage
 
 if TYPE_CHECKING:
     from fastlog.decode import Decoded

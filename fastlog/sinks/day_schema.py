@@ -73,7 +73,7 @@ def read_version(connection: sqlite3.Connection) -> int | None:
     """Return the version of the file's schema; None where the file has no table at all.
 
     Raises:
-        NewerSchemaError: A newer fastlog made the file. The text says what to do, but no path.
+        NewerSchemaError: A newer fastlog made the file. The text gives the remedy, but no path.
         DamagedFileError: The file is not a day file. The text names no path either.
         sqlite3.Error: The file cannot be read.
     """
@@ -133,11 +133,3 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-
-
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether SQLite reports wrong content, and not a file that cannot be read now."""
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE

@@ -56,7 +56,7 @@ class LineFileCursor(Cursor):
     tail: int = 0
     """CRC-32 of the last `TAIL` bytes of that length."""
     since: float = 0.0
-    """When the file was begun, in seconds since the epoch."""
+    """When the file was created, in seconds since the epoch."""
     rotate_to: str = ""
     """The new name of the file during a rotation; "" otherwise."""
 
@@ -85,7 +85,7 @@ class LineFile:
         self._rotation = rotation
         self._cursor_file = CursorFile(context.data_dir, context.name, LineFileCursor)
         self._saved = LineFileCursor()
-        """The cursor as it was saved last."""
+        """The cursor as it was saved last, with `since` corrected for jumps of the clock."""
         self._node = ""
         self._fd = -1
         self._length = 0
@@ -104,7 +104,7 @@ class LineFile:
         self.close()
         self._node = node
         with self._guarded():
-            cursor = self._cursor_file.load() or self._saved  # it may have been removed meanwhile
+            cursor = self._cursor_file.load() or self._saved  # the saved one may have been removed
             self.offset = cursor.offset if cursor.node == node else 0
             if cursor.rotate_to:
                 self._saved = cursor
@@ -185,7 +185,7 @@ class LineFile:
             self._warn("is not the file of the saved cursor")
             self._truncate_renamed(cursor)
         elif length < cursor.length:
-            self._warn(f"is shorter ({length} bytes) than the saved cursor says ({cursor.length})")
+            self._warn(f"is shorter ({length} bytes) than in the saved cursor ({cursor.length})")
         elif _tail(self._fd, cursor.length) != cursor.tail:
             self._warn("is another file than that of the saved cursor, in the same place")
         else:
@@ -201,14 +201,12 @@ class LineFile:
     def _begin_at_end(self) -> None:
         """Begin at the end of a file that no cursor describes, and save a cursor for it first.
 
-        Without that cursor, our lines and the previous content could not be told apart after a
-        crash.
+        Without that cursor, a crash would leave it unknown which lines are ours.
         """
         length = os.fstat(self._fd).st_size
         if length and os.pread(self._fd, 1, length - 1) != b"\n":
-            length += _write(
-                self._fd, [b"\n"]
-            )  # a partial line of another program must not join our first
+            # End the partial line of another program, so that our first line is not joined to it.
+            length += _write(self._fd, [b"\n"])
         self._length = length
         self._saved = LineFileCursor(node=self._node, since=self._clock())
         self._save()

@@ -1,4 +1,4 @@
-"""The ledger of a real server: gaps with any times, damage, and a file of another version."""
+"""The ledger of a real server: gaps with any times, damage, and a file of a newer version."""
 
 from __future__ import annotations
 
@@ -88,23 +88,23 @@ def rejected(server: Server) -> int:
     return sum(row["count"] for row in server.rejected())
 
 
-def test_a_server_sets_a_damaged_ledger_aside_and_goes_on(tmp_path: Path) -> None:
+def test_a_server_sets_a_damaged_ledger_aside_and_continues(tmp_path: Path) -> None:
     server = Server(tmp_path, sinks=("sqlite:", f"ndjson://{tmp_path}/out.ndjson"))
     path = server.data / "ledger.db"
     server.data.mkdir()
-    spoilt = random.Random(3).randbytes(20_000)
-    path.write_bytes(spoilt)
+    broken = random.Random(3).randbytes(20_000)
+    path.write_bytes(broken)
     with server:
         with server.connect(NOTHING):
             wait_for(lambda: path.exists() and rejected(server) == 1, "it is in a new ledger")
-        assert path.with_name("ledger.db.damaged").read_bytes() == spoilt
+        assert path.with_name("ledger.db.damaged").read_bytes() == broken
         assert [row["count"] for row in server.losses()] == [-1]
         # Again, while the workers have it open.
-        (tmp_path / "spoilt").write_bytes(spoilt)
-        (tmp_path / "spoilt").replace(path)
+        (tmp_path / "broken").write_bytes(broken)
+        (tmp_path / "broken").replace(path)
         for part in ("-wal", "-shm"):
             path.with_name(path.name + part).unlink(missing_ok=True)
-        # A worker that had not come to the first rejection yet enters it in the third file too.
+        # A worker that had not read the first rejection yet enters it in the third file too.
         with server.connect(NOTHING * 2):
             wait_for(lambda: is_sound(path) and rejected(server) in (2, 3), "both are in a third")
         assert server.messages().count(" is damaged (") == 2

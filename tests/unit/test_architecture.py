@@ -20,7 +20,7 @@ LAYERS = [
     {"child"},
     {"sinks"},
     {"decode", "journal", "ledger", "terminal"},
-    {"protocol", "query"},
+    {"protocol", "query", "sqlite_damage"},
     {"block", "config"},
     {"record", "core", "files"},
     {"errors", "eventlog", "version", "clock"},
