@@ -89,7 +89,8 @@ class DayDirectory:
     """The directory that holds the day files of one sink."""
 
     def __init__(self, path: Path, limit: int) -> None:
-        """
+        """Keep the settings, without any I/O.
+
         Args:
             path: need not exist yet.
             limit: bytes of a file from which on its day continues in another file.

@@ -1,4 +1,4 @@
-"""The schema of a day file: its tables, its version, and how an older version becomes this one.
+"""The schema of a day file: its tables, its version, and the migration of an older file.
 
 Column names in SQL are written `[name]`: SQLite takes a `"name"` that no column has as a text, so
 that a missing column would read as its own name.
