@@ -1,8 +1,8 @@
 """A record as text for a terminal: one line, then its traceback indented.
 
-What a client logged must not drive the terminal: control characters, escape sequences, and the
-marks that reorder text are shown as escapes; a message of several lines is indented behind its
-first, so that it cannot look like another record.
+A logged text must not control the terminal: control characters, escape sequences, and the
+characters that reorder text are shown as escapes. The further lines of a message are indented, so
+that they cannot look like another record.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _RESET = "\x1b[0m"
 _DIM = "\x1b[2m"
 _CYAN = "\x1b[36m"
 _LEVELS = ((50, "\x1b[1;97;41m"), (40, "\x1b[31m"), (30, "\x1b[33m"), (20, "\x1b[32m"))
-"""The colour of a level is that of the first one here that it reaches."""
+"""A level has the colour of the first level here that it reaches."""
 
 _INDENT = "\n    "
 _UNSAFE = re.compile(
@@ -30,55 +30,56 @@ _BARE = re.compile(r'[^\s"=]+')
 
 
 def render(record: Record | Mapping[str, Any], colour: bool) -> str:
-    """The record as terminal text, without a line end behind the last line.
+    """Return the record as terminal text, without a line end after the last line.
 
     Args:
-        record: a record, or any mapping with the record's names, where missing ones count as None
-            and `extra` is JSON text or an object.
+        record: a record, or any mapping with the record's names. Missing names count as None;
+            `extra` is JSON text or an object.
         colour: whether to use ANSI colours.
     """
     fields: Mapping[str, Any] = record._asdict() if isinstance(record, Record) else record
     get = fields.get
     level = get("levelname") or get("levelno")
-    message, *more = _safe(get("message") or "").split("\n")
+    level_text = one_line("-" if level is None else level).ljust(8)
+    message, *more = _escaped(get("message") or "").split("\n")
     parts = [
-        _paint(_time(get("created")), _DIM, colour),
-        _paint(one_line("-" if level is None else level).ljust(8), _level(get("levelno")), colour),
-        _paint(one_line(get("name") or "-"), _CYAN, colour),
-        _paint(one_line(_origin(fields)), _DIM, colour),
+        _coloured(_time(get("created")), _DIM, colour),
+        _coloured(level_text, _level_colour(get("levelno")), colour),
+        _coloured(one_line(get("name") or "-"), _CYAN, colour),
+        _coloured(one_line(_origin(fields)), _DIM, colour),
         message,
     ]
     extra = _extra(get("extra"))
     if extra:
-        parts.append(_paint(extra, _DIM, colour))
+        parts.append(_coloured(extra, _DIM, colour))
     lines = [" ".join(parts), *more]
     for name in ("exc_text", "stack_info"):
         if text := get(name):
-            lines += _safe(text).rstrip("\n").split("\n")
+            lines += _escaped(text).rstrip("\n").split("\n")
     return _INDENT.join(lines)
 
 
-def _paint(text: str, code: str, colour: bool) -> str:
+def _coloured(text: str, code: str, colour: bool) -> str:
     return f"{code}{text}{_RESET}" if colour and code else text
 
 
 def _time(created: object) -> str:
-    """Local time with milliseconds."""
+    """Return local time with milliseconds."""
     try:
         moment = datetime.fromtimestamp(float(created))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError, OSError):
-        return str(created)  # a clock that is out of every range
+        return str(created)  # no date has this time
     return moment.isoformat(" ", "milliseconds")
 
 
-def _level(levelno: object) -> str:
+def _level_colour(levelno: object) -> str:
     if not isinstance(levelno, int):
         return ""
     return next((code for least, code in _LEVELS if levelno >= least), _DIM)
 
 
 def _origin(fields: Mapping[str, Any]) -> str:
-    """`host/process`, as far as they are known."""
+    """Return `host/process`, as far as they are known."""
     process = fields.get("processName")
     number = fields.get("process")
     if process in (None, "MainProcess"):
@@ -105,17 +106,17 @@ def _value(value: object) -> str:
     return one_line(msgspec.json.encode(value).decode())
 
 
-def _safe(text: object) -> str:
-    """The text with line ends and tabs as they are, and all else that is not for reading escaped.
+def _escaped(text: object) -> str:
+    """Return the text with unprintable characters escaped, except line ends and tabs.
 
-    Windows line ends count as line ends.
+    A Windows line end counts as a line end.
     """
     return _UNSAFE.sub(_escape, str(text).replace("\r\n", "\n"))
 
 
 def one_line(text: object) -> str:
-    """The text on one line, with escapes for what is not for reading."""
-    return _safe(text).replace("\n", "\\n").replace("\t", "\\t")
+    """Return the text as one line, with unprintable characters, line ends and tabs escaped."""
+    return _escaped(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _escape(match: re.Match[str]) -> str:

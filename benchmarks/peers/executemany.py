@@ -28,7 +28,7 @@ from usage import measure
 from fastlog.block import Block, Kind, make_run
 from fastlog.decode import Decoder
 from fastlog.record import Record
-from fastlog.sinks.dayschema import SCHEMA
+from fastlog.sinks.day_schema import SCHEMA
 
 NODE = "00" * 16
 BATCH = 10_000

@@ -10,7 +10,8 @@ from enum import Enum
 
 import msgspec
 
-from fastlog.query import COLUMNS, Found
+from fastlog.query import COLUMNS
+from fastlog.search import Found
 
 Print = Callable[[Iterable[Found]], int]
 

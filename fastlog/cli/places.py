@@ -15,7 +15,7 @@ import msgspec
 from fastlog.config import Config
 from fastlog.errors import FastlogError
 from fastlog.ledger import LedgerError, check_layout, total
-from fastlog.query.days import Unread, open_file
+from fastlog.search.day_reader import Unread, open_file
 
 FRESH = 5.0
 """Seconds after which a status is no longer that of a living receiver, which writes each second."""

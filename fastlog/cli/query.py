@@ -11,7 +11,8 @@ from fastlog.cli.options import filter_options, place_options, style_options
 from fastlog.cli.output import Style, printer
 from fastlog.cli.places import logs_directory, unread_files
 from fastlog.config import Config
-from fastlog.query import Filters, search
+from fastlog.query import Filters
+from fastlog.search import search
 
 
 @click.command(cls=Command)

@@ -28,7 +28,8 @@ from fastlog.cli.places import (
 from fastlog.config import Config, format_duration, format_size
 from fastlog.errors import FastlogError
 from fastlog.ledger import LedgerError
-from fastlog.query import Filters, Totals, Unread, count
+from fastlog.query import Filters
+from fastlog.search import Totals, Unread, count
 from fastlog.terminal import one_line
 
 if TYPE_CHECKING:

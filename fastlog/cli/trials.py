@@ -24,7 +24,7 @@ from fastlog.config import Config, SinkConfig, format_size
 from fastlog.errors import FastlogError
 from fastlog.files import Access
 from fastlog.ledger import DAMAGED, LedgerError, check_whole
-from fastlog.query import examine
+from fastlog.search import examine
 from fastlog.server.datadir import too_wide
 from fastlog.sinks import SinkContext, make_sink
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from fastlog.query.days import list_files, open_day, open_file, unless_gone
+from fastlog.search.day_reader import list_files, open_day, open_file, unless_gone
 
 _GAP = re.compile(r"client ([0-9a-f]{8}), records (\d+) to (\d+)")
 

@@ -1,36 +1,22 @@
-"""Search over the day files of the `sqlite:` sink: filters → SQL → records in order.
+"""The query language: filters as data, and the texts that they are parsed from.
 
-    filters = Filters(level=30, logger=("app.db",))
-    for found in search(config.data_dir / "logs", filters): ...
+    filters = Filters(level=parse_level("WARNING"), logger=("app.db",))
 
-Everything here reads only, beside a server that writes, and streams: what is found is never held
-in memory as a whole.
+Nothing here reads a store; `fastlog.search` does.
 """
 
 from __future__ import annotations
 
-from fastlog.query.days import Unread
-from fastlog.query.filters import COLUMNS, Filters, check_regex, parse_condition, parse_level
-from fastlog.query.health import Health, examine
-from fastlog.query.live import follow, newest
+from fastlog.query.conditions import check_regex, parse_condition, parse_level
+from fastlog.query.filters import COLUMNS, Condition, Filters
 from fastlog.query.moments import parse_moment
-from fastlog.query.stream import Found, search
-from fastlog.query.totals import Totals, count
 
 __all__ = [
     "COLUMNS",
+    "Condition",
     "Filters",
-    "Found",
-    "Health",
-    "Totals",
-    "Unread",
     "check_regex",
-    "count",
-    "examine",
-    "follow",
-    "newest",
     "parse_condition",
     "parse_level",
     "parse_moment",
-    "search",
 ]

@@ -1,4 +1,4 @@
-"""Moments as people name them: `1h` ago, `yesterday`, `2026-11-23 14:30`, `14:30`."""
+"""Moments: `1h` ago, `yesterday`, `2026-11-23 14:30`, `14:30`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _NUMBER = re.compile(r"[\d.]+")
 
 
 def parse_moment(text: str, now: float) -> float:
-    """Seconds since the epoch.
+    """Return a moment in seconds since the epoch.
 
-    A date is its first second; what names no zone is in the local one.
+    A date is its first second. A text without a zone is in the local zone.
 
     Args:
         text: a duration (that long before `now`), an ISO 8601 date or time, `now`, `today`,
@@ -22,7 +22,7 @@ def parse_moment(text: str, now: float) -> float:
         now: seconds since the epoch.
 
     Raises:
-        ConfigError: the text is none of these.
+        ConfigError: The text is none of these.
     """
     word = text.strip()
     midnight = datetime.combine(datetime.fromtimestamp(now).date(), time())
@@ -35,7 +35,7 @@ def parse_moment(text: str, now: float) -> float:
         if word.startswith("@"):
             return float(word[1:])
         if not _NUMBER.fullmatch(word):
-            return _ago_or_iso(word, now, midnight)
+            return _parse_duration_or_iso(word, now, midnight)
     except (ValueError, OverflowError):
         pass
     raise ConfigError(
@@ -43,7 +43,7 @@ def parse_moment(text: str, now: float) -> float:
     )
 
 
-def _ago_or_iso(word: str, now: float, midnight: datetime) -> float:
+def _parse_duration_or_iso(word: str, now: float, midnight: datetime) -> float:
     try:
         return now - parse_duration(word.removesuffix(" ago"))
     except ValueError:

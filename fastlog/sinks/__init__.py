@@ -1,8 +1,8 @@
-"""Where records go: the protocol of a sink, and how one is found by the scheme of its URL.
+"""The protocol of a sink, and the lookup of a sink by the scheme of its URL.
 
-A sink is a class that derives from `Sink`, named by an entry point of the group `fastlog.sinks`
-whose name is the URL's scheme. fastlog's own sinks are found the same way. A worker process owns
-one sink and calls it from one thread. `docs/sinks.md` shows how to write one.
+A sink is a subclass of `Sink`, named by an entry point of the group `fastlog.sinks`; the name of
+the entry point is the URL's scheme. fastlog's own sinks are found in the same way. A worker process
+has one sink and calls it from one thread. `docs/sinks.md` shows how to write one.
 """
 
 from __future__ import annotations
@@ -29,50 +29,50 @@ GROUP = "fastlog.sinks"
 
 
 class SinkContext(NamedTuple):
-    """What a sink is made from."""
+    """The settings that a sink is constructed with."""
 
     name: str
-    """The configured name; unique, and fit for a file name."""
+    """The configured name: unique, and valid as a file name."""
     url: SplitResult
     data_dir: Path
     retention: Retention
     clock: Callable[[], float] = time.time
     steady: Callable[[], float] = steady
-    """A clock that nobody sets, by which a sink can tell whether `clock` was."""
+    """A clock that cannot be set, so that a sink can detect that `clock` was set."""
 
 
 class Sink(ABC):
-    """A place that takes blocks of records and remembers how far it got.
+    """A destination of blocks of records, with a cursor.
 
-    Three errors have a meaning to the worker: `SinkUnavailableError` (try again later, for as long
-    as it takes), `SinkConflictError` (another worker moved the cursor: `open` again), and any other
-    exception, which counts against the block that was being applied.
+    The worker handles three kinds of errors: `SinkUnavailableError` (it tries again later, without
+    limit), `SinkConflictError` (another worker moved the cursor: it calls `open` again), and any
+    other exception, which counts as a failure of the block that was being applied.
     """
 
     form: ClassVar[Form] = "records"
-    """What the sink wants to store: blocks with `records`, or with the same as `lines` of JSON,
-    which cost far less to make."""
+    """The form of the blocks: with `records`, or with the same content as `lines` of JSON, which
+    cost far less to make."""
 
     def __init__(self, context: SinkContext) -> None:
-        """Keep the context and check the URL; touch nothing outside.
+        """Keep the context and check the URL, without any I/O.
 
         Raises:
-            ConfigError: the URL is wrong; the text says how.
+            ConfigError: The URL is wrong; the text gives the reason.
         """
         self.context = context
 
     @abstractmethod
     def open(self, node: str) -> int:
-        """Connect, repair what a crash left, and find the cursor. May be called again.
+        """Connect, recover from a crash, and return the cursor. May be called again.
 
         Args:
-            node: the journal's id in hex. Offsets of another node mean nothing for this one.
-
-        Raises:
-            ConfigError: the sink cannot work the way it is configured, whatever happens outside.
+            node: the journal's id in hex. Offsets of one node mean nothing for another.
 
         Returns:
             The journal offset up to which blocks are applied; 0 for none.
+
+        Raises:
+            ConfigError: The sink cannot work as it is configured, and waiting does not help.
         """
 
     @abstractmethod
@@ -80,66 +80,72 @@ class Sink(ABC):
         """Store consecutive blocks and move the cursor to the end of the last.
 
         A block is applied whole or not at all, and the cursor moves with it in one transaction,
-        where the sink can do that (others are at least once, and say so). A prefix of the blocks
-        may be applied before an exception; `cursor` tells. The first block may begin behind the
-        cursor, where the journal no longer had what lies between.
+        where the sink can do that (others are at least once, and document it). A prefix of the
+        blocks may be applied before an exception; `cursor` then returns its end. The first block
+        may begin behind the cursor, where the journal no longer has the blocks between.
         """
 
     @abstractmethod
     def cursor(self) -> int:
-        """Where the sink stands now, without asking anybody."""
+        """Return the cursor, without I/O."""
 
     def index(self) -> int | None:
-        """The ordinal of the first frame behind the cursor, as it was at `open`; None where the
-        sink does not keep it. It makes the count of what is lost exact."""
+        """Return the ordinal of the first frame behind the cursor, as it was at `open`.
+
+        With it, the count of lost records is exact.
+
+        Returns:
+            None where the sink does not keep it.
+        """
         return None
 
     def missing(self) -> str:
-        """Say what became of records that were durable here once and are not any more.
+        """Return why records that were durable in this sink are gone.
 
-        Called when the cursor went back to where the journal has nothing any more.
+        Called when the cursor is before the journal's oldest block, after it was further.
 
         Returns:
-            What is known, for the ledger; "" where the sink is just another one than before.
+            The reason as far as it is known, for the ledger; "" where the sink is a new one.
         """
         return ""
 
     @abstractmethod
     def sync(self) -> int:
-        """Make what was applied durable; called about once a second.
+        """Make everything durable that was applied; called about once a second.
 
         Returns:
             The offset up to which everything survives a power failure, at most `cursor()`. The
-            journal may forget what lies before it.
+            journal may delete what is before it.
         """
 
     def tick(self) -> None:  # noqa: B027 - most sinks have no housekeeping
         """Do housekeeping: retention, rotation by time.
 
-        Called about once a second when `open` has succeeded once, also while the sink is in
-        trouble: a retention may be what frees the disk. An error is logged and stops nothing.
+        Called about once a second after `open` has succeeded once, also while the sink fails:
+        retention may free a full disk. An error is logged and has no other effect.
         """
 
     def offending(self, block: Decoded) -> dict[int, str]:
-        """Find the rows that the sink will never take, and change nothing.
+        """Find the rows that the sink can never store, without any change.
 
         Called for a block that failed three times, where `form` is `records`.
 
         Returns:
-            The reason by the row's `idx`. They go into the ledger, the rest is applied.
+            The reason by the row's `idx`. These rows are entered into the ledger, and the other
+            rows are applied.
         """
         return {}
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of everything. Safe to call twice, and when `open` failed."""
+        """Release all resources. Safe to call twice, and after `open` failed."""
 
 
 def make_sink(context: SinkContext) -> Sink:
-    """The sink that the URL's scheme names, not yet opened.
+    """Return the sink that the URL's scheme names, not yet opened.
 
     Raises:
-        ConfigError: no such sink, its package cannot be imported, or the URL is wrong.
+        ConfigError: There is no such sink, its package cannot be imported, or the URL is wrong.
     """
     known = _known()
     scheme = context.url.scheme
@@ -148,7 +154,7 @@ def make_sink(context: SinkContext) -> Sink:
         raise ConfigError(f"no sink is called {scheme!r}{nearest(scheme, known)}")
     try:
         found = point.load()
-    except Exception as error:  # a third party's module may fail in any way
+    except Exception as error:  # a module of another project may raise anything
         what = error if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         raise ConfigError(f"sink {scheme!r} ({point.value}) cannot be loaded: {what}") from error
     if not (isinstance(found, type) and issubclass(found, Sink)):
@@ -163,7 +169,7 @@ def make_sink(context: SinkContext) -> Sink:
 
 
 def _known() -> dict[str, EntryPoint]:
-    """The installed sinks by scheme. The first on `sys.path` wins, as with imports."""
+    """Return the installed sinks by scheme. The first on `sys.path` is used, as with imports."""
     known: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUP):
         known.setdefault(point.name, point)

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fastlog.errors import ConfigError, SinkConflictError, SinkUnavailableError
+from fastlog.errors import ConfigError, SinkUnavailableError
 from fastlog.sinks import Sink, SinkContext
-from fastlog.sinks.cursorfile import Cursor, CursorFile
+from fastlog.sinks.cursor_file import SavedCursor
 from fastlog.sinks.options import Options
 from fastlog.terminal import render
 
@@ -20,52 +20,44 @@ if TYPE_CHECKING:
 class ConsoleSink(Sink):
     """`console:` or `console:?colour=auto|always|never`. At least once.
 
-    A terminal cannot be asked what it has shown, so what was printed since the last sync is
-    printed again after a crash.
+    A terminal does not report what it has shown, so records that were printed since the last sync
+    are printed again after a crash.
     """
 
     def __init__(self, context: SinkContext) -> None:
         super().__init__(context)
         if context.url.netloc or context.url.path:
             raise ConfigError(f"expected console:, got {context.url.geturl()!r}")
-        self._colour = Options(context.url, ["colour"]).choice(
+        self._colour_option = Options(context.url, ["colour"]).choice(
             "colour", ["auto", "always", "never"]
         )
-        self._cursors = CursorFile(context.data_dir, context.name, Cursor)
-        self._cursor = Cursor()
-        self._durable = 0
-        self._painted = False
+        self._cursor = SavedCursor(context)
+        self._colour = False
         self._fd = -1
 
     def open(self, node: str) -> int:
-        saved = self._cursors.load()
-        self._cursor = saved if saved is not None and saved.node == node else Cursor(node)
-        self._durable = self._cursor.offset
+        offset = self._cursor.open(node)
         self._fd = sys.stdout.fileno()
-        self._painted = self._colour == "always" or (
-            self._colour == "auto" and os.isatty(self._fd) and not os.environ.get("NO_COLOR")
+        self._colour = self._colour_option == "always" or (
+            self._colour_option == "auto" and os.isatty(self._fd) and not os.environ.get("NO_COLOR")
         )
-        return self._cursor.offset
+        return offset
 
     def apply(self, blocks: Sequence[Decoded]) -> None:
         for decoded in blocks:
-            if decoded.block.offset < self._cursor.offset:
-                raise SinkConflictError(f"block {decoded.block.offset} is printed already")
-            text = "".join(render(record, self._painted) + "\n" for record in decoded.records)
+            self._cursor.check(decoded.block)
+            text = "".join(render(record, self._colour) + "\n" for record in decoded.records)
             self._write(text.encode("utf-8", "backslashreplace"))
-            self._cursor.offset = decoded.block.end
+            self._cursor.move(decoded.block)
 
     def cursor(self) -> int:
         return self._cursor.offset
 
     def sync(self) -> int:
-        if self._cursor.offset != self._durable:
-            self._cursors.save(self._cursor)
-            self._durable = self._cursor.offset
-        return self._durable
+        return self._cursor.save()
 
     def close(self) -> None:
-        """Nothing to do: standard output belongs to the process."""
+        """Do nothing: standard output belongs to the process."""
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)

@@ -1,6 +1,6 @@
 """Scheme `logging`: records go to the handlers of a `logging.config.dictConfig`.
 
-So every handler that there is for Python's `logging` is a sink.
+So every handler that exists for Python's `logging` can be a sink.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fastlog.errors import ConfigError, SinkConflictError
+from fastlog.errors import ConfigError
 from fastlog.record import Record
 from fastlog.sinks import Sink, SinkContext
-from fastlog.sinks.cursorfile import Cursor, CursorFile
+from fastlog.sinks.cursor_file import SavedCursor
 from fastlog.sinks.options import Options
 
 if TYPE_CHECKING:
@@ -28,25 +28,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OWN_LOGGER = __name__.partition(".")[0]
-"""Above the loggers of this process's own messages."""
+"""The parent of the loggers of this process's own messages."""
 MAX_LOGGERS = 10_000
 MAX_NAME = 200
 MAX_DEPTH = 8
-"""Loggers that clients' names may create, and how long and deep these are: Python frees none."""
+"""Bounds of the loggers that names of clients create, of their length and of their depth: Python
+never frees a logger."""
 REPORT_EVERY = 60.0
-"""Seconds between two messages about handlers that fail."""
+"""Seconds between two log lines about handler errors."""
 
 _FIELDS = tuple(name for name in Record._fields if name not in ("extra", "offset", "idx"))
 _RESERVED = frozenset(dir(logging.makeLogRecord({}))) | frozenset(_FIELDS) | {"message", "asctime"}
-"""Attributes that a formatter or handler relies on; no client may replace them."""
+"""Attributes that formatters and handlers rely on; an extra cannot replace them."""
 
 
 class LoggingSink(Sink):
     """`logging:///etc/logging.toml`. At least once.
 
-    Handlers do not say whether they have written, so what they got since the last sync they get
-    again after a crash. A handler that fails loses that record for itself: it is counted and
-    reported, and the others get it.
+    Handlers do not report whether they have written, so after a crash they get the records since
+    the last sync again. When a handler fails, it loses that record; the error is counted and
+    logged, and the other handlers get the record.
     """
 
     def __init__(self, context: SinkContext) -> None:
@@ -56,54 +57,46 @@ class LoggingSink(Sink):
         if url.netloc or not url.path.startswith("/"):
             raise ConfigError(f"expected logging:///path/of/config.toml, got {url.geturl()!r}")
         self._path = Path(url.path)
-        self._cursors = CursorFile(context.data_dir, context.name, Cursor)
-        self._cursor = Cursor()
-        self._durable = 0
+        self._cursor = SavedCursor(context)
         self._loggers: dict[str, logging.Logger] = {}
         self._handlers: list[logging.Handler] = []
         self._failures = 0
-        self._reported = float("-inf")
+        self._logged_at = float("-inf")
 
     def open(self, node: str) -> int:
         if not self._handlers:
             self._configure()
-        saved = self._cursors.load()
-        self._cursor = saved if saved is not None and saved.node == node else Cursor(node)
-        self._durable = self._cursor.offset
-        return self._cursor.offset
+        return self._cursor.open(node)
 
     def apply(self, blocks: Sequence[Decoded]) -> None:
         for decoded in blocks:
-            if decoded.block.offset < self._cursor.offset:
-                raise SinkConflictError(f"block {decoded.block.offset} was handed on already")
+            self._cursor.check(decoded.block)
             for record in decoded.records:
-                self._hand_on(record)
-            self._cursor.offset = decoded.block.end
+                self._handle(record)
+            self._cursor.move(decoded.block)
 
     def cursor(self) -> int:
         return self._cursor.offset
 
     def sync(self) -> int:
-        if self._cursor.offset != self._durable:
+        if not self._cursor.is_durable:
             for handler in self._handlers:
                 try:
                     handler.flush()
                 except Exception:
-                    self._failed()
-            self._cursors.save(self._cursor)
-            self._durable = self._cursor.offset
-        return self._durable
+                    self._count_error()
+        return self._cursor.save()
 
     def tick(self) -> None:
-        """Report the handler errors that were counted meanwhile."""
-        self._report()
+        """Log the handler errors that were counted since the last log line."""
+        self._log_errors()
 
     def close(self) -> None:
         for handler in self._handlers:
             try:
                 handler.close()
             except Exception:
-                self._failed()
+                self._count_error()
         self._handlers.clear()
         self._loggers.clear()
 
@@ -118,29 +111,29 @@ class LoggingSink(Sink):
         settings.setdefault("disable_existing_loggers", False)
         try:
             logging.config.dictConfig(settings)
-        except Exception as error:  # handlers are made in there, which may raise anything
+        except Exception as error:  # it creates handlers, whose constructors may raise anything
             reason = error.__cause__ or error
             raise ConfigError(f"{self._path}: {error} ({reason})") from error
         self._handlers = list(_handlers())
         for handler in self._handlers:
-            handler.handleError = self._failed  # type: ignore[method-assign]
+            handler.handleError = self._count_error  # type: ignore[method-assign]
 
-    def _hand_on(self, record: Record) -> None:
+    def _handle(self, record: Record) -> None:
         logger = self._logger(record.name or "root")
         try:
-            # As in the Cookbook's listener, the levels of loggers do not count, those of handlers
-            # do: the application has decided already what is worth logging.
+            # As in the Cookbook's listener, the levels of loggers are ignored and those of handlers
+            # apply: the application has already decided what to log.
             logger.handle(rebuild(record))
         except Exception:
-            self._failed()
+            self._count_error()
 
     def _logger(self, name: str) -> logging.Logger:
-        """The logger of that name; where it is too long or one too many, the nearest above it."""
+        """Return the logger of a name; its nearest ancestor where the bounds do not allow it."""
         logger = self._loggers.get(name)
         if logger is not None:
             return logger
         if name == "root" or name.split(".", 1)[0] == OWN_LOGGER:
-            return logging.getLogger()  # this process's own messages go elsewhere
+            return logging.getLogger()  # this process's own messages use that name
         if len(name) > MAX_NAME or name.count(".") >= MAX_DEPTH:
             name = ".".join(name[:MAX_NAME].split(".")[:MAX_DEPTH])
         while name not in self._loggers and len(self._loggers) >= MAX_LOGGERS:
@@ -149,24 +142,24 @@ class LoggingSink(Sink):
                 return logging.getLogger()
         return self._loggers.setdefault(name, logging.getLogger(name))
 
-    def _failed(self, record: logging.LogRecord | None = None) -> None:
-        """Count a handler's error; it takes the place of `Handler.handleError`."""
+    def _count_error(self, record: logging.LogRecord | None = None) -> None:
+        """Count a handler's error. Replaces `Handler.handleError`."""
         self._failures += 1
-        self._report(sys.exc_info()[1])
+        self._log_errors(sys.exc_info()[1])
 
-    def _report(self, error: BaseException | None = None) -> None:
+    def _log_errors(self, error: BaseException | None = None) -> None:
         now = time.monotonic()
-        if self._failures and now - self._reported >= REPORT_EVERY:
-            shown = f", the last: {error!r}" if error is not None else ""
-            log.error("sink %s: %d handler errors%s", self.context.name, self._failures, shown)
-            self._failures, self._reported = 0, now
+        if self._failures and now - self._logged_at >= REPORT_EVERY:
+            last = f", the last: {error!r}" if error is not None else ""
+            log.error("sink %s: %d handler errors%s", self.context.name, self._failures, last)
+            self._failures, self._logged_at = 0, now
 
 
 def rebuild(record: Record) -> logging.LogRecord:
-    """The `LogRecord` that the client had, as far as it was sent.
+    """Return the `LogRecord` of the client, as far as the client sent it.
 
-    The extras are attributes again; one that would replace an attribute of every record has
-    `extra_` before its name.
+    The extras become attributes again. The name of one that would replace an attribute of every
+    record gets the prefix `extra_`.
     """
     attributes: dict[str, Any] = {name: getattr(record, name) for name in _FIELDS}
     attributes["name"] = record.name or "root"
@@ -174,14 +167,14 @@ def rebuild(record: Record) -> logging.LogRecord:
     attributes["levelname"] = record.levelname or logging.getLevelName(attributes["levelno"])
     attributes["msg"] = record.message
     attributes["msecs"] = record.created % 1.0 * 1000
-    attributes["relativeCreated"] = 0.0  # since the start of the client, which nobody knows
+    attributes["relativeCreated"] = 0.0  # since the start of the client, which is not known
     for key, value in msgspec.json.decode(record.extra).items():
         attributes[f"extra_{key}" if key in _RESERVED else key] = value
     return logging.makeLogRecord(attributes)
 
 
 def _handlers() -> Iterator[logging.Handler]:
-    """Every handler that records can reach."""
+    """Yield every handler that records can reach."""
     root = logging.getLogger()
     seen: set[int] = set()
     for logger in (root, *root.manager.loggerDict.values()):

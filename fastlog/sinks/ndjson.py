@@ -1,8 +1,8 @@
 """Scheme `ndjson`: one JSON object a line, in a file that rotates; exact after a crash.
 
-The cursor file notes how long the lines file was when it was last made durable, and up to which
-block. After a crash whatever lies beyond that length is cut and written again. `linesfile.py` has
-the file and the steps of a rotation.
+The cursor file holds the length that the file had when it was last made durable, and the block up
+to which it was written. After a crash everything beyond that length is cut off and written again.
+`line_file.py` has the file and the steps of a rotation.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from fastlog.errors import ConfigError, SinkConflictError
 from fastlog.sinks import Sink, SinkContext
-from fastlog.sinks.linesfile import LinesFile, Rotation
+from fastlog.sinks.line_file import LineFile, Rotation
 from fastlog.sinks.options import Options
 
 if TYPE_CHECKING:
     from fastlog.decode import Decoded
 
 SYNC_BYTES = 16 << 20
-"""Bytes after which the file is synced without being asked, so that little is redone later."""
+"""Unsynced bytes after which `apply` syncs, so that little is written again after a crash."""
 
 
 class NdjsonSink(Sink):
@@ -39,26 +39,26 @@ class NdjsonSink(Sink):
             every=options.duration("rotate_every"),
             keep=options.count("keep"),
         )
-        self._lines = LinesFile(Path(url.path), context, rotation)
+        self._file = LineFile(Path(url.path), context, rotation)
 
     def open(self, node: str) -> int:
-        return self._lines.open(node)
+        return self._file.open(node)
 
     def apply(self, blocks: Sequence[Decoded]) -> None:
-        if blocks[0].block.offset < self._lines.offset:
+        if blocks[0].block.offset < self._file.offset:
             raise SinkConflictError(f"block {blocks[0].block.offset} is written already")
-        self._lines.append([each.lines for each in blocks], blocks[-1].block.end)
-        if self._lines.unsynced >= SYNC_BYTES:
-            self._lines.sync()
+        self._file.append([each.lines for each in blocks], blocks[-1].block.end)
+        if self._file.unsynced >= SYNC_BYTES:
+            self._file.sync()
 
     def cursor(self) -> int:
-        return self._lines.offset
+        return self._file.offset
 
     def sync(self) -> int:
-        return self._lines.sync()
+        return self._file.sync()
 
     def tick(self) -> None:
-        self._lines.tick()
+        self._file.tick()
 
     def close(self) -> None:
-        self._lines.close()
+        self._file.close()

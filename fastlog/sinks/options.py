@@ -1,4 +1,4 @@
-"""What stands behind the `?` of a sink's URL."""
+"""The options of a sink: the query part of its URL."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class Options:
-    """The options of one URL, each read once by its type.
+    """The options of one URL, read by their types.
 
     Raises:
-        ConfigError: from every method; the text names the option and the URL's scheme.
+        ConfigError: From every method; the text names the option and the URL's scheme.
     """
 
     def __init__(self, url: SplitResult, known: Sequence[str]) -> None:
@@ -31,19 +31,19 @@ class Options:
             self._values[name] = value
 
     def size(self, name: str) -> int | None:
-        """Bytes, at least 1; None when it was not given."""
+        """Return bytes, at least 1; None when the option is not given."""
         return self._read(name, parse_size, "a size such as 100MiB")
 
     def duration(self, name: str) -> float | None:
-        """Seconds, above 0; None when it was not given."""
+        """Return seconds, above 0; None when the option is not given."""
         return self._read(name, parse_duration, "a time such as 1d")
 
     def count(self, name: str) -> int | None:
-        """A number, at least 1; None when it was not given."""
+        """Return a number, at least 1; None when the option is not given."""
         return self._read(name, int, "a number")
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
-        """One of the choices; the first when it was not given."""
+        """Return one of the choices; the first when the option is not given."""
         value = self._values.get(name, choices[0])
         if value not in choices:
             expected = " or ".join(choices)

@@ -1,7 +1,8 @@
 """Scheme `sqlite`: one SQLite file a UTC day, records and cursor in one transaction.
 
-`days.py` knows the files' names and which may go, `dayfile.py` what happens inside one. Here the
-two are put together: which file the node's cursor is in, and how it moves on to the next.
+`day_directory.py` has the names of the files and decides which to delete; `day_file.py` has the
+transactions of one file. This file combines them: it finds the file with the node's cursor, and
+moves the cursor to the next file.
 """
 
 from __future__ import annotations
@@ -22,8 +23,15 @@ from fastlog.errors import (
 )
 from fastlog.files import make_directory, sync_directory
 from fastlog.sinks import Sink, SinkContext
-from fastlog.sinks.dayfile import DayFile, Place, read_place, read_summary
-from fastlog.sinks.days import Age, DayDirectory, Part, day_of, list_damaged, read_name
+from fastlog.sinks.day_directory import (
+    DayDirectory,
+    DayFileName,
+    day_of,
+    list_damaged,
+    parse_name,
+)
+from fastlog.sinks.day_file import CursorRow, DayFile, read_cursor, read_summary
+from fastlog.sinks.day_schema import Summary
 from fastlog.sinks.options import Options
 
 if TYPE_CHECKING:
@@ -32,21 +40,34 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE_LIMIT = 1 << 30
-"""Bytes after which a day goes on in another file."""
+"""Bytes of a file from which on its day continues in another file."""
 
 
 class _Found(NamedTuple):
     """A file in which the node has a cursor row."""
 
-    part: Part
-    place: Place
+    name: DayFileName
+    cursor: CursorRow
 
     @property
-    def order(self) -> tuple[int, int, bool, Part]:
-        """Rises along the way of the cursor. The last two tell files of version 1 apart, where the
-        cursor was on its way from one to the next: it is in the one that is not sealed."""
-        place = self.place
-        return place.offset, place.step, place.sealed is None, self.part
+    def order(self) -> tuple[int, int, bool, DayFileName]:
+        """Rises along the path of the cursor.
+
+        The last two order files of version 1, between which the cursor was moving when the server
+        stopped: the cursor is in the file that is not sealed.
+        """
+        cursor = self.cursor
+        return cursor.offset, cursor.step, cursor.sealed is None, self.name
+
+
+class _Cursors(NamedTuple):
+    """The node's cursor rows in all files of the directory."""
+
+    readable: dict[DayFileName, CursorRow | None]
+    """None where the node has no row."""
+    damaged: dict[DayFileName, DamagedFileError]
+    unavailable: dict[DayFileName, SinkUnavailableError]
+    """Files that cannot be read now."""
 
 
 class SqliteSink(Sink):
@@ -65,43 +86,43 @@ class SqliteSink(Sink):
         self._node = ""
         self._cursor = 0
         self._step = 0
-        """Of the file where the cursor is."""
+        """The step of the file where the cursor is."""
         self._frames: int | None = 0
         """The ordinal of the first frame behind the cursor."""
-        self._part: Part | None = None
+        self._current: DayFileName | None = None
         """The file where the node's cursor is; None before its first block."""
         self._file: DayFile | None = None
         """That file, open; None before it is needed and after an error."""
         self._suspect: Path | None = None
-        """The file that was found damaged by the last call; a second time in a row counts."""
+        """The file that the last call found damaged; twice in a row counts as damage."""
         self._emptied = False
-        """Whether the files that this sink wrote to were gone when it was opened again."""
-        self._named: set[str] = set()
-        """What was said of files that are left out."""
+        """Whether the files that this sink had written were gone when it was opened again."""
+        self._warnings: set[str] = set()
+        """The warnings about left-out files that were logged."""
 
     def open(self, node: str) -> int:
         self.close()
-        had_files = self._part is not None and node == self._node
+        had_files = self._current is not None and node == self._node
         self._node = node
         path = self._directory.path
         try:
             make_directory(path)
             sync_directory(path.parent)
-            self._directory.sweep()
+            self._directory.delete_orphans()
         except OSError as error:
             raise SinkUnavailableError(f"{path}: {error.strerror}") from error
         try:
             found = self._find()
         except SinkUnavailableError:
-            self.tick()  # a disk that is full may not even let itself be read: make room
+            self.tick()  # a full disk may prevent even reading: retention makes room
             raise
         self._emptied = found is None and (had_files or self._emptied)
         if found is None:
-            self._part, self._cursor, self._step, self._frames = None, 0, 0, 0
+            self._current, self._cursor, self._step, self._frames = None, 0, 0, 0
         else:
-            place = found.place
-            self._part, self._cursor = found.part, place.offset
-            self._step, self._frames = place.step, place.frames
+            cursor = found.cursor
+            self._current, self._cursor = found.name, cursor.offset
+            self._step, self._frames = cursor.step, cursor.frames
         return self._cursor
 
     def index(self) -> int | None:
@@ -111,7 +132,7 @@ class SqliteSink(Sink):
         damaged = ", ".join(path.name for path in list_damaged(self._directory.path))
         if damaged:
             return f"day files that were damaged were set aside: {damaged}"
-        if self._part is None and not self._emptied:
+        if self._current is None and not self._emptied:
             return ""  # the sink has another directory than before, or a new one
         return "a day file was removed, emptied or replaced"
 
@@ -128,8 +149,8 @@ class SqliteSink(Sink):
         return self._cursor
 
     def sync(self) -> int:
-        if self._part is not None:
-            self._guarded(lambda: self._current().sync())
+        if self._current is not None:
+            self._guarded(lambda: self._current_file().sync())
         return self._cursor
 
     def tick(self) -> None:
@@ -138,36 +159,36 @@ class SqliteSink(Sink):
         self._directory.retire(
             reading.now if reading.trusted else None,
             *(retention.age, retention.size),
-            current=self._part,
-            age_of=_age_of,
+            current=self._current,
+            read_summary=_summary_of,
         )
 
     def offending(self, block: Decoded) -> dict[int, str]:
         return self._file_for(block.block.stamp).offending(block)
 
     def close(self) -> None:
-        self._forget()
-
-    def _forget(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _guarded(self, work: Callable[[], object]) -> None:
-        """Do what may fail, and let go of the file if it does: what became of the transaction is
-        not always known, so the next call looks again."""
+        """Call `work`, and close the file if it fails.
+
+        Whether the transaction was committed is not always known then, so the next call reads the
+        cursor again.
+        """
         try:
             work()
         except DamagedFileError as error:
-            self._forget()
+            self.close()
             if error.path is None or error.path != self._suspect:
                 self._suspect = error.path
                 raise
             self._suspect = None
             self._set_aside([error])
-            raise SinkConflictError(f"{error}; going on without it") from error
+            raise SinkConflictError(f"{error}; continuing without it") from error
         except BaseException:
-            self._forget()
+            self.close()
             raise
         self._suspect = None
 
@@ -180,151 +201,145 @@ class SqliteSink(Sink):
     # Where the cursor is
 
     def _find(self) -> _Found | None:
-        """The file with the node's greatest cursor.
+        """Find the file with the node's greatest cursor.
 
-        Files that cannot be read are left out where they cannot hold it. They cannot while the
-        cursor is found in a file that is not sealed: it is in one such file only. Where the
-        greatest cursor that is found has a seal, it went on in the file that the seal names, and
-        from there perhaps in others. Of those, the damaged ones are set aside, and the node's
-        blocks are stored again from that seal on: no file that is left has any of them.
+        Files that cannot be read are left out where they cannot hold the cursor. They cannot while
+        the cursor is found in a file that is not sealed, for it is in one such file only. Where
+        the greatest cursor that is found is sealed, it moved on to the file that the seal names,
+        and from there perhaps to others. The damaged ones among those are set aside, and the
+        node's blocks are stored again from that seal on: no remaining file has any of them.
 
         Raises:
-            SinkUnavailableError: a file that may hold it cannot be read now.
+            SinkUnavailableError: A file that may hold the cursor cannot be read now.
         """
-        places, damaged, hidden = self._read_places()
-        found = [_Found(part, place) for part, place in places.items() if place is not None]
+        readable, damaged, unavailable = self._read_cursors()
+        found = [_Found(name, cursor) for name, cursor in readable.items() if cursor is not None]
         best = max(found, key=lambda one: one.order, default=None)
-        sealed = None if best is None else best.place.sealed
+        sealed = None if best is None else best.cursor.sealed
         if best is None or sealed is not None:
-            is_lost = sealed is None or read_name(sealed) not in places
-            for error in hidden.values() if is_lost else ():
+            may_be_unavailable = sealed is None or parse_name(sealed) not in readable
+            for error in unavailable.values() if may_be_unavailable else ():
                 raise error
             self._set_aside(list(damaged.values()))
             damaged = {}
-        for unread in (*damaged.values(), *hidden.values()):
-            self._name(f"{unread}; it is left out")
+        for unread in (*damaged.values(), *unavailable.values()):
+            self._warn_once(f"{unread}; it is left out")
         return best
 
-    def _read_places(
-        self,
-    ) -> tuple[
-        dict[Part, Place | None], dict[Part, DamagedFileError], dict[Part, SinkUnavailableError]
-    ]:
-        """The files with the node's place in each, those that are damaged, and those that cannot
-        be read now."""
-        places: dict[Part, Place | None] = {}
-        damaged: dict[Part, DamagedFileError] = {}
-        hidden: dict[Part, SinkUnavailableError] = {}
-        for part in self._directory.parts():
+    def _read_cursors(self) -> _Cursors:
+        cursors = _Cursors({}, {}, {})
+        for name in self._directory.names():
             try:
-                places[part] = _read_twice(self._directory.file(part), self._node)
+                cursors.readable[name] = _read_twice(self._directory.file(name), self._node)
             except DamagedFileError as error:
-                damaged[part] = error
+                cursors.damaged[name] = error
             except SinkUnavailableError as error:
-                hidden[part] = error
-        return places, damaged, hidden
+                cursors.unavailable[name] = error
+        return cursors
 
     def _set_aside(self, errors: Sequence[DamagedFileError]) -> None:
         for error in errors:
-            part = None if error.path is None else read_name(error.path.name)
-            if part is None:
+            name = None if error.path is None else parse_name(error.path.name)
+            if name is None:
                 raise error
             try:
-                kept = self._directory.set_aside(part)
+                kept = self._directory.set_aside(name)
             except OSError as failure:
                 raise SinkUnavailableError(
                     f"{error}; it cannot be renamed: {failure.strerror}"
                 ) from failure
             log.error(
-                "%s; set aside as %s; what the journal still holds of it is stored again",
+                "%s; set aside as %s; those of its records that the journal still has are stored "
+                "again",
                 *(error, kept.name),
             )
 
-    def _name(self, text: str) -> None:
-        """Say once what is wrong with a file."""
-        if text not in self._named:
-            self._named.add(text)
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warnings:
+            self._warnings.add(text)
             log.warning("%s", text)
 
-    def _current(self) -> DayFile:
-        """The file where the cursor is, opened again if an error closed it."""
+    def _current_file(self) -> DayFile:
+        """Return the file where the cursor is; open it again if an error closed it."""
         if self._file is None:
             found = self._find()
-            where = found and (found.part, found.place.offset, found.place.step)
-            if self._part is None or where != (self._part, self._cursor, self._step):
+            position = found and (found.name, found.cursor.offset, found.cursor.step)
+            if self._current is None or position != (self._current, self._cursor, self._step):
                 raise SinkConflictError(f"{self._directory.path}: the cursor has moved")
-            self._file = DayFile(self._directory.file(self._part), self._node)
+            self._file = DayFile(self._directory.file(self._current), self._node)
         return self._file
 
-    # How it moves on
+    # How it moves to another file
 
     def _file_for(self, stamp: int) -> DayFile:
-        """The file for a block of this stamp, with the cursor in it and open."""
-        if self._part is None:
+        """Return the file for a block of this receive stamp, open and with the cursor in it."""
+        if self._current is None:
             self._begin(stamp)
         elif (sealed := self._sealed()) is not None:
             self._move(sealed)
-        target = self._directory.choose(stamp, self._part)
-        if target != self._part:
-            # It must exist before the seal names it: a full disk may not seal the last file.
+        target = self._directory.choose(stamp, self._current)
+        if target != self._current:
+            # It must exist before the seal names it: a full disk must not seal the last file.
             DayFile(self._directory.file(target), self._node).close()
-            self._current().seal(self._cursor, self._step, target.name, self.context.clock())
+            self._current_file().seal(self._cursor, self._step, str(target), self.context.clock())
             self._move(target)
-        return self._current()
+        return self._current_file()
 
-    def _sealed(self) -> Part | None:
-        """Where the current file says that the cursor goes on: a crash came between the two."""
-        place = self._current().place()
-        if place is None or (place.offset, place.step) != (self._cursor, self._step):
+    def _sealed(self) -> DayFileName | None:
+        """Return the file that the seal of the current one names.
+
+        There is a seal only after a crash between the seal and the entry into the next file.
+        """
+        cursor = self._current_file().read_cursor()
+        if cursor is None or (cursor.offset, cursor.step) != (self._cursor, self._step):
             raise SinkConflictError(f"{self._directory.path}: the cursor has moved")
-        if place.sealed is None:
+        if cursor.sealed is None:
             return None
-        target = read_name(place.sealed)
+        target = parse_name(cursor.sealed)
         if target is None:
-            error = DamagedFileError(f"{self._current().path} has a seal that names no day file")
-            error.path = self._current().path
+            path = self._current_file().path
+            error = DamagedFileError(f"{path} has a seal that names no day file")
+            error.path = path
             raise error
         return target
 
-    def _move(self, target: Part) -> None:
-        """Go on in the file that the seal names."""
+    def _move(self, target: DayFileName) -> None:
+        """Move the cursor to the file that the seal names."""
         file = DayFile(self._directory.file(target), self._node)
         try:
             file.enter(self._cursor, self._step + 1, self._frames)
         except BaseException:
             file.close()
             raise
-        self._forget()
-        self._file, self._part, self._step = file, target, self._step + 1
+        self.close()
+        self._file, self._current, self._step = file, target, self._step + 1
 
     def _begin(self, stamp: int) -> None:
         """Enter the node's first file.
 
-        No seal names that file, so two workers could enter two different ones. Each looks again
-        after it has entered: the later of the two then sees the other's row, takes its own back,
-        and gives way.
+        No seal names that file, so two workers could enter two different ones. Each reads all
+        cursors again after it has entered. The later of the two then finds the row of the other,
+        undoes its own entry, and raises an error.
         """
         target = self._directory.choose(stamp, None)
         self._move(target)
-        places, _, _ = self._read_places()
-        if [part for part, place in places.items() if place is not None] != [target]:
-            self._current().leave(self._cursor, self._step)
-            self._part = None
+        readable = self._read_cursors().readable
+        if [name for name, cursor in readable.items() if cursor is not None] != [target]:
+            self._current_file().undo_enter(self._cursor, self._step)
+            self._current = None
             raise SinkConflictError(f"{self._directory.path}: another worker began here")
 
 
-def _read_twice(path: Path, node: str) -> Place | None:
-    """Read a place, and believe that a file is damaged only the second time."""
+def _read_twice(path: Path, node: str) -> CursorRow | None:
+    """Read a cursor; only a second failure counts as damage."""
     try:
-        return read_place(path, node)
+        return read_cursor(path, node)
     except DamagedFileError:
-        return read_place(path, node)
+        return read_cursor(path, node)
 
 
-def _age_of(path: Path) -> Age:
+def _summary_of(path: Path) -> Summary:
     try:
-        summary = read_summary(path)
+        return read_summary(path)
     except SinkUnavailableError:
-        return Age(None, None)
-    first, last, sealed_at = summary
-    return Age(sealed_at, None if first is None or last is None else (first, last))
+        return Summary()

@@ -40,7 +40,7 @@ def entries(block: Block, reasons: dict[int, str], sink: str) -> list[Entry]:
 
 def _add_to(entry: Entry, reason: str) -> Entry:
     """Return the shared entry with one more row counted."""
-    shared = entry.note
+    shared = entry.notice
     assert isinstance(shared, Rejection)
     reason = reason if reason == shared.reason else VARIOUS
-    return entry._replace(note=Rejection("", reason, 0, b"", shared.count + 1, shared.received))
+    return entry._replace(notice=Rejection("", reason, 0, b"", shared.count + 1, shared.received))

@@ -1,4 +1,4 @@
-"""Day files for tests, made without a server: the schema is the sink's own."""
+"""Day files for tests, made without a server, with the schema of the sink."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from fastlog.record import Record
-from fastlog.sinks.dayschema import SCHEMA
+from fastlog.sinks.day_schema import SCHEMA
 
 START = 1_700_000_000.0
-"""`created` of the first record, unless told otherwise."""
+"""`created` of record number 0."""
 
 
 def make_record(at: int, **fields: Any) -> Record:
-    """Record number `at`, a second after its predecessor."""
+    """Return record number `at`, a second after its predecessor."""
     values: dict[str, Any] = dict.fromkeys(Record._fields)
     values |= {
         "created": START + at,
@@ -34,7 +34,7 @@ def make_record(at: int, **fields: Any) -> Record:
 
 
 def write_day(path: Path, records: Iterable[Record], node: str = "ab") -> Path:
-    """Append records to a day file, which is made when it is missing."""
+    """Append records to a day file, which is created if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(open_day(path)) as connection:
         append(connection, records, node)
@@ -42,7 +42,7 @@ def write_day(path: Path, records: Iterable[Record], node: str = "ab") -> Path:
 
 
 def open_day(path: Path) -> sqlite3.Connection:
-    """A writer's connection, as the sink has it."""
+    """Open a day file for writing, as the sink does."""
     fresh = not path.exists()
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")

@@ -1,4 +1,4 @@
-"""Sinks of third parties, as pip would install them."""
+"""Sinks of other projects, as pip would install them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from fastlog.sinks import GROUP
 def install(
     site: Path, sources: Mapping[str, str], *, points: Mapping[str, str] | None = None
 ) -> None:
-    """Put a distribution into `site`: for each source a module `NAME_sink`, and the sink `NAME`
-    which is the class `Sink` in it.
+    """Put a distribution into `site`, with a module `NAME_sink` for each source.
+
+    The class `Sink` of the module becomes the sink `NAME`.
 
     Args:
-        points: further entry points, or others for these sinks.
+        points: further entry points, or replacements of these.
     """
     metadata = site / "test_sinks-1.0.dist-info"
     metadata.mkdir(parents=True)

@@ -19,7 +19,7 @@ from servers import Server
 from fastlog.clock import STEP, TRIAL, ClockWatch
 from fastlog.config import Retention
 from fastlog.journal import read_positions
-from fastlog.sinks.days import day_of
+from fastlog.sinks.day_directory import day_of
 from fastlog.sinks.sqlite import SqliteSink
 
 HOUR = 3600.0

@@ -1,4 +1,4 @@
-"""Day files that are damaged, or something else by that name: the others are read and written."""
+"""Damaged day files, and other files with such a name: the rest is read and written."""
 
 from __future__ import annotations
 
@@ -36,17 +36,18 @@ from fastlog.cli import fastlog
 from fastlog.cli.command import run
 from fastlog.decode import Decoded
 from fastlog.errors import SinkConflictError, SinkUnavailableError
-from fastlog.query import COLUMNS, Filters, Unread, follow, newest, parse_condition
-from fastlog.query.filters import clauses
-from fastlog.query.stream import LIST
-from fastlog.sinks import dayfile, days, dayschema
+from fastlog.query import COLUMNS, Filters, parse_condition
+from fastlog.search import Unread, follow, newest
+from fastlog.search.clauses import clauses
+from fastlog.search.stream import COLUMN_LIST
+from fastlog.sinks import day_directory, day_file, day_schema
 from fastlog.sinks.sqlite import SqliteSink
 
 OLD = "2026-11-20.db"
 HEALTHY = ["message 0", "message 1", "message 2"]
 
 
-# ---- ways to damage a file, and how that is told ----------------------------------------------
+# ---- ways to damage a file, and the messages about it ------------------------------------------
 
 
 def overwrite(path: Path, at: int, data: bytes) -> None:
@@ -145,12 +146,12 @@ def command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 VALUES = ("a time that is no number", "a text that is none")
 """Ways that only a reader of the records can notice."""
 NOTICED = [way for way in WAYS if way != "a text that is none"]
-"""Ways that whoever reads no message notices too."""
+"""Ways that are noticed without reading a message."""
 
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Healthy files around one that is damaged in this way; the name of the way."""
+    """Write healthy files and one that is damaged in this way; return the name of the way."""
     logs = tmp_path / "logs"
     write_day(logs / "2026-11-19.db", [make_record(0)])
     write_day(logs / OLD, [make_record(n, message="x" * 2000) for n in range(10, 40)])
@@ -160,7 +161,7 @@ def way(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return name
 
 
-def test_readers_read_the_healthy_files_and_name_the_damaged_one(
+def test_readers_read_the_healthy_files_and_report_the_damaged_one(
     command: Run, way: str, tmp_path: Path
 ) -> None:
     what = WAYS[way][1]
@@ -176,7 +177,7 @@ def test_readers_read_the_healthy_files_and_name_the_damaged_one(
 
 
 @pytest.mark.parametrize("way", NOTICED, indirect=True)
-def test_stats_counts_the_healthy_files_and_names_the_damaged_one(
+def test_stats_counts_the_healthy_files_and_reports_the_damaged_one(
     command: Run, way: str, tmp_path: Path
 ) -> None:
     result = command("stats", "--json")
@@ -186,7 +187,7 @@ def test_stats_counts_the_healthy_files_and_names_the_damaged_one(
 
 
 @pytest.mark.parametrize("way", NOTICED, indirect=True)
-def test_check_names_the_damaged_file(command: Run, way: str, tmp_path: Path) -> None:
+def test_check_reports_the_damaged_file(command: Run, way: str, tmp_path: Path) -> None:
     result = command("check")
     [line] = [line for line in result.out.splitlines() if OLD in line]
     assert line.startswith(f"FAILED  day file {tmp_path}/logs/{OLD}: ")
@@ -208,27 +209,27 @@ def test_check_finds_damage_inside_a_file_when_it_reads_all(command: Run, tmp_pa
     assert (result.code, "FAILED" in result.out) == (1, True)
     [line] = [line for line in result.out.splitlines() if OLD in line]
     assert "damaged" in line
-    # A reader prints what comes before the damage, and says that there is more.
+    # A reader prints the records before the damage, and reports that some are left out.
     found = command("query", "--limit", "0", "--json")
     assert found.code == 3
     assert 50 < len(found.out.splitlines()) < 300
     assert len(found.err.splitlines()) == 1
 
 
-def test_a_file_that_is_only_being_made_is_not_named(command: Run, tmp_path: Path) -> None:
+def test_a_file_that_is_being_created_is_not_reported(command: Run, tmp_path: Path) -> None:
     write_day(tmp_path / "logs" / OLD, [make_record(0)])
     (tmp_path / "logs" / "2026-11-21.db").touch()
     assert command("query")[::2] == (0, "")
 
 
-def test_following_goes_on_beside_a_damaged_file_and_in_the_one_that_replaces_it(
+def test_following_continues_beside_a_damaged_file_and_in_its_replacement(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / OLD
     write_day(path, [make_record(0), make_record(1)])
     lines: list[str] = []
     unread = Unread(lines.append)
-    _, mark = newest(tmp_path, Filters(), 0, unread)
+    _, position = newest(tmp_path, Filters(), 0, unread)
 
     def damage() -> None:
         path.unlink()
@@ -249,7 +250,7 @@ def test_following_goes_on_beside_a_damaged_file_and_in_the_one_that_replaces_it
         step()
 
     with pytest.raises(RuntimeError):
-        for batch in follow(tmp_path, Filters(), mark, pause, unread):
+        for batch in follow(tmp_path, Filters(), position, pause, unread):
             seen += [found.record.message for found in batch]
     assert seen == ["message 2"]
     assert len(lines) == 1
@@ -263,7 +264,7 @@ def make(data_dir: Path) -> SqliteSink:
 
 
 def stored(logs: Path, but: str = "") -> list[str]:
-    """The messages in all day files but one, in the order of the journal."""
+    """Return the messages in all day files but one, in the order of the journal."""
     found: list[tuple[int, int, str]] = []
     for path in logs.glob("*.db"):
         if path.name != but:
@@ -273,12 +274,12 @@ def stored(logs: Path, but: str = "") -> list[str]:
 
 
 def three_days() -> list[Decoded]:
-    """Two blocks each on Friday the 20th, on Sunday and on Monday."""
+    """Return two blocks each of Friday the 20th, of Sunday and of Monday."""
     return make_days(-3, -3, -1, -1, 0, 0)
 
 
 def make_days(*when: int) -> list[Decoded]:
-    """A block for each of these days, counted from Monday."""
+    """Return a block for each of these days, counted from Monday."""
     return make_chain(
         ([f"{n}.{k}" + "x" * 500 for k in range(30)], MONDAY + day * DAY)
         for n, day in enumerate(when)
@@ -286,7 +287,7 @@ def make_days(*when: int) -> list[Decoded]:
 
 
 def work(sink: SqliteSink, chain: list[Decoded]) -> int:
-    """Follow the chain as a worker does, however often the sink rejects; returns how often."""
+    """Apply the chain as a worker does; return how often the sink raised an error."""
     rejections, opened = 0, False
     while rejections < 10:
         try:
@@ -302,7 +303,7 @@ def work(sink: SqliteSink, chain: list[Decoded]) -> int:
             opened, rejections = False, rejections + 1
         except SinkUnavailableError:
             rejections += 1
-    raise AssertionError("the sink does not go on")
+    raise AssertionError("the sink does not recover")
 
 
 def test_an_older_file_that_is_damaged_does_not_stop_the_sink(
@@ -312,8 +313,8 @@ def test_an_older_file_that_is_damaged_does_not_stop_the_sink(
     before = {path.name for path in logs.iterdir()}
     chain = three_days()[2:]
     sink = make(tmp_path)
-    # The node is in a healthy file already, as it is when an older one is damaged.
-    healthy = dayfile.DayFile(logs / "2026-11-22.db", NODE)
+    # The cursor is in a healthy file already, as it is when an older one is damaged.
+    healthy = day_file.DayFile(logs / "2026-11-22.db", NODE)
     healthy.enter(0, 1)
     healthy.close()
     work(sink, chain)
@@ -344,12 +345,12 @@ def test_the_current_file_that_is_damaged_is_set_aside_and_what_it_had_is_stored
     damage, _ = WAYS[name]
     current = logs / "2026-11-23.db"
     damage(current)
-    left = current.read_bytes() if current.is_file() and not current.is_symlink() else b""
+    damaged = current.read_bytes() if current.is_file() and not current.is_symlink() else b""
 
     sink = make(tmp_path)
-    begun = sink.open(NODE)
+    cursor = sink.open(NODE)
 
-    assert begun == chain[3].block.end, "where the file before was sealed"
+    assert cursor == chain[3].block.end, "where the previous file was sealed"
     assert sink.index() == chain[4].block.index
     assert sink.missing()
     work(sink, chain)
@@ -357,10 +358,10 @@ def test_the_current_file_that_is_damaged_is_set_aside_and_what_it_had_is_stored
     if name != "empty":
         aside = logs / "2026-11-23.db.damaged"
         assert os.path.lexists(aside)
-        assert not left or aside.read_bytes() == left
+        assert not damaged or aside.read_bytes() == damaged
 
 
-def test_damage_under_an_open_sink_is_met_twice_then_the_file_is_set_aside(tmp_path: Path) -> None:
+def test_damage_of_an_open_file_is_found_twice_before_it_is_set_aside(tmp_path: Path) -> None:
     chain = three_days()
     logs = tmp_path / "logs"
     sink = make(tmp_path)
@@ -371,7 +372,7 @@ def test_damage_under_an_open_sink_is_met_twice_then_the_file_is_set_aside(tmp_p
     with closing(sqlite3.connect(current)) as connection:
         root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'records'")
         page = root.fetchone()[0]
-    overwrite(current, (page - 1) * dayfile.PAGE, bytes(dayfile.PAGE))
+    overwrite(current, (page - 1) * day_file.PAGE, bytes(day_file.PAGE))
 
     assert work(sink, chain) == 2
     names = {path.name for path in logs.iterdir() if not path.name.endswith(("-wal", "-shm"))}
@@ -380,7 +381,7 @@ def test_damage_under_an_open_sink_is_met_twice_then_the_file_is_set_aside(tmp_p
 
 
 @pytest.mark.parametrize("what", ["sealed = 5", "sealed = 'x'", "offset = 'x'", "step = -1"])
-def test_a_cursor_that_makes_no_sense_is_damage(tmp_path: Path, what: str) -> None:
+def test_an_impossible_cursor_is_damage(tmp_path: Path, what: str) -> None:
     chain = three_days()
     sink = make(tmp_path)
     work(sink, chain[:5])
@@ -391,12 +392,13 @@ def test_a_cursor_that_makes_no_sense_is_damage(tmp_path: Path, what: str) -> No
     assert (tmp_path / "logs" / "2026-11-23.db.damaged").exists()
 
 
-def test_what_was_set_aside_is_never_overwritten_and_keeps_its_log(tmp_path: Path) -> None:
-    logs, part = tmp_path, days.Part(days.day_of(int(MONDAY * 1e6)))
+def test_a_file_that_was_set_aside_is_never_overwritten_and_keeps_its_log(tmp_path: Path) -> None:
+    logs = tmp_path
+    name = day_directory.DayFileName(day_directory.day_of(int(MONDAY * 1e6)))
     for number in range(3):
         (logs / "2026-11-23.db").write_bytes(f"damaged {number}".encode() * 1000)
         (logs / "2026-11-23.db-wal").write_bytes(f"log {number}".encode())
-        days.DayDirectory(logs, 1).set_aside(part)
+        day_directory.DayDirectory(logs, 1).set_aside(name)
     names = ["2026-11-23.db.damaged", "2026-11-23.db.1.damaged", "2026-11-23.db.2.damaged"]
     assert [(logs / name).read_bytes()[:9] for name in names] == [
         f"damaged {n}".encode() for n in range(3)
@@ -404,7 +406,7 @@ def test_what_was_set_aside_is_never_overwritten_and_keeps_its_log(tmp_path: Pat
     assert [(logs / f"{name}-wal").read_bytes() for name in names] == [b"log 0", b"log 1", b"log 2"]
 
 
-def test_killed_at_any_step_of_setting_a_file_aside_it_goes_on_without_loss_or_double(
+def test_killed_at_any_step_of_setting_a_file_aside_it_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed before each statement and each renaming, from the opening on."""
@@ -416,7 +418,7 @@ def test_killed_at_any_step_of_setting_a_file_aside_it_goes_on_without_loss_or_d
     change(begun / "logs" / "2026-11-23.db", "DROP TABLE cursor")
     connect, rename = sqlite3.connect, Path.rename
 
-    def life(data_dir: Path, fuse: Fuse) -> None:
+    def run_sink(data_dir: Path, fuse: Fuse) -> None:
         def fused(*args: object, **kwargs: object) -> sqlite3.Connection:
             connection = connect(*args, **kwargs)  # type: ignore[arg-type]
             connection.set_trace_callback(lambda _: fuse.spark())
@@ -429,7 +431,7 @@ def test_killed_at_any_step_of_setting_a_file_aside_it_goes_on_without_loss_or_d
             return target
 
         with monkeypatch.context() as patched:
-            patched.setattr(dayfile.sqlite3, "connect", fused)
+            patched.setattr(day_file.sqlite3, "connect", fused)
             patched.setattr(Path, "rename", renamed)
             work(make(data_dir), chain)
 
@@ -437,7 +439,7 @@ def test_killed_at_any_step_of_setting_a_file_aside_it_goes_on_without_loss_or_d
     while died:
         data_dir = tmp_path / str(length)
         shutil.copytree(begun, data_dir)
-        died = in_child(lambda d=data_dir, n=length: life(d, Fuse(n))) == signal.SIGKILL
+        died = in_child(lambda d=data_dir, n=length: run_sink(d, Fuse(n))) == signal.SIGKILL
         work(make(data_dir), chain)
         assert stored(data_dir / "logs") == messages_of(chain), f"killed at step {length}"
         assert (data_dir / "logs" / "2026-11-23.db.damaged").exists()
@@ -449,14 +451,14 @@ QUERY_AS_ANOTHER_USER = """
 import os, sys
 from fastlog.cli import fastlog
 from fastlog.cli.command import run
-if os.geteuid() == 0:  # who may read everything
+if os.geteuid() == 0:  # root may read everything
     os.setuid(65534)
 sys.exit(run(fastlog, "fastlog", ["query", "--json", "--data-dir", sys.argv[1]]))
 """
 
 
-def test_a_file_that_may_not_be_read_is_named_as_the_others_are() -> None:
-    with tempfile.TemporaryDirectory() as name:  # tmp_path lies where only its owner may look
+def test_a_file_without_read_permission_is_reported_as_the_others_are() -> None:
+    with tempfile.TemporaryDirectory() as name:  # only its owner can enter tmp_path
         logs = Path(name) / "logs"
         write_day(logs / OLD, [make_record(1)])
         write_day(logs / "2026-11-21.db", [make_record(2)])
@@ -487,9 +489,9 @@ def test_all_files_damaged_the_sink_begins_at_the_start_of_the_journal(tmp_path:
     assert stored(tmp_path / "logs") == messages_of(chain)
 
 
-def test_a_chain_whose_links_were_deleted_stores_nothing_twice(tmp_path: Path) -> None:
-    """The clock went back; retention took the file between; then the current one is damaged
-    further inside, so that readers could still read much of it."""
+def test_nothing_is_stored_twice_when_a_sealed_file_was_deleted(tmp_path: Path) -> None:
+    """The clock was set back, retention deleted a sealed file, and the current file is damaged in
+    its tables of the cursor, so that readers could still read its records."""
     chain = make_days(0, -2, 1, 1)
     logs = tmp_path / "logs"
     sink = make(tmp_path)
@@ -504,10 +506,10 @@ def test_a_chain_whose_links_were_deleted_stores_nothing_twice(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["2026-11-23.db", "2026-11-22.db"])
-def test_a_file_that_cannot_be_read_now_is_waited_for_only_if_it_may_have_the_cursor(
+def test_a_file_that_cannot_be_read_now_is_an_error_only_if_it_may_hold_the_cursor(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dayfile, "_BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr(day_file, "_BUSY_TIMEOUT", 0.01)
     chain = three_days()
     sink = make(tmp_path)
     work(sink, chain[:5])
@@ -547,7 +549,7 @@ def test_the_current_file_of_a_newer_version_is_rejected_with_one_line(tmp_path:
 # ---- older versions ----------------------------------------------------------------------------
 
 VERSION_1 = (
-    *(sql for sql in dayschema.SCHEMA if "CREATE TABLE cursor" not in sql and "schema" not in sql),
+    *(sql for sql in day_schema.SCHEMA if "CREATE TABLE cursor" not in sql and "schema" not in sql),
     "CREATE TABLE cursor (node TEXT PRIMARY KEY, offset INTEGER NOT NULL, sealed TEXT)",
     "INSERT INTO meta VALUES ('schema', 1)",
 )
@@ -592,11 +594,11 @@ def test_files_of_version_1_are_read_as_they_are_and_the_current_one_is_migrated
     versions = [version_of(logs / name) for name in (OLD, "2026-11-22.db", "2026-11-23.db")]
     assert versions == [1, 1, 2]
     with closing(sqlite3.connect(logs / "2026-11-23.db")) as connection:
-        place = connection.execute("SELECT offset, sealed, step, frames FROM cursor").fetchone()
-    assert place == (chain[-1].block.end, None, 0, chain[-1].block.index + 30)
+        cursor = connection.execute("SELECT offset, sealed, step, frames FROM cursor").fetchone()
+    assert cursor == (chain[-1].block.end, None, 0, chain[-1].block.index + 30)
     result = command("query", "--limit", "0", "--json")
     assert len(result.out.splitlines()) == len(messages_of(chain))
-    # And the cursor goes on from there, to the next day and back.
+    # The cursor then moves on from there, to the next day and back.
     longer = make_days(-3, -3, -1, -1, 0, 0, 1, 0, -1)
     assert work(make(tmp_path), longer) == 0
     assert stored(logs) == messages_of(longer)
@@ -627,13 +629,13 @@ def test_a_migration_that_is_interrupted_anywhere_changes_nothing_and_is_done_la
         with closing(sqlite3.connect(current, isolation_level=None, factory=Interrupted)) as file:
             Interrupted.left = length
             try:
-                dayschema.migrate(file, 1)
+                day_schema.migrate(file, 1)
             except StopHere:
                 assert version_of(current) == 1
             else:
                 break
     assert 5 < length < 19
-    assert version_of(current) == dayschema.VERSION
+    assert version_of(current) == day_schema.VERSION
     assert work(make(tmp_path), chain) == 0
 
 
@@ -646,7 +648,7 @@ def test_a_column_that_is_missing_is_an_error_and_never_its_own_name(column: str
         filters = Filters(where=(parse_condition(f"{column}=1", START),))
         [condition] = clauses(filters)
         for sql, parameters in (
-            (f"SELECT {LIST} FROM records", ()),
+            (f"SELECT {COLUMN_LIST} FROM records", ()),
             (f"SELECT 1 FROM records WHERE {condition.sql}", condition.parameters),
         ):
             with pytest.raises(sqlite3.OperationalError, match="no such column"):
@@ -664,7 +666,7 @@ def send(server: Server, first: int, count: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["random bytes", "cut in half", "zeroed"])
-def test_a_server_goes_on_without_its_damaged_file_and_counts_what_is_lost(
+def test_a_server_continues_without_its_damaged_file_and_counts_the_lost_records(
     tmp_path: Path, name: str
 ) -> None:
     # Segments are released once a second: there is room for all that is sent meanwhile.

@@ -1,4 +1,4 @@
-"""The ledger of a real server: gaps with any times, damage, and a file of another version."""
+"""The ledger of a real server: gaps with any times, damage, and a file of a newer version."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from conditions import wait_for
 from protocol_client import Speaker, frame, gap
 from servers import FASTLOG, Server, processes_of
 
-from fastlog import ledger as ledgers
 from fastlog.block import LENGTH
+from fastlog.ledger import SCHEMA, LedgerError, check_whole, limits
 
 NOTHING = LENGTH.pack(9) + b"no pickle"
 
@@ -59,9 +59,9 @@ def test_gaps_of_any_time_leave_a_bounded_ledger_that_counts_them(
         wait_for(lambda: lost(server) == gaps, "all gaps are in the ledger")
     path = server.data / "ledger.db"
     received = {row["offset"] for row in server.losses()}
-    assert len(server.losses()) <= (ledgers.ALL_ROWS_A_SECOND + 11) * 30, len(received)
+    assert len(server.losses()) <= (limits.ROWS_PER_SECOND + 11) * 30, len(received)
     (row,) = query(path, "SELECT count(*), count(DISTINCT second) FROM seconds")
-    assert row[0] < 2 * ledgers.ALL_ROWS_A_SECOND
+    assert row[0] < 2 * limits.ROWS_PER_SECOND
     assert row[1] == 1
     for row in server.losses():
         assert 0 < row["first"] <= row["last"] <= 2**32
@@ -88,23 +88,23 @@ def rejected(server: Server) -> int:
     return sum(row["count"] for row in server.rejected())
 
 
-def test_a_server_sets_a_damaged_ledger_aside_and_goes_on(tmp_path: Path) -> None:
+def test_a_server_sets_a_damaged_ledger_aside_and_continues(tmp_path: Path) -> None:
     server = Server(tmp_path, sinks=("sqlite:", f"ndjson://{tmp_path}/out.ndjson"))
     path = server.data / "ledger.db"
     server.data.mkdir()
-    spoilt = random.Random(3).randbytes(20_000)
-    path.write_bytes(spoilt)
+    broken = random.Random(3).randbytes(20_000)
+    path.write_bytes(broken)
     with server:
         with server.connect(NOTHING):
             wait_for(lambda: path.exists() and rejected(server) == 1, "it is in a new ledger")
-        assert path.with_name("ledger.db.damaged").read_bytes() == spoilt
+        assert path.with_name("ledger.db.damaged").read_bytes() == broken
         assert [row["count"] for row in server.losses()] == [-1]
         # Again, while the workers have it open.
-        (tmp_path / "spoilt").write_bytes(spoilt)
-        (tmp_path / "spoilt").replace(path)
+        (tmp_path / "broken").write_bytes(broken)
+        (tmp_path / "broken").replace(path)
         for part in ("-wal", "-shm"):
             path.with_name(path.name + part).unlink(missing_ok=True)
-        # A worker that had not come to the first rejection yet enters it in the third file too.
+        # A worker that had not read the first rejection yet enters it in the third file too.
         with server.connect(NOTHING * 2):
             wait_for(lambda: is_sound(path) and rejected(server) in (2, 3), "both are in a third")
         assert server.messages().count(" is damaged (") == 2
@@ -114,8 +114,8 @@ def test_a_server_sets_a_damaged_ledger_aside_and_goes_on(tmp_path: Path) -> Non
 
 def is_sound(path: Path) -> bool:
     try:
-        ledgers.check_whole(path)
-    except (ledgers.LedgerError, sqlite3.Error):
+        check_whole(path)
+    except (LedgerError, sqlite3.Error):
         return False
     return True
 
@@ -124,7 +124,7 @@ def test_a_server_does_not_start_with_the_ledger_of_a_newer_version(tmp_path: Pa
     server = Server(tmp_path)
     server.data.mkdir()
     with closing(sqlite3.connect(server.data / "ledger.db")) as connection:
-        connection.execute(f"PRAGMA user_version = {ledgers.SCHEMA + 1}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     before = (server.data / "ledger.db").read_bytes()
     done = subprocess.run(
         server.command(), capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False

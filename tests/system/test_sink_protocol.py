@@ -1,4 +1,4 @@
-"""Sinks are found by entry points; a third party needs a class and a line of metadata."""
+"""Sinks are found by entry points; one of another project needs a class and a line of metadata."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DOCUMENT = ROOT / "docs" / "sinks.md"
 
 
 def documented(language: str) -> str:
-    """The one example of the document's last chapter in this language."""
+    """Return the example in this language of the document's last chapter."""
     chapter = DOCUMENT.read_text("utf-8").partition("## Writing one's own")[2]
     (found,) = re.findall(rf"^```{language}\n(.*?)^```", chapter, flags=re.M | re.S)
     return str(found)
@@ -34,7 +34,7 @@ def documented(language: str) -> str:
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A distribution `list-sink` on `sys.path`, as pip would install it."""
+    """Put a distribution on `sys.path`, as pip would install it."""
     site = tmp_path / "site"
     install(
         site,
@@ -50,7 +50,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("plugin")
-def test_a_third_partys_sink_is_found_by_its_scheme(tmp_path: Path) -> None:
+def test_a_sink_of_another_project_is_found_by_its_scheme(tmp_path: Path) -> None:
     sink = make_sink(make_context(tmp_path, "list:anything", name="mine"))
     decoded = make_decoded(["hello"])
 
@@ -64,7 +64,7 @@ def test_a_third_partys_sink_is_found_by_its_scheme(tmp_path: Path) -> None:
     sink.close()
 
 
-def test_a_third_partys_sink_gets_what_a_server_receives(tmp_path: Path) -> None:
+def test_a_sink_of_another_project_gets_what_a_server_receives(tmp_path: Path) -> None:
     keeping = """
 
 class KeepingSink(ListSink):
@@ -108,12 +108,12 @@ def test_a_sink_that_cannot_work_ends_the_start_of_the_server_with_one_line(
         ("wrong:", r"is not a fastlog\.sinks\.Sink"),
     ],
 )
-def test_what_cannot_be_made_is_explained(tmp_path: Path, url: str, what: str) -> None:
+def test_a_sink_that_cannot_be_made_is_explained(tmp_path: Path, url: str, what: str) -> None:
     with pytest.raises(ConfigError, match=what):
         make_sink(make_context(tmp_path, url))
 
 
-def test_our_own_sinks_are_named_in_the_same_way() -> None:
+def test_the_sinks_of_fastlog_have_entry_points_too() -> None:
     project = tomllib.loads((Path(sinks.__file__).parents[2] / "pyproject.toml").read_text())
     points = project["project"]["entry-points"][sinks.GROUP]
 

@@ -45,12 +45,12 @@ def test_tracebacks_and_further_lines_are_indented() -> None:
     ]
 
 
-def test_any_mapping_will_do() -> None:
+def test_a_mapping_is_rendered_too() -> None:
     line = render({"created": MONDAY, "message": "m", "extra": {"a": None}}, colour=False)
     assert line == "2026-11-23 00:00:00.000 -        - - m a=null"
 
 
-def test_levels_have_colours_and_every_colour_ends() -> None:
+def test_levels_have_colours_and_every_colour_is_reset() -> None:
     lines = {level: render(make_record("m", levelno=level), colour=True) for level in (10, 30, 50)}
     assert len({line.split("INFO")[0] for line in lines.values()}) == 3
     for line in lines.values():
@@ -68,9 +68,7 @@ hostile = st.text(
 
 
 @given(text=hostile, name=hostile, key=hostile, value=hostile)
-def test_nothing_that_was_logged_drives_the_terminal(
-    text: str, name: str, key: str, value: str
-) -> None:
+def test_no_logged_text_controls_the_terminal(text: str, name: str, key: str, value: str) -> None:
     record = make_record(text, name=name, exc_text=text, levelname=name, host=value)
     shown = render({**record._asdict(), "extra": {key: value.replace("\ud800", "")}}, colour=False)
 
@@ -97,7 +95,7 @@ def test_records_are_printed_in_order_and_the_cursor_is_kept(
     assert sink.cursor() == chain[2].block.end
 
     again = make(tmp_path)
-    assert again.open(NODE) == chain[0].block.end, "what was not synced is printed again"
+    assert again.open(NODE) == chain[0].block.end, "records since the last sync are printed again"
     with pytest.raises(SinkConflictError):
         again.apply(chain)
     printed = capfd.readouterr().out.splitlines()
@@ -106,15 +104,15 @@ def test_records_are_printed_in_order_and_the_cursor_is_kept(
 
 
 @pytest.mark.parametrize(
-    ("choice", "painted"), [("always", True), ("never", False), ("auto", False)]
+    ("choice", "coloured"), [("always", True), ("never", False), ("auto", False)]
 )
 def test_colour_can_be_chosen_and_a_pipe_has_none(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], choice: str, painted: bool
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], choice: str, coloured: bool
 ) -> None:
     sink = make(tmp_path, f"console:?colour={choice}")
     sink.open(NODE)
     sink.apply([make_decoded(["m"])])
-    assert ("\x1b[" in capfd.readouterr().out) == painted
+    assert ("\x1b[" in capfd.readouterr().out) == coloured
 
 
 def test_a_closed_pipe_is_unavailable(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The ledger: each rejection and loss once, whoever finds it, and floods folded."""
+"""The ledger: each rejection and loss is entered once, and floods are folded."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from builders import MONDAY, NODE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastlog import ledger as ledgers
 from fastlog.errors import ConfigError, SinkUnavailableError
-from fastlog.ledger import Entry, Ledger
+from fastlog.ledger import SCHEMA, Entry, Ledger, limits, total
 from fastlog.record import Loss, Rejection
 
 
@@ -32,10 +31,10 @@ def loss(**fields: object) -> Loss:
     return Loss(**given)
 
 
-def entry(offset: int, idx: int, note: Rejection | Loss, sink: str = "") -> Entry:
-    """The entry of a note whose block was received when the note says."""
-    received = note.received if isinstance(note, Rejection) else note.last
-    return Entry(offset, idx, note, sink, received)
+def entry(offset: int, idx: int, notice: Rejection | Loss, sink: str = "") -> Entry:
+    """Return an entry whose block was received at the time in the notice."""
+    received = notice.received if isinstance(notice, Rejection) else notice.last
+    return Entry(offset, idx, notice, sink, received)
 
 
 def table(path: Path, sql: str) -> list[tuple[object, ...]]:
@@ -49,7 +48,7 @@ def everything(path: Path) -> list[tuple[object, ...]]:
     )
 
 
-def test_a_note_is_a_row_of_its_table(tmp_path: Path) -> None:
+def test_a_notice_becomes_a_row_of_its_table(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         ledger.record(
@@ -64,7 +63,7 @@ def test_a_note_is_a_row_of_its_table(tmp_path: Path) -> None:
     assert table(path, "SELECT * FROM losses") == [(NODE, 100, 3, "", "", "full", 3, 1.0, 2.0, "d")]
 
 
-def test_what_was_entered_once_is_not_entered_again(tmp_path: Path) -> None:
+def test_an_entry_is_entered_once(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     entries = [entry(0, 1, rejection()), entry(100, 0, loss())]
     with Ledger(path) as first, Ledger(path) as second:
@@ -72,7 +71,7 @@ def test_what_was_entered_once_is_not_entered_again(tmp_path: Path) -> None:
         before = everything(path)
         second.record(NODE, entries, 200)
         assert everything(path) == before
-        second.record("ff" * 16, entries, 200)  # another journal is another matter
+        second.record("ff" * 16, entries, 200)  # of another journal
     assert len(everything(path)) == 4
 
 
@@ -96,7 +95,7 @@ def test_over_ten_a_second_from_one_host_share_a_row(tmp_path: Path) -> None:
     ]
 
 
-notes = st.lists(
+notices = st.lists(
     st.tuples(
         st.integers(0, 3),  # idx, made unique below
         st.sampled_from(["10.0.0.1:1", "10.0.0.1:2", "unix"]),
@@ -109,10 +108,10 @@ notes = st.lists(
 
 @pytest.fixture(params=[100, 3], ids=["of each host", "of all hosts"])
 def limit(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What is too much in a second."""
+    """Set the limit of rows in a second."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ledgers, "ALL_ROWS_A_SECOND", request.param)
-        patched.setattr(ledgers, "REASONS", 1)
+        patched.setattr(limits, "ROWS_PER_SECOND", request.param)
+        patched.setattr(limits, "REASONS_PER_SECOND", 1)
         yield
 
 
@@ -121,11 +120,11 @@ def limit(request: pytest.FixtureRequest) -> Iterator[None]:
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    blocks=st.lists(notes, min_size=1, max_size=12),
+    blocks=st.lists(notices, min_size=1, max_size=12),
     cuts=st.tuples(st.sets(st.integers(1, 11)), st.sets(st.integers(1, 11))),
     order=st.lists(st.booleans(), min_size=24, max_size=24),
 )
-def test_two_sinks_with_any_batches_enter_what_one_does_in_one_go(
+def test_two_workers_with_any_batches_enter_what_one_enters_in_one_call(
     tmp_path_factory: pytest.TempPathFactory,
     blocks: list[list[tuple[int, str, int, int]]],
     cuts: tuple[set[int], set[int]],
@@ -149,11 +148,11 @@ def test_two_sinks_with_any_batches_enter_what_one_does_in_one_go(
     Ledger(directory / "two.db").record(NODE, [], 0)
     todo = [batches(entries, cut) for cut in cuts]
     with Ledger(directory / "two.db") as a, Ledger(directory / "two.db") as b:
-        for turn in [*order, *[True] * 12, *[False] * 12]:
-            if todo[turn]:
-                batch, end = todo[turn].pop(0)
-                if batch:  # a worker does not call for a batch without notes
-                    (a, b)[turn].record(NODE, batch, end)
+        for worker in [*order, *[True] * 12, *[False] * 12]:
+            if todo[worker]:
+                batch, end = todo[worker].pop(0)
+                if batch:  # a worker does not call `record` for a batch without notices
+                    (a, b)[worker].record(NODE, batch, end)
 
     assert counted(directory / "two.db") == counted(directory / "one.db")
 
@@ -170,7 +169,7 @@ def counted(path: Path) -> list[tuple[object, ...]]:
     return table(path, "SELECT offset, idx, peer, reason, count FROM rejected ORDER BY 1, 2")
 
 
-def test_what_concerns_a_sink_is_kept_by_its_key_wherever_the_journal_is(tmp_path: Path) -> None:
+def test_an_entry_of_a_sink_is_kept_by_its_key_at_any_offset(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         ledger.record(NODE, [entry(500, 0, rejection())], 600)
@@ -192,7 +191,10 @@ def test_what_concerns_a_sink_is_kept_by_its_key_wherever_the_journal_is(tmp_pat
         ([(5, 10.0, "a"), (9, 20.0, "b"), (7, 15.0, "c")], (9, 20.0)),
         ([(5, 20.0, "a"), (9, 10.0, "b")], (9, 20.0)),  # the clock was set back
         ([(-1, 10.0, "a"), (9, 20.0, "b")], (9, 20.0)),
-        ([(9, 10.0, "a"), (-1, 20.0, "a")], (9, 10.0)),  # the same span, forgotten how long
+        (
+            [(9, 10.0, "a"), (-1, 20.0, "a")],
+            (9, 10.0),
+        ),  # the same span, its count unknown
         ([(9, 10.0, "a"), (-1, 20.0, "b")], (-1, 20.0)),  # a longer one
     ],
 )
@@ -202,8 +204,8 @@ def test_a_growing_loss_of_a_sink_replaces_its_row(
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         for count, last, detail in losses:
-            note = loss(count=count, last=last, detail=detail)
-            ledger.record(NODE, [entry(100, 0, note, "console")], 0)
+            notice = loss(count=count, last=last, detail=detail)
+            ledger.record(NODE, [entry(100, 0, notice, "console")], 0)
 
     assert table(path, "SELECT count, last FROM losses") == [expected]
 
@@ -223,26 +225,26 @@ def test_all_hosts_together_make_a_hundred_rows_a_second_and_some_sums(tmp_path:
     flood: list[Entry] = []
     for k in range(3000):
         peer = f"10.0.{k // 250}.{k % 250}:1"
-        note = (
+        notice = (
             loss(peer=peer, reason="full")
             if k % 3 == 0
             else rejection(peer, reason=f"reason {min(k % 40, 14)}")
         )
-        flood.append(entry(0, k, note))
+        flood.append(entry(0, k, notice))
     with Ledger(path) as ledger:
         ledger.record(NODE, flood, 1)
 
     (rejected,) = table(path, "SELECT count(*), sum(count) FROM rejected")
     (lost,) = table(path, "SELECT count(*), sum(count) FROM losses")
-    assert rejected == (ledgers.ALL_ROWS_A_SECOND + ledgers.REASONS + 1, 2000)
-    assert lost == (ledgers.ALL_ROWS_A_SECOND + 1, 3000)
+    assert rejected == (limits.ROWS_PER_SECOND + limits.REASONS_PER_SECOND + 1, 2000)
+    assert lost == (limits.ROWS_PER_SECOND + 1, 3000)
     assert table(path, "SELECT sum(count) FROM losses WHERE peer = ''") == [(2700,)]
     various = "SELECT peer, raw FROM rejected WHERE reason = 'various reasons'"
     assert table(path, various) == [("", b"")]
 
 
-def test_of_old_rows_the_sums_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledgers, "ROWS", 20)
+def test_old_rows_become_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_ROWS", 20)
     path = tmp_path / "ledger.db"
     expected: dict[str, int] = {}
     with Ledger(path) as ledger:
@@ -254,7 +256,9 @@ def test_of_old_rows_the_sums_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 entry(n, 2, loss(reason="damage", count=-1, last=MONDAY + n)),
             ]
             for each in entries:
-                expected[each.note.reason] = expected.get(each.note.reason, 0) + each.note.count
+                expected[each.notice.reason] = (
+                    expected.get(each.notice.reason, 0) + each.notice.count
+                )
             for _ in range(2):
                 ledger.record(NODE, entries, n + 1)
 
@@ -268,25 +272,25 @@ def test_of_old_rows_the_sums_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ]
 
 
-def test_reasons_that_a_stranger_makes_up_are_not_told_apart_for_ever(
+def test_reasons_that_clients_invent_get_a_bounded_number_of_sums(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "ROWS", 5)
-    monkeypatch.setattr(ledgers, "SUMS", 7)
+    monkeypatch.setattr(limits, "MAX_ROWS", 5)
+    monkeypatch.setattr(limits, "MAX_SUMS", 7)
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         for n in range(100):
-            note = rejection(at=MONDAY + n, reason=f"reason {n}")
-            ledger.record(NODE, [entry(n, 0, note)], n + 1)
+            notice = rejection(at=MONDAY + n, reason=f"reason {n}")
+            ledger.record(NODE, [entry(n, 0, notice)], n + 1)
 
     assert table(path, "SELECT count(*), sum(count) FROM rejected") == [(5 + 7 + 1, 100)]
     assert totals(path)["various reasons"] == 100 - 5 - 7
 
 
-def test_a_sinks_row_that_has_become_part_of_a_sum_is_not_entered_again(
+def test_a_summed_row_of_a_sink_is_not_entered_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "ROWS", 3)
+    monkeypatch.setattr(limits, "MAX_ROWS", 3)
     path = tmp_path / "ledger.db"
     entries = [
         entry(n, k, rejection(at=MONDAY + n, reason="bad taste"), "list")
@@ -306,10 +310,10 @@ def test_a_sinks_row_that_has_become_part_of_a_sum_is_not_entered_again(
     assert latest == [(9, 0), (9, 1)], "the worker may be killed before its sink has stored those"
 
 
-def test_of_old_rejections_the_bytes_go_and_the_rows_stay(
+def test_old_rejections_lose_their_bytes_and_keep_their_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "RAW_ROWS", 3)
+    monkeypatch.setattr(limits, "RAW_ROWS", 3)
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         for n in range(5):
@@ -324,7 +328,7 @@ def test_of_old_rejections_the_bytes_go_and_the_rows_stay(
     ]
 
 
-def test_a_ledger_that_cannot_be_written_says_so_and_works_later(tmp_path: Path) -> None:
+def test_a_ledger_that_cannot_be_written_raises_an_error_and_works_later(tmp_path: Path) -> None:
     path = tmp_path / "later" / "ledger.db"
     ledger = Ledger(path)
     with pytest.raises(SinkUnavailableError, match=r"ledger\.db"):
@@ -335,7 +339,7 @@ def test_a_ledger_that_cannot_be_written_says_so_and_works_later(tmp_path: Path)
     assert len(everything(path)) == 1
 
 
-# What senders choose bounds nothing
+# Values that senders choose
 
 
 def rows_of(path: Path) -> dict[str, int]:
@@ -370,7 +374,7 @@ def test_times_that_senders_claim_make_no_rows_of_their_own(tmp_path: Path) -> N
     clock=st.lists(st.integers(0, 2**33) | st.integers(1000, 1100), min_size=1, max_size=30),
     seed=st.randoms(use_true_random=False),
 )
-def test_whatever_the_clock_does_the_helper_tables_stay_small(
+def test_the_helper_tables_stay_small_with_any_clock(
     tmp_path_factory: pytest.TempPathFactory, clock: list[int], seed: random.Random
 ) -> None:
     path = tmp_path_factory.mktemp("ledger") / "ledger.db"
@@ -385,24 +389,24 @@ def test_whatever_the_clock_does_the_helper_tables_stay_small(
             ledger.record(NODE, entries, block + 1)
     found = rows_of(path)
     assert found["entered"] == 1
-    assert found["seconds"] <= 2 * (2 * ledgers.ALL_ROWS_A_SECOND + ledgers.REASONS + 3)
+    assert found["seconds"] <= 2 * (2 * limits.ROWS_PER_SECOND + limits.REASONS_PER_SECOND + 3)
 
 
-def test_a_clock_that_swings_gives_no_new_second_each_time(tmp_path: Path) -> None:
+def test_a_swinging_clock_does_not_begin_a_new_second_each_time(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         for block in range(50):
             received = MONDAY - 30 * (block % 2)
             flood = [Entry(block, k, rejection(), received=received) for k in range(40)]
             ledger.record(NODE, flood, block + 1)
-    assert rows_of(path)["rejected"] == ledgers.ROWS_A_SECOND + 1
+    assert rows_of(path)["rejected"] == limits.HOST_ROWS_PER_SECOND + 1
 
 
 def test_any_number_of_journals_and_sinks_leaves_a_bounded_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledgers, "ROWS", 30)
-    monkeypatch.setattr(ledgers, "CURSORS", 8)
+    monkeypatch.setattr(limits, "MAX_ROWS", 30)
+    monkeypatch.setattr(limits, "MAX_CURSORS", 8)
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         for n in range(60):
@@ -422,27 +426,27 @@ def test_the_texts_of_a_row_are_bounded(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     long = "é" * 100_000
     with Ledger(path) as ledger:
-        notes = [rejection(long, reason=long), loss(peer=long, reason=long, detail=long)]
-        ledger.record(NODE, [entry(0, k, note) for k, note in enumerate(notes)], 1)
+        notices = [rejection(long, reason=long), loss(peer=long, reason=long, detail=long)]
+        ledger.record(NODE, [entry(0, k, each) for k, each in enumerate(notices)], 1)
     assert table(path, "SELECT max(length(peer), length(reason)) FROM rejected") == [(400,)]
     lengths = "SELECT max(length(peer), length(reason), length(detail)) FROM losses"
     assert table(path, lengths) == [(400,)]
 
 
 def test_counts_of_any_size_never_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledgers, "ROWS", 5)
+    monkeypatch.setattr(limits, "MAX_ROWS", 5)
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         for n in range(30):
-            notes = [
+            notices = [
                 loss(count=1 << 63, last=MONDAY + n),
                 loss(count=1 << 52, last=MONDAY + n),
             ] * 60
-            ledger.record(NODE, [entry(n, k, note) for k, note in enumerate(notes)], n + 1)
+            ledger.record(NODE, [entry(n, k, each) for k, each in enumerate(notices)], n + 1)
     counts = [count for (count,) in table(path, "SELECT count FROM losses")]
     assert {type(count) for count in counts} == {int}
-    assert max(counts) == ledgers.MOST  # type: ignore[type-var]
-    assert table(path, f"SELECT {ledgers.total('count')} FROM losses") == [(ledgers.MOST,)]
+    assert max(counts) == limits.MAX_COUNT  # type: ignore[type-var]
+    assert table(path, f"SELECT {total('count')} FROM losses") == [(limits.MAX_COUNT,)]
 
 
 # Versions, and damage
@@ -476,23 +480,23 @@ INSERT INTO seconds VALUES ('ab', 'losses', 253402300000, 'all', '', 1, NULL);
 """
 
 
-def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+def test_a_ledger_of_the_first_version_is_migrated(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(VERSION_1)
     with Ledger(path) as ledger:
         ledger.open()
         assert ledger.record("ab", [entry(50, 0, loss()), entry(100, 0, loss())], 200) == 100
-    assert table(path, "PRAGMA user_version") == [(ledgers.SCHEMA,)]
+    assert table(path, "PRAGMA user_version") == [(SCHEMA,)]
     counts = "SELECT count FROM losses ORDER BY offset, idx"
-    assert table(path, counts) == [(7,), (ledgers.MOST,), (3,)]
+    assert table(path, counts) == [(7,), (limits.MAX_COUNT,), (3,)]
     assert table(path, "SELECT DISTINCT second FROM seconds") == [(2,)]
 
 
-def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+def test_a_ledger_of_a_newer_version_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA user_version = {ledgers.SCHEMA + 1}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
         connection.execute("CREATE TABLE news (a)")
     before = path.read_bytes()
     for call in (Ledger(path).open, lambda: Ledger(path).record(NODE, [entry(0, 0, loss())], 1)):
@@ -502,11 +506,11 @@ def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def filled(path: Path) -> None:
+def fill(path: Path) -> None:
     with Ledger(path) as ledger:
         for n in range(40):
-            notes = [rejection(f"10.0.0.{k}:1", raw=b"r" * 500, at=MONDAY + n) for k in range(9)]
-            ledger.record(NODE, [entry(n, k, note) for k, note in enumerate(notes)], n + 1)
+            notices = [rejection(f"10.0.0.{k}:1", raw=b"r" * 500, at=MONDAY + n) for k in range(9)]
+            ledger.record(NODE, [entry(n, k, each) for k, each in enumerate(notices)], n + 1)
 
 
 DAMAGES = {
@@ -528,19 +532,19 @@ def other_database() -> bytes:
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_ledger_is_set_aside_and_a_new_one_says_so(
+def test_a_damaged_ledger_is_set_aside_and_the_new_one_records_that(
     tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "ledger.db"
-    filled(path)
-    spoilt = damage(path.read_bytes())
-    path.write_bytes(spoilt)
+    fill(path)
+    broken = damage(path.read_bytes())
+    path.write_bytes(broken)
     with Ledger(path) as first, Ledger(path) as second:
         first.record(NODE, [entry(100, 0, rejection())], 101)
         second.record(NODE, [entry(100, 0, rejection()), entry(200, 0, loss())], 201)
         first.record(NODE, [entry(200, 0, loss()), entry(300, 0, loss())], 301)
-    if spoilt.strip(b"\0"):  # what SQLite takes for an empty file may be used again
-        assert (tmp_path / "ledger.db.damaged").read_bytes() == spoilt
+    if broken.strip(b"\0"):  # what SQLite takes for an empty file may be used again
+        assert (tmp_path / "ledger.db.damaged").read_bytes() == broken
         damaged = table(path, "SELECT count, reason FROM losses WHERE node = ''")
         assert damaged == [(-1, "the ledger was damaged; it is kept as ledger.db.damaged")]
         assert [len(r.message.splitlines()) for r in caplog.records] == [1]
@@ -548,7 +552,7 @@ def test_a_damaged_ledger_is_set_aside_and_a_new_one_says_so(
     assert sorted(table(path, counts)) == [(100,), (200,), (300,)]
 
 
-def test_a_worker_that_has_a_ledger_open_which_another_sets_aside_goes_on_in_the_new_one(
+def test_a_worker_continues_in_the_new_ledger_after_the_open_one_was_renamed(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "ledger.db"
@@ -577,7 +581,7 @@ sys.stdin.read()
 """
 
 
-def test_closing_the_old_file_takes_no_log_from_the_new_one(tmp_path: Path) -> None:
+def test_closing_the_old_file_does_not_delete_the_log_of_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     with subprocess.Popen(
         [sys.executable, "-c", SUCCESSOR, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -1,4 +1,4 @@
-"""The logging sink: records come out of the handlers of a dictConfig as they went in."""
+"""The logging sink: the handlers of a dictConfig get the records as they were sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastlog.sinks.dictconfig import LoggingSink, rebuild
 
 @pytest.fixture(autouse=True)
 def own_logging() -> Iterator[None]:
-    """Logging as a worker has it; after the test as it was before."""
+    """Configure logging as in a worker, and restore it after the test."""
     root, own = logging.getLogger(), logging.getLogger("fastlog")
     before, level = root.handlers[:], root.level
     known = set(root.manager.loggerDict)
@@ -84,7 +84,7 @@ def test_every_field_and_extra_is_an_attribute_again() -> None:
     assert logging.Formatter("%(levelname)s").format(rebuilt) == "INFO\nTraceback: boom"
 
 
-def test_an_extra_cannot_replace_what_handlers_rely_on() -> None:
+def test_an_extra_cannot_replace_an_attribute_that_handlers_rely_on() -> None:
     extra = '{"getMessage":1,"msg":"no","args":[1],"levelno":"x","message":2,"__class__":3}'
     rebuilt = rebuild(make_record("yes", extra=extra))
 
@@ -101,7 +101,7 @@ def test_a_record_without_level_or_logger_is_handled(tmp_path: Path) -> None:
     assert written(tmp_path) == ["root NOTSET m"]
 
 
-def test_the_levels_of_handlers_count_those_of_loggers_do_not(tmp_path: Path) -> None:
+def test_the_levels_of_handlers_apply_and_those_of_loggers_do_not(tmp_path: Path) -> None:
     sink = configure(tmp_path, more='level = "CRITICAL"')
     sink.open(NODE)
     sink._handlers[0].setLevel(logging.INFO)
@@ -128,7 +128,7 @@ def test_a_logger_of_the_configuration_gets_its_records(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("raising", ["emit", "handle"])
-def test_a_handler_that_raises_stops_nobody_and_is_reported_once(
+def test_a_handler_that_raises_affects_no_other_and_is_logged_once(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -161,7 +161,7 @@ def test_a_handler_that_raises_stops_nobody_and_is_reported_once(
     reports = {record.getMessage() for record in caplog.records}
     assert len(reports) == 1
     assert "bad handler" in reports.pop()
-    assert sink._failures == 4, "counted for the next report"
+    assert sink._failures == 4, "counted for the next log line"
     sink.close()
 
 
@@ -180,7 +180,7 @@ def test_clients_cannot_fill_the_memory_with_logger_names(
     assert len(written(tmp_path)) == len(names)
 
 
-def test_a_clients_logger_named_as_ours_is_a_record_like_others(tmp_path: Path) -> None:
+def test_a_record_of_a_logger_named_fastlog_is_handled_like_others(tmp_path: Path) -> None:
     sink = configure(tmp_path, layout="%(name)s %(message)s")
     sink.open(NODE)
     apply_records(sink, make_record("m", name="fastlog.x"))

@@ -1,4 +1,4 @@
-"""The ndjson sink: its lines, and that a crash at any moment leaves each record there once."""
+"""The ndjson sink: its lines, and each record exactly once after a crash at any moment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from builders import (
 
 from fastlog.errors import ConfigError, SinkConflictError, SinkError, SinkUnavailableError
 from fastlog.record import Record
-from fastlog.sinks import linesfile
+from fastlog.sinks import line_file
 from fastlog.sinks.ndjson import NdjsonSink
 
 
@@ -44,7 +44,7 @@ def lines(tmp_path: Path, name: str = "app.ndjson") -> list[Any]:
 
 
 def all_messages(tmp_path: Path) -> list[str]:
-    """Of the rotated files and the current one, in the order of their names."""
+    """Return the messages of the rotated files and the current one, in the order of their names."""
     rotated = sorted(path.name for path in (tmp_path / "out").glob("app.ndjson.*"))
     return [line["message"] for name in [*rotated, "app.ndjson"] for line in lines(tmp_path, name)]
 
@@ -62,7 +62,7 @@ def test_a_line_is_one_object_with_the_records_names(tmp_path: Path) -> None:
     assert {**line, "extra": record.extra} == record._asdict()
 
 
-def test_it_goes_on_where_it_was_and_refuses_a_block_twice(tmp_path: Path) -> None:
+def test_it_resumes_at_its_cursor_and_rejects_a_block_that_is_written(tmp_path: Path) -> None:
     chain = numbered(4)
     sink = make(tmp_path)
     assert sink.open(NODE) == 0
@@ -78,7 +78,7 @@ def test_it_goes_on_where_it_was_and_refuses_a_block_twice(tmp_path: Path) -> No
     assert all_messages(tmp_path) == messages_of(chain)
 
 
-def test_what_was_not_synced_is_cut_and_written_again(tmp_path: Path) -> None:
+def test_lines_that_were_not_synced_are_cut_off_and_written_again(tmp_path: Path) -> None:
     chain = numbered(4)
     sink = make(tmp_path)
     sink.open(NODE)
@@ -86,7 +86,7 @@ def test_what_was_not_synced_is_cut_and_written_again(tmp_path: Path) -> None:
     sink.sync()
     sink.apply(chain[1:3])
     with (tmp_path / "out" / "app.ndjson").open("ab") as file:
-        file.write(b'{"half a li')  # as a kill in the middle of a write leaves it
+        file.write(b'{"half a li')  # as a kill in the middle of a write leaves behind
 
     again = make(tmp_path)
     assert again.open(NODE) == chain[0].block.end
@@ -94,14 +94,14 @@ def test_what_was_not_synced_is_cut_and_written_again(tmp_path: Path) -> None:
     assert all_messages(tmp_path) == messages_of(chain)
 
 
-def test_killed_at_any_step_it_goes_on_without_loss_or_double(
+def test_killed_at_any_step_it_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every system call of writing, syncing, noting and rotating is a step, also half a write."""
+    """A step is a system call of writing, syncing, saving or rotating; also half a write is one."""
     chain = numbered(6, per_block=4)
     real_write = os.write
 
-    def life(place: Path, fuse: Fuse | None) -> None:
+    def run_sink(directory: Path, fuse: Fuse | None) -> None:
         def half_write(fd: int, data: bytes) -> int:
             fuse.spark()
             written = real_write(fd, bytes(data)[: max(1, len(data) // 2)])
@@ -124,7 +124,7 @@ def test_killed_at_any_step_it_goes_on_without_loss_or_double(
                     (Path, "replace"),
                 ):
                     patched.setattr(target, name, sparking(getattr(target, name), fuse))
-            sink = make(place, "?rotate_size=2500")
+            sink = make(directory, "?rotate_size=2500")
             for decoded in rest_of(chain, sink.open(NODE)):
                 sink.apply([decoded])
                 if decoded.block.index % 8 == 0:
@@ -134,13 +134,13 @@ def test_killed_at_any_step_it_goes_on_without_loss_or_double(
 
     length, died = 0, True
     while died:
-        place = tmp_path / str(length)
-        died = in_child(lambda p=place, n=length: life(p, Fuse(n))) == signal.SIGKILL
-        in_child(lambda p=place, n=length: life(p, Fuse(n // 2)))  # once more, while it recovers
-        life(place, None)
-        assert all_messages(place) == messages_of(chain), f"killed at step {length}"
+        directory = tmp_path / str(length)
+        died = in_child(lambda d=directory, n=length: run_sink(d, Fuse(n))) == signal.SIGKILL
+        in_child(lambda d=directory, n=length: run_sink(d, Fuse(n // 2)))
+        run_sink(directory, None)
+        assert all_messages(directory) == messages_of(chain), f"killed at step {length}"
         length += 1
-    assert len(list((place / "out").iterdir())) >= 3
+    assert len(list((directory / "out").iterdir())) >= 3
     assert length > 50
 
 
@@ -179,7 +179,7 @@ def test_lines_are_durable_before_the_cursor_that_counts_them(
     assert len(order) == 3, "nothing new, nothing to sync"
 
 
-def test_it_rotates_by_size_and_keeps_so_many(tmp_path: Path) -> None:
+def test_it_rotates_by_size_and_keeps_the_configured_number(tmp_path: Path) -> None:
     chain = numbered(6, per_block=4)
     sink = make(tmp_path, "?rotate_size=1000&keep=2")
     sink.open(NODE)
@@ -253,7 +253,7 @@ def test_a_file_of_a_clock_that_was_ahead_before_a_restart_is_rotated_in_time(
     assert lines(tmp_path) == []
 
 
-def test_lines_that_were_there_before_stay(tmp_path: Path) -> None:
+def test_the_lines_of_an_existing_file_stay(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "app.ndjson").write_bytes(b'{"message": "old"}\n{"message": "cut"}')
     chain = numbered(2)
@@ -267,7 +267,7 @@ def test_lines_that_were_there_before_stay(tmp_path: Path) -> None:
     assert all_messages(tmp_path) == ["old", "cut", *messages_of(chain)]
 
 
-def test_a_shorter_file_is_neither_cut_nor_filled(
+def test_a_file_that_became_shorter_is_neither_truncated_nor_filled(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     chain = numbered(3)
@@ -287,7 +287,7 @@ def test_a_shorter_file_is_neither_cut_nor_filled(
     assert "is shorter" in caplog.text
 
 
-def test_another_file_with_the_same_inode_number_is_not_cut(
+def test_another_file_with_the_same_inode_number_is_not_truncated(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """File systems give the number of a deleted file to the next one."""
@@ -298,19 +298,19 @@ def test_another_file_with_the_same_inode_number_is_not_cut(
     sink.sync()
     sink.close()
     path = tmp_path / "out" / "app.ndjson"
-    strange = '{"message": "strange"}\n' * 100
+    other = '{"message": "other"}\n' * 100
     with path.open("r+") as file:
-        file.write(strange)
+        file.write(other)
 
     again = make(tmp_path)
     again.open(NODE)
     again.apply(chain[1:])
 
-    assert all_messages(tmp_path) == ["strange"] * 100 + messages_of(chain[1:])
+    assert all_messages(tmp_path) == ["other"] * 100 + messages_of(chain[1:])
     assert "in the same place" in caplog.text
 
 
-def test_after_logrotate_it_goes_on_in_the_new_file(
+def test_after_logrotate_it_continues_in_the_new_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     chain = numbered(3)
@@ -328,7 +328,7 @@ def test_after_logrotate_it_goes_on_in_the_new_file(
     assert "was moved or replaced" in caplog.text
 
 
-def test_killed_after_logrotate_the_renamed_file_is_cut_and_nothing_is_double(
+def test_killed_after_logrotate_the_renamed_file_is_truncated_and_nothing_is_doubled(
     tmp_path: Path,
 ) -> None:
     chain = numbered(3)
@@ -346,7 +346,7 @@ def test_killed_after_logrotate_the_renamed_file_is_cut_and_nothing_is_double(
     assert all_messages(tmp_path) == messages_of(chain)
 
 
-def test_a_file_cut_by_copytruncate_is_said_and_used_on(
+def test_a_file_that_copytruncate_has_cut_is_logged_and_still_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     chain = numbered(2)
@@ -365,7 +365,7 @@ def test_a_file_cut_by_copytruncate_is_said_and_used_on(
 
 
 @pytest.mark.parametrize("call", ["writev", "fdatasync"])
-def test_after_a_full_disk_it_goes_back_to_what_is_durable(
+def test_after_a_full_disk_the_file_is_truncated_to_what_is_durable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     chain = numbered(3)
@@ -379,7 +379,7 @@ def test_after_a_full_disk_it_goes_back_to_what_is_durable(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(linesfile.os, call, full)
+        patched.setattr(line_file.os, call, full)
         with pytest.raises(SinkUnavailableError, match="No space left"):
             sink.apply(chain[2:])
             sink.sync()
@@ -391,7 +391,7 @@ def test_after_a_full_disk_it_goes_back_to_what_is_durable(
     assert all_messages(tmp_path) == messages_of(chain)
 
 
-def test_more_blocks_than_one_write_takes_are_all_written(tmp_path: Path) -> None:
+def test_more_blocks_than_one_writev_takes_are_all_written(tmp_path: Path) -> None:
     chain = numbered(os.sysconf("SC_IOV_MAX") + 1)
     sink = make(tmp_path)
     sink.open(NODE)
@@ -400,7 +400,7 @@ def test_more_blocks_than_one_write_takes_are_all_written(tmp_path: Path) -> Non
     assert sink.sync() == chain[-1].block.end
 
 
-def test_another_journal_begins_at_zero_and_cuts_nothing(tmp_path: Path) -> None:
+def test_another_journal_begins_at_zero_and_truncates_nothing(tmp_path: Path) -> None:
     chain = numbered(2)
     sink = make(tmp_path)
     sink.open(NODE)
@@ -413,7 +413,7 @@ def test_another_journal_begins_at_zero_and_cuts_nothing(tmp_path: Path) -> None
     assert all_messages(tmp_path) == messages_of(chain) + messages_of(chain[:1])
 
 
-def test_a_damaged_cursor_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+def test_a_damaged_cursor_is_an_error_with_the_path(tmp_path: Path) -> None:
     sink = make(tmp_path)
     sink.open(NODE)
     sink.close()
@@ -423,7 +423,7 @@ def test_a_damaged_cursor_is_an_error_that_names_the_file(tmp_path: Path) -> Non
         make(tmp_path).open(NODE)
 
 
-def test_what_is_no_file_is_unavailable(tmp_path: Path) -> None:
+def test_a_path_that_is_no_regular_file_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     os.mkfifo(tmp_path / "out" / "app.ndjson")
     with pytest.raises(SinkUnavailableError, match="not a regular file"):

@@ -1,4 +1,4 @@
-"""Search over day files: what matches, in which order, beside a writer, and in little memory."""
+"""Queries and searches of day files: matches, their order, a concurrent writer, bounded memory."""
 
 from __future__ import annotations
 
@@ -22,22 +22,11 @@ from hypothesis import strategies as st
 from places import SUPPORT
 
 from fastlog.errors import ConfigError, FastlogError
-from fastlog.query import (
-    Filters,
-    Unread,
-    check_regex,
-    count,
-    follow,
-    newest,
-    parse_condition,
-    parse_level,
-    parse_moment,
-    search,
-)
-from fastlog.query import days as days_module
-from fastlog.query.days import open_day as open_reading
-from fastlog.query.days import read_day
-from fastlog.query.stream import select
+from fastlog.query import Filters, check_regex, parse_condition, parse_level, parse_moment
+from fastlog.search import Unread, count, day_reader, follow, newest, search
+from fastlog.search.day_reader import open_day as open_reading
+from fastlog.search.day_reader import read_day
+from fastlog.search.stream import select
 
 EVERYTHING = Filters()
 
@@ -47,7 +36,7 @@ def messages(logs: Path, filters: Filters = EVERYTHING, **options: Any) -> list[
 
 
 def one(tmp_path: Path, filters: Filters, **fields: Any) -> bool:
-    """Whether a record with these fields matches."""
+    """Return whether a record with these fields matches."""
     tmp_path.joinpath("2026-11-23.db").unlink(missing_ok=True)
     write_day(tmp_path / "2026-11-23.db", [make_record(0, **fields)])
     return bool(messages(tmp_path, filters))
@@ -107,13 +96,15 @@ def test_any_files_are_merged_as_one_sorted_list(
     assert messages(logs, newest_first=newest_first) == [f"{a:.0f} {b} {c}" for a, b, c in expected]
 
 
-def test_a_tenth_part_of_a_day_comes_after_its_second(tmp_path: Path):
-    for part in ("", ".1", ".2", ".10"):
-        write_day(tmp_path / f"2026-11-23{part}.db", [make_record(0, message=part)])
+def test_the_tenth_file_of_a_day_comes_after_its_second(tmp_path: Path):
+    for number in ("", ".1", ".2", ".10"):
+        write_day(tmp_path / f"2026-11-23{number}.db", [make_record(0, message=number)])
     assert messages(tmp_path) == ["", ".1", ".2", ".10"]
 
 
-def test_a_file_is_opened_only_when_its_turn_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_is_opened_when_its_first_record_is_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     for day in range(3):
         write_day(
             tmp_path / f"2026-11-0{day + 1}.db", [make_record(day * 10 + i) for i in range(3)]
@@ -124,7 +115,7 @@ def test_a_file_is_opened_only_when_its_turn_comes(tmp_path: Path, monkeypatch: 
         opened.append(path.name)
         return open_reading(path)
 
-    monkeypatch.setattr("fastlog.query.stream.open_day", spy)
+    monkeypatch.setattr("fastlog.search.stream.open_day", spy)
     records = search(tmp_path, Filters())
     assert opened == []
     next(records)
@@ -150,7 +141,8 @@ def test_a_search_walks_the_index_and_sorts_nothing(tmp_path: Path, newest_first
 MEASURE = """
 import resource, sys, tracemalloc
 from pathlib import Path
-from fastlog.query import Filters, search
+from fastlog.query import Filters
+from fastlog.search import search
 logs = Path(sys.argv[1])
 next(search(logs, Filters()))  # all that is imported and cached once
 tracemalloc.start()
@@ -182,10 +174,10 @@ def test_since_is_included_and_until_is_not(tmp_path: Path):
     assert messages(tmp_path, filters) == ["message 1", "message 2"]
 
 
-def test_a_file_whose_note_says_that_its_records_are_of_another_time_is_not_searched(
+def test_a_file_whose_stated_span_is_of_another_time_is_not_searched(
     tmp_path: Path,
 ):
-    """The note is false here, which shows that it is believed; one that is missing is no note."""
+    """The span in `meta` is wrong here, which shows that it is used; a missing one is ignored."""
     path = write_day(tmp_path / "2026-11-23.db", [make_record(0), make_record(10)])
     window = Filters(since=START + 5, until=START + 20)
     assert messages(tmp_path, window) == ["message 10"]
@@ -209,7 +201,7 @@ def test_a_level_is_the_lowest_one(tmp_path: Path, level: int | None, matches: b
         (None, False),
     ],
 )  # fmt: skip
-def test_a_logger_stands_for_all_below_it(tmp_path: Path, name: str | None, matches: bool):
+def test_a_logger_matches_all_below_it(tmp_path: Path, name: str | None, matches: bool):
     assert one(tmp_path, Filters(logger=("app.db",)), name=name) == matches
 
 
@@ -232,7 +224,7 @@ def test_grep_is_plain_text_in_any_case(tmp_path: Path, text: str, message: str,
     assert one(tmp_path, Filters(grep=(text,)), message=message) == matches
 
 
-def test_grep_and_regex_look_into_the_traceback_too(tmp_path: Path):
+def test_grep_and_regex_search_the_traceback_too(tmp_path: Path):
     fields = {"message": "it failed", "exc_text": "ZeroDivisionError: ü"}
     assert one(tmp_path, Filters(grep=("zerodiv",)), **fields)
     assert one(tmp_path, Filters(grep=("Ü",)), **fields)
@@ -287,7 +279,7 @@ def test_all_conditions_must_hold(tmp_path: Path):
          "got 'soon'"),
     ],
 )  # fmt: skip
-def test_a_wrong_condition_is_told(text: str, message: str):
+def test_a_wrong_condition_is_an_error(text: str, message: str):
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         parse_condition(text, START)
 
@@ -315,7 +307,7 @@ def test_levels_are_named_or_numbered():
         parse_level("WARNIN")
 
 
-def test_a_wrong_regular_expression_is_told():
+def test_a_wrong_regular_expression_is_an_error():
     with pytest.raises(ConfigError, match=r"not a regular expression: '\(': "):
         check_regex("(")
 
@@ -334,13 +326,13 @@ NOW = datetime(2026, 11, 23, 14, 30, 5).timestamp()
         ("9:05", datetime(2026, 11, 23, 9, 5)),
     ],
 )  # fmt: skip
-def test_a_moment_is_read(text: str, moment: float | datetime):
+def test_a_moment_is_parsed(text: str, moment: float | datetime):
     expected = moment.timestamp() if isinstance(moment, datetime) else moment
     assert parse_moment(text, NOW) == expected
 
 
 @pytest.mark.parametrize("text", ["", "soon", "60", "2026-13-01", "@x", "1 fortnight", "25:00"])
-def test_what_is_no_moment_is_told(text: str):
+def test_a_text_that_is_no_moment_is_an_error(text: str):
     with pytest.raises(ConfigError, match="expected a time such as"):
         parse_moment(text, NOW)
 
@@ -352,12 +344,12 @@ def test_nothing_is_found_where_nothing_is_stored(tmp_path: Path):
     assert messages(tmp_path / "missing") == []
     with closing(open_day(tmp_path / "2026-11-23.db")):
         assert messages(tmp_path) == []
-    (tmp_path / "2026-11-24.db").touch()  # a file that its server is about to fill
-    (tmp_path / "notes.db").write_text("not ours")
+    (tmp_path / "2026-11-24.db").touch()  # a file that its server has just created
+    (tmp_path / "notes.db").write_text("another file")
     assert messages(tmp_path) == []
 
 
-def test_a_search_sees_what_was_committed_while_the_writer_goes_on(tmp_path: Path):
+def test_a_search_sees_what_was_committed_while_the_writer_continues(tmp_path: Path):
     with closing(open_day(tmp_path / "2026-11-23.db")) as writer:
         append(writer, [make_record(0), make_record(2)])
         writer.execute("BEGIN IMMEDIATE")
@@ -389,8 +381,9 @@ def test_a_file_whose_writer_was_killed_is_read(tmp_path: Path):
 READ_ONLY_USER = """
 import os, sys
 from pathlib import Path
-from fastlog.query import Filters, search
-if os.geteuid() == 0:  # who may write everywhere
+from fastlog.query import Filters
+from fastlog.search import search
+if os.geteuid() == 0:  # root may write everywhere
     os.setuid(65534)
 assert not os.access(sys.argv[1], os.W_OK)
 for found in search(Path(sys.argv[1]), Filters()):
@@ -399,8 +392,8 @@ for found in search(Path(sys.argv[1]), Filters()):
 
 
 @pytest.mark.parametrize("stopped", [True, False])
-def test_a_file_is_read_by_a_user_who_may_not_write(stopped: bool):
-    with tempfile.TemporaryDirectory() as name:  # tmp_path lies where only its owner may look
+def test_a_file_is_read_by_a_user_without_write_permission(stopped: bool):
+    with tempfile.TemporaryDirectory() as name:  # only its owner can enter tmp_path
         logs = Path(name)
         with closing(open_day(logs / "2026-11-23.db")) as writer:
             append(writer, [make_record(0)])
@@ -423,16 +416,16 @@ def test_a_file_that_retention_deletes_during_the_search_is_skipped(tmp_path: Pa
     assert [found.record.message for found in records] == ["message 2"]
 
 
-def test_a_file_that_goes_between_its_listing_and_its_reading_is_skipped(
+def test_a_file_that_is_deleted_after_it_was_listed_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     write_day(tmp_path / "2026-11-23.db", [make_record(0)])
-    gone = [tmp_path / "2026-11-22.db", tmp_path / "2026-11-23.db"]
-    monkeypatch.setattr(days_module, "list_files", lambda logs: gone)
+    listed = [tmp_path / "2026-11-22.db", tmp_path / "2026-11-23.db"]
+    monkeypatch.setattr(day_reader, "list_files", lambda logs: listed)
     assert messages(tmp_path) == ["message 0"]
 
 
-def test_a_file_that_is_no_database_is_an_error_unless_somebody_notes_it(tmp_path: Path):
+def test_a_file_that_is_no_database_is_an_error_without_unread(tmp_path: Path):
     path = tmp_path / "2026-11-23.db"
     path.write_text("not a database, but long enough to look at" * 30)
     with pytest.raises(FastlogError, match="file is not a database"):
@@ -456,7 +449,7 @@ def test_the_newest_are_the_last_by_created_over_all_files(tmp_path: Path):
 
 
 class Script:
-    """Stands in for the pause of `follow`: each one runs the next step, the last one ends it."""
+    """A pause for `follow`: each call runs the next step, and the last raises `TimeoutError`."""
 
     def __init__(self, *steps: Any) -> None:
         self._steps: Iterator[Any] = iter(steps)
@@ -469,10 +462,10 @@ class Script:
 
 
 def followed(logs: Path, filters: Filters, *steps: Any) -> list[str]:
-    _, mark = newest(logs, filters, 0)
+    _, position = newest(logs, filters, 0)
     seen: list[str] = []
     with pytest.raises(TimeoutError):
-        for batch in follow(logs, filters, mark, Script(*steps)):
+        for batch in follow(logs, filters, position, Script(*steps)):
             seen += [found.record.message for found in batch]
     return seen
 
@@ -496,7 +489,7 @@ def test_following_begins_before_anything_is_stored(tmp_path: Path):
     ]
 
 
-def test_following_goes_on_in_the_next_file_and_misses_nothing_of_the_last(tmp_path: Path):
+def test_following_continues_in_the_next_file_and_misses_nothing_of_the_last(tmp_path: Path):
     first = write_day(tmp_path / "2026-11-23.db", [make_record(0)])
 
     def midnight() -> None:
@@ -509,7 +502,7 @@ def test_following_goes_on_in_the_next_file_and_misses_nothing_of_the_last(tmp_p
     assert seen == ["message 1", "message 2", "message 3", "message 4"]
 
 
-def test_following_sees_what_arrives_beside_the_file_of_a_day_to_come(tmp_path: Path):
+def test_following_finds_records_beside_the_file_of_a_future_day(tmp_path: Path):
     future = write_day(tmp_path / "2030-01-01.db", [make_record(0)])
     today = tmp_path / "2026-11-23.db"
     seen = followed(
@@ -539,7 +532,7 @@ def test_following_reads_only_what_has_changed(tmp_path: Path, monkeypatch: pyte
         write_day(paths[1], [make_record(9)])
 
     age()
-    monkeypatch.setattr("fastlog.query.live.open_day", spy)
+    monkeypatch.setattr("fastlog.search.live.open_day", spy)
     assert followed(tmp_path, Filters(), lambda: None, lambda: None, grow) == ["message 9"]
     assert set(read) == {"2026-11-21.db"}
 
@@ -558,7 +551,7 @@ def test_following_survives_the_deletion_of_old_files(tmp_path: Path):
     assert seen == ["message 2", "message 3"]
 
 
-def test_following_filters_and_moves_on_over_what_does_not_match(tmp_path: Path):
+def test_following_filters_and_skips_what_does_not_match(tmp_path: Path):
     path = write_day(tmp_path / "2026-11-23.db", [make_record(0)])
     seen = followed(
         tmp_path,
@@ -591,10 +584,10 @@ def test_totals_count_by_level_logger_host_and_hour(tmp_path: Path):
     assert count(tmp_path, Filters(level=40)).records == 1
 
 
-def test_names_that_senders_make_up_are_not_all_told_apart(
+def test_names_that_senders_invent_get_a_bounded_number_of_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("fastlog.query.totals.NAMES", 3)
+    monkeypatch.setattr("fastlog.search.totals.MAX_NAMES", 3)
     for day in ("2026-11-22", "2026-11-23"):
         names = ["often", "often", *(f"{day} {n}" for n in range(8))]
         records = [make_record(n, name=name, host=name) for n, name in enumerate(names)]
@@ -613,4 +606,4 @@ def test_a_search_of_one_minute_does_not_read_the_whole_day(tmp_path: Path):
     part = len(messages(tmp_path, Filters(since=START + 100, until=START + 160)))
     ended = time.perf_counter()
     assert (whole, part) == (50_000, 60)
-    assert (ended - middle) * 3 < middle - started  # it is about a hundred times as fast
+    assert (ended - middle) * 3 < middle - started  # it takes about a hundredth of the time

@@ -1,4 +1,4 @@
-"""The sqlite sink: exactly once, through crashes, rivals, midnights and full files."""
+"""The sqlite sink: exactly once, with crashes, other workers, midnights and full files."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from fastlog.clock import TRIAL
 from fastlog.config import Retention
 from fastlog.errors import ConfigError, SinkConflictError, SinkUnavailableError
 from fastlog.record import Record
-from fastlog.sinks import dayfile
-from fastlog.sinks.days import DayDirectory, Part, day_of, read_name
+from fastlog.sinks import day_file
+from fastlog.sinks.day_directory import DayDirectory, DayFileName, day_of, parse_name
 from fastlog.sinks.sqlite import SqliteSink
 
 
@@ -46,7 +46,7 @@ def files(data_dir: Path) -> list[str]:
 
 
 def rows(data_dir: Path, column: str = "message") -> list[object]:
-    """One column of all rows of all files, in order of the journal."""
+    """Return one column of all rows of all files, in the order of the journal."""
     found: list[tuple[object, ...]] = []
     for name in files(data_dir):
         with closing(sqlite3.connect(data_dir / "logs" / name)) as connection:
@@ -60,7 +60,7 @@ def value(data_dir: Path, name: str, sql: str) -> object:
         return connection.execute(sql).fetchone()
 
 
-def test_every_field_comes_back_as_it_was_given(tmp_path: Path) -> None:
+def test_every_field_is_stored_as_it_is(tmp_path: Path) -> None:
     decoded = make_decoded(["one"])
     record = make_record(
         "ä\n語",
@@ -81,13 +81,13 @@ def test_every_field_comes_back_as_it_was_given(tmp_path: Path) -> None:
     assert rows(tmp_path, "node") == [NODE]
 
 
-ROWS = dayfile.ROWS
+ROWS = day_file.ROWS
 
 
 @pytest.mark.parametrize(
     "sizes", [[ROWS - 1], [ROWS], [ROWS + 1], [3 * ROWS + 5], [1, ROWS, 7], [0, 2 * ROWS], [0]]
 )
-def test_records_keep_their_order_however_many_share_a_statement(
+def test_records_keep_their_order_with_any_number_in_a_statement(
     tmp_path: Path, sizes: list[int]
 ) -> None:
     chain = make_chain(
@@ -102,7 +102,7 @@ def test_records_keep_their_order_however_many_share_a_statement(
     assert set(rows(tmp_path, "node")) <= {NODE}
 
 
-def test_a_row_that_is_rejected_among_many_takes_none_of_them_along(tmp_path: Path) -> None:
+def test_a_rejected_row_among_many_stores_none_of_them(tmp_path: Path) -> None:
     decoded = make_decoded([str(n) for n in range(2 * ROWS)])
     odd = [*decoded.records]
     odd[ROWS + 3] = odd[ROWS + 3]._replace(thread=2**63)
@@ -116,7 +116,7 @@ def test_a_row_that_is_rejected_among_many_takes_none_of_them_along(tmp_path: Pa
     assert list(sink.offending(decoded._replace(records=odd))) == [ROWS + 3]
 
 
-def test_a_new_sink_starts_at_zero_and_an_old_one_where_it_was(tmp_path: Path) -> None:
+def test_a_new_sink_starts_at_zero_and_an_old_one_at_its_cursor(tmp_path: Path) -> None:
     chain = numbered(4)
     sink = make(tmp_path)
     assert sink.open(NODE) == 0
@@ -163,7 +163,7 @@ def test_a_block_goes_whole_into_the_day_of_its_stamp(tmp_path: Path) -> None:
     assert rows(tmp_path) == messages_of(chain)
 
 
-def test_a_file_knows_its_smallest_and_largest_created(tmp_path: Path) -> None:
+def test_a_file_states_its_smallest_and_largest_created(tmp_path: Path) -> None:
     decoded = make_decoded(["a", "b", "c"])
     times = [MONDAY - 100.0, MONDAY + 7.5, MONDAY + 1.0]
     records = [r._replace(created=t) for r, t in zip(decoded.records, times, strict=True)]
@@ -178,7 +178,7 @@ def test_a_file_knows_its_smallest_and_largest_created(tmp_path: Path) -> None:
 
 
 def test_a_stamp_of_an_earlier_day_goes_into_the_file_of_that_day(tmp_path: Path) -> None:
-    """The clock was ahead, then right, then set back a little: the cursor goes to and fro."""
+    """The clock was ahead, then right, then set back a little: the cursor moves both ways."""
     days = [0, 1, 0, 5000, 0, 1, -1, 1]
     chain = make_chain([([f"{n}"], MONDAY + day * DAY) for n, day in enumerate(days)])
     sink = make(tmp_path)
@@ -195,7 +195,7 @@ def test_a_stamp_of_an_earlier_day_goes_into_the_file_of_that_day(tmp_path: Path
     assert where == (chain[-1].block.end, None, 8, 8)
 
 
-def test_past_its_limit_a_day_goes_on_in_another_file(tmp_path: Path) -> None:
+def test_past_its_limit_a_day_continues_in_another_file(tmp_path: Path) -> None:
     chain = numbered(5, per_block=200)
     sink = make(tmp_path, limit=100_000)
     sink.open(NODE)
@@ -225,12 +225,12 @@ def test_two_workers_apply_each_block_once(tmp_path: Path) -> None:
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(turns=st.lists(st.sampled_from(["a", "b", "reopen a", "reopen b", "sync a"]), max_size=30))
-def test_rivals_in_any_order_store_every_block_once(
-    tmp_path_factory: pytest.TempPathFactory, turns: list[str]
+@given(actions=st.lists(st.sampled_from(["a", "b", "reopen a", "reopen b", "sync a"]), max_size=30))
+def test_two_workers_in_any_order_store_every_block_once(
+    tmp_path_factory: pytest.TempPathFactory, actions: list[str]
 ) -> None:
-    """Two workers with different limits, so that they would choose different files."""
-    data_dir = tmp_path_factory.mktemp("rivals")
+    """They have different limits, so that they would choose different files."""
+    data_dir = tmp_path_factory.mktemp("workers")
     days = (0, 0.5, 1, 0.6, 0, 1.4, 2, 0.3)  # the clock is set back now and then
     messages = ([f"{block}.{n}" for n in range(40)] for block in range(len(days)))
     chain = make_chain(zip(messages, (MONDAY + day * DAY for day in days), strict=True))
@@ -245,12 +245,12 @@ def test_rivals_in_any_order_store_every_block_once(
         except SinkConflictError:
             sinks[name].open(NODE)
 
-    for turn in turns:
-        action, _, name = turn.rpartition(" ")
+    for each in actions:
+        action, _, name = each.rpartition(" ")
         if action == "reopen":
             sinks[name].open(NODE)
         elif action == "sync" and sinks[name].cursor():
-            with_conflict(sinks[name].sync)
+            ignore_conflict(sinks[name].sync)
         else:
             work(name)
     deadline = 0
@@ -263,15 +263,15 @@ def test_rivals_in_any_order_store_every_block_once(
         sink.close()
 
 
-def with_conflict(work: Callable[[], object]) -> None:
+def ignore_conflict(work: Callable[[], object]) -> None:
     with suppress(SinkConflictError):
         work()
 
 
-def test_inside_a_file_the_cursor_itself_decides_between_two_workers(tmp_path: Path) -> None:
-    """Nothing but the transaction stands between the two here."""
+def test_the_cursor_of_a_file_decides_between_two_workers(tmp_path: Path) -> None:
+    """Only the transactions keep the two apart here."""
     chain = numbered(3)
-    slow, fast = (dayfile.DayFile(tmp_path / "2026-11-23.db", NODE) for _ in range(2))
+    slow, fast = (day_file.DayFile(tmp_path / "2026-11-23.db", NODE) for _ in range(2))
     slow.enter(0, 1)
     fast.enter(0, 1)
     end = fast.append(chain[:1], 0)
@@ -303,7 +303,7 @@ def test_inside_a_file_the_cursor_itself_decides_between_two_workers(tmp_path: P
     fast.close()
 
 
-def test_a_worker_left_behind_at_midnight_cannot_write_to_the_old_day(tmp_path: Path) -> None:
+def test_a_late_worker_cannot_write_to_the_sealed_file_of_the_day_before(tmp_path: Path) -> None:
     chain = make_chain([(["monday"], MONDAY), (["tuesday"], MONDAY + DAY)])
     stale, fresh = make(tmp_path), make(tmp_path)
     stale.open(NODE)
@@ -311,7 +311,7 @@ def test_a_worker_left_behind_at_midnight_cannot_write_to_the_old_day(tmp_path: 
     fresh.open(NODE)
     fresh.apply(chain[1:])
 
-    # The same block, but the stale worker would take it for a block of Monday.
+    # The same block, but with a stamp of Monday, so that the stale worker chooses the old file.
     late = chain[1]._replace(block=replace(chain[1].block, stamp=int(MONDAY * 1e6)))
     with pytest.raises(SinkConflictError):
         stale.apply([late])
@@ -320,14 +320,14 @@ def test_a_worker_left_behind_at_midnight_cannot_write_to_the_old_day(tmp_path: 
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_killed_before_every_third_to_fifth_statement_it_goes_on_without_loss_or_double(
+def test_killed_before_every_third_to_fifth_statement_it_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     """Two days and a file past its limit: every step of storing, sealing, entering, syncing."""
     chain = numbered(5, per_block=30, step=DAY / 2)
     connect = sqlite3.connect
 
-    def life(data_dir: Path, fuse: Fuse | None) -> None:
+    def run_sink(data_dir: Path, fuse: Fuse | None) -> None:
         def fused(*args: object, **kwargs: object) -> sqlite3.Connection:
             connection = connect(*args, **kwargs)  # type: ignore[arg-type]
             if fuse is not None:
@@ -335,7 +335,7 @@ def test_killed_before_every_third_to_fifth_statement_it_goes_on_without_loss_or
             return connection
 
         with monkeypatch.context() as patched:
-            patched.setattr(dayfile.sqlite3, "connect", fused)
+            patched.setattr(day_file.sqlite3, "connect", fused)
             sink = make(data_dir, limit=50_000)
             todo = rest_of(chain, sink.open(NODE))
             for start in range(0, len(todo), batch):
@@ -346,14 +346,14 @@ def test_killed_before_every_third_to_fifth_statement_it_goes_on_without_loss_or
     length, died = 0, True
     while died:
         data_dir = tmp_path / str(length)
-        died = in_child(lambda d=data_dir, n=length: life(d, Fuse(n))) == signal.SIGKILL
-        life(data_dir, None)
+        died = in_child(lambda d=data_dir, n=length: run_sink(d, Fuse(n))) == signal.SIGKILL
+        run_sink(data_dir, None)
         assert rows(data_dir) == messages_of(chain), f"killed at statement {length}"
         length += 5 if length > 40 else 3
     assert length > 60
 
 
-def test_a_crash_between_seal_and_entry_goes_on_in_the_file_that_the_seal_names(
+def test_after_a_crash_between_seal_and_entry_the_file_that_the_seal_names_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain = make_chain([(["monday"], MONDAY), (["tuesday"], MONDAY + DAY)])
@@ -365,7 +365,7 @@ def test_a_crash_between_seal_and_entry_goes_on_in_the_file_that_the_seal_names(
     sink.open(NODE)
     sink.apply(chain[:1])
     with monkeypatch.context() as patched:
-        patched.setattr(dayfile.DayFile, "enter", broken)
+        patched.setattr(day_file.DayFile, "enter", broken)
         with pytest.raises(SinkUnavailableError):
             sink.apply(chain[1:])
     assert value(tmp_path, "2026-11-23.db", "SELECT sealed FROM cursor") == ("2026-11-24.db",)
@@ -389,7 +389,7 @@ def test_retention_makes_room_also_while_the_files_cannot_be_opened(
         raise SinkUnavailableError("database or disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("fastlog.sinks.sqlite.read_place", full)
+        patched.setattr("fastlog.sinks.sqlite.read_cursor", full)
         with pytest.raises(SinkUnavailableError, match="full"):
             make(tmp_path, **context).open(NODE)
     assert files(tmp_path) == ["2026-12-02.db"]
@@ -412,7 +412,7 @@ def test_a_failed_transaction_leaves_neither_rows_nor_cursor(tmp_path: Path) -> 
     assert rows(tmp_path) == messages_of(chain)
 
 
-def test_offending_rows_are_named_and_nothing_is_stored(tmp_path: Path) -> None:
+def test_offending_rows_are_returned_and_nothing_is_stored(tmp_path: Path) -> None:
     decoded = make_decoded(["good", "bad", "worse"])
     records = [
         decoded.records[0],
@@ -429,10 +429,10 @@ def test_offending_rows_are_named_and_nothing_is_stored(tmp_path: Path) -> None:
     assert rows(tmp_path) == []
 
 
-def test_a_locked_file_is_unavailable_and_later_it_goes_on(
+def test_a_locked_file_is_unavailable_and_used_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dayfile, "_BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr(day_file, "_BUSY_TIMEOUT", 0.01)
     chain = numbered(2)
     sink = make(tmp_path)
     sink.open(NODE)
@@ -448,7 +448,7 @@ def test_a_locked_file_is_unavailable_and_later_it_goes_on(
     assert rows(tmp_path) == messages_of(chain)
 
 
-def test_a_full_disk_is_unavailable_and_later_it_goes_on(tmp_path: Path) -> None:
+def test_a_full_disk_is_unavailable_and_used_later(tmp_path: Path) -> None:
     chain = numbered(3, per_block=500)
     sink = make(tmp_path)
     sink.open(NODE)
@@ -464,7 +464,7 @@ def test_a_full_disk_is_unavailable_and_later_it_goes_on(tmp_path: Path) -> None
 
 
 def test_sync_commits_something_even_where_nothing_is_new(tmp_path: Path) -> None:
-    """A commit that changes no page syncs no log, so what came before would not be durable."""
+    """A commit that changes no page syncs no log, so earlier commits would not be durable."""
     sink = make(tmp_path)
     assert sink.open(NODE) == sink.sync() == 0
     chain = numbered(1)
@@ -494,7 +494,7 @@ def test_a_long_reader_does_not_stop_the_writer(tmp_path: Path) -> None:
     assert rows(tmp_path) == messages_of(chain)
 
 
-def test_files_that_were_removed_under_the_sink_are_noticed_and_filled_again(
+def test_files_that_are_removed_while_open_are_noticed_and_filled_again(
     tmp_path: Path,
 ) -> None:
     chain = numbered(2)
@@ -528,7 +528,7 @@ def test_files_older_than_the_retention_are_deleted(tmp_path: Path) -> None:
     clock = Clock()
     sink = ten_days(tmp_path, clock, Retention(age=3 * DAY))
     sink.tick()
-    # A day is over at its end, so three full days are kept besides the one that runs.
+    # The age of a file counts from the end of its day: three full days and the current one stay.
     assert files(tmp_path) == ["2026-11-29.db", "2026-11-30.db", "2026-12-01.db", "2026-12-02.db"]
 
     clock.now += 1000 * DAY
@@ -538,8 +538,8 @@ def test_files_older_than_the_retention_are_deleted(tmp_path: Path) -> None:
 
 def test_the_oldest_files_are_deleted_while_all_are_too_big(tmp_path: Path) -> None:
     ten_days(tmp_path, Clock(), Retention()).close()
-    parts = DayDirectory(tmp_path / "logs", 1)
-    total = sum(parts.size(part) for part in parts.parts()[-3:])
+    directory = DayDirectory(tmp_path / "logs", 1)
+    total = sum(directory.size(name) for name in directory.names()[-3:])
 
     sink = make(tmp_path, retention=Retention(size=total))
     cursor = sink.open(NODE)
@@ -552,7 +552,7 @@ def test_the_oldest_files_are_deleted_while_all_are_too_big(tmp_path: Path) -> N
 def test_retention_keeps_the_file_that_is_written_though_it_is_not_the_newest(
     tmp_path: Path,
 ) -> None:
-    """The clock was wrong by years, the journal was begun again, and now it is right."""
+    """The clock was wrong by years, a new journal was begun, and now the clock is right."""
     wrong = make(tmp_path)
     wrong.open("ff" * 16)
     wrong.apply(numbered(1, start=MONDAY + 3650 * DAY))
@@ -570,7 +570,7 @@ def test_retention_keeps_the_file_that_is_written_though_it_is_not_the_newest(
     assert make(tmp_path).open(NODE) == chain[-1].block.end
 
 
-def test_what_an_interrupted_deletion_left_is_swept_up(tmp_path: Path) -> None:
+def test_files_that_an_interrupted_deletion_left_are_deleted(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
     for name in ("2026-11-01.db-wal", "2026-11-01.db-shm", "notes.db-wal", "readme"):
@@ -580,7 +580,7 @@ def test_what_an_interrupted_deletion_left_is_swept_up(tmp_path: Path) -> None:
     assert sorted(path.name for path in logs.iterdir()) == ["notes.db-wal", "readme"]
 
 
-def test_another_directory_and_a_file_size_can_be_named(tmp_path: Path) -> None:
+def test_the_url_can_set_the_directory_and_the_file_size(tmp_path: Path) -> None:
     url = f"sqlite://{tmp_path}/elsewhere?file_size=1"
     sink = SqliteSink(make_context(tmp_path, url))
     sink.open(NODE)
@@ -604,12 +604,11 @@ def test_a_wrong_url_is_explained(tmp_path: Path, url: str, what: str) -> None:
         SqliteSink(make_context(tmp_path, url))
 
 
-def test_names_of_day_files_are_read_and_written() -> None:
+def test_names_of_day_files_are_parsed_and_formatted() -> None:
     day = day_of(int(MONDAY * 1e6))
-    assert [Part(day).name, Part(day).after().name] == ["2026-11-23.db", "2026-11-23.1.db"]
-    assert [read_name(name) for name in ("2026-11-23.db", "2026-11-23.12.db")] == [
-        Part(day),
-        Part(day, 12),
-    ]
-    strangers = ("2026-11-31.db", "2026-11-23.0.db", "2026-11-23.db-wal", "x.db", "2026-11-23")
-    assert [read_name(name) for name in strangers] == [None] * 5
+    first = DayFileName(day)
+    assert [str(first), str(first.successor())] == ["2026-11-23.db", "2026-11-23.1.db"]
+    assert parse_name("2026-11-23.db") == first
+    assert parse_name("2026-11-23.12.db") == DayFileName(day, 12)
+    others = ("2026-11-31.db", "2026-11-23.0.db", "2026-11-23.db-wal", "x.db", "2026-11-23")
+    assert [parse_name(text) for text in others] == [None] * 5

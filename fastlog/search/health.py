@@ -1,4 +1,4 @@
-"""Whether the day files of a directory are whole."""
+"""Health: whether the day files of a directory are whole."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from fastlog.query.days import Unread, list_files, open_day, unless_gone
-from fastlog.sinks.days import list_damaged
+from fastlog.search.day_reader import Unread, list_files, open_day, unless_gone
+from fastlog.sinks.day_directory import list_damaged
 
 
 class Health(NamedTuple):
-    """What an examination of a file found."""
+    """The result of examining one file."""
 
     path: Path
     trouble: str
-    """What is wrong with it, to be read after its name; "" where it is whole."""
+    """What is wrong with the file, to be printed after its name; "" when it is whole."""
     set_aside: bool = False
-    """Whether a sink renamed it because it was damaged."""
+    """Whether a sink renamed the file because it was damaged."""
 
 
 def examine(logs: Path, *, deep: bool = False) -> Iterator[Health]:
-    """Examine each day file, and name those that were set aside.
+    """Examine each day file, and list those that were set aside.
 
     Args:
-        deep: read every page, which takes seconds a gigabyte. Else only what an opening touches
-            and the file's length are looked at, and damage further inside is not found.
+        deep: read every page, which takes seconds per gigabyte. Otherwise only the file's length
+            and the pages that opening it touches are checked, and damage elsewhere is not found.
     """
     for path in list_files(logs):
         unread = Unread(lambda line: None)
@@ -42,16 +42,16 @@ def examine(logs: Path, *, deep: bool = False) -> Iterator[Health]:
 
 
 def _examine_pages(connection: sqlite3.Connection, path: Path, *, deep: bool) -> str:
-    """What is wrong; "" for nothing."""
+    """Return what is wrong; "" for nothing."""
     connection.execute("BEGIN")  # all that follows is about one state of the file
-    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     log = path.with_name(f"{path.name}-wal")
-    settled = not log.exists() or not log.stat().st_size
-    if settled and path.stat().st_size != size * pages:
-        return f"has {path.stat().st_size} bytes where {pages} pages of {size} were expected"
-    found = connection.execute("SELECT min(created), max(created) FROM records").fetchone()
-    if not {*map(type, found)} <= {float, type(None)}:
+    checkpointed = not log.exists() or not log.stat().st_size
+    if checkpointed and path.stat().st_size != page_size * pages:
+        return f"has {path.stat().st_size} bytes where {pages} pages of {page_size} were expected"
+    span = connection.execute("SELECT min(created), max(created) FROM records").fetchone()
+    if not {*map(type, span)} <= {float, type(None)}:
         return "is damaged: a time of a record is no number"
     if not deep:
         return ""

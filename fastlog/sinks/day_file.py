@@ -1,12 +1,11 @@
 """One day file, open for writing: its schema, and the transactions that move a cursor in it.
 
-A node's cursor walks from file to file. Where it left one, that file's cursor row is *sealed* with
-the name of the file where it goes on; no block can enter a sealed file. So a worker that was left
-behind and still believes in the old file fails there, and one that follows the seal comes to the
-same next file as everybody, where the compare-and-set decides. The cursor may return to a file
-that it left: each entry into a file has a number, the *step*, which rises from one to the next. So
-the row with the greatest step tells where the cursor is, and a late worker cannot enter with a
-step that was used.
+A node's cursor moves from file to file. When it moves on, the cursor row of the old file is
+*sealed* with the name of the next file, and no block can be stored in a sealed file. So a worker
+that still uses the old file fails there. A worker that follows the seal comes to the same next
+file as all others, where the compare-and-set decides. The cursor may return to an earlier file:
+each entry into a file has a number, the *step*, which rises from one entry to the next. So the row
+with the greatest step is where the cursor is, and a late worker cannot enter with a used step.
 """
 
 from __future__ import annotations
@@ -27,7 +26,15 @@ from fastlog.errors import (
 )
 from fastlog.files import identity_of, sync_directory, touch
 from fastlog.record import Record
-from fastlog.sinks.dayschema import SCHEMA, VERSION, check_columns, migrate, read_version
+from fastlog.sinks.day_schema import (
+    SCHEMA,
+    VERSION,
+    Summary,
+    check_columns,
+    migrate,
+    read_version,
+)
+from fastlog.sqlite_damage import is_damage
 
 if TYPE_CHECKING:
     from fastlog.decode import Decoded
@@ -35,67 +42,60 @@ if TYPE_CHECKING:
 Execute = Callable[..., sqlite3.Cursor]
 
 ROWS = 40
-"""Rows of one statement. What a statement costs is shared by its rows: a third of the time of an
-insert, measured with 20 as with 50 rows; 40 have 880 values, and even old SQLites take 999."""
+"""Rows of one statement, which share its cost: a third of the time of an insert, measured with 20
+as with 50 rows. 40 rows have 880 values, and even old versions of SQLite take 999."""
 PAGE = 8192
-"""Bytes of a page. With twice the default there are half as many to be written twice."""
+"""Bytes of a page. Twice the default halves the number of pages that are written twice."""
 
 _BUSY_TIMEOUT = 5.0
 _CHECKPOINT_PAGES = 2048
 _WAL_LIMIT = 64 << 20
-"""Bytes to which the write-ahead log shrinks again after a long reader let it grow."""
+"""Bytes to which the write-ahead log is truncated after a long read transaction let it grow."""
 
 
-class Place(NamedTuple):
-    """A node's cursor row in a file."""
+class CursorRow(NamedTuple):
+    """A node's cursor in one file."""
 
     offset: int
     sealed: str | None
-    """The file where the node's blocks go on; None where they are here."""
+    """The file where the node's blocks continue; None where the cursor is in this file."""
     step: int = 0
-    """How many files the cursor had entered, with this one; 0 in files of version 1."""
+    """How many files the cursor had entered, this one included; 0 in files of version 1."""
     frames: int | None = None
-    """The ordinal of the first frame behind the cursor; None where nobody knows it."""
+    """The ordinal of the first frame behind the cursor; None where it is not known."""
 
 
-class Summary(NamedTuple):
-    """What a file says of all its records; None where it does not know."""
-
-    first: float | None
-    """The smallest `created`."""
-    last: float | None
-    """The greatest."""
-    sealed_at: float | None
-    """When a cursor last moved on to another file, by the server's wall clock."""
-
-
-def read_place(path: Path, node: str) -> Place | None:
-    """The node's cursor in a file that may belong to another worker; None when it has none.
+def read_cursor(path: Path, node: str) -> CursorRow | None:
+    """Return the node's cursor in a file that may belong to another worker; None if it has none.
 
     Raises:
-        DamagedFileError: the file is damaged, or no day file.
-        SinkUnavailableError: the file cannot be read now, or is of a newer version.
+        DamagedFileError: The file is damaged, or no day file.
+        SinkUnavailableError: The file cannot be read now, or is of a newer version.
     """
     with _opened(path) as (connection, version):
-        return None if version is None else _read_place(connection, node, version)
+        return None if version is None else _read_cursor(connection, node, version)
 
 
 def read_summary(path: Path) -> Summary:
-    """What a file says of its records, without a look at them. Raises as `read_place` does."""
+    """Return what a file states about its records, without reading them.
+
+    Raises:
+        As `read_cursor`.
+    """
     with _opened(path) as (connection, version):
         if version is None:
-            return Summary(None, None, None)
+            return Summary()
         meta = dict(connection.execute("SELECT key, value FROM meta"))
         sealed_at = None
         if version > 1:
             (sealed_at,) = connection.execute("SELECT max(sealed_at) FROM cursor").fetchone()
-        moments = (meta.get("min_created"), meta.get("max_created"), sealed_at)
-        return Summary(*(moment if isinstance(moment, float) else None for moment in moments))
+        times = (meta.get("min_created"), meta.get("max_created"), sealed_at)
+        return Summary(*(time if isinstance(time, float) else None for time in times))
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, int | None]]:
-    """A connection to a file that is there, and the version of its schema; None: it has none."""
+    """Open an existing file; yield the connection, and the version of its schema if it has one."""
     with _translated(path):
         _check_regular(path)
         uri = f"{path.absolute().as_uri()}?mode=rw"  # never creates it
@@ -112,13 +112,13 @@ def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, int | None]]:
 class DayFile:
     """A day file that this process writes to, for one node.
 
-    Every method raises `SinkUnavailableError` when the disk is full, the file is locked or
+    Every method raises `SinkUnavailableError` when the disk is full, or the file is locked or
     cannot be read or written; nothing was changed then. `SinkConflictError` means that the cursor
-    is not where the caller believed it, and nothing was changed either.
+    is not where the caller expected it; nothing was changed either.
     """
 
     def __init__(self, path: Path, node: str) -> None:
-        """Open the file, and create it and its schema where they are missing.
+        """Open the file; create it and its schema if they are missing.
 
         Args:
             path: its directory exists.
@@ -129,18 +129,18 @@ class DayFile:
         self._node = node
         slots = ", ".join("?" * len(Record._fields))
         names = ", ".join(f"[{name}]" for name in Record._fields)
-        # The node as a constant of the statement spares building a tuple for each record.
-        # OR FAIL: a statement that fails need not be undone by itself, since the transaction is.
-        # Else SQLite would copy each page before it changes, for each statement.
+        # With the node as a constant of the statement, no tuple is built for each record.
+        # OR FAIL: a failed statement need not be rolled back, since the transaction is. Otherwise
+        # SQLite would copy each page before a change, for each statement.
         into = f"INSERT OR FAIL INTO records ({names}, node) VALUES "  # noqa: S608
         row = f"({slots}, '{node}')"
         self._insert, self._insert_many = into + row, into + ", ".join([row] * ROWS)
-        # For each None that it binds, sqlite3 looks for an adapter; where there is none, it makes
-        # two AttributeErrors and drops them: a sixth of the time of an insert.
-        sqlite3.register_adapter(type(None), _as_it_is)
+        # For each None that it binds, sqlite3 looks up an adapter; without one it creates and
+        # drops two AttributeErrors: a sixth of the time of an insert.
+        sqlite3.register_adapter(type(None), _unchanged)
         with _translated(path):
             _check_regular(path)
-            touch(path)  # SQLite would make it as the umask says
+            touch(path)  # SQLite would create it with the mode that the umask leaves
             self.connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT)
             try:
                 self._prepare()
@@ -149,16 +149,17 @@ class DayFile:
                 self.connection.close()
                 raise
 
-    def place(self) -> Place | None:
-        """The node's cursor here; None when it never entered."""
+    def read_cursor(self) -> CursorRow | None:
+        """Return the node's cursor in this file; None when it never entered."""
         with _translated(self.path):
-            return self._place()
+            return self._read_cursor()
 
     def enter(self, offset: int, step: int, frames: int | None = None) -> None:
-        """Begin here at `offset`, durably, where the file before was sealed. Twice is once.
+        """Move the cursor durably into this file. A repeated call changes nothing.
 
         Args:
-            step: one more than that of the file before.
+            offset: where the previous file was sealed.
+            step: one more than that of the previous file.
             frames: the ordinal of the frame at `offset`, where it is known.
         """
         with self._transaction(durable=True) as execute:
@@ -168,12 +169,12 @@ class DayFile:
                 " sealed = NULL, sealed_at = NULL WHERE step < ?3",
                 (self._node, offset, step, frames),
             )
-            place = self._place()
-            if place is None or place[:3] != (offset, None, step):
+            cursor = self._read_cursor()
+            if cursor is None or cursor[:3] != (offset, None, step):
                 raise SinkConflictError(f"{self.path}: the cursor is already beyond {offset}")
 
-    def leave(self, offset: int, step: int) -> None:
-        """Take back an entry after which nothing was stored."""
+    def undo_enter(self, offset: int, step: int) -> None:
+        """Undo `enter`, after which nothing was stored."""
         with self._transaction(durable=True) as execute:
             execute(
                 "DELETE FROM cursor WHERE node = ? AND offset = ? AND step = ? AND sealed IS NULL",
@@ -181,7 +182,7 @@ class DayFile:
             )
 
     def append(self, blocks: Sequence[Decoded], start: int) -> int:
-        """Store all records of the blocks and move the cursor from `start` behind the last block.
+        """Store the records of the blocks, and move the cursor from `start` behind the last block.
 
         Returns:
             The new cursor.
@@ -200,9 +201,10 @@ class DayFile:
         return end
 
     def seal(self, offset: int, step: int, successor: str, now: float) -> None:
-        """Let no further block of the node in, durably: it goes on in `successor`.
+        """Close this file durably to further blocks of the node.
 
         Args:
+            successor: the name of the file where its blocks continue.
             now: the wall clock, in seconds since the epoch.
         """
         with self._transaction(durable=True) as execute:
@@ -215,19 +217,19 @@ class DayFile:
                 raise SinkConflictError(f"{self.path}: the cursor is no longer open at {offset}")
 
     def sync(self) -> None:
-        """Make all that was committed here durable.
+        """Make everything durable that was committed to this file.
 
-        A commit with synchronous=FULL syncs the write-ahead log, and with it every commit before.
-        It must change a page for that: SQLite writes nothing, and so syncs nothing, where a row is
-        replaced by the same bytes. Hence the count.
+        A commit with synchronous=FULL syncs the write-ahead log, and with it all earlier commits.
+        It must change a page for that: SQLite writes nothing, and so syncs nothing, when a row is
+        replaced by the same bytes. So it increments a counter.
         """
         with self._transaction(durable=True) as execute:
             execute("UPDATE meta SET value = value + 1 WHERE key = 'synced'")
         if identity_of(self.path) != self._identity:
-            raise SinkUnavailableError(f"{self.path} was removed or replaced under the sink")
+            raise SinkUnavailableError(f"{self.path} was removed or replaced while it was open")
 
     def offending(self, block: Decoded) -> dict[int, str]:
-        """The rows that SQLite does not take, by `idx`. Tried one by one and rolled back."""
+        """Return the rows that SQLite rejects, by `idx`. Each is inserted; all are rolled back."""
         reasons: dict[int, str] = {}
         with _translated(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
@@ -244,7 +246,7 @@ class DayFile:
         return reasons
 
     def close(self) -> None:
-        """Close the file; SQLite then checkpoints it, unless somebody reads it."""
+        """Close the file. SQLite then checkpoints it, unless another connection reads it."""
         with contextlib.suppress(sqlite3.Error):
             self.connection.close()
 
@@ -271,8 +273,8 @@ class DayFile:
             migrate(self.connection, version)
         execute("PRAGMA synchronous = NORMAL")
 
-    def _place(self) -> Place | None:
-        return _read_place(self.connection, self._node, VERSION)
+    def _read_cursor(self) -> CursorRow | None:
+        return _read_cursor(self.connection, self._node, VERSION)
 
     def _store(self, blocks: Sequence[Decoded]) -> None:
         records = [record for decoded in blocks for record in decoded.records]
@@ -292,7 +294,7 @@ class DayFile:
         self.connection.executemany(self._insert, records[whole:])
 
     def _roll_back(self) -> None:
-        if self.connection.in_transaction:  # SQLite ends it itself after some errors
+        if self.connection.in_transaction:  # after some errors SQLite has rolled it back itself
             self.connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
@@ -313,11 +315,11 @@ class DayFile:
                     execute("PRAGMA synchronous = NORMAL")
 
 
-def _as_it_is(value: None) -> None:
+def _unchanged(value: None) -> None:
     return value
 
 
-def _read_place(connection: sqlite3.Connection, node: str, version: int) -> Place | None:
+def _read_cursor(connection: sqlite3.Connection, node: str, version: int) -> CursorRow | None:
     rest = "step, frames" if version > 1 else "0, NULL"
     row = connection.execute(
         f"SELECT offset, sealed, {rest} FROM cursor WHERE node = ?",  # noqa: S608 our own text
@@ -325,18 +327,20 @@ def _read_place(connection: sqlite3.Connection, node: str, version: int) -> Plac
     ).fetchone()
     if row is None:
         return None
-    place = Place(*row)
-    counts = (place.offset, place.step, place.frames or 0)
+    cursor = CursorRow(*row)
+    counts = (cursor.offset, cursor.step, cursor.frames or 0)
     if not all(type(count) is int and count >= 0 for count in counts) or not (
-        place.sealed is None or isinstance(place.sealed, str)
+        cursor.sealed is None or isinstance(cursor.sealed, str)
     ):
         raise DamagedFileError(f"is damaged (its cursor is {tuple(row)!r})")
-    return place
+    return cursor
 
 
 def _check_regular(path: Path) -> None:
-    """Reject whatever is no plain file, before SQLite opens it: a FIFO would block, and a link
-    leads out of the directory."""
+    """Reject anything but a regular file before SQLite opens it.
+
+    A FIFO would block, and a link leads out of the directory.
+    """
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -347,16 +351,9 @@ def _check_regular(path: Path) -> None:
         raise DamagedFileError(f"is {kind}, and not a day file")
 
 
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether SQLite says that the file's content is wrong, and not that it cannot be had now."""
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE
-
-
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
+    """Translate SQLite's errors and the schema's into those of a sink, with the path."""
     try:
         yield
     except NewerSchemaError as error:
@@ -370,7 +367,7 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         if is_damage(error):
             raise _damaged(path, f"is damaged ({error})") from error
-        if type(error) is not sqlite3.DatabaseError:  # its children are about the values of a row
+        if type(error) is not sqlite3.DatabaseError:  # its subclasses are about the values of a row
             raise
         raise SinkUnavailableError(f"{path}: {error}") from error
     except OSError as error:

@@ -1,5 +1,4 @@
-"""The day files: which there are, how one is opened without disturbing its writer, and what
-becomes of those that cannot be read."""
+"""Reading of day files: list them, open one without disturbing its writer, report damaged ones."""
 
 from __future__ import annotations
 
@@ -13,32 +12,32 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from fastlog.errors import DamagedFileError, FastlogError, NewerSchemaError
-from fastlog.query.filters import install_functions
-from fastlog.sinks.dayfile import is_damage
-from fastlog.sinks.days import list_parts
-from fastlog.sinks.dayschema import check_columns, read_version
+from fastlog.search.clauses import install_functions
+from fastlog.sinks.day_directory import list_day_files
+from fastlog.sinks.day_schema import check_columns, read_version
+from fastlog.sqlite_damage import is_damage
 
 FRESH = 60.0
-"""Seconds for which a file may have no tables, because the sink is only making it."""
+"""Seconds for which a file may have no tables, because the sink is just creating it."""
 
 
 class Unread:
     """The day files that could not be read, or not to their end.
 
     Args:
-        tell: is called once for each, with a line that names it.
+        report: called once for each file, with a line that names it.
     """
 
-    def __init__(self, tell: Callable[[str], object]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[str], object]) -> None:
+        self._report = report
         self.files: dict[Path, str] = {}
         """What is wrong, by file."""
 
-    def add(self, path: Path, what: str) -> None:
-        """This file is left out from here on."""
+    def add(self, path: Path, trouble: str) -> None:
+        """Note that a file is left out, and report it unless it is noted already."""
         if path not in self.files:
-            self.files[path] = what
-            self._tell(f"{path} {what}; some or all of its records are left out")
+            self.files[path] = trouble
+            self._report(f"{path} {trouble}; some or all of its records are left out")
 
 
 class _EmptyError(FastlogError):
@@ -46,18 +45,18 @@ class _EmptyError(FastlogError):
 
 
 class Day(NamedTuple):
-    """A day file and the span of `created` that it holds now."""
+    """A day file, and the span of `created` that it holds now."""
 
     path: Path
     first: float
     last: float
     rowid: int
-    """The greatest one: rows beyond it came later."""
+    """The greatest rowid: rows beyond it arrived later."""
 
 
 def list_files(logs: Path) -> list[Path]:
-    """The day files of a directory in the order of their days."""
-    return [logs / part.name for part in list_parts(logs)]
+    """Return the day files of a directory in the order of their days."""
+    return [logs / str(name) for name in list_day_files(logs)]
 
 
 def read_days(
@@ -66,7 +65,11 @@ def read_days(
     until: float | None = None,
     unread: Unread | None = None,
 ) -> list[Day]:
-    """The day files that hold records of that time, in the order of their days."""
+    """Return the day files that hold records of a time span, in the order of their days.
+
+    Args:
+        since, until, unread: as in `read_day`.
+    """
     days = (read_day(path, since, until, unread) for path in list_files(logs))
     return [day for day in days if day is not None]
 
@@ -77,11 +80,14 @@ def read_day(
     until: float | None = None,
     unread: Unread | None = None,
 ) -> Day | None:
-    """What a file holds now; `None` when it holds nothing of that time, or is gone.
+    """Return what a file holds now; None when it holds nothing of the time span, or is gone.
 
     Args:
         since, until: as in `Filters`.
-        unread: is told when it cannot be read; else that is an error.
+        unread: gets the file when it cannot be read; without it, that is an error.
+
+    Raises:
+        FastlogError: The file cannot be read, and there is no `unread`.
     """
     with unless_gone(path, unread), closing(open_day(path)) as connection:
         if not _may_hold(connection, since, until):
@@ -99,10 +105,10 @@ def read_day(
 
 
 def _may_hold(connection: sqlite3.Connection, since: float | None, until: float | None) -> bool:
-    """What the file's own note of its span says: one page, where the index takes a dozen.
+    """Return False when the span in the table `meta` excludes the wanted one.
 
-    The sink writes it in the transaction of the records; a file that was made otherwise may lack
-    it.
+    That reads one page, where the index takes a dozen. The sink writes the span in the transaction
+    of the records; a file that was made otherwise may lack it.
     """
     if since is None and until is None:
         return True
@@ -123,13 +129,13 @@ def _overlap(first: float, last: float, since: float | None, until: float | None
 
 @contextmanager
 def unless_gone(path: Path, unread: Unread | None = None) -> Iterator[None]:
-    """Leave the body quietly when retention took the file, or when it is only being made.
+    """Suppress the errors of a body whose file was deleted by retention, or is being created.
 
     Args:
-        unread: is told when the file is there and cannot be read; the body is left then too.
+        unread: gets the file when it exists and cannot be read; the error is suppressed then too.
 
     Raises:
-        FastlogError: the file is there and cannot be read, and there is no `unread`.
+        FastlogError: The file exists and cannot be read, and there is no `unread`.
     """
     try:
         yield
@@ -140,31 +146,32 @@ def unless_gone(path: Path, unread: Unread | None = None) -> Iterator[None]:
             return
         if isinstance(error, _EmptyError) and abs(time.time() - status.st_mtime) < FRESH:
             return
-        what = describe(error)
+        trouble = describe(error)
         if unread is None:
-            raise FastlogError(f"{path} {what}") from error
-        unread.add(path, what)
+            raise FastlogError(f"{path} {trouble}") from error
+        unread.add(path, trouble)
 
 
 def describe(error: Exception) -> str:
-    """What is wrong with a day file, to be read after its name."""
+    """Return what is wrong with a day file, to be printed after its name."""
     if isinstance(error, sqlite3.Error):
         return f"{'is damaged' if is_damage(error) else 'cannot be read'} ({error})"
     return str(error)
 
 
 def open_day(path: Path) -> sqlite3.Connection:
-    """`open_file` for a day file, whose schema is one that we know.
+    """Open a day file for reading, as `open_file` does, and check its schema.
 
     Raises:
-        DamagedFileError, NewerSchemaError: it is not. The text does not name the file.
-        FastlogError: it has no tables.
-        sqlite3.Error: it cannot be read.
+        DamagedFileError, NewerSchemaError: The schema is not one that this version knows. The text
+            does not name the file.
+        FastlogError: The file has no tables.
+        sqlite3.Error: The file cannot be read.
     """
     try:
         mode = path.stat().st_mode
     except OSError:
-        mode = stat.S_IFREG  # SQLite says what is wrong
+        mode = stat.S_IFREG  # SQLite's error then gives the reason
     if not stat.S_ISREG(mode):  # a FIFO would block
         raise DamagedFileError("is not a file")
     connection = open_file(path)
@@ -180,14 +187,14 @@ def open_day(path: Path) -> sqlite3.Connection:
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """A connection that reads only.
+    """Open a database for reading.
 
-    It works beside the writer, after it, and for a user who may not write: where the file was
-    closed cleanly and its directory is not ours to write to, SQLite cannot make the shared memory
-    that its log needs, and the file is read as one that nobody changes.
+    It works beside the writer, after it, and for a user without write permission: where the file
+    was closed cleanly and its directory is not writable, SQLite cannot create the shared memory of
+    the write-ahead log, and the file is opened as immutable.
 
     Raises:
-        sqlite3.OperationalError: it cannot be opened; perhaps it is gone.
+        sqlite3.OperationalError: The file cannot be opened; it may be gone.
     """
     try:
         return _connect(path, "mode=ro")

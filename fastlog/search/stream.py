@@ -1,7 +1,7 @@
 """Records in order of `created` over all day files, as a stream.
 
-A file is opened when the stream reaches its first record and closed behind its last. Files whose
-spans overlap (a client's clock was wrong, a day went on in a second file) are merged.
+A file is opened when the stream reaches its first record, and closed behind its last. Files whose
+spans overlap (a client's clock was wrong, a day continues in a second file) are merged.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastlog.errors import DamagedFileError
-from fastlog.query.days import Day, Unread, open_day, read_days, unless_gone
-from fastlog.query.filters import COLUMNS, Filters, clauses
+from fastlog.query import COLUMNS, Filters
 from fastlog.record import Record
+from fastlog.search.clauses import clauses
+from fastlog.search.day_reader import Day, Unread, open_day, read_days, unless_gone
 
-LIST = ", ".join(f"[{column}]" for column in COLUMNS)
+COLUMN_LIST = ", ".join(f"[{column}]" for column in COLUMNS)
 """`COLUMNS` for a SELECT."""
 _TEXT: set[type] = {str, type(None)}
 _NUMBER: set[type] = {int, type(None)}
-_KINDS: dict[str, set[type]] = {
+_TYPES_BY_COLUMN: dict[str, set[type]] = {
     "created": {float},
     "received": {float},
     "offset": {int},
@@ -35,8 +36,9 @@ _KINDS: dict[str, set[type]] = {
     "process": _NUMBER,
     "thread": _NUMBER,
 }
-_TYPES: list[set[type]] = [_KINDS.get(column, _TEXT) for column in COLUMNS]
-"""What the values of `COLUMNS` may be: damage that SQLite does not notice shows here."""
+_TYPES: list[set[type]] = [_TYPES_BY_COLUMN.get(column, _TEXT) for column in COLUMNS]
+"""The types that the values of `COLUMNS` may have: other types show damage that SQLite does not
+notice."""
 _CREATED = operator.itemgetter(0)
 
 Row = tuple[Any, ...]
@@ -44,7 +46,7 @@ Row = tuple[Any, ...]
 
 
 class Found(NamedTuple):
-    """A record and the server that received it."""
+    """A record, and the id of the journal that it came from."""
 
     record: Record
     node: str
@@ -53,15 +55,16 @@ class Found(NamedTuple):
 def search(
     logs: Path, filters: Filters, *, newest_first: bool = False, unread: Unread | None = None
 ) -> Iterator[Found]:
-    """The records that match, by `created`; of equal ones, those of the earlier file first.
+    """Yield the records that match, by `created`; of equal ones, those of the earlier file first.
 
-    What arrives after the call is not among them. With `newest_first`, exactly the reverse.
+    Records that arrive after the call are not included.
 
     Args:
-        unread: is told which files cannot be read; the records of the others are found.
+        newest_first: yield exactly the reverse.
+        unread: gets the files that cannot be read; the records of the others are yielded.
 
     Raises:
-        FastlogError: a file cannot be read, and there is no `unread`.
+        FastlogError: A file cannot be read, and there is no `unread`.
     """
     days = read_days(logs, filters.since, filters.until, unread)
     return map(found, merge_days(days, filters, newest_first=newest_first, unread=unread))
@@ -70,12 +73,12 @@ def search(
 def merge_days(
     days: list[Day], filters: Filters, *, newest_first: bool, unread: Unread | None = None
 ) -> Iterator[Row]:
-    """The matching rows of these files, which are in the order of their days."""
+    """Yield the matching rows of files that are given in the order of their days."""
     groups = _groups(days)
     if newest_first:
         groups = [group[::-1] for group in reversed(groups)]
     return chain.from_iterable(
-        # equal ones come in the order of the files, which is that of arrival
+        # Equal rows come in the order of the files, which is that of arrival.
         heapq.merge(
             *(_rows(day, filters, newest_first, unread) for day in group),
             key=_CREATED,
@@ -86,18 +89,19 @@ def merge_days(
 
 
 def found(row: Row) -> Found:
-    """A row as a record."""
+    """Return a row as a record."""
     return Found(Record(*row[:-1]), row[-1])
 
 
 def where(filters: Filters, day: Day) -> tuple[str, tuple[object, ...]]:
-    """The WHERE of a search in one file, and its parameters.
+    """Return the WHERE of a search in one file, and its parameters.
 
-    It has the file's own bounds in any case: they keep what arrived since the file was looked at
-    out of the stream's order, and they make SQLite walk the index instead of sorting.
+    It always contains the bounds of the file: they exclude rows that arrived since the bounds were
+    read, which would break the order of the stream, and they make SQLite walk the index instead of
+    sorting.
     """
     since = day.first if filters.since is None else max(filters.since, day.first)
-    sql = ["created >= ?", "created <= ?", "+rowid <= ?"]  # "+": this one is not to choose the plan
+    sql = ["created >= ?", "created <= ?", "+rowid <= ?"]  # "+" keeps rowid out of the query plan
     parameters: list[object] = [since, day.last, day.rowid]
     if filters.until is not None:
         sql.append("created < ?")
@@ -109,29 +113,29 @@ def where(filters: Filters, day: Day) -> tuple[str, tuple[object, ...]]:
 
 
 def select(filters: Filters, day: Day, *, newest_first: bool) -> tuple[str, tuple[object, ...]]:
-    """The statement that gives one file's rows in order, and its parameters."""
+    """Return the statement that selects the rows of one file in order, and its parameters."""
     condition, parameters = where(filters, day)
     order = "created DESC, rowid DESC" if newest_first else "created, rowid"
-    sql = f"SELECT {LIST} FROM records WHERE {condition} ORDER BY {order}"  # noqa: S608 our own text
+    sql = f"SELECT {COLUMN_LIST} FROM records WHERE {condition} ORDER BY {order}"  # noqa: S608 our own text
     return sql, parameters
 
 
 def checked(rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows, as long as they are what a sink writes.
+    """Yield the rows, and check that their types are those that a sink writes.
 
     Raises:
-        DamagedFileError: a value has a type that its column never has.
+        DamagedFileError: A value has a type that its column never has.
     """
-    sound: set[Row] = set()
+    valid: set[Row] = set()
     for row in rows:
         types = tuple(map(type, row))
-        if types not in sound:
+        if types not in valid:
             for column, kind, allowed in zip(COLUMNS, types, _TYPES, strict=True):
                 if kind not in allowed:
                     raise DamagedFileError(
                         f"is damaged: {column} of a record is of type {kind.__name__}"
                     )
-            sound.add(types)
+            valid.add(types)
         yield row
 
 
@@ -142,10 +146,10 @@ def _rows(day: Day, filters: Filters, newest_first: bool, unread: Unread | None)
 
 
 def _groups(days: list[Day]) -> list[list[Day]]:
-    """Files that must be read side by side; the groups, and the files of each, in order."""
+    """Return the files in groups, in order: those of one group overlap and must be merged."""
     groups: list[list[Day]] = []
     end = -math.inf
-    arrival = {day.path: at for at, day in enumerate(days)}
+    arrival = {day.path: position for position, day in enumerate(days)}
     for day in sorted(days, key=lambda day: day.first):
         if groups and day.first <= end:
             groups[-1].append(day)

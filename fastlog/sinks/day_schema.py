@@ -1,12 +1,13 @@
-"""The schema of a day file: its tables, its version, and how an older version becomes this one.
+"""The schema of a day file: its tables, its version, and the migration of an older file.
 
-Column names in SQL are written `[name]`. SQLite takes a `"name"` that no column has for a text,
-so that a column which is missing would read as its own name.
+Column names in SQL are written `[name]`: SQLite takes a `"name"` that no column has as a text, so
+that a missing column would read as its own name.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from typing import NamedTuple
 
 from fastlog.errors import DamagedFileError, NewerSchemaError
 from fastlog.record import Record
@@ -37,9 +38,9 @@ SCHEMA = (
     "INSERT INTO meta VALUES ('min_created', NULL), ('max_created', NULL), ('synced', 0)",
     f"INSERT INTO meta VALUES ('schema', {VERSION})",  # noqa: S608 our own text
 )
-"""`cursor.sealed` is the file where the node's blocks go on, NULL in the file where they are.
-`step` counts the files that the cursor has entered, this one included. `frames` is the ordinal of
-the first frame behind the cursor; NULL where nobody knows it. `sealed_at` is the server's wall
+"""`cursor.sealed` is the file where the node's blocks continue, NULL in the file where the cursor
+is. `step` counts the files that the cursor has entered, this one included. `frames` is the ordinal
+of the first frame behind the cursor; NULL where it is not known. `sealed_at` is the server's wall
 clock at the seal."""
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {
@@ -49,7 +50,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE cursor ADD COLUMN sealed_at REAL",
     ),
 }
-"""What turns a file of this version into one of the next."""
+"""The statements that turn a file of a version into one of the next version."""
 
 _CURSOR_COLUMNS = {
     1: {"node", "offset", "sealed"},
@@ -57,13 +58,24 @@ _CURSOR_COLUMNS = {
 }
 
 
+class Summary(NamedTuple):
+    """What a day file states about all its records; None where it states nothing."""
+
+    first: float | None = None
+    """The smallest `created`."""
+    last: float | None = None
+    """The greatest `created`."""
+    sealed_at: float | None = None
+    """When a cursor last moved on to another file, by the server's wall clock."""
+
+
 def read_version(connection: sqlite3.Connection) -> int | None:
-    """The version of the file's schema; None where the file has no table at all.
+    """Return the version of the file's schema; None where the file has no table at all.
 
     Raises:
-        NewerSchemaError: a newer fastlog made the file. The text says what to do, but no path.
-        DamagedFileError: the file is not a day file. The text names no path either.
-        sqlite3.Error: the file cannot be read.
+        NewerSchemaError: A newer fastlog made the file. The text gives the remedy, but no path.
+        DamagedFileError: The file is not a day file. The text names no path either.
+        sqlite3.Error: The file cannot be read.
     """
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not tables:
@@ -86,7 +98,7 @@ def check_columns(connection: sqlite3.Connection, version: int) -> None:
     """Check that the tables of a file of this version have the columns that are used here.
 
     Raises:
-        DamagedFileError: one is missing. The text names no path.
+        DamagedFileError: A column is missing. The text names no path.
     """
     for table, expected in (
         ("records", {*Record._fields, "node"}),
@@ -101,13 +113,13 @@ def check_columns(connection: sqlite3.Connection, version: int) -> None:
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Bring a file from this version to the present one, a transaction for each version.
+    """Migrate a file from this version to the current one, with a transaction for each version.
 
-    The caller sees to it that the commits are durable. Another process may do the same at the
-    same time: each looks again once it has the lock.
+    The caller sets `synchronous`, so that the commits are durable. Another process may do the same
+    at the same time: each reads the version again once it has the lock.
 
     Raises:
-        sqlite3.Error: the file stays at the version that it has reached.
+        sqlite3.Error: The file keeps the version that it has reached.
     """
     for old in range(version, VERSION):
         connection.execute("BEGIN IMMEDIATE")

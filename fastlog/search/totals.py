@@ -1,4 +1,4 @@
-"""How many records there are, by level, logger, host and hour."""
+"""Totals: how many records there are, by level, logger, host and hour."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastlog.query.days import Day, Unread, open_day, read_days, unless_gone
-from fastlog.query.filters import Filters
-from fastlog.query.stream import where
+from fastlog.query import Filters
+from fastlog.search.day_reader import Day, Unread, open_day, read_days, unless_gone
+from fastlog.search.stream import where
 
 HOUR = 3600
-NAMES = 10_000
-"""Levels, loggers and hosts that are told apart; senders may make up any number of them."""
+MAX_NAMES = 10_000
+"""Levels, loggers and hosts that are counted each by itself; senders may send any number."""
 OTHERS = "(others)"
-"""What the rest of them is counted as."""
+"""The name that all further ones are counted under."""
 
 
 class Totals(NamedTuple):
@@ -30,7 +30,7 @@ class Totals(NamedTuple):
 
     @property
     def records(self) -> int:
-        """How many were counted."""
+        """The number of records that were counted."""
         return self.levels.total()
 
 
@@ -38,7 +38,7 @@ _KEYS = {
     "levels": "coalesce(levelname, levelno, '?')",
     "loggers": "coalesce(name, '?')",
     "hosts": "host",
-    # the cast cuts towards zero, which is down for all times since 1970
+    # The cast rounds towards zero, which is down for all times since 1970.
     "hours": f"CAST(created / {HOUR} AS INTEGER) * {HOUR}",
 }
 
@@ -47,17 +47,17 @@ def count(logs: Path, filters: Filters, unread: Unread | None = None) -> Totals:
     """Count the records that match.
 
     Args:
-        unread: is told which files cannot be read; nothing of these is counted.
+        unread: gets the files that cannot be read; nothing of these is counted.
 
     Raises:
-        FastlogError: a file cannot be read, and there is no `unread`.
+        FastlogError: A file cannot be read, and there is no `unread`.
     """
     totals = _no_totals()
     for day in read_days(logs, filters.since, filters.until, unread):
         with unless_gone(day.path, unread):
-            part = _count_day(day, filters)
+            of_day = _count_day(day, filters)
             for field in _KEYS:
-                _add(totals, field, getattr(part, field).items())
+                _add(totals, field, getattr(of_day, field).items())
     return totals
 
 
@@ -67,16 +67,16 @@ def _count_day(day: Day, filters: Filters) -> Totals:
     with closing(open_day(day.path)) as connection:
         for field, key in _KEYS.items():
             sql = f"SELECT {key}, count(*) FROM records WHERE {condition}"  # noqa: S608 our own text
-            found = connection.execute(f"{sql} GROUP BY 1 ORDER BY 2 DESC, 1", parameters)
-            _add(totals, field, found)
+            counts = connection.execute(f"{sql} GROUP BY 1 ORDER BY 2 DESC, 1", parameters)
+            _add(totals, field, counts)
     return totals
 
 
-def _add(totals: Totals, field: str, found: Iterable[tuple[Any, int]]) -> None:
-    counts = getattr(totals, field)
-    for name, number in found:
-        known = name in counts or len(counts) < NAMES or field == "hours"
-        counts[name if known else OTHERS] += number
+def _add(totals: Totals, field: str, counts: Iterable[tuple[Any, int]]) -> None:
+    counter = getattr(totals, field)
+    for name, number in counts:
+        has_own = name in counter or len(counter) < MAX_NAMES or field == "hours"
+        counter[name if has_own else OTHERS] += number
 
 
 def _no_totals() -> Totals:

@@ -1,0 +1,28 @@
+"""Search over the day files of the `sqlite:` sink: filters → SQL → records in order.
+
+    filters = Filters(level=30, logger=("app.db",))
+    for found in search(config.data_dir / "logs", filters): ...
+
+Everything here only reads, beside a server that writes. It streams: the result is never held in
+memory as a whole. Damage is reported for the file that has it, and the other files are read.
+"""
+
+from __future__ import annotations
+
+from fastlog.search.day_reader import Unread
+from fastlog.search.health import Health, examine
+from fastlog.search.live import follow, newest
+from fastlog.search.stream import Found, search
+from fastlog.search.totals import Totals, count
+
+__all__ = [
+    "Found",
+    "Health",
+    "Totals",
+    "Unread",
+    "count",
+    "examine",
+    "follow",
+    "newest",
+    "search",
+]

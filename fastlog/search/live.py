@@ -1,0 +1,143 @@
+"""The newest records, and then those that arrive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+from fastlog.query import Filters
+from fastlog.search.clauses import clauses
+from fastlog.search.day_reader import Day, Unread, list_files, open_day, read_days, unless_gone
+from fastlog.search.stream import COLUMN_LIST, Found, Row, checked, found, merge_days
+
+INTERVAL = 0.2
+"""Seconds between two looks at the files."""
+SETTLED = 2.0
+"""Seconds after its last change from which on a file is not read again until it changes. Clocks of
+file systems are coarse: the modification time of a file that has just changed does not show
+whether it changed once more."""
+BATCH = 500
+"""Records of one batch, so that a burst is not held in memory."""
+
+
+Change = tuple[tuple[int, int], ...]
+"""Modification time and length of a file and its write-ahead log."""
+
+
+class TailPosition:
+    """How far each file was read.
+
+    Any file may grow, not only the last by name: while a server's clock was wrong it may have
+    begun a file of some future day, and the next server, with another journal, begins with the
+    right day.
+    """
+
+    def __init__(self, days: list[Day]) -> None:
+        self.rowids = {day.path: day.rowid for day in days}
+        """The last row that was read."""
+        self._changes: dict[Path, Change | None] = {}
+        self._inodes = {day.path: _inode(day.path) for day in days}
+
+    def changed(self, logs: Path) -> list[Path]:
+        """Return the files that may have grown since the last call, in the order of their names."""
+        files = list_files(logs)
+        for deleted in self.rowids.keys() - files:
+            del self.rowids[deleted]
+        for path in files:
+            inode = _inode(path)
+            if self._inodes.get(path, inode) != inode:  # the sink set the old one aside
+                self.rowids.pop(path, None)
+            self._inodes[path] = inode
+        # Read before the file itself: a change in between is then seen twice instead of never.
+        changes = {path: _last_change(path) for path in files}
+        changed = [
+            path
+            for path in files
+            if changes[path] is None or changes[path] != self._changes.get(path)
+        ]
+        self._changes = changes
+        return changed
+
+
+def newest(
+    logs: Path, filters: Filters, count: int, unread: Unread | None = None
+) -> tuple[list[Found], TailPosition]:
+    """Return the newest matching records, oldest first, and the position where `follow` continues.
+
+    Args:
+        unread: as in `search`.
+    """
+    days = read_days(logs, unread=unread)
+    merged = merge_days(days, filters, newest_first=True, unread=unread)
+    rows: list[Row] = list(islice(merged, count))
+    return [found(row) for row in reversed(rows)], TailPosition(days)
+
+
+def follow(
+    logs: Path,
+    filters: Filters,
+    position: TailPosition,
+    pause: Callable[[float], object] = time.sleep,
+    unread: Unread | None = None,
+) -> Iterator[list[Found]]:
+    """Yield what arrives after the position, in batches, in order of arrival, without end.
+
+    Args:
+        pause: called with `INTERVAL` whenever there is nothing new.
+        unread: as in `search`.
+    """
+    while True:
+        any_new = False
+        for path in position.changed(logs):
+            for batch in _read(path, filters, position, unread):
+                any_new = True
+                yield batch
+        if not any_new:
+            pause(INTERVAL)
+
+
+def _read(
+    path: Path, filters: Filters, position: TailPosition, unread: Unread | None
+) -> Iterator[list[Found]]:
+    conditions = list(clauses(filters))
+    where = " AND ".join(["rowid > ? AND rowid <= ?", *(each.sql for each in conditions)])
+    parameters = [value for each in conditions for value in each.parameters]
+    sql = f"SELECT {COLUMN_LIST} FROM records WHERE {where} ORDER BY rowid"  # noqa: S608 our own text
+    with unless_gone(path, unread), closing(open_day(path)) as connection:
+        (last,) = connection.execute("SELECT max(rowid) FROM records").fetchone()
+        known = position.rowids.get(path, 0)
+        if last is None or last <= known:
+            return
+        cursor = connection.execute(sql, (known, last, *parameters))
+        while rows := cursor.fetchmany(BATCH):
+            yield [found(row) for row in checked(rows)]
+        position.rowids[path] = last
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
+
+
+def _last_change(path: Path) -> Change | None:
+    """Return when the file and its write-ahead log changed, and their lengths.
+
+    None means that one of them has changed within the last `SETTLED` seconds.
+    """
+    change: list[tuple[int, int]] = []
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            status = file.stat()
+        except OSError:
+            continue
+        if not status.st_size:
+            continue  # an empty log, which opening the file for reading may have created
+        if time.time() - status.st_mtime < SETTLED:
+            return None
+        change.append((status.st_mtime_ns, status.st_size))
+    return tuple(change)
