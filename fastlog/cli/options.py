@@ -68,7 +68,9 @@ def filter_options(function: Function) -> Function:
         help="Only records since this time: 1h (ago), 2026-11-23, '2026-11-23 14:30', yesterday.",
     )
     @click.option("--until", metavar="TIME", help="Only records before this time.")
-    @click.option("--level", metavar="LEVEL", help="Only records of this level or above.")
+    @click.option(
+        "--level", metavar="LEVEL", help="Only records of this level or above: a name or a number."
+    )
     @click.option(
         "--logger",
         metavar="NAME",
@@ -85,7 +87,7 @@ def filter_options(function: Function) -> Function:
         "--grep",
         metavar="TEXT",
         multiple=True,
-        help="Only records with this text in message or traceback; upper and lower case are equal.",
+        help="Only records with this text in message or traceback, ignoring case.",
     )
     @click.option(
         "--regex",
