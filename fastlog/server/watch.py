@@ -151,9 +151,8 @@ class Watch:
         self._selector.register(readable, selectors.EVENT_READ, drain)
         handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         before = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
-        signal.pthread_sigmask(
-            signal.SIG_UNBLOCK, SIGNALS
-        )  # the previous supervisor has blocked them
+        # The previous supervisor has blocked them.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         try:
             yield
         finally:
