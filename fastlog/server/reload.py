@@ -6,8 +6,8 @@ A reload has five steps. Each of them can fail without harm to the running serve
 2. New listeners are bound.
 3. A new receiver is started. The old one pauses, makes everything durable and sends its handover
    state. The old one ends only after the new one has sent `taken`. The new one starts to work only
-   after the old one has ended, at the message `go`. If anything fails before, or takes more than ten seconds, the new one
-   is killed and reaped, and the old one resumes: nothing has changed.
+   after the old one has ended, at the message `go`. If anything fails before, or takes more
+   than ten seconds, the new one is killed and reaped, and the old one resumes: nothing has changed.
 4. Each worker ends after its current block, and is started again. It continues where it stopped.
 5. The supervisor replaces itself (see `state`), after another rehearsal with its present state.
 """
