@@ -76,7 +76,7 @@ def _repair(config: Config) -> int:
         )
     from fastlog.journal import repair
 
-    lock = datadir.own(data_dir, access)  # so that no server starts meanwhile
+    lock = datadir.lock(data_dir, access)  # so that no server starts meanwhile
     try:
         click.echo(repair(data_dir / "journal"))
     finally:

@@ -25,7 +25,7 @@ from fastlog.errors import FastlogError
 from fastlog.files import Access
 from fastlog.ledger import DAMAGED, LedgerError, check_whole
 from fastlog.query import examine
-from fastlog.server.datadir import too_wide
+from fastlog.server.datadir import mode_warning
 from fastlog.sinks import SinkContext, make_sink
 
 MIN_FREE = 64 << 20
@@ -80,10 +80,10 @@ def check_modes(config: Config) -> list[Verdict]:
     root = config.data_dir
     try:
         directories = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
-        wide = [text for path in directories if (text := too_wide(path, access))]
+        warnings = [text for path in directories if (text := mode_warning(path, access))]
     except OSError:
         return []  # it does not exist, or `check_directory` has reported the error
-    return [Verdict(State.WARNING, "mode", text) for text in wide]
+    return [Verdict(State.WARNING, "mode", text) for text in warnings]
 
 
 def check_listener(url: str, *, running: bool) -> Verdict:

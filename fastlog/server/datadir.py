@@ -15,11 +15,11 @@ from fastlog.files import Access, excess_mode, make_directory, open_file
 
 log = logging.getLogger(__name__)
 
-ORPHANS = 20.0
+ORPHAN_TIMEOUT = 20.0
 """Seconds to wait until the children of a killed supervisor have ended."""
 
 
-def own(directory: Path, access: Access) -> int:
+def lock(directory: Path, access: Access) -> int:
     """Make the data directory if it does not exist, and lock it.
 
     An existing directory keeps its mode; one that gives more access than configured is logged.
@@ -39,14 +39,14 @@ def own(directory: Path, access: Access) -> int:
         fd = open_file(directory / "lock", os.O_RDWR)
         if not os.access(directory, os.W_OK | os.X_OK):
             raise PermissionError(None, "not writable")
-        if wide := too_wide(directory, access):
-            log.warning("%s", wide)
+        if warning := mode_warning(directory, access):
+            log.warning("%s", warning)
     except OSError as error:
         raise FastlogError(
             f"cannot use the data directory {directory}: {error.strerror}; "
             "name another with --data-dir"
         ) from None
-    deadline = time.monotonic() + ORPHANS
+    deadline = time.monotonic() + ORPHAN_TIMEOUT
     while not _try_lock(fd):
         owner = _owner(fd)
         if time.monotonic() >= deadline or (owner and _is_alive(owner)):
@@ -63,7 +63,7 @@ def own(directory: Path, access: Access) -> int:
     return fd
 
 
-def too_wide(directory: Path, access: Access) -> str:
+def mode_warning(directory: Path, access: Access) -> str:
     """Return a warning, with a command, if others have more access than configured; else ""."""
     if not excess_mode(directory, access):
         return ""

@@ -46,7 +46,7 @@ def serve(config: Config) -> int:
     allow_many_files()
     plan = make_plan(config)
     set_access(plan.files)
-    lock = datadir.own(Path(plan.data_dir), plan.files)
+    lock = datadir.lock(Path(plan.data_dir), plan.files)
     inherited = Inherited(lock, make_wakeup())
     try:
         bound = listeners.bind(plan.listen, plan.sockets)
