@@ -1,10 +1,10 @@
-"""One client process of `blog_load.py`: takes runs until none is left, and logs each of them.
+"""One client process of `blog_load.py`: takes runs until none remains, and logs each of them.
 
-It imports little, since two hundred of it start at once. The handler is the standard library's, as
-it is. Arguments: host, port ("" where the host is the path of a Unix socket), the least and the
-greatest pause in ms, the seed, and a descriptor that ends when everybody is to begin. Standard
-input is a file of runs that all clients read with one common offset: an item is read by one of
-them only. Standard output gets a byte when the client is ready.
+It imports little, because two hundred of them start at once. It uses the unmodified handler of the
+standard library. Arguments: host, port ("" if the host is the path of a Unix socket), the least and
+the greatest pause in ms, the seed, and a descriptor whose end of file is the signal to begin.
+Standard input is a file of runs that all clients read with one common offset: each item is read by
+one of them. The client writes a byte to standard output when it is ready.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import time
 
 ITEM = 32
-"""Bytes of an item: the run's trace_id and how many records it has, blanks, a newline."""
+"""Bytes of an item: the run's trace_id, its number of records, blanks, and a newline."""
 
 
 def main(host: str, port: str, least: str, greatest: str, seed: str, begin: str) -> None:
@@ -30,7 +30,7 @@ def main(host: str, port: str, least: str, greatest: str, seed: str, begin: str)
         trace_id, count = item.decode().split()
         number = int(trace_id.rpartition("-")[2])
         random.seed(int(seed) + number)
-        # A connection for each run, as a process that lives for one run would make it.
+        # A connection for each run, as a process for each run would make it.
         handler = logging.handlers.SocketHandler(host, int(port) if port else None)
         logger.addHandler(handler)
         log_run(logger, trace_id, int(count), float(least) / 1e3, float(greatest) / 1e3)

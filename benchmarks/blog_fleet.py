@@ -1,4 +1,4 @@
-"""A load: what is going to be sent, and the client processes that send it."""
+"""A load: the records to send, and the client processes that send them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START = 120.0
 
 
 class Load(NamedTuple):
-    """What is going to be sent."""
+    """The records to send."""
 
     id: str
     """Begins each trace_id: a store may hold several loads."""
@@ -40,7 +40,7 @@ class Load(NamedTuple):
 def make_load(
     processes: int, runs: int, records: tuple[int, int], pause: tuple[float, float], seed: int
 ) -> Load:
-    """A load of a fresh id; the seed decides all the rest."""
+    """Make a load with a new id; the seed determines everything else."""
     name = os.urandom(4).hex()
     numbers = random.Random(seed)
     counts = {f"{name}-{run}": numbers.randint(*records) for run in range(runs)}
@@ -48,7 +48,7 @@ def make_load(
 
 
 class Clients:
-    """The client processes: started, then held back until `begin`. None is left behind."""
+    """The client processes. They start to send at `begin`; all are ended by `close`."""
 
     def __init__(self, load: Load, url: str) -> None:
         self._load, self._url = load, url
@@ -67,7 +67,7 @@ class Clients:
         self.close()
 
     def begin(self) -> None:
-        """Let all of them go at once."""
+        """Let all of them start to send."""
         os.close(self._begin)
         self._begin = -1
 
@@ -75,14 +75,14 @@ class Clients:
         return sum(process.poll() is None for process in self.processes)
 
     def failed(self) -> int:
-        """How many ended with an error, or had to be killed."""
+        """Return how many ended with an error, or were killed."""
         return sum(process.returncode != 0 for process in self.processes)
 
     def close(self) -> None:
         if self._begin != -1:
             self.begin()
         for process in self.processes:
-            process.kill()  # nothing happens to one that has ended
+            process.kill()  # no effect on one that has ended
             process.wait()
 
     def _start(self) -> None:

@@ -1,4 +1,4 @@
-"""The load of the blog post that fastlog began from, and the check that nothing of it is lost.
+"""The load of a blog post about log servers, and a check that no record of it is lost.
 
 200 processes share 1,000 runs, as the workers of a `multiprocessing.Pool(200)` share its tasks.
 A run opens a connection with the unmodified `logging.handlers.SocketHandler`, logs 300 to 800
@@ -29,11 +29,12 @@ from blog_result import Flow, Result
 from blog_store import check, count_ledger, count_load, count_rows, stored_rows
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from usage import Gauge, measure
+from usage import Sampler, measure
 
 STOP = 60.0
 """Seconds that the server has to stop: more than it gives its own processes."""
 EVERY = 0.2
+"""Seconds between two counts of the stored rows."""
 
 
 # ---- the server -------------------------------------------------------------------------------
@@ -50,10 +51,10 @@ class Service(NamedTuple):
 
 @contextlib.contextmanager
 def own_server(home: Path, data_dir: Path) -> Iterator[Service]:
-    """A server for this load; it is stopped as a user would, and has to end well.
+    """Run a server for this load; stop it with SIGTERM.
 
     Raises:
-        click.ClickException: it does not start, or does not stop with 0; its log says why.
+        click.ClickException: it does not start, or its exit status is not 0; with its log.
     """
     log = home / "server.log"
     program = Path(sys.executable).with_name("fastlog-server")
@@ -81,7 +82,7 @@ def own_server(home: Path, data_dir: Path) -> Iterator[Service]:
 
 
 def running_server(url: str, data_dir: Path) -> Service:
-    """A server that somebody else runs."""
+    """Return a server that runs already."""
     try:
         pid = int((data_dir / "lock").read_text())
         measure(pid)
@@ -101,12 +102,12 @@ def flow(load: Load, service: Service, patience: float, console: Console) -> Flo
     """
     before = count_rows(service.data_dir)
     with _progress(load, console) as progress, Clients(load, service.url) as clients:
-        usage = Gauge(service.pid)
+        usage = Sampler(service.pid)
         start = advanced = time.monotonic()
         clients_end: float | None = None
         stored = 0
         clients.begin()
-        # The cheap count has the rows of others in it, where there are others.
+        # The cheap count includes rows of other loads, if there are any.
         while (
             clients_end is None
             or stored < load.records
@@ -115,7 +116,7 @@ def flow(load: Load, service: Service, patience: float, console: Console) -> Flo
             time.sleep(EVERY)
             if clients_end is None and not clients.running():
                 clients_end = time.monotonic()
-            usage.look()
+            usage.sample()
             known, stored = stored, count_rows(service.data_dir) - before
             progress.update(
                 progress.task_ids[0], completed=stored, clients=clients.running(),
@@ -125,7 +126,7 @@ def flow(load: Load, service: Service, patience: float, console: Console) -> Flo
                 advanced = time.monotonic()
             elif time.monotonic() - advanced > patience:
                 break
-        usage.look(now=True)
+        usage.sample(now=True)
     end = clients_end or time.monotonic()
     return Flow(
         max(advanced, end) - start, end - start, clients.failed(),
@@ -134,7 +135,7 @@ def flow(load: Load, service: Service, patience: float, console: Console) -> Flo
 
 
 def received(data_dir: Path) -> int:
-    """How many frames the receiver counts, about once a second."""
+    """Return how many frames the receiver has counted; it updates this once a second."""
     try:
         return int(json.loads((data_dir / "status.json").read_bytes())["frames"])
     except FileNotFoundError:
@@ -230,7 +231,7 @@ def main(
 def measure_load(
     load: Load, url: str | None, home: Path, data_dir: Path, patience: float
 ) -> Result:
-    """Send the load, then compare; with a server of our own, when that has been stopped."""
+    """Send the load, then compare; a server of our own is stopped before the comparison."""
     rejected, lost = count_ledger(data_dir)
     console = Console(stderr=True)
     patience += load.pause[1] / 1e3

@@ -1,4 +1,4 @@
-"""What a load has shown: the figures and the verdict, as a table and as JSON."""
+"""The result of a load: figures and verdict, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from rich.table import Table
 
 
 class Flow(NamedTuple):
-    """How the records went from the clients into the store."""
+    """Times and resources from the first record until all are stored."""
 
     seconds: float
-    """Until the last record was stored (or until it was given up)."""
+    """Until the last record was stored (or was taken for missing)."""
     clients_seconds: float
     """Until the last client had ended."""
     failed_clients: int
     cpu: dict[str, float]
-    """Seconds of each role, from the clients' beginning until then."""
+    """CPU-seconds of each role, for that time."""
     peak_rss: int
     peak_pss: int
 

@@ -1,6 +1,6 @@
-"""What a data directory holds of a load: how much, and whether it is what was sent.
+"""Count and check the records of a load in a data directory.
 
-It reads the files themselves, so that a mistake in `fastlog query` can hide nothing.
+It reads the files directly, so that a bug of `fastlog query` cannot hide a fault.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EXAMPLES = 5
 
 
 class Stored(NamedTuple):
-    """One row, as far as the check needs it. They sort as they arrived."""
+    """The columns of a row that the check needs. Rows sort in order of arrival."""
 
     offset: int
     idx: int
@@ -25,7 +25,7 @@ class Stored(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """How what is stored differs from what was sent."""
+    """How the stored rows differ from the sent records."""
 
     stored: int
     """Rows of this load."""
@@ -33,9 +33,9 @@ class Verdict(NamedTuple):
     doubled: int
     """Rows beyond the first of their number."""
     disordered: int
-    """Rows that came after one of a greater number of their run."""
+    """Rows that arrived after one of a greater number of their run."""
     unknown: int
-    """Rows that nobody sent."""
+    """Rows that were never sent."""
     examples: list[str]
     """The first few faults, in words."""
 
@@ -79,23 +79,23 @@ def check(expected: Mapping[str, int], rows: Iterable[Stored]) -> Verdict:
 
 
 def stored_rows(data_dir: Path, load: str) -> Iterator[Stored]:
-    """The rows of the load, in the order of their arrival over all day files."""
+    """Yield the rows of the load from all day files, in order of arrival."""
     return heapq.merge(*(_rows(path, load) for path in _day_files(data_dir)))
 
 
 def count_rows(data_dir: Path) -> int:
-    """How many rows the store has got so far, of whatever load. Costs nearly nothing."""
+    """Return the number of rows in the store, of all loads. It is cheap."""
     return sum(_one(path, "SELECT max(rowid) FROM records") for path in _day_files(data_dir))
 
 
 def count_load(data_dir: Path, load: str) -> int:
-    """How many rows of the load are stored. Reads them all."""
+    """Return the number of stored rows of the load. It reads all rows."""
     query = "SELECT count(*) FROM records WHERE json_extract(extra, '$.trace_id') GLOB ?"
     return sum(_one(path, query, f"{load}-*") for path in _day_files(data_dir))
 
 
 def count_ledger(data_dir: Path) -> tuple[int, int]:
-    """How many records the ledger has as rejected, and how many as lost."""
+    """Return the numbers of rejected and of lost records in the ledger."""
     path = data_dir / "ledger.db"
     if not path.exists():
         return 0, 0
@@ -122,7 +122,7 @@ def _rows(path: Path, load: str) -> Iterator[Stored]:
 
 
 def _one(path: Path, query: str, *values: str) -> int:
-    """The only value of a query, 0 for none and while the file is being made."""
+    """Return the only value of a query; 0 for none, or if the tables do not exist yet."""
     with closing(_open(path)) as database:
         return database.execute(query, values).fetchone()[0] or 0 if _has_tables(database) else 0
 
@@ -132,6 +132,6 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _has_tables(database: sqlite3.Connection) -> bool:
-    """A day file's tables are made in one transaction; the ledger's one after the other."""
+    """Return whether the tables exist. Those of the ledger are made one after the other."""
     names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
     return "records" in names or {"rejected", "losses"} <= names

@@ -1,11 +1,11 @@
-"""What it costs to make records of frames: microseconds a record, medians.
+"""Measure the decoding of frames to records: microseconds a record, medians.
 
     python benchmarks/decode_cost.py [--rounds 15] [--frames 400] [--runs 1]
 
 The frames are those of a stock `SocketHandler`, about 650 bytes each, from a few loggers, with two
-attributes in `extra`. A block holds `--frames` of them from `--runs` connections. All ways go
-through the same blocks in turn, so that a slow moment of the machine is shared. As in the workers,
-no garbage is collected meanwhile.
+attributes in `extra`. A block has `--frames` of them from `--runs` connections. All ways
+decode the same blocks alternately, so that a slow moment of the machine affects all. As in the
+workers, garbage collection is off.
 """
 
 from __future__ import annotations
@@ -32,28 +32,26 @@ RECORDS = 20_000
 
 
 class Restricted(pickle.Unpickler):
-    """What the documentation of pickle recommends, with nothing allowed."""
+    """The restricted Unpickler of the pickle documentation, with no class allowed."""
 
     def find_class(self, module: str, name: str) -> object:
         raise pickle.UnpicklingError(f"{module}.{name} is forbidden")
 
 
 def make_frames(count: int) -> list[bytes]:
-    """Frames as `SocketHandler` sends them, without their lengths."""
+    """Make frames as `SocketHandler` sends them, without their lengths."""
     handler = logging.handlers.SocketHandler("localhost", 0)
-    chance = random.Random(1)
+    rng = random.Random(1)
     frames = []
     for number in range(count):
-        name = chance.choice(MODULES)
+        name = rng.choice(MODULES)
         path = f"/srv/app/{name.replace('.', '/')}.py"
-        level = chance.choice((10, 20, 20, 20, 30, 40))
+        level = rng.choice((10, 20, 20, 20, 30, 40))
         text = "request %d handled in %d ms for customer %s"
-        args = (number, chance.randrange(900), f"{chance.randrange(10**8):08d}")
-        record = logging.LogRecord(
-            name, level, path, chance.randrange(500), text, args, None, "run"
-        )
-        record.request = f"{chance.randrange(1 << 64):016x}"
-        record.customer = chance.randrange(1 << 40)
+        args = (number, rng.randrange(900), f"{rng.randrange(10**8):08d}")
+        record = logging.LogRecord(name, level, path, rng.randrange(500), text, args, None, "run")
+        record.request = f"{rng.randrange(1 << 64):016x}"
+        record.customer = rng.randrange(1 << 40)
         frames.append(handler.makePickle(record)[4:])
     return frames
 
@@ -76,7 +74,7 @@ def make_blocks(frames: list[bytes], per_block: int, runs: int) -> list[Block]:
 
 
 class Parts:
-    """The C engine taken apart: the translation, then the unpickler."""
+    """Measure the steps of the C engine: the translation, then the unpickler."""
 
     def __init__(self, made: list[Block]) -> None:
         self.blocks = made
@@ -114,7 +112,7 @@ def decode_with(engine: str, form: Form, made: list[Block]) -> Callable[[], None
 
 
 def encode_in_python(made: list[Block]) -> Callable[[], None]:
-    """What the lines of a sink cost if only the records come from C."""
+    """Measure the lines of a sink if only the records come from C."""
     decoder = Decoder("c", "records")
 
     def run() -> None:
@@ -126,7 +124,7 @@ def encode_in_python(made: list[Block]) -> Callable[[], None]:
 
 
 def measure(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """CPU-seconds of one call each: the median over the rounds."""
+    """Return the median CPU-seconds of a call of each."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():

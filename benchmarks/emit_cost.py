@@ -1,14 +1,14 @@
-"""What `emit` costs the application: the standard SocketHandler and ours, side by side.
+"""Measure what `emit` costs an application: the stock SocketHandler beside fastlog_client's.
 
     python benchmarks/emit_cost.py [--python 2.7 3.11 …] [--rounds 61] [--records 2000]
 
-For each interpreter, one process measures both handlers in turns, against a fastlog-server
-that runs here, and then with nobody listening. `emit` is called with records that are made before:
-plain ones, and some with three attributes in `extra`. The medians of the rounds are shown:
+For each interpreter, one process measures both handlers alternately, with a fastlog-server and
+then without one. `emit` gets records that are made before: plain ones, and some with three
+attributes in `extra`. The output has the medians of the rounds:
 
-- microseconds that a call of `emit` takes, as the application waits for it;
-- microseconds of CPU that the process needs for a record until all of a round is sent, so that the
-  sender's thread counts too. (With the server down nothing is sent.)
+- microseconds for which a call of `emit` blocks the application;
+- CPU microseconds of the process for a record until all of a round are sent, which includes the
+  thread of the sender. (Without a server, nothing is sent.)
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "tests" / "clients" / "measure_emit.py"
-sys.path.insert(0, str(ROOT / "tests"))
+SUPPORT = ROOT / "tests" / "support"
+SCRIPT = SUPPORT / "clients" / "measure_emit.py"
+sys.path.insert(0, str(SUPPORT))
 
-from pythons import interpreters  # noqa: E402 - the tests' helpers are no package
-from serving import Server  # noqa: E402 - the same
+from interpreters import interpreters  # noqa: E402 - the tests' helpers are not a package
+from servers import Server  # noqa: E402 - the same
 
 
 def main() -> None:
@@ -51,9 +52,9 @@ def main() -> None:
 
 
 def measure_all(versions: list[str], rounds: int, records: int) -> Iterator[dict[str, Any]]:
-    with server() as running, free_port() as nobody:
+    with server() as running, free_port() as closed_port:
         for version in versions:
-            for state, port in (("running", running), ("down", nobody)):
+            for state, port in (("running", running), ("down", closed_port)):
                 for kind in ("plain", "extras"):
                     words = [word for word in (state, kind) if word in ("down", "extras")]
                     figures = measure(version, port, rounds, records, words)
@@ -68,7 +69,7 @@ def server() -> Iterator[int]:
 
 @contextlib.contextmanager
 def free_port() -> Iterator[int]:
-    """A port where connections are rejected."""
+    """Bind a port that rejects connections."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

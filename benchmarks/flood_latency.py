@@ -1,13 +1,13 @@
-"""What fifty quiet clients notice of one that floods: from a record's sending to its being stored.
+"""Measure how a flooding client delays the records of fifty others, from sending to storing.
 
     python benchmarks/flood_latency.py [--seconds 10] [--clients 50] [--per-second 10]
-                                       [--flood none plain foreign empty worst] [--over one new]
+                                       [--flood none plain fallback empty worst] [--over one new]
                                        [--config F]
 
-For each kind of flood a fastlog-server of its own, as a user starts it. The clients send their
-records, evenly spread. Another process sends the flood as fast as the server reads it: over one
-connection, a megabyte a call, or over ever new ones, 64 KiB on each. A record is stored when a
-reader of the day file sees it; the reader looks every 5 ms.
+Each kind of flood has its own fastlog-server with default settings. The clients send records at a
+steady rate. Another process sends the flood as fast as the server reads it: over one connection, a
+megabyte a call, or over a new connection for every 64 KiB. A record counts as stored when a reader
+of the day file finds it; the reader polls every 5 ms.
 """
 
 from __future__ import annotations
@@ -34,65 +34,65 @@ from urllib.parse import urlsplit
 import usage
 
 SERVER = Path(sys.executable).parent / "fastlog-server"
-FLOODS = ("none", "plain", "foreign", "empty", "worst")
-LOOK = 0.005
+FLOODS = ("none", "plain", "fallback", "empty", "worst")
+POLL_EVERY = 0.005
 PATIENCE = 60.0
 MEGABYTE = 1 << 20
 WAYS = ("one", "new")
 EACH = 64 << 10
-"""Bytes that a flood over ever new connections sends on each."""
+"""Bytes on each connection of a flood over new connections."""
 
 _maker = SocketHandler("localhost", 0)
 
 
 def frame(message: str, **extra: object) -> bytes:
-    """What an unchanged SocketHandler sends for one record."""
+    """Return the frame that a stock SocketHandler sends for one record."""
     record = logging.LogRecord("app", logging.INFO, "/srv/app.py", 7, message, None, None, "run")
     record.__dict__.update(extra)
     return _maker.makePickle(record)
 
 
 def worst_frame() -> bytes:
-    """637 bytes: tuples of tuples, each twice the one before, as the arguments of an object."""
+    """Make 637 bytes: nested tuples, each twice the previous, as the arguments of an object."""
     tuples = b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(120))
     pickle = b"\x80\x02}(X\x03\0\0\0msgX\x02\0\0\0hiX\x01\0\0\0xcapp\nC\n" + tuples + b"\x85Ru."
     return len(pickle).to_bytes(4, "big") + pickle
 
 
 def flood_of(kind: str, size: int) -> bytes:
-    """Whole frames, about so many bytes."""
+    """Return whole frames of about `size` bytes."""
     one = {
         "plain": frame("one of very many " * 5, request=7, customer=12345),
-        "foreign": frame("one of very many", odd=1 << 70),
+        "fallback": frame("one of very many", odd=1 << 70),
         "empty": bytes(4),
         "worst": worst_frame(),
     }[kind]
     return one * (size // len(one))
 
 
-def flood(kind: str, way: str, port: int, go: Any, sent: Any) -> None:
+def flood(kind: str, way: str, port: int, begin: Any, sent: Any) -> None:
     """Send without a pause, until killed."""
     if way == "new":
-        flood_anew(flood_of(kind, EACH), port, go, sent)
+        flood_anew(flood_of(kind, EACH), port, begin, sent)
     stream = flood_of(kind, MEGABYTE)
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        go.wait()
+        begin.wait()
         while True:
             connection.sendall(stream)
             sent.value += len(stream)
 
 
-def flood_anew(stream: bytes, port: int, go: Any, sent: Any) -> NoReturn:
-    """Send this over one connection after the other, each as soon as the kernel has taken it."""
-    go.wait()
+def flood_anew(stream: bytes, port: int, begin: Any, sent: Any) -> NoReturn:
+    """Send this over one connection after the other."""
+    begin.wait()
     while True:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
-            connection.sendall(stream)  # rejected while the server has no place for another
+            connection.sendall(stream)  # rejected at the server's limit of connections
             sent.value += len(stream)
 
 
 class Row(NamedTuple):
-    """What one kind of flood did."""
+    """The result of one kind of flood."""
 
     flood: str
     records: int
@@ -102,14 +102,14 @@ class Row(NamedTuple):
     cpu: dict[str, float]
     """CPU-seconds a second, by process."""
     flood_bytes: float
-    """That the flooding client got rid of, a second."""
+    """Bytes a second that the flooding client sent."""
     throttlings: int
     missing: int
     """Records that are not stored a minute later."""
 
 
 class Quiet:
-    """The clients: each sends so many numbered records a second; all in one thread."""
+    """The other clients, all in one thread. Each sends `per_second` numbered records a second."""
 
     def __init__(self, count: int, per_second: float, port: int) -> None:
         self._connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
@@ -118,16 +118,16 @@ class Quiet:
         self.sent: dict[int, float] = {}
 
     def begin(self, store: Store) -> None:
-        """Send a record each, and wait until they are stored: these clients are not new."""
+        """Send a record on each connection, and wait until they are stored."""
         for _ in self._connections:
             self._send()
         while len(store.found) < len(self.sent):
-            time.sleep(LOOK)
-            store.look()
+            time.sleep(POLL_EVERY)
+            store.poll()
         self._next_at = time.monotonic()
 
     def send_due(self) -> None:
-        """Send what should have been sent by now."""
+        """Send the records that are due."""
         while time.monotonic() >= self._next_at:
             self._send()
             self._next_at += self._step
@@ -144,24 +144,24 @@ class Quiet:
 
 
 class Store:
-    """Sees records come into the day files."""
+    """Polls the day files for new records."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._seen: dict[Path, int] = {}
         self.found: dict[int, float] = {}
 
-    def look(self) -> None:
-        """Note the quiet clients' records that are new."""
+    def poll(self) -> None:
+        """Store the time of each new record of the quiet clients."""
         for path in self._logs.glob("*.db"):
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as day:
-                self._look_at(path, day)
+                self._poll_day(path, day)
 
-    def _look_at(self, path: Path, day: sqlite3.Connection) -> None:
+    def _poll_day(self, path: Path, day: sqlite3.Connection) -> None:
         try:
             newest = day.execute("SELECT max(rowid) FROM records").fetchone()[0] or 0
         except sqlite3.OperationalError:
-            return  # it is being made
+            return  # its tables do not exist yet
         after = self._seen.get(path, 0)
         rows = day.execute(
             "SELECT substr(message, 7) FROM records"
@@ -175,7 +175,7 @@ class Store:
 
 
 def measure(kind: str, way: str, options: argparse.Namespace) -> Row:
-    """Start a server, flood it, and look."""
+    """Start a server, flood it, and measure."""
     with tempfile.TemporaryDirectory(prefix="fastlog-flood-") as home:
         data = Path(home, "data")
         command = [SERVER, "--data-dir", data, "--listen", "tcp://127.0.0.1:0"]
@@ -198,24 +198,24 @@ def measure(kind: str, way: str, options: argparse.Namespace) -> Row:
 
 
 def run(kind: str, way: str, options: argparse.Namespace, pid: int, port: int, data: Path) -> Row:
-    go, sent = multiprocessing.Event(), multiprocessing.Value("Q", 0, lock=False)
+    begin, sent = multiprocessing.Event(), multiprocessing.Value("Q", 0, lock=False)
     flooder = None
     if kind != "none":
         flooder = multiprocessing.Process(
-            target=flood, args=(kind, way, port, go, sent), daemon=True
+            target=flood, args=(kind, way, port, begin, sent), daemon=True
         )
         flooder.start()
     quiet, store = Quiet(options.clients, options.per_second, port), Store(data / "logs")
     try:
         quiet.begin(store)
         began, before = time.monotonic(), usage.measure(pid)
-        look_at = began
-        go.set()
+        poll_at = began
+        begin.set()
         while time.monotonic() < began + options.seconds:
             quiet.send_due()
-            if time.monotonic() >= look_at:
-                look_at = time.monotonic() + LOOK
-                store.look()
+            if time.monotonic() >= poll_at:
+                poll_at = time.monotonic() + POLL_EVERY
+                store.poll()
             time.sleep(0.001)
         seconds = time.monotonic() - began
         cpu, flooded = usage.measure(pid).since(before), sent.value
@@ -225,8 +225,8 @@ def run(kind: str, way: str, options: argparse.Namespace, pid: int, port: int, d
             flooder.join()
     deadline = time.monotonic() + PATIENCE
     while len(store.found) < len(quiet.sent) and time.monotonic() < deadline:
-        time.sleep(LOOK)
-        store.look()
+        time.sleep(POLL_EVERY)
+        store.poll()
     quiet.close()
     status = json.loads((data / "status.json").read_bytes())
     late = sorted(store.found.get(n, deadline) - at for n, at in quiet.sent.items())
@@ -251,7 +251,7 @@ def main() -> None:
     parser.add_argument("--flood", nargs="+", choices=FLOODS, default=FLOODS)
     parser.add_argument("--over", nargs="+", choices=WAYS, default=WAYS, help="connections")
     parser.add_argument("--config", help="of the server")
-    parser.add_argument("--log", action="store_true", help="show what the server says")
+    parser.add_argument("--log", action="store_true", help="show the log of the server")
     options = parser.parse_args()
     options.stderr = None if options.log else subprocess.DEVNULL
     print(

@@ -1,11 +1,11 @@
-"""What a record costs by what it holds: processor time of a whole server, beside a simple record.
+"""Measure the CPU time of a server by kind of record, relative to a simple record.
 
     python benchmarks/kinds.py [--rounds 3] [--sinks sqlite,ndjson] [--kind TEXT]… [--against VENV]
 
-A `fastlog-server` with each sink runs all the time. The kinds take turns: so many records of one
-kind are sent, and when all are stored, the processor time of all its processes is read, without
-what they use when nothing happens. A cell is the median over the rounds. With `--against`, servers
-of another virtual environment get the same records in the same rounds.
+A `fastlog-server` for each sink runs all the time. The kinds alternate: the records of a sample are
+sent, and when all are stored, the CPU time of all processes is read, minus that of an idle server.
+A cell is the median of the rounds. With `--against`, servers of another virtual environment get the
+same records in the same rounds.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ from bench.servers import PROGRAMS, FastlogServer
 
 LENGTH = struct.Struct(">L")
 POOL = 500
-"""Different records of a kind; they are sent again and again."""
+"""Different records of a kind; they are repeated."""
 TRIAL = 0.02
-"""Seconds of the processor from which on a trial tells how many records a sample needs."""
+"""CPU-seconds from which a trial determines the number of records of a sample."""
 SAMPLE = 0.2
-"""Seconds of the processor that a sample should take, about."""
+"""Approximate CPU-seconds of a sample."""
 SIMPLE_EVERY = 6
 """Kinds between two samples of the simple one."""
 MOST = 40_000
-"""Records of a sample."""
+"""The most records of a sample."""
 LOOK = 0.02
 SETTLED = 0.15
-"""Seconds after the last record was stored, for what is done behind it."""
+"""Seconds to wait after the last record was stored, for work that follows."""
 PATIENCE = 120.0
 ROOT = Path(__file__).parents[1]
 
@@ -67,11 +67,11 @@ class Kind(NamedTuple):
 
     name: str
     make: Make
-    """Makes a frame of a number."""
+    """Makes the frame with this number."""
     by_byte: bool = False
-    """Whether the target is about a byte, not a record."""
+    """Whether the target is per byte, not per record."""
     targets: tuple[float, float] | None = None
-    """So many times the simple record it may cost: to SQLite, and to NDJSON."""
+    """The allowed cost relative to the simple record: to SQLite, and to NDJSON."""
 
 
 # The values
@@ -104,7 +104,7 @@ class _Timestamp:
 
 
 def _pretend_pandas() -> None:
-    """A pickler looks up what it writes by name; pandas itself is not needed for that."""
+    """Register the name that a pickler looks up, without pandas itself."""
 
     def _unpickle_timestamp(*_: object) -> None:
         raise NotImplementedError
@@ -132,7 +132,7 @@ def _shared_uuid(number: int) -> Any:
 
 
 def _make_values() -> dict[str, Callable[[int], Any]]:
-    """Makes a value of a number, by the name of the kind."""
+    """Return functions that make a value from a number, by name of the kind."""
     _pretend_pandas()
     values: dict[str, Callable[[int], Any]] = {"zoned datetime": _zoned}
     try:
@@ -192,7 +192,7 @@ def _ten(make: Callable[[int], Any]) -> Make:
 
 
 def make_kinds() -> list[Kind]:
-    """All kinds, the simple one first."""
+    """Make all kinds, the simple one first."""
     kinds = [Kind("simple", lambda number: _stock(_record(number)), targets=(1.0, 1.0))]
     for name, make in _make_values().items():
         kinds.append(Kind(name, _one(make), targets=(3.0, 6.0)))
@@ -213,7 +213,7 @@ def make_kinds() -> list[Kind]:
 
 
 def _costliest() -> Iterator[Kind]:
-    """The costliest frame of the corpus that is a record, where the corpus is: beside the code."""
+    """Yield the costliest frame of the corpus that is a record, if the tests are present."""
     sys.path.append(str(ROOT / "tests" / "support"))
     try:
         import costly
@@ -231,7 +231,7 @@ def _costliest() -> Iterator[Kind]:
 
 
 class Served:
-    """A running server, and what is measured of it."""
+    """A running server, with its measurements."""
 
     def __init__(self, label: str, sink: str, port: int, pid: int, output: Output) -> None:
         self.label, self.sink, self._port, self._pid = label, sink, port, pid
@@ -243,14 +243,14 @@ class Served:
         return sum(usage.measure(self._pid).cpu.values())
 
     def _measure_idle(self) -> float:
-        """Seconds of the processor a second, when nothing happens."""
+        """Return the CPU-seconds a second of the idle server."""
         time.sleep(0.5)
         cpu, began = self._cpu(), time.monotonic()
         time.sleep(1.0)
         return (self._cpu() - cpu) / (time.monotonic() - began)
 
-    def take(self, frames: Sequence[bytes], count: int) -> float:
-        """Send so many records, and return the seconds of the processor that they took.
+    def measure(self, frames: Sequence[bytes], count: int) -> float:
+        """Send `count` records, and return the CPU-seconds that they took.
 
         Raises:
             TimeoutError: not all are stored.
@@ -286,16 +286,16 @@ class Served:
 
 
 class Sample(NamedTuple):
-    """What one kind costs on one server: medians."""
+    """The median cost of one kind on one server."""
 
     microseconds: float
-    """A record."""
+    """Per record."""
     nanoseconds: float
-    """A byte of its frames, lengths included."""
+    """Per byte of its frames, including lengths."""
 
 
 class Bench:
-    """All kinds on all servers.
+    """Measures all kinds on all servers.
 
     Args:
         kinds: the simple one first.
@@ -311,18 +311,18 @@ class Bench:
         return statistics.mean(map(len, self._frames[kind.name])) + LENGTH.size
 
     def calibrate(self) -> None:
-        """Find how many records make a sample."""
+        """Determine the number of records of each sample."""
         for kind in self.kinds:
             for server in self.servers:
                 count, cpu = 1, 0.0
                 while cpu < TRIAL and count < MOST:
-                    cpu = server.take(self._frames[kind.name], count)
+                    cpu = server.measure(self._frames[kind.name], count)
                     count = count if cpu >= TRIAL else min(MOST, count * 10)
                 count = max(1, min(MOST, round(count * SAMPLE / max(cpu, TRIAL))))
                 self._counts[kind.name, server.label, server.sink] = count
 
     def round(self) -> None:
-        """Take a sample of each kind, and several of the simple one, the measure of all."""
+        """Take a sample of each kind, and several of the simple one, the reference."""
         simple, *others = self.kinds
         for number, kind in enumerate(others):
             self._take([simple, kind] if number % SIMPLE_EVERY == 0 else [kind])
@@ -332,7 +332,7 @@ class Bench:
         for kind in kinds:
             for server in self.servers:
                 key = kind.name, server.label, server.sink
-                cpu = server.take(self._frames[kind.name], self._counts[key])
+                cpu = server.measure(self._frames[kind.name], self._counts[key])
                 self._costs[key].append(cpu / self._counts[key])
 
     def sample(self, kind: Kind, server: Served) -> Sample:
@@ -341,7 +341,7 @@ class Bench:
 
 
 def report(bench: Bench) -> list[str]:
-    """The table, in lines of Markdown."""
+    """Return the tables as lines of Markdown."""
     lines = []
     labels = list(dict.fromkeys(server.label for server in bench.servers))
     for sink in dict.fromkeys(server.sink for server in bench.servers):
@@ -384,9 +384,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sinks", default="sqlite,ndjson", help="with commas between them")
+    parser.add_argument("--sinks", default="sqlite,ndjson", help="separated by commas")
     parser.add_argument(
-        "--kind", action="append", default=[], help="only kinds with it in their name"
+        "--kind", action="append", default=[], help="only kinds with this text in their name"
     )
     parser.add_argument("--engine", default="c", choices=("c", "python"))
     parser.add_argument("--against", type=Path, help="another virtual environment")

@@ -1,4 +1,4 @@
-"""What the processes of a service use, from /proc: Linux keeps the account."""
+"""Measure CPU time and memory of a service's processes, from /proc."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _TICK = os.sysconf("SC_CLK_TCK")
-_SCHED_CLOCK = 2  # CPUCLOCK_SCHED of Linux: all threads of a process, also those that ended
+_SCHED_CLOCK = 2  # CPUCLOCK_SCHED of Linux: all threads of a process, ended ones too
 ENDED = "ended"
 
 
@@ -18,14 +18,14 @@ class Usage(NamedTuple):
 
     cpu: dict[str, float]
     """Seconds of user and system time, by role: `supervisor`, `receiver`, `worker sqlite`, and
-    `ended` for the children that are no more (their sum in hundredths)."""
+    `ended` for the sum of the ended children (with a resolution of 10 ms)."""
     peak_rss: int
-    """Bytes: each process's greatest resident set. What they share counts in each of them."""
+    """Bytes: the sum of the peak resident sets. Shared pages count in each process."""
     pss: int
-    """Bytes at this moment, each page shared out among those that have it."""
+    """Bytes now: the sum of the proportional set sizes, which divide shared pages."""
 
     def since(self, start: Usage) -> dict[str, float]:
-        """CPU-seconds by role, without those used before `start`."""
+        """Return the CPU-seconds since `start`, by role."""
         return {role: used - start.cpu.get(role, 0.0) for role, used in self.cpu.items()}
 
 
@@ -49,9 +49,9 @@ def measure(supervisor: int) -> Usage:
 
 
 def cpu_of(pid: int) -> float:
-    """Seconds of processor time that a process has used, to the nanosecond.
+    """Return the CPU-seconds of a process, in nanosecond resolution.
 
-    `/proc/PID/stat` has hundredths only, too few for a run of a second.
+    `/proc/PID/stat` has a resolution of 10 ms, too coarse for a run of a second.
 
     Raises:
         ProcessLookupError: there is no such process.
@@ -63,12 +63,12 @@ def cpu_of(pid: int) -> float:
         raise ProcessLookupError(f"process {pid} has ended") from error
 
 
-class Gauge:
-    """What a service uses, looked at now and then.
+class Sampler:
+    """Samples what a service uses.
 
     Args:
         pid: the supervisor's.
-        every: seconds between two looks; looking costs the service a little of its own time.
+        every: seconds between samples; a sample costs the service a little of its time.
     """
 
     def __init__(self, pid: int, every: float = 1.0) -> None:
@@ -76,11 +76,11 @@ class Gauge:
         self.first: Usage = measure(pid)
         self.last = self.first
         self.peak_rss, self.peak_pss = self.first.peak_rss, self.first.pss
-        self._looked = time.monotonic()
+        self._sampled_at = time.monotonic()
 
-    def look(self, now: bool = False) -> None:
-        if now or time.monotonic() > self._looked + self._every:
-            self._looked = time.monotonic()
+    def sample(self, now: bool = False) -> None:
+        if now or time.monotonic() > self._sampled_at + self._every:
+            self._sampled_at = time.monotonic()
             self.last = measure(self._pid)
             self.peak_rss = max(self.peak_rss, self.last.peak_rss)
             self.peak_pss = max(self.peak_pss, self.last.pss)
@@ -90,7 +90,7 @@ class _Stat(NamedTuple):
     parent: int
     cpu: float
     children_cpu: float
-    """Of those that ended and were waited for."""
+    """CPU-seconds of children that ended and were reaped."""
 
 
 def _stat(pid: int) -> _Stat | None:
@@ -98,7 +98,7 @@ def _stat(pid: int) -> _Stat | None:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    words = text.rpartition(")")[2].split()  # the name before it may hold anything
+    words = text.rpartition(")")[2].split()  # the name before it may contain anything
     cutime, cstime = map(int, words[13:15])
     try:
         return _Stat(int(words[1]), cpu_of(pid), (cutime + cstime) / _TICK)
@@ -115,7 +115,7 @@ def _children(parent: int) -> Iterator[tuple[int, _Stat]]:
 
 
 def _memory(pid: int) -> tuple[int, int]:
-    """The greatest resident set and the proportional set, in bytes; 0 once it has ended."""
+    """Return the peak resident set and the proportional set, in bytes; 0 if it has ended."""
     return _field(pid, "status", "VmHWM"), _field(pid, "smaps_rollup", "Pss")
 
 

@@ -1,7 +1,7 @@
-"""A listener of one's own: fastlog's framer under asyncio.
+"""A custom listener: fastlog's framer with asyncio.
 
-Run it, point a SocketHandler at port 9021, and it prints the size of every frame. What is in a
-frame is a pickle from whoever sent it: never give it to `pickle.loads`.
+Run it, and connect a SocketHandler to port 9021. It prints the size of every frame. A frame is an
+untrusted pickle: never pass it to `pickle.loads`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""fastlog: the service that stores what `logging.handlers.SocketHandler` sends."""
+"""fastlog: a service that stores what `logging.handlers.SocketHandler` sends."""
 
 from fastlog.core import FRAME_LIMIT, Framer, Translator
 from fastlog.errors import FastlogError, FrameError

@@ -1,4 +1,4 @@
-"""`python -m fastlog` is `fastlog`."""
+"""Run the command `fastlog` by `python -m fastlog`."""
 
 from fastlog.cli import main
 

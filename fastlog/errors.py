@@ -1,6 +1,7 @@
-"""The errors of fastlog: one tree, so that `except FastlogError` catches all that is ours.
+"""The errors of fastlog: one tree, so that `except FastlogError` catches all of them.
 
-The text of each is one line that says what, where, and what to do; a command prints it as it is.
+The text of each is one line that says what failed, where, and what to do. A command prints it
+unchanged.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from pathlib import Path
 
 
 class FastlogError(Exception):
-    """The root of every error that fastlog raises on purpose."""
+    """The base class of all errors that fastlog raises deliberately."""
 
 
 class ConfigError(FastlogError):
@@ -21,7 +22,7 @@ class FrameError(FastlogError):
 
 
 class LoopError(FastlogError):
-    """The event loop could not do what was asked, with the reason that the system gave."""
+    """An operation of the event loop failed; the text has the reason of the system."""
 
 
 class JournalError(FastlogError):
@@ -29,11 +30,11 @@ class JournalError(FastlogError):
 
 
 class JournalDamagedError(JournalError):
-    """Bytes of the journal that were durable once are not readable now."""
+    """Bytes of the journal that were durable cannot be read."""
 
 
 class JournalGoneError(JournalDamagedError):
-    """The journal's files are not where they were; the server must not go on."""
+    """The journal's files were removed, moved or replaced; the server must stop."""
 
 
 class SinkError(FastlogError):
@@ -41,23 +42,23 @@ class SinkError(FastlogError):
 
 
 class SinkUnavailableError(SinkError):
-    """A sink cannot be reached now (disk full, locked, network); what it was given still waits."""
+    """A sink is unavailable (disk full, locked, network); its records stay in the journal."""
 
 
 class DamagedFileError(SinkUnavailableError):
-    """A file of a store cannot be what fastlog wrote: damaged, or something else by that name."""
+    """A file of a store is not what fastlog wrote: it is damaged, or another kind of file."""
 
     path: Path | None = None
-    """The file, where the text names it."""
+    """The file, if the text names it."""
 
 
 class NewerSchemaError(SinkUnavailableError):
-    """A newer fastlog made a store, in a form that this one does not know."""
+    """A newer fastlog made a store, in a format that this one does not know."""
 
 
 class SinkConflictError(SinkError):
-    """The cursor is not where this worker left it: another worker writes to the same sink."""
+    """The cursor differs from the one that this worker wrote: another worker uses the same sink."""
 
 
 class RejectedError(FastlogError):
-    """A frame is not a record. The text is the reason, as it goes into the ledger."""
+    """A frame is not a record. The text is the reason that the ledger stores."""

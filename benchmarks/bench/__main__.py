@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from bench import against, build, chart, machine, ratios, report, results
-from bench.cases import in_turn
+from bench.cases import in_order
 from bench.measure import allow_open_files
 from bench.places import BUILD
 from bench.plan import Pairing, Plan, Size, make_pairing, make_plan
@@ -24,16 +24,16 @@ from bench.results import Memory, Results, Run
 from bench.schedule import run_case, run_memory
 
 PAIRING = {"other", "pairs", "sinks"}
-"""Parameters that need `--against`, itself included."""
+"""Parameters that are only valid with `--against`, including itself."""
 SHARED = {"records", "patience", "quick", "pin", "json"}
-"""Options that have a meaning with `--against` too."""
+"""Options that are valid with `--against` and without it."""
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 OLD_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 def measure(plan: Plan) -> Results:
-    """Do all the work. What is done so far is in `results.json` after each case."""
+    """Measure all cases. After each case, `results.json` has the results so far."""
     allow_open_files()
     found = Results(
         machine=machine.describe(build.build()),
@@ -42,27 +42,27 @@ def measure(plan: Plan) -> Results:
         skipped={c.name: reason for c in plan.contenders if (reason := c.missing())},
     )
     present = [c for c in plan.contenders if c.name not in found.skipped]
-    for case in in_turn(plan.cases):
+    for case in in_order(plan.cases):
         for outcome in run_case(case, present, plan.size.repeat, plan.size.budget):
-            take(outcome, found)
+            add(outcome, found)
         results.save(found, BUILD / "results.json")
     if plan.has_memory:
         for measured in run_memory(present, plan.size.idle):
-            take(measured, found)
+            add(measured, found)
     return found
 
 
 def compare(pairing: Pairing) -> Results:
-    """Measure pairs. What is done so far is in `against.json` after each run."""
+    """Measure pairs. After each run, `against.json` has the results so far."""
     found = against.begin(pairing.case, pairing.sinks, pairing.other)
     for run in against.run_pairs(*pairing):
-        take(run, found)
+        add(run, found)
         results.save(found, BUILD / "against.json")
     return found
 
 
-def take(outcome: Run | Memory | tuple[str, str], found: Results) -> None:
-    """Keep it, and tell it in a line on stderr: standard output holds the report only."""
+def add(outcome: Run | Memory | tuple[str, str], found: Results) -> None:
+    """Add the outcome to the results, and print it to stderr: stdout has the report only."""
     match outcome:
         case Run() as run:
             found.runs.append(run)
@@ -96,7 +96,7 @@ def show(found: Results, json: Path | None, charts: Sequence[Path], document: Pa
 
 
 def check_options(context: click.Context, allowed: Collection[str]) -> None:
-    """Reject options without a meaning for what is going to be measured.
+    """Reject options that do not apply to the chosen measurement.
 
     Raises:
         click.UsageError: one was given.
@@ -122,7 +122,7 @@ def check_options(context: click.Context, allowed: Collection[str]) -> None:
     type=click.IntRange(0),
     help="Records of the long case; 0: leave it out.",
 )
-@click.option("--repeat", default=3, type=click.IntRange(1), help="So often each is measured.")
+@click.option("--repeat", default=3, type=click.IntRange(1), help="Runs of each server and case.")
 @click.option(
     "--budget",
     default=5.0,
@@ -133,7 +133,7 @@ def check_options(context: click.Context, allowed: Collection[str]) -> None:
     "--patience",
     default=15.0,
     type=click.FloatRange(0),
-    help="Seconds without anything new after which the rest is missing.",
+    help="Seconds without a new record after which the rest counts as missing.",
 )
 @click.option(
     "--paced-seconds", default=5.0, type=click.FloatRange(0.1), help="How long a paced case takes."
@@ -142,11 +142,22 @@ def check_options(context: click.Context, allowed: Collection[str]) -> None:
     "--idle",
     default=10_000,
     type=click.IntRange(0),
-    help="Idle connections of which the memory is measured.",
+    help="Idle connections in the memory case.",
 )
-@click.option("--quick", is_flag=True, help="Few records, once: only to see that all works.")
-@click.option("--only", multiple=True, metavar="TEXT", help="Only servers with it in their name.")
-@click.option("--case", "wanted", multiple=True, metavar="TEXT", help="Only such cases.")
+@click.option("--quick", is_flag=True, help="Few records, one run: test that everything works.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="TEXT",
+    help="Only servers with this text in their name. May be repeated.",
+)
+@click.option(
+    "--case",
+    "wanted",
+    multiple=True,
+    metavar="TEXT",
+    help="Only cases with this text in their name. May be repeated.",
+)
 @click.option("--pin", is_flag=True, help="One core for the server in every case.")
 @click.option(
     "--program",
@@ -155,13 +166,17 @@ def check_options(context: click.Context, allowed: Collection[str]) -> None:
     metavar="NAME=COMMAND",
     help="One more server: {output} is the file it writes; it prints its port.",
 )
-@click.option("--list", "listing", is_flag=True, help="Name servers and cases, and end.")
+@click.option("--list", "listing", is_flag=True, help="List servers and cases, and exit.")
 @click.option(
-    "--from", "source", type=OLD_FILE, help="Measure nothing: report of such a JSON file."
+    "--from", "source", type=OLD_FILE, help="Report the results of this JSON file; measure nothing."
 )
-@click.option("--json", type=FILE, help="Write all runs there.")
+@click.option("--json", type=FILE, help="Write all runs to this file.")
 @click.option(
-    "--chart", "charts", multiple=True, type=FILE, help="Draw it there too: .svg or .png."
+    "--chart",
+    "charts",
+    multiple=True,
+    type=FILE,
+    help="Draw the chart to this file, too: .svg or .png.",
 )
 @click.option(
     "--into",
@@ -202,7 +217,7 @@ def main(
 ) -> None:
     check_options(context, SHARED | PAIRING if other else {*context.params} - PAIRING)
     size = Size(**amounts).quick() if quick else Size(**amounts)
-    # Ends as Ctrl-C does: the server under measurement is stopped, and its data removed.
+    # As Ctrl-C: the measured server is stopped, and its data removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if other:
         pairing = make_pairing(size, other, pairs, sinks, pin)

@@ -1,4 +1,4 @@
-"""This installation beside another one: pairs of runs, taken in the order A B B A."""
+"""Compare this installation with another: pairs of runs, in the order A B B A."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CASE = "64k 100"
 
 
 def programs_of(environment: Path) -> Path:
-    """The folder with the `fastlog-server` of a virtual environment.
+    """Return the folder with the `fastlog-server` of a virtual environment.
 
     Raises:
         click.UsageError: there is none.
@@ -36,7 +36,7 @@ def programs_of(environment: Path) -> Path:
 
 
 def make_servers(sink: str, other: Path) -> tuple[FastlogServer, FastlogServer]:
-    """The two servers of a pair."""
+    """Make the two servers of a pair."""
     return (
         FastlogServer(name_of(THIS, sink), sink),
         FastlogServer(name_of(OTHER, sink), sink, programs=other),
@@ -44,15 +44,15 @@ def make_servers(sink: str, other: Path) -> tuple[FastlogServer, FastlogServer]:
 
 
 def name_of(side: str, sink: str) -> str:
-    """A server's name in the results."""
+    """Return a server's name in the results."""
     return f"{side} {sink}"
 
 
 def describe(other: Path) -> dict[str, str]:
-    """What was measured, and on what. Call before the first run.
+    """Describe the installations and the machine. Call it before the first run.
 
     Raises:
-        click.ClickException: the other installation does not work; its words are in the message.
+        click.ClickException: the other installation does not work; with its error.
     """
     found = machine.describe(build.build())
     found[THIS], found[OTHER] = (
@@ -72,9 +72,9 @@ def _version(programs: Path) -> str:
 
 
 def run_pairs(case: Case, sinks: Sequence[str], other: Path, pairs: int) -> Iterator[Run]:
-    """Measure so many pairs a sink.
+    """Measure `pairs` pairs for each sink.
 
-    The sinks take turns as well, so that a slow minute of the machine is shared by all of them.
+    The sinks alternate, so that a slow minute of the machine affects all of them.
 
     Raises:
         click.ClickException: a server does not run. The pairs so far were yielded.
@@ -91,7 +91,7 @@ def run_pairs(case: Case, sinks: Sequence[str], other: Path, pairs: int) -> Iter
 
 
 def begin(case: Case, sinks: Sequence[str], other: Path) -> Results:
-    """Results without a run yet."""
+    """Return results without runs."""
     allow_open_files()
     return Results(
         machine=describe(other),

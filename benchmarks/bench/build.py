@@ -1,4 +1,4 @@
-"""Compiles the C programs, and makes the pools of frames."""
+"""Compile the C programs, and make the pools of frames."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def build() -> int:
         The mean length of a frame in bytes.
 
     Raises:
-        click.ClickException: the compiler says no; its words are in the message.
+        click.ClickException: the compiler fails; with its output.
     """
     BUILD.mkdir(parents=True, exist_ok=True)
     for name, sources in PROGRAMS.items():

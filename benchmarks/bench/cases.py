@@ -1,17 +1,17 @@
-"""What is measured: how the records come in."""
+"""The cases: how the records arrive."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-PACE = 10_000
+RATE = 10_000
 """Records a second of all connections together, in the paced cases."""
 LARGE = 64 * 1024
-"""Bytes of a send in the cases that are named after them."""
+"""Bytes of a send in the cases named `64k`."""
 
 
 class Case(NamedTuple):
-    """One way for records to come in."""
+    """One way in which records arrive."""
 
     name: str
     connections: int
@@ -21,7 +21,7 @@ class Case(NamedTuple):
     rate: int = 0
     """Records a second of all connections together; 0: as fast as the server takes them."""
     one_core: bool = False
-    """Whether all processes of the server share one core, and the generator has another."""
+    """Whether all processes of the server run on one core, and the generator on others."""
     patience: float = 15.0
     """Seconds without anything new in the store after which the rest counts as missing."""
 
@@ -29,31 +29,31 @@ class Case(NamedTuple):
 SENDS = {"64k": LARGE, "record": 0}
 CONNECTIONS = (1, 100, 1000)
 FIRST = ("64k 100", "paced 100", "one core")
-"""What is measured first: the cases that the targets are about."""
+"""The cases that have targets. They are measured first."""
 
 
 def make_cases(records: int, many: int, paced_seconds: float) -> list[Case]:
-    """All cases, in the order of the tables.
+    """Make all cases, in the order of the tables.
 
     Args:
         records: of a saturated case.
         many: of the long one, which shows page cache and writeback; 0 leaves it out.
         paced_seconds: how long a paced case takes.
     """
-    paced = round(PACE * paced_seconds)
+    paced = round(RATE * paced_seconds)
     cases = [
         Case(f"{send} {connections}", connections, records, size)
         for send, size in SENDS.items()
         for connections in CONNECTIONS
     ]
-    cases += [Case(f"paced {n}", n, paced, 0, PACE) for n in CONNECTIONS]
+    cases += [Case(f"paced {n}", n, paced, 0, RATE) for n in CONNECTIONS]
     cases.append(Case("one core", 100, records, one_core=True))
     if many:
         cases.append(Case("long", 100, many))
     return cases
 
 
-def in_turn(cases: list[Case]) -> list[Case]:
-    """The same cases in the order in which they are measured."""
+def in_order(cases: list[Case]) -> list[Case]:
+    """Return the cases in the order of measurement."""
     first = [case for name in FIRST for case in cases if case.name == name]
     return first + [case for case in cases if case not in first]

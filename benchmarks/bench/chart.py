@@ -16,7 +16,7 @@ PANELS = {
     "record 100": "saturated, a record a send",
     "paced 100": "10,000 records/s, a record a send",
 }
-"""The cases that are drawn: all with 100 connections."""
+"""The cases in the chart, all with 100 connections."""
 COLOURS = {
     "fastlog": "#c0392b",
     "python": "#7f8c9a",
@@ -34,7 +34,7 @@ LABELS = {
 
 
 def draw(results: Results, paths: Sequence[Path]) -> bool:
-    """Draw it into each file, PNG or SVG by its name.
+    """Draw the chart to each file, as PNG or SVG by its suffix.
 
     Returns:
         Whether there was anything to draw.
@@ -77,7 +77,7 @@ def draw(results: Results, paths: Sequence[Path]) -> bool:
 
 
 def _bars(results: Results, case: str) -> list[tuple[float, str, str]]:
-    """CPU-seconds, name and family, the cheapest last: it is drawn at the top."""
+    """Return CPU-seconds, name and family; the fastest is last, which is drawn at the top."""
     families = {run.server: run.family for run in results.runs}
     found = []
     for server in results.servers:

@@ -1,6 +1,6 @@
-"""The records of the load: pools of ready frames, which the generator makes different by numbers.
+"""The records of the load: pools of frames, into which the generator writes numbers.
 
-A pool's file is described in `load/pool.h`. Its records are those of a stock `SocketHandler`; the
+`load/pool.h` describes the format of a pool. Its records are those of a stock `SocketHandler`; the
 pool for syslog holds the same records as text of the same length, framed by octet counts.
 """
 
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 POOL = 16_384
-"""Different records: more than a turn, a block or a cache of theirs holds."""
+"""Different records: more than one poll, block or cache of a server holds."""
 NOWHERE = 0xFFFFFFFF
 NUMBER = re.compile(rb"request (\d{9}) handled")
-"""Where a record's number is, in whatever a server writes."""
+"""Finds a record's number in the output of a server."""
 
 _MODULES = ("app.db", "app.web.views", "app.worker.tasks", "app.billing.invoices")
 _LEVELS = (10, 20, 20, 20, 30, 40)
@@ -29,7 +29,7 @@ _CREATED = b"X\x07\x00\x00\x00created"
 
 
 class Frame(NamedTuple):
-    """A frame as it goes over the wire, and where the generator changes it."""
+    """A frame as it is sent, and the offsets that the generator overwrites."""
 
     data: bytes
     number_at: int
@@ -37,23 +37,23 @@ class Frame(NamedTuple):
 
 
 def make_records(count: int) -> Iterator[logging.LogRecord]:
-    """Records of a few loggers and levels, with two attributes in `extra`."""
-    chance = random.Random(1)
+    """Yield records of a few loggers and levels, with two attributes in `extra`."""
+    rng = random.Random(1)
     for number in range(count):
-        name = chance.choice(_MODULES)
+        name = rng.choice(_MODULES)
         text = "request %09d handled in %d ms for customer %08d"
-        args = (number, chance.randrange(900), chance.randrange(10**8))
+        args = (number, rng.randrange(900), rng.randrange(10**8))
         record = logging.LogRecord(
-            name, chance.choice(_LEVELS), f"{_HOME}/{name.replace('.', '/')}.py",
-            chance.randrange(1, 500), text, args, None, "run",
+            name, rng.choice(_LEVELS), f"{_HOME}/{name.replace('.', '/')}.py",
+            rng.randrange(1, 500), text, args, None, "run",
         )  # fmt: skip
-        record.request = f"{chance.randrange(1 << 64):016x}"
-        record.customer = chance.randrange(1 << 40)
+        record.request = f"{rng.randrange(1 << 64):016x}"
+        record.customer = rng.randrange(1 << 40)
         yield record
 
 
 def pickled(record: logging.LogRecord) -> Frame:
-    """What `SocketHandler` sends."""
+    """Return the frame that `SocketHandler` sends."""
     data = SocketHandler("localhost", 0).makePickle(record)
     created_at = data.index(_CREATED) + len(_CREATED) + 3
     assert data[created_at - 1 : created_at] == b"G"
@@ -61,7 +61,7 @@ def pickled(record: logging.LogRecord) -> Frame:
 
 
 def as_text(record: logging.LogRecord) -> Frame:
-    """The same as a message of RFC 5424, as long as the pickle, framed as in RFC 6587."""
+    """Return a message of RFC 5424, as long as the pickle, framed as in RFC 6587."""
     size = len(pickled(record).data)
     moment = "2026-11-23T10:00:00.123456Z"
     head = f"<14>1 {moment} localhost {record.name} {record.process} - - {record.getMessage()}"
@@ -74,7 +74,7 @@ def as_text(record: logging.LogRecord) -> Frame:
 
 
 def write_pool(path: Path, frames: Iterable[Frame]) -> int:
-    """Write the file; returns the mean length of a frame in bytes."""
+    """Write a pool; return the mean length of a frame in bytes."""
     sizes = []
     with path.open("wb") as file:
         for frame in frames:

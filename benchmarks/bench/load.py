@@ -1,4 +1,4 @@
-"""The load generator (`load/load.c`), run for one case."""
+"""Run the load generator (`load/load.c`) for one case."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any, NamedTuple
 from bench import build
 from bench.cases import Case
 
-END = 60.0
-"""Seconds that it may take to give its account once the server has everything."""
+REPORT_TIMEOUT = 60.0
+"""Seconds that it may take to report after the server has everything."""
 
 
 class LoadError(Exception):
-    """The generator could not do its work; the message is its own."""
+    """The generator failed; with its message."""
 
 
 class Account(NamedTuple):
-    """What the generator says of itself. Times are seconds since the epoch."""
+    """The report of the generator. Times are seconds since the epoch."""
 
     sent: int
     failed: int
     """Connections that broke."""
     begin: float
     end: float
-    """When the last byte was with the kernel."""
+    """When the kernel had taken the last byte."""
     closed: float
     """When the server had closed the last connection."""
     cpu: float
@@ -39,12 +39,12 @@ class Account(NamedTuple):
 
 
 class Load:
-    """Connects at once; sends from `begin` on.
+    """A generator process. It connects at once, and sends after `begin`.
 
     Args:
-        case: what to send. With no records it only connects.
-        feed: which pool the records come from.
-        cores: where it may run; empty: anywhere.
+        case: what to send; with no records, it only connects.
+        feed: the pool of the records.
+        cores: the cores to run on; empty: all.
     """
 
     def __init__(self, case: Case, port: int, feed: str, cores: Collection[int] = ()) -> None:
@@ -69,16 +69,16 @@ class Load:
         assert self._process.stdout is not None
         try:
             ready = self._process.stdout.readline() == "ready\n"
-        except BaseException:  # asked to stop while it connects
+        except BaseException:  # interrupted while it connects
             self.__exit__()
             raise
         if not ready:
-            _, words = self._process.communicate()
-            raise LoadError(words.strip())
+            _, output = self._process.communicate()
+            raise LoadError(output.strip())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()  # nothing happens to one that has ended
+        self._process.kill()  # no effect if it has ended
         self._process.communicate()
 
     def begin(self) -> None:
@@ -91,17 +91,17 @@ class Load:
         return self._process.poll() is None
 
     def account(self) -> Account:
-        """What it did, when it has ended.
+        """Return its report after it has ended.
 
         Raises:
-            LoadError: it has not, or it gave none.
+            LoadError: it does not end, or did not report.
         """
         try:
-            words, errors = self._process.communicate(timeout=END)
+            output, errors = self._process.communicate(timeout=REPORT_TIMEOUT)
         except subprocess.TimeoutExpired as error:
             raise LoadError("the generator does not end") from error
         try:
-            fields: dict[str, Any] = json.loads(words)
+            fields: dict[str, Any] = json.loads(output)
         except ValueError as error:
             raise LoadError(errors.strip() or "the generator gave no account") from error
         return Account(**fields)

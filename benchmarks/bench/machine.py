@@ -1,4 +1,4 @@
-"""What was measured on: without it the figures say little."""
+"""Describe the machine and the versions of a measurement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def describe(frame_bytes: int) -> dict[str, str]:
-    """Words for the head of the report."""
+    """Return the head of the report."""
     return {
         "fastlog": version("fastlog-server"),
         "Python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""One run: a server, a case, and what came of them."""
+"""Measure one run of a server in a case."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from usage import Gauge, measure
+from usage import Sampler, measure
 
 from bench.cases import Case
 from bench.load import Account, Load
@@ -19,30 +19,30 @@ from bench.results import Memory, Run
 from bench.servers import Server
 
 EVERY = 0.05
-"""Seconds between two looks at what is stored."""
-GAUGE_EVERY = 0.25
+"""Seconds between two checks of what is stored."""
+SAMPLE_EVERY = 0.25
 SETTLED = 0.25
-"""Seconds without a change after which lines are counted."""
+"""Seconds without a change after which the lines are counted."""
 SETTLE_IDLE = 1.5
-"""Seconds after which the memory of a server that does nothing is looked at."""
+"""Seconds after which the memory of an idle server is measured."""
 
 
 class Cores(NamedTuple):
-    """Where the two sides run; empty: anywhere."""
+    """The cores of both sides; empty: all."""
 
     server: Collection[int] = ()
     load: Collection[int] = ()
 
 
 def allow_open_files() -> None:
-    """As many as may be, for this process and those that it starts: a thousand connections are more
-    than most systems allow at first."""
+    """Raise the limit of open files to the hard limit, for this process and its children: many
+    systems allow fewer than a thousand connections by default."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def cores_for(case: Case) -> Cores:
-    """One core for the server in the cases that are about it, and the others for the generator."""
+    """Return one core for the server if the case needs that, and the others for the generator."""
     if not case.one_core:
         return Cores()
     first, *rest = sorted(os.sched_getaffinity(0))
@@ -50,7 +50,7 @@ def cores_for(case: Case) -> Cores:
 
 
 def measure_run(server: Server, case: Case, home: Path) -> Run:
-    """Run the server in `home`, send what the case says, and check what is stored.
+    """Run the server in `home`, send the records of the case, and check what is stored.
 
     Raises:
         ServerError: it does not start.
@@ -62,18 +62,18 @@ def measure_run(server: Server, case: Case, home: Path) -> Run:
         Load(case, running.port, server.feed, cores.load) as load,
     ):
         touch(home, case.records)
-        gauge = Gauge(running.pid, GAUGE_EVERY)
+        sampler = Sampler(running.pid, SAMPLE_EVERY)
         load.begin()
-        _wait(load, running.output, gauge, case)
+        _wait(load, running.output, sampler, case)
         account = load.account()
         stored_at = running.output.changed_at() if running.output.size() else account.closed
         if server.writes_late:
             stored_at = account.closed
-    return _judge(server, case, gauge, account, stored_at, running.output)
+    return _judge(server, case, sampler, account, stored_at, running.output)
 
 
 def measure_memory(server: Server, connections: int, home: Path) -> Memory:
-    """A server without connections, and with many that say nothing."""
+    """Measure a server without connections, and with many idle ones."""
     case = Case("memory", connections, 0)
     with server.start(home) as running:
         time.sleep(SETTLE_IDLE)
@@ -86,18 +86,18 @@ def measure_memory(server: Server, connections: int, home: Path) -> Memory:
     return Memory(server=server.name, idle=idle, connections=connections, loaded=loaded)
 
 
-def _wait(load: Load, output: Output, gauge: Gauge, case: Case) -> None:
-    """Until all is stored, or nothing more comes. The gauge has then seen the end."""
+def _wait(load: Load, output: Output, sampler: Sampler, case: Case) -> None:
+    """Wait until all is stored, or nothing more arrives; then the last sample is taken."""
     known, changed = output.size(), time.monotonic()
     counted = -1
     while True:
         time.sleep(EVERY)
         size, now = output.size(), time.monotonic()
-        gauge.look()
+        sampler.sample()
         if size != known:
             known, changed = size, now
         elif size != counted and now - changed > SETTLED and not load.running:
-            gauge.look(now=True)  # before the counting, which takes the processor from the server
+            sampler.sample(now=True)  # before the count, which competes with the server for the CPU
             counted = size
             if output.count() >= case.records:
                 return
@@ -108,7 +108,7 @@ def _wait(load: Load, output: Output, gauge: Gauge, case: Case) -> None:
 def _judge(
     server: Server,
     case: Case,
-    gauge: Gauge,
+    sampler: Sampler,
     account: Account,
     stored_at: float,
     output: Output,
@@ -117,7 +117,7 @@ def _judge(
     faults = [] if found.whole else [found.in_words()]
     if account.failed:
         faults.append(f"{account.failed} connections broke")
-    by_role = gauge.last.since(gauge.first)
+    by_role = sampler.last.since(sampler.first)
     return Run(
         server=server.name,
         family=server.family,
@@ -127,7 +127,7 @@ def _judge(
         cpu=sum(by_role.values()),
         cpu_by_role=by_role,
         seconds=max(stored_at, account.end) - account.begin,
-        peak_memory=gauge.peak_pss,
+        peak_memory=sampler.peak_pss,
         load_cpu=account.cpu,
         load_seconds=account.seconds,
         missing=found.missing,

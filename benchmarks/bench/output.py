@@ -1,4 +1,4 @@
-"""What a server has stored: how much while it runs, and whether it is what was sent afterwards."""
+"""The output of a server: its size while it runs, and a check of its records afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.frames import NUMBER
 
 
 class Tally(NamedTuple):
-    """How what is stored differs from what was sent."""
+    """How the stored records differ from the sent ones."""
 
     stored: int
     """Records, each number once."""
@@ -25,7 +25,7 @@ class Tally(NamedTuple):
     doubled: int
     """Records beyond the first of their number."""
     unknown: int
-    """Records that nobody sent, or without a number."""
+    """Records that were never sent, or have no number."""
 
     @property
     def whole(self) -> bool:
@@ -54,23 +54,23 @@ def tally(numbers: Iterable[int], sent: int) -> Tally:
 
 
 class Output(ABC):
-    """What one server writes."""
+    """The output of one server."""
 
     @abstractmethod
     def size(self) -> int:
-        """Grows when something was stored. Costs next to nothing."""
+        """Return a number that grows when records are stored. It is cheap."""
 
     @abstractmethod
     def count(self) -> int:
-        """Records that are stored. Called now and then only, when `size` stands still."""
+        """Return the number of stored records. Call it only if `size` does not change."""
 
     @abstractmethod
     def changed_at(self) -> float:
-        """When something was last stored, in seconds since the epoch."""
+        """Return when a record was last stored, in seconds since the epoch."""
 
     @abstractmethod
     def check(self, sent: int) -> Tally:
-        """Read everything again and compare."""
+        """Read the whole output and compare."""
 
 
 class LinesFile(Output):
@@ -143,7 +143,7 @@ class DayFiles(Output):
 
 
 class Counter(Output):
-    """A number as digits: the floor counts frames and keeps none."""
+    """A file with a number: the floor counts frames and stores none."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,9 +1,9 @@
-"""Memory that the machine has already, before the clock starts.
+"""Fault in free memory before a run.
 
-A virtual machine may have given its free pages back to its host. Who touches one of them again pays
-for bringing it: 4 to 11 µs here, against 0.8 µs for writing a page of a file in all. A server pays
-that or not by what others have freed a second before, which says nothing about it. So before each
-run as much page cache as the run may fill is filled and freed: the pages that it gets are there.
+A virtual machine may have returned its free pages to its host. The next use of such a page costs a
+fault of 4 to 11 µs here, while writing a page of a file costs 0.8 µs in all. Whether a server pays
+this depends on what other programs have freed a second before. Therefore as much page cache as the
+run may fill is filled and freed before each run, so that its pages are present.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import os
 from pathlib import Path
 
 RECORD = 2048
-"""Bytes that a record takes at most in the files of a server: its journal and its output."""
+"""The most bytes that a record takes in the files of a server: its journal and its output."""
 MORE = 64 << 20
-"""Buffers of all sorts, the kernel's too."""
+"""Bytes for all buffers, including the kernel's."""
 PIECE = bytes(1 << 20)
 
 
 def touch(home: Path, records: int) -> None:
-    """Fill and free the page cache that a run with so many records may need; no more than half of
-    what is free."""
+    """Fill and free the page cache that a run with `records` records may need, at most half of the
+    free memory."""
     page = os.sysconf("SC_PAGE_SIZE")
     most = os.sysconf("SC_AVPHYS_PAGES") * page // 2
     path = home / "touched"

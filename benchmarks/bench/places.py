@@ -1,4 +1,4 @@
-"""Where things are."""
+"""The paths of the benchmarks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 PEERS = BENCHMARKS / "peers"
 BUILD = Path(os.environ.get("BENCH_DIR", ROOT / "build" / "bench")).absolute()
-"""What was compiled, the pools, results and charts, and the servers' data while they run."""
+"""Compiled programs, pools, results, charts, and the servers' data while they run."""
 SYSLOG = ROOT / "build" / "syslog"
-"""Where `unpack_syslogs.sh` puts what it fetched."""
+"""The output of `unpack_syslogs.sh`."""

@@ -1,4 +1,4 @@
-"""What this run of the benchmarks is going to measure."""
+"""What a run of the benchmarks measures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEMORY = "memory"
 
 
 class Size(NamedTuple):
-    """How much of everything."""
+    """The sizes of the measurement."""
 
     records: int
     """Of a saturated case."""
@@ -32,10 +32,10 @@ class Size(NamedTuple):
     """Seconds without anything new after which the rest counts as missing."""
     paced_seconds: float
     idle: int
-    """Connections of which the memory is measured; 0 leaves it out."""
+    """Idle connections in the memory case; 0 leaves it out."""
 
     def quick(self) -> Size:
-        """Only to see that all works."""
+        """Return sizes that only test that everything works."""
         return self._replace(
             records=min(self.records, 20_000), many=0, repeat=1, paced_seconds=1.0,
             patience=min(self.patience, 5.0), idle=min(self.idle, 500),
@@ -43,7 +43,7 @@ class Size(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Who is measured, and in which cases."""
+    """The contenders and the cases."""
 
     contenders: list[Contender]
     cases: list[Case]
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
     has_memory: bool
 
     def names(self) -> list[str]:
-        """Of contenders, then of cases."""
+        """Return the names of the contenders, then of the cases."""
         memory = [MEMORY] if self.has_memory else []
         return [c.name for c in self.contenders] + [c.name for c in self.cases] + memory
 
@@ -59,16 +59,16 @@ class Plan(NamedTuple):
 def make_plan(
     size: Size, only: Sequence[str], wanted: Sequence[str], programs: Sequence[str], pin: bool
 ) -> Plan:
-    """Choose.
+    """Choose contenders and cases.
 
     Args:
-        only: texts of which a contender's name has one in it; none: all.
+        only: texts, one of which a contender's name must contain; none: all.
         wanted: the same for cases.
-        programs: servers of the user's own, as `NAME=COMMAND`.
+        programs: more servers, as `NAME=COMMAND`.
         pin: whether servers get one core in every case.
 
     Raises:
-        click.UsageError: a text of these is none.
+        click.UsageError: a text matches nothing, or is not a program.
     """
     contenders = make_contenders([_read_program(text) for text in programs])
     cases = make_cases(size.records, size.many, size.paced_seconds)
@@ -97,11 +97,11 @@ class Pairing(NamedTuple):
 
 
 def make_pairing(size: Size, other: Path, pairs: int, sinks: str, pin: bool) -> Pairing:
-    """Choose.
+    """Choose installations and sinks.
 
     Args:
         other: a virtual environment.
-        sinks: names with commas between them.
+        sinks: names, separated by commas.
         pin: whether the servers get one core.
 
     Raises:
@@ -121,7 +121,7 @@ def make_pairing(size: Size, other: Path, pairs: int, sinks: str, pin: bool) -> 
 
 
 def _choose(option: str, names: Sequence[str], wanted: Sequence[str]) -> set[str]:
-    """The names that are one of the wanted texts, else have one in them; all for none."""
+    """Return the names that equal a wanted text, or else contain it; all if none is wanted."""
     found = set() if wanted else set(names)
     for text in wanted:
         chosen = {text} & set(names) or {name for name in names if text.lower() in name.lower()}

@@ -1,4 +1,4 @@
-"""What pairs of runs say about two installations: median ratios, and how sure they are."""
+"""Median ratios of pairs of runs of two installations, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ MEASURES: dict[str, Callable[[Run], float]] = {
 
 
 class Interval(NamedTuple):
-    """Where the median of the whole population lies."""
+    """A confidence interval of the median."""
 
     low: float
     high: float
     confidence: float
-    """With this probability, whatever the distribution."""
+    """The probability that it contains the median, for any distribution."""
 
 
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """The narrowest interval between two of the values that is sure enough.
+    """Return the narrowest interval between two values that has the confidence.
 
     Between the values of ranks k and n + 1 - k, unless fewer than k of n values lie on one side of
     the median: a binomial distribution with one half. It assumes only that the values are
-    independent. Fewer than six values cannot be sure enough at 95%: they give their whole range,
-    with the probability that it has.
+    independent. Fewer than six values cannot reach 95%: they give their whole range, with its
+    probability.
 
     Args:
         values: one or more, in any order.
@@ -52,7 +52,7 @@ def _coverage(count: int, rank: int) -> float:
 
 
 def report(results: Results, sinks: Sequence[str]) -> str:
-    """The table: a row for each sink and measure."""
+    """Return the table: a row for each sink and meainterval."""
     heads = ["this / other", "median ratio", "interval", "sure", THIS, OTHER, "pairs"]
     rows = [
         row
@@ -71,15 +71,15 @@ def _row(
     this, other = (
         [measure(run) for run in results.of(name_of(side, sink), case)] for side in (THIS, OTHER)
     )
-    ratios = [a / b for a, b in zip(this, other, strict=False)]  # the last pair may be half done
+    ratios = [a / b for a, b in zip(this, other, strict=False)]  # the last pair may be incomplete
     if not ratios:
         return
-    sure = median_interval(ratios)
+    interval = median_interval(ratios)
     yield [
         f"{sink}, {name}",
         f"{statistics.median(ratios):.3f}",
-        f"{sure.low:.3f} to {sure.high:.3f}",
-        f"{sure.confidence:.1%}",
+        f"{interval.low:.3f} to {interval.high:.3f}",
+        f"{interval.confidence:.1%}",
         f"{statistics.median(this):.2f}",
         f"{statistics.median(other):.2f}",
         str(len(ratios)),

@@ -1,4 +1,4 @@
-"""The tables, as Markdown that can be read on a terminal too."""
+"""The tables, as Markdown that is readable on a terminal too."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RATIO_CASES = ("64k 100", "long", "paced 100")
 
 
 def report(results: Results) -> str:
-    """All that there is to say about a run of the benchmarks."""
+    """Return the report of a run of the benchmarks."""
     parts = [
         *_machine(results),
         *_matrix(
@@ -51,10 +51,10 @@ BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
 
 
 def insert(text: str, document: str) -> str:
-    """The document with the text between its two marks.
+    """Return the document with the text between its two comments.
 
     Raises:
-        ValueError: it has not both.
+        ValueError: it lacks one of them.
     """
     head, begin, rest = document.partition(BEGIN)
     _, end, tail = rest.partition(END)
@@ -68,7 +68,7 @@ def _section(title: str) -> list[str]:
 
 
 def _titled(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table under its title; nothing where it has no rows."""
+    """Return a table with its title; nothing if it has no rows."""
     return [*_section(title), *table(heads, rows)] if rows else []
 
 
@@ -81,7 +81,7 @@ def _machine(results: Results) -> Iterator[str]:
 
 
 def machine_line(results: Results) -> str:
-    """What was measured on, in a sentence."""
+    """Describe the machine in a sentence."""
     return "; ".join(f"{name} {value}" for name, value in results.machine.items()) + "."
 
 
@@ -92,7 +92,7 @@ def _unpaced(results: Results) -> list[str]:
 def _matrix(
     results: Results, title: str, cases: Sequence[str], value: Callable[[Run], float], form: str
 ) -> list[str]:
-    """Servers down, cases across; nothing where nothing was measured."""
+    """Return a table with a row for each server and a column for each case."""
     cases = _measured(results, cases)
     rows = []
     for server in results.servers:
@@ -103,7 +103,7 @@ def _matrix(
 
 
 def _roles(results: Results) -> list[str]:
-    """What each process of fastlog has of its CPU-seconds."""
+    """Return the CPU-seconds of each process of fastlog."""
     ours = dict.fromkeys(run.server for run in results.runs if run.family == "fastlog")
     cases = _measured(results, results.cases)
     rows = []
@@ -157,7 +157,7 @@ def _ratios(results: Results) -> list[str]:
 
 
 def arrival(results: Results) -> Iterator[str]:
-    """Whether each record is stored once, by run."""
+    """Yield lines on whether each record was stored once, by run."""
     if not results.runs:
         return
     yield from _section("Did all records arrive, each once?")
@@ -175,7 +175,7 @@ def _skipped(results: Results) -> Iterator[str]:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Markdown; the first column is of words, the others of figures."""
+    """Format a Markdown table with a text column, then columns of numbers."""
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What was measured: single runs, and the medians over them."""
+"""The results: single runs, and their medians."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 MILLION = 1_000_000
-TRIFLE = 0.05
-"""CPU-seconds per million records: the supervisor has less."""
+MIN_ROLE = 0.05
+"""CPU-seconds per million records below which a process is not listed, as the supervisor."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One server in one case, once."""
+    """One run of a server in a case."""
 
     server: str
     family: str
@@ -26,13 +26,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """CPU-seconds of all its processes, from the first byte until all is stored."""
     cpu_by_role: dict[str, float] = {}
     seconds: float
-    """The same span of time."""
+    """The length of that time."""
     peak_memory: int
-    """Bytes: the greatest sum of proportional set sizes that was seen."""
+    """Bytes: the greatest sampled sum of proportional set sizes."""
     load_cpu: float = 0.0
     """CPU-seconds of the generator."""
     load_seconds: float = 0.0
-    """Until its last byte was with the kernel."""
+    """Until the kernel had taken its last byte."""
     missing: int = 0
     doubled: int = 0
     unknown: int = 0
@@ -45,8 +45,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def roles(self) -> list[str]:
-        """The processes that used any of it worth telling."""
-        return [role for role in self.cpu_by_role if self.role_per_million(role) >= TRIFLE]
+        """The processes with a notable part of the CPU time."""
+        return [role for role in self.cpu_by_role if self.role_per_million(role) >= MIN_ROLE]
 
     def role_per_million(self, role: str) -> float:
         return self.cpu_by_role.get(role, 0.0) / self.records * MILLION
@@ -57,18 +57,18 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server needs when nothing happens."""
+    """The memory of an idle server."""
 
     server: str
     idle: int
     """Bytes of all its processes, without a connection."""
     connections: int
     loaded: int
-    """Bytes with so many idle connections."""
+    """Bytes with that many idle connections."""
 
     @property
     def each(self) -> float:
-        """Bytes a connection, without the kernel's."""
+        """Bytes for each connection, without the kernel's."""
         return (self.loaded - self.idle) / self.connections
 
 
@@ -82,7 +82,7 @@ class Results(msgspec.Struct, kw_only=True):
     runs: list[Run] = []
     memory: list[Memory] = []
     skipped: dict[str, str] = {}
-    """Why, by server."""
+    """The reason, by server."""
 
     def of(self, server: str, case: str) -> list[Run]:
         return [run for run in self.runs if (run.server, run.case) == (server, case)]

@@ -15,7 +15,7 @@ from bench.servers import ServerError
 
 
 class RowsFloor:
-    """Bare `executemany` of ready tuples, as many as the case has records."""
+    """Runs `executemany` with prepared tuples, as many as the case has records."""
 
     family = "floor"
 
@@ -27,7 +27,11 @@ class RowsFloor:
         return ""
 
     def measure(self, case: Case, home: Path) -> Run:
-        """Raises: ServerError: it fails, or a row is missing in the end."""
+        """Run it once.
+
+        Raises:
+            ServerError: it fails, or a row is missing.
+        """
         command: list[str | Path] = [
             sys.executable,
             PEERS / "executemany.py",

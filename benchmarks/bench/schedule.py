@@ -1,4 +1,4 @@
-"""Who is measured when: rounds, so that a slow minute of the machine is shared by all."""
+"""The order of runs: in rounds, so that a slow minute of the machine affects all servers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ INFINITE = float("inf")
 KEY_CASES = ("64k 100", "paced 100")
 LONG_RUNNERS = ("fastlog ndjson", "fastlog sqlite", "asyncio restricted", "rsyslog text",
                 "rsyslog JSON")  # fmt: skip
-"""Who is in the long case: it would take the others minutes."""
+"""The contenders in the long case, which takes the others minutes."""
 SLOW = ("fastlog ndjson, Python engine",)
-"""Who is only in the cases that the targets are about."""
+"""Contenders that are only in the cases with targets."""
 INDEXED = "executemany, index on created"
 PLAIN_ROWS = "executemany, no index"
 COMPARED = ("fastlog ndjson", "fastlog sqlite", "asyncio restricted", PLAIN_ROWS, INDEXED)
-"""Of whom the targets speak: in the cases of which they speak, always repeated."""
+"""Contenders with targets: always repeated in the cases with targets."""
 
 
 class Contender(Protocol):
@@ -46,7 +46,7 @@ class Contender(Protocol):
 
 
 class Served:
-    """A server, as a contender."""
+    """A contender that is a server."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -60,7 +60,7 @@ class Served:
 
 
 def make_contenders(more: Sequence[Server] = ()) -> list[Contender]:
-    """All servers and floors, in the order of the tables."""
+    """Make all servers and floors, in the order of the tables."""
     return [
         *map(Served, [*make_servers(), *more]),
         RowsFloor(PLAIN_ROWS, "--without-index"),
@@ -69,7 +69,7 @@ def make_contenders(more: Sequence[Server] = ()) -> list[Contender]:
 
 
 def applies(contender: Contender, case: Case) -> bool:
-    """Whether the contender is in this case."""
+    """Return whether the contender is in this case."""
     if isinstance(contender, RowsFloor):
         return case.name in ("64k 100", "long")
     if case.name == "long":
@@ -84,14 +84,14 @@ def _is_compared(contender: Contender, case: Case) -> bool:
 def run_case(
     case: Case, contenders: Sequence[Contender], repeat: int, budget: float
 ) -> Iterator[Run | tuple[str, str]]:
-    """Measure them in turn, `repeat` times.
+    """Measure all contenders in rounds, `repeat` times.
 
     Args:
-        budget: who has used so many seconds in this case is not measured again, unless targets
-            speak of it.
+        budget: seconds in this case after which a contender is not measured again, unless it has
+            targets.
 
     Yields:
-        Each run; or a name and why that one cannot be measured, and it is left out of this case.
+        Each run; or a name and why it cannot be measured. It is then left out of this case.
     """
     spent = {contender.name: 0.0 for contender in contenders if applies(contender, case)}
     for _ in range(repeat):
@@ -114,7 +114,7 @@ def run_case(
 def run_memory(
     contenders: Sequence[Contender], connections: int
 ) -> Iterator[Memory | tuple[str, str]]:
-    """Those whose memory is compared, one after the other. Yields as `run_case` does."""
+    """Measure the memory of idle servers. Yields as `run_case` does."""
     for contender in contenders:
         if isinstance(contender, Served) and contender.server.holds_idle:
             try:
@@ -126,7 +126,7 @@ def run_memory(
 
 @contextlib.contextmanager
 def home_for_run() -> Iterator[Path]:
-    """A directory on the disk of the checkout, which is removed: it may hold gigabytes."""
+    """Make a temporary directory on the disk of the checkout: it may hold gigabytes."""
     home = Path(tempfile.mkdtemp(prefix="run-", dir=BUILD))
     try:
         yield home

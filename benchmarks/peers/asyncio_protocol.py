@@ -1,4 +1,4 @@
-"""An `asyncio.Protocol`: what one writes who wants it fast without leaving Python."""
+"""An `asyncio.Protocol`, the usual fast server in Python."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reading import FLUSH_EVERY, Lines, Unpickle, make_line, read_options
 
 
 class Flusher:
-    """Adds lines to the file, which is flushed a moment after the first of them."""
+    """Adds lines to the file, and flushes it a moment after the first of them."""
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines

@@ -17,7 +17,7 @@ from reading import FLUSH_EVERY, Lines, Unpickle, make_line, read_options
 
 
 class LinesHandler(logging.Handler):
-    """Writes the records of all threads; `Handler` has the lock. A thread flushes."""
+    """Writes the records of all threads under the lock of `Handler`. A thread flushes."""
 
     def __init__(self, lines: Lines) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class LinesHandler(logging.Handler):
 
 
 class Connection(socketserver.BaseRequestHandler):
-    """Reads one record after the other until the client is gone."""
+    """Reads records until the client has closed the connection."""
 
     server: Listener
 
@@ -47,7 +47,7 @@ class Connection(socketserver.BaseRequestHandler):
             self._log({**self.server.unpickle(payload), "host": host})
 
     def _receive(self, size: int) -> bytes:
-        """So many bytes, or none at the end."""
+        """Return `size` bytes, or none at the end."""
         data = self.request.recv(size)
         while data and len(data) < size:
             more = self.request.recv(size - len(data))

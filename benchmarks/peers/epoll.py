@@ -1,4 +1,4 @@
-"""An edge-triggered `select.epoll` server as blog posts have it: a loop, a buffer a connection."""
+"""An edge-triggered `select.epoll` server as in blog posts: a loop, a buffer a connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EDGE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 
 
 class Server:
-    """The listener, its connections by descriptor, and what each has of an unfinished frame."""
+    """The listener, its connections by descriptor, and the partial frame of each."""
 
     def __init__(self, lines: Lines, unpickle: Unpickle) -> None:
         self._lines, self._unpickle = lines, unpickle
@@ -49,7 +49,7 @@ class Server:
             self._connections[connection.fileno()] = connection, address[0], bytearray()
 
     def _read(self, fd: int) -> None:
-        """Everything that there is, as edge-triggered means; frames as soon as they are whole."""
+        """Read until EAGAIN, as edge-triggered polling requires; handle whole frames."""
         connection, host, held = self._connections[fd]
         try:
             while data := connection.recv(CHUNK):

@@ -1,11 +1,11 @@
-"""What storing costs as one would write it: ready tuples into fastlog's schema by `executemany`.
+"""Measure the plain way to store records: tuples into fastlog's schema by `executemany`.
 
     executemany.py DIRECTORY RECORDS [--without-index]
 
-A write-ahead log and transactions of the same size as the sink's; garbage is not collected, as in a
-worker. None of what else the sink does to be faster: larger pages, many rows in a statement, an
-adapter for None. The tuples are made beforehand, a batch at a time, which does not count. Prints as
-JSON the CPU-seconds and seconds of the storing, and the peak of resident memory in bytes.
+It uses a write-ahead log and transactions of the same size as the sink, and no garbage collection,
+as a worker. It lacks other optimizations of the sink: larger pages, many rows in a statement, an
+adapter for None. The tuples are made before, a batch at a time, outside the measurement. Prints as
+JSON the CPU-seconds and seconds of storing, and the peak resident memory in bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fastlog.sinks.day_schema import SCHEMA
 
 NODE = "00" * 16
 BATCH = 10_000
-"""Rows of a transaction: the most that a worker gives a sink at once."""
+"""Rows of a transaction: the most that a worker passes to a sink at once."""
 PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
@@ -44,7 +44,7 @@ STEP = 1e-5
 
 
 def make_batches(records: int) -> Iterator[list[tuple[object, ...]]]:
-    """Rows as the sink gets them, numbered, with a rising `created`."""
+    """Yield rows as the sink gets them, numbered, with a rising `created`."""
     frames = [pickled(record).data[4:] for record in make_records(BATCH)]
     payload = memoryview(make_run(Kind.STOCK, frames, peer="127.0.0.1:5000"))
     stamp = time.time_ns() // 1000
@@ -65,7 +65,7 @@ def number_record(sample: Record, number: int, created: float, offset: int) -> t
 
 
 def store(directory: Path, records: int, with_index: bool) -> tuple[float, float]:
-    """CPU-seconds and seconds."""
+    """Return CPU-seconds and seconds."""
     connection = sqlite3.connect(directory / "records.db", isolation_level=None)
     execute = connection.execute
     for statement in (*PRAGMAS, *SCHEMA):
@@ -100,7 +100,7 @@ def main() -> None:
     options = parser.parse_args()
     gc.disable()
     cpu, seconds = store(options.directory, options.records, not options.without_index)
-    # Not getrusage's: that one has the peak of the process that started this one in it.
+    # Not that of getrusage, which includes the peak of the process that started this one.
     peak = measure(os.getpid()).peak_rss
     print(json.dumps({"cpu": cpu, "seconds": seconds, "peak_memory": peak}))
 

@@ -1,7 +1,6 @@
-"""What the Python peers share: how a payload is unpickled, and which line a record becomes.
+"""The shared parts of the Python peers: unpickling a payload, and formatting a record as a line.
 
-All of them write the object that fastlog's `ndjson:` sink writes, without the two names that are
-about its journal.
+They write the object that fastlog's `ndjson:` sink writes, without the two fields of its journal.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ FIELDS = (
     *("exc_text", "stack_info"),
 )
 OWN = {*FIELDS, "msg", "args", "exc_info", "msecs", "relativeCreated"}
-"""Attributes that logging itself sets: what else there is, is the application's."""
+"""Attributes that logging sets. All others are set by the application."""
 
 FLUSH_EVERY = 0.1
-"""Seconds that a line may wait in memory: as long as fastlog's journal waits for its disk."""
+"""Seconds that a line may stay in memory: as long as fastlog's journal delays a sync."""
 BUFFER = 1 << 20
-"""Bytes after which it does not wait."""
+"""Bytes at which lines are written at once."""
 
 Unpickle = Callable[[bytes], dict[str, Any]]
 
 
 class Restricted(pickle.Unpickler):
-    """What the documentation of pickle recommends, with nothing allowed."""
+    """The restricted Unpickler of the pickle documentation, with no class allowed."""
 
     def find_class(self, module: str, name: str) -> object:
         raise pickle.UnpicklingError(f"{module}.{name} is forbidden")
@@ -44,7 +43,7 @@ def unpickle_restricted(payload: bytes) -> dict[str, Any]:
 
 
 def make_line(attributes: dict[str, Any], host: str) -> bytes:
-    """The record as a line; `attributes` are those of a LogRecord, with `msg` merged."""
+    """Return the record as a line; `attributes` are those of a LogRecord, with `msg` merged."""
     get = attributes.get
     row = {name: get(name) for name in FIELDS}
     row["message"] = attributes["msg"]
@@ -55,7 +54,7 @@ def make_line(attributes: dict[str, Any], host: str) -> bytes:
 
 
 class Lines:
-    """The file: written when a megabyte has come together, or when `flush` is called."""
+    """The output file, written at a megabyte, or when `flush` is called."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
@@ -79,7 +78,7 @@ class Lines:
 
 
 class Options(NamedTuple):
-    """How a peer is started."""
+    """The arguments of a peer."""
 
     output: Path
     unpickle: Unpickle

@@ -1,4 +1,4 @@
-"""The command `fastlog`: one file a command, and what they share."""
+"""The commands `fastlog` and `fastlog-server`: one file for each, and shared files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from fastlog.cli.check import check
 from fastlog.cli.command import run
 from fastlog.cli.drill import drill
+from fastlog.cli.journal import journal
 from fastlog.cli.query import query
 from fastlog.cli.send import send
 from fastlog.cli.stats import stats
@@ -19,13 +20,13 @@ from fastlog.version import __version__
 @click.group()
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def fastlog() -> None:
-    """Search, watch and examine the log records that fastlog-server stores."""
+    """Search, follow and check the log records that fastlog-server stores."""
 
 
-for _command in (tail, query, stats, send, check, drill):
+for _command in (tail, query, stats, send, check, journal, drill):
     fastlog.add_command(_command)
 
 
 def main() -> None:
-    """The entry point of `fastlog` and of `python -m fastlog`."""
+    """Run `fastlog`, or `python -m fastlog`."""
     sys.exit(run(fastlog, "fastlog"))

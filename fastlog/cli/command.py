@@ -1,8 +1,8 @@
-"""How a command ends: with an exit code, and on failure with one line on stderr.
+"""Exit codes of commands, and their errors: one line on stderr.
 
-0 is fine, 1 is failed or nothing found, 2 is wrong usage or configuration, 3 is an answer that
-lacks what could not be read. A command's function returns its exit code, or `None` for 0, and lets
-errors pass.
+0: success. 1: failed, or nothing found. 2: wrong usage or configuration. 3: the result is
+incomplete, because something could not be read. A command's function returns its exit code, or
+`None` for 0, and does not catch errors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INTERRUPTED = 130
 
 
 class Command(click.Command):
-    """A command whose errors become one line and an exit code."""
+    """A command that turns errors into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -46,7 +46,7 @@ def run(command: click.Command, name: str, args: Sequence[str] | None = None) ->
     """Run a command line and return its exit code.
 
     Args:
-        args: without the program's name; `None` for those of this process.
+        args: the arguments, without the program's name; `None`: those of this process.
     """
     try:
         return command.main(args, prog_name=name, standalone_mode=False) or OK
@@ -62,7 +62,7 @@ def run(command: click.Command, name: str, args: Sequence[str] | None = None) ->
 
 
 def fail(path: str, message: str, code: int) -> int:
-    """Say in one line on stderr what is wrong; returns `code`."""
+    """Print one line to stderr, and return `code`."""
     click.echo(f"{path}: {' '.join(message.split())}", err=True)
     return code
 
@@ -74,8 +74,8 @@ def _describe(error: Exception) -> str:
 
 
 def _stop_writing() -> int:
-    """Whoever read our output has seen enough; nothing may be written at exit either."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    """Discard further output: the reader has closed the pipe, and a flush at exit must not fail."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
     return OK

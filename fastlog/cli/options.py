@@ -1,7 +1,7 @@
-"""The options that commands share, as decorators: where the data is, which records, how they look.
+"""Options that commands share, as decorators: configuration, filters, and style of output.
 
-Each decorator takes its options out of the arguments and hands the command one value instead:
-`config: Config`, `filters: Filters`, `style: Style`.
+Each decorator replaces its options by one argument of the command: `config: Config`,
+`filters: Filters`, `style: Style`.
 """
 
 from __future__ import annotations
@@ -34,15 +34,19 @@ colour_option = click.option(
     "--color/--no-color",
     "colour",
     default=None,
-    help="Coloured or not (default: on a terminal, unless NO_COLOR is set).",
+    help="Use colours or not (default: only on a terminal, and if NO_COLOR is not set).",
 )
 
 
-def place_options(function: Function) -> Function:
-    """`--config` and `--data-dir`; the command gets `config`."""
+def config_options(function: Function) -> Function:
+    """Add `--config` and `--data-dir`; the command gets `config`."""
 
     @config_option
-    @click.option("--data-dir", metavar="DIR", help="Where the server keeps its data.")
+    @click.option(
+        "--data-dir",
+        metavar="DIR",
+        help="The server's data directory (default: as configured).",
+    )
     @functools.wraps(function)
     def command(config_file: Path | None, data_dir: str | None, **rest: Any) -> Any:
         return function(config=load_config(config_file, data_dir=data_dir), **rest)
@@ -51,46 +55,51 @@ def place_options(function: Function) -> Function:
 
 
 def load_config(file: Path | None, **flags: object) -> Config:
-    """The configuration of this process: file, environment and flags."""
+    """Load the configuration from the file, the environment of this process, and flags."""
     return load(file, os.environ, flags)
 
 
 def filter_options(function: Function) -> Function:
-    """All filters, also as free `field=value` arguments; the command gets `filters`."""
+    """Add all filters, and `field=value` arguments; the command gets `filters`."""
 
     @click.option(
         "--since",
         metavar="TIME",
-        help="From then on: 1h (ago), 2026-11-23, '2026-11-23 14:30', yesterday.",
+        help="Only records since this time: 1h (ago), 2026-11-23, '2026-11-23 14:30', yesterday.",
     )
-    @click.option("--until", metavar="TIME", help="Before then.")
-    @click.option("--level", metavar="LEVEL", help="Of this level or above: WARNING, or 30.")
+    @click.option("--until", metavar="TIME", help="Only records before this time.")
+    @click.option(
+        "--level", metavar="LEVEL", help="Only records of this level or above: a name or a number."
+    )
     @click.option(
         "--logger",
         metavar="NAME",
         multiple=True,
-        help="Of this logger or one below it. Several: of any of them.",
+        help="Only records of this logger or one below it. May be repeated: any.",
     )
     @click.option(
-        "--host", metavar="HOST", multiple=True, help="From this host. Several: from any of them."
+        "--host",
+        metavar="HOST",
+        multiple=True,
+        help="Only records from this host. May be repeated: any.",
     )
     @click.option(
         "--grep",
         metavar="TEXT",
         multiple=True,
-        help="With this text in message or traceback, in any case.",
+        help="Only records with this text in message or traceback, ignoring case.",
     )
     @click.option(
         "--regex",
         metavar="RE",
         multiple=True,
-        help="With a match of this regular expression in message or traceback.",
+        help="Only records whose message or traceback matches this regular expression.",
     )
     @click.option(
         "--where",
         metavar="FIELD=VALUE",
         multiple=True,
-        help="With this value; also != > < >= <=, and extra.NAME.",
+        help="Only records with this value. Also != > < >= <=, and extra.NAME.",
     )
     @click.argument("conditions", metavar="[FIELD=VALUE]...", nargs=-1)
     @functools.wraps(function)
@@ -126,10 +135,10 @@ def filter_options(function: Function) -> Function:
 
 
 def style_options(function: Function) -> Function:
-    """`--json`, `--csv` and `--color`; the command gets `style`."""
+    """Add `--json`, `--csv` and `--color`; the command gets `style`."""
 
-    @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-    @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated, with a header.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+    @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header.")
     @colour_option
     @functools.wraps(function)
     def command(as_json: bool, as_csv: bool, colour: bool | None, **rest: Any) -> Any:
@@ -143,7 +152,7 @@ def style_options(function: Function) -> Function:
 
 
 def wants_colour(flag: bool | None) -> bool:
-    """What the flag says, else NO_COLOR, else whether a person looks at it."""
+    """Return the flag if it is given; else whether stdout is a terminal, and NO_COLOR not set."""
     if flag is not None:
         return flag
     return not os.environ.get("NO_COLOR") and sys.stdout.isatty()

@@ -1,4 +1,4 @@
-"""How found records are printed."""
+"""Print found records to stdout."""
 
 from __future__ import annotations
 
@@ -26,21 +26,24 @@ class Style(Enum):
 
 
 def printer(style: Style) -> Print:
-    """A function that prints records to stdout, as they come, and returns how many."""
+    """Return a function that prints records to stdout and returns how many it printed.
+
+    It prints each record as soon as it is found.
+    """
     _prepare_stdout(style)
     if style is Style.JSON:
         return _printer(to_json)
     if style is Style.CSV:
         sys.stdout.write(_csv_line(COLUMNS))
         return _printer(lambda found: _csv_line(_values(found)))
-    from fastlog.terminal import render  # not needed, and so not loaded, for the other styles
+    from fastlog.terminal import render  # only these two styles need it: import it late
 
     coloured = style is Style.COLOUR
     return _printer(lambda found: render(found.record, coloured) + "\n")
 
 
 def to_json(found: Found) -> str:
-    """A record as a line of JSON with the names of `COLUMNS`."""
+    """Return a record as a line of JSON, with the names of `COLUMNS`."""
     fields = dict(zip(COLUMNS, _values(found), strict=True))
     fields["extra"] = msgspec.Raw(found.record.extra.encode())
     return msgspec.json.encode(fields).decode() + "\n"
@@ -68,7 +71,7 @@ def _csv_line(values: Iterable[object]) -> str:
 
 
 def _prepare_stdout(style: Style) -> None:
-    """Formats for programs are UTF-8; for people, what the terminal cannot show is escaped."""
+    """Encode JSON and CSV as UTF-8; in other styles, escape what the terminal cannot show."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         if style in (Style.JSON, Style.CSV):
             sys.stdout.reconfigure(encoding="utf-8")

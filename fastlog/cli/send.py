@@ -1,4 +1,4 @@
-"""`fastlog send`: one record, the way every application sends its own."""
+"""`fastlog send`: send one record, as an application would."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import click
 
 from fastlog.cli.command import OK, Command
-from fastlog.cli.options import place_options
+from fastlog.cli.options import config_options
 from fastlog.config import Config
 from fastlog.config.urls import check_listen
 from fastlog.errors import ConfigError, FastlogError
@@ -17,27 +17,32 @@ from fastlog.query import parse_level
 
 
 class _Handler(SocketHandler):
-    """The stock handler, but a failure is an exception and not a silent retry later."""
+    """The stock handler, except that a failure raises instead of being retried later."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 the library's name
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 overrides the library's method
         raise
 
 
 @click.command(cls=Command)
 @click.argument("message")
-@click.option("--level", default="INFO", metavar="LEVEL", help="Its level (default: INFO).")
 @click.option(
-    "--logger", default="fastlog.send", metavar="NAME", help="Its logger (default: fastlog.send)."
+    "--level", default="INFO", metavar="LEVEL", help="Level of the record (default: INFO)."
+)
+@click.option(
+    "--logger",
+    default="fastlog.send",
+    metavar="NAME",
+    help="Logger of the record (default: fastlog.send).",
 )
 @click.option(
     "--url",
     "--listen",
     metavar="URL",
-    help="Where the server listens (default: the first listener that admits stock clients).",
+    help="The address of the server (default: the first listener that admits stock clients).",
 )
-@place_options
+@config_options
 def send(config: Config, message: str, level: str, logger: str, url: str | None) -> int:
-    """Send one record with the standard library's SocketHandler, to see that it works."""
+    """Send one record to the server with the standard library's SocketHandler, as a test."""
     target = url or _stock_listener(config)
     try:
         check_listen(target)
@@ -50,7 +55,9 @@ def send(config: Config, message: str, level: str, logger: str, url: str | None)
         handler.sock = handler.makeSocket()
         handler.emit(record)
     except OSError as error:
-        raise FastlogError(f"nobody listens on {target}: {error.strerror or error}") from None
+        raise FastlogError(
+            f"cannot send to {target}: {error.strerror or error}; is fastlog-server running there?"
+        ) from None
     finally:
         handler.close()
     click.echo(f"sent to {target}")
@@ -62,7 +69,7 @@ def _stock_listener(config: Config) -> str:
         if listen.stock:
             return listen.url
     raise FastlogError(
-        "no listener of the configuration admits stock clients (stock = false); "
+        "all listeners of the configuration reject stock clients (stock = false); "
         "use fastlog_client.SocketHandler"
     )
 

@@ -1,4 +1,4 @@
-"""`fastlog-server`: the service."""
+"""`fastlog-server`: run the service."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fastlog.cli.options import config_option, load_config
 from fastlog.config import Config
 from fastlog.version import __version__
 
-REHEARSAL = 20
-"""Seconds after which a rehearsal ends in any case."""
+REHEARSAL_TIMEOUT = 20
+"""Seconds after which SIGALRM ends a rehearsal."""
 
 
 @click.command(cls=Command)
@@ -23,21 +23,22 @@ REHEARSAL = 20
     "--listen",
     metavar="URL",
     multiple=True,
-    help="Listen here: tcp://HOST:PORT or unix:///PATH. May be repeated.",
+    help="Listen on this address: tcp://HOST:PORT or unix:///PATH. May be repeated.",
 )
-@click.option("--data-dir", metavar="DIR", help="Keep the data here.")
+@click.option("--data-dir", metavar="DIR", help="Keep all data in this directory.")
 @click.option(
     "--sink",
     metavar="URL",
     multiple=True,
-    help="Store records there, such as sqlite: or ndjson:///FILE. May be repeated.",
+    help="Store records in this sink, such as sqlite: or ndjson:///FILE. May be repeated.",
 )
 @click.option(
-    "--rehearse-fd", type=int, hidden=True, help="Of a running server: show that it could run."
+    "--rehearse-fd",
+    type=int,
+    hidden=True,
+    help="For a reload: test the installed code.",
 )
-@click.option(
-    "--resume-fd", type=int, hidden=True, help="Of a running server: go on where it stands."
-)
+@click.option("--resume-fd", type=int, hidden=True, help="For a reload: continue from this state.")
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def server(
     config_file: Path | None,
@@ -49,15 +50,15 @@ def server(
 ) -> int:
     """Receive log records and store them.
 
-    SIGTERM and SIGINT end it without a loss. SIGHUP replaces it by the code and the configuration
-    that are installed now; its clients do not notice.
+    SIGTERM and SIGINT end the server without a loss. SIGHUP replaces it by the installed code and
+    configuration, without closing connections.
     """
 
     def read() -> Config:
         return load_config(config_file, listen=listen, data_dir=data_dir, sink=sink)
 
     if rehearse_fd is not None:
-        signal.alarm(REHEARSAL)  # who asked for it may be gone, and what it imports may hang
+        signal.alarm(REHEARSAL_TIMEOUT)  # the supervisor may be gone, and an import may hang
         from fastlog.server.rehearsal import rehearse
 
         return rehearse(read, rehearse_fd)
@@ -66,11 +67,11 @@ def server(
 
         return resume(resume_fd)
     config = read()
-    from fastlog.server import serve  # after the configuration, whose mistakes are the likely ones
+    from fastlog.server import serve  # late, so that a wrong configuration is reported fast
 
     return serve(config)
 
 
 def main() -> None:
-    """The entry point of `fastlog-server`."""
+    """Run `fastlog-server`."""
     sys.exit(run(server, "fastlog-server"))

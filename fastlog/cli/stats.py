@@ -1,4 +1,4 @@
-"""`fastlog stats`: what is stored, what was lost, how far each sink got."""
+"""`fastlog stats`: count stored and lost records, and show the lag of each sink."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastlog.cli.command import INCOMPLETE, OK, Command, fail
-from fastlog.cli.options import colour_option, filter_options, place_options, wants_colour
-from fastlog.cli.places import (
+from fastlog.cli.data_directory import (
     Status,
     Tally,
     is_running,
@@ -25,6 +24,7 @@ from fastlog.cli.places import (
     read_tallies,
     unread_files,
 )
+from fastlog.cli.options import colour_option, config_options, filter_options, wants_colour
 from fastlog.config import Config, format_duration, format_size
 from fastlog.errors import FastlogError
 from fastlog.ledger import LedgerError
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from fastlog.journal import SinkPosition
 
 TOP = 10
-"""Loggers and hosts that are shown to people; `--json` has all."""
+"""How many loggers and hosts the tables show; `--json` has all."""
 HOURS = 48
-"""Bars of hours that are shown to people; the newest."""
+"""How many hours the tables show: the newest."""
 
 
 class SinkLag(msgspec.Struct, frozen=True):
@@ -49,20 +49,20 @@ class SinkLag(msgspec.Struct, frozen=True):
     durable: int
     lag_bytes: int | None
     lag_records: int | None
-    """Frames, of which each is a record or a rejection. `None`: no receiver ever ran, or the
-    worker does not know (it was killed, and the sink cannot be reached since)."""
+    """Frames, each of which is a record or a rejection. `None`: no receiver has run, or the worker
+    does not know (it was killed, and the sink has been unreachable since)."""
     at: float
     error: str | None
     when_full: str
 
 
 @click.command(cls=Command)
-@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @colour_option
 @filter_options
-@place_options
+@config_options
 def stats(config: Config, filters: Filters, as_json: bool, colour: bool | None) -> int:
-    """Count the stored records; show losses, rejections, sinks and the receiver."""
+    """Count the stored records; show losses, rejections, sinks and receiver."""
     unread = unread_files()
     totals = _count(config, filters, unread)
     code = INCOMPLETE if unread.files else OK
@@ -92,9 +92,11 @@ def stats(config: Config, filters: Filters, as_json: bool, colour: bool | None) 
             console.print(f"{title}: {'unknown' if tallies is None else 'none'}")
     if sinks:
         console.print(_sink_table(sinks))
-    console.print(_receiver_table(status) if status else "receiver: never ran here")
+    console.print(
+        _receiver_table(status) if status else "receiver: has not run in this data directory"
+    )
     if status and not is_running(config.data_dir) and not status.is_fresh():
-        console.print(f"fastlog-server is not running; last seen {_shown_time(status.at)}")
+        console.print(f"fastlog-server is not running; last status at {_shown_time(status.at)}")
     return code
 
 
@@ -102,7 +104,7 @@ def _count(config: Config, filters: Filters, unread: Unread) -> Totals:
     try:
         return count(logs_directory(config), filters, unread)
     except FastlogError:
-        if config.data_dir.is_dir():  # no sqlite sink: the rest is worth a look
+        if config.data_dir.is_dir():  # no sqlite: sink: show the rest
             return Totals(Counter(), Counter(), Counter(), Counter())
         raise
 
@@ -215,7 +217,7 @@ def _receiver_table(status: Status) -> Table:
     table.add_row("frames", str(status.frames))
     table.add_row("dropped", str(status.dropped))
     table.add_row("throttled", f"{status.throttled} now, {status.throttlings} times")
-    table.add_row("work that waits", f"{status.lag:.2f} s")
+    table.add_row("lag", f"{status.lag:.2f} s")
     table.add_row("journal", f"{format_size(status.size)} of {format_size(status.limit)}")
     if status.failure:
         table.add_row("failure", _cell(status.failure))
@@ -231,7 +233,7 @@ def _shown_count(tally: Tally) -> str:
 
 
 def _shown_time(moment: float, precision: str = "seconds") -> str:
-    """Local time; the number itself where no calendar here has it, as `fastlog query` shows it."""
+    """Format as local time; as a number if it is out of range, as `fastlog query` does."""
     try:
         return datetime.fromtimestamp(moment).isoformat(" ", precision)
     except (ValueError, OverflowError, OSError):
@@ -239,5 +241,5 @@ def _shown_time(moment: float, precision: str = "seconds") -> str:
 
 
 def _cell(text: object) -> Text:
-    """Text that senders may have chosen: no markup, and nothing that drives a terminal."""
+    """Make a cell of untrusted text, without markup or control characters."""
     return Text(one_line(text))

@@ -1,7 +1,7 @@
-"""The configuration: `fastlog.toml`, `FASTLOG_*` variables and flags, made into one checked tree.
+"""The configuration: `fastlog.toml`, `FASTLOG_*` variables and flags, as one checked tree.
 
-`load` is the only way in from outside; what it returns is right in every field. The supervisor
-hands the tree to its children by `to_json` and `from_json`.
+`load` reads it, and checks every field. The supervisor passes the tree to its children with
+`to_json` and `from_json`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""From a file, the environment and flags to one tree, or to one line that says what is wrong.
+"""Load the configuration from a file, the environment and flags.
 
-The last value given for a key wins, and every one is checked, so that a mistake shows even where
-a flag hides it.
+The last value of a key wins. Every value is checked, even if a later one replaces it.
 """
 
 from __future__ import annotations
@@ -41,12 +40,12 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
 
     Args:
         path: the value of `--config`.
-        environ: `FASTLOG_*` variables are read, all others ignored.
-        flags: by key: `data_dir`, `listen`, `sink`, or `section.key`. `None` and empty tuples
-            are flags that were not given.
+        environ: the environment, of which only `FASTLOG_*` is used.
+        flags: by key: `data_dir`, `listen`, `sink`, or `section.key`. `None` and an empty tuple
+            mean that the flag was not given.
 
     Raises:
-        ConfigError: one line with place, expectation and the nearest valid name.
+        ConfigError: one line with the place, what was expected, and the nearest valid name.
     """
     file = find_file(path, environ)
     settings = list(file_settings(file)) if file is not None else []
@@ -94,7 +93,7 @@ def _read(struct: type[Struct], setting: Setting) -> Any:
 
 
 def _items(setting: Setting, allowed: tuple[str, ...]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
-    """The entries of `listen` or `sink`, each as a table, with the path that it has."""
+    """Yield the entries of `listen` or `sink`, each as a path and a table."""
     key, value, source = setting.key, setting.value, setting.source
     if isinstance(value, str):
         value = [value]
@@ -134,13 +133,13 @@ def _read_listeners(setting: Setting) -> list[ListenConfig]:
         try:
             urls.check_listen(url)
             if not url.endswith(":0") and any(url == listener.url for listener in listeners):
-                raise ConfigError(f"{url!r} is there twice")
+                raise ConfigError(f"{url!r} is listed twice")
         except ConfigError as error:
             raise setting.source.error(path, f"listen: {error}", url) from None
         given = {name: _field(setting, path, ListenConfig, item, name) for name in item}
         for name in given.keys() & {"mode", "group"}:
             if not url.startswith("unix:"):
-                message = f"listen.{name}: only a Unix socket has one, {url!r} has none"
+                message = f"listen.{name}: only valid for a Unix socket, not for {url!r}"
                 raise setting.source.error([*path, name], message, item[name])
         if "group" in given:
             _check_group(setting, [*path, "group"], "listen.group", given["group"])
@@ -158,40 +157,40 @@ def _read_sinks(setting: Setting) -> list[SinkConfig]:
             urls.check_sink(url)
         except ConfigError as error:
             raise setting.source.error(path, f"sink: {error}", url) from None
-        taken = {sink.name for sink in sinks}
+        names = {sink.name for sink in sinks}
         if "name" in item:
             name = _field(setting, path, SinkConfig, item, "name")
-            _check_name(setting, [*path, "name"], name, taken)
+            _check_name(setting, [*path, "name"], name, names)
         else:
-            name = _free_name(url.partition(":")[0].lower(), taken | given)
+            name = _free_name(url.partition(":")[0].lower(), names | given)
         when_full = "skip" if sinks else "hold"
         if "when_full" in item:
             when_full = _field(setting, path, SinkConfig, item, "when_full")
         sinks.append(SinkConfig(url, name, typing.cast(typing.Any, when_full)))
     if items and all(sink.when_full == "skip" for sink in sinks):
-        expected = "sink.when_full: one sink must hold the journal, or what it notes may be lost"
+        expected = "sink.when_full: at least one sink must have 'hold', or records may be lost"
         raise setting.source.error(items[0][0], expected)
     return sinks
 
 
-def _check_name(setting: Setting, path: KeyPath, name: str, taken: set[str]) -> None:
-    if not _NAME.fullmatch(name):  # it is a file's name too
+def _check_name(setting: Setting, path: KeyPath, name: str, names: set[str]) -> None:
+    if not _NAME.fullmatch(name):  # also used as a file name
         expected = "expected letters, digits, '_', '-' and '.', at most 64"
         raise setting.source.error(path, f"sink.name: {expected}, got {shown(name)}", name)
-    if name in taken:
+    if name in names:
         raise setting.source.error(path, f"sink.name: two sinks are named {name!r}")
 
 
-def _free_name(scheme: str, taken: set[str]) -> str:
+def _free_name(scheme: str, names: set[str]) -> str:
     name, count = scheme, 1
-    while name in taken:
+    while name in names:
         count += 1
         name = f"{scheme}-{count}"
     return name
 
 
 def _check_together(config: Config, origin: Mapping[tuple[str, str], Setting]) -> None:
-    """What one value alone does not show."""
+    """Check values that depend on each other."""
     journal, limits = config.journal, config.limits
     rules = (
         ("journal", "size", "segment", journal.size, 2 * journal.segment, "two segments"),
@@ -206,8 +205,8 @@ def _check_together(config: Config, origin: Mapping[tuple[str, str], Setting]) -
             f"{section}.{key}: expected at least {needed} ({format_size(least)}), "
             f"got {format_size(value)}"
         )
-        home = "limits" if other == "max_frame" else section
-        setting = origin.get((section, key)) or origin[home, other]
+        other_section = "limits" if other == "max_frame" else section
+        setting = origin.get((section, key)) or origin[other_section, other]
         path = [setting.section, setting.key]
         raise setting.source.error(path, message)
     if (group := origin.get(("files", "group"))) is not None:
@@ -220,12 +219,12 @@ def _check_group(setting: Setting, path: KeyPath, name: str, group: str) -> None
         group_id(group)
     except FastlogError as error:
         near = nearest(group, (each.gr_name for each in grp.getgrall()))
-        hint = near if "did you mean" in near else ""  # not the list of all groups
+        hint = near if "did you mean" in near else ""  # without the list of all groups
         raise setting.source.error(path, f"{name}: {error}{hint}", group) from None
 
 
 def _check_keys(config: Config, setting: Setting | None) -> None:
-    """Keys are never shown, not even wrong ones."""
+    """Check the keys. No error contains a secret, not even of a wrong key."""
     owners: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for key in config.auth.keys:
@@ -235,7 +234,7 @@ def _check_keys(config: Config, setting: Setting | None) -> None:
         if not (_NAME.fullmatch(name) and secret):
             wrong = "expected ID:SECRET, the id being letters, digits, '_', '-' and '.'"
         elif owners.setdefault(secret, name) != name:
-            wrong = f"{owners[secret]!r} and {name!r} have the same secret, so each could be both"
+            wrong = f"{owners[secret]!r} and {name!r} have the same secret; give each its own"
         elif counts[name] > sum(owner == name for owner in owners.values()):
             wrong = f"{name!r} has the same secret twice"
         elif counts[name] > SECRETS:
@@ -245,5 +244,5 @@ def _check_keys(config: Config, setting: Setting | None) -> None:
         raise setting.source.error(["auth", "keys"], f"auth.keys: {wrong}")
     if any(listen.auth == "required" for listen in config.listen) and not counts:
         where = setting.source if setting else Source("the configuration")
-        text = "auth.keys: a listener requires a key, and there is none"
+        text = "auth.keys: a listener has auth = 'required', but no key is configured"
         raise where.error(["auth", "keys"], text)

@@ -1,8 +1,8 @@
-"""Where in a TOML file a key stands.
+"""Find the line of a key in a TOML file.
 
-`tomllib` tells the lines of syntax errors only. It is the judge here all the same: a key stands in
-the statement whose addition makes a prefix of the file hold that key. This parses the file once a
-line, which is fine for what is done once, for an error, on a file that people write by hand.
+`tomllib` reports lines of syntax errors only. Therefore growing prefixes of the file are parsed:
+the key is in the statement whose addition makes the prefix contain it. This parses the file once
+for each line, which is fast enough for one error in a file that is written by hand.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ KeyPath = Sequence[str | int]
 
 
 def line_of(text: str, path: KeyPath, value: object = None) -> int:
-    """The line, from 1, of the statement that defines `path`.
+    """Return the number, from 1, of the line that defines `path`.
 
-    In a statement of many lines, the line that shows the text `value`, where one does.
-    Returns 1 for a path that the file does not have.
+    In a statement of several lines, this is the line that contains the text `value`, if one does.
+    Returns 1 for a path that the file does not contain.
     """
     lines = text.split("\n")
     start = 0
@@ -26,10 +26,10 @@ def line_of(text: str, path: KeyPath, value: object = None) -> int:
         try:
             tree = tomllib.loads("\n".join(lines[:end]) + "\n")
         except tomllib.TOMLDecodeError:
-            continue  # inside a statement of many lines
+            continue  # inside a statement of several lines
         if _has(tree, path):
             statement = range(start, end)
-            first = next(at for at in statement if not _is_idle(lines[at]))
+            first = next(at for at in statement if not _is_blank(lines[at]))
             shows = (at for at in statement if isinstance(value, str) and value in lines[at])
             return next(shows, first) + 1
         start = end
@@ -49,5 +49,5 @@ def _has(tree: object, path: KeyPath) -> bool:
     return True
 
 
-def _is_idle(line: str) -> bool:
+def _is_blank(line: str) -> bool:
     return not line.strip() or line.lstrip().startswith("#")

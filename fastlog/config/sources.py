@@ -1,6 +1,6 @@
-"""The three places where settings come from, each read into a list of `Setting`.
+"""The three sources of settings: file, environment, flags. Each is read into `Setting`s.
 
-A setting remembers where it stands, so that whoever finds it wrong can point at it.
+A setting keeps its source, so that an error can name the place.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ TOP_KEYS = ("data_dir", "listen", "sink")
 
 
 class Setting(NamedTuple):
-    """A value and where it stands."""
+    """A value with its key and its source."""
 
     section: str
-    """"" for what stands outside all tables."""
+    """The table; "" outside all tables."""
     key: str
     value: object
     source: Source
     textual: bool
+    """Whether the value is text because its source has only text: a variable or a flag."""
 
 
 class Source(NamedTuple):
-    """Where settings come from, able to point at one of them."""
+    """A source of settings, which can name the place of one of them."""
 
     name: str
     """The file's name, the variable, or the flag."""
@@ -42,13 +43,13 @@ class Source(NamedTuple):
     """The file's text; `None` for a variable or a flag."""
 
     def error(self, path: KeyPath, message: str, value: object = None) -> ConfigError:
-        """An error that says where it is."""
+        """Return an error that begins with the place of `path`."""
         line = "" if self.text is None else f":{line_of(self.text, path, value)}"
         return ConfigError(f"{self.name}{line}: {message}")
 
 
 def find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The file that `load` reads: the one given, `$FASTLOG_CONFIG`, `./fastlog.toml`, or none."""
+    """Return the file to read: `path`, `$FASTLOG_CONFIG`, `./fastlog.toml`, or none."""
     if path is not None:
         return path
     if environ.get("FASTLOG_CONFIG"):
@@ -57,6 +58,7 @@ def find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def file_settings(file: Path) -> Iterator[Setting]:
+    """Yield the settings of a TOML file."""
     try:
         text = file.read_text("utf-8")
     except OSError as error:
@@ -75,14 +77,14 @@ def file_settings(file: Path) -> Iterator[Setting]:
             for key, inner in value.items():
                 yield Setting(name, key, inner, source, textual=False)
         elif name == "data_dir" and isinstance(value, str) and value:
-            # relative to the file, so that every command finds it from anywhere
+            # relative to the file, so that it does not depend on the current directory
             yield Setting("", name, str(file.parent / value), source, textual=False)
         else:
             yield Setting("", name, value, source, textual=False)
 
 
 def _syntax_error(file: Path, text: str, message: str) -> ConfigError:
-    """`Expected '=' … (at line 3, column 5)` with the line where an editor looks for it."""
+    """Turn `Expected '=' … (at line 3, column 5)` into an error that begins with file and line."""
     found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", message)
     what = found[1] if found else message
     line = found[2] if found and found[2] else text.rstrip().count("\n") + 1
@@ -90,6 +92,7 @@ def _syntax_error(file: Path, text: str, message: str) -> ConfigError:
 
 
 def environ_settings(environ: Mapping[str, str]) -> Iterator[Setting]:
+    """Yield the settings of `FASTLOG_*` variables."""
     valid = {f"{PREFIX}{key}".upper(): ("", key) for key in TOP_KEYS}
     for section, struct in SECTIONS.items():
         for key in struct.__struct_fields__:
@@ -103,12 +106,13 @@ def environ_settings(environ: Mapping[str, str]) -> Iterator[Setting]:
         section, key = valid[name]
         value: object = environ[name]
         if key in ("listen", "sink"):
-            separator = r"[,\s]+" if key == "listen" else r"\s+"  # a sink's URL may hold commas
+            separator = r"[,\s]+" if key == "listen" else r"\s+"  # a sink's URL may have commas
             value = [part for part in re.split(separator, environ[name]) if part]
         yield Setting(section, key, value, Source(name), textual=True)
 
 
 def flag_settings(flags: Mapping[str, object]) -> Iterator[Setting]:
+    """Yield the settings of flags."""
     for name, value in flags.items():
         if value is None or value == ():
             continue

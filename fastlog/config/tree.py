@@ -21,7 +21,7 @@ FILE_MODE = {"unit": "mode", "bits": 0o664}
 SOCKET_MODE = {"unit": "mode", "bits": 0o666}
 
 SECRETS = 2
-"""Secrets that one key id may have, so that one can replace the other."""
+"""How many secrets one key id may have: two, so that a new one can replace an old one."""
 
 
 class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,106 +30,106 @@ class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     """`tcp://host:port` (port 0: any free one) or `unix:///path`."""
     stock: bool = True
-    """Whether unchanged `SocketHandler`s are admitted, or only clients of the fastlog protocol."""
+    """Whether stock `SocketHandler`s are admitted, or only clients of the fastlog protocol."""
     auth: Literal["optional", "required"] = "optional"
-    """Whether those clients must prove that they have a key."""
+    """Whether clients of the fastlog protocol must authenticate."""
     mode: Annotated[str, Meta(extra=SOCKET_MODE)] = "0600"
-    """Of a Unix socket: who may connect."""
+    """The mode of a Unix socket, which determines the users that may connect."""
     group: str = ""
-    """Of a Unix socket; empty: the group of the server's user."""
+    """The group of a Unix socket; empty: that of the server's user."""
 
 
 class SinkConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """A place where records go."""
+    """A sink for records."""
 
     url: str
     name: str
-    """Unique; names the sink's cursor, so a sink that is renamed is a new sink."""
+    """Unique. The sink's cursor has this name, so a renamed sink is a new sink."""
     when_full: Literal["hold", "skip"]
-    """Whether the full journal waits for this sink, or goes on without it and counts a loss."""
+    """Whether a full journal keeps records for this sink, or drops them and counts a loss."""
 
 
 class FilesConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who may use the files that the server makes."""
+    """Mode and group of the files that the server makes."""
 
     mode: Annotated[str, Meta(extra=FILE_MODE)] = "0600"
-    """Of files; directories may also be entered by whoever may read."""
+    """The mode of files; a directory has execute permission where there is read permission."""
     group: str = ""
-    """Of files and directories; empty: the group of the server's user."""
+    """The group of files and directories; empty: that of the server's user."""
 
 
 class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the receiver accepts at most."""
+    """The limits of the receiver."""
 
     max_frame: Annotated[int, Meta(ge=1, le=16 * MIB - 1, extra=SIZE)] = 1 * MIB
     """Bytes of one frame; a connection that announces more is closed."""
     connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
-    """Connections at once; the newest beyond are closed."""
+    """Connections at once; a new one above the limit is closed."""
     connections_per_host: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    """Of these, from one other machine; 0: half of them."""
+    """Connections at once from one other machine; 0: half of `connections`."""
     partial_memory: Annotated[int, Meta(ge=1, extra=SIZE)] = 64 * MIB
-    """Bytes of all half-received frames together; beyond, the largest are closed."""
+    """Bytes of all partial frames together; above it, those with the largest are closed."""
     lag: Annotated[float, Meta(ge=0, le=3600, extra=TIME)] = 0.15
-    """Seconds of work that may wait for a sink before connections are limited; 0: any."""
+    """Seconds of backlog of a sink above which connections are throttled; 0: never."""
     rate: Annotated[int, Meta(ge=256 * KIB, le=1 * GIB, extra=SIZE)] = 2 * MIB
-    """Bytes a second that a host may send then at most, beyond what each of its connections may."""
+    """Bytes a second that a throttled host may send, besides what each of its connections may."""
     tcp_keepalive: Annotated[float, Meta(ge=0, le=32767, extra=TIME)] = 120.0
-    """Seconds of silence after which the kernel probes a TCP peer; 0: as the kernel is set."""
+    """Seconds of silence after which the kernel probes a TCP peer; 0: the kernel's default."""
 
 
 class JournalConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """What lies between the receiver and the sinks."""
+    """The journal, between the receiver and the sinks."""
 
     size: Annotated[int, Meta(ge=128 * KIB, extra=SIZE)] = 1 * GIB
     """Bytes on disk, at least two segments."""
     segment: Annotated[int, Meta(ge=64 * KIB, le=4 * GIB, extra=SIZE)] = 64 * MIB
-    """Bytes of one file of it."""
+    """Bytes of one segment file."""
     memory: Annotated[int, Meta(ge=1, extra=SIZE)] = 64 * MIB
-    """Bytes that are received but not durable yet."""
+    """Bytes that are received and not durable yet."""
     when_full: Literal["drop", "pause"] = "drop"
-    """Whether a full journal drops and counts records, or stops reading, which blocks the apps."""
+    """Whether a full journal drops and counts records, or pauses reading, which blocks clients."""
 
 
 class ClientsConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """What clients of the fastlog protocol are told."""
+    """Terms for clients of the fastlog protocol."""
 
     window: Annotated[int, Meta(ge=64 * KIB, le=1 * GIB, extra=SIZE)] = 1 * MIB
-    """Bytes that one may send before they are acknowledged."""
+    """Bytes that a client may send before they are acknowledged."""
     keepalive: Annotated[float, Meta(ge=0.1, le=3600, extra=TIME)] = 5.0
-    """Seconds after which one hears from the server at the latest."""
+    """The longest silence of the server, in seconds."""
 
 
 class AuthConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who is who."""
+    """Authentication of clients."""
 
     keys: list[str] = []
-    """Keys of clients, each `ID:SECRET`; two of one id while a secret replaces another."""
+    """Keys of clients, each `ID:SECRET`. An id has two while a new secret replaces the old one."""
 
 
 class Retention(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long stored records are kept; whichever bound is reached first."""
+    """How long stored records are kept, until the first of two limits."""
 
     age: Annotated[float, Meta(gt=0, extra=TIME)] = 30 * 86400.0
-    """Seconds."""
+    """Age in seconds."""
     size: Annotated[int, Meta(ge=1, extra=SIZE)] = 10 * GIB
-    """Bytes of a sink's files together."""
+    """Bytes of all files of a sink."""
 
 
 class DecodeConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """How frames become records."""
 
     engine: Literal["c", "python"] = "c"
-    """Whether plain frames are read many at once, in C, or all one by one, in Python."""
+    """Whether frames are decoded in batches in C, with a fallback, or one by one in Python."""
 
 
 class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The server's own log, on stderr."""
+    """The log of the server, on stderr."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole of it."""
+    """The whole configuration."""
 
     data_dir: Path = Path("fastlog-data")
     listen: list[ListenConfig] = msgspec.field(
@@ -158,19 +158,19 @@ SECTIONS: dict[str, type[Struct]] = {
     "decode": DecodeConfig,
     "log": LogConfig,
 }
-"""The tables of `fastlog.toml` and what each is made into."""
+"""The tables of `fastlog.toml`, and the class of each."""
 
 
 def to_json(config: Config) -> bytes:
-    """The tree as one line of JSON, for `from_json` in another process."""
+    """Encode the tree as one line of JSON, for `from_json` in another process."""
     return msgspec.json.encode(config, enc_hook=str)
 
 
 def from_json(data: bytes) -> Config:
-    """The tree that `to_json` wrote.
+    """Decode the tree that `to_json` encoded.
 
     Raises:
-        msgspec.ValidationError: another version of fastlog wrote it.
+        msgspec.ValidationError: another version of fastlog encoded it.
     """
     return msgspec.json.decode(data, type=Config, dec_hook=_decode_path)
 

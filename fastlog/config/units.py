@@ -1,4 +1,4 @@
-"""Sizes and times as people write them: "64 MiB", "10GB", "30 days", "1h30m"."""
+"""Parse and format sizes and times with units: "64 MiB", "10GB", "30 days", "1h30m"."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _PART = re.compile(rf"({_AMOUNT})\s*([a-z]+)\s*", re.ASCII)
 
 
 def parse_size(text: str) -> int:
-    """Bytes. `KiB`, `MiB`, `GiB`, `K`, `M`, `G` are powers of 1024; `kB`, `MB`, `GB` of 1000.
+    """Parse a size in bytes. `KiB`, `MiB`, `K`, `M` … are powers of 1024; `kB`, `MB` … of 1000.
 
     Raises:
-        ValueError: the text is no size.
+        ValueError: the text is not a size.
     """
     match = _SIZE.fullmatch(text.strip().replace("_", "").lower())
     if match is None or match[2] not in _SIZES:
@@ -43,10 +43,10 @@ def parse_size(text: str) -> int:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds. A number with a unit, or several: "1h30m"; a bare number is seconds.
+    """Parse a time in seconds: one or more numbers with units, or a number of seconds.
 
     Raises:
-        ValueError: the text is no time.
+        ValueError: the text is not a time.
     """
     rest = text.strip().lower()
     if re.fullmatch(_AMOUNT, rest, re.ASCII):
@@ -66,7 +66,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_size(size: float) -> str:
-    """A size for people, such as `64 MiB` or `1.5 GiB`."""
+    """Format a size, such as `64 MiB` or `1.5 GiB`."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if abs(size) < 1024:
             return f"{_figure(size)} {unit}"
@@ -75,7 +75,7 @@ def format_size(size: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """A time for people, in the largest unit that gives at least two of it: `36 hours`."""
+    """Format a time in the largest unit of which it has at least two, such as `36 hours`."""
     for name, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * length:
             return f"{_figure(seconds / length)} {name}"
@@ -83,5 +83,5 @@ def format_duration(seconds: float) -> str:
 
 
 def _figure(number: float) -> str:
-    """Three digits, or more where they stand before the point."""
+    """Format with three digits, or more before the decimal point."""
     return f"{number:.0f}" if number >= 100 else f"{number:.3g}"

@@ -1,4 +1,4 @@
-"""What the URLs of listeners and sinks may look like."""
+"""Check the URLs of listeners and sinks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from fastlog.errors import ConfigError
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _SUN_PATH = 107
-"""Bytes that a Unix socket's address has for its path on Linux."""
+"""The longest path of a Unix socket on Linux, in bytes."""
 
 
 def check_listen(url: str) -> None:
-    """Reject what cannot be listened on; the error says what is wrong with it.
+    """Check that the URL can be listened on.
 
     Raises:
-        ConfigError: without a place; the caller knows it.
+        ConfigError: it cannot; the text lacks the place, which the caller adds.
     """
     parts = _split(url)
     if parts.scheme == "tcp":
@@ -40,16 +40,16 @@ def _check_tcp(parts: SplitResult, url: str) -> None:
     if parts.path or parts.query or parts.fragment or parts.username is not None:
         raise ConfigError(f"expected tcp://host:port and nothing more, got {url!r}")
     if not parts.hostname:
-        raise ConfigError(f"expected a host in {url!r}; 0.0.0.0 or [::] is every address")
+        raise ConfigError(f"expected a host in {url!r}; 0.0.0.0 or [::] listens on every address")
     if port is None:
         raise ConfigError(f"expected a port in {url!r}, such as tcp://{parts.netloc}:9020")
 
 
 def check_sink(url: str) -> None:
-    """Reject what is no URL. Whether there is such a sink, `fastlog.sinks` knows.
+    """Check that the text is a URL. `fastlog.sinks` checks whether such a sink exists.
 
     Raises:
-        ConfigError: without a place; the caller knows it.
+        ConfigError: it is not; the text lacks the place, which the caller adds.
     """
     if not _SCHEME.match(url):
         raise ConfigError(f"expected a URL such as sqlite: or ndjson:///path, got {url!r}")
@@ -59,5 +59,5 @@ def check_sink(url: str) -> None:
 def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
-    except ValueError as error:  # an IPv6 address that is none
+    except ValueError as error:  # a malformed IPv6 address
         raise ConfigError(f"not a URL: {url!r} ({error})") from None

@@ -1,4 +1,4 @@
-"""One value of one setting: read from TOML or text, checked against its type and range."""
+"""Read one value from TOML or text, and check its type and range."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastlog.errors import ConfigError
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """`; did you mean 'size'?`, or the valid words when none of them is near."""
+    """Return `; did you mean 'size'?`, or the list of valid words if none of them is near."""
     words = sorted(valid)
     folded = {each.casefold(): each for each in words}
     close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.55)
@@ -27,15 +27,15 @@ def nearest(word: str, valid: Iterable[str]) -> str:
 
 
 def read_value(annotation: object, value: object, *, textual: bool) -> Any:
-    """The value as the type of its field.
+    """Convert a value to the type of its field.
 
     Args:
         annotation: the field's type in `tree.py`, with its `Meta`.
-        value: what TOML gave, or text.
-        textual: it came from a variable or a flag, where everything is text.
+        value: a value of TOML, or text.
+        textual: whether it is text because it is from a variable or a flag.
 
     Raises:
-        ConfigError: `expected …, got …`, without a place; the caller knows it.
+        ConfigError: `expected …, got …`, without the place, which the caller adds.
     """
     kind, meta = annotation, Meta()
     if get_origin(annotation) is Annotated:
@@ -78,7 +78,7 @@ def _read_text(value: object) -> str:
 
 
 def _read_mode(value: object, bits: int) -> str:
-    """Octal digits. Not a number: TOML's `640` would be another mode than `0o640`."""
+    """Read octal digits in a string. As a number, TOML's `640` would differ from `0o640`."""
     if not (isinstance(value, str) and re.fullmatch("0?[0-7]{3}", value)):
         raise ConfigError(f'expected a mode such as "0640", in quotes, got {shown(value)}')
     mode = int(value, 8)
@@ -139,7 +139,7 @@ def _check_range(meta: Meta, unit: str | None, number: int | float, value: objec
 
 
 def shown(value: object) -> str:
-    """A wrong value as an error shows it: short, on one line."""
+    """Format a wrong value for an error: short, on one line."""
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list | tuple):

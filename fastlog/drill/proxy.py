@@ -1,4 +1,4 @@
-"""A bad network: a TCP proxy that cuts connections, swallows what it is given, and drops acks."""
+"""A bad network: a TCP proxy that cuts connections, discards all traffic, and drops acks."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from fastlog.protocol import frames as wire
 
 _CHUNK = 65536
 _HIGH_WATER = 4 * _CHUNK
-"""Bytes that wait for one side before the other is not read any more."""
+"""Bytes pending for one side at which the proxy stops reading from the other."""
 _ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER that makes close() send a reset."""
 _HEAD = struct.Struct(">2sBBI")
-"""Before every frame of the fastlog protocol; a server says nothing else."""
+"""The header of every frame of the fastlog protocol; a server sends nothing else."""
 
 
-def never() -> int | None:
-    """No cut."""
+def no_cut() -> int | None:
+    """Return `None`: never cut a connection."""
     return None
 
 
 class Proxy:
-    """Forwards connections to a port of this machine, by a thread of its own, while it is entered.
+    """A proxy to a port of this machine. It runs in a thread of its own, as a context manager.
 
-    Its faults may be changed at any time, from any thread. `heal` ends all of them.
+    Its faults may be changed at any time, from any thread. `clear_faults` ends all of them.
 
     Args:
-        target: the port that is forwarded to.
+        target: the port to forward to.
     """
 
     def __init__(self, target: int) -> None:
         self._target = target
-        self.draw_cut: Callable[[], int | None] = never
-        """Asked for each new connection: after how many bytes of the client it is reset, or
-        `None`. Exactly so many are forwarded before."""
+        self.choose_cut: Callable[[], int | None] = no_cut
+        """Called for each new connection: the number of the client's bytes to forward before a
+        reset, or `None` for no reset."""
         self.drops_acks = False
-        """Whether the ACKs are taken out of what the server answers."""
+        """Whether ACK frames of the server are dropped."""
         self.connections = 0
         self.cuts = 0
         """Connections that were reset."""
         self.dropped_acks = 0
-        self.swallowed = 0
-        """Bytes that went nowhere."""
-        self._swallows = self._must_cut = self._is_ending = False
-        self._live: set[_Connection] = set()
+        self.discarded = 0
+        """Bytes that were read and not forwarded."""
+        self._discards = self._must_cut = self._is_closing = False
+        self._open: set[_Connection] = set()
 
     def __enter__(self) -> Proxy:
         self._selector = selectors.DefaultSelector()
@@ -68,9 +68,9 @@ class Proxy:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        tb: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
-        self._is_ending = True
+        self._is_closing = True
         self._wake_up()
         self._thread.join()
         self._selector.close()
@@ -78,28 +78,28 @@ class Proxy:
         os.close(self._wake)
 
     @property
-    def passing(self) -> int:
-        """How many connections there are that pass bytes."""
-        return sum(not connection.is_dead for connection in self._live.copy())
+    def forwarding(self) -> int:
+        """How many open connections forward bytes."""
+        return sum(not connection.is_dead for connection in self._open.copy())
 
     def cut(self) -> None:
-        """Reset all connections that there are now."""
+        """Reset all open connections."""
         self._must_cut = True
         self._wake_up()
 
-    def swallow(self) -> None:
-        """Be a dead neighbour: from now on nothing passes, and nobody is told.
+    def discard(self) -> None:
+        """Discard all traffic, as if the host were gone, without an error to either side.
 
-        The connections that there are look as they did, and will never pass a byte again, also
-        after `heal`. New ones wait, as they do for a host that does not answer.
+        Connections that are open stay open and never forward a byte again, even after
+        `clear_faults`. New ones wait, as they do for a host that does not answer.
         """
-        self._swallows = True
+        self._discards = True
         self._wake_up()
 
-    def heal(self) -> None:
+    def clear_faults(self) -> None:
         """End all faults."""
-        self._swallows = self.drops_acks = False
-        self.draw_cut = never
+        self._discards = self.drops_acks = False
+        self.choose_cut = no_cut
         self._wake_up()
 
     # ---- the thread ----
@@ -108,180 +108,184 @@ class Proxy:
         os.eventfd_write(self._wake, 1)
 
     def _run(self) -> None:
-        while not self._is_ending:
+        while not self._is_closing:
             for key, events in self._selector.select():
-                if isinstance(key.data, _End):
+                if isinstance(key.data, _Side):
                     self._serve(key.data, events)
                 elif key.fileobj is self._listener:
                     self._accept()
                 else:
                     os.eventfd_read(self._wake)
-                    self._obey()
-        for connection in list(self._live):
+                    self._apply()
+        for connection in list(self._open):
             self._close(connection)
 
-    def _obey(self) -> None:
+    def _apply(self) -> None:
         if self._must_cut:
             self._must_cut = False
-            for connection in list(self._live):
+            for connection in list(self._open):
                 self._reset(connection)
         is_listening = self._listener.fileno() in self._selector.get_map()
-        if self._swallows and is_listening:
+        if self._discards and is_listening:
             self._selector.unregister(self._listener)
-            for connection in self._live:
-                connection.die()
+            for connection in self._open:
+                connection.mark_dead()
                 self._watch(connection)
-        elif not self._swallows and not is_listening:
+        elif not self._discards and not is_listening:
             self._selector.register(self._listener, selectors.EVENT_READ)
 
     def _accept(self) -> None:
         try:
             client, _ = self._listener.accept()
-        except OSError:  # it went away again
+        except OSError:  # the client has closed it already
             return
         try:
             server = socket.create_connection(("127.0.0.1", self._target), timeout=1)
-        except OSError:  # nobody listens now: whoever came is told
+        except OSError:  # nothing listens there: the client gets an end of file
             client.close()
             return
-        connection = _Connection(client, server, self.draw_cut())
+        connection = _Connection(client, server, self.choose_cut())
         self.connections += 1
-        self._live.add(connection)
+        self._open.add(connection)
         self._watch(connection)
 
-    def _serve(self, end: _End, events: int) -> None:
-        connection = end.connection
-        if connection not in self._live:
-            return  # it ended by an event of the same turn
+    def _serve(self, side: _Side, events: int) -> None:
+        connection = side.connection
+        if connection not in self._open:
+            return  # an earlier event of the same poll has closed it
         try:
             if events & selectors.EVENT_WRITE:
-                end.flush()
+                side.flush()
             if events & selectors.EVENT_READ:
-                self._read(end)
+                self._read(side)
         except OSError:
             if not connection.is_dead:
                 self._reset(connection)
                 return
-            end.has_ended = True  # nobody tells the other side
+            side.at_eof = True  # the other side must not notice
         if connection.is_over():
             self._close(connection)
-        elif connection.left == 0 and not connection.server.waiting:
+        elif connection.cut_after == 0 and not connection.server.pending:
             self._reset(connection)
         else:
             self._watch(connection)
 
-    def _read(self, end: _End) -> None:
-        data = end.socket.recv(_CHUNK)
-        connection = end.connection
+    def _read(self, side: _Side) -> None:
+        data = side.socket.recv(_CHUNK)
+        connection = side.connection
         if not data:
-            end.has_ended = True
+            side.at_eof = True
         elif connection.is_dead:
-            self.swallowed += len(data)
-        elif end is connection.client:
-            connection.server.give(data[: connection.left])
-            if connection.left is not None:
-                connection.left -= min(connection.left, len(data))
+            self.discarded += len(data)
+        elif side is connection.client:
+            connection.server.send(data[: connection.cut_after])
+            if connection.cut_after is not None:
+                connection.cut_after -= min(connection.cut_after, len(data))
         else:
-            passed, dropped = connection.answers.feed(data, drops_acks=self.drops_acks)
+            forwarded, dropped = connection.ack_filter.feed(data, drops_acks=self.drops_acks)
             self.dropped_acks += dropped
-            connection.client.give(passed)
-        if end.has_ended and not connection.is_dead:
-            end.peer.finish()
+            connection.client.send(forwarded)
+        if side.at_eof and not connection.is_dead:
+            side.peer.shut_down()
 
     def _watch(self, connection: _Connection) -> None:
-        for end in connection.ends:
-            key = self._selector.get_map().get(end.socket)
-            events = end.events()
+        for side in connection.sides:
+            key = self._selector.get_map().get(side.socket)
+            events = side.events()
             if key is None and events:
-                self._selector.register(end.socket, events, end)
+                self._selector.register(side.socket, events, side)
             elif key is not None and not events:
-                self._selector.unregister(end.socket)
+                self._selector.unregister(side.socket)
             elif key is not None and key.events != events:
-                self._selector.modify(end.socket, events, end)
+                self._selector.modify(side.socket, events, side)
 
     def _reset(self, connection: _Connection) -> None:
         self.cuts += 1
-        for end in connection.ends:
+        for side in connection.sides:
             with contextlib.suppress(OSError):
-                end.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+                side.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         self._close(connection)
 
     def _close(self, connection: _Connection) -> None:
-        self._live.discard(connection)
-        for end in connection.ends:
+        self._open.discard(connection)
+        for side in connection.sides:
             with contextlib.suppress(KeyError):
-                self._selector.unregister(end.socket)
-            end.socket.close()
+                self._selector.unregister(side.socket)
+            side.socket.close()
 
 
-class _End:
+class _Side:
     """One of the two sockets of a connection."""
 
-    peer: _End
+    peer: _Side
 
     def __init__(self, connection: _Connection, sock: socket.socket) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection, self.socket = connection, sock
-        self.waiting = bytearray()
-        """What its application has not been given yet."""
-        self.has_ended = False
-        """Nothing more comes from it."""
-        self._finishes = False
+        self.pending = bytearray()
+        """Bytes that are not sent to it yet."""
+        self.at_eof = False
+        """Whether it has sent its last byte."""
+        self._shuts_down = False
 
     def events(self) -> int:
-        reads = not self.has_ended and len(self.peer.waiting) < _HIGH_WATER
-        writes = selectors.EVENT_WRITE if self.waiting else 0
+        reads = not self.at_eof and len(self.peer.pending) < _HIGH_WATER
+        writes = selectors.EVENT_WRITE if self.pending else 0
         return writes | (selectors.EVENT_READ if reads else 0)
 
-    def give(self, data: bytes) -> None:
-        self.waiting += data
+    def send(self, data: bytes) -> None:
+        self.pending += data
         self.flush()
 
-    def finish(self) -> None:
-        """Nothing more will be given to it."""
-        self._finishes = True
+    def shut_down(self) -> None:
+        """Send the end of the stream after the pending bytes."""
+        self._shuts_down = True
         self.flush()
 
     def flush(self) -> None:
-        """Raises OSError when its application is gone."""
+        """Send what the kernel takes.
+
+        Raises:
+            OSError: the peer has closed the connection.
+        """
         with contextlib.suppress(BlockingIOError):
-            while self.waiting:
-                del self.waiting[: self.socket.send(self.waiting)]
-            if self._finishes:
+            while self.pending:
+                del self.pending[: self.socket.send(self.pending)]
+            if self._shuts_down:
                 self.socket.shutdown(socket.SHUT_WR)
-                self._finishes = False
+                self._shuts_down = False
 
 
 class _Connection:
-    def __init__(self, client: socket.socket, server: socket.socket, left: int | None) -> None:
-        self.client, self.server = self.ends = _End(self, client), _End(self, server)
+    def __init__(self, client: socket.socket, server: socket.socket, cut_after: int | None) -> None:
+        self.client, self.server = self.sides = _Side(self, client), _Side(self, server)
         self.client.peer, self.server.peer = self.server, self.client
-        self.left = left
-        """Bytes of the client that may still pass before the reset, or `None`."""
-        self.answers = _Answers()
+        self.cut_after = cut_after
+        """How many more bytes of the client to forward before the reset, or `None`."""
+        self.ack_filter = _AckFilter()
         self.is_dead = False
 
-    def die(self) -> None:
+    def mark_dead(self) -> None:
         self.is_dead = True
-        self.left = None
-        for end in self.ends:
-            end.waiting.clear()
+        self.cut_after = None
+        for side in self.sides:
+            side.pending.clear()
 
     def is_over(self) -> bool:
-        return all(end.has_ended and not end.waiting for end in self.ends)
+        return all(side.at_eof and not side.pending for side in self.sides)
 
 
-class _Answers:
-    """What a server says, frame by frame, as soon as a frame is whole."""
+class _AckFilter:
+    """Splits the server's bytes into frames, and drops ACKs on request."""
 
     def __init__(self) -> None:
-        self._unread = b""
+        self._partial = b""
 
     def feed(self, data: bytes, *, drops_acks: bool) -> tuple[bytes, int]:
-        """What of it passes, and how many ACKs do not."""
-        data = self._unread + data
-        passed, at, dropped = [], 0, 0
+        """Return the whole frames to forward, and the number of dropped ACKs."""
+        data = self._partial + data
+        forwarded, at, dropped = [], 0, 0
         while len(data) - at >= _HEAD.size:
             _, kind, _, length = _HEAD.unpack_from(data, at)
             end = at + _HEAD.size + length
@@ -290,7 +294,7 @@ class _Answers:
             if drops_acks and kind == wire.Type.ACK:
                 dropped += 1
             else:
-                passed.append(data[at:end])
+                forwarded.append(data[at:end])
             at = end
-        self._unread = data[at:]
-        return b"".join(passed), dropped
+        self._partial = data[at:]
+        return b"".join(forwarded), dropped

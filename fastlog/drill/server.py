@@ -1,7 +1,7 @@
-"""The drill's own fastlog-server: of this installation, in a directory and on a port of its own.
+"""The drill's fastlog-server: of this installation, with its own directory and port.
 
-Its processes are told from all others by the lock of its data directory, which they hold. None is
-sent a signal that does not.
+The lock of its data directory, which all its processes hold, distinguishes them from all others.
+Only processes that hold it are sent signals.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from urllib.parse import urlsplit
 from fastlog.errors import FastlogError
 
 KEEPALIVE = 1.0
-"""Seconds; a client takes a server that was silent for three times as long for dead. A drill has no
-time for the usual five."""
-PATIENCE = 60.0
+"""Seconds; a client takes the server for dead after three times as long. The default of five would
+take a drill too long."""
+TIMEOUT = 60.0
 """Seconds that a start, a stop or a reload may take."""
-RELOADED, REFUSED = "reload: done", "going on as before"
-"""What the log says of a reload."""
+RELOADED, REJECTED = "reload: done", "going on as before"
+"""Texts in the log of a reload that succeeded, and of one that failed."""
 
 _PROGRAM = "from fastlog.cli.serve import main; main()"
-"""What the console script `fastlog-server` does, with this interpreter."""
+"""The same as the console script `fastlog-server`, for this interpreter."""
 _CONFIG = f"[clients]\nkeepalive = {KEEPALIVE}\n"
 
 
 class DrillServer:
-    """Not started.
+    """A server that is not started yet.
 
     Args:
         home: a directory for its data, its configuration and its log.
@@ -43,7 +43,7 @@ class DrillServer:
         self.logs = self.data / "logs"
         self.log = home / "server.log"
         self.port = 0
-        """On 127.0.0.1, once it was started; the same after each start."""
+        """On 127.0.0.1; 0 before the first start, then the same after each."""
         self._home, self._out = home, home / "server.out"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -57,16 +57,16 @@ class DrillServer:
         config.write_text(_CONFIG)
         arguments = ["--config", str(config), "--data-dir", str(self.data)]
         arguments += ["--listen", f"tcp://127.0.0.1:{self.port}"]
-        own = {name: value for name, value in os.environ.items() if not name.startswith("FASTLOG_")}
+        env = {name: value for name, value in os.environ.items() if not name.startswith("FASTLOG_")}
         with self._out.open("wb") as out, self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-P", "-c", _PROGRAM, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=log,
-                env=own,
+                env=env,
                 cwd=self._home,
-                process_group=0,  # Ctrl-C in a terminal is the drill's to hear
+                process_group=0,  # Ctrl-C in a terminal must reach the drill only
             )
         self._wait_for(lambda: b"\n" in self._out.read_bytes(), "start")
         line = self._out.read_text()
@@ -76,68 +76,74 @@ class DrillServer:
         self.port = port
 
     def stop(self) -> None:
-        """SIGTERM, and wait until the last of it has ended.
+        """Send SIGTERM, and wait until the server has ended.
 
         Raises:
-            FastlogError: it did not end, or not well.
+            FastlogError: it did not end, or ended with an error.
         """
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         try:
-            status = self._process.wait(PATIENCE)
+            status = self._process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
-            raise FastlogError(f"the server does not stop; see {self.log}") from None
+            raise FastlogError(
+                f"the server did not stop within {TIMEOUT:.0f} s; see {self.log}"
+            ) from None
         if status:
             raise FastlogError(f"the server ended with {status}; see {self.log}")
 
     def reload(self, meanwhile: Callable[[], None] = lambda: None) -> bool:
-        """SIGHUP, and wait until it is done.
+        """Send SIGHUP, and wait for the result in the log.
 
         Args:
-            meanwhile: called when the signal has been sent.
+            meanwhile: called after the signal has been sent.
 
         Returns:
-            Whether the server was replaced, by its own account.
+            Whether the log says that the server was replaced.
         """
         assert self._process is not None
-        done, rejected = self._count(RELOADED), self._count(REFUSED)
+        done, rejected = self._count(RELOADED), self._count(REJECTED)
         self._process.send_signal(signal.SIGHUP)
         meanwhile()
         self._wait_for(
-            lambda: self._count(RELOADED) > done or self._count(REFUSED) > rejected, "reload"
+            lambda: self._count(RELOADED) > done or self._count(REJECTED) > rejected, "reload"
         )
         return self._count(RELOADED) > done
 
     def kill(self, role: str) -> None:
-        """kill -9 of its processes of that role (`receiver`, `worker`), and wait for new ones.
+        """Kill its processes of that role (`receiver`, `worker`), and wait for new ones.
 
         Raises:
-            FastlogError: no new one came.
+            FastlogError: no new one was started.
         """
         self._wait_for(lambda: self.processes(role), f"have a {role}")
-        victims = self.processes(role)
-        for pid in victims:
+        killed = self.processes(role)
+        for pid in killed:
             self._signal(pid, signal.SIGKILL)
-        self._wait_for(lambda: set(self.processes(role)) - set(victims), f"start its {role} again")
+        self._wait_for(lambda: set(self.processes(role)) - set(killed), f"start its {role} again")
 
     def kill_all(self) -> None:
-        """kill -9 of all that there is of it."""
-        deadline = time.monotonic() + PATIENCE
+        """Kill all its processes.
+
+        Raises:
+            FastlogError: some still run after `TIMEOUT`.
+        """
+        deadline = time.monotonic() + TIMEOUT
         while pids := self.processes():
             for pid in pids:
                 self._signal(pid, signal.SIGKILL)
             if self._process is not None:
-                self._process.poll()  # it shall not stay as a zombie
+                self._process.poll()  # reaps it
             if time.monotonic() > deadline:
                 raise FastlogError(f"processes {pids} of the server cannot be killed")
             time.sleep(0.01)
         if self._process is not None:
-            self._process.kill()  # it may not have the lock yet
+            self._process.kill()  # it may not hold the lock yet
             self._process.wait()
 
     @contextlib.contextmanager
     def frozen(self, role: str | None) -> Iterator[None]:
-        """SIGSTOP for its processes of that role, or all, and SIGCONT afterwards."""
+        """Stop its processes of that role, or all, with SIGSTOP; send SIGCONT afterwards."""
         pids = self.processes(role)
         try:
             for pid in pids:
@@ -148,11 +154,11 @@ class DrillServer:
                 self._signal(pid, signal.SIGCONT)
 
     def is_running(self) -> bool:
-        """Whether its supervisor lives."""
+        """Return whether its supervisor runs."""
         return self._process is not None and self._process.poll() is None
 
     def processes(self, role: str | None = None) -> list[int]:
-        """The pids of its processes: `supervisor`, `receiver`, `worker`; all without a role."""
+        """Return the pids of its processes: `supervisor`, `receiver`, `worker`; `None`: all."""
         return [
             pid
             for entry in Path("/proc").iterdir()
@@ -161,7 +167,7 @@ class DrillServer:
         ]
 
     def _signal(self, pid: int, number: signal.Signals) -> None:
-        """To that process, if it is still the one that was meant."""
+        """Send a signal, unless the pid belongs to another process by now."""
         with contextlib.suppress(ProcessLookupError):
             fd = os.pidfd_open(pid)
             try:
@@ -172,7 +178,7 @@ class DrillServer:
 
     def _owns(self, pid: int) -> bool:
         lock = os.path.realpath(self.data / "lock")
-        with contextlib.suppress(OSError):  # it has ended, or is another user's
+        with contextlib.suppress(OSError):  # it has ended, or belongs to another user
             return any(os.path.realpath(fd) == lock for fd in Path(f"/proc/{pid}/fd").iterdir())
         return False
 
@@ -180,15 +186,15 @@ class DrillServer:
         return self.log.read_text(errors="replace").count(text)
 
     def _wait_for(self, condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not condition():
             if not self.is_running() or time.monotonic() > deadline:
-                raise FastlogError(f"the server did not {what}: {self._last_words()}")
+                raise FastlogError(f"the server did not {what}: {self._last_log_line()}")
             time.sleep(0.01)
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         lines = self.log.read_text(errors="replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "it said nothing")
+        return next((line for line in reversed(lines) if line.strip()), "its log is empty")
 
 
 def _role(pid: int) -> str:

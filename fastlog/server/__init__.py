@@ -1,4 +1,4 @@
-"""The server as a whole: the supervisor of the receiver and the workers."""
+"""The supervisor, which starts and watches the receiver and the workers."""
 
 from fastlog.server.supervisor import resume, serve
 

@@ -1,4 +1,4 @@
-"""The data directory has one owner: the supervisor, and its children until the last has ended."""
+"""The lock of the data directory, which a supervisor and all its children hold."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from fastlog.files import Access, excess_mode, make_directory, open_file
 
 log = logging.getLogger(__name__)
 
-ORPHANS = 20.0
-"""Seconds that the children of a supervisor that was killed have to end."""
+ORPHAN_TIMEOUT = 20.0
+"""Seconds to wait until the children of a killed supervisor have ended."""
 
 
-def own(directory: Path, access: Access) -> int:
-    """Makes the data directory if it is not there, and locks it.
+def lock(directory: Path, access: Access) -> int:
+    """Make the data directory if it does not exist, and lock it.
 
-    One that is there keeps its mode, which is its owner's decision; one that lets others in is
-    mentioned in the log.
+    An existing directory keeps its mode; one that gives more access than configured is logged.
 
     Args:
-        access: Who may use it.
+        access: The configured mode and group.
 
     Returns:
         The descriptor that holds the lock. A child that inherits it holds it too.
 
     Raises:
-        FastlogError: It is in use, or cannot be written.
+        FastlogError: The directory is in use, or not writable.
     """
     try:
         _check_group(access)
@@ -40,45 +39,44 @@ def own(directory: Path, access: Access) -> int:
         fd = open_file(directory / "lock", os.O_RDWR)
         if not os.access(directory, os.W_OK | os.X_OK):
             raise PermissionError(None, "not writable")
-        if wide := too_wide(directory, access):
-            log.warning("%s", wide)
+        if warning := mode_warning(directory, access):
+            log.warning("%s", warning)
     except OSError as error:
         raise FastlogError(
             f"cannot use the data directory {directory}: {error.strerror}; "
             "name another with --data-dir"
         ) from None
-    deadline = time.monotonic() + ORPHANS
+    deadline = time.monotonic() + ORPHAN_TIMEOUT
     while not _try_lock(fd):
         owner = _owner(fd)
-        if time.monotonic() >= deadline or (owner and _lives(owner)):
+        if time.monotonic() >= deadline or (owner and _is_alive(owner)):
             os.close(fd)
-            who = f"by process {owner}" if owner else "by another process"
+            user = f"process {owner}" if owner else "another process"
             raise FastlogError(
-                f"the data directory {directory} is in use {who}; "
+                f"the data directory {directory} is in use by {user}; "
                 "stop it, or name another with --data-dir"
             )
-        time.sleep(0.05)  # the children of a dead supervisor are about to notice
-    with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+        time.sleep(0.05)  # the children of a dead supervisor are about to end
+    with contextlib.suppress(OSError):  # a full disk does not affect the lock
         os.truncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
 
 
-def too_wide(directory: Path, access: Access) -> str:
-    """Returns what is wrong with the mode of a directory that lets others in, and the command that
-    mends it; or ""."""
+def mode_warning(directory: Path, access: Access) -> str:
+    """Return a warning, with a command, if others have more access than configured; else ""."""
     if not excess_mode(directory, access):
         return ""
     mode = stat.S_IMODE(directory.stat().st_mode)
     wanted = mode & ~0o077 | mode & 0o077 & access.directory_mode
     return (
-        f"{directory} has mode {mode:04o} and lets others in; "
-        f"if nobody else shall look in, run: chmod {wanted:04o} {directory}"
+        f"{directory} has mode {mode:04o}, which gives others access; "
+        f"to deny it, run: chmod {wanted:04o} {directory}"
     )
 
 
 def _check_group(access: Access) -> None:
-    """A process may give its files to its own groups only, unless it is root's."""
+    """Check that this process may give files to the group: only root may use groups of others."""
     gid = access.gid
     if gid >= 0 and os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
         raise FastlogError(
@@ -96,12 +94,12 @@ def _try_lock(fd: int) -> bool:
 
 
 def _owner(fd: int) -> int:
-    """The process that wrote itself into the lock, or 0."""
+    """Return the pid that the lock file names, or 0."""
     text = os.pread(fd, 32, 0).strip()
     return int(text) if text.isdigit() else 0
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

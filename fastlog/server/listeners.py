@@ -1,4 +1,4 @@
-"""Listening sockets: bound here, in the supervisor, and handed to the receivers by descriptor."""
+"""Listening sockets: the supervisor binds them, and the receivers inherit their descriptors."""
 
 from __future__ import annotations
 
@@ -20,29 +20,28 @@ from fastlog.files import Access, Identity, identity_of
 
 BACKLOG = 4096
 LOCK_PATIENCE = 2.0
-"""Seconds to wait for another server that is about to replace a socket of the same directory."""
+"""Seconds to wait for a server that is replacing a socket in the same directory."""
 
 
 class Bound(NamedTuple):
     """A listener of the configuration."""
 
     url: str
-    """As it was configured."""
+    """The URL in the configuration."""
     sockets: list[socket.socket]
-    """One for each address that its name stands for."""
+    """One for each address that the host name resolves to."""
     file: Identity | None = None
-    """Of the file of a Unix socket: another server may put its own in the same place."""
+    """The file of a Unix socket: another server may have replaced it."""
 
 
 def bind(urls: Sequence[str], accesses: Sequence[Access] = ()) -> list[Bound]:
-    """Listens on all of them.
+    """Listen on all URLs.
 
     Args:
-        accesses: For each URL, who may connect if it is a Unix socket; those that are missing
-            are private.
+        accesses: For each URL, mode and group of the file of a Unix socket; private if missing.
 
     Raises:
-        FastlogError: One cannot be bound; none is left open.
+        FastlogError: One cannot be bound; all are closed.
     """
     bound: list[Bound] = []
     try:
@@ -52,46 +51,46 @@ def bind(urls: Sequence[str], accesses: Sequence[Access] = ()) -> list[Bound]:
         close(bound)
         what = error.strerror or str(error)
         if error.errno == errno.EADDRINUSE:
-            what = "the address is in use; stop who uses it, or choose another with --listen"
+            what = "the address is in use; stop the program there, or choose another with --listen"
         raise FastlogError(f"cannot listen on {url}: {what}") from None
     return bound
 
 
 class Rebound(NamedTuple):
-    """How listeners change."""
+    """The result of `rebind`."""
 
     bound: list[Bound]
-    """All of the new configuration, in its order."""
-    fresh: list[Bound]
-    """Those of them that were not there before."""
-    gone: list[Bound]
-    """Those that it does not name any more; still open."""
+    """All listeners of the new configuration, in its order."""
+    added: list[Bound]
+    """Those of them that were bound now."""
+    removed: list[Bound]
+    """Those that the new configuration does not contain; still open."""
 
 
 def rebind(bound: Sequence[Bound], urls: Sequence[str], accesses: Sequence[Access] = ()) -> Rebound:
-    """Listens where a new configuration says, with the sockets that there are.
+    """Listen on the URLs of a new configuration, and reuse the sockets of equal URLs.
 
     Args:
         accesses: As for `bind`.
 
     Raises:
-        FastlogError: One cannot be bound; all is as before.
+        FastlogError: One cannot be bound; nothing has changed.
     """
-    left = list(bound)
+    unused = list(bound)
     kept: list[Bound | None] = []
     for url in urls:
-        same = next((one for one in left if one.url == url), None)
+        same = next((one for one in unused if one.url == url), None)
         kept.append(same)
         if same is not None:
-            left.remove(same)
+            unused.remove(same)
     missing = [at for at, one in enumerate(kept) if one is None]
-    wanted = dict(enumerate(accesses))
-    fresh = bind([urls[at] for at in missing], [wanted.get(at, Access()) for at in missing])
+    access_at = dict(enumerate(accesses))
+    added = bind([urls[at] for at in missing], [access_at.get(at, Access()) for at in missing])
     for at, one in enumerate(kept):
         if one is not None and one.file is not None:
-            _let_in(one, wanted.get(at, Access()))
-    unused = iter(fresh)
-    return Rebound([one or next(unused) for one in kept], fresh, left)
+            _set_access(one, access_at.get(at, Access()))
+    following = iter(added)
+    return Rebound([one or next(following) for one in kept], added, unused)
 
 
 def _bind(url: str, access: Access) -> Bound:
@@ -103,7 +102,7 @@ def _bind(url: str, access: Access) -> Bound:
 
 
 def _bind_tcp(host: str, port: int) -> list[socket.socket]:
-    """One socket for each address that the name stands for; but one only with a port to pick."""
+    """Bind each address that the name resolves to; for port 0, only the first."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
     if port == 0:
@@ -111,10 +110,10 @@ def _bind_tcp(host: str, port: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
         for family, address in addresses:
-            every = family == socket.AF_INET6 and address[0] == "::"
+            is_any = family == socket.AF_INET6 and address[0] == "::"
             sockets.append(
                 socket.create_server(
-                    address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=every
+                    address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=is_any
                 )
             )
     except OSError:
@@ -139,15 +138,15 @@ def _bind_unix(url: str, path: Path, access: Access) -> Bound:
                 os.umask(umask)
             bound = bound._replace(file=_file_at(path))
             listener.listen(BACKLOG)
-        _let_in(bound, access)
+        _set_access(bound, access)
     except OSError:
         close([bound])
         raise
     return bound
 
 
-def _let_in(bound: Bound, access: Access) -> None:
-    """Gives the file of a Unix socket its group and its mode, if it is still ours."""
+def _set_access(bound: Bound, access: Access) -> None:
+    """Set group and mode of a Unix socket's file, unless another server has replaced it."""
     with _file_of(bound) as file:
         if file is not None:
             if access.gid >= 0:
@@ -157,7 +156,7 @@ def _let_in(bound: Bound, access: Access) -> None:
 
 @contextlib.contextmanager
 def _file_of(bound: Bound) -> Iterator[str | None]:
-    """A name of the socket's file that nobody can give to another; None: it is gone."""
+    """Open the socket's file, and yield a path that stays this file's; None if it is replaced."""
     try:
         fd = os.open(urlsplit(bound.url).path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -171,10 +170,10 @@ def _file_of(bound: Bound) -> Iterator[str | None]:
 
 @contextlib.contextmanager
 def _directory_locked(directory: Path) -> Iterator[None]:
-    """Lets one server at a time look at the sockets of a directory and replace them.
+    """Lock the directory, so that one server at a time inspects and replaces its sockets.
 
-    Others than fastlog do not know of the lock, and anyone may hold one for ever: after a while
-    it is done without.
+    Other programs do not use this lock, and any program may hold it for ever: after
+    `LOCK_PATIENCE` the block runs without it.
     """
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     deadline = time.monotonic() + LOCK_PATIENCE
@@ -193,16 +192,16 @@ def _directory_locked(directory: Path) -> Iterator[None]:
 
 
 def _file_at(path: Path) -> Identity:
-    """The file itself that has this name, also where it is a link."""
+    """Return the identity of the file at this path, without following links."""
     status = path.lstat()
     return status.st_dev, status.st_ino
 
 
 def _remove_stale(path: Path) -> None:
-    """Removes a socket that a killed server left; one that answers is in use.
+    """Remove the socket of a killed server.
 
     Raises:
-        OSError: It is in use, or no socket.
+        OSError: The socket is in use, or the file is not a socket.
     """
     try:
         fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -211,18 +210,18 @@ def _remove_stale(path: Path) -> None:
     try:  # while it is open, no other file can get its inode number
         status = os.fstat(fd)
         if not stat.S_ISSOCK(status.st_mode):
-            raise OSError(errno.EEXIST, "there is a file of that name, and it is no socket")
-        if _answers(path):
+            raise OSError(errno.EEXIST, "a file of that name exists, and it is not a socket")
+        if _is_listening(path):
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         _remove(path, (status.st_dev, status.st_ino))
     finally:
         os.close(fd)
 
 
-def _answers(path: Path) -> bool:
-    """Whether somebody listens on a Unix socket. What cannot be told counts as somebody."""
+def _is_listening(path: Path) -> bool:
+    """Return whether a process listens on a Unix socket; true if that is uncertain."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(LOCK_PATIENCE)  # a full backlog: it listens, and accepts nobody
+        probe.settimeout(LOCK_PATIENCE)  # a full backlog: a process listens, and does not accept
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
@@ -233,24 +232,24 @@ def _answers(path: Path) -> bool:
 
 
 def _remove(path: Path, file: Identity) -> None:
-    """Removes a socket's file if it is this one.
+    """Remove a socket's file if it is this one.
 
-    It is renamed first and looked at again: between a look and a removal, another program could
-    have put its own there. That one is put back.
+    Another program could replace the file between a check and the removal. Therefore the file is
+    renamed first, then checked, and linked back if it is another one.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     path.rename(aside)
     if _file_at(aside) == file:
         aside.unlink()
         return
-    with contextlib.suppress(FileExistsError):  # a third has come meanwhile
+    with contextlib.suppress(FileExistsError):  # a third program has made one meanwhile
         os.link(aside, path, follow_symlinks=False)
     aside.unlink()
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def url_of(listener: socket.socket) -> str:
-    """Where it listens, with the port that was picked."""
+    """Return the URL of a listening socket, with its actual port."""
     name = listener.getsockname()
     if listener.family == socket.AF_UNIX:
         return f"unix://{name}"
@@ -259,14 +258,14 @@ def url_of(listener: socket.socket) -> str:
 
 
 def adopt(url: str, fds: Sequence[int], file: Identity | None) -> Bound:
-    """The listener that another supervisor has bound."""
+    """Make the listener that another supervisor has bound."""
     for fd in fds:
         os.set_inheritable(fd, False)
     return Bound(url, [socket.socket(fileno=fd) for fd in fds], file)
 
 
 def close(bound: Sequence[Bound]) -> None:
-    """Removes the files of Unix sockets, those that are still ours, and closes all."""
+    """Close all listeners, and remove the files of Unix sockets that nothing has replaced."""
     for one in bound:
         if one.file is not None:  # while the socket is open, no other file can get its inode number
             path = Path(urlsplit(one.url).path)

@@ -1,7 +1,7 @@
-"""The plan: what a supervisor needs to know of a configuration that it need not understand.
+"""The plan: what a supervisor needs to know of a configuration.
 
-The configuration is read by the code that will run with it, which may be newer than the supervisor
-that starts it. That one only passes the text on.
+The code that will run reads the configuration. It may be newer than the supervisor that starts it,
+which passes the configuration on as text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     """What is to run."""
 
     version: str
-    """Of the fastlog that made it."""
+    """The version of the fastlog that made the plan."""
     config: str
     """The configuration, for the children."""
     data_dir: str
@@ -28,23 +28,23 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     sinks: list[str]
     """Their names."""
     stores: list[str]
-    """Where they store, for people."""
+    """Where the sinks store, for the ready line."""
     log_level: str
     files: Access = Access()
-    """Who may use the files that are made."""
+    """Mode and group of the files that the server makes."""
     sockets: list[Access] = []
     """The same for Unix sockets, one for each of `listen`."""
     remarks: list[str] = []
-    """What is to be said about it."""
+    """Warnings for the log."""
     text: str = ""
-    """The plan as its maker wrote it, who may know more than this code."""
+    """The plan as JSON as it was made. It may have fields that this code does not know."""
 
 
 def make_plan(config: Config, *, data_dir: str | None = None) -> Plan:
-    """The plan for a configuration.
+    """Make the plan for a configuration.
 
     Args:
-        data_dir: The directory that is in use and stays so, whatever the configuration says.
+        data_dir: The directory in use, which a reload cannot change.
     """
     remarks = []
     if data_dir is not None and str(config.data_dir) != data_dir:
@@ -66,16 +66,16 @@ def make_plan(config: Config, *, data_dir: str | None = None) -> Plan:
 
 
 def read_plan(text: str) -> Plan:
-    """The plan that another fastlog has made.
+    """Read a plan that another version of fastlog may have made.
 
     Raises:
-        msgspec.MsgspecError: This is none, or one that this code cannot follow.
+        msgspec.MsgspecError: The text is not a plan that this code can use.
     """
     return msgspec.structs.replace(msgspec.json.decode(text, type=Plan), text=text)
 
 
 def _store(config: Config, url: str) -> str:
-    """Where a sink stores, without a password."""
+    """Return where a sink stores, without a password."""
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         return parts.path or str(config.data_dir / "logs")

@@ -1,4 +1,4 @@
-"""The supervisor's end of a child: started by exec, watched, started again with back-off."""
+"""A child of the supervisor: started by exec, watched, restarted with back-off."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ import msgspec
 from fastlog.errors import ConfigError, FastlogError, JournalDamagedError
 from fastlog.server.spawn import describe, memory_file, reap, spawn
 
-STEADY = 10.0
-"""Seconds of life after which an end is news again, not one more of a series."""
+STABLE = 10.0
+"""Seconds of running after which the back-off starts anew."""
 
 
 class ProcessState(msgspec.Struct, kw_only=True):
-    """A child, as one supervisor hands it to the next. Times are of the monotonic clock."""
+    """A child, as one supervisor passes it to the next. Times are of the monotonic clock."""
 
     name: str
     pid: int
-    """0: there is none now."""
+    """0: not alive."""
     control: int
     """The descriptor of its control socket."""
     unread: str
-    """The beginning of its next message."""
+    """The received part of an incomplete message."""
     ready: bool
     started: float
     delay: float
-    asked_to_end: bool
+    stop_requested: bool = msgspec.field(name="asked_to_end")
     kill_at: float | None
     start_at: float | None
 
 
 class Process:
-    """One child, over all its lives.
+    """One child, over all its restarts.
 
     Args:
-        name: The sink's, for a worker.
-        role: What it is, for messages: `receiver`, `worker[sqlite]`.
-        module: What is run, by `python -m`.
-        arguments: For it, beside the descriptors of the contract (see `fastlog.child`).
-        patience: The longest wait before it is started again, in seconds.
-        config: What it is to read.
-        inherit: Descriptors that it shall have under the same numbers.
+        name: For a worker, the name of the sink; else "".
+        role: Its name in messages: `receiver`, `worker[sqlite]`.
+        module: The module to run by `python -m`.
+        arguments: Its arguments, besides the descriptors that `fastlog.child` documents.
+        max_delay: The longest wait before a restart, in seconds.
+        config: The configuration for it to read, as JSON.
+        inherit: Descriptors to inherit under the same numbers.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class Process:
         role: str,
         module: str,
         arguments: Sequence[str],
-        patience: float,
+        max_delay: float,
         *,
         config: str,
         inherit: Sequence[int],
     ) -> None:
         self.name, self.role = name, role
-        self._module, self._arguments, self._patience = module, arguments, patience
+        self._module, self._arguments, self._max_delay = module, arguments, max_delay
         self.config = config
-        """For its next life."""
+        """Used at the next start."""
         self._inherit = inherit
         self._control: socket.socket | None = None
         self._pidfd = -1
@@ -76,37 +76,40 @@ class Process:
         self._delay = 0.0
         self._kill_at: float | None = None
         self.pid = 0
-        """Of the process that lives; 0: there is none."""
-        self.mended = True
-        """Its end is followed by a new start."""
-        self.asked_to_end = False
-        """Its end is meant, and no reason to wait before the next start."""
+        """0: not alive."""
+        self.restarts = True
+        """Whether it is restarted when it ends."""
+        self.stop_requested = False
+        """Whether it was requested to end; a restart then has no delay."""
         self.start_at: float | None = None
-        """When it is to be started again, on the monotonic clock."""
+        """When to restart it, on the monotonic clock."""
         self.ready = False
-        """This life has said READY."""
+        """Whether it has sent READY since its start."""
         self.fatal: FastlogError | None = None
-        """Why this life said that it cannot go on."""
-        self.said: dict[str, dict[str, Any]] = {}
-        """Other messages of this life, the last of each type."""
-        self.how = ""
-        """How the last life ended, in words."""
+        """The error with which it reported that it cannot continue."""
+        self.messages: dict[str, dict[str, Any]] = {}
+        """The other messages since its start, the last of each type."""
+        self.exit_text = ""
+        """How it last ended, in words."""
 
     @property
-    def lives(self) -> bool:
-        """There is a process."""
+    def is_alive(self) -> bool:
+        """Whether the process runs, or is not reaped yet."""
         return self.pid != 0
 
     def filenos(self) -> tuple[int, int]:
-        """The control socket's, and one that is readable once the process has ended."""
+        """Return the descriptor of the control socket, and the pidfd."""
         assert self._control is not None
         return self._control.fileno(), self._pidfd
 
     def start(self, more: Mapping[str, int] | None = None) -> None:
-        """Starts it.
+        """Start it.
 
         Args:
-            more: Descriptors for this life only, by the names of the arguments that tell them.
+            more: Descriptors to inherit this time only, by the names of their arguments.
+
+        Raises:
+            OSError: It cannot be started.
         """
         more = more or {}
         ours, theirs = socket.socketpair()
@@ -126,24 +129,24 @@ class Process:
         ours.setblocking(False)
         self._control = ours
         self._unread, self.ready, self.fatal = b"", False, None
-        self.said.clear()
+        self.messages.clear()
         self._started, self.start_at = time.monotonic(), None
 
     def send(self, message: dict[str, Any], fd: int | None = None) -> None:
-        """Sends it a message; one that has just ended does not get it."""
+        """Send it a message, optionally with a descriptor. Has no effect if it has ended."""
         rights = (
             socket.SOL_SOCKET,
             socket.SCM_RIGHTS,
             array.array("i", [] if fd is None else [fd]),
         )
         if self._control is not None:
-            with contextlib.suppress(OSError):  # its end will be noticed; the next life knows all
+            with contextlib.suppress(OSError):  # it has ended; a restart needs no message
                 self._control.sendmsg(
                     [json.dumps(message).encode() + b"\n"], [rights] if fd is not None else []
                 )
 
     def read(self) -> None:
-        """Takes in what it has said."""
+        """Read and handle its messages."""
         assert self._control is not None
         try:
             data = self._control.recv(65536)
@@ -151,69 +154,69 @@ class Process:
             return
         *lines, self._unread = (self._unread + data).split(b"\n")
         for line in lines:
-            with contextlib.suppress(ValueError, LookupError, TypeError):  # nonsense says nothing
-                self._take(json.loads(line))
+            with contextlib.suppress(ValueError, LookupError, TypeError):  # malformed: skip it
+                self._handle(json.loads(line))
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "ready":
             self.ready = True
         elif kind == "fatal":
-            self.fatal = _kind(message)(message["text"])
+            self.fatal = _error_class(message)(message["text"])
         else:
-            self.said[kind] = message
+            self.messages[kind] = message
 
     def ended(self) -> bool:
-        """Whether it has; the process is then reaped and forgotten, and `how` says how."""
+        """Reap it if it has ended; return whether it has. `exit_text` then says how."""
         status = reap(self.pid) if self.pid else None
         if status is None:
             return False
         self.read()
-        self.how = describe(status)
+        self.exit_text = describe(status)
         assert self._control is not None
         self._control.close()
         os.close(self._pidfd)
         self.pid, self._control = 0, None
-        if time.monotonic() - self._started > STEADY:
+        if time.monotonic() - self._started > STABLE:
             self._delay = 0.0
-        if self.mended and self.asked_to_end:
+        if self.restarts and self.stop_requested:
             self.start_at = time.monotonic()
-        elif self.mended:
-            self.try_later()
-        self.ready = self.asked_to_end = False
+        elif self.restarts:
+            self.schedule_restart()
+        self.ready = self.stop_requested = False
         self._kill_at = None
         return True
 
-    def try_later(self) -> None:
-        """Sets the time of the next start, later each time in a row."""
+    def schedule_restart(self) -> None:
+        """Set the time of the next start, with a longer delay each time in a row."""
         self.start_at = time.monotonic() + self._delay
-        self._delay = min(max(0.1, 2 * self._delay), self._patience)
+        self._delay = min(max(0.1, 2 * self._delay), self._max_delay)
 
-    def terminate(self, patience: float) -> None:
-        """Asks it to finish, and kills it (see `due`) when it takes longer than `patience`."""
+    def terminate(self, seconds: float) -> None:
+        """Send SIGTERM, and set the time of SIGKILL (see `due`), `seconds` from now."""
         if self.pid:
             os.kill(self.pid, signal.SIGTERM)
-            self.asked_to_end, self._kill_at = True, time.monotonic() + patience
+            self.stop_requested, self._kill_at = True, time.monotonic() + seconds
 
     def kill(self) -> None:
-        """Kills it."""
+        """Send SIGKILL."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
-            self.asked_to_end, self._kill_at = True, None
+            self.stop_requested, self._kill_at = True, None
 
     def due(self) -> float | None:
-        """When something is to be done about it, on the monotonic clock."""
+        """Return when to kill or restart it, on the monotonic clock; None: never."""
         return self._kill_at if self.pid else self.start_at
 
-    def kill_late(self) -> None:
-        """Kills it if its time to finish is over."""
+    def kill_if_overdue(self) -> None:
+        """Kill it if its time to end is over."""
         if self._kill_at is not None and self._kill_at <= time.monotonic():
             self.kill()
 
     # ---- from one supervisor to the next ----
 
     def state(self) -> ProcessState:
-        """What the next supervisor needs to know of it."""
+        """Return what the next supervisor needs to know of it."""
         return ProcessState(
             name=self.name,
             pid=self.pid,
@@ -222,13 +225,13 @@ class Process:
             ready=self.ready,
             started=self._started,
             delay=self._delay,
-            asked_to_end=self.asked_to_end,
+            stop_requested=self.stop_requested,
             kill_at=self._kill_at,
             start_at=self.start_at,
         )
 
     def adopt(self, state: ProcessState) -> None:
-        """Goes on with the child that another supervisor has started."""
+        """Take over the child that another supervisor has started."""
         if state.pid:
             self.pid, self._pidfd = state.pid, os.pidfd_open(state.pid)
             os.set_inheritable(state.control, False)
@@ -236,11 +239,11 @@ class Process:
             self._control.setblocking(False)
         self._unread, self.ready = state.unread.encode(), state.ready
         self._started, self._delay = state.started, state.delay
-        self.asked_to_end, self._kill_at = state.asked_to_end, state.kill_at
+        self.stop_requested, self._kill_at = state.stop_requested, state.kill_at
         self.start_at = state.start_at
 
 
-def _kind(message: dict[str, Any]) -> type[FastlogError]:
+def _error_class(message: dict[str, Any]) -> type[FastlogError]:
     if message["damage"]:
         return JournalDamagedError
     return ConfigError if message["config"] else FastlogError

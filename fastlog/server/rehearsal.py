@@ -1,8 +1,8 @@
-"""The rehearsal: before anything is replaced, the code that is installed now shows that it can run.
+"""The rehearsal: test before a reload that the installed code can run.
 
-It runs in a process of its own, which the supervisor starts with its own command line: it imports
-all that will run, reads the configuration, makes every sink, reads what the supervisor would leave
-to its successor, and prints a plan. If that fails, nothing has happened.
+The supervisor starts a process with its own command line. That process imports all modules that
+will run, reads the configuration, makes every sink, reads the state that the supervisor would pass
+to its successor, and prints a plan. If it fails, nothing has changed.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ RUNS = (
     "fastlog.receiver.__main__",
     "fastlog.worker.__main__",
 )
-"""All that will run, with all that it imports."""
+"""The programs that will run; importing them imports all that they use."""
 
 
 class ReloadError(FastlogError):
-    """A reload came to nothing; the text says why."""
+    """A reload failed and changed nothing; the text says why."""
 
 
 def rehearse(read_config: Callable[[], Config], state_fd: int) -> int:
-    """What the installed code does when it is asked to: it prints the plan as its last line.
+    """Rehearse, in the new process: print the plan as the last line.
 
     Raises:
-        FastlogError: The configuration is wrong, or what the old supervisor leaves is unreadable.
+        FastlogError: The configuration is wrong, or the state of the old supervisor is unreadable.
     """
     state = unpack(read_file(state_fd))
     for module in RUNS:
@@ -56,17 +56,18 @@ def rehearse(read_config: Callable[[], Config], state_fd: int) -> int:
     return 0
 
 
-def ask(service: Service, *, final: bool = False) -> Plan:
-    """Has the installed code rehearse.
+def request_plan(service: Service, *, final: bool = False) -> Plan:
+    """Run a rehearsal of the installed code, in the old supervisor.
 
     Args:
-        final: What is left to the successor is what it will get: the plan is of its own making.
+        final: Whether the state is the one that the successor gets, with a plan that the new code
+            has made.
 
     Returns:
-        Its plan.
+        The plan.
 
     Raises:
-        ReloadError: It cannot run.
+        ReloadError: The installed code cannot run.
     """
     state = memory_file("fastlog-state", pack(service, final=final))
     out, err = memory_file("fastlog-rehearsal"), memory_file("fastlog-rehearsal")
@@ -78,15 +79,15 @@ def ask(service: Service, *, final: bool = False) -> Plan:
             os.close(ended)
     finally:
         os.close(state)
-        printed, complaints = read_file(out), read_file(err)
+        output, errors = read_file(out), read_file(err)
     if status:
-        raise ReloadError(_last_line(complaints) or f"the new code {describe(status)}")
+        raise ReloadError(_last_line(errors) or f"the new code {describe(status)}")
     try:
-        return read_plan(_last_line(printed))
+        return read_plan(_last_line(output))
     except msgspec.ValidationError as error:
         raise ReloadError(f"the old code cannot follow the new one's plan: {error}") from None
     except msgspec.DecodeError:
-        raise ReloadError(f"the new code has no plan, but {_last_line(printed)[:80]!r}") from None
+        raise ReloadError(f"the new code has no plan, but {_last_line(output)[:80]!r}") from None
 
 
 def _await(service: Service, pid: int, ended: int) -> int:
@@ -99,8 +100,8 @@ def _await(service: Service, pid: int, ended: int) -> int:
 
     watch = service.watch
     try:
-        with watch.also(ended):
-            in_time = watch.until(lambda: has_ended() or watch.stopping, PATIENCE)
+        with watch.also_polling(ended):
+            in_time = watch.wait_until(lambda: has_ended() or watch.stopping, PATIENCE)
     finally:
         if not has_ended():
             os.kill(pid, signal.SIGKILL)

@@ -1,15 +1,15 @@
-"""SIGHUP: the running server becomes the code and the configuration that are installed now.
+"""SIGHUP: replace the running server by the installed code and configuration.
 
-Five steps, each of which can fail without harm to what runs:
+A reload has five steps. Each of them can fail without harm to the running server:
 
-1. A rehearsal (see `rehearsal`) shows that the new code runs, and gives the plan.
-2. Listeners that are new are bound.
-3. A new receiver is started; the old one stands still, makes everything durable and hands over all
-   it has. Only when the new one has said `taken` does the old one end, and only when that has ended
-   is the new one told to `go`. Before that, a failure of any kind or ten seconds mean: the new one
-   is killed and reaped, then the old one goes on, and nothing has happened.
-4. The workers end, each behind a block, and are started again; where they left off, they go on.
-5. The supervisor replaces itself (see `state`), after another rehearsal: of this very moment.
+1. A rehearsal (see `rehearsal`) shows that the new code runs, and returns the plan.
+2. New listeners are bound.
+3. A new receiver is started. The old one pauses, makes everything durable and sends its handover
+   state. The old one ends only after the new one has sent `taken`. The new one starts to work only
+   after the old one has ended, at the message `go`. If anything fails before, or takes more
+   than ten seconds, the new one is killed and reaped, and the old one resumes: nothing has changed.
+4. Each worker ends after its current block, and is started again. It continues where it stopped.
+5. The supervisor replaces itself (see `state`), after another rehearsal with its present state.
 """
 
 from __future__ import annotations
@@ -23,45 +23,45 @@ from fastlog.errors import FastlogError
 from fastlog.files import set_access
 from fastlog.server import listeners
 from fastlog.server.process import Process
-from fastlog.server.rehearsal import ReloadError, ask
+from fastlog.server.rehearsal import ReloadError, request_plan
 from fastlog.server.service import WORKER_END, Service, make_receiver, make_worker
 from fastlog.server.state import replace_self
 
 log = logging.getLogger(__name__)
 
 READY = 10.0
-"""Seconds in which a new receiver has to be ready."""
+"""Seconds within which a new receiver must be ready."""
 HAND_OVER = 10.0
-"""Seconds in which it has to have everything."""
+"""Seconds within which it must have the handover state."""
 RETIRE = 5.0
-"""Seconds that the old one has to end: it has nothing left to do."""
+"""Seconds that the old receiver has to end: it has no work left."""
 WORKERS = WORKER_END + 10.0
-"""Seconds that are waited for workers, before the supervisor goes on with replacing itself."""
+"""Seconds to wait for the workers before the supervisor replaces itself."""
 
 
 def reload(service: Service) -> None:
-    """Replaces what runs, as far as that can be done; the log tells what came of it.
+    """Replace the running server, as far as possible, and log the result.
 
-    Does not return if all of it was replaced, the supervisor included.
+    Does not return if everything was replaced, including the supervisor.
     """
-    log.info("reload: looking at what is installed now")
+    log.info("reload: checking the installed code and configuration")
     try:
         _replace_receiver_and_workers(service)
     except (FastlogError, OSError) as error:
         log.error("reload: %s; going on as before", error)
         return
     except Exception:
-        log.exception("reload: a mistake of fastlog's own; going on as before")
+        log.exception("reload: an internal error of fastlog; going on as before")
         return
     try:
-        ask(service, final=True)
+        request_plan(service, final=True)
         replace_self(service)
     except (FastlogError, OSError) as error:
         log.error("reload: done, but for the supervisor, which stays as it was: %s", error)
 
 
 def _replace_receiver_and_workers(service: Service) -> None:
-    plan = ask(service)
+    plan = request_plan(service)
     for remark in plan.remarks:
         log.warning("reload: %s", remark)
     set_access(plan.files)
@@ -70,9 +70,9 @@ def _replace_receiver_and_workers(service: Service) -> None:
     try:
         _replace_receiver(service, new)
     except (FastlogError, OSError):
-        listeners.close(change.fresh)
+        listeners.close(change.added)
         raise
-    listeners.close(change.gone)
+    listeners.close(change.removed)
     service.plan, service.bound = plan, change.bound
     _replace_workers(service)
 
@@ -82,78 +82,83 @@ def _replace_receiver_and_workers(service: Service) -> None:
 
 def _replace_receiver(service: Service, new: Process) -> None:
     watch, old = service.watch, service.receiver
-    if not old.lives:  # it could not be kept alive: there is nothing to hand over
-        watch.leave(old)
+    if not old.is_alive:  # it is between restarts: there is nothing to hand over
+        watch.forget(old)
         service.receiver = new
-        watch.mend(new)
+        watch.keep_alive(new)
         return
-    old.mended = new.mended = False
-    old.said.clear()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    old.restarts = new.restarts = False
+    old.messages.clear()
+    old_end, new_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        with ours, theirs:
-            watch.start(new, {"takeover-fd": theirs.fileno()})
-            theirs.close()
+        with old_end, new_end:
+            watch.start(new, {"takeover-fd": new_end.fileno()})
+            new_end.close()
             _await(service, new, "was not ready", lambda: new.ready, READY)
-            asked = time.monotonic()
-            old.send({"type": "hand_over"}, ours.fileno())
-        _await(service, new, "had not taken over", lambda: "taken" in new.said, HAND_OVER)
+            began = time.monotonic()
+            old.send({"type": "hand_over"}, old_end.fileno())
+        _await(service, new, "had not taken over", lambda: "taken" in new.messages, HAND_OVER)
     except BaseException:
-        _give_up(service, new)
+        _roll_back(service, new)
         raise
     _commit(service, new)
-    log.info("reload: the new receiver took over in %.1f ms", 1e3 * (time.monotonic() - asked))
+    log.info("reload: the new receiver took over in %.1f ms", 1e3 * (time.monotonic() - began))
 
 
 def _await(
-    service: Service, new: Process, what: str, is_done: Callable[[], bool], seconds: float
+    service: Service, new: Process, failure: str, is_done: Callable[[], bool], seconds: float
 ) -> None:
-    """Waits for the new receiver.
+    """Wait until `is_done()`.
+
+    Args:
+        failure: What the error says if `seconds` pass.
 
     Raises:
-        ReloadError: It will not come to that, or not in that time.
+        ReloadError: A receiver failed, the server is stopping, or the time is over.
     """
     watch, old = service.watch, service.receiver
 
     def is_settled() -> bool:
-        ended = not (new.lives and old.lives) or new.fatal is not None
-        return is_done() or ended or "cannot" in old.said or watch.stopping
+        ended = not (new.is_alive and old.is_alive) or new.fatal is not None
+        return is_done() or ended or "cannot" in old.messages or watch.stopping
 
-    watch.until(is_settled, seconds)
-    watch.turn(0)  # what has just been said may have been the last thing
+    watch.wait_until(is_settled, seconds)
+    watch.poll(0)  # read the last messages of a receiver that has ended
     if watch.stopping:
         raise ReloadError("the server is stopping")
-    if "cannot" in old.said:
-        raise ReloadError(f"the old receiver cannot hand over: {old.said['cannot'].get('text')}")
+    if "cannot" in old.messages:
+        raise ReloadError(
+            f"the old receiver cannot hand over: {old.messages['cannot'].get('text')}"
+        )
     if new.fatal is not None:
         raise ReloadError(f"the new receiver cannot go on: {new.fatal}")
-    if not new.lives:
-        raise ReloadError(f"the new receiver {new.how}")
-    if not (old.lives or "taken" in new.said):
-        raise ReloadError(f"the old receiver {old.how}")
+    if not new.is_alive:
+        raise ReloadError(f"the new receiver {new.exit_text}")
+    if not (old.is_alive or "taken" in new.messages):
+        raise ReloadError(f"the old receiver {old.exit_text}")
     if not is_done():
-        raise ReloadError(f"the new receiver {what} after {seconds:.0f} s")
+        raise ReloadError(f"the new receiver {failure} after {seconds:.0f} s")
 
 
-def _give_up(service: Service, new: Process) -> None:
-    """The new one is gone for certain before the old one moves again."""
+def _roll_back(service: Service, new: Process) -> None:
+    """Kill and reap the new receiver, and only then let the old one resume."""
     watch, old = service.watch, service.receiver
     new.kill()
-    watch.until(lambda: not new.lives)
+    watch.wait_until(lambda: not new.is_alive)
     old.send({"type": "thaw"})
-    watch.mend(old)
+    watch.keep_alive(old)
 
 
 def _commit(service: Service, new: Process) -> None:
-    """The old one is gone for certain before the new one moves. There is no way back."""
+    """End the old receiver, and only then let the new one work. This cannot be undone."""
     watch, old = service.watch, service.receiver
     old.send({"type": "retire"})
-    if not watch.until(lambda: not old.lives, RETIRE):
-        old.kill()  # it stands still, so this does no harm
-        watch.until(lambda: not old.lives)
+    if not watch.wait_until(lambda: not old.is_alive, RETIRE):
+        old.kill()  # it is paused, so this does no harm
+        watch.wait_until(lambda: not old.is_alive)
     service.receiver = new
     new.send({"type": "go"})
-    watch.mend(new)
+    watch.keep_alive(new)
 
 
 # ---- the workers -------------------------------------------------------------------------------
@@ -161,21 +166,21 @@ def _commit(service: Service, new: Process) -> None:
 
 def _replace_workers(service: Service) -> None:
     plan, watch, old = service.plan, service.watch, service.workers
-    gone = [worker for name, worker in old.items() if name not in plan.sinks]
+    removed = [worker for name, worker in old.items() if name not in plan.sinks]
     service.workers = {
         name: old.get(name) or make_worker(name, plan, service.inherited) for name in plan.sinks
     }
-    for worker in gone:
-        watch.leave(worker)
+    for worker in removed:
+        watch.forget(worker)
         worker.terminate(WORKER_END)
     for worker in service.workers.values():
         worker.config = plan.config
         worker.terminate(WORKER_END)
-        watch.mend(worker)
+        watch.keep_alive(worker)
 
-    def are_all_new() -> bool:
-        return not any(worker.lives for worker in gone) and all(
-            worker.ready and not worker.asked_to_end for worker in service.workers.values()
+    def are_replaced() -> bool:
+        return not any(worker.is_alive for worker in removed) and all(
+            worker.ready and not worker.stop_requested for worker in service.workers.values()
         )
 
-    watch.until(lambda: are_all_new() or watch.stopping, WORKERS)
+    watch.wait_until(lambda: are_replaced() or watch.stopping, WORKERS)

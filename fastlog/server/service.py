@@ -1,4 +1,4 @@
-"""What runs: the plan, the listeners and the children of one supervisor."""
+"""The plan, the listeners and the children of one supervisor."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from fastlog.server.plan import Plan
 from fastlog.server.process import Process
 from fastlog.server.watch import Watch
 
-RECEIVER_PATIENCE = 5.0
-WORKER_PATIENCE = 30.0
+RECEIVER_BACKOFF = 5.0
+WORKER_BACKOFF = 30.0
+"""The longest wait before a restart, in seconds."""
 WORKER_END = 15.0
-"""Seconds that the workers have to store what is journaled; the rest waits for the next start."""
+"""Seconds that the workers have to store what is journaled; the next start stores the rest."""
 
 
 class Inherited(NamedTuple):
-    """Descriptors that all children have, under the same numbers."""
+    """Descriptors that all children inherit under the same numbers."""
 
     lock: int
     """Holds the lock of the data directory."""
@@ -27,14 +28,14 @@ class Inherited(NamedTuple):
     """Wakes the workers (see `fastlog.journal.wakeup`)."""
 
     def close(self) -> None:
-        """Lets go of them: the data directory may be another's."""
+        """Close them, which unlocks the data directory."""
         for fd in self:
             os.close(fd)
 
 
 @dataclass
 class Service:
-    """The parts of the service, as the steps of the supervisor see and change them."""
+    """The parts of the service, which a reload replaces one by one."""
 
     plan: Plan
     inherited: Inherited
@@ -46,25 +47,25 @@ class Service:
 
     @classmethod
     def of(cls, plan: Plan, inherited: Inherited, bound: list[Bound]) -> Service:
-        """A service of which nothing has been started yet."""
+        """Make a service whose children are not started yet."""
         workers = {name: make_worker(name, plan, inherited) for name in plan.sinks}
         receiver = make_receiver(plan, inherited, bound)
         return cls(plan, inherited, bound, Watch(), receiver, workers)
 
     def ready_line(self) -> str:
-        """The one line for whoever has started the service."""
+        """Return the line that is printed when the service is ready."""
         urls = " ".join(listeners.url_of(one) for bound in self.bound for one in bound.sockets)
         stores = " ".join(self.plan.stores)
         return f"fastlog-server {self.plan.version} listening on {urls}; storing in {stores}"
 
     def close(self) -> None:
-        """Lets go of the listeners and of the data directory."""
+        """Close the listeners, and unlock the data directory."""
         listeners.close(self.bound)
         self.inherited.close()
 
 
 def make_receiver(plan: Plan, inherited: Inherited, bound: list[Bound]) -> Process:
-    """A receiver, not started."""
+    """Make a receiver that is not started."""
     fds = [[listener.fileno() for listener in one.sockets] for one in bound]
     groups = ";".join(",".join(map(str, one)) for one in fds)
     return Process(
@@ -72,20 +73,20 @@ def make_receiver(plan: Plan, inherited: Inherited, bound: list[Bound]) -> Proce
         "receiver",
         "fastlog.receiver",
         ["--wakeup-fd", str(inherited.wakeup), "--listen-fds", groups],
-        RECEIVER_PATIENCE,
+        RECEIVER_BACKOFF,
         config=plan.config,
         inherit=[*inherited, *(fd for one in fds for fd in one)],
     )
 
 
 def make_worker(name: str, plan: Plan, inherited: Inherited) -> Process:
-    """A worker, not started."""
+    """Make a worker that is not started."""
     return Process(
         name,
         f"worker[{name}]",
         "fastlog.worker",
         ["--wakeup-fd", str(inherited.wakeup), "--sink", name],
-        WORKER_PATIENCE,
+        WORKER_BACKOFF,
         config=plan.config,
         inherit=inherited,
     )

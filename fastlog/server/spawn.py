@@ -1,7 +1,7 @@
-"""Starting another program, and learning how it ended.
+"""Start a program, and find out how it ended.
 
-A child is a pid and a descriptor that tells its end, nothing that only this program's memory knows:
-the supervisor that replaces itself takes its children along.
+A child is a pid and a pidfd, nothing that exists only in this program's memory: a supervisor that
+replaces itself keeps its children.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ import signal
 from collections.abc import Mapping, Sequence
 
 _MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(32 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
-"""Lets glibc's malloc keep the megabytes that a batch takes and gives back. It would return them to
-the kernel each time, and the kernel clear them anew: a third of a worker's time (mallopt(3))."""
+"""Makes glibc's malloc keep the megabytes that each batch allocates and frees. Otherwise it returns
+them to the kernel, which clears them anew each time: a third of a worker's time (mallopt(3))."""
 
 
 def spawn(
     argv: list[str], keep: Sequence[int], stdio: Mapping[int, int] | None = None
 ) -> tuple[int, int]:
-    """Starts a program in a process group of its own, with the signals as a new process has them.
+    """Start a program in a process group of its own, with default signal handling.
 
     Args:
-        keep: Descriptors that it shall have under the same numbers; all others but 0 to 2 it
-            shall not.
-        stdio: What its descriptors 1 and 2 shall be, where they are not ours.
+        keep: Descriptors to inherit under the same numbers. Of all others, only 0 to 2 are
+            inherited.
+        stdio: Descriptors for its 1 and 2, where they differ from those of this process.
 
     Returns:
-        Its pid, and a descriptor that becomes readable when it ends.
+        The pid, and a pidfd, which becomes readable when the program ends.
 
     Raises:
-        OSError: It cannot be started.
+        OSError: The program cannot be started.
     """
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         *((os.POSIX_SPAWN_DUP2, fd, number) for number, fd in (stdio or {}).items()),
-        # onto itself, which is how the close-on-exec flag goes away in the child alone
+        # dup2 onto itself clears the close-on-exec flag, in the child only
         *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in keep),
     ]
     pid = os.posix_spawn(
@@ -42,7 +42,7 @@ def spawn(
         argv,
         {**_MALLOC, **os.environ},
         file_actions=actions,
-        setpgroup=0,  # Ctrl-C in a terminal is the supervisor's to hear
+        setpgroup=0,  # Ctrl-C in a terminal must reach the supervisor only
         setsigmask=[],
         setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
     )
@@ -55,7 +55,7 @@ def spawn(
 
 
 def reap(pid: int) -> int | None:
-    """Its exit status if it has ended, or minus the signal that killed it; None while it lives."""
+    """Return the exit status, or minus the signal that killed it; None while it runs."""
     result = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
     if result is None:
         return None
@@ -63,7 +63,7 @@ def reap(pid: int) -> int | None:
 
 
 def describe(status: int) -> str:
-    """How it ended, in words."""
+    """Describe an exit status of `reap` in words."""
     if status >= 0:
         return f"ended with {status}"
     try:
@@ -73,7 +73,7 @@ def describe(status: int) -> str:
 
 
 def memory_file(name: str, content: bytes = b"") -> int:
-    """A file in memory, for another program to read or write: its descriptor."""
+    """Make a memory file for another program to read or write; return its descriptor."""
     fd = os.memfd_create(name)
     view = memoryview(content)
     while view:
@@ -82,7 +82,7 @@ def memory_file(name: str, content: bytes = b"") -> int:
 
 
 def read_file(fd: int) -> bytes:
-    """All that such a file holds; closes it."""
+    """Return the content of a memory file, and close it."""
     with os.fdopen(fd, "rb") as file:
         file.seek(0)
         return file.read()

@@ -1,8 +1,7 @@
-"""The supervisor replaces itself: by exec, so that its pid stays and its children stay its own.
+"""The supervisor replaces itself by exec, which keeps its pid and its children.
 
-What the next supervisor needs goes along in a piece of memory: which descriptor is what, and which
-process. The state has a version. The rehearsal has shown that the code which is about to run can
-read it.
+The next supervisor gets a state in a memory file: its descriptors and its processes. The state has
+a version, and the rehearsal has shown that the new code can read it.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ from fastlog.server.watch import SIGNALS
 
 VERSION = 2
 RESUME = "--resume-fd"
-"""The option by which a successor is told where the state is."""
+"""The option with the descriptor of the state."""
 
 
 class State(msgspec.Struct, kw_only=True):
-    """What one supervisor leaves to the next."""
+    """What one supervisor passes to the next."""
 
     version: int = VERSION
     final: bool
-    """The plan is of the successor's own making."""
+    """Whether the new code has made the plan."""
     plan: str
     data_dir: str
     inherited: Inherited
     bound: list[tuple[str, list[int]]]
     children: list[ProcessState]
-    again: bool
-    """SIGHUP has come once more."""
+    reload_again: bool = msgspec.field(name="again")
+    """Whether another SIGHUP was received."""
     socket_files: dict[str, Identity] = {}
-    """Of the Unix sockets, by URL."""
+    """The files of Unix sockets, by URL."""
 
 
 class _Versioned(msgspec.Struct):
@@ -50,13 +49,13 @@ class _Versioned(msgspec.Struct):
 
 
 def command_line() -> list[str]:
-    """How this process was started, in words that start the code that is installed now."""
+    """Return the command line of this process, which starts the installed code."""
     arguments = [word for word in sys.orig_argv[1:] if not word.startswith(f"{RESUME}=")]
     return [sys.executable, *arguments]
 
 
 def pack(service: Service, *, final: bool) -> bytes:
-    """The state of this supervisor."""
+    """Encode the state of this supervisor."""
     state = State(
         final=final,
         plan=service.plan.text,
@@ -64,17 +63,17 @@ def pack(service: Service, *, final: bool) -> bytes:
         inherited=service.inherited,
         bound=[(one.url, [each.fileno() for each in one.sockets]) for one in service.bound],
         children=[process.state() for process in service.watch.processes],
-        again=service.watch.reloading,
+        reload_again=service.watch.reloading,
         socket_files={one.url: one.file for one in service.bound if one.file is not None},
     )
     return msgspec.json.encode(state)
 
 
 def unpack(content: bytes) -> State:
-    """The state that another supervisor has left.
+    """Decode the state of another supervisor.
 
     Raises:
-        FastlogError: This code cannot go on from there.
+        FastlogError: This code cannot continue from it.
     """
     try:
         version = msgspec.json.decode(content, type=_Versioned).version
@@ -87,17 +86,17 @@ def unpack(content: bytes) -> State:
         if state.final:
             from_json(read_plan(state.plan).config.encode())
     except msgspec.MsgspecError as error:
-        raise FastlogError(f"what the old supervisor leaves cannot be read: {error}") from None
+        raise FastlogError(f"the state of the old supervisor cannot be read: {error}") from None
     return state
 
 
 def replace_self(service: Service) -> None:
-    """Goes on as the code that is installed now. Returns if the service is to stop instead.
+    """Run the installed code in this process. Return only if the service is to stop.
 
     Raises:
-        OSError: The program cannot be run; nothing has happened.
+        OSError: The program cannot be run; nothing has changed.
     """
-    # What comes from here on waits for the successor's handlers.
+    # A signal from here on stays pending for the handlers of the successor.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     memory = -1
     keep: list[int] = []
@@ -127,10 +126,10 @@ def _descriptors(state: State, memory: int) -> list[int]:
 
 
 def resume(memory: int) -> Service:
-    """The service as the supervisor before has left it.
+    """Restore the service from the state of the previous supervisor.
 
     Raises:
-        FastlogError: This code cannot go on from there.
+        FastlogError: This code cannot continue from it.
     """
     state = unpack(read_file(memory))
     plan = read_plan(state.plan)
@@ -138,12 +137,12 @@ def resume(memory: int) -> Service:
         os.set_inheritable(fd, False)
     bound = [listeners.adopt(url, fds, state.socket_files.get(url)) for url, fds in state.bound]
     service = Service.of(plan, state.inherited, bound)
-    service.watch.reloading = state.again
+    service.watch.reloading = state.reload_again
     for child in state.children:
         process = service.workers.get(child.name) if child.name else service.receiver
-        if process is None:  # its sink left the configuration, and it is about to end
+        if process is None:  # its sink was removed from the configuration, and it is about to end
             process = make_worker(child.name, plan, state.inherited)
-            process.mended = False
+            process.restarts = False
         process.adopt(child)
-        service.watch.follow(process)
+        service.watch.add(process)
     return service

@@ -1,6 +1,6 @@
-"""The supervisor: owns the pid, the lock and the listeners; starts and restarts the others.
+"""The supervisor: owns the pid, the lock and the listeners; starts and restarts its children.
 
-It does no work of its own, so there is little that could make it fail. Its pid is the service's.
+It handles no records, so little can make it fail. Its pid is the pid of the service.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from fastlog.version import __version__
 log = logging.getLogger(__name__)
 
 SLOW_START = 10.0
-"""Seconds after which a start that takes long is mentioned, again and again."""
+"""Seconds between log lines that a child is still starting."""
 RECEIVER_END = 20.0
-"""Seconds that the receiver has to drain and to journal."""
+"""Seconds that the receiver has to read what has arrived and to write it to the journal."""
 
 
 def serve(config: Config) -> int:
-    """Runs the service until SIGTERM or SIGINT.
+    """Run the service until SIGTERM or SIGINT.
 
     Returns:
         The exit status.
 
     Raises:
-        FastlogError: It cannot start, or cannot go on; the text says why.
+        FastlogError: The service cannot start or continue; the text says why.
     """
     log_to_stderr("supervisor", config.log.level)
     allow_many_files()
     plan = make_plan(config)
     set_access(plan.files)
-    lock = datadir.own(Path(plan.data_dir), plan.files)
+    lock = datadir.lock(Path(plan.data_dir), plan.files)
     inherited = Inherited(lock, make_wakeup())
     try:
         bound = listeners.bind(plan.listen, plan.sockets)
@@ -62,64 +62,64 @@ def serve(config: Config) -> int:
 
 
 def resume(memory: int) -> int:
-    """Goes on with the service of the supervisor that this process was before.
+    """Continue the service of the supervisor whose program this process ran before.
 
     Args:
-        memory: The descriptor of the state that it has left.
+        memory: The descriptor of the state that it saved.
 
     Returns:
         The exit status.
 
     Raises:
-        FastlogError: It cannot go on; the text says why.
+        FastlogError: The service cannot continue; the text says why.
     """
     service = state.resume(memory)
     log_to_stderr("supervisor", service.plan.log_level)
     set_access(service.plan.files)
     try:
-        Supervisor(service).go_on()
+        Supervisor(service).resume()
     finally:
         service.close()
     return 0
 
 
 def allow_many_files() -> None:
-    """Lets this process and its children open as many files as the system lets them at most."""
+    """Raise the limit of open files to the hard limit, for this process and its children."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Supervisor:
-    """See the module. The service stays the caller's to close."""
+    """Runs a service (see the module). The caller closes the service."""
 
     def __init__(self, service: Service) -> None:
         self._service, self._watch = service, service.watch
 
     def run(self) -> None:
-        """Starts everything, and watches it until a signal says to stop.
+        """Start all children, and watch them until a signal stops the service.
 
         Raises:
-            FastlogError: A child says that it cannot go on.
+            FastlogError: A child reports that it cannot continue.
         """
-        with self._until_the_end():
+        with self._stopping_at_end():
             self._start_all()
             if not self._watch.stopping:
                 print(self._service.ready_line(), flush=True)
                 log.info("started, pid %d; sinks: %s", os.getpid(), self._sinks())
             self._watch_all()
 
-    def go_on(self) -> None:
-        """Watches what runs already, until a signal says to stop.
+    def resume(self) -> None:
+        """Watch the children that already run, until a signal stops the service.
 
         Raises:
-            FastlogError: A child says that it cannot go on.
+            FastlogError: A child reports that it cannot continue.
         """
-        with self._until_the_end():
+        with self._stopping_at_end():
             log.info("reload: done, fastlog %s; sinks: %s", __version__, self._sinks())
             self._watch_all()
 
     @contextlib.contextmanager
-    def _until_the_end(self) -> Iterator[None]:
+    def _stopping_at_end(self) -> Iterator[None]:
         with self._watch.signals():
             try:
                 yield
@@ -135,12 +135,12 @@ class Supervisor:
             if self._watch.reloading:
                 self._watch.reloading = False
                 reload(self._service)
-            self._watch.until(lambda: self._watch.stopping or self._watch.reloading)
+            self._watch.wait_until(lambda: self._watch.stopping or self._watch.reloading)
 
     # ---- the start ------------------------------------------------------------------------
 
     def _start_all(self) -> None:
-        """The receiver first: only its journal knows what the workers may read."""
+        """Start the receiver first: only its journal determines what the workers may read."""
         receiver, workers = self._service.receiver, list(self._service.workers.values())
         self._start(receiver)
         self._await(receiver)
@@ -151,38 +151,40 @@ class Supervisor:
             self._await(worker)
         for process in (receiver, *workers):
             if not self._watch.stopping:
-                self._watch.mend(process)
+                self._watch.keep_alive(process)
 
     def _start(self, process: Process) -> None:
-        process.mended = False  # a start that fails ends the service, and says why once
+        process.restarts = False  # a start that fails ends the service, with one error
         self._watch.start(process)
 
     def _await(self, process: Process) -> None:
-        """Waits for its READY. A long journal takes its time to be read, so there is no deadline:
-        it becomes ready, says why not, or ends."""
-        patience = time.monotonic() + SLOW_START
+        """Wait until the process is ready, reports an error, or ends.
+
+        There is no deadline, because reading a long journal takes long.
+        """
+        log_at = time.monotonic() + SLOW_START
         while not (self._watch.stopping or process.ready):
-            self._watch.turn(0.5)
+            self._watch.poll(0.5)
             if process.fatal is not None:
                 raise process.fatal
-            if not process.lives:
+            if not process.is_alive:
                 raise FastlogError(f"{process.role} ended while it was starting")
-            if time.monotonic() > patience:
+            if time.monotonic() > log_at:
                 log.info("still waiting for %s to start", process.role)
-                patience = time.monotonic() + SLOW_START
+                log_at = time.monotonic() + SLOW_START
 
     # ---- the end --------------------------------------------------------------------------
 
     def _stop_all(self) -> None:
-        """The receiver first, so that the workers see all it has journaled."""
+        """Stop the receiver first, so that the workers read all that it has journaled."""
         self._watch.stopping = True
-        everyone = list(self._watch.processes)
-        for process in everyone:
-            self._watch.leave(process)
-        self._end([process for process in everyone if not process.name], RECEIVER_END)
-        self._end([process for process in everyone if process.name], WORKER_END)
-
-    def _end(self, processes: list[Process], patience: float) -> None:
+        processes = list(self._watch.processes)
         for process in processes:
-            process.terminate(patience)
-        self._watch.until(lambda: not any(process.lives for process in processes))
+            self._watch.forget(process)
+        self._terminate([process for process in processes if not process.name], RECEIVER_END)
+        self._terminate([process for process in processes if process.name], WORKER_END)
+
+    def _terminate(self, processes: list[Process], seconds: float) -> None:
+        for process in processes:
+            process.terminate(seconds)
+        self._watch.wait_until(lambda: not any(process.is_alive for process in processes))

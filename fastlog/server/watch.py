@@ -1,7 +1,6 @@
-"""Waiting: for children to say something or to end, for signals, for what is due.
+"""The supervisor's poll loop: messages and ends of children, signals, and due times.
 
-Whoever waits for anything in the supervisor waits here, so that the children are watched whatever
-else is under way.
+All waiting of the supervisor happens here, so that the children are watched at any time.
 """
 
 from __future__ import annotations
@@ -19,87 +18,92 @@ from fastlog.server.process import Process
 
 log = logging.getLogger(__name__)
 
-LASTING = (ConfigError, JournalDamagedError)
-"""What no new try will mend, when it is the receiver that says so."""
+PERMANENT = (ConfigError, JournalDamagedError)
+"""Errors of the receiver that a restart cannot repair."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Watch:
-    """The children, and the signals of this process."""
+    """Watches the children, and the signals of this process."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self.processes: list[Process] = []
-        """All that live or are to be started again."""
+        """All children that are alive or are to be restarted."""
         self.stopping = False
-        """SIGTERM or SIGINT has come."""
+        """Whether SIGTERM or SIGINT was received."""
         self.reloading = False
-        """SIGHUP has come; whoever acts on it takes this back."""
+        """Whether SIGHUP was received; the caller that reloads sets it to false."""
 
     # ---- children -------------------------------------------------------------------------
 
     def start(self, process: Process, more: dict[str, int] | None = None) -> None:
-        """Starts it, and watches it from now on.
+        """Start the process, and watch it from now on.
+
+        Args:
+            more: As for `Process.start`.
 
         Raises:
-            OSError: It cannot be started.
+            OSError: The process cannot be started.
         """
         process.start(more)
         log.debug("%s: started, pid %d", process.role, process.pid)
-        self.follow(process)
+        self.add(process)
 
-    def follow(self, process: Process) -> None:
-        """Watches a process that lives, or that is to be started at its time."""
+    def add(self, process: Process) -> None:
+        """Watch a process that is alive, or start it when it is due."""
         if process not in self.processes:
             self.processes.append(process)
-        if process.lives:
+        if process.is_alive:
             for fd in process.filenos():
-                self._selector.register(fd, selectors.EVENT_READ, lambda: self._hear(process))
+                self._selector.register(
+                    fd, selectors.EVENT_READ, lambda: self._on_readable(process)
+                )
 
-    def mend(self, process: Process) -> None:
-        """From now on its end is followed by a new start; by one at once if it does not live."""
-        process.mended = True
-        if not process.lives:
+    def keep_alive(self, process: Process) -> None:
+        """Restart the process whenever it ends; now, if it is not alive."""
+        process.restarts = True
+        if not process.is_alive:
             process.start_at = time.monotonic()
-            self.follow(process)
+            self.add(process)
 
-    def leave(self, process: Process) -> None:
-        """From now on its end is the end of it."""
-        process.mended = False
+    def forget(self, process: Process) -> None:
+        """Do not restart the process when it ends, and then stop watching it."""
+        process.restarts = False
         process.start_at = None
-        if not process.lives and process in self.processes:
+        if not process.is_alive and process in self.processes:
             self.processes.remove(process)
 
-    def _hear(self, process: Process) -> None:
-        if not process.lives:
-            return  # the second event of its end
-        filenos, was_asked = process.filenos(), process.asked_to_end
+    def _on_readable(self, process: Process) -> None:
+        if not process.is_alive:
+            return  # its socket and its pidfd both became readable; the other event handled it
+        filenos, was_requested = process.filenos(), process.stop_requested
         process.read()
         if not process.ended():
             return
         for fd in filenos:
             self._selector.unregister(fd)
-        if not process.mended:
-            self.leave(process)
-        elif not was_asked:
-            if not process.name and isinstance(process.fatal, LASTING):
+        if not process.restarts:
+            self.forget(process)
+        elif not was_requested:
+            if not process.name and isinstance(process.fatal, PERMANENT):
                 raise process.fatal
-            log.error("%s %s; starting it again", process.role, process.fatal or process.how)
+            log.error("%s %s; starting it again", process.role, process.fatal or process.exit_text)
 
     def _start_again(self, process: Process) -> None:
         try:
             self.start(process)
-        except OSError as error:  # no memory or no descriptor now: there may be later
-            log.error("cannot start %s: %s", process.role, error.strerror)
-            process.try_later()
+        except OSError as error:  # memory or descriptors may be free later
+            log.error("cannot start %s: %s; trying again", process.role, error.strerror)
+            process.schedule_restart()
 
     # ---- time -----------------------------------------------------------------------------
 
-    def turn(self, at_most: float | None = None) -> None:
-        """Waits until something happens, `at_most` seconds, and sees to it.
+    def poll(self, at_most: float | None = None) -> None:
+        """Wait for events, at most `at_most` seconds, and handle them.
 
         Raises:
-            FastlogError: The receiver says that it can never go on.
+            FastlogError: The receiver reports an error that a restart cannot repair.
         """
         due = [when for process in self.processes if (when := process.due()) is not None]
         timeout = max(0.0, min(due) - time.monotonic()) if due else None
@@ -108,23 +112,23 @@ class Watch:
         for key, _ in self._selector.select(timeout):
             key.data()
         for process in list(self.processes):
-            process.kill_late()
+            process.kill_if_overdue()
             if process.start_at is not None and process.start_at <= time.monotonic():
                 self._start_again(process)
 
-    def until(self, condition: Callable[[], object], seconds: float | None = None) -> bool:
-        """Waits for a condition, which turns may bring about. False: not in that time."""
+    def wait_until(self, condition: Callable[[], object], seconds: float | None = None) -> bool:
+        """Poll until the condition holds; return false if it does not within `seconds`."""
         deadline = None if seconds is None else time.monotonic() + seconds
         while not condition():
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if remaining is not None and remaining <= 0:
                 return False
-            self.turn(left)
+            self.poll(remaining)
         return True
 
     @contextlib.contextmanager
-    def also(self, fd: int) -> Iterator[None]:
-        """Lets a readable descriptor end a turn, too."""
+    def also_polling(self, fd: int) -> Iterator[None]:
+        """Let a readable descriptor end a poll, too."""
         self._selector.register(fd, selectors.EVENT_READ, lambda: None)
         try:
             yield
@@ -135,7 +139,7 @@ class Watch:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Signals wake the selector; what they mean is noted by their handlers."""
+        """Handle `SIGNALS`: each wakes the selector, and sets `stopping` or `reloading`."""
         readable, wakeup = socket.socketpair()
         for end in (readable, wakeup):
             end.setblocking(False)
@@ -145,9 +149,10 @@ class Watch:
                 readable.recv(4096)
 
         self._selector.register(readable, selectors.EVENT_READ, drain)
-        handlers = {number: signal.signal(number, self._noted) for number in SIGNALS}
+        handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         before = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # a supervisor before has blocked them
+        # The previous supervisor has blocked them.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         try:
             yield
         finally:
@@ -158,7 +163,7 @@ class Watch:
             readable.close()
             wakeup.close()
 
-    def _noted(self, number: int, _: object) -> None:
+    def _on_signal(self, number: int, _: object) -> None:
         if number == signal.SIGHUP:
             self.reloading = True
         else:

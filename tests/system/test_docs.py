@@ -1,4 +1,4 @@
-"""The documents name every command, flag and key that there is, and none that there is not."""
+"""The documents describe exactly the commands, flags and keys that exist."""
 
 from __future__ import annotations
 
@@ -30,20 +30,25 @@ from fastlog.query import COLUMNS
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text("utf-8")
 SHARED = {"--config", "--data-dir", "--help"}
-"""Described once, above all commands."""
+"""Options that are described once, for all commands."""
 
-COMMANDS = {f"fastlog {name}": command for name, command in fastlog.commands.items()}
+COMMANDS: dict[str, click.Command] = {}
+for _name, _command in fastlog.commands.items():
+    if isinstance(_command, click.Group):
+        COMMANDS |= {f"fastlog {_name} {name}": each for name, each in _command.commands.items()}
+    else:
+        COMMANDS[f"fastlog {_name}"] = _command
 COMMANDS["fastlog-server"] = server
 
 
 def sections(document: str) -> dict[str, str]:
-    """The text below each heading of the second level."""
+    """Return the text below each heading of the second level."""
     parts = re.split(r"^## (.*)\n", (DOCS / document).read_text("utf-8"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def table(text: str) -> dict[str, str]:
-    """The second column of a section's table by its first."""
+    """Return the second column of a section's table by its first."""
     rows = re.findall(r"^\| `([^|]*)` \| *([^|]*?) *\|", text, flags=re.MULTILINE)
     return dict(rows)
 
@@ -77,17 +82,17 @@ def test_every_option_has_a_help_text(name: str):
     ] == []
 
 
-def test_the_examples_use_only_options_and_fields_that_there_are():
+def test_the_examples_use_only_options_and_fields_that_exist():
     text = (DOCS / "commands.md").read_text("utf-8")
     for line in re.findall(r"^\$ (fastlog[^|\n]*)", text, flags=re.MULTILINE):
-        name = line.split()[0] if line.startswith("fastlog-server") else " ".join(line.split()[:2])
+        name = max((name for name in COMMANDS if f"{line} ".startswith(f"{name} ")), key=len)
         used = set(re.findall(r"(?<= )--?[a-z][a-z-]*", line))
         assert used <= options(COMMANDS[name]), line
         for field in re.findall(r"[ '](\w+(?:\.\w+)*)(?:=|>=)", line):
             assert field.split(".")[0] in (*COLUMNS, "extra"), line
 
 
-def test_the_reasons_in_the_examples_are_reasons_that_there_are():
+def test_the_reasons_in_the_examples_exist():
     text = sections("commands.md")["fastlog stats"]
     shown = re.findall(r"^(malformed \w+: .*?)  +\d", text, flags=re.MULTILINE)
     assert shown
@@ -105,7 +110,7 @@ def test_the_filters_are_described():
 
 
 def documented_keys() -> dict[str, dict[str, str]]:
-    """Keys and defaults by section."""
+    """Return keys and defaults by section."""
     found = {
         heading.strip("[]"): table(text)
         for heading, text in sections("configuration.md").items()
@@ -136,7 +141,7 @@ def test_the_described_defaults_are_the_defaults(section: str):
 
 
 def shown_default(struct: type[Struct], field: Any, text: str) -> str:
-    """The text, if it means the default; else the default."""
+    """Return the text if it means the default; else the default."""
     default = field.default
     if default is NODEFAULT:
         default = str(field.default_factory())
@@ -160,13 +165,13 @@ def test_the_described_defaults_outside_tables_are_the_defaults():
 
 
 def fenced(text: str, language: str = "") -> list[str]:
-    """The code blocks of a document that are marked as being in this language."""
+    """Return the code blocks of a document in this language."""
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     return [code for marked, code in blocks if marked == language]
 
 
 def make(*arguments: str) -> str:
-    """What `make` would do: it runs nothing."""
+    """Return the commands that `make` would run."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
         ["make", "--dry-run", *arguments],
@@ -179,13 +184,13 @@ def documents() -> list[Path]:
 
 
 def anchors(path: Path) -> set[str]:
-    """What the headings of a document are called in links."""
+    """Return the anchors of a document's headings."""
     text = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_link_between_the_documents_leads_somewhere():
+def test_every_link_between_the_documents_has_a_target():
     broken = []
     for path in documents():
         for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):

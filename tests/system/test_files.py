@@ -162,9 +162,9 @@ def test_an_open_directory_is_left_as_it_is_and_mentioned(tmp_path: Path) -> Non
         assert stat.S_IMODE(server.data.stat().st_mode) == 0o755
         command = [FASTLOG, "check", "--data-dir", server.data]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-    line = f"warning mode: {server.data} has mode 0755 and lets others in; "
-    assert line + f"if nobody else shall look in, run: chmod 0700 {server.data}" in done.stdout
-    assert done.stdout.count("lets others in") == 1
+    line = f"warning mode: {server.data} has mode 0755, which gives others access; "
+    assert line + f"to deny it, run: chmod 0700 {server.data}" in done.stdout
+    assert done.stdout.count("gives others access") == 1
 
 
 @pytest.mark.parametrize("umask", [0, 0o22, 0o777])
@@ -291,7 +291,7 @@ def test_what_is_no_socket_is_never_removed(tmp_path: Path, make: Callable[[Path
     path = tmp_path / "s"
     make(path)
     before = path.lstat().st_ino
-    with pytest.raises(listeners.FastlogError, match="it is no socket"), listening(path):
+    with pytest.raises(listeners.FastlogError, match="it is not a socket"), listening(path):
         pass
     assert path.lstat().st_ino == before
 
@@ -316,7 +316,7 @@ def test_a_socket_that_comes_between_the_look_and_the_removal_is_put_back(
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     fresh = socket.socket(socket.AF_UNIX)
-    look = listeners._answers
+    look = listeners._is_listening
 
     def late(at: Path) -> bool:
         found = look(at)
@@ -325,7 +325,7 @@ def test_a_socket_that_comes_between_the_look_and_the_removal_is_put_back(
         fresh.listen()
         return found
 
-    monkeypatch.setattr(listeners, "_answers", late)
+    monkeypatch.setattr(listeners, "_is_listening", late)
     with fresh:
         with pytest.raises(listeners.FastlogError, match="in use"), listening(path):
             pass

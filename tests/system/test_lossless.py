@@ -205,7 +205,7 @@ def test_a_reset_at_every_single_byte_costs_nothing(server: Server) -> None:
 def _cut_everywhere(server: Server, step: int) -> None:
     offsets = iter(range(1, 700, step))
     with Proxy(server.port) as proxy:
-        proxy.draw_cut = lambda: next(offsets, None)
+        proxy.choose_cut = lambda: next(offsets, None)
         with Client(proxy.port) as client:
             while proxy.cuts < len(range(1, 700, step)):
                 client.log()
@@ -219,10 +219,10 @@ def test_a_neighbour_that_swallows_everything_is_noticed(server: Server) -> None
     with Proxy(server.port) as proxy, Client(proxy.port) as client:
         client.log(100)
         client.flush()
-        proxy.swallow()
+        proxy.discard()
         client.log(100)
-        wait_for(lambda: proxy.swallowed > 0)
-        proxy.heal()  # new connections pass; the old one stays dead
+        wait_for(lambda: proxy.discarded > 0)
+        proxy.clear_faults()  # new connections pass; the old one stays dead
         client.flush()
         assert client.stats["reconnects"] >= 1
         assert_exact(server, "a", 200)
@@ -237,7 +237,7 @@ def test_dropped_acks_cost_a_reconnection_and_no_double(server: Server) -> None:
             seen = proxy.connections
             client.log(100)
             wait_for(lambda seen=seen: proxy.connections > seen)  # type: ignore[misc]
-        proxy.heal()
+        proxy.clear_faults()
         client.log(1)
         client.flush()
     assert_exact(server, "a", 401)

@@ -1,4 +1,4 @@
-"""The commands, as a person or a script sees them: output, exit code, one line for a mistake."""
+"""The commands: their output, their exit codes, and one line for each error."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def nothing_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a `fastlog` command line."""
+    """Return a function that runs a `fastlog` command line."""
 
     def run_it(*args: object) -> Result:
         code = run(fastlog, "fastlog", [str(arg) for arg in args])
@@ -68,7 +68,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data directory with ten records, of which three are warnings."""
+    """Make a data directory with ten records, three of them warnings."""
     logs = tmp_path / "fastlog-data" / "logs"
     records = [
         make_record(
@@ -88,13 +88,13 @@ def data(tmp_path: Path) -> Path:
 def wait_for(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + DEADLINE
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "the condition does not hold in time"
         time.sleep(0.01)
 
 
 @contextmanager
 def running(data: Path) -> Iterator[None]:
-    """As if a supervisor owned the data directory."""
+    """Hold the lock of the data directory, as a supervisor does."""
     data.mkdir(exist_ok=True)
     with (data / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -112,7 +112,7 @@ def test_query_prints_the_records_that_match_oldest_first(command: Run, data: Pa
     assert "\x1b" not in found.out
 
 
-def test_query_says_by_its_exit_code_that_nothing_was_found(command: Run, data: Path):
+def test_query_without_a_match_exits_with_1(command: Run, data: Path):
     assert command("query", "--grep", "nothing like it") == Result(1, "", "")
 
 
@@ -135,16 +135,16 @@ def test_query_csv_has_a_header_and_one_row_a_record(command: Run, data: Path):
     ]
 
 
-def test_query_says_when_the_limit_cuts(command: Run, data: Path):
+def test_query_reports_that_the_limit_stopped_it(command: Run, data: Path):
     cut = command("query", "--limit", 9)
     assert len(cut.out.splitlines()) == 9
-    assert cut.err == "fastlog query: stopped at 9 records, there are more: --limit N\n"
+    assert cut.err == "fastlog query: stopped after 9 records; --limit N prints more\n"
     for limit in (10, 0):
         whole = command("query", "--limit", limit)
         assert (len(whole.out.splitlines()), whole.err, whole.code) == (10, "", 0)
 
 
-def test_query_stops_at_a_hundred_records_unless_told(command: Run, data: Path):
+def test_query_prints_a_hundred_records_by_default(command: Run, data: Path):
     write_day(data / "logs" / "2026-11-23.db", [make_record(i) for i in range(10, 111)])
     assert len(command("query").out.splitlines()) == 100
 
@@ -180,18 +180,18 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 
 @pytest.mark.parametrize("name", ["query", "tail", "stats"])
 def test_a_missing_data_directory_is_one_line_and_exit_code_1(command: Run, name: str):
-    message = "none: there is no such data directory; name it with --data-dir"
+    message = "the data directory none does not exist; name it with --data-dir"
     assert command(name, "--data-dir", "none") == Result(1, "", f"fastlog {name}: {message}\n")
 
 
 def test_without_a_sqlite_sink_there_is_nothing_to_search(command: Run, tmp_path: Path):
     (tmp_path / "fastlog-data").mkdir()
     (tmp_path / "fastlog.toml").write_text('sink = ["ndjson:///x"]')
-    message = "there is nothing to search: the configuration has no sqlite: sink"
+    message = "the configuration has no sqlite: sink, so there are no records to search; add one"
     assert command("query") == Result(1, "", f"fastlog query: {message}\n")
 
 
-def test_a_reader_that_has_seen_enough_ends_the_query_quietly(data: Path):
+def test_query_ends_without_an_error_when_the_reader_closes_the_pipe(data: Path):
     write_day(data / "logs" / "2026-11-23.db", [make_record(i) for i in range(20_000)])
     args = [sys.executable, "-m", "fastlog", "query", "--limit", "0"]
     with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -214,7 +214,7 @@ def test_text_that_the_terminal_cannot_show_is_escaped(data: Path):
     assert "größer ✓".encode() in output("--json")
 
 
-def test_colour_is_for_terminals_unless_told(
+def test_colour_is_used_on_terminals_by_default(
     command: Run, data: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
@@ -236,7 +236,7 @@ def test_tail_prints_the_newest_in_ascending_order(command: Run, data: Path):
     assert [line.partition(" user=")[2] for line in warnings] == ["5", "9"]
 
 
-def test_tail_prints_twenty_unless_told(command: Run, data: Path):
+def test_tail_prints_twenty_records_by_default(command: Run, data: Path):
     write_day(data / "logs" / "2026-11-23.db", [make_record(i) for i in range(10, 40)])
     assert len(command("tail").out.splitlines()) == 20
 
@@ -273,8 +273,8 @@ STATUS = {
 
 
 @pytest.fixture
-def lived_in(data: Path) -> Path:
-    """A data directory in which a server ran, rejected, lost and lagged."""
+def used_data(data: Path) -> Path:
+    """Make a data directory with a status, a lagging sink, rejections and losses."""
     now = time.time()
     (data / "status.json").write_text(json.dumps({**STATUS, "at": now}))
     position = SinkPosition(cursor=4000, durable=3000, index=90, at=now, error="disk full")
@@ -304,7 +304,7 @@ def lived_in(data: Path) -> Path:
     return data
 
 
-def test_stats_json_counts_records_losses_and_lags(command: Run, lived_in: Path):
+def test_stats_json_counts_records_losses_and_lags(command: Run, used_data: Path):
     result = command("stats", "--json")
     stats = json.loads(result.out)
     assert result.code == 0
@@ -329,7 +329,7 @@ def test_stats_json_counts_records_losses_and_lags(command: Run, lived_in: Path)
     assert stats["receiver"]["rejected"] == {"http": 4}
 
 
-def test_stats_shows_the_same_to_people(command: Run, lived_in: Path):
+def test_stats_tables_show_the_same_as_json(command: Run, used_data: Path):
     shown = command("stats", "--level", "WARNING").out
     assert "3 records in fastlog-data" in shown
     for line in (
@@ -348,15 +348,15 @@ def test_stats_shows_the_same_to_people(command: Run, lived_in: Path):
 
 @pytest.mark.parametrize(("cursor", "behind"), [(4000, None), (5000, 0)])
 def test_stats_does_not_guess_how_many_records_a_sink_is_behind(
-    command: Run, lived_in: Path, cursor: int, behind: int | None
+    command: Run, used_data: Path, cursor: int, behind: int | None
 ):
-    write_position(lived_in, "sqlite", SinkPosition(cursor=cursor, durable=0, index=None, at=1.0))
+    write_position(used_data, "sqlite", SinkPosition(cursor=cursor, durable=0, index=None, at=1.0))
     [sink] = json.loads(command("stats", "--json").out)["sinks"]
     assert sink["lag_records"] == behind
     assert command("stats").code == 0
 
 
-def test_stats_of_a_new_directory_says_that_nothing_happened_yet(command: Run, tmp_path: Path):
+def test_stats_of_a_new_directory_shows_no_records_and_no_receiver(command: Run, tmp_path: Path):
     (tmp_path / "fastlog-data").mkdir()
     shown = command("stats")
     assert shown.code == 0
@@ -364,14 +364,14 @@ def test_stats_of_a_new_directory_says_that_nothing_happened_yet(command: Run, t
         "0 records in fastlog-data",
         "rejected: none",
         "lost: none",
-        "receiver: never ran here",
+        "receiver: has not run in this data directory",
     ]
 
 
 ODD_NAMES = ("[/foo]", "[red]x", "a\x1b]0;PWNED\x07\x1b[2Jb", "\u202eevil", "line\nbreak", "\\[b]")
 
 
-def test_stats_shows_text_of_senders_as_text(command: Run, data: Path):
+def test_stats_escapes_text_of_senders(command: Run, data: Path):
     records = [make_record(n, name=name, levelname=name, host=name)
                for n, name in enumerate(ODD_NAMES)]  # fmt: skip
     write_day(data / "logs" / "2026-11-24.db", records)
@@ -391,7 +391,7 @@ def test_stats_shows_text_of_senders_as_text(command: Run, data: Path):
 
 @pytest.fixture(params=["UTC", "Asia/Tokyo", "America/New_York"])
 def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A time zone that the process is in."""
+    """Set the time zone of the process."""
     with monkeypatch.context() as patched:
         patched.setenv("TZ", request.param)
         time.tzset()
@@ -400,7 +400,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 @pytest.mark.usefixtures("zone")
-def test_stats_shows_times_that_no_calendar_has(command: Run, data: Path):
+def test_stats_shows_times_that_are_out_of_range(command: Run, data: Path):
     moments = (-62135596800.0, 253402300799.5, -1e18, 1e300)
     records = [make_record(n)._replace(created=moment) for n, moment in enumerate(moments[:2])]
     write_day(data / "logs" / "2026-11-24.db", records)
@@ -422,11 +422,11 @@ def make_newer(path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
 
 
-@pytest.mark.parametrize("spoil", [damage, make_newer])
-def test_stats_and_check_say_in_a_line_that_the_ledger_cannot_be_read(
-    command: Run, lived_in: Path, spoil: Callable[[Path], None]
+@pytest.mark.parametrize("change", [damage, make_newer])
+def test_stats_and_check_report_an_unreadable_ledger_in_one_line(
+    command: Run, used_data: Path, change: Callable[[Path], None]
 ):
-    spoil(lived_in / "ledger.db")
+    change(used_data / "ledger.db")
     result = command("stats")
     assert result.code == 3
     assert result.err.startswith("fastlog stats: ledger fastlog-data/ledger.db ")
@@ -456,7 +456,7 @@ def receive(listener: socket.socket) -> dict[str, Any]:
     return dict(fields)
 
 
-def test_send_sends_one_record_as_applications_do(command: Run):
+def test_send_sends_one_record_as_the_stock_handler_does(command: Run):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         sent = command("send", "--url", url, "--level", "error", "--logger", "a.b", "100% ü")
@@ -465,7 +465,7 @@ def test_send_sends_one_record_as_applications_do(command: Run):
     assert (fields["msg"], fields["levelno"], fields["name"]) == ("100% ü", 40, "a.b")
 
 
-def test_send_goes_to_the_first_listener_of_the_configuration(command: Run, tmp_path: Path):
+def test_send_uses_the_first_listener_of_the_configuration(command: Run, tmp_path: Path):
     path = tmp_path / "s"
     (tmp_path / "fastlog.toml").write_text(f'listen = ["unix://{path}", "tcp://127.0.0.1:1"]')
     with socket.socket(socket.AF_UNIX) as listener:
@@ -475,26 +475,27 @@ def test_send_goes_to_the_first_listener_of_the_configuration(command: Run, tmp_
         assert receive(listener)["msg"] == "hello"
 
 
-def test_send_goes_where_stock_clients_are_admitted(command: Run, tmp_path: Path):
-    ours = '[[listen]]\nurl = "tcp://127.0.0.1:1"\nstock = false\n'
+def test_send_uses_a_listener_that_admits_stock_clients(command: Run, tmp_path: Path):
+    closed = '[[listen]]\nurl = "tcp://127.0.0.1:1"\nstock = false\n'
     path = tmp_path / "s"
-    (tmp_path / "fastlog.toml").write_text(f'{ours}[[listen]]\nurl = "unix://{path}"')
+    (tmp_path / "fastlog.toml").write_text(f'{closed}[[listen]]\nurl = "unix://{path}"')
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
         assert command("send", "hello").code == 0
         assert receive(listener)["msg"] == "hello"
-    (tmp_path / "fastlog.toml").write_text(ours)
+    (tmp_path / "fastlog.toml").write_text(closed)
     rejected = command("send", "hello")
     assert rejected.code == 1
-    assert rejected.err.startswith("fastlog send: no listener of the configuration admits stock")
+    assert rejected.err.startswith("fastlog send: all listeners of the configuration reject stock")
 
 
-def test_send_says_when_nobody_listens(command: Run, tmp_path: Path):
+def test_send_reports_that_no_server_listens(command: Run, tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    reason = f"cannot send to {url}: Connection refused; is fastlog-server running there?"
     rejected = command("send", "--url", url, "x")
-    assert rejected == Result(1, "", f"fastlog send: nobody listens on {url}: Connection refused\n")
+    assert rejected == Result(1, "", f"fastlog send: {reason}\n")
     missing = command("send", "--url", f"unix://{tmp_path}/none", "x")
     assert missing.code == 1
     assert command("send", "--url", "tcp://h", "x").code == 2
@@ -505,7 +506,7 @@ def test_send_says_when_nobody_listens(command: Run, tmp_path: Path):
 
 @pytest.fixture
 def config(tmp_path: Path) -> Callable[[str], Path]:
-    """Writes a configuration whose listener is free."""
+    """Return a function that writes a configuration whose listener is free."""
 
     def write(text: str) -> Path:
         path = tmp_path / "fastlog.toml"
@@ -520,7 +521,7 @@ def line_of(result: Result, subject: str) -> str:
     return line
 
 
-def test_check_of_what_would_work_is_fine_and_leaves_nothing_behind(
+def test_check_of_a_working_configuration_succeeds_and_changes_nothing(
     command: Run, config: Callable[[str], Path], tmp_path: Path
 ):
     log = tmp_path / "logging.toml"
@@ -535,7 +536,7 @@ def test_check_of_what_would_work_is_fine_and_leaves_nothing_behind(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_check_says_of_each_sink_what_is_wrong(
+def test_check_reports_the_error_of_each_sink(
     command: Run, config: Callable[[str], Path], tmp_path: Path
 ):
     (tmp_path / "file").write_text("")
@@ -559,13 +560,13 @@ def test_check_says_of_each_sink_what_is_wrong(
     assert "No such file" in line_of(result, "sink logging-2")
 
 
-def test_check_tells_a_configuration_that_is_wrong(command: Run, config: Callable[[str], Path]):
+def test_check_reports_a_wrong_configuration(command: Run, config: Callable[[str], Path]):
     config("[journal]\nsise = 1")
     message = "fastlog.toml:3: [journal] has no key 'sise'; did you mean 'size'?"
     assert command("check") == Result(2, "", f"fastlog check: {message}\n")
 
 
-def test_check_tells_whose_the_address_is(command: Run, tmp_path: Path):
+def test_check_distinguishes_its_own_server_from_other_programs(command: Run, tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         (tmp_path / "fastlog.toml").write_text(f'listen = ["{url}"]')
@@ -573,26 +574,26 @@ def test_check_tells_whose_the_address_is(command: Run, tmp_path: Path):
         assert taken.code == 1
         assert line_of(taken, "listen") == f"FAILED  listen {url}: in use by another program"
         with running(tmp_path / "fastlog-data"):
-            ours = command("check")
-    assert ours.code == 0
-    assert "in use; a server runs in this data directory" in line_of(ours, "listen")
+            own = command("check")
+    assert own.code == 0
+    assert "in use; a server runs in this data directory" in line_of(own, "listen")
 
 
-def test_check_tells_a_socket_file_from_other_files(command: Run, tmp_path: Path):
+def test_check_distinguishes_a_socket_from_other_files(command: Run, tmp_path: Path):
     path = tmp_path / "s"
     (tmp_path / "fastlog.toml").write_text(f'listen = ["unix://{path}"]')
     assert line_of(command("check"), "listen").endswith(": free")
     path.write_text("")
-    assert line_of(command("check"), "listen").endswith("is there and is no socket")
+    assert line_of(command("check"), "listen").endswith("exists and is not a socket")
     path.unlink()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
         assert line_of(command("check"), "listen").endswith("in use by another program")
-    assert line_of(command("check"), "listen").endswith("free; a dead server left its socket")
+    assert line_of(command("check"), "listen").endswith("left from a server that was killed")
 
 
-def test_check_says_how_long_the_journal_lasts_at_the_present_rate(
+def test_check_estimates_how_long_the_journal_lasts_at_the_present_rate(
     command: Run, config: Callable[[str], Path], data: Path
 ):
     config("")
@@ -617,13 +618,13 @@ def test_check_says_how_long_the_journal_lasts_at_the_present_rate(
         stop.set()
         writer.join()
     assert line.startswith("ok      journal: 0 bytes of 1 GiB used; at the present ")
-    assert "it lasts 17" in line and "minutes if no sink takes anything" in line  # 1024 s
+    assert "it lasts 17" in line and "minutes if no sink stores anything" in line  # 1024 s
 
 
 def test_repair_is_rejected_while_a_server_runs(command: Run, data: Path):
     with running(data):
         rejected = command("check", "--repair")
-    message = "fastlog-data is in use: stop fastlog-server before a repair"
+    message = "fastlog-data is in use; stop fastlog-server before a repair"
     assert rejected == Result(1, "", f"fastlog check: {message}\n")
     (data / "journal").mkdir()
     assert command("check", "--repair").out == "there is no journal to repair\n"
@@ -638,10 +639,46 @@ def test_a_repair_of_a_mistyped_directory_fails_and_makes_nothing(command: Run, 
     assert [path for path in tmp_path.rglob("*") if path.name != "there"] == []
 
 
+# --- journal dump ----------------------------------------------------------------------------
+
+
+def test_journal_dump_of_a_missing_directory_is_one_line_and_exit_code_1(
+    command: Run, tmp_path: Path
+):
+    message = "none holds no journal; name the data directory with --data-dir"
+    failed = command("journal", "dump", "--data-dir", "none")
+    assert failed == Result(1, "", f"fastlog journal dump: {message}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_journal_dump_rejects_a_negative_offset(command: Run, data: Path):
+    wrong = command("journal", "dump", "--from", "-1")
+    assert (wrong.code, wrong.out, wrong.err.count("\n")) == (2, "", 1)
+    assert wrong.err.startswith("fastlog journal dump: Invalid value for '--from'")
+
+
+def test_journal_dump_prints_the_lines_of_the_dump(
+    command: Run, data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    module = pytest.importorskip("fastlog.journal.dump")
+    (data / "journal").mkdir()
+    calls: list[tuple[Path, int, bool]] = []
+
+    def dump(directory: Path, *, start: int = 0, frames: bool = False) -> Iterator[str]:
+        calls.append((directory, start, frames))
+        yield from ["one", "two"] if start < 9 else []
+
+    monkeypatch.setattr(module, "dump", dump)
+    assert command("journal", "dump") == Result(0, "one\ntwo\n", "")
+    assert command("journal", "dump", "--from", "9", "--frames") == Result(0, "", "")
+    directory = Path("fastlog-data/journal")
+    assert calls == [(directory, 0, False), (directory, 9, True)]
+
+
 # --- the programs ----------------------------------------------------------------------------
 
 
-def test_the_version_is_told_by_both_programs(capsys: pytest.CaptureFixture[str]):
+def test_both_programs_print_the_version(capsys: pytest.CaptureFixture[str]):
     assert run(fastlog, "fastlog", ["--version"]) == 0
     assert run(server, "fastlog-server", ["--version"]) == 0
     assert capsys.readouterr().out == f"fastlog {__version__}\nfastlog-server {__version__}\n"
@@ -654,19 +691,19 @@ def test_without_a_command_the_help_is_shown(command: Run):
 
 
 def test_the_server_is_started_with_the_configuration(monkeypatch: pytest.MonkeyPatch):
-    got: list[Config] = []
+    configs: list[Config] = []
 
     def serve(config: Config) -> int:
-        got.append(config)
+        configs.append(config)
         return 7
 
-    stand_in = ModuleType("fastlog.server")
-    vars(stand_in).update(vars(SimpleNamespace(serve=serve)))
-    monkeypatch.setitem(sys.modules, "fastlog.server", stand_in)
+    replacement = ModuleType("fastlog.server")
+    vars(replacement).update(vars(SimpleNamespace(serve=serve)))
+    monkeypatch.setitem(sys.modules, "fastlog.server", replacement)
     args = ["--data-dir", "d", "--listen", "tcp://127.0.0.1:0", "--sink", "console:"]
     assert run(server, "fastlog-server", args) == 7
-    assert got[0].data_dir == Path("d")
-    assert [got[0].listen[0].url, got[0].sinks[0].url] == ["tcp://127.0.0.1:0", "console:"]
+    assert configs[0].data_dir == Path("d")
+    assert [configs[0].listen[0].url, configs[0].sinks[0].url] == ["tcp://127.0.0.1:0", "console:"]
 
 
 def test_a_mistake_in_a_flag_of_the_server_is_one_line(capsys: pytest.CaptureFixture[str]):

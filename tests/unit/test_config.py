@@ -1,4 +1,4 @@
-"""The configuration: what is accepted, what wins, and how a mistake is told."""
+"""The configuration: accepted values, precedence of sources, and error lines."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def mistake(text: str, environ: dict[str, str] | None = None, **flags: object) -
     return message
 
 
-def test_without_any_source_the_defaults_hold():
+def test_without_a_source_the_configuration_has_the_defaults():
     assert load(None, {}, {}) == Config(
         data_dir=Path("fastlog-data"),
         listen=[ListenConfig("tcp://127.0.0.1:9020")],
@@ -64,13 +64,13 @@ def test_without_any_source_the_defaults_hold():
     )
 
 
-def test_the_example_loads_and_says_what_the_defaults_are():
+def test_the_example_loads_and_has_the_defaults():
     example = ROOT / "examples" / "fastlog.toml"
     config = load(example, {}, {})
     assert config == Config(data_dir=example.parent / "fastlog-data")
 
 
-def test_every_key_of_the_example_is_one_that_loads_when_uncommented():
+def test_every_key_of_the_example_loads_when_uncommented():
     text = (ROOT / "examples" / "fastlog.toml").read_text("utf-8")
     lines = [
         line.removeprefix("#") if line.startswith("#") and not line.startswith("# ") else line
@@ -101,7 +101,7 @@ def test_files_and_sockets_have_a_mode_and_a_group():
     assert from_json(to_json(config)) == config
 
 
-def test_a_listener_says_whom_it_admits():
+def test_a_listener_has_its_admission_of_clients():
     config = load_text(
         'auth = {keys = ["web:a:b"]}\nclients = {window = "64 KiB", keepalive = "500 ms"}\n'
         '[[listen]]\nurl = "unix:///run/fastlog"\n'
@@ -128,16 +128,16 @@ def test_a_listener_says_whom_it_admits():
         ('auth = {keys = ["a:x", "a:y", "a:z"]}', "auth.keys: 'a' has more than 2 secrets"),
         (
             '[[listen]]\nurl = "unix:///s"\nauth = "required"',
-            "auth.keys: a listener requires a key",
+            "auth.keys: a listener has auth = 'required', but no key",
         ),
         ('[[listen]]\nurl = "unix:///s"\nauth = "yes"', "expected 'optional' or 'required'"),
         ('[[listen]]\nurl = "unix:///s"\nstock = "no"', "expected true or false, got 'no'"),
     ],
 )
-def test_a_mistake_about_who_is_admitted_is_told_without_the_secret(text: str, expected: str):
-    told = mistake(text)
-    assert expected in told
-    assert "hush" not in told
+def test_an_error_of_authentication_does_not_contain_the_secret(text: str, expected: str):
+    error = mistake(text)
+    assert expected in error
+    assert "hush" not in error
 
 
 def test_flags_override_the_environment_which_overrides_the_file():
@@ -156,11 +156,11 @@ def test_flags_that_were_not_given_override_nothing():
     assert config.listen == [ListenConfig("tcp://127.0.0.1:1")]
 
 
-def test_a_mistake_that_a_flag_would_hide_is_still_told():
+def test_an_error_in_a_value_that_a_flag_overrides_is_reported():
     assert mistake("data_dir = 3", None, data_dir="right").startswith("fastlog.toml:1: data_dir:")
 
 
-def test_the_file_is_the_one_given_or_that_of_the_variable(directory: Path):
+def test_the_file_is_that_of_the_flag_or_of_the_variable(directory: Path):
     for name in ("fastlog.toml", "variable.toml", "flag.toml"):
         (directory / name).write_text(f'data_dir = "/{name}"')
     environ = {"FASTLOG_CONFIG": "variable.toml"}
@@ -169,7 +169,7 @@ def test_the_file_is_the_one_given_or_that_of_the_variable(directory: Path):
     assert load(Path("flag.toml"), environ, {}).data_dir == Path("/flag.toml")
 
 
-def test_a_relative_data_directory_of_a_file_is_beside_the_file(directory: Path):
+def test_a_relative_data_directory_is_relative_to_the_file(directory: Path):
     (directory / "etc").mkdir()
     (directory / "etc" / "fastlog.toml").write_text('data_dir = "data"')
     assert load(Path("etc/fastlog.toml"), {}, {}).data_dir == Path("etc/data")
@@ -189,7 +189,7 @@ def test_sinks_are_named_by_their_scheme_and_only_the_first_holds_the_journal():
     ]
 
 
-def test_sinks_are_described_by_tables():
+def test_sinks_may_be_tables():
     text = """
 [[sink]]
 url = "ndjson:///a"
@@ -258,8 +258,8 @@ def test_variables_list_listeners_and_sinks():
         ),
         (
             "[[sink]]\nurl = 'console:'\nwhen_full = 'skip'",
-            "fastlog.toml:1: sink.when_full: one sink must hold the journal, or what it notes may "
-            "be lost",
+            "fastlog.toml:1: sink.when_full: at least one sink must have 'hold', or records may be "
+            "lost",
         ),
         (
             "[journal]\nwhen_full = 'stop'",
@@ -324,7 +324,7 @@ def test_variables_list_listeners_and_sinks():
         ),
         (
             "[[listen]]\nurl = 'tcp://127.0.0.1:1'\nmode = '0660'",
-            "fastlog.toml:3: listen.mode: only a Unix socket has one, 'tcp://127.0.0.1:1' has none",
+            "fastlog.toml:3: listen.mode: only valid for a Unix socket, not for 'tcp://127.0.0.1:1'",
         ),
         (
             "[[sink]]\nurl = 'sqlite:'\nname = '../x'",
@@ -342,11 +342,11 @@ def test_variables_list_listeners_and_sinks():
         ),
     ],
 )
-def test_a_mistake_in_the_file_is_told_with_its_line(text: str, message: str):
+def test_an_error_in_the_file_has_its_line(text: str, message: str):
     assert mistake(text) == message
 
 
-def test_a_file_that_is_not_text_is_told():
+def test_a_file_that_is_not_text_is_an_error():
     Path("fastlog.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"^fastlog\.toml: is not UTF-8 text$"):
         load(None, {}, {})
@@ -370,11 +370,11 @@ def test_a_file_that_is_not_text_is_told():
         ("FASTLOG_DATA_DIR", "", "FASTLOG_DATA_DIR: data_dir: expected a path, got ''"),
     ],
 )
-def test_a_mistake_in_a_variable_is_told_with_its_name(name: str, value: str, message: str):
+def test_an_error_in_a_variable_has_its_name(name: str, value: str, message: str):
     assert mistake("", {name: value}) == message
 
 
-def test_a_mistake_in_a_flag_is_told_with_its_name():
+def test_an_error_in_a_flag_has_its_name():
     assert mistake("", None, listen=("tcp://host",)) == (
         "--listen: listen: expected a port in 'tcp://host', such as tcp://host:9020"
     )
@@ -399,14 +399,16 @@ def test_a_listener_may_not_be(url: str):
     assert mistake("", None, listen=(url,)).startswith("--listen: listen")
 
 
-def test_one_address_is_not_listened_on_twice_unless_the_port_is_free_to_choose():
+def test_an_address_is_listed_once_unless_its_port_is_0():
     twice = ("tcp://127.0.0.1:1", "tcp://127.0.0.1:1")
-    assert mistake("", None, listen=twice) == "--listen: listen: 'tcp://127.0.0.1:1' is there twice"
+    assert (
+        mistake("", None, listen=twice) == "--listen: listen: 'tcp://127.0.0.1:1' is listed twice"
+    )
     free = ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0")
     assert len(load_text("", None, listen=free).listen) == 2
 
 
-def test_json_carries_the_whole_tree_to_another_process():
+def test_json_encodes_the_whole_tree():
     config = load_text('data_dir = "/ü"\nsink = ["sqlite:", "ndjson:///a"]\n[log]\nlevel = "DEBUG"')
     assert from_json(to_json(config)) == config
 
@@ -443,7 +445,7 @@ def test_a_time_is_read(text: str, seconds: float):
 
 @settings(deadline=None)
 @given(st.text(max_size=12))
-def test_any_text_is_a_size_and_a_time_or_a_value_error(text: str):
+def test_any_text_parses_or_raises_value_error(text: str):
     for parse in (parse_size, parse_duration):
         with contextlib.suppress(ValueError):
             assert parse(text) >= 0
@@ -451,13 +453,13 @@ def test_any_text_is_a_size_and_a_time_or_a_value_error(text: str):
 
 @settings(deadline=None)
 @given(st.integers(0, 2**50))
-def test_what_is_shown_of_a_size_is_read_back_nearly(size: int):
+def test_a_formatted_size_is_parsed_to_nearly_the_same(size: int):
     assert parse_size(format_size(size)) == pytest.approx(size, rel=1e-2)
 
 
 @settings(deadline=None)
 @given(st.floats(0.01, 1e9))
-def test_what_is_shown_of_a_time_is_read_back_nearly(seconds: float):
+def test_a_formatted_time_is_parsed_to_nearly_the_same(seconds: float):
     assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=1e-2)
 
 
@@ -499,15 +501,13 @@ key = 3
         (("nothing",), None, 1),
     ],
 )
-def test_a_key_is_found_where_an_editor_would_show_it(
-    path: tuple[str | int, ...], value: str | None, line: int
-):
+def test_a_key_is_found_on_its_line(path: tuple[str | int, ...], value: str | None, line: int):
     assert line_of(TRICKY, path, value) == line
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "b", "c", "d"]), unique=True, min_size=1), st.data())
-def test_a_key_is_found_on_its_line_whatever_surrounds_it(keys: list[str], data: st.DataObject):
+def test_a_key_is_found_on_its_line_in_any_surroundings(keys: list[str], data: st.DataObject):
     lines: list[str] = []
     at: dict[str, int] = {}
     for key in keys:

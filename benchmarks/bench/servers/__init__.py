@@ -19,7 +19,7 @@ __all__ = [
 
 
 def make_servers() -> list[Server]:
-    """All of them, also those that are missing here."""
+    """Make all servers, including those that are not installed."""
     restricted = "--restricted"
     return [
         FastlogServer("fastlog ndjson", "ndjson"),

@@ -1,4 +1,4 @@
-"""A server under measurement: how one is started, watched and stopped."""
+"""A measured server: start, readiness, output, and stop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from bench.output import Output
 
 STOP = 30.0
-"""Seconds that a server has to end when asked; then it is killed."""
+"""Seconds that a server has to end after SIGTERM; then it is killed."""
 
 
 class ServerError(Exception):
@@ -23,22 +23,22 @@ class ServerError(Exception):
 
 
 class Running(NamedTuple):
-    """A server that takes records."""
+    """A server that accepts records."""
 
     port: int
     pid: int
-    """Of the process whose children are the rest of it."""
+    """The pid of its main process, the parent of all others."""
     output: Output
 
 
 class Server(ABC):
-    """One contender. Objects hold no state of a run."""
+    """One contender. Objects have no state of a run."""
 
     feed = "pickles"
     """The pool that it reads."""
     writes_late = False
-    """Whether its last lines wait for a timer so long that it would distort the seconds: they then
-    end when it has taken the last record."""
+    """Whether a timer delays its last lines so long that it would distort the seconds. The run then
+    ends when the server has received the last record."""
     holds_idle = False
     """Whether its memory with 10,000 idle connections is measured."""
 
@@ -48,12 +48,12 @@ class Server(ABC):
         """`fastlog`, `python`, `syslog` or `floor`."""
 
     def missing(self) -> str:
-        """Why it cannot be measured here, or nothing."""
+        """Return why it cannot be measured here, or ""."""
         return ""
 
     @abstractmethod
     def command(self, home: Path) -> Sequence[str | Path]:
-        """How it is started. Files of the run go into `home`."""
+        """Return the command that starts it. Files of the run go into `home`."""
 
     @abstractmethod
     def port(self, process: subprocess.Popen[str], home: Path) -> int:
@@ -65,18 +65,18 @@ class Server(ABC):
 
     @abstractmethod
     def output(self, home: Path) -> Output:
-        """What it is going to write."""
+        """Return its output."""
 
     def environment(self) -> dict[str, str]:
-        """Variables that it needs beside the user's."""
+        """Return the environment variables that it needs besides the user's."""
         return {}
 
     @contextlib.contextmanager
     def start(self, home: Path, cores: Collection[int] = ()) -> Iterator[Running]:
-        """Run it; it is gone afterwards.
+        """Run it, and stop it afterwards.
 
         Args:
-            cores: where all its processes may run; empty: anywhere.
+            cores: the cores of all its processes; empty: all.
 
         Raises:
             ServerError: it does not start.
@@ -113,6 +113,6 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 def free_port() -> int:
-    """A port for a server that cannot pick one itself."""
+    """Return a free port, for a server that cannot choose one itself."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

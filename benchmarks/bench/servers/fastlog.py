@@ -1,4 +1,4 @@
-"""fastlog-server, started as a user would."""
+"""fastlog-server with default settings."""
 
 from __future__ import annotations
 

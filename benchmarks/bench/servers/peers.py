@@ -1,5 +1,5 @@
-"""The peers in `peers/`, and any other program that starts as they do: it gets the path of the file
-to write as an argument, and prints its port when it listens."""
+"""The peers in `peers/`, and other programs with the same interface: the path of the output file is
+an argument, and the program prints its port when it listens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.servers.base import Server, ServerError
 
 
 class Program(Server):
-    """Any command. `{output}` in it is the file to write: a line a record."""
+    """Any command. `{output}` in it is the output file: a line a record."""
 
     def __init__(self, name: str, words: Sequence[str | Path], family: str = "other") -> None:
         super().__init__(name, family)
@@ -50,7 +50,7 @@ class PythonPeer(Program):
 
 
 class ReceiveFloor(Program):
-    """`peers/recv.c`: what it costs to receive and split, and nothing else."""
+    """`peers/recv.c`, which only receives and splits frames."""
 
     def __init__(self) -> None:
         super().__init__("recv and split in C", [build.program("recv"), "{output}"], "floor")

@@ -1,5 +1,5 @@
-"""rsyslog and syslog-ng: not made for pickles, so they get the same records as text, of the same
-length; and what they write is the text, or the text and its header as JSON."""
+"""rsyslog and syslog-ng. They cannot read pickles, so they get the same records as text of the same
+length. They write the text, or the text and its header as JSON."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ SYSLOG_NG_TEMPLATES = {
 
 
 class SyslogServer(Server):
-    """What both have in common."""
+    """The shared part of both."""
 
     feed = "texts"
     program = ""
@@ -74,7 +74,7 @@ class SyslogServer(Server):
         return "" if self.find() else f"{self.program} not found (README.md says how to get it)"
 
     def is_unpacked(self) -> bool:
-        """Whether `unpack_syslogs.sh` has been here; the system's is not used then."""
+        """Whether `unpack_syslogs.sh` was run; the system's syslog is not used then."""
         return (SYSLOG / "usr" / "sbin" / self.program).exists()
 
     def find(self) -> Path | None:
@@ -139,7 +139,7 @@ class SyslogNg(SyslogServer):
 
 
 def _listens(port: int) -> bool:
-    """Asks the kernel: a connection to try it would be one that the server has to serve."""
+    """Find the port in /proc/net/tcp: a test connection would be work for the server."""
     wanted = f":{port:04X}"
     lines = "".join(Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6")).splitlines()
     words = (line.split() for line in lines)

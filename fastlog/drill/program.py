@@ -1,7 +1,7 @@
-"""A program that logs numbered records until its stdin ends. It is run as a file, by `clients`.
+"""A program that logs numbered records until its stdin ends. `clients` runs it as a file.
 
-It knows nothing of fastlog but the handler that it is given, as an application would. `log` marks
-in a shared file where it is, so that the drill knows what it had logged also when it was killed.
+It uses fastlog only through the handler that its settings name, as an application would. It writes
+its progress to a shared file, so that the drill knows what was logged even after a kill.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from typing import Any
 
 from fastlog.protocol import frames as wire
 
-BEGUN, DONE = 0, 8
-"""Where in the marks the number stands that is being logged, and the last that was."""
+ATTEMPTED, LOGGED = 0, 8
+"""Offsets in the progress file: of the last number for which a logging call began, and of the last
+for which it returned."""
 _TICK = 0.01
 
 
 class Settings:
-    """What the drill wants of it: `argv[1]`, as JSON."""
+    """The settings of the program: `argv[1]`, as JSON."""
 
     def __init__(self, text: str) -> None:
         values: dict[str, Any] = json.loads(text)
@@ -37,21 +38,22 @@ class Settings:
         """More arguments of the handler."""
         self.port: int = values["port"]
         self.client: str = values["client"]
-        self.marks: str = values["marks"]
+        self.progress: str = values["progress"]
+        """The path of the progress file."""
         self.rate: float = values["rate"]
         """Records a second; three times as many in a burst."""
         self.seed: int = values["seed"]
-        self.patience: float = values["patience"]
-        """Seconds that all may take to be acknowledged in the end."""
+        self.timeout: float = values["timeout"]
+        """Seconds within which the server must acknowledge all records at the end."""
 
 
-class Client:
-    """Logs, and watches its handler."""
+class Program:
+    """Logs through one handler, and counts its connections."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._dice = random.Random(settings.seed)  # noqa: S311 - repeatable is what it has to be
-        self._marks = _map(settings.marks)
+        self._random = random.Random(settings.seed)  # noqa: S311 - it has to be repeatable
+        self._progress = _map(settings.progress)
         self._number = 0
         self._handler = _make_handler(settings)
         self._log = logging.getLogger("drill")
@@ -60,15 +62,16 @@ class Client:
         self._socket: object = None
         self._connections = 0
 
-    def run(self, told_to_end: threading.Event) -> None:
-        """Log at a steady rate, now and then three times as fast, and now and then a thousand."""
+    def run(self, stop: threading.Event) -> None:
+        """Log until `stop` is set: at a steady rate, at times at three times that rate, and at
+        times with all records of a second at once."""
         rate, due = self._settings.rate, 0.0
         until = time.monotonic()
-        while not told_to_end.wait(_TICK):
+        while not stop.wait(_TICK):
             if time.monotonic() >= until:
-                rate = self._settings.rate * self._dice.choice((1, 1, 1, 3))
-                until = time.monotonic() + self._dice.uniform(0.2, 0.6)
-                due += self._settings.rate if self._dice.random() < 0.2 else 0
+                rate = self._settings.rate * self._random.choice((1, 1, 1, 3))
+                until = time.monotonic() + self._random.uniform(0.2, 0.6)
+                due += self._settings.rate if self._random.random() < 0.2 else 0
             due += rate * _TICK
             while due >= 1:
                 due -= 1
@@ -76,31 +79,31 @@ class Client:
 
     def _log_one(self) -> None:
         self._number += 1
-        _mark(self._marks, BEGUN, self._number)
+        _store(self._progress, ATTEMPTED, self._number)
         self._log.info(
             "record %d of the drill %s",
             self._number,
-            "." * self._dice.randrange(400),
+            "." * self._random.randrange(400),
             extra={"client": self._settings.client, "number": self._number},
         )
-        _mark(self._marks, DONE, self._number)
+        _store(self._progress, LOGGED, self._number)
         if self._number == 1:
-            _say({"id": self._id()})
+            _print({"id": self._id()})
         sock = getattr(self._handler, "sock", None)
         if sock is not None and sock is not self._socket:
             self._socket = sock  # kept, so that no other object can get its identity
             self._connections += 1
 
     def _id(self) -> str | None:
-        """What the ledger calls it, which the handler tells nobody."""
+        """Return the client's name in the ledger, which the handler does not publish."""
         store = getattr(self._handler, "_store", None)
         return None if store is None else wire.public_name(store.client_id)
 
     def finish(self) -> None:
-        """Wait until all that was logged has arrived, as far as the handler can know; report."""
+        """Wait until all records are acknowledged, where the handler knows that; then report."""
         unsent = resent = 0
         if self._settings.handler == "fastlog":
-            self._handler.flush(self._settings.patience)
+            self._handler.flush(self._settings.timeout)
             unsent = self._wait_for_orphans()
         self._handler.close()
         if self._settings.handler == "fastlog":
@@ -108,20 +111,19 @@ class Client:
             self._connections = stats["reconnects"] + 1
             unsent += stats["pending"]
             resent = stats["resent_records"]
-        _say({"connections": self._connections, "unsent": unsent, "resent": resent})
+        _print({"connections": self._connections, "unsent": unsent, "resent": resent})
 
     def _wait_for_orphans(self) -> int:
-        """Wait until what a process before this one left in the spool is sent; returns how many
-        spools are left."""
+        """Wait until the spools of earlier processes are sent; return how many are not."""
         spool = self._settings.options.get("spool")
         if spool is None:
             return 0
-        deadline = time.monotonic() + self._settings.patience
-        while (left := len(list(Path(spool).glob("[0-9a-f]*"))) - 1) > 0:
+        deadline = time.monotonic() + self._settings.timeout
+        while (orphans := len(list(Path(spool).glob("[0-9a-f]*"))) - 1) > 0:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.05)
-        return left
+        return orphans
 
 
 def _make_handler(settings: Settings) -> Any:
@@ -141,28 +143,28 @@ def _map(path: str) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 16)
 
 
-def _mark(marks: mmap.mmap, at: int, number: int) -> None:
-    struct.pack_into("=Q", marks, at, number)
+def _store(progress: mmap.mmap, offset: int, number: int) -> None:
+    struct.pack_into("=Q", progress, offset, number)
 
 
-def _say(report: dict[str, object]) -> None:
+def _print(report: dict[str, object]) -> None:
     print(json.dumps(report), flush=True)
 
 
 def main() -> None:
     """Log until stdin ends."""
-    logging.raiseExceptions = False  # an outage is what is wanted: nothing to tell on stderr
+    logging.raiseExceptions = False  # outages are intended: no traceback of them on stderr
     logging.getLogger("drill").setLevel(logging.INFO)
-    client = Client(Settings(sys.argv[1]))
-    told_to_end = threading.Event()
+    program = Program(Settings(sys.argv[1]))
+    stop = threading.Event()
 
-    def watch() -> None:
+    def watch_stdin() -> None:
         sys.stdin.buffer.read()
-        told_to_end.set()
+        stop.set()
 
-    threading.Thread(target=watch, daemon=True).start()
-    client.run(told_to_end)
-    client.finish()
+    threading.Thread(target=watch_stdin, daemon=True).start()
+    program.run(stop)
+    program.finish()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a server leaves in its data directory, read from outside."""
+"""Read the files of a data directory: status, ledger, lock, and the path of the day files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fastlog.ledger import LedgerError, check_layout, total
 from fastlog.search.day_reader import Unread, open_file
 
 FRESH = 5.0
-"""Seconds after which a status is no longer that of a living receiver, which writes each second."""
+"""Age in seconds above which a status is stale: a receiver that runs writes one each second."""
 
 
 class Status(msgspec.Struct):
-    """`status.json`: what the receiver says of itself."""
+    """The status of the receiver: `status.json`."""
 
     at: float
     durable: int = 0
@@ -32,44 +32,44 @@ class Status(msgspec.Struct):
     limit: int = 0
     connections: int = 0
     clients: int = 0
-    """Of the fastlog protocol, among the connections."""
+    """Connections that use the fastlog protocol."""
     throttled: int = 0
-    """Connections that are read more slowly than they send, now."""
+    """Connections that are throttled now."""
     throttlings: int = 0
-    """How often one had to wait, since the start."""
+    """How often a connection was throttled since the start."""
     lag: float = 0.0
-    """Seconds that the slowest sink will need for what waits for it."""
+    """Seconds that the slowest sink needs to store its backlog."""
     repeated: int = 0
-    """Records that these sent more than once, and that were skipped."""
+    """Records that clients of the fastlog protocol sent again, and that were skipped."""
     accepted: int = 0
     frames: int = 0
     dropped: int = 0
     rejected: dict[str, int] = {}
     failure: str | None = None
-    """Why the journal cannot be written now."""
+    """Why the journal cannot be written now; `None`: it can."""
 
     def is_fresh(self) -> bool:
-        """Whether the receiver lives."""
+        """Return whether a running receiver has written this status."""
         return abs(time.time() - self.at) < FRESH
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """Rows of the ledger that have one reason."""
+    """The rows of the ledger with one reason."""
 
     reason: str
     count: int
-    """How many records; those that nobody could count are not among them."""
+    """How many records, without those whose number is unknown."""
     unknown: int
-    """How many spans of records nobody could count."""
+    """How many spans of records whose number is unknown."""
     last: float
-    """When the last was, seconds since the epoch."""
+    """The time of the last, in seconds since the epoch."""
 
 
 def logs_directory(config: Config) -> Path:
-    """Where the day files are: with the first `sqlite:` sink, or where it had them.
+    """Return the directory of the first `sqlite:` sink, or the default directory if it exists.
 
     Raises:
-        FastlogError: there is nothing to search.
+        FastlogError: there are no day files to search.
     """
     urls = [urlsplit(sink.url) for sink in config.sinks]
     stores = [url for url in urls if url.scheme == "sqlite"]
@@ -77,22 +77,24 @@ def logs_directory(config: Config) -> Path:
         return Path(stores[0].path)
     if not config.data_dir.is_dir():
         raise FastlogError(
-            f"{config.data_dir}: there is no such data directory; name it with --data-dir"
+            f"the data directory {config.data_dir} does not exist; name it with --data-dir"
         )
     logs = config.data_dir / "logs"
     if not stores and not logs.is_dir():
-        raise FastlogError("there is nothing to search: the configuration has no sqlite: sink")
+        raise FastlogError(
+            "the configuration has no sqlite: sink, so there are no records to search; add one"
+        )
     return logs
 
 
 def unread_files() -> Unread:
-    """Where a command notes the day files that it cannot read, which names each on stderr."""
+    """Return a collector of unreadable day files, which prints each to stderr."""
     command = click.get_current_context().command_path
     return Unread(lambda line: click.echo(f"{command}: {' '.join(line.split())}", err=True))
 
 
 def read_status(data_dir: Path) -> Status | None:
-    """The last status; `None` where no receiver ever ran."""
+    """Return the last status; `None` if no receiver has run in this directory."""
     try:
         return msgspec.json.decode((data_dir / "status.json").read_bytes(), type=Status)
     except FileNotFoundError:
@@ -102,7 +104,7 @@ def read_status(data_dir: Path) -> Status | None:
 
 
 def is_running(data_dir: Path) -> bool:
-    """Whether a supervisor owns the data directory: it holds a lock for as long as it lives."""
+    """Return whether a supervisor holds the lock of the data directory."""
     try:
         with (data_dir / "lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -114,10 +116,10 @@ def is_running(data_dir: Path) -> bool:
 
 
 def read_tallies(data_dir: Path) -> tuple[list[Tally], list[Tally]]:
-    """The ledger's rejections and losses by reason, the most frequent first.
+    """Return rejections and losses of the ledger by reason, the most frequent first.
 
     Raises:
-        LedgerError: it is damaged, or a newer fastlog has written it.
+        LedgerError: the ledger is damaged, or a newer fastlog has written it.
     """
     path = data_dir / "ledger.db"
     if not path.exists():
@@ -129,7 +131,7 @@ def read_tallies(data_dir: Path) -> tuple[list[Tally], list[Tally]]:
             return _tally(ledger, "rejected", "received"), _tally(ledger, "losses", "last")
     except sqlite3.DatabaseError as error:
         raise LedgerError(
-            f"ledger {path} cannot be read ({error}); a running server sets a damaged one aside "
+            f"ledger {path} cannot be read ({error}); a running server renames a damaged ledger "
             "and begins a new one"
         ) from None
 

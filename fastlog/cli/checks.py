@@ -1,7 +1,7 @@
-"""Trials of what a server needs; none of them disturbs one that runs.
+"""Checks of what a server needs. They change nothing, and do not disturb a running server.
 
-A sink class may have a method `check()` that raises an error with the reason why it would not
-work, without changing anything; those of fastlog that have none are tried here from outside.
+A sink class may have a method `check()`, which raises an error if the sink would not work, and
+changes nothing. The sinks of fastlog without one are checked here.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from fastlog.errors import FastlogError
 from fastlog.files import Access
 from fastlog.ledger import DAMAGED, LedgerError, check_whole
 from fastlog.search import examine
-from fastlog.server.datadir import too_wide
+from fastlog.server.datadir import mode_warning
 from fastlog.sinks import SinkContext, make_sink
 
-ENOUGH = 64 << 20
-"""Bytes of free disk below which a trial warns."""
+MIN_FREE = 64 << 20
+"""Bytes of free disk space below which a check warns."""
 
 _LOAD_LOGGING = """
 import logging.config, sys, tomllib
@@ -42,7 +42,7 @@ except Exception as error:
 
 
 class State(Enum):
-    """How a trial ended."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -50,7 +50,7 @@ class State(Enum):
 
 
 class Verdict(NamedTuple):
-    """What a trial found."""
+    """The result of a check."""
 
     state: State
     subject: str
@@ -58,40 +58,40 @@ class Verdict(NamedTuple):
 
 
 def existing_parent(path: Path) -> Path:
-    """The path, or the nearest directory above it that exists."""
+    """Return the path, or the nearest directory above it that exists."""
     path = path.absolute()
     while not path.exists():
         path = path.parent
     return path
 
 
-def try_directory(path: Path) -> Verdict:
-    """Whether the data directory can be written to, or made."""
+def check_directory(path: Path) -> Verdict:
+    """Check that the data directory can be written to, or made."""
     subject = f"data directory {path}"
     reason = _unwritable(path)
     if reason:
         return Verdict(State.FAILED, subject, reason)
-    return _room(subject, path, "writable" if path.exists() else "will be made")
+    return _check_space(subject, path, "writable" if path.exists() else "will be made")
 
 
-def try_modes(config: Config) -> list[Verdict]:
-    """A warning for each directory of the server that lets others in."""
+def check_modes(config: Config) -> list[Verdict]:
+    """Warn of each directory of the server that gives more access than configured."""
     access = Access.of(config.files.mode, config.files.group)
     root = config.data_dir
     try:
-        found = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
-        wide = [text for path in found if (text := too_wide(path, access))]
+        directories = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+        warnings = [text for path in directories if (text := mode_warning(path, access))]
     except OSError:
-        return []  # there is none yet, or the trial before has said what is wrong
-    return [Verdict(State.WARNING, "mode", text) for text in wide]
+        return []  # it does not exist, or `check_directory` has reported the error
+    return [Verdict(State.WARNING, "mode", text) for text in warnings]
 
 
-def try_listen(url: str, *, running: bool) -> Verdict:
-    """Whether the address is free, or used by the server of this data directory."""
+def check_listener(url: str, *, running: bool) -> Verdict:
+    """Check that the address is free, or in use by the server of this data directory."""
     parts = urlsplit(url)
     try:
         if parts.scheme == "unix":
-            return _try_unix(url, Path(parts.path), running=running)
+            return _check_unix(url, Path(parts.path), running=running)
         _bind(parts)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
@@ -100,8 +100,8 @@ def try_listen(url: str, *, running: bool) -> Verdict:
     return Verdict(State.OK, f"listen {url}", "free")
 
 
-def try_sink(sink: SinkConfig, config: Config) -> Verdict:
-    """Whether the sink can be made and would work."""
+def check_sink(sink: SinkConfig, config: Config) -> Verdict:
+    """Check that the sink can be made and would work."""
     subject = f"sink {sink.name}"
     context = SinkContext(sink.name, urlsplit(sink.url), config.data_dir, config.retention)
     try:
@@ -110,7 +110,7 @@ def try_sink(sink: SinkConfig, config: Config) -> Verdict:
         if own is not None:
             own()
             return Verdict(State.OK, subject, sink.url)
-        return _TRIALS.get(context.url.scheme, _try_nothing)(subject, context)
+        return _SINK_CHECKS.get(context.url.scheme, _check_loadable)(subject, context)
     except OSError as error:
         return Verdict(State.FAILED, subject, f"{sink.url}: {error.strerror or error}")
     except FastlogError as error:
@@ -119,8 +119,8 @@ def try_sink(sink: SinkConfig, config: Config) -> Verdict:
         return Verdict(State.FAILED, subject, f"{sink.url}: {type(error).__name__}: {error}")
 
 
-def try_ledger(data_dir: Path) -> Verdict:
-    """Whether the ledger, if there is one, is sound and of a version that this fastlog knows."""
+def check_ledger(data_dir: Path) -> Verdict:
+    """Check that the ledger, if it exists, is sound and of a known version."""
     path = data_dir / "ledger.db"
     subject = f"ledger {path}"
     if not path.exists():
@@ -129,38 +129,38 @@ def try_ledger(data_dir: Path) -> Verdict:
         check_whole(path)
     except LedgerError as error:
         return Verdict(State.FAILED, subject, str(error))
-    except sqlite3.OperationalError as error:  # it is locked, or not ours to read
+    except sqlite3.OperationalError as error:  # it is locked, or we have no permission
         return Verdict(State.WARNING, subject, f"cannot be read now: {error}")
     aside = path.with_name(path.name + DAMAGED)
     if aside.exists():
-        text = f"sound; {aside.name} beside it is a damaged one: look at it, then remove it"
+        text = f"sound; {aside.name} is an earlier, damaged ledger: inspect it, then remove it"
         return Verdict(State.WARNING, subject, text)
     return Verdict(State.OK, subject, "sound")
 
 
 def day_directories(config: Config) -> list[Path]:
-    """The directories of all `sqlite:` sinks that exist."""
+    """Return the existing directories of all `sqlite:` sinks."""
     urls = [urlsplit(sink.url) for sink in config.sinks]
-    found = [_day_directory(url, config.data_dir) for url in urls if url.scheme == "sqlite"]
-    return [path for path in dict.fromkeys(found) if path.is_dir()]
+    paths = [_day_directory(url, config.data_dir) for url in urls if url.scheme == "sqlite"]
+    return [path for path in dict.fromkeys(paths) if path.is_dir()]
 
 
-def try_day_files(logs: Path, *, deep: bool) -> list[Verdict]:
-    """Whether the day files are whole: those that are not, and a line for those that are."""
+def check_day_files(logs: Path, *, deep: bool) -> list[Verdict]:
+    """Check the day files: a verdict for each damaged file, and one for all others."""
     verdicts: list[Verdict] = []
-    whole = 0
+    sound = 0
     for file in examine(logs, deep=deep):
         subject = f"day file {file.path}"
         if file.set_aside:
-            advice = '; `sqlite3 FILE ".recover"` may save what is in it; delete it afterwards'
+            advice = '; `sqlite3 FILE ".recover"` may save its records; delete it afterwards'
             verdicts.append(Verdict(State.WARNING, subject, file.trouble + advice))
         elif file.trouble:
             verdicts.append(Verdict(State.FAILED, subject, file.trouble))
         else:
-            whole += 1
-    if whole:
-        text = "all pages are sound" if deep else "no damage at first sight; --deep reads all"
-        verdicts.append(Verdict(State.OK, f"{whole} day files in {logs}", text))
+            sound += 1
+    if sound:
+        text = "all pages are sound" if deep else "no damage found; --deep checks all pages"
+        verdicts.append(Verdict(State.OK, f"{sound} day files in {logs}", text))
     return verdicts
 
 
@@ -178,18 +178,20 @@ def _bind(parts: SplitResult) -> None:
         listener.listen(1)
 
 
-def _try_unix(url: str, path: Path, *, running: bool) -> Verdict:
+def _check_unix(url: str, path: Path, *, running: bool) -> Verdict:
     subject = f"listen {url}"
     if not path.exists():
         reason = _unwritable(path.parent, make=False)
         return Verdict(State.FAILED if reason else State.OK, subject, reason or "free")
     if not stat.S_ISSOCK(path.stat().st_mode):
-        return Verdict(State.FAILED, subject, f"{path} is there and is no socket")
-    with socket.socket(socket.AF_UNIX) as caller:
+        return Verdict(State.FAILED, subject, f"{path} exists and is not a socket")
+    with socket.socket(socket.AF_UNIX) as probe:
         try:
-            caller.connect(str(path))
+            probe.connect(str(path))
         except ConnectionRefusedError:
-            return Verdict(State.OK, subject, "free; a dead server left its socket")
+            return Verdict(
+                State.OK, subject, "free; the socket file is left from a server that was killed"
+            )
     return _in_use(url, running=running)
 
 
@@ -199,22 +201,26 @@ def _in_use(url: str, *, running: bool) -> Verdict:
     return Verdict(State.FAILED, f"listen {url}", "in use by another program")
 
 
-def _try_sqlite(subject: str, context: SinkContext) -> Verdict:
+def _check_sqlite(subject: str, context: SinkContext) -> Verdict:
     logs = _day_directory(context.url, context.data_dir)
     reason = _unwritable(logs)
-    return Verdict(State.FAILED, subject, reason) if reason else _room(subject, logs, str(logs))
+    return (
+        Verdict(State.FAILED, subject, reason) if reason else _check_space(subject, logs, str(logs))
+    )
 
 
-def _try_ndjson(subject: str, context: SinkContext) -> Verdict:
+def _check_ndjson(subject: str, context: SinkContext) -> Verdict:
     file = Path(context.url.path)
     reason = _unwritable(file.parent)
     if not reason and file.exists() and not (file.is_file() and os.access(file, os.W_OK)):
         reason = f"{file} is not a file that can be written to"
-    return Verdict(State.FAILED, subject, reason) if reason else _room(subject, file, str(file))
+    return (
+        Verdict(State.FAILED, subject, reason) if reason else _check_space(subject, file, str(file))
+    )
 
 
-def _try_logging(subject: str, context: SinkContext) -> Verdict:
-    """In a process of its own: `dictConfig` changes the whole interpreter."""
+def _check_logging(subject: str, context: SinkContext) -> Verdict:
+    """Check in a separate process: `dictConfig` changes the whole interpreter."""
     file = Path(context.url.path)
     command = [sys.executable, "-c", _LOAD_LOGGING, str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 our own program
@@ -224,30 +230,30 @@ def _try_logging(subject: str, context: SinkContext) -> Verdict:
     return Verdict(State.FAILED, subject, f"{file}: {last}")
 
 
-def _try_nothing(subject: str, context: SinkContext) -> Verdict:
+def _check_loadable(subject: str, context: SinkContext) -> Verdict:
     return Verdict(State.OK, subject, f"{context.url.geturl()} can be loaded")
 
 
-_TRIALS: dict[str, Callable[[str, SinkContext], Verdict]] = {
-    "sqlite": _try_sqlite,
-    "ndjson": _try_ndjson,
-    "logging": _try_logging,
+_SINK_CHECKS: dict[str, Callable[[str, SinkContext], Verdict]] = {
+    "sqlite": _check_sqlite,
+    "ndjson": _check_ndjson,
+    "logging": _check_logging,
 }
 
 
 def _unwritable(directory: Path, *, make: bool = True) -> str:
-    """Why nothing can be made in the directory, or "" when it can."""
+    """Return why no file can be made in the directory; "" if one can."""
     if not make and not directory.exists():
         return f"{directory} does not exist"
-    there = existing_parent(directory)
-    if not there.is_dir():
-        return f"{there} is not a directory"
-    if not os.access(there, os.W_OK | os.X_OK):
-        return f"{there} is not writable"
+    existing = existing_parent(directory)
+    if not existing.is_dir():
+        return f"{existing} is not a directory"
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return f"{existing} is not writable"
     return ""
 
 
-def _room(subject: str, path: Path, text: str) -> Verdict:
+def _check_space(subject: str, path: Path, text: str) -> Verdict:
     free = shutil.disk_usage(existing_parent(path)).free
-    state = State.OK if free >= ENOUGH else State.WARNING
+    state = State.OK if free >= MIN_FREE else State.WARNING
     return Verdict(state, subject, f"{text}; {format_size(free)} are free")

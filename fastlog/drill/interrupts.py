@@ -1,4 +1,4 @@
-"""How a drill is ended early, without anything being left behind."""
+"""Signals that end a drill early, so that it removes everything that it made."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Ending:
-    """Makes a KeyboardInterrupt of the first signal that asks for the end; further ones do nothing.
+class Interrupts:
+    """Raises KeyboardInterrupt at the first of `SIGNALS`, and ignores those after it.
 
-    In the main thread only.
+    For the main thread only.
     """
 
     def __init__(self) -> None:
-        self._is_held = False
-        self._has_come = self._is_raised = False
+        self._is_deferring = False
+        self._is_pending = self._is_raised = False
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """Take the signals over; those that are ignored stay so."""
+    def handled(self) -> Iterator[None]:
+        """Handle the signals meanwhile. A signal that is ignored stays ignored."""
         before = {number: signal.getsignal(number) for number in SIGNALS}
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:
@@ -34,19 +34,19 @@ class Ending:
                 signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Let nothing interrupt this; afterwards is time enough. Not to be nested."""
-        self._is_held = True
+    def deferred(self) -> Iterator[None]:
+        """Defer an interrupt to the end of this block. Blocks must not be nested."""
+        self._is_deferring = True
         try:
             yield
         finally:
-            self._is_held = False
-        if self._has_come and not self._is_raised:
+            self._is_deferring = False
+        if self._is_pending and not self._is_raised:
             self._raise()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._has_come = True
-        if not self._is_held and not self._is_raised:
+        self._is_pending = True
+        if not self._is_deferring and not self._is_raised:
             self._raise()
 
     def _raise(self) -> None:

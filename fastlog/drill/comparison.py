@@ -1,8 +1,8 @@
-"""What became of the records: numbers that were sent against numbers that are stored. Pure.
+"""Compare the numbers that clients sent with those that are stored. Pure.
 
 A client numbers its records from 1. What is stored and what is declared as lost must be all of
-them, each once, in their order. A sum would not do: a record that is stored twice would make up
-for one that is missing.
+them, each once, in their order. A comparison of sums would not do: a record that is stored twice
+would make up for one that is missing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Account(NamedTuple):
     counted: int = 0
     """Not stored, and declared as lost."""
     uncounted: int = 0
-    """Not stored, and nobody says so."""
+    """Not stored, and not declared as lost."""
     twice: int = 0
     """Rows beyond the first of a record."""
     disordered: int = 0
@@ -30,11 +30,11 @@ class Account(NamedTuple):
     """Stored though declared as lost, or stored or declared though never sent."""
 
     def plus(self, other: Account) -> Account:
-        """The sum."""
+        """Return the sum of both."""
         return Account(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     def count_folded(self, folded: int) -> Account:
-        """The same, when so many more are declared as lost, by nothing but their number."""
+        """Return this account with `folded` more losses, of which only the count is known."""
         counted = min(folded, self.uncounted)
         return self._replace(
             counted=self.counted + counted,
@@ -43,22 +43,23 @@ class Account(NamedTuple):
         )
 
 
-def settle(
+def compare_numbers(
     sent: int,
     stored: Sequence[int],
     declared: Iterable[range] = (),
     unsure: Collection[int] = (),
 ) -> Account:
-    """Settle the account of one client.
+    """Compare the records of one client.
 
     Args:
         sent: its records have the numbers from 1 to `sent`.
-        stored: the numbers in the order of the store.
-        declared: what is declared as lost.
-        unsure: numbers above `sent` that may or may not have been sent: it was killed meanwhile.
+        stored: the stored numbers, in the order of the store.
+        declared: the numbers declared as lost.
+        unsure: numbers above `sent` that may have been sent, because the client was killed
+            meanwhile.
     """
     known = set(stored)
-    lost = {number for span in declared for number in span}
+    lost = {number for numbers in declared for number in numbers}
     numbers = set(range(1, sent + 1))
     missing = numbers - known
     return Account(
@@ -89,31 +90,27 @@ class Row:
 
     phase: str
     kind: str
-    is_ours: bool
-    """They speak the fastlog protocol."""
+    is_fastlog: bool
+    """Whether they use the fastlog protocol."""
     may_lose: str = ""
-    """Why no promise is broken when they lose records; "" where one is."""
+    """Why these clients may lose records; "" if they must not."""
     may_drop: bool = False
-    """Their memory is so small that they have to drop records, and declare them."""
+    """Whether their memory is so small that they have to drop records, and declare them."""
     keeps_connection: bool = False
-    """They are promised that their connection stays."""
+    """Whether their connections must survive."""
     clients: int = 0
     connections: int = 0
     unsent: int = 0
-    """Records that a client still had, by its own account, after it had all the time it needs."""
+    """Records that clients still held at the end, after all the time that they need."""
     account: Account = field(default_factory=Account)
 
 
 class Promise(NamedTuple):
-    """What holds, and for whom."""
+    """What must hold, and for which rows."""
 
     text: str
-    concerns: Callable[[Row], bool]
+    applies_to: Callable[[Row], bool]
     count_breaches: Callable[[Row], int]
-
-    def is_broken_to(self, row: Row) -> bool:
-        """Whether it was made to these clients, and not kept."""
-        return self.concerns(row) and self.count_breaches(row) > 0
 
 
 PROMISES = (
@@ -130,7 +127,7 @@ PROMISES = (
     Promise("nothing is stored twice", lambda row: True, lambda row: row.account.twice),
     Promise(
         "each client's order is kept",
-        lambda row: row.is_ours or row.keeps_connection,
+        lambda row: row.is_fastlog or row.keeps_connection,
         lambda row: row.account.disordered,
     ),
     Promise(
@@ -146,19 +143,19 @@ PROMISES = (
 )
 
 
-def judge(rows: Sequence[Row]) -> dict[str, int]:
-    """How often each promise was broken, by its text.
+def count_breaches(rows: Sequence[Row]) -> dict[str, int]:
+    """Return how often each promise was broken, by its text.
 
-    One that no client relied on was not tried, and counts as broken: silence is no proof.
+    A promise that applied to no client with records was not tested, and counts as broken once.
     """
     breaches = {}
     for promise in PROMISES:
-        concerned = [row for row in rows if promise.concerns(row)]
-        tried = any(row.account.sent for row in concerned)
-        breaches[promise.text] = sum(map(promise.count_breaches, concerned)) + (not tried)
+        applicable = [row for row in rows if promise.applies_to(row)]
+        tested = any(row.account.sent for row in applicable)
+        breaches[promise.text] = sum(map(promise.count_breaches, applicable)) + (not tested)
     return breaches
 
 
-def is_broken_to(row: Row) -> bool:
-    """Whether any promise was broken to these clients."""
-    return any(promise.is_broken_to(row) for promise in PROMISES)
+def is_broken(row: Row) -> bool:
+    """Return whether any promise that applies to these clients was broken."""
+    return any(promise.applies_to(row) and promise.count_breaches(row) for promise in PROMISES)

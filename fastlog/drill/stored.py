@@ -1,4 +1,4 @@
-"""What the drill's server has kept: the numbers in the store, and what the ledger says is lost."""
+"""What the drill's server has stored: the records' numbers, and the losses in the ledger."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from fastlog.search.day_reader import list_files, open_day, open_file, unless_go
 _GAP = re.compile(r"client ([0-9a-f]{8}), records (\d+) to (\d+)")
 
 
-class Ledger(NamedTuple):
-    """What the ledger says."""
+class LedgerTotals(NamedTuple):
+    """The contents of the ledger."""
 
     declared: dict[str, list[range]]
-    """The numbers that are lost, by the public name of the client that said so."""
+    """The numbers declared as lost, by the public name of the client that declared them."""
     folded: int
-    """Records that clients have declared as lost, of which the ledger keeps only how many they are:
-    it folds what comes too often."""
+    """Records that clients have declared as lost, of which the ledger keeps only the count: it
+    folds events that repeat too often."""
     losses: dict[str, int]
-    """Records by reason, of all losses."""
+    """Lost records by reason."""
     rejected: dict[str, int]
-    """Frames and connections by reason."""
+    """Rejected frames and connections by reason."""
 
 
 def read_numbers(logs: Path) -> dict[str, list[int]]:
-    """The numbers of the stored records by client, in the order in which they arrived.
+    """Return the numbers of the stored records by client, in the order of their arrival.
 
-    Every row is looked at: there is no index that could hide a double.
+    Reads every row without an index, which could hide a duplicate.
     """
-    found: list[tuple[int, int, str, int]] = []
+    rows: list[tuple[int, int, str, int]] = []
     for path in list_files(logs):
         with unless_gone(path), closing(open_day(path)) as day:
-            found += day.execute(
+            rows += day.execute(
                 "SELECT offset, idx, json_extract(extra, '$.client'),"
                 " json_extract(extra, '$.number') FROM records NOT INDEXED ORDER BY rowid"
             )
-    found.sort(key=lambda row: row[:2])  # equal ones stay as they were
+    rows.sort(key=lambda row: row[:2])  # stable: equal keys keep their order
     numbers: dict[str, list[int]] = defaultdict(list)
-    for _, _, client, number in found:
+    for _, _, client, number in rows:
         numbers[client].append(number)
     return numbers
 
 
 def count_stored(logs: Path) -> int:
-    """How many records are stored now."""
+    """Return how many records are stored now."""
     count = 0
     for path in list_files(logs):
         with unless_gone(path), closing(open_day(path)) as day:
@@ -55,8 +55,8 @@ def count_stored(logs: Path) -> int:
     return count
 
 
-def read_ledger(path: Path) -> Ledger:
-    """Read `ledger.db`, which there need not be."""
+def read_ledger(path: Path) -> LedgerTotals:
+    """Read `ledger.db`; a missing file is an empty ledger."""
     declared: dict[str, list[range]] = defaultdict(list)
     losses: dict[str, int] = defaultdict(int)
     rejected: dict[str, int] = defaultdict(int)
@@ -66,9 +66,9 @@ def read_ledger(path: Path) -> Ledger:
             for reason, count, detail in ledger.execute("SELECT reason, count, detail FROM losses"):
                 losses[reason] += count
                 if gap := _GAP.fullmatch(detail):
-                    span = range(int(gap[2]), int(gap[3]) + 1)
-                    declared[gap[1]].append(span)
-                    folded += count - len(span)
+                    numbers = range(int(gap[2]), int(gap[3]) + 1)
+                    declared[gap[1]].append(numbers)
+                    folded += count - len(numbers)
             for reason, count in ledger.execute("SELECT reason, count FROM rejected"):
                 rejected[reason] += count
-    return Ledger(declared, folded, dict(losses), dict(rejected))
+    return LedgerTotals(declared, folded, dict(losses), dict(rejected))
