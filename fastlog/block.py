@@ -54,7 +54,8 @@ class Kind(IntEnum):
     BATCH = 3
     """Records of a fastlog client: consecutive sequences, from that of the stamp on."""
     GAP = 4
-    """Sequences of a fastlog client that will never come: frames as `wire.Gap` has them."""
+    """Sequences of a fastlog client that will never come: frames as `protocol.frames.Gap` has
+    them."""
 
 
 RECORDS = (Kind.STOCK, Kind.BATCH)
@@ -96,7 +97,7 @@ class Stamp(NamedTuple):
     sequence: int
     """Of the first frame."""
     key: bytes = NO_KEY
-    """Of the key id that the client has proved: see `fastlog.wire.key_tag`."""
+    """Of the key id that the client has proved: see `protocol.frames.key_tag`."""
 
 
 class Run(NamedTuple):

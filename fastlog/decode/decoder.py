@@ -23,7 +23,7 @@ from fastlog.decode.nodes import allow_digits
 from fastlog.decode.payload import quick_line, quick_record, read_json
 from fastlog.decode.records import complete, record_of
 from fastlog.errors import ConfigError, RejectedError
-from fastlog.protocol import frames as wire
+from fastlog.protocol.frames import REASONS, Reason, public_name, read_gap
 from fastlog.record import RAW_BYTES, Loss, Record, Rejection, host_of
 
 ENGINES = ("c", "python")
@@ -282,16 +282,16 @@ def _unknown(block: Block, run: Run) -> Rejection:
 def _gaps(block: Block, run: Run, idx: int) -> Iterator[Located]:
     """What a client has given up. What another server has is no loss."""
     assert run.stamp is not None
-    client = wire.public_name(run.stamp.client)
+    client = public_name(run.stamp.client)
     for at, frame in enumerate(blocks.frames(run), idx):
-        gap = wire.read_gap(frame)
-        if gap.reason == wire.Reason.ELSEWHERE:
+        gap = read_gap(frame)
+        if gap.reason == Reason.ELSEWHERE:
             continue
         unknown = f"given up by the client, reason {gap.reason}"
         last = _moment(gap.t1, block)
         loss = Loss(
             peer=run.peer,
-            reason=wire.REASONS.get(gap.reason, unknown),
+            reason=REASONS.get(gap.reason, unknown),
             count=min(gap.last - gap.first + 1, _MOST),
             first=min(_moment(gap.t0, block), last),
             last=last,

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastlog.protocol import frames as wire
+from fastlog.protocol.frames import public_name
 
 BEGUN, DONE = 0, 8
 """Where in the marks the number stands that is being logged, and the last that was."""
@@ -94,7 +94,7 @@ class Client:
     def _id(self) -> str | None:
         """What the ledger calls it, which the handler tells nobody."""
         store = getattr(self._handler, "_store", None)
-        return None if store is None else wire.public_name(store.client_id)
+        return None if store is None else public_name(store.client_id)
 
     def finish(self) -> None:
         """Wait until all that was logged has arrived, as far as the handler can know; report."""

@@ -133,7 +133,7 @@ class LinesFile:
         if every is None:
             return
         self._ready()
-        now, _, jump = self._watch.look()
+        now, _, jump = self._watch.read()
         # A clock that is set makes no file older; else a rotation would push out an old one.
         self._mark.since = min(self._mark.since + jump, now)
         if self._length and now >= self._mark.since + every:

@@ -42,13 +42,13 @@ class Clocks:
 def test_a_clock_is_trusted_after_an_hour_in_step() -> None:
     clocks = Clocks()
     watch = ClockWatch(clocks.wall, clocks.steady)
-    assert not watch.look().trusted
+    assert not watch.read().trusted
     clocks.passes(TRIAL - 1)
-    assert not watch.look().trusted
+    assert not watch.read().trusted
     clocks.passes(1)
-    assert watch.look() == (clocks.wall.now, True, 0.0)
+    assert watch.read() == (clocks.wall.now, True, 0.0)
     clocks.passes(1e9)
-    assert watch.look().trusted
+    assert watch.read().trusted
 
 
 @pytest.mark.parametrize("jump", [STEP + 1, -STEP - 1, 40 * DAY, -56 * 365 * DAY])
@@ -56,14 +56,14 @@ def test_after_a_jump_it_takes_another_hour(jump: float) -> None:
     clocks = Clocks()
     watch = ClockWatch(clocks.wall, clocks.steady)
     clocks.passes(TRIAL)
-    assert watch.look().trusted
+    assert watch.read().trusted
     clocks.wall.now += jump
-    assert watch.look() == (clocks.wall.now, False, jump)
-    assert watch.look().jump == 0
+    assert watch.read() == (clocks.wall.now, False, jump)
+    assert watch.read().jump == 0
     clocks.passes(TRIAL - 1)
-    assert not watch.look().trusted
+    assert not watch.read().trusted
     clocks.passes(1)
-    assert watch.look().trusted
+    assert watch.read().trusted
 
 
 def test_small_steps_that_add_up_are_a_jump_and_a_slow_correction_is_none() -> None:
@@ -71,13 +71,13 @@ def test_small_steps_that_add_up_are_a_jump_and_a_slow_correction_is_none() -> N
     watch = ClockWatch(clocks.wall, clocks.steady)
     clocks.passes(TRIAL)
     for _ in range(1000):  # 500 parts in a million, which is the most that NTP corrects by
-        assert watch.look().trusted
+        assert watch.read().trusted
         clocks.passes(600)
         clocks.wall.now += 0.3
     for _ in range(7):
         clocks.passes(60)
         clocks.wall.now += 10
-        trusted = watch.look().trusted
+        trusted = watch.read().trusted
     assert not trusted
 
 

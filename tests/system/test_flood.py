@@ -111,7 +111,7 @@ def test_a_flood_does_not_make_others_wait(tmp_path: Path, kind: str) -> None:
         with flood(server, kind):
             quiet.talk(SECONDS)
             assert quiet.latest < LATE
-            wait_for(lambda: "reading slower from 127.0.0.1:" in server.messages())
+            wait_for(lambda: "rate-limiting 127.0.0.1:" in server.messages())
         quiet.assert_exact()
         assert server.losses() == []
         assert server.status()["throttlings"] > 0
@@ -126,7 +126,7 @@ def test_a_flood_over_ever_new_connections_does_not_make_others_wait(tmp_path: P
         with flood(server, "plain", 0, "new"):
             quiet.talk(SECONDS)
             assert quiet.latest < LATE
-            wait_for(lambda: "reading slower from 127.0.0.1:" in server.messages())
+            wait_for(lambda: "rate-limiting 127.0.0.1:" in server.messages())
         quiet.assert_exact()
         assert server.losses() == []
         reasons = {row["reason"] for row in server.rejected()}

@@ -416,32 +416,32 @@ BROKEN = {
         "the new receiver was not ready after 4 s",
     ),
     "a receiver that dies when it is ready": (
-        ("receiver/handover.py", "    (memory,) =", "    os._exit(4)\n    (memory,) ="),
+        ("receiver/handover_transport.py", "    (memory,) =", "    os._exit(4)\n    (memory,) ="),
         "the new receiver ended with 4",
     ),
     "a receiver that raises when it has the descriptors": (
-        ("receiver/receiver.py", "    def _take(self", "    _take = None\n\n    def __take(self"),
+        ("receiver/handover.py", "    def restore(self", "    restore = None\n\n    def _(self"),
         "the new receiver ended with 1",
     ),
     "a receiver that is killed when it has the descriptors": (
-        ("receiver/receiver.py", "        self._before = parcel.counters\n",
-         "        os.kill(os.getpid(), 9)\n"),
+        ("receiver/handover.py", "        self._status.previous = state.counters\n",
+         "        import os; os.kill(os.getpid(), 9)\n"),
         "the new receiver was killed by SIGKILL",
     ),
     "a receiver that hangs when it has the descriptors": (
-        ("receiver/receiver.py", "        self._before = parcel.counters\n",
+        ("receiver/handover.py", "        self._status.previous = state.counters\n",
          "        time.sleep(600)\n"),
         "the new receiver had not taken over after 4 s",
     ),
     "a receiver that takes another version": (
-        ("receiver/handover.py", "VERSION = 2", "VERSION = 3"),
-        "the new receiver cannot go on: the old receiver hands over in version 2, "
-        "the new one takes 3: only stopping and starting will do",
+        ("receiver/handover.py", "VERSION = 3", "VERSION = 4"),
+        "the new receiver cannot go on: the old receiver's handover state has version 3, "
+        "the new receiver reads version 4: stop and start the server instead",
     ),
     "a receiver that cannot read what it gets": (
-        ("receiver/handover.py", "    held: tuple[bytes, int] | None", "    held: int"),
-        "the new receiver cannot go on: what the old receiver has sent cannot be read: "
-        "Expected `int`, got `None` - at `$.held`",
+        ("receiver/handover.py", "    pending: tuple[bytes, int] | None", "    pending: int"),
+        "the new receiver cannot go on: cannot read the handover state of the old receiver: "
+        "Expected `int`, got `None` - at `$.pending`",
     ),
 }  # fmt: skip
 
@@ -665,9 +665,9 @@ def test_a_receiver_that_is_dead_when_it_has_all_leaves_it_to_the_old_one(
     client = server.connect(stock_frame("before"))
     server.wait_stored(1)
     before = server.children()["receiver"]
-    server.edit("receiver/receiver.py", "        self._before = parcel.counters\n",
-                "        self._before = parcel.counters\n"
-                f"        os.kill({server.pid}, 19)\n")  # fmt: skip
+    server.edit("receiver/handover.py", "        self._status.previous = state.counters\n",
+                "        self._status.previous = state.counters\n"
+                f"        import os; os.kill({server.pid}, 19)\n")  # fmt: skip
     os.kill(server.pid, signal.SIGHUP)
     wait_for(lambda: state_of(server.pid) == "T", "the supervisor stands still")
     (new,) = set(receivers(server)) - {before}
@@ -731,7 +731,7 @@ def test_a_receiver_that_cannot_be_kept_alive_is_replaced_all_the_same(tmp_path:
     [
         ("worker/worker.py", FUTURE, FUTURE + "import time; time.sleep(600)\n"),
         ("receiver/__main__.py", FUTURE, FUTURE + MAIN + "time.sleep(600)\n"),
-        ("receiver/receiver.py", "        self._before = parcel.counters\n",
+        ("receiver/handover.py", "        self._status.previous = state.counters\n",
          "        time.sleep(600)\n"),
     ],
     ids=["rehearsal", "ready", "taking over"],
@@ -763,7 +763,7 @@ def test_a_supervisor_that_is_killed_while_it_reloads_leaves_nothing_undone(
 ) -> None:
     client = server.connect(stock_frame("before"))
     server.wait_stored(1)
-    server.edit("receiver/receiver.py", "        self._before = parcel.counters\n",
+    server.edit("receiver/handover.py", "        self._status.previous = state.counters\n",
                 "        open('taking', 'w').close(); time.sleep(2)\n")  # fmt: skip
     os.kill(server.pid, signal.SIGHUP)
     wait_for((server.home / "taking").exists)
@@ -817,7 +817,7 @@ def test_a_disk_that_takes_nothing_calls_the_reload_off(tmp_path: Path) -> None:
         wait_for(lambda: "cannot write" in server.messages())
         server.reload(OLD)
         assert (
-            "the old receiver cannot hand over: what was received cannot be made durable: cannot"
+            "the old receiver cannot hand over: cannot make the received records durable: cannot"
             in server.messages()
         )
         ballast.unlink()

@@ -450,19 +450,19 @@ class Desk:
         for gauge, offset in zip(self.gauges, applied, strict=False):
             gauge.publish(Reading(offset, 0, speed))
 
-    def look(self, end: int, durable: int | None = None, seconds: float = 0.1) -> None:
+    def update(self, end: int, durable: int | None = None, seconds: float = 0.1) -> None:
         self.clock.now += seconds
-        self.throttle.look(end, 0, end if durable is None else durable)
+        self.throttle.update(end, 0, end if durable is None else durable)
 
     def prove(self, size: int) -> int:
         """Let both sinks get through so much; returns the end of the journal."""
-        step = throttle.FIRST_WINDOW
+        step = throttle.MIN_BOUND
         while self.end < size:
-            self.look(self.end + step)
+            self.update(self.end + step)
             self.end += step
             self.show(self.end, self.end)
-            self.look(self.end)
-            self.look(self.end)
+            self.update(self.end)
+            self.update(self.end)
             step = min(throttle.GROWTH * step, size)
         return self.end
 
@@ -481,16 +481,16 @@ def test_everyone_is_limited_while_the_slowest_sink_has_too_much_to_do(desk: Des
     desk.show(0, 0)
     end = desk.prove(20 * MIB)
     assert desk.now == FREE
-    desk.look(end + 9 * MIB)
+    desk.update(end + 9 * MIB)
     assert desk.now == FREE, "0.9 s of work"
     end += 15 * MIB
     desk.show(end, end - 12 * MIB)
-    desk.look(end)
+    desk.update(end)
     assert desk.throttle.lag == pytest.approx(1.2)
-    assert desk.now == (throttle.LEAST_RATE, SPEED // throttle.PARTS)
+    assert desk.now == (throttle.MIN_CONNECTION_RATE, SPEED // throttle.HOST_PART)
     assert desk.throttle.timeout() < 1
     desk.show(end, end - 5 * MIB)
-    desk.look(end)
+    desk.update(end)
     assert desk.now == FREE
     assert desk.throttle.timeout() == float("inf")
 
@@ -499,65 +499,65 @@ def test_a_host_has_a_part_of_what_the_slowest_sink_takes(tmp_path: Path) -> Non
     desk = Desk(tmp_path, lag=0.01)
     desk.show(0, 0)
     for speed, host in (
-        (1000, throttle.LEAST_OF_HOST),
-        (8 * MIB, 8 * MIB // throttle.PARTS),
+        (1000, throttle.MIN_HOST_RATE),
+        (8 * MIB, 8 * MIB // throttle.HOST_PART),
         (1 << 40, RATE),
     ):
         end = desk.prove(desk.end + 4 * MIB)
         desk.show(end, end, speed=speed)
-        desk.look(end + MIB)
-        assert desk.now == (throttle.LEAST_RATE, host)
+        desk.update(end + MIB)
+        assert desk.now == (throttle.MIN_CONNECTION_RATE, host)
 
 
 def test_what_may_wait_grows_with_what_was_stored(desk: Desk) -> None:
     """However fast the sinks were: nobody knows yet what these records cost."""
     desk.show(0, 0)
-    desk.look(0)
+    desk.update(0)
     assert desk.now == FREE
-    window, end = throttle.FIRST_WINDOW, 0
-    desk.look(end + window)
+    window, end = throttle.MIN_BOUND, 0
+    desk.update(end + window)
     assert desk.now == FREE
-    desk.look(end + window + 1)
-    assert desk.now == (throttle.LEAST_RATE, throttle.LEAST_OF_HOST)
+    desk.update(end + window + 1)
+    assert desk.now == (throttle.MIN_CONNECTION_RATE, throttle.MIN_HOST_RATE)
     end += window + 1
     desk.show(end, end)
-    desk.look(end)
+    desk.update(end)
     assert desk.now == FREE
     next_window = throttle.GROWTH * window // 2  # a round in which next to nothing came
-    desk.look(end + next_window)
+    desk.update(end + next_window)
     assert desk.now == FREE
-    desk.look(end + next_window + window)
-    assert desk.now == (throttle.LEAST_RATE, throttle.LEAST_OF_HOST)
+    desk.update(end + next_window + window)
+    assert desk.now == (throttle.MIN_CONNECTION_RATE, throttle.MIN_HOST_RATE)
     end = desk.prove(20 * MIB)
-    desk.look(end + 4 * MIB)
+    desk.update(end + 4 * MIB)
     assert desk.now == FREE
 
 
 def test_what_may_wait_falls_again_while_little_comes(desk: Desk) -> None:
     desk.show(0, 0)
     end = desk.prove(20 * MIB)
-    desk.look(end + 4 * MIB)
+    desk.update(end + 4 * MIB)
     assert desk.now == FREE
     desk.show(end + 4 * MIB, end + 4 * MIB)
     end += 4 * MIB
     for _ in range(12):
-        desk.look(end := end + 100)
+        desk.update(end := end + 100)
         desk.show(end, end)
-    desk.look(end + MIB)
-    assert desk.now == (throttle.LEAST_RATE, throttle.LEAST_OF_HOST)
+    desk.update(end + MIB)
+    assert desk.now == (throttle.MIN_CONNECTION_RATE, throttle.MIN_HOST_RATE)
 
 
 def test_frames_count_beside_their_bytes(desk: Desk) -> None:
     desk.show(0, 0)
-    desk.look(0)
-    frames = throttle.FIRST_WINDOW // FRAME_WEIGHT
+    desk.update(0)
+    frames = throttle.MIN_BOUND // FRAME_WEIGHT
     desk.clock.now += 1
-    desk.throttle.look(1000, frames, 1000)
-    assert desk.now == (throttle.LEAST_RATE, throttle.LEAST_OF_HOST)
+    desk.throttle.update(1000, frames, 1000)
+    assert desk.now == (throttle.MIN_CONNECTION_RATE, throttle.MIN_HOST_RATE)
     for gauge in desk.gauges:
         gauge.publish(Reading(0, UNKNOWN, SPEED))
     desk.clock.now += 1
-    desk.throttle.look(1000, frames, 1000)
+    desk.throttle.update(1000, frames, 1000)
     assert desk.now == FREE, "a worker that does not know the number of its frames"
 
 
@@ -565,40 +565,40 @@ def test_what_takes_long_without_an_end_is_slow(desk: Desk) -> None:
     desk.show(0, 0)
     end = desk.prove(4 * MIB)
     for _ in range(9):
-        desk.look(end + MIB)
+        desk.update(end + MIB)
     assert desk.now == FREE
     for _ in range(6):
-        desk.look(end + MIB)
+        desk.update(end + MIB)
     assert desk.throttle.lag > 1.0
-    assert desk.now[0] == throttle.LEAST_RATE
+    assert desk.now[0] == throttle.MIN_CONNECTION_RATE
     desk.show(end + MIB, end + MIB)
-    desk.look(end + MIB)
+    desk.update(end + MIB)
     assert desk.now == FREE
 
 
 def test_a_sink_that_is_down_costs_nobody_more_than_the_rate(desk: Desk) -> None:
     """It has no lag, however long it is down."""
     desk.show(0, 0)
-    desk.look(100)
+    desk.update(100)
     desk.gauges[1].publish(Reading(0, 0, 0))
     for end in range(200, 5200, 100):
         desk.gauges[0].publish(Reading(end, 0, SPEED))
-        desk.look(end)
+        desk.update(end)
     assert desk.throttle.lag == 0.0
-    assert desk.now == (throttle.LEAST_RATE, RATE)
+    assert desk.now == (throttle.MIN_CONNECTION_RATE, RATE)
     desk.show(5100, 5100)
-    desk.look(5100)
+    desk.update(5100)
     assert desk.now == FREE
 
 
 def test_a_sink_that_says_nothing_while_it_has_work_counts_as_down(desk: Desk) -> None:
     desk.show(0, 0)
-    desk.look(100)
+    desk.update(100)
     for end in range(200, 600, 10):
         desk.gauges[0].publish(Reading(end, 0, SPEED))
-        desk.look(end)
+        desk.update(end)
     assert desk.throttle.lag == 0.0
-    assert desk.now == (throttle.LEAST_RATE, RATE)
+    assert desk.now == (throttle.MIN_CONNECTION_RATE, RATE)
 
 
 def test_a_sink_that_had_nothing_to_do_for_long_is_not_taken_for_one_that_is_down(
@@ -606,61 +606,61 @@ def test_a_sink_that_had_nothing_to_do_for_long_is_not_taken_for_one_that_is_dow
 ) -> None:
     desk.show(100, 100)
     for _ in range(9):
-        desk.look(100, seconds=1.0)
-    desk.look(600, 100, seconds=1.0)
-    desk.look(600, 600)
+        desk.update(100, seconds=1.0)
+    desk.update(600, 100, seconds=1.0)
+    desk.update(600, 600)
     assert desk.now == FREE
 
 
 def test_a_disk_that_is_slow_to_sync_is_no_reason_to_starve_a_sink(desk: Desk) -> None:
     desk.show(0, 0)
     end = desk.prove(20 * MIB)
-    desk.look(end + 5 * MIB, end)
+    desk.update(end + 5 * MIB, end)
     for _ in range(30):
-        desk.look(end + 15 * MIB, end, seconds=0.03)
+        desk.update(end + 15 * MIB, end, seconds=0.03)
     assert desk.now == FREE, "1.5 s of work, and 0.9 s in which the disk gave none of it"
-    desk.look(end + 30 * MIB, end, seconds=0.03)
+    desk.update(end + 30 * MIB, end, seconds=0.03)
     assert desk.now != FREE
     end += 30 * MIB
     desk.show(end, end)
-    desk.look(end, seconds=0.03)
-    desk.look(end + 15 * MIB, end, seconds=0.03)
+    desk.update(end, seconds=0.03)
+    desk.update(end + 15 * MIB, end, seconds=0.03)
     assert desk.now == FREE, "it is known how long the disk takes"
 
 
 def test_a_moment_in_which_nothing_came_is_not_taken_for_a_slow_disk(desk: Desk) -> None:
     desk.show(0, 0)
     end = desk.prove(20 * MIB)
-    desk.look(end + 5 * MIB, end)
+    desk.update(end + 5 * MIB, end)
     end += 5 * MIB
     desk.show(end, end)
-    desk.look(end + 15 * MIB, end, seconds=1.0)
-    desk.look(end + 15 * MIB, end, seconds=0.03)
+    desk.update(end + 15 * MIB, end, seconds=1.0)
+    desk.update(end + 15 * MIB, end, seconds=0.03)
     assert desk.now != FREE
 
 
 def test_it_looks_neither_too_often_nor_too_late(desk: Desk) -> None:
     desk.show(0, 0)
-    desk.look(0)
-    desk.look(1000, seconds=0.001)
+    desk.update(0)
+    desk.update(1000, seconds=0.001)
     assert desk.throttle.lag == 0.0
-    desk.look(throttle.LOOK_AFTER[0], seconds=0.001)  # the loop ends its turn there
+    desk.update(throttle.UPDATE_WEIGHT[0], seconds=0.001)  # the loop ends its turn there
     assert desk.throttle.lag > 0.0
-    assert set(desk.loop.steps) == {throttle.LOOK_AFTER[0]}
+    assert set(desk.loop.steps) == {throttle.UPDATE_WEIGHT[0]}
     desk.prove(20 * MIB)
-    desk.look(desk.end + 1)
-    assert max(desk.loop.steps) <= throttle.LOOK_AFTER[1]
+    desk.update(desk.end + 1)
+    assert max(desk.loop.steps) <= throttle.UPDATE_WEIGHT[1]
 
 
 def test_before_a_sink_has_begun_it_is_limited_like_one_that_is_down(tmp_path: Path) -> None:
     loop, clock = Limits(), Clock()
     own = Throttle(loop, LimitsConfig(), tmp_path, NODE, ["a"], clock)
-    own.look(1 << 40, 0, 0)
-    assert (loop.limits, own.lag) == ([(throttle.LEAST_RATE, RATE)], 0.0)
+    own.update(1 << 40, 0, 0)
+    assert (loop.limits, own.lag) == ([(throttle.MIN_CONNECTION_RATE, RATE)], 0.0)
     with ProgressPage(tmp_path, "a", NODE, writable=True) as gauge:
         gauge.publish(Reading(1 << 40, 0, 1000))
-        clock.now += throttle.FIND_EVERY
-        own.look(1 << 40, 0, 0)
+        clock.now += throttle.OPEN_INTERVAL
+        own.update(1 << 40, 0, 0)
         assert loop.limits[-1] == FREE
     own.close()
 
@@ -668,21 +668,21 @@ def test_before_a_sink_has_begun_it_is_limited_like_one_that_is_down(tmp_path: P
 def test_a_gauge_that_never_comes_limits_nobody_for_long(tmp_path: Path) -> None:
     loop, clock = Limits(), Clock()
     own = Throttle(loop, LimitsConfig(), tmp_path, NODE, ["a"], clock)
-    own.look(1 << 20, 0, 0)
+    own.update(1 << 20, 0, 0)
     assert loop.limits[-1] != FREE
-    clock.now += throttle.STANDS + 0.1
-    own.look(1 << 22, 0, 0)
+    clock.now += throttle.STALLED_AFTER + 0.1
+    own.update(1 << 22, 0, 0)
     assert loop.limits[-1] == FREE
 
 
 def test_where_no_sink_holds_the_journal_nobody_is_held_back(tmp_path: Path) -> None:
     loop = Limits()
-    Throttle(loop, LimitsConfig(), tmp_path, NODE, [], Clock()).look(1 << 40, 0, 0)
+    Throttle(loop, LimitsConfig(), tmp_path, NODE, [], Clock()).update(1 << 40, 0, 0)
     assert loop.limits == []
 
 
 def test_a_lag_of_zero_switches_it_off(tmp_path: Path) -> None:
     desk = Desk(tmp_path, lag=0)
     desk.show(0, 0)
-    desk.look(1 << 40)
+    desk.update(1 << 40)
     assert (desk.loop.limits, desk.loop.steps) == ([], [])
