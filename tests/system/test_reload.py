@@ -1,4 +1,4 @@
-"""SIGHUP replaces the running server, and whoever is connected does not notice.
+"""SIGHUP replaces the running server without closing a connection.
 
 The server runs from a copy of the package, which a test can break between its start and the signal:
 that is the code that is installed now. Each client numbers its records; what is stored must be each
@@ -52,7 +52,7 @@ class Installed(Server):
         super().__init__(home, env={"PYTHONPATH": path, **options.pop("env", {})}, **options)
 
     def edit(self, file: str, old: str, new: str) -> str:
-        """Changes a file of the copy, and returns what it was."""
+        """Change a file of the copy, and return its previous content."""
         path = self.package / file
         text = path.read_text()
         assert old in text, f"{file} has no {old!r}"
@@ -63,7 +63,7 @@ class Installed(Server):
         return self.messages().count(text)
 
     def reload(self, outcome: str = NEW, seconds: float = 60) -> None:
-        """SIGHUP, and waits until it is done, or has failed."""
+        """Send SIGHUP, and wait until the reload has succeeded or failed."""
         before = self.said(outcome)
         os.kill(self.pid, signal.SIGHUP)
         wait_for(lambda: self.said(outcome) > before, f"{outcome}: {self.messages()}", seconds)
@@ -76,7 +76,7 @@ def server(tmp_path: Path) -> Iterator[Installed]:
 
 
 class Program:
-    """An interpreter of its own that logs numbered records through its stock SocketHandler."""
+    """A process that logs numbered records through the stock SocketHandler."""
 
     def __init__(self, server: Server, version: str, pause: float) -> None:
         self.client = f"Python {version}"
@@ -90,7 +90,7 @@ class Program:
         )
 
     def stop(self) -> int:
-        """How many it has logged, which must have gone over one connection."""
+        """Return the number of records logged, all of them over one connection."""
         out, err = self._process.communicate(timeout=60)
         assert self._process.returncode == 0, err
         result = json.loads(out)
@@ -99,8 +99,7 @@ class Program:
 
 
 class Batches(threading.Thread):
-    """A client of the fastlog protocol that sends batches over one connection, and reads the
-    acknowledgements, until it is told to stop."""
+    """A fastlog client that sends batches over one connection and reads the acknowledgements."""
 
     def __init__(self, server: Server, client: str, pause: float = 0.01) -> None:
         super().__init__(daemon=True)
@@ -145,12 +144,12 @@ def some_versions() -> list[str]:
 # ---- under load ----------------------------------------------------------------------------
 
 
-def test_under_load_nobody_notices_that_the_server_was_replaced(tmp_path: Path) -> None:
+def test_a_reload_under_load_closes_no_connection(tmp_path: Path) -> None:
     replace_under_load(tmp_path, reloads=4)
 
 
 @pytest.mark.soak
-def test_under_load_nobody_notices_twenty_times(tmp_path: Path) -> None:
+def test_twenty_reloads_under_load_close_no_connection(tmp_path: Path) -> None:
     replace_under_load(tmp_path, reloads=20)
 
 
@@ -184,7 +183,7 @@ def replace_under_load(home: Path, reloads: int) -> None:
         assert processes_of(server.data) == []
 
 
-def test_half_frames_go_along_wherever_they_were_cut(server: Installed) -> None:
+def test_partial_stock_frames_of_any_length_are_handed_over(server: Installed) -> None:
     small, large = stock_frame("small"), stock_frame("x" * ((1 << 20) - 1000))
     cuts = [(small, cut) for cut in (*range(1, 12), len(small) // 2, len(small) - 1)]
     cuts += [(large, cut) for cut in (3, 4, 5, 1000, 100_000, 1 << 19, len(large) - 1)]
@@ -204,7 +203,9 @@ def test_half_frames_go_along_wherever_they_were_cut(server: Installed) -> None:
     assert server.rejected() == server.losses() == []
 
 
-def test_what_came_while_nobody_read_is_read_by_the_new_receiver(server: Installed) -> None:
+def test_data_that_arrives_during_the_handover_is_read_by_the_new_receiver(
+    server: Installed,
+) -> None:
     client = server.connect(stock_frame("before"))
     server.wait_stored(1)
     with stopped(server.children()["receiver"]):
@@ -239,7 +240,7 @@ def test_a_thousand_connections_pause_for_tens_of_milliseconds(server: Installed
 # ---- clients of the fastlog protocol -----------------------------------------------------------
 
 
-def test_half_frames_of_the_dialect_go_along_wherever_they_were_cut(server: Installed) -> None:
+def test_partial_fastlog_frames_of_any_length_are_handed_over(server: Installed) -> None:
     clients = []
     for cut in (1, 2, 7, 8, 9, 24, 25, 100, 50_000, -1):
         speaker = Speaker(server.port)
@@ -257,7 +258,7 @@ def test_half_frames_of_the_dialect_go_along_wherever_they_were_cut(server: Inst
     assert set(map(tuple, numbers(server.records()).values())) == {(0, 1, 2)}
 
 
-def test_what_was_sent_before_is_known_after_it(server: Installed) -> None:
+def test_clients_and_their_sequences_are_known_after_a_reload(server: Installed) -> None:
     gone, stays = Speaker(server.port), Speaker(server.port)
     for client in (gone, stays):
         client.greet()
@@ -265,7 +266,7 @@ def test_what_was_sent_before_is_known_after_it(server: Installed) -> None:
         client.until(10)
     gone.socket.close()
     server.reload()
-    for client in (gone, stays):  # the one that is still connected has lost its network, say
+    for client in (gone, stays):  # as if the connected one had lost its network
         again = Speaker(server.port, client.client)
         assert again.greet(1, 21).committed == 10
         again.send(batch(1, [record(n, client=client.client.hex()) for n in range(20)]))
@@ -273,11 +274,11 @@ def test_what_was_sent_before_is_known_after_it(server: Installed) -> None:
     server.wait_stored(40)
     assert set(map(tuple, numbers(server.records()).values())) == {tuple(range(20))}
     with pytest.raises(EOFError):
-        for _ in range(5):  # what was on its way
+        for _ in range(5):  # what was sent before
             stays.ack()
 
 
-def test_an_id_belongs_to_its_key_after_it_and_a_key_that_has_gone_is_closed(
+def test_owners_of_ids_outlive_a_reload_and_connections_of_a_removed_key_are_closed(
     tmp_path: Path,
 ) -> None:
     keys = '[auth]\nkeys = ["web:old", "batch:other"]\n'
@@ -315,7 +316,7 @@ def test_an_id_belongs_to_its_key_after_it_and_a_key_that_has_gone_is_closed(
         assert server.losses() == []
 
 
-def test_a_greeting_that_is_under_way_is_begun_anew(server: Installed) -> None:
+def test_an_unfinished_handshake_is_closed(server: Installed) -> None:
     speaker = Speaker(server.port)
     speaker.send(frame(1, speaker.hello_payload())[:40])
     wait_for(lambda: server.status().get("connections") == 1)
@@ -324,7 +325,7 @@ def test_a_greeting_that_is_under_way_is_begun_anew(server: Installed) -> None:
     assert Speaker(server.port, speaker.client).greet().committed == 0
 
 
-def test_what_is_held_of_clients_that_can_send_again_is_sent_again(tmp_path: Path) -> None:
+def test_fastlog_clients_send_the_pending_block_again(tmp_path: Path) -> None:
     config = SMALL_JOURNAL + 'when_full = "pause"\n'
     with Installed(tmp_path, config=config) as server:
         stock, speaker = server.connect(), Speaker(server.port)
@@ -332,7 +333,7 @@ def test_what_is_held_of_clients_that_can_send_again_is_sent_again(tmp_path: Pat
         speaker.socket.settimeout(0.5)
         with stopped(server.children()["worker sqlite"]):
             sent = 0
-            with pytest.raises(TimeoutError):  # it minds no window
+            with pytest.raises(TimeoutError):  # it ignores the window
                 while True:
                     speaker.send(batch(sent + 1, [record(sent, client="a", x="y" * 20_000)]))
                     stock.sendall(stock_frame(client="b", number=sent))
@@ -343,9 +344,7 @@ def test_what_is_held_of_clients_that_can_send_again_is_sent_again(tmp_path: Pat
         wait_for(lambda: server.said(NEW))
         speaker.socket.settimeout(30)
         rejected = speaker.rejection()
-        assert (rejected.code, rejected.action) == (6, 0), (
-            "the journal takes nothing now; try again"
-        )
+        assert (rejected.code, rejected.action) == (6, 0), "the journal is full; try again"
         again = Speaker(server.port, speaker.client)
         committed = again.greet(1, sent + 1).committed
         assert 0 < committed < sent
@@ -451,21 +450,21 @@ DEADLINES = {
     "was not ready after": ("server/reload.py", "READY = 10.0", "READY = 4.0"),
     "not taken over": ("server/reload.py", "HAND_OVER = 10.0", "HAND_OVER = 4.0"),
 }
-"""By what the log says when it has passed: the deadline of each phase, and a shorter one.
+"""By the log text after it has passed: the deadline of each phase, and a shorter one.
 
 The same supervisor has to keep it in the reload that follows and succeeds, on a loaded machine too.
 """
 
 
 def shorten_the_deadline(server: Installed, reason: str) -> None:
-    """Spare the tests the whole wait for what never comes."""
+    """Shorten the deadline that this failure waits for."""
     for phase, edit in DEADLINES.items():
         if phase in reason:
             server.edit(*edit)
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_new_code_that_does_not_work_is_not_taken(tmp_path: Path, what: str) -> None:
+def test_new_code_that_does_not_work_is_not_used(tmp_path: Path, what: str) -> None:
     (file, old, new), reason = BROKEN[what]
     server = Installed(tmp_path)
     shorten_the_deadline(server, reason)
@@ -494,7 +493,7 @@ def test_new_code_that_does_not_work_is_not_taken(tmp_path: Path, what: str) -> 
         assert server.stop() == 0
 
 
-def test_a_configuration_that_is_wrong_is_not_taken(tmp_path: Path) -> None:
+def test_an_invalid_configuration_is_not_used(tmp_path: Path) -> None:
     with Installed(tmp_path, config="[limits]\nconnections = 5\n") as server:
         client = server.connect(stock_frame("before"))
         children = server.children()
@@ -511,7 +510,7 @@ def test_a_configuration_that_is_wrong_is_not_taken(tmp_path: Path) -> None:
         server.wait_stored(2)
 
 
-def test_an_address_that_is_taken_calls_the_reload_off(tmp_path: Path) -> None:
+def test_an_address_in_use_cancels_the_reload(tmp_path: Path) -> None:
     server = Configured(tmp_path).configure(["tcp://127.0.0.1:0"])
     with server, socket.create_server(("127.0.0.1", 0)) as blocker:
         children = server.children()
@@ -527,7 +526,7 @@ def test_an_address_that_is_taken_calls_the_reload_off(tmp_path: Path) -> None:
         server.wait_stored(1)
 
 
-def test_an_address_that_was_bound_is_given_up_when_the_rest_fails(tmp_path: Path) -> None:
+def test_a_bound_address_is_released_when_the_reload_fails(tmp_path: Path) -> None:
     with Configured(tmp_path).configure(["tcp://127.0.0.1:0"]) as server:
         server.configure(["tcp://127.0.0.1:0", f"unix://{tmp_path}/new"])
         good = server.edit("receiver/__main__.py", FUTURE, FUTURE + MAIN + "os._exit(3)\n")
@@ -538,7 +537,7 @@ def test_an_address_that_was_bound_is_given_up_when_the_rest_fails(tmp_path: Pat
         assert (tmp_path / "new").exists()
 
 
-def test_a_supervisor_that_broke_meanwhile_stays_and_works_with_what_is_new(
+def test_a_supervisor_whose_new_code_fails_stays_and_runs_the_new_children(
     tmp_path: Path,
 ) -> None:
     with Installed(tmp_path) as server:
@@ -560,7 +559,7 @@ def test_a_supervisor_that_broke_meanwhile_stays_and_works_with_what_is_new(
         assert server.stop() == 0
 
 
-def test_a_program_that_is_gone_when_it_is_to_be_run_leaves_the_supervisor(tmp_path: Path) -> None:
+def test_a_missing_program_leaves_the_supervisor_running(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.symlink_to(sys.executable)
     libraries = sysconfig.get_path("purelib")
@@ -589,7 +588,7 @@ def test_a_program_that_is_gone_when_it_is_to_be_run_leaves_the_supervisor(tmp_p
 # ---- while other things happen ----------------------------------------------------------------
 
 
-def test_a_receiver_that_stands_still_calls_the_reload_off_and_goes_on(tmp_path: Path) -> None:
+def test_a_stopped_receiver_cancels_the_reload_and_resumes(tmp_path: Path) -> None:
     server = Installed(tmp_path)
     shorten_the_deadline(server, "not taken over")
     with server:
@@ -606,7 +605,7 @@ def test_a_receiver_that_stands_still_calls_the_reload_off_and_goes_on(tmp_path:
         server.wait_stored(3)
 
 
-def test_a_receiver_that_was_stopped_for_good_when_it_had_handed_over_is_killed(
+def test_an_old_receiver_that_does_not_retire_is_killed(
     tmp_path: Path,
 ) -> None:
     server = Installed(tmp_path)
@@ -622,7 +621,9 @@ def test_a_receiver_that_was_stopped_for_good_when_it_had_handed_over_is_killed(
         server.wait_stored(1)
 
 
-def test_a_receiver_that_dies_meanwhile_is_started_again_as_it_was(tmp_path: Path) -> None:
+def test_a_receiver_that_dies_during_a_reload_is_restarted_with_the_old_code(
+    tmp_path: Path,
+) -> None:
     gate = tmp_path / "gate"
     with Installed(tmp_path) as server:
         waiting = f"while '--takeover-fd' in sys.argv and not os.path.exists({str(gate)!r}):"
@@ -642,7 +643,7 @@ def test_a_receiver_that_dies_meanwhile_is_started_again_as_it_was(tmp_path: Pat
         server.reload()
 
 
-def test_a_worker_that_dies_meanwhile_is_started_again(server: Installed) -> None:
+def test_a_worker_that_dies_during_a_reload_is_restarted(server: Installed) -> None:
     gate = server.home / "gate"
     gate.touch()
     server.edit("receiver/receiver.py", FUTURE, FUTURE + "import os, time\n"
@@ -658,10 +659,10 @@ def test_a_worker_that_dies_meanwhile_is_started_again(server: Installed) -> Non
     wait_for(lambda: server.said(NEW))
 
 
-def test_a_receiver_that_is_dead_when_it_has_all_leaves_it_to_the_old_one(
+def test_if_the_new_receiver_dies_after_taking_over_the_old_one_resumes(
     server: Installed,
 ) -> None:
-    """It has said that it has taken over, and is killed before the supervisor hears of it."""
+    """It has sent `taken`, and is killed before the supervisor has read that."""
     client = server.connect(stock_frame("before"))
     server.wait_stored(1)
     before = server.children()["receiver"]
@@ -676,7 +677,7 @@ def test_a_receiver_that_is_dead_when_it_has_all_leaves_it_to_the_old_one(
     unread = stands_unread(client)
     kill_and_wait(new)
     os.kill(server.pid, signal.SIGCONT)
-    wait_for(lambda: server.said(OLD))  # killed; or ten seconds over, on a slow machine
+    wait_for(lambda: server.said(OLD))  # killed; or after ten seconds, on a slow machine
     server.wait_stored(2)
     assert unread, "nobody read before one of them was told to"
     assert server.children()["receiver"] == before
@@ -687,7 +688,7 @@ def state_of(pid: int) -> str:
 
 
 def kill_and_wait(pid: int) -> None:
-    """Until all its threads are gone: the main one is a zombie while others are still ending."""
+    """Wait until all threads have ended: the main one is a zombie while others still run."""
     pidfd = os.pidfd_open(pid)
     try:
         kill(pid)
@@ -697,16 +698,16 @@ def kill_and_wait(pid: int) -> None:
 
 
 def stands_unread(client: socket.socket) -> bool:
-    """What was sent last is in the server's kernel, and stays there for a while."""
+    """Assert that the last data stays in the server's kernel buffer for a while."""
     for _ in range(20):
-        time.sleep(0.01)  # nothing can be waited for: it is the nothing that is to be seen
+        time.sleep(0.01)  # no condition to wait for: the absence of reads is what is tested
         if not unread_by_peer(client):
             return False
     return True
 
 
 def unread_by_peer(client: socket.socket) -> int:
-    """Bytes that the other end of this connection has not read yet."""
+    """Return the bytes that the other end of this connection has not read yet."""
     ports = [f":{address[1]:04X}" for address in (client.getpeername(), client.getsockname())]
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         local, remote, _, queues = line.split()[1:5]
@@ -715,7 +716,7 @@ def unread_by_peer(client: socket.socket) -> int:
     raise AssertionError("there is no such connection")
 
 
-def test_a_receiver_that_cannot_be_kept_alive_is_replaced_all_the_same(tmp_path: Path) -> None:
+def test_a_receiver_that_keeps_dying_is_replaced_by_a_reload(tmp_path: Path) -> None:
     with Installed(tmp_path) as server:
         good = server.edit("receiver/__main__.py", FUTURE, FUTURE + MAIN + "os._exit(5)\n")
         kill(server.children()["receiver"])
@@ -736,7 +737,7 @@ def test_a_receiver_that_cannot_be_kept_alive_is_replaced_all_the_same(tmp_path:
     ],
     ids=["rehearsal", "ready", "taking over"],
 )  # fmt: skip
-def test_a_stop_signal_while_it_reloads_ends_all_of_it_and_loses_nothing(
+def test_a_stop_signal_during_a_reload_ends_all_processes_and_loses_nothing(
     server: Installed, file: str, old: str, new: str
 ) -> None:
     client = server.connect(stock_frame("before"))
@@ -754,11 +755,11 @@ def test_a_stop_signal_while_it_reloads_ends_all_of_it_and_loses_nothing(
 
 
 def running(server: Server) -> set[int]:
-    """The children of the supervisor, whatever they are."""
+    """Return all children of the supervisor."""
     return set(map(int, Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()))
 
 
-def test_a_supervisor_that_is_killed_while_it_reloads_leaves_nothing_undone(
+def test_a_supervisor_that_is_killed_during_a_reload_leaves_no_process_and_no_loss(
     server: Installed,
 ) -> None:
     client = server.connect(stock_frame("before"))
@@ -776,7 +777,7 @@ def test_a_supervisor_that_is_killed_while_it_reloads_leaves_nothing_undone(
     assert [row["message"] for row in server.records()] == ["before", "while it stood still"]
 
 
-def test_another_signal_while_it_reloads_is_acted_on_after_it(server: Installed) -> None:
+def test_a_second_signal_during_a_reload_starts_another_reload(server: Installed) -> None:
     gate = server.home / "gate"
     server.edit("worker/worker.py", FUTURE, FUTURE + "import os, time\n"
                 f"while os.path.exists({str(gate)!r}): time.sleep(0.01)\n")  # fmt: skip
@@ -791,19 +792,19 @@ def test_another_signal_while_it_reloads_is_acted_on_after_it(server: Installed)
     assert server.stop() == 0
 
 
-def test_signals_arrive_however_close_they_are_to_the_exec(server: Installed) -> None:
+def test_signals_close_to_the_exec_are_not_lost(server: Installed) -> None:
     for _ in range(5):
         done = server.said(NEW)
         os.kill(server.pid, signal.SIGHUP)
         while server.said(NEW) == done:
             assert processes_of(server.data), "a signal has killed it"
-            os.kill(server.pid, signal.SIGHUP)  # some of them fall into it
+            os.kill(server.pid, signal.SIGHUP)  # some of them arrive during the exec
     os.kill(server.pid, signal.SIGHUP)
     assert server.stop() == 0
     assert processes_of(server.data) == []
 
 
-def test_a_disk_that_takes_nothing_calls_the_reload_off(tmp_path: Path) -> None:
+def test_a_full_disk_cancels_the_reload(tmp_path: Path) -> None:
     config = f'sink = ["sqlite://{tmp_path}/logs"]\n'
     with small_disk(tmp_path / "data", "8m") as disk, Installed(tmp_path, config=config) as server:
         server.logs = tmp_path / "logs"
@@ -827,7 +828,7 @@ def test_a_disk_that_takes_nothing_calls_the_reload_off(tmp_path: Path) -> None:
         server.wait_stored(5)
 
 
-def test_a_block_that_is_held_goes_along(tmp_path: Path) -> None:
+def test_a_pending_block_is_handed_over(tmp_path: Path) -> None:
     config = SMALL_JOURNAL + 'when_full = "pause"\n'
     with Installed(tmp_path, config=config) as server:
         with stopped(server.children()["worker sqlite"]):
@@ -846,7 +847,7 @@ def test_a_block_that_is_held_goes_along(tmp_path: Path) -> None:
 
 
 def unchanged_frames(server: Server) -> int:
-    """The frames received, once they stand still."""
+    """Return the number of frames received, if it has not changed for a while."""
     before = server.status()
     later = wait_for(lambda: (s := server.status())["at"] > before["at"] and s)
     return int(later["frames"]) if later["frames"] == before["frames"] else 0
@@ -856,7 +857,7 @@ def unchanged_frames(server: Server) -> int:
 
 
 class Configured(Installed):
-    """A server that is told everything by its configuration file, which a test can change."""
+    """A server with all its settings in a configuration file that a test can change."""
 
     def command(self) -> list[str | Path]:
         return [SERVER, "--config", self.home / "fastlog.toml"]
@@ -869,7 +870,7 @@ class Configured(Installed):
         return self
 
 
-def test_listeners_come_and_go_and_connections_stay(tmp_path: Path) -> None:
+def test_listeners_change_and_connections_stay(tmp_path: Path) -> None:
     server = Configured(tmp_path).configure([f"unix://{tmp_path}/one", "tcp://127.0.0.1:0"])
     with server:
         port = int(server.urls()[1].rpartition(":")[2])
@@ -890,7 +891,7 @@ def test_listeners_come_and_go_and_connections_stay(tmp_path: Path) -> None:
         assert not (tmp_path / "two").exists()
 
 
-def test_limits_and_sinks_are_the_new_ones_and_the_data_directory_stays(tmp_path: Path) -> None:
+def test_a_reload_changes_limits_and_sinks_but_not_the_data_directory(tmp_path: Path) -> None:
     with Configured(tmp_path).configure(["tcp://127.0.0.1:0"]) as server:
         clients = [server.connect(stock_frame(f"{n}")) for n in range(5)]
         server.wait_stored(5)
@@ -903,7 +904,9 @@ def test_limits_and_sinks_are_the_new_ones_and_the_data_directory_stays(tmp_path
         server.reload()
         assert f"data_dir stays {server.data}: it changes at the next start" in server.messages()
         for n, client in enumerate(clients):
-            client.sendall(stock_frame(f"more {n}"))  # more than there may be now, but they were
+            client.sendall(
+                stock_frame(f"more {n}")
+            )  # more than the new limit, but connected before
         server.wait_stored(10)
         assert server.connect().recv(1) == b"", "nobody more is let in"
         clients[0].sendall(struct.pack(">I", 5001))
@@ -917,21 +920,21 @@ def test_limits_and_sinks_are_the_new_ones_and_the_data_directory_stays(tmp_path
         assert server.stop() == 0
 
 
-def test_the_counts_go_on(server: Installed) -> None:
+def test_counters_continue_after_a_reload(server: Installed) -> None:
     for n in range(3):
         server.connect(stock_frame(f"{n}")).close()
         server.wait_stored(n + 1)
         stranger = server.connect(b"GET / HTTP/1.1\r\n\r\n")
         with suppress(ConnectionResetError):
             assert stranger.recv(1) == b""
-        server.reload()  # before it is in the ledger, if not in the journal
+        server.reload()  # before the rejection is in the ledger
     wait_for(lambda: server.status()["connections"] == 0)
     status = server.status()
     assert [status["accepted"], status["frames"], status["rejected"]] == [6, 3, {"http": 3}]
     wait_for(lambda: sum(row["count"] for row in server.rejected()) == 3)
 
 
-def test_it_prints_no_second_ready_line(server: Installed) -> None:
+def test_a_reload_prints_no_second_ready_line(server: Installed) -> None:
     server.reload()
     assert server.process is not None
     assert server.process.stdout is not None
@@ -949,14 +952,14 @@ def ignoring(number: signal.Signals) -> Iterator[None]:
         signal.signal(number, before)
 
 
-def test_a_server_that_was_started_with_signals_ignored_hears_them(tmp_path: Path) -> None:
+def test_a_server_started_with_ignored_signals_handles_them(tmp_path: Path) -> None:
     with ignoring(signal.SIGHUP), Installed(tmp_path) as server:
         server.reload()
         server.reload()
         assert server.stop() == 0
 
 
-def test_no_descriptor_is_left_over(server: Installed) -> None:
+def test_a_reload_leaves_no_descriptor_open(server: Installed) -> None:
     client = server.connect(stock_frame("one"))
     server.wait_stored(1)
     server.reload()
@@ -977,7 +980,7 @@ def descriptors(pid: int) -> int:
 
 
 def inheritable(pid: int) -> list[str]:
-    """The descriptors that whatever it starts would have, too, beyond 0 to 2."""
+    """Return the descriptors above 2 that its child processes would inherit."""
     found = []
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
         (flags,) = re.findall(r"^flags:\s+(\d+)$", entry.read_text(), flags=re.MULTILINE)

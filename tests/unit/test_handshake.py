@@ -1,4 +1,4 @@
-"""Sessions without a network: who is let in, with what, and what is remembered of them."""
+"""The handshake without a network: which clients are admitted, and the table of clients."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NONCE = b"n" * 16
 
 
 class Harness:
-    """Sessions, with a clock to turn."""
+    """A `HandshakeProtocol` with clocks that the test sets."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Harness:
         )
 
     def advance(self, seconds: float) -> None:
-        """Time goes by, on both clocks."""
+        """Advance both clocks."""
         self.now += seconds
         self.steady += seconds
 
@@ -88,7 +88,7 @@ class Harness:
 
 
 def error(answers: Iterable[HandshakeAction]) -> tuple[int, int]:
-    """Code and action of the one error that is in these answers."""
+    """Return code and action of the one ERROR in these actions."""
     (closed,) = [a for a in answers if isinstance(a, Close)]
     assert closed.frame[2] == ERROR
     code, action = struct.unpack_from(">HB", closed.frame, 8)
@@ -111,7 +111,7 @@ def test_a_new_client_is_admitted_with_nothing_committed() -> None:
     )
 
 
-def test_a_known_client_is_told_what_is_committed_of_it() -> None:
+def test_a_welcome_has_the_committed_sequence_of_a_known_client() -> None:
     (admitted,) = Harness(known(41)).hello(7, first=30, next_seq=60)
     assert isinstance(admitted, Admit)
     assert admitted.committed == 41
@@ -132,7 +132,7 @@ def test_a_known_client_is_told_what_is_committed_of_it() -> None:
     ],
     ids=["newer", "older", "backwards", "from zero", "absurd", "no key", "incarnation", "clone"],
 )
-def test_who_cannot_come_in_is_told_why_and_counted(
+def test_a_rejected_client_gets_an_error_and_is_counted(
     hello: dict[str, object], expected: tuple[int, int]
 ) -> None:
     answers = Harness(known(41)).hello(7, **hello)  # type: ignore[arg-type]
@@ -157,7 +157,7 @@ def test_a_second_connection_of_a_client_waits_until_the_first_is_settled() -> N
     assert (admitted.conn, admitted.committed) == (2, 6)
 
 
-def test_of_two_that_wait_for_a_client_the_later_is_admitted() -> None:
+def test_of_two_waiting_connections_of_a_client_the_later_is_admitted() -> None:
     harness = Harness()
     harness.hello(1)
     harness.hello(2)
@@ -168,20 +168,20 @@ def test_of_two_that_wait_for_a_client_the_later_is_admitted() -> None:
     assert admitted.conn == 3
 
 
-def test_an_older_incarnation_does_not_disturb_the_newer() -> None:
+def test_an_older_incarnation_does_not_close_the_newer() -> None:
     harness = Harness()
     harness.hello(1, incarnation=5)
     assert error(harness.hello(2, incarnation=4)) == (3, 2)
     assert harness.hello(3, incarnation=5) == [Close(1)]
 
 
-def test_who_takes_over_a_torn_spool_is_told_what_is_committed() -> None:
+def test_a_newer_incarnation_with_a_torn_spool_is_admitted() -> None:
     (admitted,) = Harness(known(41)).hello(7, first=30, next_seq=41, incarnation=2)
     assert isinstance(admitted, Admit)
     assert admitted.committed == 41
 
 
-def test_who_leaves_while_it_waits_is_forgotten() -> None:
+def test_a_waiting_connection_that_ends_is_forgotten() -> None:
     harness = Harness()
     harness.hello(1)
     harness.hello(2)
@@ -200,14 +200,14 @@ def proof(
 
 
 def challenged(harness: Harness, conn: int, key_id: str, **hello: Any) -> tuple[bytes, bytes]:
-    """The challenge, and the hello that it answers."""
+    """Return the challenge and the HELLO payload that it answers."""
     (sent,) = harness.hello(conn, key_id=key_id, auth=True, **hello)
     assert isinstance(sent, SendFrame)
     assert sent.frame[2] == CHALLENGE
     return sent.frame[8:], harness.protocol._handshakes[conn].payload
 
 
-def test_who_proves_its_key_is_admitted_and_gets_a_proof() -> None:
+def test_a_client_that_proves_its_key_is_admitted_and_gets_a_proof() -> None:
     harness = Harness(web=b"secret")
     challenge, hello = challenged(harness, 1, "web")
     (admitted,) = proof(harness, 1, challenge, b"secret", hello)
@@ -216,14 +216,14 @@ def test_who_proves_its_key_is_admitted_and_gets_a_proof() -> None:
     assert digest == hmac.digest(b"secret", b"fl1s" + NONCE + challenge + hello + fields, "sha256")
 
 
-@pytest.mark.parametrize(("key_id", "key"), [("web", b"wrong"), ("nobody", b"secret")])
+@pytest.mark.parametrize(("key_id", "key"), [("web", b"wrong"), ("unknown", b"secret")])
 def test_a_wrong_key_is_rejected(key_id: str, key: bytes) -> None:
     harness = Harness(web=b"secret")
     challenge, hello = challenged(harness, 1, key_id)
     assert error(proof(harness, 1, challenge, key, hello)) == (2, 1)
 
 
-def test_the_proof_of_one_greeting_is_worth_nothing_in_another() -> None:
+def test_the_proof_of_one_handshake_is_invalid_in_another() -> None:
     harness = Harness(web=b"secret")
     first, hello = challenged(harness, 1, "web")
     second, _ = challenged(harness, 2, "web")
@@ -232,13 +232,13 @@ def test_the_proof_of_one_greeting_is_worth_nothing_in_another() -> None:
 
 
 def proved(harness: Harness, conn: int, key: str, **hello: Any) -> list[HandshakeAction]:
-    """The answer to a client that proves this key."""
+    """Return the actions for a client that proves this key."""
     key_id, _, secret = key.partition(":")
     challenge, payload = challenged(harness, conn, key_id, **hello)
     return proof(harness, conn, challenge, secret.encode(), payload)
 
 
-def test_either_secret_of_a_key_is_right_and_the_answer_proves_the_same() -> None:
+def test_each_secret_of_a_key_is_valid_and_the_server_proves_the_same_one() -> None:
     harness = Harness(web=[b"old", b"new"])
     for conn, secret in enumerate([b"old", b"new"], 1):
         challenge, hello = challenged(harness, conn, "web", client=bytes([conn]) * 16)
@@ -250,7 +250,7 @@ def test_either_secret_of_a_key_is_right_and_the_answer_proves_the_same() -> Non
     assert error(proof(harness, 3, challenge, b"older", hello)) == (2, 1)
 
 
-def test_refusals_of_invented_keys_are_one_kind() -> None:
+def test_rejections_of_unknown_key_ids_share_one_reason() -> None:
     harness = Harness(web=b"secret")
     reasons = set()
     for conn in range(20):
@@ -266,7 +266,7 @@ OWNERS = ["", "web:secret", "batch:other"]
 
 
 def hello_with(harness: Harness, conn: int, key: str, **hello: Any) -> list[HandshakeAction]:
-    """The answer to a client that has this key, or none."""
+    """Return the actions for a client with this key, or with none."""
     return proved(harness, conn, key, **hello) if key else harness.hello(conn, **hello)
 
 
@@ -293,7 +293,7 @@ def test_an_id_is_rejected_under_any_other_key_than_its_own(
         harness.ended(1, committed=5)
     if state == "restarted":
         harness = Harness(restored(harness.protocol.snapshot({}.get)), **keys)
-    if state == "without a table":  # it had no room
+    if state == "without a table":  # the table had no room
         harness.protocol.clients.forget(ME)
 
     answers = hello_with(harness, 2, thief, first=20, next_seq=1000, incarnation=9, acked_by=NODE)
@@ -311,8 +311,7 @@ def test_an_id_is_rejected_under_any_other_key_than_its_own(
         assert (found.incarnation, found.key) == (1, key_tag(owner.partition(":")[0]))
 
 
-def test_nothing_about_an_id_can_be_learned_without_its_key() -> None:
-    """Known or not: without a proof the answers are the same."""
+def test_answers_without_the_key_do_not_depend_on_whether_the_id_is_known() -> None:
     answers = []
     for clients in (Clients(), known(41, 7, "web")):
         harness = Harness(clients, web=b"secret")
@@ -330,13 +329,13 @@ def test_the_binding_is_read_from_the_stamps_of_runs() -> None:
     assert (found.key, found.committed) == (tag, 5)
 
 
-def test_an_id_that_was_forgotten_may_come_back_under_another_key() -> None:
+def test_a_forgotten_id_can_be_used_under_another_key() -> None:
     harness = Harness(web=b"secret")
     proved(harness, 1, "web:secret")
     harness.ended(1, committed=50, bye=True)
     (admitted,) = harness.hello(2)
     assert isinstance(admitted, Admit)
-    clients = Clients()  # what the journal then says of both
+    clients = Clients()  # from the runs of both
     clients.update_from_run(run_of(ME, 1, 50, is_gap=False, key=key_tag("web")), 7)
     clients.update_from_run(run_of(ME, 1, 3, is_gap=False), 8)
     found = clients.get(ME)
@@ -344,7 +343,7 @@ def test_an_id_that_was_forgotten_may_come_back_under_another_key() -> None:
     assert (found.committed, found.key) == (3, NO_KEY)
 
 
-def test_no_key_can_push_out_the_clients_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_can_displace_the_clients_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_table, "MAX_CLIENTS", 100)
     clients, few, many = Clients(), key_tag("few"), key_tag("many")
     for n in range(30):
@@ -371,15 +370,13 @@ def test_a_client_whose_secret_has_left_the_configuration_is_closed_after_a_relo
     assert error(closed[:1]) == (2, 1)
 
 
-# ---- clients that begin behind what we have ----
+# ---- clients that skip sequences ----
 
 
 @pytest.mark.parametrize(
     ("acked_by", "reason"), [(NODE, Reason.FORGOTTEN), (OTHER, Reason.ELSEWHERE)]
 )
-def test_what_a_client_skips_is_journaled_before_it_is_admitted(
-    acked_by: bytes, reason: int
-) -> None:
+def test_a_gap_is_journaled_before_the_client_is_admitted(acked_by: bytes, reason: int) -> None:
     harness = Harness(known(10))
     (entry,) = harness.hello(1, first=15, next_seq=20, acked_by=acked_by)
     assert isinstance(entry, JournalGap)
@@ -395,7 +392,7 @@ def test_what_a_client_skips_is_journaled_before_it_is_admitted(
     assert admitted.committed == 14
 
 
-def test_hellos_while_that_is_journaled_are_welcomed_with_it() -> None:
+def test_a_second_connection_waits_for_the_gap_of_the_first() -> None:
     harness = Harness(known(10))
     (entry,) = harness.hello(1, first=15, next_seq=20, acked_by=NODE)
     assert isinstance(entry, JournalGap)
@@ -407,13 +404,13 @@ def test_hellos_while_that_is_journaled_are_welcomed_with_it() -> None:
     assert (admitted.conn, admitted.committed) == (2, 14)
 
 
-def test_when_the_journal_takes_nothing_the_client_shall_come_again() -> None:
+def test_a_full_journal_makes_the_client_try_again() -> None:
     harness = Harness()
     harness.hello(1, first=15)
     assert error(harness.protocol.gap_not_journaled(1)) == (6, 0)
 
 
-def test_what_was_journaled_for_a_client_that_has_left_is_remembered() -> None:
+def test_a_gap_stays_committed_when_its_connection_has_ended() -> None:
     harness = Harness()
     harness.hello(1, first=15)
     harness.protocol.gap_journaled(1, 500)
@@ -424,7 +421,7 @@ def test_what_was_journaled_for_a_client_that_has_left_is_remembered() -> None:
     assert admitted.committed == 14
 
 
-# ---- what is remembered ----
+# ---- the client table ----
 
 
 def test_a_client_that_said_bye_is_forgotten() -> None:
@@ -441,7 +438,7 @@ def test_a_client_that_sent_nothing_is_forgotten() -> None:
     assert len(harness.protocol.clients) == 0
 
 
-def test_who_stays_away_for_a_month_is_forgotten() -> None:
+def test_a_client_that_is_absent_for_a_month_is_forgotten() -> None:
     harness = Harness(known(5))
     harness.advance(FORGET_AFTER - 1)
     assert len(restored(harness.protocol.snapshot(lambda _: None))) == 1
@@ -449,18 +446,18 @@ def test_who_stays_away_for_a_month_is_forgotten() -> None:
     assert len(restored(harness.protocol.snapshot(lambda _: None))) == 0
 
 
-def test_a_clock_that_jumps_by_months_forgets_nobody() -> None:
+def test_a_clock_that_jumps_by_months_makes_no_client_forgotten() -> None:
     harness = Harness(known(5))
     for jump in (2 * FORGET_AFTER, -2 * FORGET_AFTER, 700 * FORGET_AFTER):
         harness.now += jump
         assert len(restored(harness.protocol.snapshot(lambda _: None))) == 1
-        harness.advance(TRIAL)  # it is believed again, and nobody was away for longer
+        harness.advance(TRIAL)  # the clock is trusted again, and no client was absent longer
         assert len(restored(harness.protocol.snapshot(lambda _: None))) == 1
     harness.advance(FORGET_AFTER)
     assert len(restored(harness.protocol.snapshot(lambda _: None))) == 0
 
 
-def test_a_clock_that_is_wrong_from_the_start_forgets_nobody_for_an_hour() -> None:
+def test_a_clock_that_is_wrong_from_the_start_makes_no_client_forgotten_for_an_hour() -> None:
     harness = Harness(known(5))
     harness.now += 2 * FORGET_AFTER
     harness = Harness(harness.protocol.clients, at=harness.now)
@@ -476,7 +473,7 @@ def restored(content: bytes | None) -> Clients:
     return clients
 
 
-def test_a_snapshot_holds_what_the_loop_has_committed() -> None:
+def test_a_snapshot_has_the_committed_sequences_of_the_loop() -> None:
     harness = Harness(known(5))
     harness.hello(9, first=6, incarnation=3)
     found = restored(harness.protocol.snapshot({9: 77}.get)).get(ME)
@@ -484,7 +481,7 @@ def test_a_snapshot_holds_what_the_loop_has_committed() -> None:
     assert (found.committed, found.incarnation) == (77, 3)
 
 
-def test_there_is_no_snapshot_while_a_client_is_unsettled() -> None:
+def test_there_is_no_snapshot_while_a_connection_has_ended_and_is_not_processed() -> None:
     harness = Harness()
     harness.hello(9)
     assert harness.protocol.snapshot(lambda _: None) is None
