@@ -223,7 +223,7 @@ class HandshakeProtocol:
             yield from self._decide(self._handshakes[self._waiting.pop(client)])
 
     def gap_journaled(self, conn: int, end: int) -> None:
-        """Note that the gap of a `JournalGap` is in the journal and ends at this offset."""
+        """Record that the gap of a `JournalGap` is in the journal and ends at this offset."""
         self._journaled_gaps.append((end, self._handshakes[conn]))
 
     def gap_not_journaled(self, conn: int) -> Iterator[HandshakeAction]:

@@ -130,7 +130,7 @@ class Backpressure:
         return time.monotonic() - since > PATIENCE
 
     def update_progress(self) -> None:
-        """Note whether the journal makes progress. Call this once a second."""
+        """Record whether the journal makes progress. Call this once a second."""
         durable = self._journal.durable
         if durable != self._progress[0] or durable == self._journal.end:
             self._progress = durable, time.monotonic()

@@ -48,7 +48,7 @@ class Handshakes:
                 self._do(self._protocol.receive_auth(event))
 
     def block_journaled(self) -> None:
-        """Note that the journal has accepted the loop's last block."""
+        """Record that the journal has accepted the loop's last block."""
         if self._loop.dirty():
             self._awaited = self._journal.end
             self._loop.journaled(self._awaited)

@@ -387,11 +387,11 @@ def test_a_frame_before_the_hello_is_rejected(server: Server, data: bytes) -> No
 
 
 def test_a_connection_without_a_complete_hello_is_closed(server: Server) -> None:
-    with Speaker(server.port) as silent, Speaker(server.port) as half:
+    with Speaker(server.port) as silent, Speaker(server.port) as partial:
         silent.send(b"\xfa")
-        half.send(frame(HELLO, half.hello_payload())[:50])
+        partial.send(frame(HELLO, partial.hello_payload())[:50])
         assert silent.at_end()
-        assert half.at_end()
+        assert partial.at_end()
     rejected(server, "no hello in time", 2)
 
 

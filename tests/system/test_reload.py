@@ -59,14 +59,17 @@ class Installed(Server):
         path.write_text(text.replace(old, new, 1))
         return text
 
-    def said(self, text: str) -> int:
+    def count_logged(self, text: str) -> int:
+        """Return how often the log has this text."""
         return self.messages().count(text)
 
     def reload(self, outcome: str = NEW, seconds: float = 60) -> None:
         """Send SIGHUP, and wait until the reload has succeeded or failed."""
-        before = self.said(outcome)
+        before = self.count_logged(outcome)
         os.kill(self.pid, signal.SIGHUP)
-        wait_for(lambda: self.said(outcome) > before, f"{outcome}: {self.messages()}", seconds)
+        wait_for(
+            lambda: self.count_logged(outcome) > before, f"{outcome}: {self.messages()}", seconds
+        )
 
 
 @pytest.fixture
@@ -117,13 +120,13 @@ class Batches(threading.Thread):
                 self._speaker.send(batch(self.sent + 1, records))
                 self.sent += len(records)
                 while select.select([self._speaker.socket], [], [], 0)[0]:
-                    self._hear()
+                    self._read_ack()
             while self._committed < self.sent:
-                self._hear()
+                self._read_ack()
         except BaseException as error:
             self._failure = error
 
-    def _hear(self) -> None:
+    def _read_ack(self) -> None:
         committed = self._speaker.ack().committed
         assert self._committed <= committed <= self.sent
         self._committed = committed
@@ -178,7 +181,7 @@ def replace_under_load(home: Path, reloads: int) -> None:
         stored = numbers(server.records())
         assert stored == {client: list(range(count)) for client, count in logged.items()}
         assert server.losses() == server.rejected() == []
-        assert server.said("Traceback") == 0
+        assert server.count_logged("Traceback") == 0
         assert [server.stop(), server.pid] == [0, pid]
         assert processes_of(server.data) == []
 
@@ -214,7 +217,7 @@ def test_data_that_arrives_during_the_handover_is_read_by_the_new_receiver(
         wait_for(lambda: server.children() and len(receivers(server)) == 2)
         client.sendall(stock_frame("between")[30:])
         client.shutdown(socket.SHUT_WR)
-    wait_for(lambda: server.said(NEW))
+    wait_for(lambda: server.count_logged(NEW))
     server.wait_stored(2)
     assert [row["message"] for row in server.records()] == ["before", "between"]
     wait_for(lambda: server.status()["connections"] == 0)
@@ -341,7 +344,7 @@ def test_fastlog_clients_send_the_pending_block_again(tmp_path: Path) -> None:
             stock_sent = sent
             os.kill(server.pid, signal.SIGHUP)
             wait_for(lambda: "took over in" in server.messages())
-        wait_for(lambda: server.said(NEW))
+        wait_for(lambda: server.count_logged(NEW))
         speaker.socket.settimeout(30)
         rejected = speaker.rejection()
         assert (rejected.code, rejected.action) == (6, 0), "the journal is full; try again"
@@ -469,7 +472,7 @@ def test_new_code_that_does_not_work_is_not_used(tmp_path: Path, what: str) -> N
     server = Installed(tmp_path)
     shorten_the_deadline(server, reason)
     with server:
-        half = server.connect(stock_frame("half")[:50])
+        partial = server.connect(stock_frame("partial")[:50])
         senders = [Sender("a", lambda: server.port), Batches(server, "b"), Batches(server, "c")]
         wait_for(lambda: server.stored() > 30)
         children = server.children()
@@ -480,13 +483,13 @@ def test_new_code_that_does_not_work_is_not_used(tmp_path: Path, what: str) -> N
         assert server.children() == children, "the same processes as before"
         sent = senders[0].sent
         wait_for(lambda: senders[0].sent > sent + 50)
-        half.sendall(stock_frame("half")[50:])
+        partial.sendall(stock_frame("partial")[50:])
         (server.package / file).write_text(good)
         server.reload()
         for sender in senders:
             sender.stop()
         server.wait_stored(1 + sum(sender.sent for sender in senders))
-        rows = [row for row in server.records() if row["message"] != "half"]
+        rows = [row for row in server.records() if row["message"] != "partial"]
         assert numbers(rows) == {sender.client: list(range(sender.sent)) for sender in senders}
         assert server.status()["accepted"] == 4
         assert server.losses() == server.rejected() == []
@@ -635,7 +638,7 @@ def test_a_receiver_that_dies_during_a_reload_is_restarted_with_the_old_code(
         os.kill(server.pid, signal.SIGHUP)
         wait_for(lambda: len(receivers(server)) == 2)
         kill(before)
-        wait_for(lambda: server.said("the old receiver was killed by SIGKILL; " + OLD))
+        wait_for(lambda: server.count_logged("the old receiver was killed by SIGKILL; " + OLD))
         wait_for(lambda: server.children().get("receiver", before) != before)
         server.connect(stock_frame("it works again")).close()
         server.wait_stored(2)
@@ -654,9 +657,9 @@ def test_a_worker_that_dies_during_a_reload_is_restarted(server: Installed) -> N
     worker = server.children()["worker sqlite"]
     kill(worker)
     wait_for(lambda: server.children().get("worker sqlite", worker) != worker)
-    assert server.said(NEW) == 0
+    assert server.count_logged(NEW) == 0
     gate.unlink()
-    wait_for(lambda: server.said(NEW))
+    wait_for(lambda: server.count_logged(NEW))
 
 
 def test_if_the_new_receiver_dies_after_taking_over_the_old_one_resumes(
@@ -677,9 +680,9 @@ def test_if_the_new_receiver_dies_after_taking_over_the_old_one_resumes(
     unread = stands_unread(client)
     kill_and_wait(new)
     os.kill(server.pid, signal.SIGCONT)
-    wait_for(lambda: server.said(OLD))  # killed; or after ten seconds, on a slow machine
+    wait_for(lambda: server.count_logged(OLD))  # killed; or after ten seconds, on a slow machine
     server.wait_stored(2)
-    assert unread, "nobody read before one of them was told to"
+    assert unread, "neither receiver reads without an order"
     assert server.children()["receiver"] == before
 
 
@@ -720,7 +723,7 @@ def test_a_receiver_that_keeps_dying_is_replaced_by_a_reload(tmp_path: Path) -> 
     with Installed(tmp_path) as server:
         good = server.edit("receiver/__main__.py", FUTURE, FUTURE + MAIN + "os._exit(5)\n")
         kill(server.children()["receiver"])
-        wait_for(lambda: server.said("receiver ended with 5; starting it again") > 1)
+        wait_for(lambda: server.count_logged("receiver ended with 5; starting it again") > 1)
         (server.package / "receiver/__main__.py").write_text(good)
         server.reload()
         server.connect(stock_frame("it works again")).close()
@@ -787,16 +790,16 @@ def test_a_second_signal_during_a_reload_starts_another_reload(server: Installed
     wait_for(lambda: running(server) - before)
     os.kill(server.pid, signal.SIGHUP)
     gate.unlink()
-    wait_for(lambda: server.said(NEW) == 2)
-    assert server.said(OLD) == 0
+    wait_for(lambda: server.count_logged(NEW) == 2)
+    assert server.count_logged(OLD) == 0
     assert server.stop() == 0
 
 
 def test_signals_close_to_the_exec_are_not_lost(server: Installed) -> None:
     for _ in range(5):
-        done = server.said(NEW)
+        done = server.count_logged(NEW)
         os.kill(server.pid, signal.SIGHUP)
-        while server.said(NEW) == done:
+        while server.count_logged(NEW) == done:
             assert processes_of(server.data), "a signal has killed it"
             os.kill(server.pid, signal.SIGHUP)  # some of them arrive during the exec
     os.kill(server.pid, signal.SIGHUP)
@@ -838,7 +841,7 @@ def test_a_pending_block_is_handed_over(tmp_path: Path) -> None:
             os.kill(server.pid, signal.SIGHUP)
             wait_for(lambda: "took over in" in server.messages())
             assert server.status()["frames"] >= frames
-        wait_for(lambda: server.said(NEW))
+        wait_for(lambda: server.count_logged(NEW))
         wait_for(lambda: server.status()["frames"] > frames + 500)
         sender.stop()
         server.wait_stored(sender.sent)
@@ -908,7 +911,7 @@ def test_a_reload_changes_limits_and_sinks_but_not_the_data_directory(tmp_path: 
                 stock_frame(f"more {n}")
             )  # more than the new limit, but connected before
         server.wait_stored(10)
-        assert server.connect().recv(1) == b"", "nobody more is let in"
+        assert server.connect().recv(1) == b"", "no further connection is accepted"
         clients[0].sendall(struct.pack(">I", 5001))
         assert clients[0].recv(1) == b""
         lines = tmp_path / "app.ndjson"
@@ -924,9 +927,9 @@ def test_counters_continue_after_a_reload(server: Installed) -> None:
     for n in range(3):
         server.connect(stock_frame(f"{n}")).close()
         server.wait_stored(n + 1)
-        stranger = server.connect(b"GET / HTTP/1.1\r\n\r\n")
+        rejected = server.connect(b"GET / HTTP/1.1\r\n\r\n")
         with suppress(ConnectionResetError):
-            assert stranger.recv(1) == b""
+            assert rejected.recv(1) == b""
         server.reload()  # before the rejection is in the ledger
     wait_for(lambda: server.status()["connections"] == 0)
     status = server.status()

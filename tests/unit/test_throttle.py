@@ -81,15 +81,15 @@ def test_a_limited_connection_is_read_at_its_rate_to_its_end_without_a_busy_loop
         else:
             client.sendall(FRAME * 150)
         before = receiver.loop.stats().frames
-        started, turns = time.monotonic(), 0
+        started, polls = time.monotonic(), 0
         while receiver.loop.stats().frames < before + 150:
             receiver.turn(30)
-            turns += 1
+            polls += 1
             seconds = time.monotonic() - started
             read = (receiver.loop.stats().frames - before) * WEIGHT
             assert read <= rate * KIB * (seconds + 0.125) + 2 * 12 * KIB
         assert seconds < 30
-        assert turns < 200, "it spins while it waits"
+        assert polls < 200, "the loop is busy while it waits"
         assert receiver.loop.stats().throttlings > 3
 
 
@@ -174,7 +174,7 @@ def test_a_partial_frame_does_not_time_out_while_it_is_throttled() -> None:
         receiver.loop.limit(0, 0)
         receiver.until(lambda: receiver.loop.stats().frames == 100)
         receiver.until(lambda: receiver.loop.stats().rejected == {"truncated": 1})
-        assert was_closed(client), "the silence that followed was his own"
+        assert was_closed(client), "the timeout counts after the limit is gone"
 
 
 def test_a_paused_loop_sleeps_although_a_connection_is_throttled() -> None:
@@ -318,13 +318,13 @@ def test_a_progress_page_shows_the_last_published_reading(tmp_path: Path) -> Non
         writer.publish(Reading(1 << 60, UNKNOWN, 1))
         assert reader.read() == Reading(1 << 60, UNKNOWN, 1)
     with ProgressPage(tmp_path, "s", NODE) as reader:
-        assert reader.read() is not None, "a worker that has died leaves it standing"
+        assert reader.read() is not None, "the page of a dead worker stays"
 
 
 def test_a_missing_progress_page_is_an_error_and_one_of_another_journal_shows_nothing(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(OSError, match="page"):
+    with pytest.raises(OSError, match="positions"):
         ProgressPage(tmp_path, "s", NODE)
     with ProgressPage(tmp_path, "s", NODE, writable=True) as writer:
         writer.publish(Reading(10, 3, 20))
