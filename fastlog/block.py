@@ -54,7 +54,8 @@ class Kind(IntEnum):
     BATCH = 3
     """Records of a fastlog client, with consecutive sequences that begin with the stamp's."""
     GAP = 4
-    """Sequences that a fastlog client will never send: frames as `wire.Gap` describes them."""
+    """Sequences that a fastlog client will never send: frames as `protocol.frames.Gap` has
+    them."""
 
 
 RECORDS = (Kind.STOCK, Kind.BATCH)
@@ -96,7 +97,7 @@ class Stamp(NamedTuple):
     sequence: int
     """The sequence of the first frame."""
     key: bytes = NO_KEY
-    """The tag of the key with which the client has authenticated: see `fastlog.wire.key_tag`."""
+    """The tag of the key with which the client has authenticated: see `protocol.frames.key_tag`."""
 
 
 class Run(NamedTuple):

@@ -1,9 +1,8 @@
-"""What the supervisor's children share: how they get their config, and how they hold to it.
+"""What the supervisor's child processes share: configuration, control socket, signals, log.
 
-A child is started with two file descriptors. One holds the config as JSON. The other is a Unix
-stream socket to the supervisor, which carries JSON objects, one a line, and to the child also
-descriptors; when it ends, the supervisor is gone, and the child ends too. What a child logs goes to
-stderr.
+A child is started with two file descriptors. One holds the configuration as JSON. The other is a
+Unix stream socket to the supervisor. It carries JSON objects, one per line, and descriptors to the
+child. When it is closed, the supervisor has ended, and the child ends too. A child logs to stderr.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from fastlog.files import Access, set_access
 
 Message = dict[str, Any]
 
-_ROOM = socket.CMSG_LEN(8 * array.array("i").itemsize)
+_ANCILLARY_BYTES = socket.CMSG_LEN(8 * array.array("i").itemsize)
 _PACKAGE = __name__.partition(".")[0]
 
 
 class LostError(Exception):
-    """The supervisor is gone: end at once. Not a `FastlogError`, which may be caught and shown."""
+    """The supervisor has ended: exit at once. Not a `FastlogError`, which commands catch."""
 
 
 class Child:
-    """The child's end of the contract."""
+    """The child's end of the control socket, with its configuration."""
 
     def __init__(self, config: Config, control: socket.socket) -> None:
         self.config = config
@@ -50,10 +49,10 @@ class Child:
 
     @classmethod
     def from_fds(cls, config_fd: int, control_fd: int) -> Child:
-        """Take both over: `config_fd` is read and closed, `control_fd` is kept.
+        """Read and close `config_fd`; own `control_fd`.
 
         Raises:
-            SystemExit: the config cannot be read, which the supervisor has been told.
+            SystemExit: The configuration cannot be read. The supervisor was sent the reason.
         """
         _keep_descriptors()
         control = socket.socket(fileno=control_fd)
@@ -66,30 +65,30 @@ class Child:
             set_access(Access.of(config.files.mode, config.files.group))
             return cls(config, control)
         except msgspec.MsgspecError as error:
-            wrong = FastlogError(f"another version of fastlog wrote the configuration: {error}")
+            failure = FastlogError(f"another version of fastlog wrote the configuration: {error}")
         except FastlogError as error:  # a group that has been removed
-            wrong = error
-        cls(Config(), control).fail(wrong)
+            failure = error
+        cls(Config(), control).fail(failure)
         raise SystemExit(1)
 
     def fileno(self) -> int:
-        """Becomes readable when there is a message, or when the supervisor is gone."""
+        """Return a descriptor that is readable when a message waits or the supervisor has ended."""
         return self._control.fileno()
 
     def send(self, message: Message) -> None:
-        """Send one message. If the supervisor is gone, nothing happens; `lost` will tell."""
+        """Send one message. Nothing happens if the supervisor has ended; see `lost`."""
         try:
             self._control.sendall(json.dumps(message).encode() + b"\n")
         except ConnectionError:
             self._ended = True
 
     def fail(self, error: Exception) -> None:
-        """Tell the supervisor why this process cannot go on; a wrong config exits with 2."""
+        """Send the supervisor the error that ends this process."""
         config, damage = (isinstance(error, kind) for kind in (ConfigError, JournalDamagedError))
         self.send({"type": "fatal", "text": str(error), "config": config, "damage": damage})
 
     def receive(self) -> list[Message]:
-        """The messages that have arrived; never waits."""
+        """Return the messages that have arrived. Never waits."""
         while not self._ended:
             try:
                 data = self._receive()
@@ -104,17 +103,17 @@ class Child:
 
     def _receive(self) -> bytes:
         flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-        data, ancillary, _, _ = self._control.recvmsg(65536, _ROOM, flags)
+        data, ancillary, _, _ = self._control.recvmsg(65536, _ANCILLARY_BYTES, flags)
         for _, _, content in ancillary:
             self._fds.frombytes(content)
         return data
 
     def take_fd(self) -> int:
-        """The descriptor that came with a message, or with several: the oldest not taken yet."""
+        """Return the oldest received descriptor that was not returned before."""
         return self._fds.pop(0)
 
     def lost(self) -> bool:
-        """Whether the supervisor is gone; never waits. Messages that arrived are kept."""
+        """Return whether the supervisor has ended. Never waits; keeps messages that arrived."""
         if not self._ended:
             try:
                 self._ended = not self._control.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
@@ -125,15 +124,15 @@ class Child:
         return self._ended
 
     def signals(self) -> Signals:
-        """Take over the process's signals; to be used as a context, in the main thread."""
+        """Return a context manager that handles the process's signals; for the main thread."""
         return Signals(self)
 
 
 class Signals:
-    """SIGTERM and the end of the supervisor, noticed while waiting. HUP and INT are ignored.
+    """Waits that SIGTERM and the end of the supervisor interrupt. SIGHUP and SIGINT are ignored.
 
-    An interrupt at a terminal reaches the whole process group; the supervisor then asks each child
-    to stop when its turn has come.
+    A terminal sends an interrupt to the whole process group. The supervisor then stops its children
+    one after another.
     """
 
     def __init__(self, child: Child) -> None:
@@ -165,26 +164,26 @@ class Signals:
         os.close(self._waker)
 
     def watch(self, fd: int, woken: Callable[[], object]) -> None:
-        """Let a readable `fd` end a wait, which calls `woken` to read it."""
+        """Let a readable `fd` end a wait, which then calls `woken`; that has to read it."""
         self._watched[fd] = woken
         self._poll.register(fd, select.POLLIN)
 
     def stopping(self) -> bool:
-        """Whether SIGTERM has arrived."""
+        """Return whether SIGTERM has arrived."""
         return self._stopping
 
     def filenos(self) -> tuple[int, int]:
-        """Become readable when `wait` has something to do, for who waits elsewhere."""
+        """Return descriptors for another event loop, readable when `wait` would not block."""
         return self._woken, self._child.fileno()
 
     def wait(self, seconds: float) -> list[Message]:
-        """Wait so long, or until something happens.
+        """Wait for `seconds`, or until a signal, a message or a watched descriptor.
 
         Returns:
-            What the supervisor has said.
+            The messages of the supervisor.
 
         Raises:
-            LostError: the supervisor is gone.
+            LostError: The supervisor has ended.
         """
         messages: list[Message] = []
         for fd, _ in self._poll.poll(seconds * 1000):
@@ -203,19 +202,19 @@ class Signals:
 
 
 def _keep_descriptors() -> None:
-    """Let nobody that this process may start inherit what it was given: the lock, the listeners."""
+    """Make all descriptors non-inheritable: no program started here gets the lock or a listener."""
     for entry in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # the listing's own has been closed meanwhile
+        with contextlib.suppress(OSError):  # the descriptor of this listing is closed
             if int(entry.name) > 2:
                 os.set_inheritable(int(entry.name), False)
 
 
 def log_to_stderr(role: str, level: str) -> None:
-    """Send what this process logs to stderr, one line an event.
+    """Log to stderr, one line per event.
 
     Args:
-        role: what the process is, such as `receiver` or `worker[sqlite]`.
-        level: the name of the least level that is shown.
+        role: The role of this process, such as `receiver` or `worker[sqlite]`.
+        level: The name of the lowest level that is logged.
     """
     role = role.replace("%", "%%")
     handler = logging.StreamHandler(sys.stderr)
@@ -223,8 +222,8 @@ def log_to_stderr(role: str, level: str) -> None:
     root, own = logging.getLogger(), logging.getLogger(_PACKAGE)
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # The sink `logging` gives the root logger to the user's handlers: what fastlog itself has to
-    # say must not go there, least of all what it says about them.
+    # The sink `logging` gives the root logger the user's handlers. fastlog's own messages must not
+    # go there, least of all those about failures of these handlers.
     own.handlers[:] = [handler]
     own.propagate = False
 
@@ -234,13 +233,18 @@ def arguments(
     names: dict[str, Callable[[str], Any]],
     optional: dict[str, Callable[[str], Any]] | None = None,
 ) -> dict[str, Any]:
-    """The values of `--name value` pairs, as the supervisor gives them.
+    """Parse `--name value` pairs, as the supervisor passes them.
+
+    Args:
+        argv: The arguments.
+        names: The required names; the functions convert their values.
+        optional: The same for optional names.
 
     Returns:
-        All of `names`, and of the optional ones those that were given.
+        The converted values by name.
 
     Raises:
-        SystemExit: something else was given; only the supervisor starts children.
+        SystemExit: The arguments are others. Only the supervisor starts children.
     """
     flags = {
         key.removeprefix("--"): value for key, value in zip(argv[::2], argv[1::2], strict=False)

@@ -1,36 +1,38 @@
-"""The server's own log lines about what keeps happening, so few that they do not fill a disk."""
+"""The server's log lines about repeated events, folded so that they cannot fill a disk."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 
-TEXTS = 10
-"""Different texts of one kind that one second may bring; the rest is one line."""
+from fastlog.bounded_counter import BoundedCounter
+
+TEXTS_PER_KIND = 10
+"""Different texts of one kind that are logged per second. One more line counts all others."""
 
 
 class EventLog:
-    """Counts events by their text, and tells them once a second: `rejected 10.0.0.5: http (12)`."""
+    """Counts events by text and logs each text once a second: `rejected 10.0.0.5: http (12)`.
+
+    Each kind of event has its own limit: many texts of one kind do not displace those of another.
+    """
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._kinds: dict[str, Counter[str]] = {}
-        self._others: Counter[str] = Counter()
+        self._counters: dict[str, BoundedCounter[str]] = {}
 
     def add(self, kind: str, text: str, count: int = 1) -> None:
-        """It has happened `count` times. Kinds do not take each other's lines."""
-        texts = self._kinds.setdefault(kind, Counter())
-        if text in texts or len(texts) < TEXTS:
-            texts[text] += count
-        else:
-            self._others[kind] += count
+        """Count `count` events of this kind and text."""
+        counter = self._counters.get(kind)
+        if counter is None:
+            counter = self._counters[kind] = BoundedCounter(TEXTS_PER_KIND, overflow="")
+        counter.add(text, count)
 
     def flush(self) -> None:
-        """A second is over."""
-        for kind, texts in self._kinds.items():
-            for text, count in texts.items():
-                self._logger.warning("%s (%d)", text, count)
-            if self._others[kind]:
-                self._logger.warning("%s: %d more of the like", kind, self._others[kind])
-        self._kinds.clear()
-        self._others.clear()
+        """Log what was counted since the last flush. Call this once a second."""
+        for kind, counter in self._counters.items():
+            for text, count in counter.items():
+                if text == counter.overflow:
+                    self._logger.warning("%s: %d other events", kind, count)
+                else:
+                    self._logger.warning("%s (%d)", text, count)
+        self._counters.clear()

@@ -10,7 +10,7 @@ import msgspec
 
 from fastlog import block as blocks
 from fastlog.block import Block, Kind, Run
-from fastlog.protocol import frames as wire
+from fastlog.protocol.frames import REASONS, Reason, public_name, read_gap
 from fastlog.record import RAW_BYTES, Loss, Rejection
 
 SINGLY = 10
@@ -91,16 +91,16 @@ def _unknown(block: Block, run: Run) -> Rejection:
 def _gaps(block: Block, run: Run, idx: int) -> Iterator[Located]:
     """Return the losses that a client has declared. Records that another server has are no loss."""
     assert run.stamp is not None
-    client = wire.public_name(run.stamp.client)
+    client = public_name(run.stamp.client)
     for at, frame in enumerate(blocks.frames(run), idx):
-        gap = wire.read_gap(frame)
-        if gap.reason == wire.Reason.ELSEWHERE:
+        gap = read_gap(frame)
+        if gap.reason == Reason.ELSEWHERE:
             continue
         unknown = f"given up by the client, reason {gap.reason}"
         last = _loss_time(gap.t1, block)
         loss = Loss(
             peer=run.peer,
-            reason=wire.REASONS.get(gap.reason, unknown),
+            reason=REASONS.get(gap.reason, unknown),
             count=min(gap.last - gap.first + 1, _MOST_LOST),
             first=min(_loss_time(gap.t0, block), last),
             last=last,

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastlog.protocol import frames as wire
+from fastlog.protocol.frames import public_name
 
 ATTEMPTED, LOGGED = 0, 8
 """Offsets in the progress file: of the last number for which a logging call began, and of the last
@@ -97,7 +97,7 @@ class Program:
     def _id(self) -> str | None:
         """Return the client's name in the ledger, which the handler does not publish."""
         store = getattr(self._handler, "_store", None)
-        return None if store is None else wire.public_name(store.client_id)
+        return None if store is None else public_name(store.client_id)
 
     def finish(self) -> None:
         """Wait until all records are acknowledged, where the handler knows that; then report."""

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from fastlog.protocol import frames as wire
+from fastlog.protocol.frames import Type
 
 _CHUNK = 65536
 _HIGH_WATER = 4 * _CHUNK
@@ -291,7 +291,7 @@ class _AckFilter:
             end = at + _HEAD.size + length
             if end > len(data):
                 break
-            if drops_acks and kind == wire.Type.ACK:
+            if drops_acks and kind == Type.ACK:
                 dropped += 1
             else:
                 forwarded.append(data[at:end])

@@ -1,1 +1,1 @@
-"""The fastlog protocol: its frames, and the handshake of its clients. No I/O."""
+"""The fastlog protocol without I/O: its frames, its handshake, the table of known clients."""

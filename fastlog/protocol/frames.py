@@ -1,6 +1,7 @@
-"""The frames of the fastlog protocol that Python reads and writes; `docs/protocol.md` has them all.
+"""The frames of the fastlog protocol that Python reads and writes. All integers are big-endian.
 
-Batches and acknowledgements are C's (`csrc/wire.c`). All integers are big-endian.
+`docs/protocol.md` documents all frames. C reads batches and writes acknowledgements
+(`csrc/protocol/`).
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ from fastlog.block import NO_KEY
 MAGIC = b"\xfa\x57"
 VERSION = 1
 CRC = 1
-"""The capability to check batches by a checksum."""
+"""Capability: batches carry a checksum."""
 PERSISTENT = 2
-"""The client's id outlives its process."""
+"""Capability: the client's id outlives its process."""
+ACK_MS = 100
+"""Milliseconds within which a batch is acknowledged, unless the disk is slower."""
 
 _HEADER = struct.Struct(">2sBBI")
 _HELLO = struct.Struct(">BBH16sQQQ16sI16sB")
 _WELCOME = struct.Struct(">BBH16sQIIIHH")
 _GAP = struct.Struct(">QQBQQ")
-_TEXT = 200
+_MAX_ERROR_TEXT = 200
+"""Bytes."""
 
 
 class Type(IntEnum):
-    """What a frame is."""
+    """The type of a frame."""
 
     HELLO = 0x01
     CHALLENGE = 0x02
@@ -42,7 +46,7 @@ class Type(IntEnum):
 
 
 class Code(IntEnum):
-    """What an ERROR is about."""
+    """The cause of an ERROR."""
 
     VERSION = 1
     AUTH = 2
@@ -55,7 +59,7 @@ class Code(IntEnum):
 
 
 class Action(IntEnum):
-    """What a client shall do about an ERROR."""
+    """What a client has to do after an ERROR."""
 
     RETRY = 0
     FIX_CONFIG = 1
@@ -63,7 +67,7 @@ class Action(IntEnum):
 
 
 class Reason(IntEnum):
-    """Why sequences will never come. From 200 on, a server has found it out."""
+    """Why a gap's sequences will never arrive. From 200 on, the server has found that out."""
 
     MEMORY = 1
     SPOOL_FULL = 2
@@ -84,11 +88,11 @@ REASONS: dict[int, str] = {
     Reason.EXIT: "left when the client ended",
     Reason.FORGOTTEN: "acknowledged here once, and gone since",
 }
-"""What the ledger calls them. `ELSEWHERE` is no loss: another server has these records."""
+"""The reasons in the ledger. `ELSEWHERE` is no loss: another server has these records."""
 
 
 class Hello(NamedTuple):
-    """What a client says first."""
+    """The first frame of a client."""
 
     version_max: int
     version_min: int
@@ -96,45 +100,46 @@ class Hello(NamedTuple):
     client: bytes
     incarnation: int
     first_seq: int
-    """The oldest that it has not seen acknowledged."""
+    """The oldest sequence that is not acknowledged, as far as the client knows."""
     next_seq: int
-    """The one that its next record will have."""
+    """The sequence of the next record that the client will make."""
     acked_by: bytes
     """The node id of the server that acknowledged last, or zeros."""
     max_frame: int
     nonce: bytes
     key_id: str
-    """Of the key that it will prove to have, or ""."""
+    """The id of the key that the client will prove; "" for no key."""
 
 
 class Gap(NamedTuple):
-    """Records that will never come."""
+    """Sequences that will never arrive."""
 
     first: int
     last: int
     reason: int
     t0: int
-    """When the first was given up, in microseconds since the epoch."""
+    """When the client gave up the first, in microseconds since the epoch."""
     t1: int
+    """When it gave up the last."""
 
 
 def key_tag(key_id: str) -> bytes:
-    """Eight bytes for a key id, by which journal and table name the owner of a client id."""
+    """Return eight bytes that stand for a key id as the owner of a client id; `NO_KEY` for ""."""
     return hashlib.sha256(key_id.encode()).digest()[:8] if key_id else NO_KEY
 
 
 def public_name(client: bytes) -> str:
-    """A client id as logs and the ledger show it: recognisable, and of no use as an id."""
+    """Return a digest of a client id for logs and the ledger. It cannot be used as an id."""
     return hashlib.sha256(client).hexdigest()[:8]
 
 
 def frame(kind: Type, payload: bytes) -> bytes:
-    """A frame of this payload."""
+    """Return a frame with this payload."""
     return _HEADER.pack(MAGIC, kind, 0, len(payload)) + payload
 
 
 def read_hello(payload: bytes) -> Hello | None:
-    """The HELLO with this payload; None if it is malformed."""
+    """Return the HELLO with this payload; None if it is malformed."""
     if len(payload) < _HELLO.size:
         return None
     *fields, length = _HELLO.unpack_from(payload)
@@ -152,7 +157,7 @@ def make_welcome(
     window: int,
     keepalive: float,
 ) -> bytes:
-    """The payload of a WELCOME, without a proof.
+    """Return the payload of a WELCOME, without a proof of the key.
 
     Args:
         max_record: The largest record, in bytes.
@@ -165,20 +170,18 @@ def make_welcome(
     )
 
 
-ACK_MS = 100
-"""Milliseconds after which a batch is acknowledged, unless the disk is slower than that."""
-
-
 def make_error(code: Code, action: Action, text: str, seq: int = 0) -> bytes:
-    """The ERROR frame that says so."""
-    return frame(Type.ERROR, struct.pack(">HBQ", code, action, seq) + text.encode()[:_TEXT])
+    """Return an ERROR frame."""
+    return frame(
+        Type.ERROR, struct.pack(">HBQ", code, action, seq) + text.encode()[:_MAX_ERROR_TEXT]
+    )
 
 
 def make_gap(gap: Gap) -> bytes:
-    """A gap as the frames of a `Kind.GAP` run have it."""
+    """Return the frame of a `Kind.GAP` run for this gap."""
     return _GAP.pack(*gap)
 
 
 def read_gap(payload: bytes | memoryview) -> Gap:
-    """The gap in a frame of a `Kind.GAP` run; csrc/wire.c has checked it."""
+    """Return the gap in a frame of a `Kind.GAP` run. C has checked the frame before."""
     return Gap._make(_GAP.unpack(payload))

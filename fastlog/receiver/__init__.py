@@ -1,4 +1,4 @@
-"""The receiver: the process that has the connections, and writes the journal."""
+"""The receiver: the process that owns the connections and writes the journal."""
 
 from fastlog.receiver.receiver import Receiver
 

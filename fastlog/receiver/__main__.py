@@ -1,13 +1,13 @@
-"""The receiver's process: descriptors from the supervisor in, an exit status out.
+"""The receiver's process: it gets descriptors from the supervisor and returns an exit status.
 
 `python -m fastlog.receiver --config-fd N --control-fd N --listen-fds N,N;N [--wakeup-fd N]
 [--takeover-fd N]`
 
-The descriptors of the listeners stand in groups, one for each URL of the configuration.
+The listeners' descriptors are in groups, one for each URL of the configuration.
 
-With a `--takeover-fd` it goes on from where another receiver stands, in four steps: it says
-`ready`, takes what comes from that descriptor, says `taken`, and touches none of it before it is
-told to `go`.
+With a `--takeover-fd` the process continues the work of another receiver, in four steps: it sends
+`ready`, reads the handover state from that descriptor, sends `taken`, and waits for `go`. It uses
+nothing of the state before `go`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,21 @@ from collections import deque
 from fastlog.child import Child, LostError, Message, Signals, arguments, log_to_stderr
 from fastlog.config import ListenConfig
 from fastlog.errors import FastlogError
-from fastlog.receiver import handover
+from fastlog.receiver import handover_transport
 from fastlog.receiver.receiver import Receiver
 
-WAIT = 60.0
+ORDER_TIMEOUT = 60.0
+"""Seconds of one wait for the supervisor."""
 
 Listeners = list[tuple[int, ListenConfig]]
 
 
 def main(argv: list[str]) -> int:
-    """The process. Returns 0 when it was asked to stop, 1 after an error that it has told."""
+    """Run the process.
+
+    Returns:
+        The exit status: 0 after SIGTERM, 1 after an error that was sent to the supervisor.
+    """
     flags = arguments(
         argv,
         {"config-fd": int, "control-fd": int, "listen-fds": str},
@@ -47,42 +52,42 @@ def main(argv: list[str]) -> int:
         if "takeover-fd" in flags:
             with child.signals() as signals:
                 child.send({"type": "ready"})
-                post = _take_over(child, signals, listeners, flags["takeover-fd"], wakeup)
-                post.run()
+                supervised = _take_over(child, signals, listeners, flags["takeover-fd"], wakeup)
+                supervised.run()
         else:
             receiver = Receiver(child.config, listeners, wakeup=wakeup)
             with child.signals() as signals:
                 child.send({"type": "ready"})
-                Post(receiver, child, signals).run()
+                SupervisedReceiver(receiver, child, signals).run()
     except LostError:
-        os._exit(1)  # before it was told to go: nothing here is its own
+        os._exit(1)  # without `go`, this process owns nothing of what it has
     except (FastlogError, OSError) as error:
         child.fail(error)
         return 1
     return 0
 
 
-class Post:
-    """A receiver that does what the supervisor says."""
+class SupervisedReceiver:
+    """A receiver that follows the supervisor's orders."""
 
     def __init__(self, receiver: Receiver, child: Child, signals: Signals) -> None:
         self._receiver, self._child, self._signals = receiver, child, signals
         self._orders: deque[Message] = deque()
 
     def run(self) -> None:
-        """Receives until it is told to stop, or to retire."""
+        """Receive until SIGTERM, or until the order to retire."""
         for fd in self._signals.filenos():
             self._receiver.watch(fd)
         if self._signals.stopping():
-            self._receiver.stop()  # it was told so before the receiver could be woken
-        self._receiver.run(self._woken)
+            self._receiver.stop()  # SIGTERM arrived before it could wake the receiver
+        self._receiver.run(self._on_woken)
 
-    def await_go(self) -> None:
-        """Returns when the receiver before is no more."""
+    def wait_for_go(self) -> None:
+        """Wait until the receiver before has ended."""
         while self._next_order() != "go":
             pass
 
-    def _woken(self) -> None:
+    def _on_woken(self) -> None:
         try:
             self._orders += self._signals.wait(0)
             while self._orders:
@@ -94,55 +99,56 @@ class Post:
             self._receiver.stop()
 
     def _hand_over(self, to_fd: int) -> None:
-        """Gives all to the next receiver. Returns if that came to nothing.
+        """Send everything to the next receiver. Returns only if the handover failed.
 
-        Once something was sent only the supervisor can say who goes on, since only it can know
-        that the other is dead. Whatever happens meanwhile waits for its word.
+        Once something was sent, only the supervisor can decide which receiver continues, since only
+        it can know that the other has ended. Everything else waits for that order.
         """
         with socket.socket(fileno=to_fd) as to:
             try:
-                parcel, fds = self._receiver.freeze()
+                state, fds = self._receiver.freeze()
             except FastlogError as error:
                 self._child.send({"type": "cannot", "text": str(error)})
                 return
             try:
                 try:
-                    handover.send(to, parcel, fds)
+                    handover_transport.send(to, state, fds)
                 except ConnectionError:
-                    pass  # the other has died, which is the supervisor's to see
+                    pass  # the other process has ended; the supervisor notices that
                 except OSError as error:
                     self._child.send({"type": "cannot", "text": f"handing over: {error.strerror}"})
                 while (order := self._next_order()) != "thaw":
                     if order == "retire":
-                        os._exit(0)  # nothing here is its own any more
+                        os._exit(0)  # the other process owns everything now
             finally:
-                self._receiver.thaw(parcel)
+                self._receiver.thaw(state)
 
     def _next_order(self) -> str:
         while not self._orders:
-            self._orders += self._signals.wait(WAIT)
+            self._orders += self._signals.wait(ORDER_TIMEOUT)
         return str(self._orders.popleft()["type"])
 
 
 def _take_over(
     child: Child, signals: Signals, listeners: Listeners, from_fd: int, wakeup: int | None
-) -> Post:
+) -> SupervisedReceiver:
     poll = select.poll()
     for fd in (from_fd, *signals.filenos()):
         poll.register(fd, select.POLLIN)
 
     def wait(from_: socket.socket) -> None:
         while all(fd != from_.fileno() for fd, _ in poll.poll()):
-            signals.wait(0)  # the end of the supervisor is the end of this
+            signals.wait(0)  # raises LostError if the supervisor has ended
             if signals.stopping():
                 raise LostError
 
     with socket.socket(fileno=from_fd) as from_:
-        taken = handover.receive(from_, wait)
-    post = Post(Receiver(child.config, listeners, taken=taken, wakeup=wakeup), child, signals)
+        handed_over = handover_transport.receive(from_, wait)
+    receiver = Receiver(child.config, listeners, handed_over=handed_over, wakeup=wakeup)
+    supervised = SupervisedReceiver(receiver, child, signals)
     child.send({"type": "taken"})
-    post.await_go()
-    return post
+    supervised.wait_for_go()
+    return supervised
 
 
 if __name__ == "__main__":

@@ -1,171 +1,147 @@
-"""From one receiver to the next: everything that the old one knows, and every descriptor it has.
+"""The handover: what one receiver passes to the next, so that a reload closes no connection.
 
-The two are joined by a Unix socket that keeps messages apart. All that is bytes goes into one
-piece of memory, the *parcel*, whose descriptor is the first message; the descriptors of the
-connections follow, in the parcel's order, as many a message as the kernel takes. So nothing has to
-be cut to the size of a socket's buffer, and a half-received frame of 16 MiB costs a copy, no more.
-
-The old receiver keeps all it sends. Until it is told to retire it can go on as if nothing had been.
+The old receiver keeps all that it passes on. Until it gets the order to retire, it can resume as if
+there had been no handover.
 """
 
 from __future__ import annotations
 
-import array
-import errno
-import os
-import socket
 import time
-from collections.abc import Callable, Sequence
 
 import msgspec
 
 from fastlog.block import Kind, frames, make_run, runs
-from fastlog.core import ExportedConnection
+from fastlog.core import ExportedConnection, Loop
 from fastlog.errors import FastlogError
-from fastlog.journal import JournalState, Snapshot
+from fastlog.eventlog import EventLog
+from fastlog.journal import Journal, JournalState, Snapshot
+from fastlog.protocol.handshake import HandshakeProtocol
+from fastlog.receiver.backpressure import Backpressure
+from fastlog.receiver.handshakes import Handshakes
+from fastlog.receiver.loss_notices import LossNotices
+from fastlog.receiver.rejections import Rejections
+from fastlog.receiver.status import Counters, Status
 from fastlog.record import Note
 
-VERSION = 2
-"""Of the parcel: a receiver takes one from a receiver that speaks the same."""
-PATIENCE = 10.0
-"""Seconds for sending it; the supervisor's own patience ends earlier."""
-GROUP = 253
-"""Descriptors in one message: SCM_MAX_FD."""
-RETRY = 0.001
-
-
-class Counters(msgspec.Struct, kw_only=True):
-    """What a receiver has counted since the service was started, its predecessors' counts too."""
-
-    acks: int = 0
-    repeated: int = 0
-    accepted: int = 0
-    frames: int = 0
-    dropped: int = 0
-    throttlings: int = 0
-    rejected: dict[str, int] = {}
+VERSION = 3
+"""Of `HandoverState`. Both receivers must have the same."""
+FLUSH_PATIENCE = 5.0
+"""Seconds within which everything received has to become durable."""
+FLUSH_INTERVAL = 0.05
+"""Seconds of one wait for the journal."""
 
 
 class HandoverState(msgspec.Struct, kw_only=True):
-    """What the old receiver knows, at a moment at which it stands still."""
+    """The state of a receiver that has stopped reading."""
 
     version: int = VERSION
     journal: JournalState
     clients: Snapshot
-    """Of whom the journal has records, up to its end."""
+    """The client table, as of the journal's end."""
     counters: Counters
-    notes: list[Note]
-    """What the journal has not taken yet."""
-    held: tuple[bytes, int] | None
-    """A block that it has not taken either, and its frames."""
-    proofs: dict[bytes, bytes]
-    """By which secret each client that is connected was admitted; see `Sessions.proofs`."""
+    notices: list[Note]
+    """Loss notices that are not in the journal."""
+    pending: tuple[bytes, int] | None
+    """The block that the journal has not accepted: its runs, its number of frames."""
+    fingerprints: dict[bytes, bytes]
+    """See `HandshakeProtocol.fingerprints`."""
     connections: list[tuple[str, bytes]]
-    """Peer and state of each, in the order of the descriptors."""
+    """Peer and state of each connection, in the order of the descriptors."""
 
 
-class _Versioned(msgspec.Struct):
-    version: int
+class Handover:
+    """Collects the handover state of a receiver, or restores it into a new one."""
 
+    def __init__(
+        self,
+        loop: Loop,
+        journal: Journal,
+        protocol: HandshakeProtocol,
+        handshakes: Handshakes,
+        backpressure: Backpressure,
+        rejections: Rejections,
+        notices: LossNotices,
+        status: Status,
+        events: EventLog,
+    ) -> None:
+        self._loop, self._journal = loop, journal
+        self._protocol, self._handshakes = protocol, handshakes
+        self._backpressure, self._rejections = backpressure, rejections
+        self._notices, self._status, self._events = notices, status, events
 
-def send(to: socket.socket, parcel: HandoverState, fds: Sequence[int]) -> None:
-    """Sends copies of these descriptors, behind the parcel that tells what they are.
+    def freeze(self) -> tuple[HandoverState, list[int]]:
+        """Stop reading, make everything received durable, and return the state.
 
-    Raises:
-        OSError: The other end has gone, or does not read.
-    """
-    to.settimeout(PATIENCE)
-    memory = _memory(msgspec.msgpack.encode(parcel))
-    try:
-        _send_group(to, [memory])
-    finally:
-        os.close(memory)
-    for at in range(0, len(fds), GROUP):
-        _send_group(to, fds[at : at + GROUP])
+        Returns:
+            The state, and the descriptors of its connections, which stay the loop's.
 
+        Raises:
+            FastlogError: The journal cannot make it durable; the receiver has resumed.
+        """
+        self._loop.pause(True)
+        try:
+            clients = self._settle()
+            connections = list(self._loop.export())
+            state = HandoverState(
+                journal=self._journal.state(),
+                clients=clients,
+                counters=self._status.counters(),
+                notices=self._notices.take(),
+                pending=self._backpressure.pending,
+                fingerprints=self._protocol.fingerprints(),
+                connections=[(each.peer, each.state) for each in connections],
+            )
+        except BaseException:
+            self._backpressure.resume()
+            raise
+        return state, [each.fd for each in connections]
 
-def receive(
-    from_: socket.socket, wait: Callable[[socket.socket], None]
-) -> tuple[HandoverState, list[ExportedConnection]]:
-    """Takes what `send` sends; the descriptors are then the caller's.
+    def thaw(self, state: HandoverState) -> None:
+        """Resume after a handover that failed; the process that got this state must have ended."""
+        self._notices.put_back(state.notices)
+        self._backpressure.resume()
 
-    Args:
-        wait: Returns when there is more to read.
+    def restore(self, state: HandoverState, connections: list[ExportedConnection]) -> None:
+        """Take over the connections and all that is not in the journal."""
+        self._status.previous = state.counters
+        self._notices.put_back(state.notices)
+        for connection in connections:
+            client = self._loop.take(connection)
+            if client is not None:
+                self._protocol.add_session(*client, state.fingerprints.get(client[1], b""))
+        self._backpressure.pending = state.pending
+        self._backpressure.resume()
 
-    Raises:
-        FastlogError: The old receiver has given up, or speaks another version.
-    """
-    (memory,) = _receive_group(from_, wait)
-    with os.fdopen(memory, "rb") as file:
-        file.seek(0)
-        parcel = _decode(file.read())
-    fds: list[int] = []
-    while len(fds) < len(parcel.connections):
-        fds += _receive_group(from_, wait)
-    handed = [
-        ExportedConnection(fd, peer, state)
-        for fd, (peer, state) in zip(fds, parcel.connections, strict=True)
-    ]
-    return parcel, handed
+    def _settle(self) -> Snapshot:
+        """Wait until nothing waits for the journal. Returns the client table of that moment."""
+        backpressure = self._backpressure
+        if backpressure.pending is not None:
+            # Fastlog clients send their part of the pending block again. Only this receiver can
+            # make them do so.
+            self._loop.discarded()
+            backpressure.pending = only_stock(backpressure.pending[0])
+        self._rejections.collect()
+        self._rejections.collect_unreported()
+        self._notices.append_to(self._journal)
+        self._events.flush()
+        deadline = time.monotonic() + FLUSH_PATIENCE
+        while True:
+            self._handshakes.acknowledge()
+            self._handshakes.process_events()
+            if self._journal.flush(FLUSH_INTERVAL) and not self._handshakes.is_waiting():
+                clients = self._handshakes.snapshot()
+                if clients is not None:
+                    return clients
+            if self._journal.failure is not None or time.monotonic() > deadline:
+                why = self._journal.failure or f"not done after {FLUSH_PATIENCE:.0f} s"
+                raise FastlogError(f"cannot make the received records durable: {why}")
 
 
 def only_stock(block: bytes) -> tuple[bytes, int] | None:
-    """What of a block came from stock clients, with the number of its frames."""
-    kept = [run for run in runs(memoryview(block)) if run.kind is Kind.STOCK]
+    """Return the runs of stock clients in a block and their number of frames; None without any."""
+    stock = [run for run in runs(memoryview(block)) if run.kind is Kind.STOCK]
     content = b"".join(
         make_run(Kind.STOCK, map(bytes, frames(run)), peer=run.peer, connection=run.connection)
-        for run in kept
+        for run in stock
     )
-    return (content, sum(run.frames for run in kept)) if kept else None
-
-
-def _memory(content: bytes) -> int:
-    fd = os.memfd_create("fastlog-parcel")
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
-    return fd
-
-
-def _send_group(to: socket.socket, fds: Sequence[int]) -> None:
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            to.sendmsg([b"F"], rights)
-        except OSError as error:
-            # The kernel bounds how many may be under way; the other end is about to take some.
-            if error.errno != errno.ETOOMANYREFS or time.monotonic() > deadline:
-                raise
-            time.sleep(RETRY)
-        else:
-            return
-
-
-def _receive_group(from_: socket.socket, wait: Callable[[socket.socket], None]) -> list[int]:
-    wait(from_)
-    fds = array.array("i")
-    data, ancillary, flags, _ = from_.recvmsg(
-        1, socket.CMSG_LEN(GROUP * fds.itemsize), socket.MSG_CMSG_CLOEXEC
-    )
-    for level, kind, content in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
-    if flags & socket.MSG_CTRUNC:
-        raise FastlogError("the new receiver may not open as many files as the old one")
-    if not data or not fds:
-        raise FastlogError("the old receiver has ended before it had handed over everything")
-    return list(fds)
-
-
-def _decode(content: bytes) -> HandoverState:
-    try:
-        version = msgspec.msgpack.decode(content, type=_Versioned).version
-        if version == VERSION:
-            return msgspec.msgpack.decode(content, type=HandoverState)
-    except msgspec.MsgspecError as error:
-        raise FastlogError(f"what the old receiver has sent cannot be read: {error}") from None
-    raise FastlogError(
-        f"the old receiver hands over in version {version}, the new one takes {VERSION}: "
-        "only stopping and starting will do"
-    )
+    return (content, sum(run.frames for run in stock)) if stock else None

@@ -1,96 +1,103 @@
-"""Where fastlog clients come in: the loop reports, the sessions decide, and this does it."""
+"""Connects the handshake to the loop and the journal, and acknowledges what is durable."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from fastlog.core import Ended, Hello, Loop
 from fastlog.eventlog import EventLog
 from fastlog.journal import Journal, Snapshot
-from fastlog.protocol.handshake import Admit, Dismiss, Do, Enter, Reject, Send, Sessions
+from fastlog.protocol.handshake import (
+    Admit,
+    Close,
+    CountRejection,
+    HandshakeAction,
+    HandshakeProtocol,
+    JournalGap,
+    SendFrame,
+)
+from fastlog.receiver.rejections import Rejections
 
 
 class Handshakes:
-    """Serves the clients' greetings, and has what is durable acknowledged.
-
-    Args:
-        rejected: Is told the peer and the reason of each rejection.
-        events: The log of what strangers can make happen.
-    """
+    """Passes the loop's events to the protocol and carries out the actions that come back."""
 
     def __init__(
         self,
         loop: Loop,
         journal: Journal,
-        sessions: Sessions,
-        rejected: Callable[[str, str], None],
+        protocol: HandshakeProtocol,
+        rejections: Rejections,
         events: EventLog,
     ) -> None:
-        self._loop, self._journal, self._sessions = loop, journal, sessions
-        self._rejected, self._events = rejected, events
-        self._owed = 0
-        """The end of the last block for which somebody waits, in the journal."""
-        self._told = journal.durable
-        """What the loop and the sessions were told to be durable."""
+        self._loop, self._journal, self._protocol = loop, journal, protocol
+        self._rejections, self._events = rejections, events
+        self._awaited = 0
+        """The end of the last block in the journal for which a client waits."""
+        self._acknowledged = journal.durable
+        """The durable offset that the loop and the protocol were last given."""
 
-    def serve(self) -> None:
-        """Answers those who have come, and forgets those who have gone."""
+    def process_events(self) -> None:
+        """Process the loop's events: frames of handshakes, and ended connections."""
         for event in self._loop.events():
             if isinstance(event, Hello):
-                self._do(self._sessions.hello(event))
+                self._do(self._protocol.receive_hello(event))
             elif isinstance(event, Ended):
-                self._do(self._sessions.ended(event))
+                self._do(self._protocol.connection_ended(event))
             else:
-                self._do(self._sessions.proof(event))
+                self._do(self._protocol.receive_auth(event))
 
-    def journaled(self) -> None:
-        """The journal has taken a block of the loop's."""
+    def block_journaled(self) -> None:
+        """Record that the journal has accepted the loop's last block."""
         if self._loop.dirty():
-            self._owed = self._journal.end
-            self._loop.journaled(self._owed)
+            self._awaited = self._journal.end
+            self._loop.journaled(self._awaited)
 
-    def owes(self) -> bool:
-        """Whether somebody waits for the journal. May be asked from its thread."""
-        return self._owed > self._told
+    def is_waiting(self) -> bool:
+        """Return whether a client waits for the journal. Any thread may call this."""
+        return self._awaited > self._acknowledged
 
     def acknowledge(self) -> None:
-        """Tells those who wait what has become durable."""
+        """Acknowledge what has become durable."""
         durable = self._journal.durable
-        if durable > self._told:
-            self._told = durable
+        if durable > self._acknowledged:
+            self._acknowledged = durable
             self._loop.durable(durable)
-            self._do(self._sessions.durable(durable))
+            self._do(self._protocol.journal_durable(durable))
 
     def snapshot(self) -> Snapshot | None:
-        """What must outlive the segments; None while it cannot be said."""
-        content = self._sessions.snapshot(self._loop.committed)
-        return None if content is None else Snapshot(self._told, content)
+        """Return the client table for the journal; None while some client's state is not known."""
+        content = self._protocol.snapshot(self._loop.committed)
+        return None if content is None else Snapshot(self._acknowledged, content)
 
-    def revoke(self) -> int:
-        """Ends the connections that were taken over and whose secret is no key's any more. Returns
-        how many."""
-        revoked = list(self._sessions.revoke())
-        self._do(revoked)
-        return len(revoked)
+    def close_revoked(self) -> int:
+        """Close the connections whose secret is not in the configuration any more.
 
-    def _do(self, answers: Iterable[Do]) -> None:
-        for answer in answers:
-            match answer:
-                case Send(conn, frame):
+        Returns:
+            Their number.
+        """
+        actions = list(self._protocol.close_revoked())
+        self._do(actions)
+        return len(actions)
+
+    def _do(self, actions: Iterable[HandshakeAction]) -> None:
+        for action in actions:
+            match action:
+                case SendFrame(conn, frame):
                     self._loop.send(conn, frame)
-                case Admit(conn, client, key, incarnation, committed, frame):
-                    self._loop.admit(conn, client, key, incarnation, committed, frame)
-                case Dismiss(conn, frame):
+                case Admit(conn, client, key, incarnation, committed, welcome):
+                    self._loop.admit(conn, client, key, incarnation, committed, welcome)
+                case Close(conn, frame):
                     self._loop.dismiss(conn, frame)
-                case Reject(peer, reason):
-                    self._rejected(peer, reason)
-                case Enter():
-                    self._enter(answer)
+                case CountRejection(peer, reason):
+                    self._rejections.add_client(peer, reason)
+                case JournalGap():
+                    self._append_gap(action)
 
-    def _enter(self, entry: Enter) -> None:
-        if self._journal.append(entry.run, 1, urgent=True) is not None:
-            self._do(self._sessions.not_entered(entry.conn))
+    def _append_gap(self, gap: JournalGap) -> None:
+        if self._journal.append(gap.run, 1, urgent=True) is not None:
+            self._do(self._protocol.gap_not_journaled(gap.conn))
             return
-        self._events.add("clients", entry.text)
-        self._owed = self._journal.end
-        self._sessions.entered(entry.conn, self._owed)
+        self._events.add("clients", gap.text)
+        self._awaited = self._journal.end
+        self._protocol.gap_journaled(gap.conn, self._awaited)

@@ -1,50 +1,59 @@
-"""What the receiver rejects or loses, gathered into notes for the journal.
+"""Loss notices: the receiver's rejections and losses, on their way to the ledger.
 
-One row for each is what one wants to see, until a stranger makes a thousand a second: then ten
-of a host are told one by one, and the rest of that second as one with a count. Losses are sums in
-any case. All of it is bounded, whoever sends what.
+Each rejection has a row of its own in the ledger, until a client causes a thousand a second. Then
+ten of a host are kept, and the others of that second are folded into one notice with a count.
+Losses are always sums. All memory is bounded, whatever clients send. The notices reach the ledger
+through the journal.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fastlog.block import Kind, runs
+from fastlog.block import Kind, make_notices, runs
+from fastlog.bounded_counter import BoundedCounter
 from fastlog.core import LoopRejection
+from fastlog.journal import Journal
 from fastlog.record import Loss, Note, Rejection, host_of
 
-ONE_BY_ONE = 10
-"""Rejections of one host that are told singly, in one second."""
+SINGLE_PER_HOST = 10
+"""Rejections of one host per second that are not folded."""
+SINGLE = 200
+"""Rejections of all hosts together per second that are not folded."""
 HOSTS = 100
-"""Hosts that are told apart in one second; the rest are many, and have no name."""
-ALL = 200
-"""Rejections that are told singly in one second, of all hosts together."""
+"""Hosts per second that have notices of their own. All others share notices without a host."""
 
 
 @dataclass(slots=True)
-class _Span:
+class _Losses:
     count: int
     first: float
     last: float
 
 
 class LossNotices:
-    """The notes that have not been journaled yet."""
+    """The notices that are not in the journal yet.
+
+    Args:
+        clock: The wall clock, in seconds since the epoch.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._single: list[Rejection] = []
-        self._told: Counter[str] = Counter()
         self._folded: dict[tuple[str, str], Rejection] = {}
-        self._losses: dict[tuple[str, str], _Span] = {}
+        """By host and reason."""
+        self._rejected_hosts = BoundedCounter(HOSTS, overflow="")
+        self._losses: dict[tuple[str, str], _Losses] = {}
+        """By host and reason."""
+        self._losing_hosts = BoundedCounter(HOSTS, overflow="")
         self.dropped = 0
-        """Records lost since the start."""
+        """Records lost since the start of this receiver."""
 
-    def rejected_by_loop(self, rejection: LoopRejection) -> None:
-        """A connection was rejected or closed."""
-        self.rejected(
+    def add_loop_rejection(self, rejection: LoopRejection) -> None:
+        """Add a connection that the loop rejected or closed."""
+        self.add_rejection(
             Rejection(
                 peer=rejection.peer,
                 reason=rejection.reason,
@@ -54,59 +63,67 @@ class LossNotices:
             )
         )
 
-    def rejected(self, rejection: Rejection) -> None:
-        """The same, in the ledger's words."""
-        host = self._known(host_of(rejection.peer), self._told)
-        self._told[host] += 1
-        if host and self._told[host] <= ONE_BY_ONE and len(self._single) < ALL:
+    def add_rejection(self, rejection: Rejection) -> None:
+        """Add a rejection, or fold it into those of the same host and reason."""
+        host = self._rejected_hosts.add(host_of(rejection.peer))
+        is_single = host and self._rejected_hosts[host] <= SINGLE_PER_HOST
+        if is_single and len(self._single) < SINGLE:
             self._single.append(rejection)
             return
         key = host, rejection.reason
-        before = self._folded.get(key)
-        count = rejection.count + (before.count if before else 0)
+        folded = self._folded.get(key)
+        count = rejection.count + (folded.count if folded else 0)
         self._folded[key] = Rejection(
             peer=host, reason=rejection.reason, length=0, count=count, received=rejection.received
         )
 
-    def lost(self, block: bytes, reason: str) -> int:
-        """This block could not be kept. Returns how many records are lost by that: those of
-        stock clients. Others keep theirs, and send them again."""
+    def add_lost_block(self, block: bytes, reason: str) -> int:
+        """Add the records of stock clients in a block that could not be kept.
+
+        Fastlog clients lose nothing: they send their records again.
+
+        Returns:
+            The number of records lost.
+        """
         stock = [run for run in runs(memoryview(block)) if run.kind is Kind.STOCK]
+        now = self._clock()
         for run in stock:
-            self._lose(host_of(run.peer), reason, run.frames)
+            self._add_loss(host_of(run.peer), reason, run.frames, now, now)
+            self.dropped += run.frames
         return sum(run.frames for run in stock)
 
-    def _lose(self, host: str, reason: str, count: int) -> None:
-        now = self._clock()
-        key = self._known(host, {host for host, _ in self._losses}), reason
-        span = self._losses.setdefault(key, _Span(0, now, now))
-        span.count += count
-        span.last = now
-        self.dropped += count
+    def _add_loss(self, host: str, reason: str, count: int, first: float, last: float) -> None:
+        key = self._losing_hosts.add(host, count), reason
+        losses = self._losses.setdefault(key, _Losses(0, first, last))
+        losses.count += count
+        losses.first = min(losses.first, first)
+        losses.last = max(losses.last, last)
 
     def take(self) -> list[Note]:
-        """What there is to tell, which is then told: a second is over."""
+        """Remove and return all notices."""
         losses = [
-            Loss(host, reason, span.count, span.first, span.last)
-            for (host, reason), span in self._losses.items()
+            Loss(host, reason, each.count, each.first, each.last)
+            for (host, reason), each in self._losses.items()
         ]
-        notes: list[Note] = [*self._single, *self._folded.values(), *losses]
+        notices: list[Note] = [*self._single, *self._folded.values(), *losses]
         self._single, self._folded, self._losses = [], {}, {}
-        self._told.clear()
-        return notes
+        self._rejected_hosts.clear()
+        self._losing_hosts.clear()
+        return notices
 
-    def give_back(self, notes: list[Note]) -> None:
-        """The journal did not take them: they are folded into what comes."""
-        for note in notes:
-            if isinstance(note, Rejection):
-                self.rejected(note)
-                continue
-            span = self._losses.setdefault(
-                (note.peer, note.reason), _Span(0, note.first, note.last)
-            )
-            span.count += note.count
-            span.first = min(span.first, note.first)
+    def put_back(self, notices: list[Note]) -> None:
+        """Add notices that `take` returned and that the journal did not accept."""
+        for notice in notices:
+            if isinstance(notice, Rejection):
+                self.add_rejection(notice)
+            else:
+                self._add_loss(notice.peer, notice.reason, notice.count, notice.first, notice.last)
 
-    @staticmethod
-    def _known(host: str, known: set[str] | Counter[str]) -> str:
-        return host if host in known or len(known) < HOSTS else ""
+    def append_to(self, journal: Journal) -> None:
+        """Move all notices into the journal, if it accepts them. Call this once a second."""
+        notices = self.take()
+        if not notices:
+            return
+        block = make_notices(notices)
+        if journal.append(block, len(notices), over_size=True) is not None:
+            self.put_back(notices)

@@ -1,15 +1,15 @@
-"""Limits how fast the loop reads while a sink is behind: fairness between clients.
+"""Rate limits while a sink is behind: fairness between clients.
 
-A journal is read in order, so a client that fills it delays everybody. Hence a bound on what waits
-in it, in time: what was received and is not stored yet, by the speed of the slowest sink that holds
-the journal. While it is over that, each connection and each host has a share. A client that sends
-less does not notice; one that sends more waits in its own kernel.
+A journal is read in order, so a client that fills it delays all others. Hence the unapplied data is
+bounded in time: what was received and is not applied yet, divided by the speed of the slowest sink
+that holds the journal. While that exceeds the bound, each connection and each host has a rate
+limit. A client that sends less is not affected. One that sends more is blocked by its own kernel.
 
-The speed is that of what was stored of late; what comes now may cost more. So as long as little
-goes through, little may wait: eight times what was stored in the last round, or half of what might
-wait in it. A round is over when what had been received at its beginning is stored.
+The speed is that of the data applied lately; the data that arrives now may cost more. So there is a
+second bound, in weight: eight times what was applied in the last round, or half of the previous
+bound. A round ends when all is applied that had been received when it began.
 
-Everything is counted in weight: bytes of the journal, and `FRAME_WEIGHT` for each frame.
+All amounts are weights: bytes of the journal, and `FRAME_WEIGHT` for each frame.
 """
 
 from __future__ import annotations
@@ -17,39 +17,45 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from pathlib import Path
 
 from fastlog.config import LimitsConfig
 from fastlog.core import FRAME_WEIGHT, Loop
+from fastlog.eventlog import EventLog
 from fastlog.journal import UNKNOWN, ProgressPage, Reading
 
-LEAST_RATE = 256 << 10
-"""Weight a second that a connection keeps, however many there are. A stock handler whose buffers
-stand still for a second drops records; at half of this, that was seen."""
-LEAST_OF_HOST = 64 << 10
-"""Weight a second that a host has beyond that at least, for its new connections."""
-PARTS = 8
-"""A host has beyond that one part in so many of what the slowest sink takes."""
-FIRST_WINDOW = 256 << 10
-"""Weight that may wait whatever came before."""
+MIN_CONNECTION_RATE = 256 << 10
+"""Weight per second that each connection keeps, however many there are. A stock handler drops
+records when its socket buffers stay full for a second. That was seen at half of this rate."""
+MIN_HOST_RATE = 64 << 10
+"""Weight per second that a host has in addition, at least, for its new connections."""
+HOST_PART = 8
+"""A host has in addition one part in this many of the slowest sink's speed."""
+MIN_BOUND = 256 << 10
+"""Weight that may always be unapplied."""
 GROWTH = 8
-LOOK_EVERY = 0.02
-LOOK_AFTER = 64 << 10, 1 << 20
-"""Weight received, at least and at most, after which the gauges are looked at earlier."""
-FIND_EVERY = 0.1
-"""Seconds between looks for the gauge of a sink that has none yet."""
-MOST_SYNC = 1.0
-STANDS = 2.0
-"""Seconds without a word, while there is work, after which a sink counts as one that is down; and
-that a sink has to begin."""
+UPDATE_INTERVAL = 0.02
+UPDATE_WEIGHT = 64 << 10, 1 << 20
+"""Weight received after which an update is due earlier: the least and the greatest."""
+OPEN_INTERVAL = 0.1
+"""Seconds between attempts to open the progress page of a sink that has none yet."""
+MAX_SYNC_TIME = 1.0
+STALLED_AFTER = 2.0
+"""Seconds without progress, while there is work, after which a sink counts as down; also the time
+that a sink has to start."""
 
 
 class Throttle:
-    """Looks at the gauges of the sinks that hold the journal, and limits the loop by them.
+    """Limits the loop by the progress pages of the sinks that hold the journal.
 
     Args:
-        node: The journal's.
-        sinks: The names of the sinks that hold it.
+        loop: The loop to limit.
+        limits: The configured limits.
+        data_dir: Where the progress pages are.
+        node: The journal's node id.
+        sinks: The names of the sinks that hold the journal.
+        monotonic: A monotonic clock, in seconds.
     """
 
     def __init__(
@@ -63,143 +69,170 @@ class Throttle:
     ) -> None:
         self._loop, self._limits, self._monotonic = loop, limits, monotonic
         self._sinks = [_Sink(data_dir, name, node) for name in sinks]
-        self._began = monotonic()
-        self._find_at = self._look_at = float("-inf")
-        self._seen, self._look_after = 0, LOOK_AFTER[0]
-        self._window = FIRST_WINDOW
-        self._round: tuple[int, int] | None = None
-        """Weight of all that had been received when the last round began, and this one."""
-        self._to_sync: int | None = None
+        self._started_at = monotonic()
+        self._open_at = self._update_at = float("-inf")
+        self._received_at_update, self._update_weight = 0, UPDATE_WEIGHT[0]
+        self._bound = MIN_BOUND
+        self._rounds: tuple[int, int] | None = None
+        """Weight of all that had been received when the last round began, and when this one did."""
+        self._sync_target: int | None = None
+        """The journal offset whose sync is measured."""
         self._sync_since = self._sync_time = 0.0
         self._rates = 0, 0
         if limits.lag:
-            loop.limit_poll(self._look_after)
+            loop.limit_poll(self._update_weight)
         self.lag = 0.0
-        """Seconds that the slowest sink will need for what it has not stored yet."""
+        """Seconds that the slowest sink needs for the unapplied data."""
 
-    def look(self, end: int, index: int, durable: int) -> None:
-        """Looks, if it is time.
+    def update(self, end: int, index: int, durable: int) -> None:
+        """Read the progress pages and set the rate limits, if that is due.
 
         Args:
-            end: Journal offset behind all that was received.
-            index: Ordinal of the next frame.
-            durable: Offset up to which the sinks may read.
+            end: The journal offset behind everything received.
+            index: The ordinal of the next frame.
+            durable: The offset up to which the sinks can read.
         """
         now, received = self._monotonic(), end + FRAME_WEIGHT * index
         if not self._limits.lag:
             return
-        if now < self._look_at and received - self._seen < self._look_after:
+        if now < self._update_at and received - self._received_at_update < self._update_weight:
             return
-        if now > self._look_at + LOOK_EVERY:
-            self._to_sync = None  # it may have been durable for long
-        self._look_at, self._seen = now + LOOK_EVERY, received
-        self._find(now)
+        if now > self._update_at + UPDATE_INTERVAL:
+            self._sync_target = None  # it may have been durable long before
+        self._update_at, self._received_at_update = now + UPDATE_INTERVAL, received
+        self._open_pages(now)
         for sink in self._sinks:
-            sink.look(now, end, index, durable)
-        working = [sink for sink in self._sinks if sink.works]
-        work = max((sink.work for sink in working), default=0)
+            sink.update(now, end, index, durable)
+        working = [sink for sink in self._sinks if sink.is_working]
+        unapplied = max((sink.unapplied for sink in working), default=0)
         self.lag, speed = max(((sink.lag, sink.speed) for sink in working), default=(0.0, 0))
-        self._end_round(received, work)
-        if work > self._window:
-            self._limit(LEAST_RATE, LEAST_OF_HOST)
-        elif self.lag > self._limits.lag + self._sync(now, end, durable):
-            part = min(self._limits.rate, speed // PARTS)
-            self._limit(LEAST_RATE, max(LEAST_OF_HOST, part))
-        elif len(working) < sum(sink.counts(now - self._began) for sink in self._sinks):
-            self._limit(LEAST_RATE, self._limits.rate)
+        self._update_rounds(received, unapplied)
+        if unapplied > self._bound:
+            self._limit(MIN_CONNECTION_RATE, MIN_HOST_RATE)
+        elif self.lag > self._limits.lag + self._measure_sync(now, end, durable):
+            part = min(self._limits.rate, speed // HOST_PART)
+            self._limit(MIN_CONNECTION_RATE, max(MIN_HOST_RATE, part))
+        elif len(working) < sum(sink.is_expected(now - self._started_at) for sink in self._sinks):
+            self._limit(MIN_CONNECTION_RATE, self._limits.rate)
         else:
             self._limit(0, 0)
-        soon = min(int(speed * LOOK_EVERY), self._window // GROWTH)
-        self._look_after = min(max(soon, LOOK_AFTER[0]), LOOK_AFTER[1])
-        self._loop.limit_poll(self._look_after)
+        weight = min(int(speed * UPDATE_INTERVAL), self._bound // GROWTH)
+        self._update_weight = min(max(weight, UPDATE_WEIGHT[0]), UPDATE_WEIGHT[1])
+        self._loop.limit_poll(self._update_weight)
 
-    def _limit(self, own: int, host: int) -> None:
-        if self._rates != (own, host):
-            self._rates = own, host
-            self._loop.limit_rate(own, host)
+    def _limit(self, connection: int, host: int) -> None:
+        if self._rates != (connection, host):
+            self._rates = connection, host
+            self._loop.limit_rate(connection, host)
 
-    def _end_round(self, received: int, waiting: int) -> None:
-        """Begins the next round if the sinks have what had been received when this one began."""
-        last, this = self._round or (received, received)
-        if received > this and received - waiting >= this:
-            self._window = max(FIRST_WINDOW, GROWTH * (this - last), self._window // 2)
+    def _update_rounds(self, received: int, unapplied: int) -> None:
+        """Start the next round if all is applied that had been received when this one began."""
+        last, this = self._rounds or (received, received)
+        if received > this and received - unapplied >= this:
+            self._bound = max(MIN_BOUND, GROWTH * (this - last), self._bound // 2)
             last, this = this, received
-        self._round = last, this
+        self._rounds = last, this
 
-    def _sync(self, now: float, end: int, durable: int) -> float:
-        """Seconds from receiving to durable, as it was last. No sink can begin while the disk takes
-        these, and one that is fast must find enough when they are over."""
-        if self._to_sync is not None and durable >= self._to_sync:
-            self._sync_time = min(now - self._sync_since, MOST_SYNC)
-            self._to_sync = None
-        if self._to_sync is None and end > durable:
-            self._to_sync, self._sync_since = end, now
-        waiting = 0.0 if self._to_sync is None else min(now - self._sync_since, MOST_SYNC)
-        return max(self._sync_time, waiting)
+    def _measure_sync(self, now: float, end: int, durable: int) -> float:
+        """Return the seconds from receiving to durable, measured lately.
+
+        No sink can read the data during that time, and a fast one must find enough after it.
+        """
+        if self._sync_target is not None and durable >= self._sync_target:
+            self._sync_time = min(now - self._sync_since, MAX_SYNC_TIME)
+            self._sync_target = None
+        if self._sync_target is None and end > durable:
+            self._sync_target, self._sync_since = end, now
+        waited = 0.0 if self._sync_target is None else min(now - self._sync_since, MAX_SYNC_TIME)
+        return max(self._sync_time, waited)
 
     def timeout(self) -> float:
-        """Seconds until it is worth looking again, even if nothing was received."""
-        return LOOK_EVERY if any(self._rates) else float("inf")
+        """Return the seconds until an update is useful even if nothing is received."""
+        return UPDATE_INTERVAL if any(self._rates) else float("inf")
 
-    def _find(self, now: float) -> None:
-        if now >= self._find_at:
-            self._find_at = now + FIND_EVERY
+    def _open_pages(self, now: float) -> None:
+        if now >= self._open_at:
+            self._open_at = now + OPEN_INTERVAL
             for sink in self._sinks:
-                sink.find()
+                sink.open()
 
     def close(self) -> None:
-        """Lets go of the gauges."""
+        """Close the progress pages."""
         for sink in self._sinks:
             sink.close()
 
 
 class _Sink:
-    """A sink as its gauge shows it."""
+    """A sink, as its progress page shows it."""
 
     def __init__(self, data_dir: Path, name: str, node: str) -> None:
         self._place = data_dir, name, node
-        self._gauge: ProgressPage | None = None
+        self._page: ProgressPage | None = None
         self._reading: Reading | None = None
         self._since = 0.0
-        """When it began to show that while there was work for it."""
-        self.works = False
-        """Whether it gets on. It helps nobody to read ever more slowly for one that is down."""
-        self.work = 0
-        """Weight of what was received and is not stored."""
+        """When the page changed last, or the sink had no work."""
+        self.is_working = False
+        """Whether it makes progress. Limits that fall with time do not help a sink that is down."""
+        self.unapplied = 0
+        """Weight that was received and is not applied."""
         self.speed = 1
-        """Weight a second that it gets through."""
+        """Weight that it applies per second."""
 
     @property
     def lag(self) -> float:
-        """Seconds that it will need for its work."""
-        return self.work / self.speed
+        """Seconds that it needs for the unapplied data."""
+        return self.unapplied / self.speed
 
-    def find(self) -> None:
-        """Takes hold of the gauge, if it is there yet."""
-        if self._gauge is None:
+    def open(self) -> None:
+        """Open the progress page, if it exists by now."""
+        if self._page is None:
             with contextlib.suppress(OSError):  # its worker has not started
-                self._gauge = ProgressPage(*self._place)
+                self._page = ProgressPage(*self._place)
 
-    def look(self, now: float, end: int, index: int, durable: int) -> None:
-        """Reads the gauge, for a journal that ends there."""
-        reading = None if self._gauge is None else self._gauge.read()
+    def update(self, now: float, end: int, index: int, durable: int) -> None:
+        """Read the progress page; the arguments are those of `Throttle.update`."""
+        reading = None if self._page is None else self._page.read()
         if reading is None:
-            self.works = False
+            self.is_working = False
             return
         if reading is not self._reading or reading.applied >= durable:
             self._reading, self._since = reading, now
-        silent = now - self._since
+        unchanged = now - self._since
         frames = 0 if reading.frame == UNKNOWN else index - reading.frame
-        self.works = reading.speed > 0 and silent <= STANDS
-        self.work = max(0, end - reading.applied + FRAME_WEIGHT * frames)
-        # What has taken so long without an end is slower than what came before.
-        self.speed = max(1, min(reading.speed, int(self.work / max(silent, LOOK_EVERY))))
+        self.is_working = reading.speed > 0 and unchanged <= STALLED_AFTER
+        self.unapplied = max(0, end - reading.applied + FRAME_WEIGHT * frames)
+        # Data that is still not applied after this time is slower than the data before it.
+        upper = int(self.unapplied / max(unchanged, UPDATE_INTERVAL))
+        self.speed = max(1, min(reading.speed, upper))
 
-    def counts(self, seconds: float) -> bool:
-        """Whether it is missed if it does not work: so long after the start, one that has not
-        begun, or cannot show it, is not."""
-        return self._reading is not None or seconds < STANDS
+    def is_expected(self, seconds: float) -> bool:
+        """Return whether the sink should be working, `seconds` after the start.
+
+        After `STALLED_AFTER`, a sink that never had a progress page is not expected: its worker has
+        not started, or cannot create the page.
+        """
+        return self._reading is not None or seconds < STALLED_AFTER
 
     def close(self) -> None:
-        if self._gauge is not None:
-            self._gauge.close()
+        """Close the progress page."""
+        if self._page is not None:
+            self._page.close()
+
+
+class ThrottleLog:
+    """Logs which peers are rate-limited."""
+
+    def __init__(self, loop: Loop, events: EventLog) -> None:
+        self._loop, self._events = loop, events
+        self._throttlings = 0
+
+    def update(self) -> None:
+        """Log what happened since the last call. Call this once a second."""
+        throttlings = self._loop.stats().throttlings
+        new, self._throttlings = throttlings - self._throttlings, throttlings
+        if not new:
+            return
+        peers = sorted(self._loop.throttled(), key=itemgetter(1), reverse=True)
+        peer = peers[0][0] if peers else "a closed connection"
+        others = f" and {len(peers) - 1} others" if len(peers) > 1 else ""
+        self._events.add("throttled", f"rate-limiting {peer}{others}", new)

@@ -145,7 +145,7 @@ class LineFile:
         if every is None:
             return
         self._reopen()
-        now, _, jump = self._watch.look()
+        now, _, jump = self._watch.read()
         # Setting the clock does not age the file: a rotation would delete the oldest one.
         self._saved.since = min(self._saved.since + jump, now)
         if self._length and now >= self._saved.since + every:

@@ -155,7 +155,7 @@ class SqliteSink(Sink):
 
     def tick(self) -> None:
         retention = self.context.retention
-        reading = self._watch.look()
+        reading = self._watch.read()
         self._directory.retire(
             reading.now if reading.trusted else None,
             *(retention.age, retention.size),

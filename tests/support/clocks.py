@@ -1,4 +1,4 @@
-"""A clock for real processes that a test can set: a library that is loaded before libc."""
+"""Clocks of real processes that a test can set, by a library that is loaded before libc."""
 
 from __future__ import annotations
 
@@ -77,18 +77,20 @@ class WrongClock:
             [COMPILER, "-shared", "-fPIC", "-o", library, source], check=True, timeout=60
         )
         self._file = home / "clock.offsets"
-        loaded = f"{os.environ.get('LD_PRELOAD', '')} {library}".strip()  # a sanitizer goes first
+        loaded = (
+            f"{os.environ.get('LD_PRELOAD', '')} {library}".strip()
+        )  # a sanitizer must be loaded first
         self.env = {"LD_PRELOAD": loaded, "CLOCK_FILE": str(self._file)}
         self._wall, self._steady = wall, 0.0
         self._write()
 
     def set(self, wall: float) -> None:
-        """The wall clock is set to so many seconds after the true time."""
+        """Set the wall clock to some seconds after the true time."""
         self._wall = wall
         self._write()
 
-    def passes(self, seconds: float) -> None:
-        """Time goes by, on both clocks."""
+    def advance(self, seconds: float) -> None:
+        """Advance both clocks."""
         self._wall += seconds
         self._steady += seconds
         self._write()

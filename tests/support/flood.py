@@ -1,7 +1,7 @@
-"""A process that floods: `python flooding.py PORT KIND MEGABYTES`; 0 megabytes: until killed.
+"""A flooding client: `python flood.py PORT KIND MEGABYTES [new]`; 0 megabytes: until killed.
 
-It sends a megabyte of whole frames a call, as fast as it is let, and then closes. With `new` behind
-the arguments: over ever new connections, 64 KiB on each, until killed.
+It sends whole frames as fast as the server reads them, a megabyte per call, and closes. With `new`
+it opens a new connection for each 64 KiB, until killed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MEGABYTE = 1 << 20
 
 
 def frame_of(kind: str) -> bytes:
-    """A frame with its length."""
+    """Return a frame of this kind, with its length."""
     if kind == "plain":
         return stock_frame("one of very many " * 5, kind="flood", user=7)
     if kind == "foreign":
@@ -30,25 +30,26 @@ def frame_of(kind: str) -> bytes:
 
 
 def frames_in_a_megabyte(kind: str) -> int:
+    """Return the number of whole frames of this kind in a megabyte."""
     return MEGABYTE // len(frame_of(kind))
 
 
-def flood_anew(port: int, frame: bytes) -> NoReturn:
+def flood_new_connections(port: int, frame: bytes) -> NoReturn:
     stream = frame * ((64 << 10) // len(frame))
     while True:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
-            connection.sendall(stream)  # rejected while the server has no place for another
+            connection.sendall(stream)  # fails while the server has too many connections
 
 
 def main(port: str, kind: str, megabytes: str, new: str = "") -> None:
     if new:
-        flood_anew(int(port), frame_of(kind))
+        flood_new_connections(int(port), frame_of(kind))
     stream = frame_of(kind) * frames_in_a_megabyte(kind)
     with socket.create_connection(("127.0.0.1", int(port))) as connection:
-        left = int(megabytes) or -1
-        while left:
+        remaining = int(megabytes) or -1
+        while remaining:
             connection.sendall(stream)
-            left -= 1
+            remaining -= 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Hosts other than this one, without another machine: addresses in a network namespace."""
+"""Addresses of other hosts, in a network namespace of this machine."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ CLONE_NEWNET = 0x40000000
 
 
 def ip(words: str) -> None:
+    """Run `ip` with these arguments."""
     subprocess.run(["ip", *words.split()], check=True)
 
 
 def in_a_network_of_its_own(body: Callable[[], None], addresses: Sequence[str]) -> None:
-    """Runs `body` where this machine has these addresses (`10.0.0.0/16`: all of those).
+    """Run `body` in a new network namespace that has these addresses (`10.0.0.0/16`: all of them).
 
-    Sockets that it makes, and processes that it starts, are there too; nothing leaves the machine.
+    Its sockets and its child processes are in the namespace too. No packet leaves the machine.
     """
     if os.geteuid() != 0:
         pytest.skip("only root can make the network namespace that this needs")
@@ -32,15 +33,15 @@ def in_a_network_of_its_own(body: Callable[[], None], addresses: Sequence[str]) 
     def run() -> None:
         try:
             if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-                pytest.skip("this machine lets nobody make a network namespace")
+                pytest.skip("this machine does not allow a new network namespace")
             ip("link set lo up")
-            for address in addresses:  # one of IPv6 is tentative at first, and not ours yet
+            for address in addresses:  # an IPv6 address is unusable while it is tentative
                 ip(f"address add {address} dev lo" + (" nodad" if ":" in address else ""))
             body()
         except BaseException as failure:  # raised again below, in the thread of the test
             failures.append(failure)
 
-    thread = threading.Thread(target=run)  # the namespace is that of the thread, and ends with it
+    thread = threading.Thread(target=run)  # the namespace belongs to the thread, and ends with it
     thread.start()
     thread.join()
     if failures:

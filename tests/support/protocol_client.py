@@ -1,6 +1,6 @@
-"""A fastlog client that says exactly what a test wants it to say, right or wrong.
+"""A fastlog client that sends exactly what a test passes, valid or not.
 
-It is written from `docs/protocol.md` alone, and shares nothing with the client or the server.
+It is written from `docs/protocol.md` alone, and shares no code with the client or the server.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def frame(kind: int, payload: bytes, flags: int = 0) -> bytes:
 
 
 def record(number: int, **extra: Any) -> bytes:
-    """A record with that number, as a client puts it into a batch: without its length."""
+    """Return a record with this number, as in a batch: without its length."""
     return stock_frame(f"number {number}", number=number, **extra)[4:]
 
 
 def batch(base: int, records: Sequence[bytes], *, crc: bool = True, **wrong: int) -> bytes:
-    """A BATCH frame; `wrong` replaces fields: count, format, codec, raw_length, crc32."""
+    """Return a BATCH frame; `wrong` replaces fields: count, format, codec, raw_length, crc32."""
     frames = b"".join(struct.pack(">I", len(data)) + data for data in records)
     count = wrong.get("count", len(records))
     head = (base, count, wrong.get("format", 0), wrong.get("codec", 0))
@@ -123,7 +123,7 @@ class Speaker:
         )
 
     def greet(self, first: int = 1, next_seq: int | None = None, **hello: Any) -> Welcome:
-        """Says hello, proves the key if there is one, and returns the welcome."""
+        """Send HELLO, prove the key if there is one, and return the WELCOME."""
         payload = self.hello_payload(first, next_seq, **hello)
         self.send(frame(HELLO, payload))
         challenge = b""
@@ -146,11 +146,11 @@ class Speaker:
         return hmac.digest(self._secret.encode(), data, "sha256")
 
     def read(self) -> Frame:
-        """The next frame.
+        """Read and return the next frame.
 
         Raises:
             ServerRejectedError: It is an ERROR.
-            EOFError: The connection has ended.
+            EOFError: The server has closed the connection.
         """
         head = self._exactly(8)
         magic, kind, flags, length = struct.unpack(">2sBBI", head)
@@ -161,20 +161,20 @@ class Speaker:
         return Frame(kind, payload)
 
     def ack(self) -> Ack:
-        """The next frame, which must be an ACK."""
+        """Read and return the next frame, which must be an ACK."""
         answer = self.read()
         assert answer.kind == ACK, answer
         return Ack._make(struct.unpack(">QIB", answer.payload))
 
     def until(self, committed: int) -> Ack:
-        """The first ACK that says so; none may say more."""
+        """Read until the ACK of this sequence, and return it; no ACK may be beyond it."""
         while (ack := self.ack()).committed < committed:
             pass
         assert ack.committed == committed
         return ack
 
     def rejection(self) -> ServerRejectedError:
-        """The ERROR that must come, and behind it the end."""
+        """Read until the ERROR, which must be the last frame, and return it."""
         try:
             while True:
                 self.read()
@@ -183,7 +183,7 @@ class Speaker:
             return rejected
 
     def at_end(self) -> bool:
-        """Whether the server has ended the connection, with nothing unread."""
+        """Return whether the server has closed the connection and everything is read."""
         try:
             return not self._unread and self.socket.recv(1) == b""
         except ConnectionResetError:
@@ -195,5 +195,5 @@ class Speaker:
             if not data:
                 raise EOFError
             self._unread += data
-        taken, self._unread = self._unread[:length], self._unread[length:]
-        return taken
+        data, self._unread = self._unread[:length], self._unread[length:]
+        return data

@@ -1,8 +1,8 @@
-"""Thousands of connections that mean no good: what they cost, and what others notice of them.
+"""Thousands of hostile connections: what they cost, and how they affect other clients.
 
 In each case a client logs numbered records before, meanwhile and after. All of them are stored,
 each once and in order; the receiver's memory stays within a stated bound; what was rejected is
-counted the same everywhere; and when it is over, the receiver has no more open than before.
+counted the same everywhere; and afterwards the receiver has no more open descriptors than before.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from test_faults import numbers
 MANY = 10_000
 KIB = 1 << 10
 HELLO = 5.0
-"""Seconds that a connection may be silent before another may have its place."""
+"""Seconds without a byte after which a connection may be closed to make room."""
 ANNOUNCED = MIB.to_bytes(4, "big")
 
 UNUSED = "never sent a byte; closed to make room"
@@ -42,7 +42,7 @@ NO_DESCRIPTOR = "no file descriptor left"
 
 
 class Scene:
-    """A server and its good client."""
+    """A server with one well-behaved client."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -63,8 +63,8 @@ class Scene:
         return int(self.server.status()["connections"])
 
     def end(self) -> None:
-        """Everybody but the good client has gone."""
-        wait_for(lambda: self.connections() == 1, "all are gone but one")
+        """Check the server after all other clients have disconnected."""
+        wait_for(lambda: self.connections() == 1, "only the good client is connected")
         wait_for(lambda: descriptors_of(self.receiver) <= self.descriptors)
         self.let_good_log()
         assert self.server.children()["receiver"] == self.receiver, "it is the same process"
@@ -72,8 +72,8 @@ class Scene:
         wait_for(lambda: self.connections() == 0)
         assert self.server.stop() == 0
         assert numbers(self.server.records())["good"] == list(range(self.good.sent))
-        told = sum(row["count"] for row in self.server.rejected())
-        assert told == sum(self.rejected().values())
+        in_ledger = sum(row["count"] for row in self.server.rejected())
+        assert in_ledger == sum(self.rejected().values())
         assert "Traceback" not in self.server.messages()
         assert len(self.server.messages().splitlines()) < 200
         assert len(self.server.rejected()) < 500
@@ -85,7 +85,7 @@ def scene(home: Path, crowd: int, config: str = "") -> Iterator[Scene]:
         yield Scene(server)
 
 
-def test_ten_thousand_that_say_nothing_keep_nobody_out(tmp_path: Path) -> None:
+def test_ten_thousand_silent_connections_keep_no_client_out(tmp_path: Path) -> None:
     with scene(tmp_path, MANY) as s, Crowd(s.server.port, "127.0.0.2") as crowd:
         crowd.grow(MANY - 1)
         wait_for(lambda: s.connections() == MANY)
@@ -105,51 +105,53 @@ def test_ten_thousand_that_say_nothing_keep_nobody_out(tmp_path: Path) -> None:
         s.end()
 
 
-def test_ten_thousand_halves_of_the_largest_frame_stay_within_the_budget(tmp_path: Path) -> None:
+def test_ten_thousand_partial_frames_stay_within_the_memory_limit(tmp_path: Path) -> None:
     with scene(tmp_path, MANY) as s, Crowd(s.server.port, "127.0.0.3") as crowd:
         modest = stock_frame("x" * (20 * KIB), client="modest", number=0)
         slow = s.server.connect(modest[: len(modest) // 2])
         crowd.grow(MANY - 2)
         crowd.send(ANNOUNCED)
-        for _ in range(512 // 64):  # a budget of 64 MiB leaves each of them 6 KiB
+        for _ in range(512 // 64):  # 64 MiB of memory are 6 KiB for each
             crowd.send(bytes(64 * KIB))
             s.memory.look()
         wait_for(lambda: s.rejected().get(NO_MEMORY, 0) > MANY * 0.9)
         s.let_good_log()
         assert s.memory.was_below(64 * MIB + 8 * MIB)
         slow.sendall(modest[len(modest) // 2 :])
-        wait_for(lambda: "modest" in numbers(s.server.records()), "what was modest got through")
+        wait_for(lambda: "modest" in numbers(s.server.records()), "a modest frame is stored")
         slow.close()
         crowd.close()
         wait_for(lambda: s.connections() == 1)
         assert set(s.rejected()) <= {NO_MEMORY, "truncated"}
         assert sum(s.rejected().values()) == MANY - 2
-        wait_for(lambda: s.memory.is_below(8 * MIB), "it is given back")
+        wait_for(lambda: s.memory.is_below(8 * MIB), "the memory is released")
         s.end()
 
 
-def test_a_storm_of_connections_costs_little_and_leaves_nothing(tmp_path: Path) -> None:
+def test_twenty_thousand_short_connections_use_little_time_and_no_memory(tmp_path: Path) -> None:
     storm = 20_000
     with scene(tmp_path, 100) as s:
         cpu = cpu_of(s.receiver)
-        halves = 0
+        partial_frames = 0
         for n in range(storm):
-            # Another address in between: a port that was used rests for a while.
+            # Addresses rotate: a port that was used is in TIME-WAIT for a while.
             client = Crowd(s.server.port, f"127.0.0.{4 + n % 4}").one()
             if n % 4 == 1:
-                halves += client.send(b"\0\0") > 0
+                partial_frames += client.send(b"\0\0") > 0
             if n % 3 == 0:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             client.close()
         wait_for(lambda: s.server.status()["accepted"] == storm + 1)
         wait_for(lambda: s.connections() == 1)
-        assert s.rejected() == {"truncated": halves}
+        assert s.rejected() == {"truncated": partial_frames}
         assert s.memory.was_below(4 * MIB)
         assert cpu_of(s.receiver) - cpu < 20, "of processor time: measured are 0.3"
         s.end()
 
 
-def test_without_descriptors_the_established_are_served_and_it_recovers(tmp_path: Path) -> None:
+def test_without_descriptors_existing_connections_work_and_the_server_recovers(
+    tmp_path: Path,
+) -> None:
     with scene(tmp_path, 500) as s, Crowd(s.server.port, "127.0.0.8") as crowd:
         spoken = [s.server.connect(b"\0") for _ in range(20)]
         wait_for(lambda: s.connections() == 21)
@@ -160,10 +162,10 @@ def test_without_descriptors_the_established_are_served_and_it_recovers(tmp_path
         crowd.grow(30)
         s.let_good_log()
         wait_for(lambda: time.monotonic() > since + 3)
-        assert cpu_of(s.receiver) - cpu < (time.monotonic() - since) / 2, "it spins"
+        assert cpu_of(s.receiver) - cpu < (time.monotonic() - since) / 2, "the loop is busy"
         resource.prlimit(s.receiver, resource.RLIMIT_NOFILE, before)
         late = s.server.connect(stock_frame(client="late", number=0))
-        wait_for(lambda: "late" in numbers(s.server.records()), "it recovers by itself")
+        wait_for(lambda: "late" in numbers(s.server.records()), "the server recovers")
         wait_for(lambda: s.rejected().get(NO_DESCRIPTOR, 0) >= 10)
         assert set(s.rejected()) == {NO_DESCRIPTOR}
         for client in (late, *spoken):
@@ -172,13 +174,13 @@ def test_without_descriptors_the_established_are_served_and_it_recovers(tmp_path
         s.end()
 
 
-def test_another_machine_alone_cannot_take_all_places(tmp_path: Path) -> None:
+def test_one_host_cannot_use_all_connections(tmp_path: Path) -> None:
     def body() -> None:
         listen = ["tcp://127.0.0.1:0", "tcp://10.1.0.1:0"]
         config = "[limits]\nconnections = 100\n"
         with Server(tmp_path, listen=listen, config=config) as server:
             there = ("10.1.0.1", int(server.urls()[1].rpartition(":")[2]))
-            stranger = [
+            crowd = [
                 socket.create_connection(there, 30, source_address=("10.1.2.3", 0))
                 for _ in range(200)
             ]
@@ -191,7 +193,7 @@ def test_another_machine_alone_cannot_take_all_places(tmp_path: Path) -> None:
             for client in others:
                 client.sendall(stock_frame("served"))
             server.wait_stored(50)
-            for client in (*stranger, *others):
+            for client in (*crowd, *others):
                 client.close()
             wait_for(lambda: server.status()["connections"] == 0)
             assert sum(row["count"] for row in server.rejected()) == 150
@@ -201,11 +203,11 @@ def test_another_machine_alone_cannot_take_all_places(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-def test_ten_thousand_that_send_a_byte_a_second_are_closed_in_time(tmp_path: Path) -> None:
+def test_ten_thousand_connections_with_a_byte_per_second_are_closed_in_time(tmp_path: Path) -> None:
     with scene(tmp_path, MANY) as s, Crowd(s.server.port, "127.0.0.9") as crowd:
         crowd.grow(MANY - 1)
         started = time.monotonic()
-        for second, byte in enumerate(ANNOUNCED + bytes(60)):  # the length byte by byte as well
+        for second, byte in enumerate(ANNOUNCED + bytes(60)):  # the length field byte by byte too
             crowd.send(bytes([byte]))
             wait_for(lambda second=second: time.monotonic() > started + second + 1)
             s.memory.look()

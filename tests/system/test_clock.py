@@ -1,4 +1,4 @@
-"""Wrong clocks: nothing is deleted because of one, and records are in the file of their day."""
+"""Wrong clocks: they delete nothing, and records are in the file of their day."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Clocks:
     def __init__(self, now: float = MONDAY) -> None:
         self.wall, self.steady = Clock(now), Clock(0.0)
 
-    def passes(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.wall.now += seconds
         self.steady.now += seconds
 
@@ -42,42 +42,42 @@ class Clocks:
 def test_a_clock_is_trusted_after_an_hour_in_step() -> None:
     clocks = Clocks()
     watch = ClockWatch(clocks.wall, clocks.steady)
-    assert not watch.look().trusted
-    clocks.passes(TRIAL - 1)
-    assert not watch.look().trusted
-    clocks.passes(1)
-    assert watch.look() == (clocks.wall.now, True, 0.0)
-    clocks.passes(1e9)
-    assert watch.look().trusted
+    assert not watch.read().trusted
+    clocks.advance(TRIAL - 1)
+    assert not watch.read().trusted
+    clocks.advance(1)
+    assert watch.read() == (clocks.wall.now, True, 0.0)
+    clocks.advance(1e9)
+    assert watch.read().trusted
 
 
 @pytest.mark.parametrize("jump", [STEP + 1, -STEP - 1, 40 * DAY, -56 * 365 * DAY])
-def test_after_a_jump_it_takes_another_hour(jump: float) -> None:
+def test_after_a_jump_the_clock_is_not_trusted_for_an_hour(jump: float) -> None:
     clocks = Clocks()
     watch = ClockWatch(clocks.wall, clocks.steady)
-    clocks.passes(TRIAL)
-    assert watch.look().trusted
+    clocks.advance(TRIAL)
+    assert watch.read().trusted
     clocks.wall.now += jump
-    assert watch.look() == (clocks.wall.now, False, jump)
-    assert watch.look().jump == 0
-    clocks.passes(TRIAL - 1)
-    assert not watch.look().trusted
-    clocks.passes(1)
-    assert watch.look().trusted
+    assert watch.read() == (clocks.wall.now, False, jump)
+    assert watch.read().jump == 0
+    clocks.advance(TRIAL - 1)
+    assert not watch.read().trusted
+    clocks.advance(1)
+    assert watch.read().trusted
 
 
-def test_small_steps_that_add_up_are_a_jump_and_a_slow_correction_is_none() -> None:
+def test_small_steps_add_up_to_a_jump_and_a_slow_correction_does_not() -> None:
     clocks = Clocks()
     watch = ClockWatch(clocks.wall, clocks.steady)
-    clocks.passes(TRIAL)
-    for _ in range(1000):  # 500 parts in a million, which is the most that NTP corrects by
-        assert watch.look().trusted
-        clocks.passes(600)
+    clocks.advance(TRIAL)
+    for _ in range(1000):  # 500 parts in a million, the maximum correction of NTP
+        assert watch.read().trusted
+        clocks.advance(600)
         clocks.wall.now += 0.3
     for _ in range(7):
-        clocks.passes(60)
+        clocks.advance(60)
         clocks.wall.now += 10
-        trusted = watch.look().trusted
+        trusted = watch.read().trusted
     assert not trusted
 
 
@@ -85,7 +85,7 @@ def test_small_steps_that_add_up_are_a_jump_and_a_slow_correction_is_none() -> N
 
 
 def store(sink: SqliteSink, clocks: Clocks, at: int, days: Sequence[float]) -> None:
-    """Store a block each, of these days from Monday on, while the wall clock says so."""
+    """Store one block per day, received on these days after Monday, by the wall clock."""
     begun = clocks.wall.now
     for number, day in enumerate(days, at):
         clocks.wall.now = MONDAY + day * DAY
@@ -101,14 +101,14 @@ def files(data_dir: Path) -> list[str]:
     return sorted(path.name for path in (data_dir / "logs").glob("*.db"))
 
 
-def test_a_clock_that_is_ahead_for_a_moment_deletes_nothing(tmp_path: Path) -> None:
+def test_a_clock_that_is_ahead_for_a_short_time_deletes_nothing(tmp_path: Path) -> None:
     clocks = Clocks()
     context = make_context(
         tmp_path, "sqlite:", clock=clocks.wall, steady=clocks.steady, retention=Retention(age=DAY)
     )
     sink = SqliteSink(context)
     sink.open(NODE)
-    clocks.passes(TRIAL)
+    clocks.advance(TRIAL)
     sink.tick()
     store(sink, clocks, 0, [-1.5, -1, -0.5, 0])
     kept = files(tmp_path)
@@ -116,14 +116,14 @@ def test_a_clock_that_is_ahead_for_a_moment_deletes_nothing(tmp_path: Path) -> N
     for jump in (31 * DAY, 5000 * DAY, -20_000 * DAY):
         clocks.wall.now += jump
         sink.tick()
-        clocks.passes(TRIAL - 1)
+        clocks.advance(TRIAL - 1)
         sink.tick()
         clocks.wall.now -= jump
         sink.tick()
     assert files(tmp_path) == kept
 
 
-def test_what_a_clock_of_1970_stored_is_as_old_as_the_moment_at_which_it_was_right(
+def test_a_file_of_1970_ages_from_the_time_at_which_the_clock_was_corrected(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     clocks = Clocks()
@@ -133,12 +133,12 @@ def test_what_a_clock_of_1970_stored_is_as_old_as_the_moment_at_which_it_was_rig
     sink = SqliteSink(context)
     store(sink, clocks, 0, [-MONDAY / DAY, 0])
     assert files(tmp_path) == ["1970-01-01.db", "2026-11-23.db"]
-    clocks.passes(TRIAL)
+    clocks.advance(TRIAL)
     sink.tick()
-    clocks.passes(DAY - TRIAL)
+    clocks.advance(DAY - TRIAL)
     sink.tick()
     assert files(tmp_path) == ["1970-01-01.db", "2026-11-23.db"]
-    clocks.passes(1)
+    clocks.advance(1)
     with caplog.at_level("INFO"):
         sink.tick()
     assert files(tmp_path) == ["2026-11-23.db"]
@@ -148,7 +148,7 @@ def test_what_a_clock_of_1970_stored_is_as_old_as_the_moment_at_which_it_was_rig
     assert line.endswith("iB, records of 2026-11-23 00:00:00 UTC to 2026-11-23 00:00:00 UTC")
 
 
-def test_the_file_of_the_cursor_stays_beside_a_newer_one_and_however_big_all_are(
+def test_the_cursors_file_and_the_newest_are_kept_whatever_their_size(
     tmp_path: Path,
 ) -> None:
     clocks = Clocks()
@@ -183,7 +183,7 @@ def send(server: Server, step: int, count: int = 20) -> None:
 
 
 def wait_for_housekeeping(server: Server) -> None:
-    """The worker does it once a second, when it also leaves its position."""
+    """Wait for the worker's housekeeping, which also writes its position, once a second."""
     for _ in range(2):
         before = read_positions(server.data)["sqlite"].durable
         stored = server.stored()
@@ -207,7 +207,7 @@ def day(offset: float) -> str:
     ],
     ids=["from 1970", "15 years ahead", "40 days ahead", "3 days behind"],
 )
-def test_a_server_keeps_all_and_stores_by_the_day_whatever_its_clock_does(
+def test_a_server_with_a_wrong_clock_deletes_nothing_and_stores_by_day(
     tmp_path: Path, steps: list[float]
 ) -> None:
     clock = WrongClock(tmp_path, steps[0])
@@ -221,9 +221,9 @@ def test_a_server_keeps_all_and_stores_by_the_day_whatever_its_clock_does(
         assert server.losses() == []
         rows = server.records()
         for number, offset in enumerate(steps):
-            mine = [row for row in rows if row["message"].startswith(f"{number} ")]
-            assert len(mine) == 20
-            for row in mine:
+            of_step = [row for row in rows if row["message"].startswith(f"{number} ")]
+            assert len(of_step) == 20
+            for row in of_step:
                 assert abs(row["received"] - time.time() - offset) < 600
         assert {path.name for path in server.logs.glob("*.db")} >= {day(o) for o in steps}
         [today] = [path for path in server.logs.glob("*.db") if path.name == day(0)]
@@ -233,7 +233,7 @@ def test_a_server_keeps_all_and_stores_by_the_day_whatever_its_clock_does(
 
 
 @needs_compiler
-def test_a_server_deletes_what_is_old_after_an_hour_in_step_and_says_so(tmp_path: Path) -> None:
+def test_a_server_deletes_old_files_after_an_hour_in_step_and_logs_it(tmp_path: Path) -> None:
     clock = WrongClock(tmp_path)
     config = '[retention]\nage = "1 day"\n'
     with Server(tmp_path, env=clock.env, config=config) as server:
@@ -248,7 +248,7 @@ def test_a_server_deletes_what_is_old_after_an_hour_in_step_and_says_so(tmp_path
         assert (server.logs / first).exists()
 
         def is_gone() -> bool:
-            clock.passes(13 * HOUR)
+            clock.advance(13 * HOUR)
             return wait_for_tick(server, first)
 
         wait_for(is_gone, "the old file is deleted", 60)
@@ -265,11 +265,11 @@ def wait_for_tick(server: Server, name: str) -> bool:
 
 
 @needs_compiler
-def test_yesterday_stays_when_today_is_damaged_and_the_loss_is_counted_exactly(
+def test_a_damaged_file_of_today_leaves_that_of_yesterday_and_is_counted_exactly(
     tmp_path: Path,
 ) -> None:
     clock = WrongClock(tmp_path, -DAY)
-    # Segments are released once a second: there is room for all that is sent meanwhile.
+    # Segments are released once a second: the journal has room for all that is sent until then.
     config = '[journal]\nsize = "2MiB"\nsegment = "64KiB"\n'
     with Server(tmp_path, env=clock.env, config=config) as server:
         send(server, 0)
@@ -282,7 +282,7 @@ def test_yesterday_stays_when_today_is_damaged_and_the_loss_is_counted_exactly(
                     client.sendall(stock_frame(f"{number} {at} {'x' * 900}"))
             server.wait_stored(before + 100)
         wait_for(lambda: server.status().get("oldest", 0) > 0, "a segment was released")
-        # Under the running server: the pages of the table that it appends to are zeroed.
+        # While the server runs, the pages of the table that it appends to are zeroed.
         today = server.logs / day(0)
         with today.open("r+b") as file:
             file.seek(100)
@@ -303,4 +303,4 @@ def messages(server: Server) -> list[str]:
     try:
         return [row["message"] for row in server.records()]
     except sqlite3.DatabaseError:
-        return []  # the damaged one is not set aside yet
+        return []  # the damaged file is not moved away yet

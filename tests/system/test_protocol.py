@@ -1,4 +1,4 @@
-"""The fastlog protocol at a real server: what is taken, acknowledged, skipped and rejected."""
+"""The fastlog protocol at a real server: what is accepted, acknowledged, skipped and rejected."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 QUIET = '[clients]\nkeepalive = "1 h"\n'
-"""An acknowledgement that comes has a reason."""
+"""No acknowledgement is sent only as a keepalive."""
 
 
 def records(first: int, last: int) -> list[bytes]:
@@ -49,28 +49,28 @@ def records(first: int, last: int) -> list[bytes]:
 
 
 def numbers(server: Server) -> list[int]:
-    """The numbers in the store, in the order of arrival."""
+    """Return the numbers of the stored records, in the order of arrival."""
     return [json.loads(row["extra"])["number"] for row in server.records()]
 
 
 def public_name(client: bytes) -> str:
-    """A client's id as the log and the ledger show it."""
+    """Return a client's id as the log and the ledger show it."""
     return hashlib.sha256(client).hexdigest()[:8]
 
 
 def rejected(server: Server, reason: str, count: int = 1) -> None:
-    """Waits until the ledger has so many rejections of that kind, and no others."""
+    """Wait until the ledger has `count` rejections with this reason, and no others."""
 
-    def there() -> int:
+    def counted() -> int:
         rows = server.rejected()
         assert {row["reason"] for row in rows} <= {reason}
         return sum(row["count"] for row in rows)
 
-    wait_for(lambda: there() >= count, f"{count} x {reason}")
-    assert there() == count
+    wait_for(lambda: counted() >= count, f"{count} x {reason}")
+    assert counted() == count
 
 
-# ---- what is taken -------------------------------------------------------------------------
+# ---- accepted batches ----------------------------------------------------------------------
 
 
 def test_a_batch_is_stored_and_acknowledged(server: Server) -> None:
@@ -83,7 +83,7 @@ def test_a_batch_is_stored_and_acknowledged(server: Server) -> None:
     assert {row["host"] for row in server.records()} == {"127.0.0.1"}
 
 
-def test_both_dialects_share_a_port_and_a_unix_socket(tmp_path: Path) -> None:
+def test_both_protocols_share_a_port_and_a_unix_socket(tmp_path: Path) -> None:
     listen = ["tcp://127.0.0.1:0", f"unix://{tmp_path}/s"]
     with Server(tmp_path, listen=listen) as server:
         for port in (server.port, f"{tmp_path}/s"):
@@ -96,7 +96,7 @@ def test_both_dialects_share_a_port_and_a_unix_socket(tmp_path: Path) -> None:
         assert numbers(server) == [1, 1, 2]
 
 
-def test_any_chunking_is_the_same(server: Server) -> None:
+def test_any_chunking_stores_the_same_records(server: Server) -> None:
     stream = b"".join(batch(n, records(n, n + 9)) for n in range(1, 400, 10)) + gap(401, 410)
     dice = random.Random(5)
     with Speaker(server.port) as client:
@@ -111,7 +111,7 @@ def test_any_chunking_is_the_same(server: Server) -> None:
     assert numbers(server) == list(range(1, 401))
 
 
-def test_every_byte_of_a_greeting_and_a_batch_may_come_alone(server: Server) -> None:
+def test_a_handshake_and_a_batch_may_arrive_byte_by_byte(server: Server) -> None:
     with Speaker(server.port) as client:
         client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in frame(HELLO, client.hello_payload()):
@@ -122,11 +122,11 @@ def test_every_byte_of_a_greeting_and_a_batch_may_come_alone(server: Server) -> 
         client.until(1)
 
 
-def test_a_batch_as_large_as_the_limit_allows_is_taken_whole(server: Server) -> None:
+def test_a_batch_with_a_record_at_the_limit_is_stored(server: Server) -> None:
     with Speaker(server.port) as client:
         limit = client.greet().max_record
         small, large = record(1), record(2, pad="")
-        while len(large) < limit:  # the length of its length grows with it
+        while len(large) < limit:  # the size of its length field grows too
             large = record(2, pad="x" * (limit - len(record(2, pad="x" * 70_000)) + 70_000))
         assert len(large) == limit
         client.send(batch(1, [small, large]))
@@ -134,7 +134,7 @@ def test_a_batch_as_large_as_the_limit_allows_is_taken_whole(server: Server) -> 
     server.wait_stored(2)
 
 
-def test_without_a_checksum_it_works_too(server: Server) -> None:
+def test_a_batch_without_a_checksum_is_accepted(server: Server) -> None:
     with Speaker(server.port) as client:
         client.greet()
         client.send(batch(1, records(1, 2), crc=False))
@@ -181,7 +181,7 @@ def test_a_gap_becomes_a_loss_and_is_acknowledged(server: Server) -> None:
     assert loss["detail"] == f"client {public_name(client.client)}, records 3 to 7"
 
 
-def test_the_part_of_a_gap_that_is_known_is_ignored(server: Server) -> None:
+def test_the_known_part_of_a_gap_is_ignored(server: Server) -> None:
     with Speaker(server.port) as client:
         client.greet()
         client.send(batch(1, records(1, 5)) + gap(3, 4) + gap(4, 8) + gap(8, 8))
@@ -190,10 +190,10 @@ def test_the_part_of_a_gap_that_is_known_is_ignored(server: Server) -> None:
     assert (loss["count"], loss["detail"].split()[-3:]) == (3, ["6", "to", "8"])
 
 
-# ---- what is sent again --------------------------------------------------------------------
+# ---- records that are sent again -----------------------------------------------------------
 
 
-def test_what_was_sent_before_is_skipped_and_acknowledged(server: Server) -> None:
+def test_records_that_are_sent_again_are_skipped_and_acknowledged(server: Server) -> None:
     with Speaker(server.port) as client:
         client.greet()
         client.send(batch(1, records(1, 5)))
@@ -208,7 +208,9 @@ def test_what_was_sent_before_is_skipped_and_acknowledged(server: Server) -> Non
 
 
 @pytest.mark.parametrize("restart", ["nothing", "receiver", "everything", "stop"])
-def test_what_is_sent_again_after_a_restart_is_stored_once(server: Server, restart: str) -> None:
+def test_records_that_are_sent_again_after_a_restart_are_stored_once(
+    server: Server, restart: str
+) -> None:
     server.fixed()
     with Speaker(server.port) as client:
         client.greet()
@@ -223,7 +225,7 @@ def test_what_is_sent_again_after_a_restart_is_stored_once(server: Server, resta
     assert numbers(server) == list(range(1, 61))
 
 
-def test_the_table_of_clients_outlives_the_segments(tmp_path: Path) -> None:
+def test_the_client_table_outlives_the_segments(tmp_path: Path) -> None:
     config = '[journal]\nsize = "64 MiB"\nsegment = "64 KiB"\n'
     with Server(tmp_path, config=config) as server:
         server.fixed()
@@ -247,7 +249,7 @@ def test_the_table_of_clients_outlives_the_segments(tmp_path: Path) -> None:
         assert server.losses() == []
 
 
-def test_a_connection_that_is_cut_at_any_byte_of_a_batch_costs_nothing(server: Server) -> None:
+def test_a_reset_at_any_byte_of_a_batch_loses_nothing(server: Server) -> None:
     whole = batch(1, records(1, 2))
     client = os.urandom(16)
     for length in range(len(whole)):
@@ -278,7 +280,7 @@ def test_a_new_connection_of_a_client_closes_the_old(server: Server) -> None:
         new.until(4)
 
 
-def test_bye_is_acknowledged_and_the_client_forgotten(server: Server) -> None:
+def test_bye_is_acknowledged_and_makes_the_client_forgotten(server: Server) -> None:
     with Speaker(server.port) as client:
         client.greet()
         client.send(batch(1, records(1, 3)) + bye(3))
@@ -288,20 +290,20 @@ def test_bye_is_acknowledged_and_the_client_forgotten(server: Server) -> None:
         assert again.greet().committed == 0
 
 
-def test_a_client_that_begins_later_comes_from_another_server(server: Server) -> None:
+def test_skipped_sequences_acknowledged_by_another_server_are_no_loss(server: Server) -> None:
     with Speaker(server.port) as client:
         assert client.greet(10, 12, acked_by=b"elsewhere.......").committed == 9
         client.send(batch(10, records(10, 11)))
         client.until(11)
     server.wait_stored(2)
     assert server.losses() == []
-    said = "its records 1 to 9 are with another server"
-    wait_for(lambda: said in server.messages())
+    text = "its records 1 to 9 were acknowledged by another server"
+    wait_for(lambda: text in server.messages())
     assert f"client {public_name(client.client)} of 127.0.0.1:" in server.messages()
     assert client.client.hex() not in server.messages()
 
 
-def test_what_was_acknowledged_here_and_is_gone_is_a_loss(server: Server) -> None:
+def test_skipped_sequences_acknowledged_by_this_server_are_a_loss(server: Server) -> None:
     node = bytes.fromhex((server.data / "journal" / "node").read_text())
     with Speaker(server.port) as client:
         assert client.greet(10, 12, acked_by=node).committed == 9
@@ -309,7 +311,7 @@ def test_what_was_acknowledged_here_and_is_gone_is_a_loss(server: Server) -> Non
     assert (loss["count"], loss["reason"]) == (9, "acknowledged here once, and gone since")
 
 
-# ---- what is rejected -----------------------------------------------------------------------
+# ---- rejections ----------------------------------------------------------------------------
 
 Mistake = Callable[[Speaker], None]
 
@@ -355,7 +357,7 @@ LONG = struct.pack(">2sBBI", b"\xfaW", BATCH, 0, (1 << 20) + 65537)
         (_sends(batch(1, [bytes((1 << 20) + 1)])), 8, "frame over the limit"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_answered_counted_and_nothing_of_it_stored(
+def test_an_invalid_frame_gets_an_error_is_counted_and_not_stored(
     server: Server, mistake: Mistake, code: int, reason: str
 ) -> None:
     with Speaker(server.port) as client:
@@ -363,7 +365,7 @@ def test_a_mistake_is_answered_counted_and_nothing_of_it_stored(
         mistake(client)
         assert client.rejection().code == code
     rejected(server, reason)
-    with Speaker(server.port) as other:  # the server is as it was
+    with Speaker(server.port) as other:  # the server still works
         other.greet()
         other.send(batch(1, [record(99)]))
         other.until(1)
@@ -384,16 +386,16 @@ def test_a_frame_before_the_hello_is_rejected(server: Server, data: bytes) -> No
     assert server.stored() == 0
 
 
-def test_who_does_not_finish_its_hello_is_closed(server: Server) -> None:
-    with Speaker(server.port) as silent, Speaker(server.port) as half:
+def test_a_connection_without_a_complete_hello_is_closed(server: Server) -> None:
+    with Speaker(server.port) as silent, Speaker(server.port) as partial:
         silent.send(b"\xfa")
-        half.send(frame(HELLO, half.hello_payload())[:50])
+        partial.send(frame(HELLO, partial.hello_payload())[:50])
         assert silent.at_end()
-        assert half.at_end()
+        assert partial.at_end()
     rejected(server, "no hello in time", 2)
 
 
-def test_a_wrong_second_byte_is_a_stranger_and_gets_no_reply(server: Server) -> None:
+def test_a_wrong_second_byte_is_an_unknown_protocol_and_gets_no_reply(server: Server) -> None:
     with Speaker(server.port) as client:
         client.send(b"\xfaX" + bytes(100))
         assert client.at_end()
@@ -403,7 +405,7 @@ def test_a_wrong_second_byte_is_a_stranger_and_gets_no_reply(server: Server) -> 
 KEYS = '[[listen]]\nurl = "tcp://127.0.0.1:0"\nauth = "required"\n[auth]\nkeys = ["web:s3cret"]\n'
 
 
-def test_a_listener_that_requires_a_key_admits_only_who_has_it(tmp_path: Path) -> None:
+def test_a_listener_that_requires_a_key_rejects_clients_without_it(tmp_path: Path) -> None:
     with Server(tmp_path, listen=[], config=KEYS) as server:
         for key in ("", "web:wrong", "other:s3cret"):
             with (
@@ -419,7 +421,7 @@ def test_a_listener_that_requires_a_key_admits_only_who_has_it(tmp_path: Path) -
         server.wait_stored(1)
 
 
-def test_a_replayed_greeting_is_rejected(tmp_path: Path) -> None:
+def test_a_replayed_handshake_is_rejected(tmp_path: Path) -> None:
     with Server(tmp_path, listen=[], config=KEYS) as server:
         sent: list[bytes] = []
         with Speaker(server.port, key="web:s3cret") as client:
@@ -434,10 +436,10 @@ def test_a_replayed_greeting_is_rejected(tmp_path: Path) -> None:
         assert server.stored() == 0
 
 
-# ---- whose an id is ------------------------------------------------------------------------
+# ---- the owner of a client id --------------------------------------------------------------
 
 TWO_KEYS = '[auth]\nkeys = ["web:s3cret", "batch:other"]\n'
-NOT_YOURS = "this id belongs to a client with another key, or with none"
+OTHER_OWNER = "this id belongs to a client with another key, or with none"
 
 
 def restarted(server: Server, how: str) -> None:
@@ -455,10 +457,10 @@ def restarted(server: Server, how: str) -> None:
 
 @pytest.mark.parametrize("restart", ["nothing", "receiver", "everything", "stop"])
 @pytest.mark.parametrize("owner", ["web:s3cret", ""], ids=["a key", "no key"])
-def test_an_id_is_of_no_use_to_anybody_with_another_key(
+def test_a_client_id_is_rejected_under_another_key(
     tmp_path: Path, owner: str, restart: str
 ) -> None:
-    """The thief knows the id, all numbers, the node id, and has a valid key of its own, or none."""
+    """The thief knows the id, its sequences and the node id, and has another valid key or none."""
     thieves = [key for key in ("web:s3cret", "batch:other", "") if key != owner]
     with Server(tmp_path, config=QUIET + TWO_KEYS) as server:
         server.fixed()
@@ -474,7 +476,7 @@ def test_an_id_is_of_no_use_to_anybody_with_another_key(
                         thief.greet(100, 1 << 40, acked_by=node, **hello)
                     assert (error.value.code, error.value.action) == (3, 2)
                     assert thief.at_end()
-        rejected(server, NOT_YOURS, 6)
+        rejected(server, OTHER_OWNER, 6)
         with Speaker(server.port, client.client, key=owner) as again:
             assert again.greet(40, 61).committed == 50
             again.send(batch(40, records(40, 60)))
@@ -485,12 +487,12 @@ def test_an_id_is_of_no_use_to_anybody_with_another_key(
         assert client.client.hex() not in server.messages()
 
 
-def test_a_live_connection_is_not_disturbed_by_whoever_does_not_own_its_id(tmp_path: Path) -> None:
+def test_a_client_with_another_key_does_not_close_a_live_connection(tmp_path: Path) -> None:
     with Server(tmp_path, config=QUIET + TWO_KEYS) as server:
         with Speaker(server.port, key="web:s3cret") as client:
             client.greet()
             large = batch(1, [record(n, pad="x" * 30_000) for n in range(1, 11)])
-            client.send(large[:100_000])  # the rest is on its way
+            client.send(large[:100_000])  # the rest follows
             for key in ("batch:other", ""):
                 with Speaker(server.port, client.client, key=key) as thief:
                     with pytest.raises(ServerRejectedError) as error:
@@ -502,7 +504,7 @@ def test_a_live_connection_is_not_disturbed_by_whoever_does_not_own_its_id(tmp_p
         assert server.losses() == []
 
 
-def test_who_sends_a_bye_frees_the_id_for_any_key(tmp_path: Path) -> None:
+def test_bye_frees_the_id_for_any_key(tmp_path: Path) -> None:
     with Server(tmp_path, config=QUIET + TWO_KEYS) as server:
         with Speaker(server.port, key="web:s3cret") as client:
             client.greet()
@@ -513,7 +515,7 @@ def test_who_sends_a_bye_frees_the_id_for_any_key(tmp_path: Path) -> None:
             assert other.greet().committed == 0
 
 
-def test_while_one_secret_replaces_another_both_are_the_same_owner(tmp_path: Path) -> None:
+def test_both_secrets_of_a_key_are_the_same_owner(tmp_path: Path) -> None:
     config = QUIET + '[auth]\nkeys = ["web:old", "web:new"]\n'
     with Server(tmp_path, config=config) as server:
         client = os.urandom(16)
@@ -525,7 +527,7 @@ def test_while_one_secret_replaces_another_both_are_the_same_owner(tmp_path: Pat
         server.wait_stored(3)
 
 
-def test_bindings_outlive_the_segments(tmp_path: Path) -> None:
+def test_the_owners_of_ids_outlive_the_segments(tmp_path: Path) -> None:
     config = TWO_KEYS + '[journal]\nsize = "64 MiB"\nsegment = "64 KiB"\n'
     with Server(tmp_path, config=config) as server:
         server.fixed()
@@ -549,13 +551,13 @@ def test_bindings_outlive_the_segments(tmp_path: Path) -> None:
         with Speaker(server.port, client.client, key="web:s3cret") as again:
             assert again.greet(1, 7).committed == 5
         server.kill()
-        lost = "the table of clients is missing or damaged"
-        assert lost not in server.messages()
+        error_line = "the client table is missing or damaged"
+        assert error_line not in server.messages()
         for path in journal.glob("clients.*"):
             path.write_bytes(b"\xff" * 100)
         server.start()
-        assert lost in server.messages()
-        with Speaker(server.port, client.client) as thief:  # nothing is left of the binding
+        assert error_line in server.messages()
+        with Speaker(server.port, client.client) as thief:  # the owner is unknown now
             assert thief.greet(1, 100).committed == 0
             thief.send(batch(1, records(1001, 1010)))
             thief.until(10)
@@ -578,13 +580,13 @@ STRICT = '[[listen]]\nurl = "tcp://127.0.0.1:0"\nstock = false\n'
         (b"GET / HTTP/1.1\r\n\r\n", "http"),
     ],
 )
-def test_a_listener_for_the_magic_number_admits_nothing_else(
+def test_a_listener_for_fastlog_clients_rejects_other_protocols(
     tmp_path: Path, data: bytes, reason: str
 ) -> None:
     with Server(tmp_path, listen=[], config=STRICT) as server:
-        with Speaker(server.port) as stranger:
-            stranger.send(data)
-            assert stranger.at_end()
+        with Speaker(server.port) as other:
+            other.send(data)
+            assert other.at_end()
         rejected(server, reason)
         with Speaker(server.port) as client:
             client.greet()
@@ -596,15 +598,15 @@ def test_a_listener_for_the_magic_number_admits_nothing_else(
         assert numbers(server) == [7]
 
 
-def test_a_public_listener_that_admits_stock_clients_is_mentioned(tmp_path: Path) -> None:
+def test_a_public_listener_that_admits_stock_clients_is_logged(tmp_path: Path) -> None:
     with Server(tmp_path, listen=["tcp://0.0.0.0:0"]) as server:
-        assert "admits clients that nobody has authenticated" in server.messages()
+        assert "admits unauthenticated clients" in server.messages()
 
 
 # ---- slow and silent clients, slow and full journals ---------------------------------------
 
 
-def test_an_idle_client_hears_from_the_server(tmp_path: Path) -> None:
+def test_an_idle_client_gets_keepalives(tmp_path: Path) -> None:
     with (
         Server(tmp_path, config='[clients]\nkeepalive = "1 s"\n') as server,
         Speaker(server.port) as client,
@@ -614,8 +616,8 @@ def test_an_idle_client_hears_from_the_server(tmp_path: Path) -> None:
             assert client.ack() == Ack(0, 1 << 20, 0)
 
 
-def test_keepalives_come_while_the_disk_stands_still(tmp_path: Path) -> None:
-    """A journal that waits for its disk is a thread that waits: here, for one that is stopped."""
+def test_keepalives_are_sent_while_the_disk_does_not_respond(tmp_path: Path) -> None:
+    """The worker is stopped, so the journal is full and the loop is paused, as by a slow disk."""
     config = '[clients]\nkeepalive = "1 s"\n[journal]\nsize = "512 KiB"\nsegment = "128 KiB"\n' \
         'memory = "1 MiB"\nwhen_full = "pause"\n'  # fmt: skip
     with Server(tmp_path, config=config) as server, Speaker(server.port) as client:
@@ -638,17 +640,17 @@ def _is_stuck(stock: socket.socket) -> bool:
     return False
 
 
-def test_a_client_that_never_reads_costs_neither_memory_nor_others_their_time(
+def test_a_client_that_never_reads_uses_no_memory_and_delays_no_other(
     tmp_path: Path,
 ) -> None:
-    with Server(tmp_path) as server, Speaker(server.port) as deaf, Speaker(server.port) as other:
-        deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-        deaf.greet()
+    with Server(tmp_path) as server, Speaker(server.port) as silent, Speaker(server.port) as other:
+        silent.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        silent.greet()
         other.greet()
         receiver = server.children()["receiver"]
         before = memory_of(receiver)
         for number in range(1, 20_001):
-            deaf.send(batch(number, [b"{}"], crc=False))
+            silent.send(batch(number, [b"{}"], crc=False))
             if number % 2000 == 0:
                 other.send(batch(number // 2000, [record(number)]))
                 other.until(number // 2000)
@@ -657,7 +659,7 @@ def test_a_client_that_never_reads_costs_neither_memory_nor_others_their_time(
 
 
 def memory_of(pid: int) -> int:
-    """Resident bytes."""
+    """Return the resident memory of a process, in bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
@@ -670,7 +672,7 @@ def test_a_full_journal_closes_the_window_and_opens_it_again(tmp_path: Path) -> 
         os.kill(worker, signal.SIGSTOP)
         client, at = Speaker(server.port), 1
         client.greet()
-        while True:  # without a thought for the window, until the journal takes no more
+        while True:  # ignoring the window, until the journal is full
             try:
                 client.send(batch(at, [record(n, pad="x" * 1000) for n in range(at, at + 20)]))
                 client.until(at + 19)
@@ -692,7 +694,7 @@ def test_a_full_journal_closes_the_window_and_opens_it_again(tmp_path: Path) -> 
         assert server.losses() == []
 
 
-def test_at_the_end_clients_are_told_and_what_they_sent_is_acknowledged(server: Server) -> None:
+def test_a_stop_sends_a_notice_and_acknowledges_everything_received(server: Server) -> None:
     with Speaker(server.port) as client:
         client.greet()
         assert server.process is not None

@@ -1,4 +1,4 @@
-"""SIGHUP replaces the running server, and whoever is connected does not notice.
+"""SIGHUP replaces the running server without closing a connection.
 
 The server runs from a copy of the package, which a test can break between its start and the signal:
 that is the code that is installed now. Each client numbers its records; what is stored must be each
@@ -52,21 +52,24 @@ class Installed(Server):
         super().__init__(home, env={"PYTHONPATH": path, **options.pop("env", {})}, **options)
 
     def edit(self, file: str, old: str, new: str) -> str:
-        """Changes a file of the copy, and returns what it was."""
+        """Change a file of the copy, and return its previous content."""
         path = self.package / file
         text = path.read_text()
         assert old in text, f"{file} has no {old!r}"
         path.write_text(text.replace(old, new, 1))
         return text
 
-    def said(self, text: str) -> int:
+    def count_logged(self, text: str) -> int:
+        """Return how often the log has this text."""
         return self.messages().count(text)
 
     def reload(self, outcome: str = NEW, seconds: float = 60) -> None:
-        """SIGHUP, and waits until it is done, or has failed."""
-        before = self.said(outcome)
+        """Send SIGHUP, and wait until the reload has succeeded or failed."""
+        before = self.count_logged(outcome)
         os.kill(self.pid, signal.SIGHUP)
-        wait_for(lambda: self.said(outcome) > before, f"{outcome}: {self.messages()}", seconds)
+        wait_for(
+            lambda: self.count_logged(outcome) > before, f"{outcome}: {self.messages()}", seconds
+        )
 
 
 @pytest.fixture
@@ -76,7 +79,7 @@ def server(tmp_path: Path) -> Iterator[Installed]:
 
 
 class Program:
-    """An interpreter of its own that logs numbered records through its stock SocketHandler."""
+    """A process that logs numbered records through the stock SocketHandler."""
 
     def __init__(self, server: Server, version: str, pause: float) -> None:
         self.client = f"Python {version}"
@@ -90,7 +93,7 @@ class Program:
         )
 
     def stop(self) -> int:
-        """How many it has logged, which must have gone over one connection."""
+        """Return the number of records logged, all of them over one connection."""
         out, err = self._process.communicate(timeout=60)
         assert self._process.returncode == 0, err
         result = json.loads(out)
@@ -99,8 +102,7 @@ class Program:
 
 
 class Batches(threading.Thread):
-    """A client of the fastlog protocol that sends batches over one connection, and reads the
-    acknowledgements, until it is told to stop."""
+    """A fastlog client that sends batches over one connection and reads the acknowledgements."""
 
     def __init__(self, server: Server, client: str, pause: float = 0.01) -> None:
         super().__init__(daemon=True)
@@ -118,13 +120,13 @@ class Batches(threading.Thread):
                 self._speaker.send(batch(self.sent + 1, records))
                 self.sent += len(records)
                 while select.select([self._speaker.socket], [], [], 0)[0]:
-                    self._hear()
+                    self._read_ack()
             while self._committed < self.sent:
-                self._hear()
+                self._read_ack()
         except BaseException as error:
             self._failure = error
 
-    def _hear(self) -> None:
+    def _read_ack(self) -> None:
         committed = self._speaker.ack().committed
         assert self._committed <= committed <= self.sent
         self._committed = committed
@@ -145,12 +147,12 @@ def some_versions() -> list[str]:
 # ---- under load ----------------------------------------------------------------------------
 
 
-def test_under_load_nobody_notices_that_the_server_was_replaced(tmp_path: Path) -> None:
+def test_a_reload_under_load_closes_no_connection(tmp_path: Path) -> None:
     replace_under_load(tmp_path, reloads=4)
 
 
 @pytest.mark.soak
-def test_under_load_nobody_notices_twenty_times(tmp_path: Path) -> None:
+def test_twenty_reloads_under_load_close_no_connection(tmp_path: Path) -> None:
     replace_under_load(tmp_path, reloads=20)
 
 
@@ -179,12 +181,12 @@ def replace_under_load(home: Path, reloads: int) -> None:
         stored = numbers(server.records())
         assert stored == {client: list(range(count)) for client, count in logged.items()}
         assert server.losses() == server.rejected() == []
-        assert server.said("Traceback") == 0
+        assert server.count_logged("Traceback") == 0
         assert [server.stop(), server.pid] == [0, pid]
         assert processes_of(server.data) == []
 
 
-def test_half_frames_go_along_wherever_they_were_cut(server: Installed) -> None:
+def test_partial_stock_frames_of_any_length_are_handed_over(server: Installed) -> None:
     small, large = stock_frame("small"), stock_frame("x" * ((1 << 20) - 1000))
     cuts = [(small, cut) for cut in (*range(1, 12), len(small) // 2, len(small) - 1)]
     cuts += [(large, cut) for cut in (3, 4, 5, 1000, 100_000, 1 << 19, len(large) - 1)]
@@ -204,7 +206,9 @@ def test_half_frames_go_along_wherever_they_were_cut(server: Installed) -> None:
     assert server.rejected() == server.losses() == []
 
 
-def test_what_came_while_nobody_read_is_read_by_the_new_receiver(server: Installed) -> None:
+def test_data_that_arrives_during_the_handover_is_read_by_the_new_receiver(
+    server: Installed,
+) -> None:
     client = server.connect(stock_frame("before"))
     server.wait_stored(1)
     with stopped(server.children()["receiver"]):
@@ -213,7 +217,7 @@ def test_what_came_while_nobody_read_is_read_by_the_new_receiver(server: Install
         wait_for(lambda: server.children() and len(receivers(server)) == 2)
         client.sendall(stock_frame("between")[30:])
         client.shutdown(socket.SHUT_WR)
-    wait_for(lambda: server.said(NEW))
+    wait_for(lambda: server.count_logged(NEW))
     server.wait_stored(2)
     assert [row["message"] for row in server.records()] == ["before", "between"]
     wait_for(lambda: server.status()["connections"] == 0)
@@ -239,7 +243,7 @@ def test_a_thousand_connections_pause_for_tens_of_milliseconds(server: Installed
 # ---- clients of the fastlog protocol -----------------------------------------------------------
 
 
-def test_half_frames_of_the_dialect_go_along_wherever_they_were_cut(server: Installed) -> None:
+def test_partial_fastlog_frames_of_any_length_are_handed_over(server: Installed) -> None:
     clients = []
     for cut in (1, 2, 7, 8, 9, 24, 25, 100, 50_000, -1):
         speaker = Speaker(server.port)
@@ -257,7 +261,7 @@ def test_half_frames_of_the_dialect_go_along_wherever_they_were_cut(server: Inst
     assert set(map(tuple, numbers(server.records()).values())) == {(0, 1, 2)}
 
 
-def test_what_was_sent_before_is_known_after_it(server: Installed) -> None:
+def test_clients_and_their_sequences_are_known_after_a_reload(server: Installed) -> None:
     gone, stays = Speaker(server.port), Speaker(server.port)
     for client in (gone, stays):
         client.greet()
@@ -265,7 +269,7 @@ def test_what_was_sent_before_is_known_after_it(server: Installed) -> None:
         client.until(10)
     gone.socket.close()
     server.reload()
-    for client in (gone, stays):  # the one that is still connected has lost its network, say
+    for client in (gone, stays):  # as if the connected one had lost its network
         again = Speaker(server.port, client.client)
         assert again.greet(1, 21).committed == 10
         again.send(batch(1, [record(n, client=client.client.hex()) for n in range(20)]))
@@ -273,11 +277,11 @@ def test_what_was_sent_before_is_known_after_it(server: Installed) -> None:
     server.wait_stored(40)
     assert set(map(tuple, numbers(server.records()).values())) == {tuple(range(20))}
     with pytest.raises(EOFError):
-        for _ in range(5):  # what was on its way
+        for _ in range(5):  # what was sent before
             stays.ack()
 
 
-def test_an_id_belongs_to_its_key_after_it_and_a_key_that_has_gone_is_closed(
+def test_owners_of_ids_outlive_a_reload_and_connections_of_a_removed_key_are_closed(
     tmp_path: Path,
 ) -> None:
     keys = '[auth]\nkeys = ["web:old", "batch:other"]\n'
@@ -315,7 +319,7 @@ def test_an_id_belongs_to_its_key_after_it_and_a_key_that_has_gone_is_closed(
         assert server.losses() == []
 
 
-def test_a_greeting_that_is_under_way_is_begun_anew(server: Installed) -> None:
+def test_an_unfinished_handshake_is_closed(server: Installed) -> None:
     speaker = Speaker(server.port)
     speaker.send(frame(1, speaker.hello_payload())[:40])
     wait_for(lambda: server.status().get("connections") == 1)
@@ -324,7 +328,7 @@ def test_a_greeting_that_is_under_way_is_begun_anew(server: Installed) -> None:
     assert Speaker(server.port, speaker.client).greet().committed == 0
 
 
-def test_what_is_held_of_clients_that_can_send_again_is_sent_again(tmp_path: Path) -> None:
+def test_fastlog_clients_send_the_pending_block_again(tmp_path: Path) -> None:
     config = SMALL_JOURNAL + 'when_full = "pause"\n'
     with Installed(tmp_path, config=config) as server:
         stock, speaker = server.connect(), Speaker(server.port)
@@ -332,7 +336,7 @@ def test_what_is_held_of_clients_that_can_send_again_is_sent_again(tmp_path: Pat
         speaker.socket.settimeout(0.5)
         with stopped(server.children()["worker sqlite"]):
             sent = 0
-            with pytest.raises(TimeoutError):  # it minds no window
+            with pytest.raises(TimeoutError):  # it ignores the window
                 while True:
                     speaker.send(batch(sent + 1, [record(sent, client="a", x="y" * 20_000)]))
                     stock.sendall(stock_frame(client="b", number=sent))
@@ -340,12 +344,10 @@ def test_what_is_held_of_clients_that_can_send_again_is_sent_again(tmp_path: Pat
             stock_sent = sent
             os.kill(server.pid, signal.SIGHUP)
             wait_for(lambda: "took over in" in server.messages())
-        wait_for(lambda: server.said(NEW))
+        wait_for(lambda: server.count_logged(NEW))
         speaker.socket.settimeout(30)
         rejected = speaker.rejection()
-        assert (rejected.code, rejected.action) == (6, 0), (
-            "the journal takes nothing now; try again"
-        )
+        assert (rejected.code, rejected.action) == (6, 0), "the journal is full; try again"
         again = Speaker(server.port, speaker.client)
         committed = again.greet(1, sent + 1).committed
         assert 0 < committed < sent
@@ -416,32 +418,32 @@ BROKEN = {
         "the new receiver was not ready after 4 s",
     ),
     "a receiver that dies when it is ready": (
-        ("receiver/handover.py", "    (memory,) =", "    os._exit(4)\n    (memory,) ="),
+        ("receiver/handover_transport.py", "    (memory,) =", "    os._exit(4)\n    (memory,) ="),
         "the new receiver ended with 4",
     ),
     "a receiver that raises when it has the descriptors": (
-        ("receiver/receiver.py", "    def _take(self", "    _take = None\n\n    def __take(self"),
+        ("receiver/handover.py", "    def restore(self", "    restore = None\n\n    def _(self"),
         "the new receiver ended with 1",
     ),
     "a receiver that is killed when it has the descriptors": (
-        ("receiver/receiver.py", "        self._before = parcel.counters\n",
-         "        os.kill(os.getpid(), 9)\n"),
+        ("receiver/handover.py", "        self._status.previous = state.counters\n",
+         "        import os; os.kill(os.getpid(), 9)\n"),
         "the new receiver was killed by SIGKILL",
     ),
     "a receiver that hangs when it has the descriptors": (
-        ("receiver/receiver.py", "        self._before = parcel.counters\n",
+        ("receiver/handover.py", "        self._status.previous = state.counters\n",
          "        time.sleep(600)\n"),
         "the new receiver had not taken over after 4 s",
     ),
     "a receiver that takes another version": (
-        ("receiver/handover.py", "VERSION = 2", "VERSION = 3"),
-        "the new receiver cannot go on: the old receiver hands over in version 2, "
-        "the new one takes 3: only stopping and starting will do",
+        ("receiver/handover.py", "VERSION = 3", "VERSION = 4"),
+        "the new receiver cannot go on: the old receiver's handover state has version 3, "
+        "the new receiver reads version 4: stop and start the server instead",
     ),
     "a receiver that cannot read what it gets": (
-        ("receiver/handover.py", "    held: tuple[bytes, int] | None", "    held: int"),
-        "the new receiver cannot go on: what the old receiver has sent cannot be read: "
-        "Expected `int`, got `None` - at `$.held`",
+        ("receiver/handover.py", "    pending: tuple[bytes, int] | None", "    pending: int"),
+        "the new receiver cannot go on: cannot read the handover state of the old receiver: "
+        "Expected `int`, got `None` - at `$.pending`",
     ),
 }  # fmt: skip
 
@@ -451,26 +453,26 @@ DEADLINES = {
     "was not ready after": ("server/reload.py", "READY = 10.0", "READY = 4.0"),
     "not taken over": ("server/reload.py", "HAND_OVER = 10.0", "HAND_OVER = 4.0"),
 }
-"""By what the log says when it has passed: the deadline of each phase, and a shorter one.
+"""By the log text after it has passed: the deadline of each phase, and a shorter one.
 
 The same supervisor has to keep it in the reload that follows and succeeds, on a loaded machine too.
 """
 
 
 def shorten_the_deadline(server: Installed, reason: str) -> None:
-    """Spare the tests the whole wait for what never comes."""
+    """Shorten the deadline that this failure waits for."""
     for phase, edit in DEADLINES.items():
         if phase in reason:
             server.edit(*edit)
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_new_code_that_does_not_work_is_not_taken(tmp_path: Path, what: str) -> None:
+def test_new_code_that_does_not_work_is_not_used(tmp_path: Path, what: str) -> None:
     (file, old, new), reason = BROKEN[what]
     server = Installed(tmp_path)
     shorten_the_deadline(server, reason)
     with server:
-        half = server.connect(stock_frame("half")[:50])
+        partial = server.connect(stock_frame("partial")[:50])
         senders = [Sender("a", lambda: server.port), Batches(server, "b"), Batches(server, "c")]
         wait_for(lambda: server.stored() > 30)
         children = server.children()
@@ -481,20 +483,20 @@ def test_new_code_that_does_not_work_is_not_taken(tmp_path: Path, what: str) -> 
         assert server.children() == children, "the same processes as before"
         sent = senders[0].sent
         wait_for(lambda: senders[0].sent > sent + 50)
-        half.sendall(stock_frame("half")[50:])
+        partial.sendall(stock_frame("partial")[50:])
         (server.package / file).write_text(good)
         server.reload()
         for sender in senders:
             sender.stop()
         server.wait_stored(1 + sum(sender.sent for sender in senders))
-        rows = [row for row in server.records() if row["message"] != "half"]
+        rows = [row for row in server.records() if row["message"] != "partial"]
         assert numbers(rows) == {sender.client: list(range(sender.sent)) for sender in senders}
         assert server.status()["accepted"] == 4
         assert server.losses() == server.rejected() == []
         assert server.stop() == 0
 
 
-def test_a_configuration_that_is_wrong_is_not_taken(tmp_path: Path) -> None:
+def test_an_invalid_configuration_is_not_used(tmp_path: Path) -> None:
     with Installed(tmp_path, config="[limits]\nconnections = 5\n") as server:
         client = server.connect(stock_frame("before"))
         children = server.children()
@@ -511,7 +513,7 @@ def test_a_configuration_that_is_wrong_is_not_taken(tmp_path: Path) -> None:
         server.wait_stored(2)
 
 
-def test_an_address_that_is_taken_calls_the_reload_off(tmp_path: Path) -> None:
+def test_an_address_in_use_cancels_the_reload(tmp_path: Path) -> None:
     server = Configured(tmp_path).configure(["tcp://127.0.0.1:0"])
     with server, socket.create_server(("127.0.0.1", 0)) as blocker:
         children = server.children()
@@ -527,7 +529,7 @@ def test_an_address_that_is_taken_calls_the_reload_off(tmp_path: Path) -> None:
         server.wait_stored(1)
 
 
-def test_an_address_that_was_bound_is_given_up_when_the_rest_fails(tmp_path: Path) -> None:
+def test_a_bound_address_is_released_when_the_reload_fails(tmp_path: Path) -> None:
     with Configured(tmp_path).configure(["tcp://127.0.0.1:0"]) as server:
         server.configure(["tcp://127.0.0.1:0", f"unix://{tmp_path}/new"])
         good = server.edit("receiver/__main__.py", FUTURE, FUTURE + MAIN + "os._exit(3)\n")
@@ -538,7 +540,7 @@ def test_an_address_that_was_bound_is_given_up_when_the_rest_fails(tmp_path: Pat
         assert (tmp_path / "new").exists()
 
 
-def test_a_supervisor_that_broke_meanwhile_stays_and_works_with_what_is_new(
+def test_a_supervisor_whose_new_code_fails_stays_and_runs_the_new_children(
     tmp_path: Path,
 ) -> None:
     with Installed(tmp_path) as server:
@@ -560,7 +562,7 @@ def test_a_supervisor_that_broke_meanwhile_stays_and_works_with_what_is_new(
         assert server.stop() == 0
 
 
-def test_a_program_that_is_gone_when_it_is_to_be_run_leaves_the_supervisor(tmp_path: Path) -> None:
+def test_a_missing_program_leaves_the_supervisor_running(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.symlink_to(sys.executable)
     libraries = sysconfig.get_path("purelib")
@@ -589,7 +591,7 @@ def test_a_program_that_is_gone_when_it_is_to_be_run_leaves_the_supervisor(tmp_p
 # ---- while other things happen ----------------------------------------------------------------
 
 
-def test_a_receiver_that_stands_still_calls_the_reload_off_and_goes_on(tmp_path: Path) -> None:
+def test_a_stopped_receiver_cancels_the_reload_and_resumes(tmp_path: Path) -> None:
     server = Installed(tmp_path)
     shorten_the_deadline(server, "not taken over")
     with server:
@@ -606,7 +608,7 @@ def test_a_receiver_that_stands_still_calls_the_reload_off_and_goes_on(tmp_path:
         server.wait_stored(3)
 
 
-def test_a_receiver_that_was_stopped_for_good_when_it_had_handed_over_is_killed(
+def test_an_old_receiver_that_does_not_retire_is_killed(
     tmp_path: Path,
 ) -> None:
     server = Installed(tmp_path)
@@ -622,7 +624,9 @@ def test_a_receiver_that_was_stopped_for_good_when_it_had_handed_over_is_killed(
         server.wait_stored(1)
 
 
-def test_a_receiver_that_dies_meanwhile_is_started_again_as_it_was(tmp_path: Path) -> None:
+def test_a_receiver_that_dies_during_a_reload_is_restarted_with_the_old_code(
+    tmp_path: Path,
+) -> None:
     gate = tmp_path / "gate"
     with Installed(tmp_path) as server:
         waiting = f"while '--takeover-fd' in sys.argv and not os.path.exists({str(gate)!r}):"
@@ -634,7 +638,7 @@ def test_a_receiver_that_dies_meanwhile_is_started_again_as_it_was(tmp_path: Pat
         os.kill(server.pid, signal.SIGHUP)
         wait_for(lambda: len(receivers(server)) == 2)
         kill(before)
-        wait_for(lambda: server.said("the old receiver was killed by SIGKILL; " + OLD))
+        wait_for(lambda: server.count_logged("the old receiver was killed by SIGKILL; " + OLD))
         wait_for(lambda: server.children().get("receiver", before) != before)
         server.connect(stock_frame("it works again")).close()
         server.wait_stored(2)
@@ -642,7 +646,7 @@ def test_a_receiver_that_dies_meanwhile_is_started_again_as_it_was(tmp_path: Pat
         server.reload()
 
 
-def test_a_worker_that_dies_meanwhile_is_started_again(server: Installed) -> None:
+def test_a_worker_that_dies_during_a_reload_is_restarted(server: Installed) -> None:
     gate = server.home / "gate"
     gate.touch()
     server.edit("receiver/receiver.py", FUTURE, FUTURE + "import os, time\n"
@@ -653,21 +657,21 @@ def test_a_worker_that_dies_meanwhile_is_started_again(server: Installed) -> Non
     worker = server.children()["worker sqlite"]
     kill(worker)
     wait_for(lambda: server.children().get("worker sqlite", worker) != worker)
-    assert server.said(NEW) == 0
+    assert server.count_logged(NEW) == 0
     gate.unlink()
-    wait_for(lambda: server.said(NEW))
+    wait_for(lambda: server.count_logged(NEW))
 
 
-def test_a_receiver_that_is_dead_when_it_has_all_leaves_it_to_the_old_one(
+def test_if_the_new_receiver_dies_after_taking_over_the_old_one_resumes(
     server: Installed,
 ) -> None:
-    """It has said that it has taken over, and is killed before the supervisor hears of it."""
+    """It has sent `taken`, and is killed before the supervisor has read that."""
     client = server.connect(stock_frame("before"))
     server.wait_stored(1)
     before = server.children()["receiver"]
-    server.edit("receiver/receiver.py", "        self._before = parcel.counters\n",
-                "        self._before = parcel.counters\n"
-                f"        os.kill({server.pid}, 19)\n")  # fmt: skip
+    server.edit("receiver/handover.py", "        self._status.previous = state.counters\n",
+                "        self._status.previous = state.counters\n"
+                f"        import os; os.kill({server.pid}, 19)\n")  # fmt: skip
     os.kill(server.pid, signal.SIGHUP)
     wait_for(lambda: state_of(server.pid) == "T", "the supervisor stands still")
     (new,) = set(receivers(server)) - {before}
@@ -676,9 +680,9 @@ def test_a_receiver_that_is_dead_when_it_has_all_leaves_it_to_the_old_one(
     unread = stands_unread(client)
     kill_and_wait(new)
     os.kill(server.pid, signal.SIGCONT)
-    wait_for(lambda: server.said(OLD))  # killed; or ten seconds over, on a slow machine
+    wait_for(lambda: server.count_logged(OLD))  # killed; or after ten seconds, on a slow machine
     server.wait_stored(2)
-    assert unread, "nobody read before one of them was told to"
+    assert unread, "neither receiver reads without an order"
     assert server.children()["receiver"] == before
 
 
@@ -687,7 +691,7 @@ def state_of(pid: int) -> str:
 
 
 def kill_and_wait(pid: int) -> None:
-    """Until all its threads are gone: the main one is a zombie while others are still ending."""
+    """Wait until all threads have ended: the main one is a zombie while others still run."""
     pidfd = os.pidfd_open(pid)
     try:
         kill(pid)
@@ -697,16 +701,16 @@ def kill_and_wait(pid: int) -> None:
 
 
 def stands_unread(client: socket.socket) -> bool:
-    """What was sent last is in the server's kernel, and stays there for a while."""
+    """Assert that the last data stays in the server's kernel buffer for a while."""
     for _ in range(20):
-        time.sleep(0.01)  # nothing can be waited for: it is the nothing that is to be seen
+        time.sleep(0.01)  # no condition to wait for: the absence of reads is what is tested
         if not unread_by_peer(client):
             return False
     return True
 
 
 def unread_by_peer(client: socket.socket) -> int:
-    """Bytes that the other end of this connection has not read yet."""
+    """Return the bytes that the other end of this connection has not read yet."""
     ports = [f":{address[1]:04X}" for address in (client.getpeername(), client.getsockname())]
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         local, remote, _, queues = line.split()[1:5]
@@ -715,11 +719,11 @@ def unread_by_peer(client: socket.socket) -> int:
     raise AssertionError("there is no such connection")
 
 
-def test_a_receiver_that_cannot_be_kept_alive_is_replaced_all_the_same(tmp_path: Path) -> None:
+def test_a_receiver_that_keeps_dying_is_replaced_by_a_reload(tmp_path: Path) -> None:
     with Installed(tmp_path) as server:
         good = server.edit("receiver/__main__.py", FUTURE, FUTURE + MAIN + "os._exit(5)\n")
         kill(server.children()["receiver"])
-        wait_for(lambda: server.said("receiver ended with 5; starting it again") > 1)
+        wait_for(lambda: server.count_logged("receiver ended with 5; starting it again") > 1)
         (server.package / "receiver/__main__.py").write_text(good)
         server.reload()
         server.connect(stock_frame("it works again")).close()
@@ -731,12 +735,12 @@ def test_a_receiver_that_cannot_be_kept_alive_is_replaced_all_the_same(tmp_path:
     [
         ("worker/worker.py", FUTURE, FUTURE + "import time; time.sleep(600)\n"),
         ("receiver/__main__.py", FUTURE, FUTURE + MAIN + "time.sleep(600)\n"),
-        ("receiver/receiver.py", "        self._before = parcel.counters\n",
+        ("receiver/handover.py", "        self._status.previous = state.counters\n",
          "        time.sleep(600)\n"),
     ],
     ids=["rehearsal", "ready", "taking over"],
 )  # fmt: skip
-def test_a_stop_signal_while_it_reloads_ends_all_of_it_and_loses_nothing(
+def test_a_stop_signal_during_a_reload_ends_all_processes_and_loses_nothing(
     server: Installed, file: str, old: str, new: str
 ) -> None:
     client = server.connect(stock_frame("before"))
@@ -754,16 +758,16 @@ def test_a_stop_signal_while_it_reloads_ends_all_of_it_and_loses_nothing(
 
 
 def running(server: Server) -> set[int]:
-    """The children of the supervisor, whatever they are."""
+    """Return all children of the supervisor."""
     return set(map(int, Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()))
 
 
-def test_a_supervisor_that_is_killed_while_it_reloads_leaves_nothing_undone(
+def test_a_supervisor_that_is_killed_during_a_reload_leaves_no_process_and_no_loss(
     server: Installed,
 ) -> None:
     client = server.connect(stock_frame("before"))
     server.wait_stored(1)
-    server.edit("receiver/receiver.py", "        self._before = parcel.counters\n",
+    server.edit("receiver/handover.py", "        self._status.previous = state.counters\n",
                 "        open('taking', 'w').close(); time.sleep(2)\n")  # fmt: skip
     os.kill(server.pid, signal.SIGHUP)
     wait_for((server.home / "taking").exists)
@@ -776,7 +780,7 @@ def test_a_supervisor_that_is_killed_while_it_reloads_leaves_nothing_undone(
     assert [row["message"] for row in server.records()] == ["before", "while it stood still"]
 
 
-def test_another_signal_while_it_reloads_is_acted_on_after_it(server: Installed) -> None:
+def test_a_second_signal_during_a_reload_starts_another_reload(server: Installed) -> None:
     gate = server.home / "gate"
     server.edit("worker/worker.py", FUTURE, FUTURE + "import os, time\n"
                 f"while os.path.exists({str(gate)!r}): time.sleep(0.01)\n")  # fmt: skip
@@ -786,24 +790,24 @@ def test_another_signal_while_it_reloads_is_acted_on_after_it(server: Installed)
     wait_for(lambda: running(server) - before)
     os.kill(server.pid, signal.SIGHUP)
     gate.unlink()
-    wait_for(lambda: server.said(NEW) == 2)
-    assert server.said(OLD) == 0
+    wait_for(lambda: server.count_logged(NEW) == 2)
+    assert server.count_logged(OLD) == 0
     assert server.stop() == 0
 
 
-def test_signals_arrive_however_close_they_are_to_the_exec(server: Installed) -> None:
+def test_signals_close_to_the_exec_are_not_lost(server: Installed) -> None:
     for _ in range(5):
-        done = server.said(NEW)
+        done = server.count_logged(NEW)
         os.kill(server.pid, signal.SIGHUP)
-        while server.said(NEW) == done:
+        while server.count_logged(NEW) == done:
             assert processes_of(server.data), "a signal has killed it"
-            os.kill(server.pid, signal.SIGHUP)  # some of them fall into it
+            os.kill(server.pid, signal.SIGHUP)  # some of them arrive during the exec
     os.kill(server.pid, signal.SIGHUP)
     assert server.stop() == 0
     assert processes_of(server.data) == []
 
 
-def test_a_disk_that_takes_nothing_calls_the_reload_off(tmp_path: Path) -> None:
+def test_a_full_disk_cancels_the_reload(tmp_path: Path) -> None:
     config = f'sink = ["sqlite://{tmp_path}/logs"]\n'
     with small_disk(tmp_path / "data", "8m") as disk, Installed(tmp_path, config=config) as server:
         server.logs = tmp_path / "logs"
@@ -817,7 +821,7 @@ def test_a_disk_that_takes_nothing_calls_the_reload_off(tmp_path: Path) -> None:
         wait_for(lambda: "cannot write" in server.messages())
         server.reload(OLD)
         assert (
-            "the old receiver cannot hand over: what was received cannot be made durable: cannot"
+            "the old receiver cannot hand over: cannot make the received records durable: cannot"
             in server.messages()
         )
         ballast.unlink()
@@ -827,7 +831,7 @@ def test_a_disk_that_takes_nothing_calls_the_reload_off(tmp_path: Path) -> None:
         server.wait_stored(5)
 
 
-def test_a_block_that_is_held_goes_along(tmp_path: Path) -> None:
+def test_a_pending_block_is_handed_over(tmp_path: Path) -> None:
     config = SMALL_JOURNAL + 'when_full = "pause"\n'
     with Installed(tmp_path, config=config) as server:
         with stopped(server.children()["worker sqlite"]):
@@ -837,7 +841,7 @@ def test_a_block_that_is_held_goes_along(tmp_path: Path) -> None:
             os.kill(server.pid, signal.SIGHUP)
             wait_for(lambda: "took over in" in server.messages())
             assert server.status()["frames"] >= frames
-        wait_for(lambda: server.said(NEW))
+        wait_for(lambda: server.count_logged(NEW))
         wait_for(lambda: server.status()["frames"] > frames + 500)
         sender.stop()
         server.wait_stored(sender.sent)
@@ -846,7 +850,7 @@ def test_a_block_that_is_held_goes_along(tmp_path: Path) -> None:
 
 
 def unchanged_frames(server: Server) -> int:
-    """The frames received, once they stand still."""
+    """Return the number of frames received, if it has not changed for a while."""
     before = server.status()
     later = wait_for(lambda: (s := server.status())["at"] > before["at"] and s)
     return int(later["frames"]) if later["frames"] == before["frames"] else 0
@@ -856,7 +860,7 @@ def unchanged_frames(server: Server) -> int:
 
 
 class Configured(Installed):
-    """A server that is told everything by its configuration file, which a test can change."""
+    """A server with all its settings in a configuration file that a test can change."""
 
     def command(self) -> list[str | Path]:
         return [SERVER, "--config", self.home / "fastlog.toml"]
@@ -869,7 +873,7 @@ class Configured(Installed):
         return self
 
 
-def test_listeners_come_and_go_and_connections_stay(tmp_path: Path) -> None:
+def test_listeners_change_and_connections_stay(tmp_path: Path) -> None:
     server = Configured(tmp_path).configure([f"unix://{tmp_path}/one", "tcp://127.0.0.1:0"])
     with server:
         port = int(server.urls()[1].rpartition(":")[2])
@@ -890,7 +894,7 @@ def test_listeners_come_and_go_and_connections_stay(tmp_path: Path) -> None:
         assert not (tmp_path / "two").exists()
 
 
-def test_limits_and_sinks_are_the_new_ones_and_the_data_directory_stays(tmp_path: Path) -> None:
+def test_a_reload_changes_limits_and_sinks_but_not_the_data_directory(tmp_path: Path) -> None:
     with Configured(tmp_path).configure(["tcp://127.0.0.1:0"]) as server:
         clients = [server.connect(stock_frame(f"{n}")) for n in range(5)]
         server.wait_stored(5)
@@ -903,9 +907,11 @@ def test_limits_and_sinks_are_the_new_ones_and_the_data_directory_stays(tmp_path
         server.reload()
         assert f"data_dir stays {server.data}: it changes at the next start" in server.messages()
         for n, client in enumerate(clients):
-            client.sendall(stock_frame(f"more {n}"))  # more than there may be now, but they were
+            client.sendall(
+                stock_frame(f"more {n}")
+            )  # more than the new limit, but connected before
         server.wait_stored(10)
-        assert server.connect().recv(1) == b"", "nobody more is let in"
+        assert server.connect().recv(1) == b"", "no further connection is accepted"
         clients[0].sendall(struct.pack(">I", 5001))
         assert clients[0].recv(1) == b""
         lines = tmp_path / "app.ndjson"
@@ -917,21 +923,21 @@ def test_limits_and_sinks_are_the_new_ones_and_the_data_directory_stays(tmp_path
         assert server.stop() == 0
 
 
-def test_the_counts_go_on(server: Installed) -> None:
+def test_counters_continue_after_a_reload(server: Installed) -> None:
     for n in range(3):
         server.connect(stock_frame(f"{n}")).close()
         server.wait_stored(n + 1)
-        stranger = server.connect(b"GET / HTTP/1.1\r\n\r\n")
+        rejected = server.connect(b"GET / HTTP/1.1\r\n\r\n")
         with suppress(ConnectionResetError):
-            assert stranger.recv(1) == b""
-        server.reload()  # before it is in the ledger, if not in the journal
+            assert rejected.recv(1) == b""
+        server.reload()  # before the rejection is in the ledger
     wait_for(lambda: server.status()["connections"] == 0)
     status = server.status()
     assert [status["accepted"], status["frames"], status["rejected"]] == [6, 3, {"http": 3}]
     wait_for(lambda: sum(row["count"] for row in server.rejected()) == 3)
 
 
-def test_it_prints_no_second_ready_line(server: Installed) -> None:
+def test_a_reload_prints_no_second_ready_line(server: Installed) -> None:
     server.reload()
     assert server.process is not None
     assert server.process.stdout is not None
@@ -949,14 +955,14 @@ def ignoring(number: signal.Signals) -> Iterator[None]:
         signal.signal(number, before)
 
 
-def test_a_server_that_was_started_with_signals_ignored_hears_them(tmp_path: Path) -> None:
+def test_a_server_started_with_ignored_signals_handles_them(tmp_path: Path) -> None:
     with ignoring(signal.SIGHUP), Installed(tmp_path) as server:
         server.reload()
         server.reload()
         assert server.stop() == 0
 
 
-def test_no_descriptor_is_left_over(server: Installed) -> None:
+def test_a_reload_leaves_no_descriptor_open(server: Installed) -> None:
     client = server.connect(stock_frame("one"))
     server.wait_stored(1)
     server.reload()
@@ -977,7 +983,7 @@ def descriptors(pid: int) -> int:
 
 
 def inheritable(pid: int) -> list[str]:
-    """The descriptors that whatever it starts would have, too, beyond 0 to 2."""
+    """Return the descriptors above 2 that its child processes would inherit."""
     found = []
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
         (flags,) = re.findall(r"^flags:\s+(\d+)$", entry.read_text(), flags=re.MULTILINE)

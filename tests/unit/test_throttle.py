@@ -1,4 +1,4 @@
-"""Who is read more slowly: the loop's shares, a sink's gauge, what the receiver makes of it."""
+"""Rate limits: the loop, the progress page of a sink, the worker's throughput, the throttle."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEIGHT = len(FRAME) + FRAME_WEIGHT
 
 
 def fill(receiver: Receiver, frames: int, rest: bytes = b"", peer: str = "unix") -> socket.socket:
-    """A connection with so many frames waiting in its kernel: there will be no further event."""
+    """Add a connection with `frames` frames in its kernel buffer: no further event follows."""
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MIB)
@@ -39,7 +39,7 @@ def fill(receiver: Receiver, frames: int, rest: bytes = b"", peer: str = "unix")
 
 
 def frames_of(receiver: Receiver) -> dict[int, int]:
-    """How many frames came over each connection."""
+    """Return the number of frames received from each connection."""
     found: dict[int, int] = {}
     for run in receiver.runs():
         found[run.connection] = found.get(run.connection, 0) + run.frames
@@ -49,7 +49,7 @@ def frames_of(receiver: Receiver) -> dict[int, int]:
 # ---- the loop ------------------------------------------------------------------------------
 
 
-def test_nobody_is_slowed_unless_told() -> None:
+def test_without_a_limit_no_connection_is_throttled() -> None:
     with receiving() as receiver:
         fill(receiver, 150)
         receiver.until(lambda: receiver.loop.stats().frames == 150)
@@ -57,7 +57,7 @@ def test_nobody_is_slowed_unless_told() -> None:
 
 
 def known(receiver: Receiver) -> socket.socket:
-    """A connection that was read empty once."""
+    """Add a connection that was read empty once."""
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MIB)
@@ -72,7 +72,7 @@ def known(receiver: Receiver) -> socket.socket:
 def test_a_limited_connection_is_read_at_its_rate_to_its_end_without_a_busy_loop(
     is_known: bool, rate: int
 ) -> None:
-    """One that was never read empty has its host's share only; another has its own beside it."""
+    """A connection that was never read empty has only its host's rate; another also its own."""
     with receiving() as receiver:
         client = known(receiver) if is_known else None
         receiver.loop.limit_rate(40 * KIB, 60 * KIB)
@@ -81,19 +81,19 @@ def test_a_limited_connection_is_read_at_its_rate_to_its_end_without_a_busy_loop
         else:
             client.sendall(FRAME * 150)
         before = receiver.loop.stats().frames
-        started, turns = time.monotonic(), 0
+        started, polls = time.monotonic(), 0
         while receiver.loop.stats().frames < before + 150:
-            receiver.poll(30)
-            turns += 1
+            receiver.turn(30)
+            polls += 1
             seconds = time.monotonic() - started
             read = (receiver.loop.stats().frames - before) * WEIGHT
             assert read <= rate * KIB * (seconds + 0.125) + 2 * 12 * KIB
         assert seconds < 30
-        assert turns < 200, "it spins while it waits"
+        assert polls < 200, "the loop is busy while it waits"
         assert receiver.loop.stats().throttlings > 3
 
 
-def test_who_sends_little_is_read_at_once_beside_one_that_is_throttled() -> None:
+def test_a_connection_that_sends_little_is_read_at_once_beside_a_throttled_one() -> None:
     with receiving() as receiver:
         quiet = known(receiver)
         receiver.loop.limit_rate(MIB, 1)
@@ -110,7 +110,7 @@ def test_who_sends_little_is_read_at_once_beside_one_that_is_throttled() -> None
         assert list(receiver.loop.throttled()) == []
 
 
-def test_an_event_does_not_wake_a_slowed_connection() -> None:
+def test_an_event_does_not_resume_a_throttled_connection() -> None:
     with receiving() as receiver:
         receiver.loop.limit_rate(1, 1)
         client = fill(receiver, 50)
@@ -123,7 +123,7 @@ def test_an_event_does_not_wake_a_slowed_connection() -> None:
         assert (after.frames, after.throttlings) == (before.frames, before.throttlings)
 
 
-def test_when_the_limit_goes_all_that_waits_is_read_at_once() -> None:
+def test_without_the_limit_throttled_connections_are_read_at_once() -> None:
     with receiving() as receiver:
         receiver.loop.limit_rate(1, 1)
         fill(receiver, 150)
@@ -134,7 +134,7 @@ def test_when_the_limit_goes_all_that_waits_is_read_at_once() -> None:
         assert receiver.loop.stats().throttlings == throttlings
 
 
-def test_a_drain_reads_the_slowed_too() -> None:
+def test_a_drain_reads_throttled_connections_too() -> None:
     with receiving() as receiver:
         receiver.loop.limit_rate(1, 1)
         fill(receiver, 150, rest=FRAME[:10])
@@ -147,7 +147,7 @@ def test_a_drain_reads_the_slowed_too() -> None:
         assert receiver.loop.stats().rejected == {"truncated": 1}
 
 
-def test_hanging_up_on_a_slowed_connection_leaves_nothing() -> None:
+def test_closing_a_throttled_connection_leaves_nothing() -> None:
     with receiving() as receiver:
         receiver.loop.limit_rate(1, 1)
         client = fill(receiver, 50)
@@ -160,13 +160,13 @@ def test_hanging_up_on_a_slowed_connection_leaves_nothing() -> None:
         receiver.until(lambda: receiver.frames()[-1] == b"in the same slot")
 
 
-def test_a_half_frame_is_not_closed_for_a_silence_that_is_ours() -> None:
+def test_a_partial_frame_does_not_time_out_while_it_is_throttled() -> None:
     with receiving(stall=0.2) as receiver:
         receiver.loop.limit_rate(1, 1)
         client = fill(receiver, 100, rest=FRAME[:100])
         receiver.until(lambda: receiver.loop.stats().throttled == 1)
         assert receiver.loop.stats().partials == 1
-        until = time.monotonic() + 3.5  # three sweeps, and once it falls due
+        until = time.monotonic() + 3.5  # three sweeps, one of them after the timeout
         while time.monotonic() < until:
             receiver.poll(0.1)
         assert receiver.loop.stats().frames < 100
@@ -174,10 +174,10 @@ def test_a_half_frame_is_not_closed_for_a_silence_that_is_ours() -> None:
         receiver.loop.limit_rate(0, 0)
         receiver.until(lambda: receiver.loop.stats().frames == 100)
         receiver.until(lambda: receiver.loop.stats().rejected == {"truncated": 1})
-        assert was_closed(client), "the silence that followed was his own"
+        assert was_closed(client), "the timeout counts after the limit is gone"
 
 
-def test_a_paused_loop_sleeps_though_somebody_is_throttled() -> None:
+def test_a_paused_loop_sleeps_although_a_connection_is_throttled() -> None:
     with receiving() as receiver:
         receiver.loop.limit_rate(64 * KIB, 64 * KIB)
         fill(receiver, 150)
@@ -207,14 +207,14 @@ def test_a_large_frame_of_a_limited_connection_arrives_whole() -> None:
 
 
 def read_for(receiver: Receiver, seconds: float) -> float:
-    """Poll for so long; returns the seconds that it took."""
+    """Poll for some seconds, and return the seconds that it took."""
     started = time.monotonic()
     while time.monotonic() < started + seconds:
         receiver.poll(0.05)
     return time.monotonic() - started
 
 
-def test_ever_new_connections_of_a_host_have_one_share_together() -> None:
+def test_new_connections_of_a_host_share_one_rate() -> None:
     with receiving() as receiver:
         receiver.loop.limit_rate(MIB, 256 * KIB)
         for _ in range(150):
@@ -227,8 +227,8 @@ def test_ever_new_connections_of_a_host_have_one_share_together() -> None:
         receiver.until(lambda: receiver.loop.stats().frames == 150 * 15)
 
 
-def test_new_connections_that_come_one_after_the_other_share_too() -> None:
-    """None is there any more when the next comes."""
+def test_new_connections_one_after_another_share_one_rate() -> None:
+    """Each is closed before the next is opened."""
     with receiving() as receiver:
         receiver.loop.limit_rate(MIB, 64 * KIB)
         started = time.monotonic()
@@ -249,11 +249,11 @@ def test_a_new_connection_does_not_wait_for_those_of_another_host() -> None:
         for host in range(2, 6):
             fill(receiver, 2, peer=f"10.0.0.{host}:5")
         read_for(receiver, 0.2)
-        # Two hosts meet in one share once in thousands of times.
+        # Hosts are hashed: one pair in thousands shares a bucket.
         assert receiver.loop.stats().frames >= frames + 3 * 2
 
 
-def test_connections_of_a_host_take_turns_at_its_share() -> None:
+def test_connections_of_a_host_use_its_rate_in_rotation() -> None:
     with receiving() as receiver:
         receiver.loop.limit_rate(1, 256 * KIB)
         for _ in range(4):
@@ -266,7 +266,7 @@ def sum_of(receiver: Receiver) -> int:
     return sum(frames_of(receiver).values())
 
 
-def test_a_turn_ends_when_its_step_is_done() -> None:
+def test_a_poll_ends_after_its_step() -> None:
     with receiving() as receiver:
         receiver.loop.limit_poll(20 * KIB)
         for _ in range(10):
@@ -280,7 +280,7 @@ def test_a_turn_ends_when_its_step_is_done() -> None:
 
 
 @pytest.mark.parametrize("is_known", [True, False])
-def test_a_slowed_connection_is_handed_over_with_what_it_holds(is_known: bool) -> None:
+def test_a_throttled_connection_is_handed_over_with_its_partial_frame(is_known: bool) -> None:
     with receiving() as old, receiving() as new:
         client = known(old) if is_known else None
         before = old.loop.stats().frames
@@ -304,10 +304,10 @@ def test_a_slowed_connection_is_handed_over_with_what_it_holds(is_known: bool) -
         assert new.loop.stats().partials == 1
 
 
-# ---- the gauge -----------------------------------------------------------------------------
+# ---- the progress page ---------------------------------------------------------------------
 
 
-def test_a_gauge_shows_what_was_published_last(tmp_path: Path) -> None:
+def test_a_progress_page_shows_the_last_published_reading(tmp_path: Path) -> None:
     with (
         ProgressPage(tmp_path, "s", NODE, writable=True) as writer,
         ProgressPage(tmp_path, "s", NODE) as reader,
@@ -318,13 +318,13 @@ def test_a_gauge_shows_what_was_published_last(tmp_path: Path) -> None:
         writer.publish(Reading(1 << 60, UNKNOWN, 1))
         assert reader.read() == Reading(1 << 60, UNKNOWN, 1)
     with ProgressPage(tmp_path, "s", NODE) as reader:
-        assert reader.read() is not None, "a worker that has died leaves it standing"
+        assert reader.read() is not None, "the page of a dead worker stays"
 
 
-def test_a_gauge_that_is_not_there_yet_is_an_error_and_one_of_another_journal_shows_nothing(
+def test_a_missing_progress_page_is_an_error_and_one_of_another_journal_shows_nothing(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(OSError, match="progress"):
+    with pytest.raises(OSError, match="positions"):
         ProgressPage(tmp_path, "s", NODE)
     with ProgressPage(tmp_path, "s", NODE, writable=True) as writer:
         writer.publish(Reading(10, 3, 20))
@@ -332,7 +332,7 @@ def test_a_gauge_that_is_not_there_yet_is_an_error_and_one_of_another_journal_sh
         assert reader.read() is None
 
 
-def test_a_gauge_that_is_caught_in_the_middle_of_a_writing_shows_what_it_showed(
+def test_a_progress_page_that_is_being_written_shows_the_previous_reading(
     tmp_path: Path,
 ) -> None:
     with (
@@ -341,7 +341,7 @@ def test_a_gauge_that_is_caught_in_the_middle_of_a_writing_shows_what_it_showed(
     ):
         writer.publish(Reading(10, 3, 20))
         assert reader.read() == Reading(10, 3, 20)
-        writer.words[0] += 1  # as far as a writer has come that was interrupted here
+        writer._words[0] += 1  # the state of an interrupted writer
         assert reader.read() == Reading(10, 3, 20)
         writer.publish(Reading(30, 4, 20))
         assert reader.read() == Reading(30, 4, 20)
@@ -351,19 +351,19 @@ def test_a_gauge_that_is_caught_in_the_middle_of_a_writing_shows_what_it_showed(
 
 
 def reading_of(data_dir: Path) -> Reading:
-    with ProgressPage(data_dir, "s", NODE) as gauge:
-        reading = gauge.read()
+    with ProgressPage(data_dir, "s", NODE) as page:
+        reading = page.read()
     assert reading is not None
     return reading
 
 
 def block_of(weight: int) -> Block:
-    """A block of a hundred frames that weighs so much."""
+    """Return a block of a hundred frames with this weight."""
     size = weight - 100 * FRAME_WEIGHT - HEADER.size
     return Block(0, size, 0, 100, 0, memoryview(bytes(size)))
 
 
-def test_a_pace_tells_the_speed_of_batches_that_are_worth_it(tmp_path: Path) -> None:
+def test_throughput_follows_the_speed_of_large_or_slow_batches(tmp_path: Path) -> None:
     own = Throughput(tmp_path, "s", NODE, Clock())
     own.measure([block_of(100_000)], 0.01)
     own.publish(5, 2)
@@ -390,7 +390,7 @@ def test_a_pace_tells_the_speed_of_batches_that_are_worth_it(tmp_path: Path) -> 
     assert reading_of(tmp_path) == Reading(8, UNKNOWN, fast), "one that is down is not slow"
 
 
-def test_a_pace_without_a_place_for_its_gauge_shows_nothing_and_goes_on(tmp_path: Path) -> None:
+def test_throughput_without_a_progress_page_tries_again_later(tmp_path: Path) -> None:
     (tmp_path / "positions").write_text("in the way")
     clock = Clock()
     own = Throughput(tmp_path, "s", NODE, clock)
@@ -404,7 +404,7 @@ def test_a_pace_without_a_place_for_its_gauge_shows_nothing_and_goes_on(tmp_path
     own.close()
 
 
-def test_a_pace_says_when_the_sink_takes_nothing(tmp_path: Path) -> None:
+def test_throughput_publishes_that_the_sink_is_down(tmp_path: Path) -> None:
     own = Throughput(tmp_path, "s", NODE, Clock())
     own.publish(7, 3)
     own.publish_failure()
@@ -417,7 +417,7 @@ def test_a_pace_says_when_the_sink_takes_nothing(tmp_path: Path) -> None:
 
 
 class Limits(Loop):
-    """A loop that notes what it is told."""
+    """A loop that records its limits and steps."""
 
     def __init__(self) -> None:
         super().__init__(lambda block, count: None)
@@ -436,253 +436,255 @@ RATE = LimitsConfig().rate
 SPEED = 10 * MIB
 
 
-class Desk:
-    """`Throttle` with a clock, a loop and the gauges of two sinks in the test's hand."""
+class Harness:
+    """A `Throttle` with a clock, a loop and progress pages of two sinks that the test controls."""
 
     def __init__(self, data_dir: Path, lag: float = 1.0) -> None:
         self.loop, self.clock = Limits(), Clock()
-        self.gauges = [ProgressPage(data_dir, name, NODE, writable=True) for name in ("a", "b")]
+        self.pages = [ProgressPage(data_dir, name, NODE, writable=True) for name in ("a", "b")]
         limits = LimitsConfig(lag=lag)
         self.throttle = Throttle(self.loop, limits, data_dir, NODE, ["a", "b"], self.clock)
         self.end = 0
 
     def show(self, *applied: int, speed: int = SPEED) -> None:
-        for gauge, offset in zip(self.gauges, applied, strict=False):
-            gauge.publish(Reading(offset, 0, speed))
+        for page, offset in zip(self.pages, applied, strict=False):
+            page.publish(Reading(offset, 0, speed))
 
-    def look(self, end: int, durable: int | None = None, seconds: float = 0.1) -> None:
+    def update(self, end: int, durable: int | None = None, seconds: float = 0.1) -> None:
         self.clock.now += seconds
-        self.throttle.look(end, 0, end if durable is None else durable)
+        self.throttle.update(end, 0, end if durable is None else durable)
 
     def prove(self, size: int) -> int:
-        """Let both sinks get through so much; returns the end of the journal."""
-        step = throttle.FIRST_WINDOW
+        """Let both sinks apply this weight, and return the end of the journal."""
+        step = throttle.MIN_BOUND
         while self.end < size:
-            self.look(self.end + step)
+            self.update(self.end + step)
             self.end += step
             self.show(self.end, self.end)
-            self.look(self.end)
-            self.look(self.end)
+            self.update(self.end)
+            self.update(self.end)
             step = min(throttle.GROWTH * step, size)
         return self.end
 
     @property
     def now(self) -> tuple[int, int]:
-        """The limits that hold."""
+        """The limits set last."""
         return self.loop.limits[-1] if self.loop.limits else FREE
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def harness(tmp_path: Path) -> Harness:
+    return Harness(tmp_path)
 
 
-def test_everyone_is_limited_while_the_slowest_sink_has_too_much_to_do(desk: Desk) -> None:
-    desk.show(0, 0)
-    end = desk.prove(20 * MIB)
-    assert desk.now == FREE
-    desk.look(end + 9 * MIB)
-    assert desk.now == FREE, "0.9 s of work"
+def test_all_clients_are_limited_while_the_lag_of_the_slowest_sink_is_too_great(
+    harness: Harness,
+) -> None:
+    harness.show(0, 0)
+    end = harness.prove(20 * MIB)
+    assert harness.now == FREE
+    harness.update(end + 9 * MIB)
+    assert harness.now == FREE, "0.9 s of work"
     end += 15 * MIB
-    desk.show(end, end - 12 * MIB)
-    desk.look(end)
-    assert desk.throttle.lag == pytest.approx(1.2)
-    assert desk.now == (throttle.LEAST_RATE, SPEED // throttle.PARTS)
-    assert desk.throttle.timeout() < 1
-    desk.show(end, end - 5 * MIB)
-    desk.look(end)
-    assert desk.now == FREE
-    assert desk.throttle.timeout() == float("inf")
+    harness.show(end, end - 12 * MIB)
+    harness.update(end)
+    assert harness.throttle.lag == pytest.approx(1.2)
+    assert harness.now == (throttle.MIN_CONNECTION_RATE, SPEED // throttle.HOST_PART)
+    assert harness.throttle.timeout() < 1
+    harness.show(end, end - 5 * MIB)
+    harness.update(end)
+    assert harness.now == FREE
+    assert harness.throttle.timeout() == float("inf")
 
 
-def test_a_host_has_a_part_of_what_the_slowest_sink_takes(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, lag=0.01)
-    desk.show(0, 0)
+def test_the_rate_of_a_host_is_a_part_of_the_slowest_sinks_speed(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, lag=0.01)
+    harness.show(0, 0)
     for speed, host in (
-        (1000, throttle.LEAST_OF_HOST),
-        (8 * MIB, 8 * MIB // throttle.PARTS),
+        (1000, throttle.MIN_HOST_RATE),
+        (8 * MIB, 8 * MIB // throttle.HOST_PART),
         (1 << 40, RATE),
     ):
-        end = desk.prove(desk.end + 4 * MIB)
-        desk.show(end, end, speed=speed)
-        desk.look(end + MIB)
-        assert desk.now == (throttle.LEAST_RATE, host)
+        end = harness.prove(harness.end + 4 * MIB)
+        harness.show(end, end, speed=speed)
+        harness.update(end + MIB)
+        assert harness.now == (throttle.MIN_CONNECTION_RATE, host)
 
 
-def test_what_may_wait_grows_with_what_was_stored(desk: Desk) -> None:
-    """However fast the sinks were: nobody knows yet what these records cost."""
-    desk.show(0, 0)
-    desk.look(0)
-    assert desk.now == FREE
-    window, end = throttle.FIRST_WINDOW, 0
-    desk.look(end + window)
-    assert desk.now == FREE
-    desk.look(end + window + 1)
-    assert desk.now == (throttle.LEAST_RATE, throttle.LEAST_OF_HOST)
+def test_the_bound_grows_with_what_was_applied(harness: Harness) -> None:
+    """Even after a high speed: the cost of the new records is unknown."""
+    harness.show(0, 0)
+    harness.update(0)
+    assert harness.now == FREE
+    window, end = throttle.MIN_BOUND, 0
+    harness.update(end + window)
+    assert harness.now == FREE
+    harness.update(end + window + 1)
+    assert harness.now == (throttle.MIN_CONNECTION_RATE, throttle.MIN_HOST_RATE)
     end += window + 1
-    desk.show(end, end)
-    desk.look(end)
-    assert desk.now == FREE
-    next_window = throttle.GROWTH * window // 2  # a round in which next to nothing came
-    desk.look(end + next_window)
-    assert desk.now == FREE
-    desk.look(end + next_window + window)
-    assert desk.now == (throttle.LEAST_RATE, throttle.LEAST_OF_HOST)
-    end = desk.prove(20 * MIB)
-    desk.look(end + 4 * MIB)
-    assert desk.now == FREE
+    harness.show(end, end)
+    harness.update(end)
+    assert harness.now == FREE
+    next_window = throttle.GROWTH * window // 2  # after a round with almost no data
+    harness.update(end + next_window)
+    assert harness.now == FREE
+    harness.update(end + next_window + window)
+    assert harness.now == (throttle.MIN_CONNECTION_RATE, throttle.MIN_HOST_RATE)
+    end = harness.prove(20 * MIB)
+    harness.update(end + 4 * MIB)
+    assert harness.now == FREE
 
 
-def test_what_may_wait_falls_again_while_little_comes(desk: Desk) -> None:
-    desk.show(0, 0)
-    end = desk.prove(20 * MIB)
-    desk.look(end + 4 * MIB)
-    assert desk.now == FREE
-    desk.show(end + 4 * MIB, end + 4 * MIB)
+def test_the_bound_falls_while_little_is_received(harness: Harness) -> None:
+    harness.show(0, 0)
+    end = harness.prove(20 * MIB)
+    harness.update(end + 4 * MIB)
+    assert harness.now == FREE
+    harness.show(end + 4 * MIB, end + 4 * MIB)
     end += 4 * MIB
     for _ in range(12):
-        desk.look(end := end + 100)
-        desk.show(end, end)
-    desk.look(end + MIB)
-    assert desk.now == (throttle.LEAST_RATE, throttle.LEAST_OF_HOST)
+        harness.update(end := end + 100)
+        harness.show(end, end)
+    harness.update(end + MIB)
+    assert harness.now == (throttle.MIN_CONNECTION_RATE, throttle.MIN_HOST_RATE)
 
 
-def test_frames_count_beside_their_bytes(desk: Desk) -> None:
-    desk.show(0, 0)
-    desk.look(0)
-    frames = throttle.FIRST_WINDOW // FRAME_WEIGHT
-    desk.clock.now += 1
-    desk.throttle.look(1000, frames, 1000)
-    assert desk.now == (throttle.LEAST_RATE, throttle.LEAST_OF_HOST)
-    for gauge in desk.gauges:
-        gauge.publish(Reading(0, UNKNOWN, SPEED))
-    desk.clock.now += 1
-    desk.throttle.look(1000, frames, 1000)
-    assert desk.now == FREE, "a worker that does not know the number of its frames"
+def test_frames_count_in_addition_to_their_bytes(harness: Harness) -> None:
+    harness.show(0, 0)
+    harness.update(0)
+    frames = throttle.MIN_BOUND // FRAME_WEIGHT
+    harness.clock.now += 1
+    harness.throttle.update(1000, frames, 1000)
+    assert harness.now == (throttle.MIN_CONNECTION_RATE, throttle.MIN_HOST_RATE)
+    for page in harness.pages:
+        page.publish(Reading(0, UNKNOWN, SPEED))
+    harness.clock.now += 1
+    harness.throttle.update(1000, frames, 1000)
+    assert harness.now == FREE, "a worker that does not know the number of its frames"
 
 
-def test_what_takes_long_without_an_end_is_slow(desk: Desk) -> None:
-    desk.show(0, 0)
-    end = desk.prove(4 * MIB)
+def test_a_sink_without_progress_for_long_counts_as_slow(harness: Harness) -> None:
+    harness.show(0, 0)
+    end = harness.prove(4 * MIB)
     for _ in range(9):
-        desk.look(end + MIB)
-    assert desk.now == FREE
+        harness.update(end + MIB)
+    assert harness.now == FREE
     for _ in range(6):
-        desk.look(end + MIB)
-    assert desk.throttle.lag > 1.0
-    assert desk.now[0] == throttle.LEAST_RATE
-    desk.show(end + MIB, end + MIB)
-    desk.look(end + MIB)
-    assert desk.now == FREE
+        harness.update(end + MIB)
+    assert harness.throttle.lag > 1.0
+    assert harness.now[0] == throttle.MIN_CONNECTION_RATE
+    harness.show(end + MIB, end + MIB)
+    harness.update(end + MIB)
+    assert harness.now == FREE
 
 
-def test_a_sink_that_is_down_costs_nobody_more_than_the_rate(desk: Desk) -> None:
+def test_a_sink_that_is_down_limits_clients_to_the_configured_rate(harness: Harness) -> None:
     """It has no lag, however long it is down."""
-    desk.show(0, 0)
-    desk.look(100)
-    desk.gauges[1].publish(Reading(0, 0, 0))
+    harness.show(0, 0)
+    harness.update(100)
+    harness.pages[1].publish(Reading(0, 0, 0))
     for end in range(200, 5200, 100):
-        desk.gauges[0].publish(Reading(end, 0, SPEED))
-        desk.look(end)
-    assert desk.throttle.lag == 0.0
-    assert desk.now == (throttle.LEAST_RATE, RATE)
-    desk.show(5100, 5100)
-    desk.look(5100)
-    assert desk.now == FREE
+        harness.pages[0].publish(Reading(end, 0, SPEED))
+        harness.update(end)
+    assert harness.throttle.lag == 0.0
+    assert harness.now == (throttle.MIN_CONNECTION_RATE, RATE)
+    harness.show(5100, 5100)
+    harness.update(5100)
+    assert harness.now == FREE
 
 
-def test_a_sink_that_says_nothing_while_it_has_work_counts_as_down(desk: Desk) -> None:
-    desk.show(0, 0)
-    desk.look(100)
+def test_a_sink_that_publishes_nothing_while_it_has_work_counts_as_down(harness: Harness) -> None:
+    harness.show(0, 0)
+    harness.update(100)
     for end in range(200, 600, 10):
-        desk.gauges[0].publish(Reading(end, 0, SPEED))
-        desk.look(end)
-    assert desk.throttle.lag == 0.0
-    assert desk.now == (throttle.LEAST_RATE, RATE)
+        harness.pages[0].publish(Reading(end, 0, SPEED))
+        harness.update(end)
+    assert harness.throttle.lag == 0.0
+    assert harness.now == (throttle.MIN_CONNECTION_RATE, RATE)
 
 
-def test_a_sink_that_had_nothing_to_do_for_long_is_not_taken_for_one_that_is_down(
-    desk: Desk,
+def test_a_sink_without_work_for_long_does_not_count_as_down(
+    harness: Harness,
 ) -> None:
-    desk.show(100, 100)
+    harness.show(100, 100)
     for _ in range(9):
-        desk.look(100, seconds=1.0)
-    desk.look(600, 100, seconds=1.0)
-    desk.look(600, 600)
-    assert desk.now == FREE
+        harness.update(100, seconds=1.0)
+    harness.update(600, 100, seconds=1.0)
+    harness.update(600, 600)
+    assert harness.now == FREE
 
 
-def test_a_disk_that_is_slow_to_sync_is_no_reason_to_starve_a_sink(desk: Desk) -> None:
-    desk.show(0, 0)
-    end = desk.prove(20 * MIB)
-    desk.look(end + 5 * MIB, end)
+def test_a_slow_sync_does_not_count_as_lag_of_the_sink(harness: Harness) -> None:
+    harness.show(0, 0)
+    end = harness.prove(20 * MIB)
+    harness.update(end + 5 * MIB, end)
     for _ in range(30):
-        desk.look(end + 15 * MIB, end, seconds=0.03)
-    assert desk.now == FREE, "1.5 s of work, and 0.9 s in which the disk gave none of it"
-    desk.look(end + 30 * MIB, end, seconds=0.03)
-    assert desk.now != FREE
+        harness.update(end + 15 * MIB, end, seconds=0.03)
+    assert harness.now == FREE, "1.5 s of work, and 0.9 s in which the disk gave none of it"
+    harness.update(end + 30 * MIB, end, seconds=0.03)
+    assert harness.now != FREE
     end += 30 * MIB
-    desk.show(end, end)
-    desk.look(end, seconds=0.03)
-    desk.look(end + 15 * MIB, end, seconds=0.03)
-    assert desk.now == FREE, "it is known how long the disk takes"
+    harness.show(end, end)
+    harness.update(end, seconds=0.03)
+    harness.update(end + 15 * MIB, end, seconds=0.03)
+    assert harness.now == FREE, "it is known how long the disk takes"
 
 
-def test_a_moment_in_which_nothing_came_is_not_taken_for_a_slow_disk(desk: Desk) -> None:
-    desk.show(0, 0)
-    end = desk.prove(20 * MIB)
-    desk.look(end + 5 * MIB, end)
+def test_a_pause_of_the_clients_does_not_count_as_a_slow_sync(harness: Harness) -> None:
+    harness.show(0, 0)
+    end = harness.prove(20 * MIB)
+    harness.update(end + 5 * MIB, end)
     end += 5 * MIB
-    desk.show(end, end)
-    desk.look(end + 15 * MIB, end, seconds=1.0)
-    desk.look(end + 15 * MIB, end, seconds=0.03)
-    assert desk.now != FREE
+    harness.show(end, end)
+    harness.update(end + 15 * MIB, end, seconds=1.0)
+    harness.update(end + 15 * MIB, end, seconds=0.03)
+    assert harness.now != FREE
 
 
-def test_it_looks_neither_too_often_nor_too_late(desk: Desk) -> None:
-    desk.show(0, 0)
-    desk.look(0)
-    desk.look(1000, seconds=0.001)
-    assert desk.throttle.lag == 0.0
-    desk.look(throttle.LOOK_AFTER[0], seconds=0.001)  # the loop ends its turn there
-    assert desk.throttle.lag > 0.0
-    assert set(desk.loop.steps) == {throttle.LOOK_AFTER[0]}
-    desk.prove(20 * MIB)
-    desk.look(desk.end + 1)
-    assert max(desk.loop.steps) <= throttle.LOOK_AFTER[1]
+def test_updates_are_due_after_a_time_or_a_weight(harness: Harness) -> None:
+    harness.show(0, 0)
+    harness.update(0)
+    harness.update(1000, seconds=0.001)
+    assert harness.throttle.lag == 0.0
+    harness.update(throttle.UPDATE_WEIGHT[0], seconds=0.001)  # the loop ends its poll there
+    assert harness.throttle.lag > 0.0
+    assert set(harness.loop.steps) == {throttle.UPDATE_WEIGHT[0]}
+    harness.prove(20 * MIB)
+    harness.update(harness.end + 1)
+    assert max(harness.loop.steps) <= throttle.UPDATE_WEIGHT[1]
 
 
-def test_before_a_sink_has_begun_it_is_limited_like_one_that_is_down(tmp_path: Path) -> None:
+def test_a_sink_that_has_not_started_counts_as_down(tmp_path: Path) -> None:
     loop, clock = Limits(), Clock()
     own = Throttle(loop, LimitsConfig(), tmp_path, NODE, ["a"], clock)
-    own.look(1 << 40, 0, 0)
-    assert (loop.limits, own.lag) == ([(throttle.LEAST_RATE, RATE)], 0.0)
-    with ProgressPage(tmp_path, "a", NODE, writable=True) as gauge:
-        gauge.publish(Reading(1 << 40, 0, 1000))
-        clock.now += throttle.FIND_EVERY
-        own.look(1 << 40, 0, 0)
+    own.update(1 << 40, 0, 0)
+    assert (loop.limits, own.lag) == ([(throttle.MIN_CONNECTION_RATE, RATE)], 0.0)
+    with ProgressPage(tmp_path, "a", NODE, writable=True) as page:
+        page.publish(Reading(1 << 40, 0, 1000))
+        clock.now += throttle.OPEN_INTERVAL
+        own.update(1 << 40, 0, 0)
         assert loop.limits[-1] == FREE
     own.close()
 
 
-def test_a_gauge_that_never_comes_limits_nobody_for_long(tmp_path: Path) -> None:
+def test_a_missing_progress_page_limits_clients_only_for_a_while(tmp_path: Path) -> None:
     loop, clock = Limits(), Clock()
     own = Throttle(loop, LimitsConfig(), tmp_path, NODE, ["a"], clock)
-    own.look(1 << 20, 0, 0)
+    own.update(1 << 20, 0, 0)
     assert loop.limits[-1] != FREE
-    clock.now += throttle.STANDS + 0.1
-    own.look(1 << 22, 0, 0)
+    clock.now += throttle.STALLED_AFTER + 0.1
+    own.update(1 << 22, 0, 0)
     assert loop.limits[-1] == FREE
 
 
-def test_where_no_sink_holds_the_journal_nobody_is_held_back(tmp_path: Path) -> None:
+def test_without_a_sink_that_holds_the_journal_there_are_no_limits(tmp_path: Path) -> None:
     loop = Limits()
-    Throttle(loop, LimitsConfig(), tmp_path, NODE, [], Clock()).look(1 << 40, 0, 0)
+    Throttle(loop, LimitsConfig(), tmp_path, NODE, [], Clock()).update(1 << 40, 0, 0)
     assert loop.limits == []
 
 
-def test_a_lag_of_zero_switches_it_off(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, lag=0)
-    desk.show(0, 0)
-    desk.look(1 << 40)
-    assert (desk.loop.limits, desk.loop.steps) == ([], [])
+def test_a_lag_of_zero_disables_the_throttle(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, lag=0)
+    harness.show(0, 0)
+    harness.update(1 << 40)
+    assert (harness.loop.limits, harness.loop.steps) == ([], [])

@@ -1,0 +1,87 @@
+"""`status.json`: the receiver's state and counters, for `fastlog stats` and `fastlog check`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+
+from fastlog.config import Config
+from fastlog.core import Loop
+from fastlog.files import replace_file
+from fastlog.journal import Journal
+from fastlog.receiver.loss_notices import LossNotices
+from fastlog.receiver.throttle import Throttle
+
+log = logging.getLogger(__name__)
+
+
+class Counters(msgspec.Struct, kw_only=True):
+    """What all receivers have counted since the service was started."""
+
+    acks: int = 0
+    repeated: int = 0
+    accepted: int = 0
+    frames: int = 0
+    dropped: int = 0
+    throttlings: int = 0
+    rejected: dict[str, int] = {}
+    """By reason."""
+
+
+class Status:
+    """Collects and writes the receiver's status."""
+
+    def __init__(
+        self,
+        config: Config,
+        loop: Loop,
+        journal: Journal,
+        notices: LossNotices,
+        throttle: Throttle,
+        clock: Callable[[], float],
+    ) -> None:
+        self._config, self._loop, self._journal = config, loop, journal
+        self._notices, self._throttle, self._clock = notices, throttle, clock
+        self.previous = Counters()
+        """What the receivers before this one have counted."""
+
+    def write(self) -> None:
+        """Replace `status.json`."""
+        stats, journal = self._loop.stats(), self._journal
+        status = {
+            "at": self._clock(),
+            "durable": journal.durable,
+            "oldest": journal.oldest,
+            "index": journal.index,
+            "size": journal.size,
+            "limit": self._config.journal.size,
+            "connections": stats.connections,
+            "clients": stats.clients,
+            "throttled": stats.throttled,
+            "lag": self._throttle.lag,
+            **msgspec.structs.asdict(self.counters()),
+            "failure": journal.failure,
+        }
+        try:
+            replace_file(self._config.data_dir / "status.json", json.dumps(status).encode())
+        except OSError as error:
+            log.debug("status.json: %s", error)  # the disk is full: the journal has logged that
+
+    def counters(self) -> Counters:
+        """Return the counters of this receiver and those before it."""
+        stats, previous = self._loop.stats(), self.previous
+        rejected = Counter(previous.rejected)
+        rejected.update(stats.rejected)
+        return Counters(
+            acks=previous.acks + stats.acks,
+            repeated=previous.repeated + stats.repeated,
+            throttlings=previous.throttlings + stats.throttlings,
+            accepted=previous.accepted + stats.accepted,
+            frames=previous.frames + stats.frames,
+            dropped=previous.dropped + self._notices.dropped,
+            rejected=dict(rejected),
+        )
