@@ -147,7 +147,7 @@ def test_a_file_in_the_place_of_the_journal_stops_the_acks_until_it_is_gone(
         emit(handler, range(10, 20))
         assert not handler.flush(1.0)
         wait_for(lambda: server.status()["failure"], "a failure")
-        assert "journal: cannot make its files anew" in server.messages()
+        assert "journal: cannot restore its files" in server.messages()
         journal_of(server).unlink()
         assert handler.flush(30)
         server.wait_stored(20)
