@@ -54,7 +54,7 @@ def interpreter() -> str:
     return path
 
 
-def run_as_nobody(
+def run_as_other_user(
     arguments: Sequence[object], groups: Sequence[int] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Run `python ARGUMENTS` as the other user, as a member of these groups, too."""
