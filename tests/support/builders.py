@@ -1,4 +1,4 @@
-"""What the tests of sinks, ledger and worker are made of: records, blocks, a journal in memory."""
+"""Records, blocks and a journal in memory, for the tests of sinks, ledger and worker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MONDAY = 20_780 * DAY
 
 
 def make_record(message: str, *, offset: int = 0, idx: int = 0, **fields: object) -> Record:
-    """A record as the decoder gives it; `fields` replace what it has else."""
+    """Return a record as the decoder makes it, with some fields replaced."""
     record = Record(
         created=MONDAY + 0.5,
         levelno=20,
@@ -56,7 +56,7 @@ def make_record(message: str, *, offset: int = 0, idx: int = 0, **fields: object
 def make_block(
     messages: Sequence[str], *, offset: int = 0, index: int = 0, at: float = MONDAY
 ) -> Block:
-    """A block whose frames are JSON objects, received `at` (seconds since the epoch)."""
+    """Return a block whose frames are JSON objects, received `at` (seconds since the epoch)."""
     frames = [msgspec.json.encode({"msg": message, "name": "app"}) for message in messages]
     payload = make_run(Kind.STOCK, frames, peer="127.0.0.1:5")
     end = offset + HEADER.size + len(payload)
@@ -66,7 +66,7 @@ def make_block(
 def make_decoded(
     messages: Sequence[str], *, offset: int = 0, index: int = 0, at: float = MONDAY
 ) -> Decoded:
-    """A block and its records."""
+    """Return a block with these messages and its records."""
     block = make_block(messages, offset=offset, index=index, at=at)
     records = [
         make_record(message, offset=offset, idx=idx, received=at)
@@ -76,12 +76,12 @@ def make_decoded(
 
 
 def decoded_of(block: Block, records: list[Record]) -> Decoded:
-    """A block and its records, in either form."""
+    """Return a block and its records, in both forms: records and lines."""
     return Decoded(block, records, [], b"".join(encode(record) + b"\n" for record in records))
 
 
 def make_chain(contents: Iterable[tuple[Sequence[str], float]]) -> list[Decoded]:
-    """Consecutive blocks of these messages, each received at its time."""
+    """Return consecutive blocks of these messages, each received at its time."""
     chain: list[Decoded] = []
     offset = index = 0
     for messages, at in contents:
@@ -93,7 +93,7 @@ def make_chain(contents: Iterable[tuple[Sequence[str], float]]) -> list[Decoded]
 def numbered(
     count: int, *, per_block: int = 3, start: float = MONDAY, step: float = 1.0
 ) -> list[Decoded]:
-    """`count` blocks with messages "0", "1", …"""
+    """Return `count` blocks with messages "0", "1", …"""
     return make_chain(
         ([str(n * per_block + k) for k in range(per_block)], start + n * step) for n in range(count)
     )
@@ -119,7 +119,7 @@ def make_context(
 
 
 def rest_of(chain: Sequence[Decoded], cursor: int) -> list[Decoded]:
-    """What a worker would apply from the cursor on."""
+    """Return the blocks that a worker would apply from the cursor on."""
     return [decoded for decoded in chain if decoded.block.end > cursor]
 
 
@@ -127,7 +127,7 @@ def in_child(work: Callable[[], object]) -> int | None:
     """Run `work` in a forked process.
 
     Returns:
-        The signal that ended it; None if it came to its end.
+        The signal that ended it; None if it ended by itself.
     """
     pid = os.fork()
     if pid == 0:
@@ -145,19 +145,19 @@ def in_child(work: Callable[[], object]) -> int | None:
 
 
 class Fuse:
-    """Kills this process with SIGKILL at the n-th spark."""
+    """Kills this process with SIGKILL at a call of `spark` that its length sets."""
 
     def __init__(self, length: int) -> None:
-        self.left = length
+        self.remaining = length
 
     def spark(self) -> None:
-        self.left -= 1
-        if self.left < 0:
+        self.remaining -= 1
+        if self.remaining < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that shows the time that a test sets."""
 
     def __init__(self, now: float = MONDAY) -> None:
         self.now = now
@@ -167,16 +167,16 @@ class Clock:
 
 
 class MemoryJournal:
-    """A reader of blocks that lie in memory."""
+    """A `JournalReader` of blocks in memory."""
 
     def __init__(self, blocks: Sequence[Block], *, node: str = NODE) -> None:
         self.node = node
         self.blocks = list(blocks)
-        self.mark = self.blocks[-1].end if self.blocks else 0
+        self.durable_offset = self.blocks[-1].end if self.blocks else 0
         self.oldest = 0
 
     def durable(self) -> int:
-        return self.mark
+        return self.durable_offset
 
     def read(self, offset: int, max_bytes: int = 4 << 20) -> list[Block]:
         if offset < self.oldest:
@@ -184,7 +184,7 @@ class MemoryJournal:
             raise SkippedError(offset, first.offset, first.index)
         found: list[Block] = []
         for block in self.blocks:
-            if block.offset >= offset and block.end <= self.mark:
+            if block.offset >= offset and block.end <= self.durable_offset:
                 if found and block.end - found[0].offset > max_bytes:
                     break
                 found.append(block)

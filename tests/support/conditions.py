@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline: what tests do instead of sleeping."""
+"""Waiting for a condition with a deadline, which tests do instead of sleeping."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 def wait_for(condition: Callable[[], T], what: str = "", seconds: float = 30.0) -> T:
-    """Returns what `condition` returns, once that is true; fails after `seconds`."""
+    """Return the result of `condition` once it is true; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < deadline, f"still not after {seconds:.0f} s: {what or condition}"
-        time.sleep(0.01)  # the one place that may: it is how a poll waits
+        time.sleep(0.01)  # the only sleep that tests may use: it waits between polls
     return result

@@ -1,4 +1,4 @@
-"""A real fastlog-server for tests: started as a user would, watched, and never left behind."""
+"""A real fastlog-server for tests: started like a user's, and always stopped at the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FASTLOG = BIN / "fastlog"
 
 
 class Server:
-    """`fastlog-server` in a directory of its own, on a free port unless told otherwise."""
+    """A `fastlog-server` process with its own directory, by default on a free port."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Server:
     ) -> None:
         self.home, self.data = home, home / "data"
         self.logs = self.data / "logs"
-        """Where the day files are."""
+        """The directory of the day files."""
         self.log = home / "server.log"
         self._config, self._listen, self._sinks = config, listen, sinks
         self._env = {**os.environ, **(env or {})}
@@ -80,7 +80,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        print(self.messages())  # pytest shows it when the test has failed
+        print(self.messages())  # pytest prints it if the test has failed
 
     def messages(self) -> str:
         return self.log.read_text()
@@ -100,7 +100,7 @@ class Server:
         return port
 
     def fixed(self) -> Server:
-        """Keeps the port that was picked, over restarts."""
+        """Use the port that the kernel chose after restarts, too."""
         self._listen = tuple(self.urls())
         return self
 
@@ -111,19 +111,19 @@ class Server:
         return client
 
     def children(self) -> dict[str, int]:
-        """The pids of the processes behind it, by role: `receiver`, `worker sqlite`."""
+        """Return the pids of its child processes by role: `receiver`, `worker sqlite`."""
         return {
             role: pid for pid, role in processes_of(self.data) if role not in ("supervisor", "")
         }
 
     def stop(self) -> int:
-        """SIGTERM, and the exit status."""
+        """Send SIGTERM, wait, and return the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self._wait()
 
     def kill(self) -> None:
-        """kill -9 of all that there is of it."""
+        """Kill all its processes with SIGKILL."""
         if self.process is not None:
             for pid, _ in processes_of(self.data):
                 kill(pid)
@@ -137,10 +137,10 @@ class Server:
         self.process.stdout.close()
         return status
 
-    # ---- what it holds ----
+    # ---- stored records and ledger ----
 
     def records(self) -> list[dict[str, Any]]:
-        """All rows of the store, in the order of their arrival."""
+        """Return all rows of the day files, in order of arrival."""
         return sorted(
             (row for path in sorted(self.logs.glob("*.db")) for row in rows(path)),
             key=lambda row: (row["offset"], row["idx"]),
@@ -171,7 +171,7 @@ class Server:
 
 
 def rows(path: Path, table: str = "records") -> Iterator[dict[str, Any]]:
-    """The rows of a table; none while the file is being made."""
+    """Yield the rows of a table; none while the file is being made."""
     with closing(sqlite3.connect(path, timeout=30)) as database:
         database.row_factory = sqlite3.Row
         if database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [table]).fetchone():
@@ -186,7 +186,7 @@ def count_rows(path: Path) -> int:
 
 
 def processes_of(data: Path) -> list[tuple[int, str]]:
-    """The processes that have this data directory's lock open, and what they are."""
+    """Return pid and role of the processes that have this data directory's lock open."""
     lock = data / "lock"
     found = []
     for entry in Path("/proc").iterdir():
@@ -197,7 +197,7 @@ def processes_of(data: Path) -> list[tuple[int, str]]:
                 words = (entry / "cmdline").read_bytes().decode().split("\0")
                 found.append((int(entry.name), _role(words)))
         except OSError:
-            continue  # it has just ended, or is not ours
+            continue  # it has just ended, or belongs to another user
     return found
 
 

@@ -1,4 +1,4 @@
-"""Random sequences of faults under load: sent = stored + counted, and nothing twice.
+"""Random sequences of faults under load: every record is stored once, or its loss is counted.
 
 A server with two sinks keeps its data on a small file system. Three clients number their records:
 with memory, with a spool, and with memory under Python 2.7. One fault follows the other in random
@@ -43,17 +43,17 @@ ROLES = ("supervisor", "receiver", "worker sqlite", "worker ndjson")
 PAUSE = 4.0
 """Milliseconds between two records of a client."""
 LATE = 120.0
-"""Seconds for what may have to wait for a back-off, or for a reload that is given up."""
+"""Seconds for what may wait for a back-off, or for a reload that fails."""
 
 Numbers = dict[str, list[int]]
-"""The numbers of stored records by client, in the order of the store."""
+"""The numbers of stored records by client, in stored order."""
 
 
 class Sequence:
-    """A server, its clients, and the faults that befall them."""
+    """A server, its clients, and the faults that a sequence causes."""
 
-    def __init__(self, server: Server, disk: Path, dice: random.Random) -> None:
-        self.server, self._disk, self._dice = server, disk, dice
+    def __init__(self, server: Server, disk: Path, chance: random.Random) -> None:
+        self.server, self._disk, self._chance = server, disk, chance
         self._lines, self._spool = disk / "app.ndjson", server.home / "spool"
         self._aside = disk / "aside"
         self._aside.mkdir()
@@ -89,19 +89,19 @@ class Sequence:
 
     # ---- while it runs ----
 
-    def strike(self, name: str) -> None:
-        """Cause a fault; then let some records come, and perhaps let stopped processes go on."""
+    def cause(self, name: str) -> None:
+        """Cause a fault; then wait for some records, and perhaps continue stopped processes."""
         print(name, flush=True)
         self.faults[name]()
-        self.let_log(self._dice.randrange(10, 300))
-        if self._dice.random() < 0.6:
+        self.let_log(self._chance.randrange(10, 300))
+        if self._chance.random() < 0.6:
             self._wake()
 
     def let_log(self, count: int) -> None:
-        """Let time pass, measured in records."""
+        """Wait until every client has sent so many more records."""
         for client in self.clients:
             goal = client.sent + count
-            wait_for(lambda c=client, g=goal: c.sent >= g, f"{client.name} goes on logging", LATE)  # type: ignore[misc]
+            wait_for(lambda c=client, g=goal: c.sent >= g, f"{client.name} continues to log", LATE)  # type: ignore[misc]
 
     def _pid_of(self, role: str) -> int | None:
         return self.server.pid if role == "supervisor" else self.server.children().get(role)
@@ -143,7 +143,7 @@ class Sequence:
         with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(1 << 16))
-        self.let_log(self._dice.randrange(50, 300))
+        self.let_log(self._chance.randrange(50, 300))
         ballast.unlink()
 
     def _move_away(self, *paths: Path) -> None:
@@ -167,7 +167,7 @@ class Sequence:
         self._wake()
         for client in self.clients:
             assert client.stop()["left"] == 0, client.name
-        with contextlib.suppress(AssertionError):  # whoever compares the stores says what is wrong
+        with contextlib.suppress(AssertionError):  # comparing the stores reports it
             wait_for(self._is_settled, seconds=LATE)
         assert self.server.stop() == 0
 
@@ -175,13 +175,13 @@ class Sequence:
         return all(self.accounts(*store) == "" for store in self.stores())
 
     def stores(self) -> Iterator[tuple[str, Numbers, Numbers]]:
-        """Each sink's name, what its store holds, and what the files hold that were moved away."""
+        """Yield each sink's name, its stored records, and those in files that were moved away."""
         days, lines = list(self._aside.rglob("*.db")), list(self._aside.rglob("*.ndjson"))
         yield "sqlite", _in_days(self.server.logs.glob("*.db")), _in_days(days)
         yield "ndjson", _in_lines([self._lines]), _in_lines(lines)
 
     def accounts(self, sink: str, stored: Numbers, aside: Numbers) -> str:
-        """What does not add up in the store of a sink; empty when all does."""
+        """Return what is wrong in the store of a sink; "" if nothing is."""
         missing = elsewhere = 0
         for client in self.clients:
             own = stored.get(client.name, [])
@@ -209,7 +209,7 @@ def _in_days(paths: Iterable[Path]) -> Numbers:
 
 
 def _in_lines(paths: Iterable[Path]) -> Numbers:
-    """What lines files hold. One that was moved away may end within a line."""
+    """Return the records in lines files. One that was moved away may end within a line."""
     lines = (line for path in paths if path.exists() for line in path.open())
     return _by_client(json.loads(line)["extra"] for line in lines if line.endswith("\n"))
 
@@ -223,14 +223,14 @@ def _by_client(extras: Iterable[dict[str, object]]) -> Numbers:
 
 def _run(home: Path, count: int) -> None:
     seed = random.randrange(1 << 32)
-    print(f"seed {seed}")  # shown when the test fails
-    dice = random.Random(seed)
+    print(f"seed {seed}")  # printed if the test fails
+    chance = random.Random(seed)
     with small_disk(home / "disk", "256m") as disk:
         server = Server(home, sinks=["sqlite:", f"ndjson://{disk}/app.ndjson"], config=CONFIG)
         server.data, server.logs = disk / "data", disk / "data" / "logs"
-        with server, Sequence(server.fixed(), disk, dice) as sequence:
-            for name in dice.choices(list(sequence.faults), k=count):
-                sequence.strike(name)
+        with server, Sequence(server.fixed(), disk, chance) as sequence:
+            for name in chance.choices(list(sequence.faults), k=count):
+                sequence.cause(name)
             sequence.finish()
             for store in sequence.stores():
                 assert sequence.accounts(*store) == ""

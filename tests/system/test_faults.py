@@ -1,4 +1,4 @@
-"""Full disks, sinks that stand still, processes that are killed: the sums are exact.
+"""Full disks, stopped sinks and killed processes: no record is lost uncounted or doubled.
 
 Each client numbers its records. What is stored and what the ledger's `losses` count must add up to
 what was sent, each number once, each client's in order.
@@ -32,7 +32,7 @@ LARGE_JOURNAL = '[journal]\nsize = "4 GiB"\nsegment = "1 GiB"\n'
 
 
 def numbers(rows: list[dict[str, Any]]) -> dict[str, list[int]]:
-    """The numbers of the stored records, by client, in the order of the store."""
+    """Return the numbers of the stored records by client, in stored order."""
     found: dict[str, list[int]] = defaultdict(list)
     for row in rows:
         extra = json.loads(row["extra"])
@@ -47,7 +47,7 @@ def send(server: Server, client: str, count: int, size: int = 1000, start: int =
 
 
 def assert_adds_up(server: Server, client: str, sent: int) -> int:
-    """stored + lost = sent, in order, nothing twice. Returns how many were lost."""
+    """Check that records are stored once and in order. Return how many were lost."""
     stored = numbers(server.records()).get(client, [])
     assert stored == sorted(set(stored)), "each once, in order"
     lost = sum(row["count"] for row in server.losses())
@@ -57,7 +57,7 @@ def assert_adds_up(server: Server, client: str, sent: int) -> int:
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """A process that stands still for a while."""
+    """Stop a process with SIGSTOP inside the block."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -67,7 +67,7 @@ def stopped(pid: int) -> Iterator[None]:
 
 @contextmanager
 def small_disk(at: Path, size: str) -> Iterator[Path]:
-    """A file system of its own, as small as that."""
+    """Mount a file system of this size."""
     if os.geteuid() != 0 and not os.environ.get("CI"):
         pytest.skip("only root can mount the small file system that this needs")
     at.mkdir()
@@ -78,7 +78,7 @@ def small_disk(at: Path, size: str) -> Iterator[Path]:
     )
     if out.returncode != 0:
         assert not os.environ.get("CI"), "CI insists on a small file system"
-        pytest.skip(f"this machine lets nobody mount: {out.stderr.decode().strip()}")
+        pytest.skip(f"mounting is not allowed here: {out.stderr.decode().strip()}")
     try:
         yield at
     finally:
@@ -87,7 +87,7 @@ def small_disk(at: Path, size: str) -> Iterator[Path]:
 
 # ---- a full journal ------------------------------------------------------------------------
 
-# Without rate limits: a throttled connection stands still as well, and these tests wait for one
+# Without rate limits: a throttled connection sends nothing either, and these tests wait for one
 # that the full journal stops.
 SMALL_JOURNAL = (
     '[limits]\nlag = 0\n[journal]\nsize = "1 MiB"\nsegment = "256 KiB"\nmemory = "1 MiB"\n'
@@ -100,11 +100,11 @@ def test_segments_that_every_sink_has_stored_are_deleted(tmp_path: Path) -> None
         send(server, "a", 1000)
         server.wait_stored(1000)
         journal = server.data / "journal"
-        wait_for(lambda: len(list(journal.glob("*.seg"))) == 1, "one segment is left")
+        wait_for(lambda: len(list(journal.glob("*.seg"))) == 1, "one segment remains")
         assert server.status()["durable"] > 4 * (256 << 10)
 
 
-def test_a_full_journal_drops_what_comes_and_counts_it(tmp_path: Path) -> None:
+def test_a_full_journal_drops_records_and_counts_them(tmp_path: Path) -> None:
     with Server(tmp_path, config=SMALL_JOURNAL) as server:
         send(server, "a", 100)
         server.wait_stored(100)
@@ -140,7 +140,7 @@ def test_a_full_journal_that_pauses_loses_nothing(tmp_path: Path) -> None:
         assert server.losses() == []
 
 
-def test_what_was_held_when_the_server_is_stopped_is_counted_by_the_next(tmp_path: Path) -> None:
+def test_records_held_when_a_server_stops_are_counted_by_the_next(tmp_path: Path) -> None:
     with Server(tmp_path, config=SMALL_JOURNAL + 'when_full = "pause"\n') as server:
         server.fixed()
         worker = server.children()["worker sqlite"]
@@ -164,9 +164,9 @@ def test_what_was_held_when_the_server_is_stopped_is_counted_by_the_next(tmp_pat
 
 
 def _stands_still(sender: Sender) -> int:
-    """What it has sent, if it has not sent more within a second: it is blocked."""
+    """Return what it has sent, if it is blocked: it has sent nothing more for a second."""
     before = sender.sent
-    time.sleep(1)  # nothing can be waited for: it is the nothing that is to be seen
+    time.sleep(1)  # no condition to wait for: nothing may happen
     return before if sender.sent == before else 0
 
 
@@ -182,7 +182,7 @@ def test_a_sink_that_may_not_hold_the_journal_skips_and_counts(tmp_path: Path) -
         wait_for(server.losses)
 
         def written() -> list[int]:
-            whole = lines.read_text().splitlines(keepends=True)  # the last may be half written
+            whole = lines.read_text().splitlines(keepends=True)  # the last line may be incomplete
             return [json.loads(w)["extra"]["number"] for w in whole if w.endswith("\n")]
 
         wait_for(lambda: written()[-1] == 3099)
@@ -196,8 +196,8 @@ def test_a_sink_that_may_not_hold_the_journal_skips_and_counts(tmp_path: Path) -
 # ---- a full disk ---------------------------------------------------------------------------
 
 
-def test_a_full_disk_under_the_journal_is_survived_and_counted(tmp_path: Path) -> None:
-    # Without shares, so that the records do not wait in the sockets until there is room again.
+def test_a_full_disk_of_the_journal_is_counted_and_the_server_continues(tmp_path: Path) -> None:
+    # Without rate limits, so that the records do not wait in the sockets until there is room again.
     config = (
         f'sink = ["sqlite://{tmp_path}/logs"]\n[journal]\nmemory = "1 MiB"\n[limits]\nlag = 0\n'
     )
@@ -211,7 +211,7 @@ def test_a_full_disk_under_the_journal_is_survived_and_counted(tmp_path: Path) -
                 file.write(bytes(1 << 16))
         send(server, "a", 3000, start=100)
         wait_for(lambda: "cannot write" in server.messages())
-        client = server.connect(stock_frame(client="b", number=0))  # it still serves
+        client = server.connect(stock_frame(client="b", number=0))  # it still accepts connections
         assert server.process is not None
         assert server.process.poll() is None
         ballast.unlink()
@@ -225,7 +225,7 @@ def test_a_full_disk_under_the_journal_is_survived_and_counted(tmp_path: Path) -
         assert len(stored["a"]) < 3000
 
 
-def test_a_full_disk_under_the_store_only_delays(tmp_path: Path) -> None:
+def test_a_full_disk_of_the_sink_only_delays(tmp_path: Path) -> None:
     config = f'sink = ["sqlite://{tmp_path}/disk/logs"]\n'
     with small_disk(tmp_path / "disk", "3m") as disk, Server(tmp_path, config=config) as server:
         server.logs = disk / "logs"
@@ -241,12 +241,12 @@ def test_a_full_disk_under_the_store_only_delays(tmp_path: Path) -> None:
 # ---- kill -9 -------------------------------------------------------------------------------
 
 
-def test_killed_processes_lose_nothing_that_is_journaled(tmp_path: Path) -> None:
+def test_killed_processes_lose_nothing_that_is_in_the_journal(tmp_path: Path) -> None:
     _kill_and_compare(tmp_path, kills=KILLS, seed=None)
 
 
 @pytest.mark.soak
-def test_killed_processes_lose_nothing_for_as_long_as_one_likes(tmp_path: Path) -> None:
+def test_killed_processes_lose_nothing_over_a_long_time(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60 * float(os.environ.get("SOAK_MINUTES", "10"))
     for turn in range(1_000_000):
         if time.monotonic() > deadline:
@@ -258,7 +258,7 @@ def test_killed_processes_lose_nothing_for_as_long_as_one_likes(tmp_path: Path) 
 
 def _kill_and_compare(home: Path, kills: int, seed: int | None) -> None:
     seed = random.randrange(1 << 32) if seed is None else seed
-    print(f"seed {seed}")  # shown when the test fails
+    print(f"seed {seed}")  # printed if the test fails
     dice = random.Random(seed)
     with Server(home, config=LARGE_JOURNAL) as server:
         server.fixed()
@@ -308,7 +308,7 @@ def _kill_one(server: Server, victim: str) -> None:
 
 
 def _journaled(data: Path) -> dict[str, list[int]]:
-    """The numbers that the journal holds, by client: it has released nothing, being one segment."""
+    """Return the numbers in the journal by client. It has one segment, so none was released."""
     reader, decoder = JournalReader(data / "journal"), Decoder()
     found: dict[str, list[int]] = defaultdict(list)
     offset = 0

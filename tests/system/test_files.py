@@ -1,4 +1,4 @@
-"""Files of the server: who can read them, and whose socket is whose."""
+"""Files of the server: their access, and which Unix sockets it removes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from conditions import wait_for
 from senders import stock_frame
 from servers import FASTLOG, Server
-from users import GROUP, NO_SLOT, environment, interpreter, run_as_nobody, shared_directory
+from users import GROUP, OTHER_USER, environment, interpreter, run_as_other_user, shared_directory
 
 from fastlog import files
 from fastlog.files import Access
@@ -37,7 +37,7 @@ def _access() -> Iterator[None]:
 
 
 class UmaskServer(Server):
-    """A server that is started with a umask, perhaps by another user."""
+    """A server that is started with a umask, and perhaps by another user."""
 
     def __init__(self, home: Path, umask: int, user: int | None = None, **rest: Any) -> None:
         super().__init__(home, **rest)
@@ -49,13 +49,13 @@ class UmaskServer(Server):
         command = super().command()
         if self._user is not None:
             main = "from fastlog.cli.serve import main; main()"
-            who = f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups"
-            command = ["setpriv", *who, interpreter(), "-c", main, *command[1:]]
+            options = f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups"
+            command = ["setpriv", *options, interpreter(), "-c", main, *command[1:]]
         return ["sh", "-c", f'umask {self._umask:04o} && exec "$@"', "sh", *command]
 
 
 def modes(*roots: Path) -> dict[str, int]:
-    """The permissions of all that is there, by path; of what vanishes meanwhile, none."""
+    """Return the permissions of all files by path, without those that are removed meanwhile."""
     found = {}
     for root in roots:
         for path in (root, *root.rglob("*")):
@@ -77,7 +77,7 @@ def too_open(found: dict[str, int], files: int = 0o600, directories: int = 0o700
 
 
 def say(server: Server, path: Path, count: int = 20) -> None:
-    """Makes records, a rejection, and a connection over the Unix socket."""
+    """Send records and a rejected frame, and connect to the Unix socket."""
     with server.connect(b"".join(stock_frame(f"m{at}") for at in range(count))):
         pass
     with server.connect(b"GET / HTTP/1.1\r\n\r\n"):
@@ -88,12 +88,12 @@ def say(server: Server, path: Path, count: int = 20) -> None:
 
 
 @pytest.mark.parametrize("umask", [0, 0o777], ids=["umask 0", "umask 777"])
-def test_all_that_a_server_makes_is_private_whatever_the_umask(umask: int) -> None:
+def test_all_files_of_a_server_are_private_with_any_umask(umask: int) -> None:
     interpreter()
-    with shared_directory(NO_SLOT) as home:
+    with shared_directory(OTHER_USER) as home:
         lines, path = home / "out" / "app.ndjson", home / "run.sock"
         server = UmaskServer(
-            home, umask, NO_SLOT,
+            home, umask, OTHER_USER,
             listen=["tcp://127.0.0.1:0", f"unix://{path}"],
             sinks=["sqlite:", f"ndjson://{lines}?rotate_size=2KiB", f"sqlite://{home}/days"],
         )  # fmt: skip
@@ -116,7 +116,7 @@ def test_all_that_a_server_makes_is_private_whatever_the_umask(umask: int) -> No
         assert too_open(modes(server.data, lines.parent, home / "days")) == {}
 
 
-def test_a_group_that_the_configuration_names_reads_and_nobody_else() -> None:
+def test_only_the_configured_group_can_read() -> None:
     interpreter()
     with shared_directory() as home:
         config = f'[files]\ngroup = "{GROUP}"\nmode = "0640"\n'
@@ -131,30 +131,30 @@ def test_a_group_that_the_configuration_names_reads_and_nobody_else() -> None:
             wait_for(lambda: server.rejected(), "a rejection")
             assert too_open(modes(server.data), 0o640, 0o2750) == {}
             assert {path.stat().st_gid for path in server.data.rglob("*")} == {GROUP}
-            assert len(run_as_nobody(query, [GROUP]).stdout.splitlines()) == 7
-            assert run_as_nobody(query).returncode != 0
+            assert len(run_as_other_user(query, [GROUP]).stdout.splitlines()) == 7
+            assert run_as_other_user(query).returncode != 0
             assert server.stop() == 0
         assert too_open(modes(server.data), 0o640, 0o2750) == {}
-        assert len(run_as_nobody(query, [GROUP]).stdout.splitlines()) == 7
-        assert "http" in run_as_nobody(stats, [GROUP]).stdout
-        rejected = run_as_nobody(query)
+        assert len(run_as_other_user(query, [GROUP]).stdout.splitlines()) == 7
+        assert "http" in run_as_other_user(stats, [GROUP]).stdout
+        rejected = run_as_other_user(query)
         assert rejected.returncode != 0
         assert rejected.stdout == ""
         assert len(rejected.stderr.splitlines()) == 1
 
 
-def test_a_server_that_is_not_in_the_group_says_so() -> None:
-    with shared_directory(NO_SLOT) as home:
+def test_a_server_outside_the_configured_group_reports_an_error() -> None:
+    with shared_directory(OTHER_USER) as home:
         main = "from fastlog.cli.serve import main; main()"
         (home / "fastlog.toml").write_text(f'[files]\ngroup = "{GROUP}"\nmode = "0640"\n')
         arguments = ["-c", main, "--config", home / "fastlog.toml", "--data-dir", home / "data"]
-        done = run_as_nobody([*arguments, "--listen", "tcp://127.0.0.1:0"])
+        done = run_as_other_user([*arguments, "--listen", "tcp://127.0.0.1:0"])
         assert done.returncode != 0
         assert "files.group: the server's user is not in the group 1" in done.stderr
         assert not (home / "data").exists()
 
 
-def test_an_open_directory_is_left_as_it_is_and_mentioned(tmp_path: Path) -> None:
+def test_an_open_directory_keeps_its_mode_and_causes_a_warning(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data").chmod(0o755)
     with Server(tmp_path) as server:
@@ -169,7 +169,7 @@ def test_an_open_directory_is_left_as_it_is_and_mentioned(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("umask", [0, 0o22, 0o777])
 @pytest.mark.parametrize("mode", [0o600, 0o640])
-def test_the_umask_decides_nothing(tmp_path: Path, umask: int, mode: int) -> None:
+def test_the_umask_does_not_change_modes(tmp_path: Path, umask: int, mode: int) -> None:
     files._access = Access(mode)
     os.umask(umask)
     files.make_directory(tmp_path / "a" / "b")
@@ -178,7 +178,9 @@ def test_the_umask_decides_nothing(tmp_path: Path, umask: int, mode: int) -> Non
     assert too_open(modes(tmp_path / "a"), mode, files._access.directory_mode) == {}
 
 
-def test_what_exists_keeps_its_mode_and_a_link_to_nothing_makes_its_target(tmp_path: Path) -> None:
+def test_existing_files_keep_their_mode_and_a_dangling_link_makes_its_target(
+    tmp_path: Path,
+) -> None:
     there = tmp_path / "there"
     there.write_text("x")
     there.chmod(0o644)
@@ -223,7 +225,7 @@ def test_a_unix_socket_has_the_mode_and_the_group_of_its_listener(
     assert os.umask(umask) == umask
 
 
-def test_who_may_connect_is_configured_for_each_socket() -> None:
+def test_access_is_configured_for_each_unix_socket() -> None:
     with shared_directory() as home:
         one, other = home / "one", home / "other"
         config = (
@@ -232,13 +234,15 @@ def test_who_may_connect_is_configured_for_each_socket() -> None:
         )
         connect = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
         with Server(home, listen=(), config=config):
-            assert run_as_nobody(["-c", connect, one], [GROUP]).returncode != 0
-            assert run_as_nobody(["-c", connect, other]).returncode != 0
-            assert run_as_nobody(["-c", connect, other], [GROUP]).returncode == 0
+            assert run_as_other_user(["-c", connect, one], [GROUP]).returncode != 0
+            assert run_as_other_user(["-c", connect, other]).returncode != 0
+            assert run_as_other_user(["-c", connect, other], [GROUP]).returncode == 0
 
 
 @pytest.mark.parametrize("reloaded", [False, True], ids=["", "after a reload"])
-def test_a_server_that_stops_leaves_the_socket_of_another(tmp_path: Path, reloaded: bool) -> None:
+def test_a_stopping_server_keeps_the_socket_of_another_server(
+    tmp_path: Path, reloaded: bool
+) -> None:
     path = tmp_path / "s"
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -264,7 +268,7 @@ def test_a_server_that_stops_leaves_the_socket_of_another(tmp_path: Path, reload
     assert not path.exists()
 
 
-def test_a_server_that_stops_after_a_reload_removes_its_own_socket(tmp_path: Path) -> None:
+def test_a_server_that_stops_after_a_reload_removes_its_socket(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with Server(tmp_path, listen=[f"unix://{path}"]) as server:
         os.kill(server.pid, signal.SIGHUP)
@@ -287,7 +291,9 @@ def _link(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [_regular, _fifo, _link, Path.mkdir])
-def test_what_is_no_socket_is_never_removed(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_file_that_is_no_socket_is_never_removed(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     path = tmp_path / "s"
     make(path)
     before = path.lstat().st_ino
@@ -296,7 +302,7 @@ def test_what_is_no_socket_is_never_removed(tmp_path: Path, make: Callable[[Path
     assert path.lstat().st_ino == before
 
 
-def test_a_socket_is_taken_over_only_when_nobody_listens(tmp_path: Path) -> None:
+def test_a_socket_is_replaced_only_if_no_server_listens_on_it(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -309,7 +315,7 @@ def test_a_socket_is_taken_over_only_when_nobody_listens(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_socket_that_comes_between_the_look_and_the_removal_is_put_back(
+def test_a_socket_that_appears_between_check_and_removal_is_put_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "s"

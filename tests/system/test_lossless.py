@@ -1,4 +1,4 @@
-"""Our client and our server, and everything that may happen to them.
+"""The fastlog client and the server, with faults of both and of the network between them.
 
 One oracle for all: a client numbers its records from 1; what is stored and what is declared as
 lost are all of them, each once, in its order. The store has no unique index that could hide a
@@ -41,11 +41,11 @@ from fastlog.journal import JournalReader
 from fastlog.receiver.receiver import Receiver
 
 FAST = '[clients]\nkeepalive = "1 s"\n'
-"""A client gives a connection up after three seconds."""
+"""A client closes a silent connection after three seconds."""
 
 
 class Client:
-    """Our handler in this process, with numbered records."""
+    """The fastlog handler in this process, with numbered records."""
 
     def __init__(self, port: int, name: str = "a", host: str = "127.0.0.1", **options: Any) -> None:
         self.name, self.sent = name, 0
@@ -59,7 +59,7 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.handler._finish()  # what the end of its process does
+        self.handler._finish()  # as at the end of its process
 
     def log(self, count: int = 1, size: int = 10) -> None:
         for _ in range(count):
@@ -77,7 +77,7 @@ class Client:
 
 
 class Process:
-    """Our handler in a process of its own, under one of the real interpreters."""
+    """The fastlog handler in a process of another interpreter."""
 
     def __init__(
         self, port: int, name: str, python: Path | str, pause: float = 1, spool: Path | None = None
@@ -104,7 +104,7 @@ class Process:
                 self.sent = int(line)
 
     def stop(self) -> dict[str, Any]:
-        """Lets it end in its own way, and returns its stats."""
+        """Let the process end by itself, and return its stats."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         assert self.process.wait(60) == 0
@@ -119,14 +119,14 @@ class Process:
 
 
 def declared(server: Server, behind: int = 0) -> list[range]:
-    """The gaps in the ledger, behind its first so many."""
+    """Return the gaps in the ledger, without the first `behind`."""
     rows = server.losses()[behind:]
-    told = [re.fullmatch(r".*records (\d+) to (\d+)", row["detail"]) for row in rows]
-    return [range(int(found[1]), int(found[2]) + 1) for found in told if found]
+    matches = [re.fullmatch(r".*records (\d+) to (\d+)", row["detail"]) for row in rows]
+    return [range(int(found[1]), int(found[2]) + 1) for found in matches if found]
 
 
 def assert_exact(server: Server, client: str, sent: int) -> None:
-    """Of one client that has made no gap: all of it, once, in order."""
+    """Check that all records of a client without gaps are stored once and in order."""
     wait_for(lambda: len(numbers(server.records()).get(client, [])) >= sent, "all is stored", 60)
     assert numbers(server.records())[client] == list(range(1, sent + 1))
     assert server.losses() == []
@@ -142,16 +142,16 @@ def server(tmp_path: Path) -> Iterator[Server]:
 # ---- the server dies -----------------------------------------------------------------------
 
 
-def test_a_server_that_is_killed_in_the_middle_of_batches_costs_nothing(server: Server) -> None:
-    _kill_again_and_again(server, 5)
+def test_killing_the_server_within_batches_loses_nothing(server: Server) -> None:
+    _kill_repeatedly(server, 5)
 
 
 @pytest.mark.soak
-def test_a_server_that_is_killed_twenty_times_costs_nothing(server: Server) -> None:
-    _kill_again_and_again(server, 20)
+def test_killing_the_server_twenty_times_loses_nothing(server: Server) -> None:
+    _kill_repeatedly(server, 20)
 
 
-def _kill_again_and_again(server: Server, kills: int) -> None:
+def _kill_repeatedly(server: Server, kills: int) -> None:
     dice = random.Random(7)
     with Client(server.port) as client:
         writer = _Writer(client)
@@ -170,7 +170,7 @@ def _kill_again_and_again(server: Server, kills: int) -> None:
 
 
 class _Writer(threading.Thread):
-    """Logs all the time, up to a number of records that may wait."""
+    """Logs continuously, while fewer than `most` records wait."""
 
     def __init__(self, client: Client, most: int = 5000) -> None:
         super().__init__(daemon=True)
@@ -192,13 +192,13 @@ class _Writer(threading.Thread):
 # ---- the network ---------------------------------------------------------------------------
 
 
-def test_a_reset_at_every_byte_of_hello_and_batch_costs_nothing(server: Server) -> None:
+def test_resets_within_hello_and_batch_lose_nothing(server: Server) -> None:
     """A HELLO has 89 bytes with its header, a batch of one of these records about 500."""
     _cut_everywhere(server, step=7)
 
 
 @pytest.mark.soak
-def test_a_reset_at_every_single_byte_costs_nothing(server: Server) -> None:
+def test_a_reset_at_every_single_byte_loses_nothing(server: Server) -> None:
     _cut_everywhere(server, step=1)
 
 
@@ -215,7 +215,7 @@ def _cut_everywhere(server: Server, step: int) -> None:
     assert_exact(server, "a", client.sent)
 
 
-def test_a_neighbour_that_swallows_everything_is_noticed(server: Server) -> None:
+def test_a_peer_that_drops_all_data_is_detected(server: Server) -> None:
     with Proxy(server.port) as proxy, Client(proxy.port) as client:
         client.log(100)
         client.flush()
@@ -228,7 +228,7 @@ def test_a_neighbour_that_swallows_everything_is_noticed(server: Server) -> None
         assert_exact(server, "a", 200)
 
 
-def test_dropped_acks_cost_a_reconnection_and_no_double(server: Server) -> None:
+def test_dropped_acks_cause_a_reconnection_and_no_double(server: Server) -> None:
     with Proxy(server.port) as proxy, Client(proxy.port) as client:
         client.log(100)
         client.flush()
@@ -245,7 +245,7 @@ def test_dropped_acks_cost_a_reconnection_and_no_double(server: Server) -> None:
 
 
 def test_batches_that_are_sent_three_times_are_stored_once(server: Server) -> None:
-    """By a client that has heard of no ack, and is cut differently each time."""
+    """By a client that has received no ack, with its batches split differently each time."""
     client, dice = os.urandom(16), random.Random(3)
     for first in range(1, 301, 30):
         for _ in range(3):
@@ -262,8 +262,8 @@ def test_batches_that_are_sent_three_times_are_stored_once(server: Server) -> No
     wait_for(lambda: server.status()["repeated"] == 600)
 
 
-def test_a_neighbour_that_is_dead_is_noticed(tmp_path: Path) -> None:
-    """Its network namespace loses its link, as a host loses its power."""
+def test_a_dead_peer_is_detected(tmp_path: Path) -> None:
+    """Its network namespace loses its link, like a host without power."""
     with _neighbour(tmp_path) as (host, port, switch):
         listen = ["tcp://127.0.0.1:0", f"unix://{tmp_path}/s"]
         with Server(tmp_path, listen=listen, config=FAST) as server:
@@ -281,16 +281,16 @@ def test_a_neighbour_that_is_dead_is_noticed(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def _neighbour(home: Path) -> Iterator[tuple[str, int, Callable[[str], None]]]:
-    """A host of its own, which forwards a port to the Unix socket `s`; and the switch of its link.
+    """Make a host that forwards a port to the Unix socket `s`, and a switch for its link.
 
-    The server itself hears of no network but this machine's.
+    The server itself uses only this machine's network.
     """
     if os.geteuid() != 0:
         pytest.skip("only root can make the network namespace that this needs")
     name, mine, its = f"fastlog-{os.getpid()}", f"flm{os.getpid()}", f"fli{os.getpid()}"
     inside = ["ip", "netns", "exec", name]
     if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody make a network namespace")
+        pytest.skip("network namespaces are not allowed here")
     forwarder = None
     try:
         for words in (
@@ -320,7 +320,7 @@ def _neighbour(home: Path) -> Iterator[tuple[str, int, Callable[[str], None]]]:
 # ---- the disk, the journal, the sink -------------------------------------------------------
 
 
-def test_a_full_disk_stops_the_acks_and_costs_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_stops_the_acks_and_loses_nothing(tmp_path: Path) -> None:
     config = f'sink = ["sqlite://{tmp_path}/logs"]\n{FAST}[journal]\nmemory = "4 MiB"\n'
     with small_disk(tmp_path / "data", "8m") as disk, Server(tmp_path, config=config) as server:
         server.logs = tmp_path / "logs"
@@ -341,7 +341,7 @@ def test_a_full_disk_stops_the_acks_and_costs_nothing(tmp_path: Path) -> None:
         assert_exact(server, "a", 8100)
 
 
-def test_a_full_journal_holds_our_clients_back_and_costs_them_nothing(tmp_path: Path) -> None:
+def test_a_full_journal_pauses_fastlog_clients_and_loses_nothing(tmp_path: Path) -> None:
     config = FAST + '[journal]\nsize = "1 MiB"\nsegment = "256 KiB"\nmemory = "1 MiB"\n'
     with Server(tmp_path, config=config) as server, Client(server.port) as client:
         with stopped(server.children()["worker sqlite"]):
@@ -352,12 +352,12 @@ def test_a_full_journal_holds_our_clients_back_and_costs_them_nothing(tmp_path: 
         assert_exact(server, "a", 3000)
 
 
-def test_a_sink_that_is_down_makes_nothing_be_sent_again(server: Server) -> None:
+def test_a_failing_sink_causes_no_retransmission(server: Server) -> None:
     _sink_is_down(server, seconds=3)
 
 
 @pytest.mark.soak
-def test_a_sink_that_is_down_for_a_minute_makes_nothing_be_sent_again(server: Server) -> None:
+def test_a_sink_that_fails_for_a_minute_causes_no_retransmission(server: Server) -> None:
     _sink_is_down(server, seconds=60)
 
 
@@ -367,14 +367,14 @@ def _sink_is_down(server: Server, seconds: float) -> None:
             until = time.monotonic() + seconds
             while time.monotonic() < until:
                 client.log(100)
-                client.flush()  # the journal acknowledges, whatever the sink does
+                client.flush()  # the ack depends on the journal only
                 assert client.stats["pending"] == 0
         assert client.stats["resent_records"] == client.stats["reconnects"] == 0
     assert_exact(server, "a", client.sent)
     assert server.status()["repeated"] == 0
 
 
-def test_what_a_client_had_to_drop_is_declared_exactly(server: Server) -> None:
+def test_dropped_records_of_a_client_are_declared_exactly(server: Server) -> None:
     for name, policy in (("new", "drop_newest"), ("old", "drop_oldest")):
         with Client(server.port, name, max_bytes=200_000, when_full=policy) as client:
             client.log(50)
@@ -403,7 +403,7 @@ def test_what_a_client_had_to_drop_is_declared_exactly(server: Server) -> None:
 
 
 class _Clock:
-    """The wall clock, which somebody sets."""
+    """A wall clock that a test sets."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -412,7 +412,7 @@ class _Clock:
         return time.time() + self.ahead
 
 
-def test_clocks_that_jump_by_an_hour_stop_nothing(tmp_path: Path) -> None:
+def test_clocks_that_jump_by_an_hour_do_not_stop_records(tmp_path: Path) -> None:
     theirs, ours = _Clock(), _Clock()
     listener = socket.create_server(("127.0.0.1", 0))
     url = "tcp://127.0.0.1:0"
@@ -448,7 +448,7 @@ def test_clocks_that_jump_by_an_hour_stop_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.11", "3.13"])
-def test_a_client_that_is_killed_leaves_its_spool_to_the_next(
+def test_the_spool_of_a_killed_client_is_sent_by_the_next(
     server: Server, tmp_path: Path, version: str
 ) -> None:
     python = interpreters().get(version)
@@ -472,11 +472,11 @@ def test_a_client_that_is_killed_leaves_its_spool_to_the_next(
     assert_exact(server, "second", second.sent)
     stored = numbers(server.records())["first"]
     assert stored == list(range(1, len(stored) + 1))
-    wait_for(lambda: not list(spool.glob("*/*.seg")), "nothing is left")
+    wait_for(lambda: not list(spool.glob("*/*.seg")), "the spool is empty")
 
 
-def test_a_spool_that_has_lost_its_end_is_not_sent_twice(server: Server, tmp_path: Path) -> None:
-    """The server has acknowledged more than is left in the files, and nobody has heard it."""
+def test_a_spool_without_its_last_records_is_not_sent_twice(server: Server, tmp_path: Path) -> None:
+    """The server has acknowledged more than the files hold, and no client received that ack."""
     spool = tmp_path / "spool"
     with Proxy(server.port) as proxy:
         proxy.drops_acks = True
@@ -494,7 +494,7 @@ def test_a_spool_that_has_lost_its_end_is_not_sent_twice(server: Server, tmp_pat
 
 
 def test_forked_children_log_for_themselves(server: Server, tmp_path: Path) -> None:
-    """Eight children, half of which end by os._exit, and a parent that goes on."""
+    """Eight children, half of which end by os._exit, and a parent that continues."""
     program = tmp_path / "fork.py"
     program.write_text(_FORKING)
     for version in ("2.7", "3.6", "3.11", "3.13"):
@@ -546,7 +546,7 @@ for n in range(8):
 for pid in pids:
     os.waitpid(pid, 0)
 log("parent", 109, 200)
-deadline = time.time() + 60  # the parent adopts what its children have left
+deadline = time.time() + 60  # the parent sends what its children have not sent
 while len(os.listdir(spool)) > 1 and time.time() < deadline:
     time.sleep(0.05)
 handler.flush()
@@ -556,7 +556,7 @@ print(json.dumps({"reconnects": stats["reconnects"], "left": stats["pending"]}))
 """
 
 
-def test_several_interpreters_through_kills_and_cuts(server: Server) -> None:
+def test_clients_of_several_interpreters_survive_kills_and_cuts(server: Server) -> None:
     dice = random.Random(11)
     with Proxy(server.port) as proxy:
         clients = [
@@ -581,17 +581,17 @@ def test_several_interpreters_through_kills_and_cuts(server: Server) -> None:
 # ---- the server is replaced ----------------------------------------------------------------
 
 
-def test_nobody_notices_that_the_server_is_replaced(server: Server) -> None:
-    _replace_again_and_again(server, 4)
+def test_clients_do_not_notice_a_reload(server: Server) -> None:
+    _reload_repeatedly(server, 4)
 
 
 @pytest.mark.soak
-def test_nobody_notices_that_the_server_is_replaced_twenty_times(server: Server) -> None:
-    _replace_again_and_again(server, 20)
+def test_clients_do_not_notice_twenty_reloads(server: Server) -> None:
+    _reload_repeatedly(server, 20)
 
 
-def _replace_again_and_again(server: Server, times: int) -> None:
-    """test_reload.py has the same for stock clients, and for all that may go wrong."""
+def _reload_repeatedly(server: Server, times: int) -> None:
+    """test_reload.py tests the same for stock clients, and failures of a reload."""
     pythons = {v: path for v, path in interpreters().items() if v in ("2.7", "3.6", "3.13")}
     clients = [Process(server.port, version, path) for version, path in pythons.items()]
     for _ in range(times):

@@ -1,4 +1,4 @@
-"""What a repair of the journal says about the records that it could not save."""
+"""The repair of a journal: the losses that it records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fastlog.record import Loss
 
 @pytest.fixture
 def filled(tmp_path: Path) -> Path:
-    """A journal of some segments, each of some blocks of three frames."""
+    """A journal of several segments with several blocks of three frames each."""
     directory = tmp_path / "journal"
     journal = Journal(directory, segment=4096, delay=0.0)
     for n in range(30):
@@ -68,7 +68,7 @@ def damage_the_oldest_block_of_a_journal_that_was_released_before(directory: Pat
         (damage_the_oldest_block_of_a_journal_that_was_released_before, -1),
     ],
 )
-def test_the_loss_is_counted_where_the_next_sound_block_tells_how_much_it_is(
+def test_the_loss_is_counted_if_a_valid_block_follows(
     filled: Path, damage: Callable[[Path], None], expected: int | None
 ) -> None:
     before = read_all(filled)
@@ -79,12 +79,12 @@ def test_the_loss_is_counted_where_the_next_sound_block_tells_how_much_it_is(
     damage(filled)
     said = repair(filled)
 
-    left = [(run, block) for block in read_all(filled) for run in runs(block.payload)]
-    notes = [read_notice(f) for run, _ in left if run.kind is Kind.NOTE for f in frames(run)]
-    assert [note.count for note in notes if isinstance(note, Loss)] == [expected]
+    repaired = [(run, block) for block in read_all(filled) for run in runs(block.payload)]
+    notices = [read_notice(f) for run, _ in repaired if run.kind is Kind.NOTE for f in frames(run)]
+    assert [note.count for note in notices if isinstance(note, Loss)] == [expected]
     assert f"({expected if expected > 0 else 'an unknown number of'} records)" in said
     ordinals = {block.offset: block.index for block in before}
-    for run, block in left:
+    for run, block in repaired:
         if run.kind is Kind.STOCK:
             assert block.index == ordinals[block.offset]
 
@@ -96,7 +96,7 @@ def command(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def does_not_start(server: Server) -> str:
-    """Starts the server, which must end, and returns its last line."""
+    """Start the server, which must end, and return its last line."""
     ended = subprocess.run(server.command(), capture_output=True, text=True, timeout=60)
     assert ended.returncode != 0
     assert "Traceback" not in ended.stderr
@@ -104,7 +104,7 @@ def does_not_start(server: Server) -> str:
 
 
 @pytest.mark.parametrize("file", ["secret", "node"])
-def test_a_server_without_its_secret_says_so_and_goes_on_after_a_repair(
+def test_a_server_without_its_secret_reports_it_and_starts_after_a_repair(
     tmp_path: Path, file: str
 ) -> None:
     config = '[auth]\nkeys = ["web:s3cret"]\n'
@@ -138,7 +138,7 @@ def test_a_server_without_its_secret_says_so_and_goes_on_after_a_repair(
         assert server.losses() == []
 
 
-def test_a_server_refuses_the_journal_of_a_newer_one(tmp_path: Path) -> None:
+def test_a_server_rejects_the_journal_of_a_newer_version(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         server.connect(stock_frame("hello")).close()
         server.wait_stored(1)

@@ -1,5 +1,4 @@
-"""Files that other programs remove, move or replace while the server runs: nothing is lost
-uncounted."""
+"""Files that other programs remove, move or replace while the server runs: losses are counted."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ SMALL = '[journal]\nsize = "1 MiB"\nsegment = "64 KiB"\n'
 
 
 def send(server: Server, first: int, last: int, size: int = 10) -> None:
-    """Numbered records, by a stock client."""
+    """Send numbered records as a stock client."""
     with server.connect() as client:
         for number in range(first, last):
             client.sendall(stock_frame("x" * size, number=number))
@@ -79,7 +78,7 @@ JOURNAL = [
 
 
 @pytest.mark.parametrize("vanish", JOURNAL)
-def test_a_journal_that_vanishes_is_made_anew_with_all_that_was_acknowledged(
+def test_a_removed_journal_is_restored_with_all_acknowledged_records(
     tmp_path: Path, vanish: Callable[[Server], None]
 ) -> None:
     with Server(tmp_path) as server, handler_of(server.port) as handler:
@@ -93,10 +92,10 @@ def test_a_journal_that_vanishes_is_made_anew_with_all_that_was_acknowledged(
             emit(handler, range(200, 300))
             assert handler.flush(30)
         server.wait_stored(300)
-        wait_for(lambda: "made anew" in server.messages(), "the log says it")
-        left = [(journal_of(server) / name).read_text() for name in ("node", "secret")]
-        assert left == names
-        wait_for(lambda: server.status()["failure"] is None, "a journal in order")
+        wait_for(lambda: "another program removed files of" in server.messages(), "logged")
+        restored = [(journal_of(server) / name).read_text() for name in ("node", "secret")]
+        assert restored == names
+        wait_for(lambda: server.status()["failure"] is None, "the journal works")
         server.fixed().kill()
         server.start()
         emit(handler, range(300, 400))
@@ -105,7 +104,7 @@ def test_a_journal_that_vanishes_is_made_anew_with_all_that_was_acknowledged(
         assert server.losses() == []
 
 
-def test_a_segment_that_vanishes_just_before_a_reload_is_not_lost(tmp_path: Path) -> None:
+def test_a_segment_removed_just_before_a_reload_is_not_lost(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.write_text("in the way, so that the sink takes nothing")
     with (
@@ -122,7 +121,7 @@ def test_a_segment_that_vanishes_just_before_a_reload_is_not_lost(tmp_path: Path
         assert server.losses() == []
 
 
-def test_a_flush_looks_after_the_files(tmp_path: Path) -> None:
+def test_a_flush_restores_removed_files(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     try:
         assert journal.append(make_run(Kind.STOCK, [b"x"]), 1) is None
@@ -136,7 +135,7 @@ def test_a_flush_looks_after_the_files(tmp_path: Path) -> None:
         journal.close()
 
 
-def test_a_file_in_the_place_of_the_journal_stops_the_acks_until_it_is_gone(
+def test_a_file_with_the_journals_name_stops_acks_until_it_is_removed(
     tmp_path: Path,
 ) -> None:
     with Server(tmp_path) as server, handler_of(server.port) as handler:
@@ -147,7 +146,7 @@ def test_a_file_in_the_place_of_the_journal_stops_the_acks_until_it_is_gone(
         emit(handler, range(10, 20))
         assert not handler.flush(1.0)
         wait_for(lambda: server.status()["failure"], "a failure")
-        assert "journal: cannot make its files anew" in server.messages()
+        assert "journal: cannot restore its files" in server.messages()
         journal_of(server).unlink()
         assert handler.flush(30)
         server.wait_stored(20)
@@ -156,7 +155,7 @@ def test_a_file_in_the_place_of_the_journal_stops_the_acks_until_it_is_gone(
 
 
 @pytest.mark.parametrize("which", ["the oldest", "one in the middle", "all but the newest"])
-def test_older_segments_that_vanish_are_a_loss_of_those_sinks_that_had_not_stored_them(
+def test_removed_older_segments_are_a_loss_for_sinks_that_had_not_stored_them(
     tmp_path: Path, which: str
 ) -> None:
     sinks = ["sqlite:", f"ndjson://{tmp_path}/app.ndjson"]
@@ -172,7 +171,7 @@ def test_older_segments_that_vanish_are_a_loss_of_those_sinks_that_had_not_store
             chosen = {"the oldest": found[:1], "one in the middle": found[2:3]}
             for path in chosen.get(which, found[:-1]):
                 path.unlink()
-            wait_for(lambda: "were removed by another program" in server.messages(), "noticed")
+            wait_for(lambda: "another program removed" in server.messages(), "logged")
         count = wait_for(lambda: [row for row in server.losses() if row["count"] > 0], "a loss")
         wait_for(lambda: server.stored() + server.losses()[-1]["count"] == 400, "all or counted")
         assert {row["reason"] for row in count} == {"files of the journal were removed"}
@@ -184,13 +183,11 @@ def test_older_segments_that_vanish_are_a_loss_of_those_sinks_that_had_not_store
         server.start()
         send(server, 400, 410)
         server.wait_stored(kept + 10)
-        wait_for(lambda: lines(tmp_path / "app.ndjson") == 410, "the other sink goes on")
+        wait_for(lambda: lines(tmp_path / "app.ndjson") == 410, "the other sink continues")
 
 
 @pytest.mark.parametrize("what", ["removed", "moved", "replaced"])
-def test_a_data_directory_that_vanishes_ends_the_server_with_one_line(
-    tmp_path: Path, what: str
-) -> None:
+def test_a_removed_data_directory_ends_the_server_with_one_line(tmp_path: Path, what: str) -> None:
     with Server(tmp_path) as server, handler_of(server.port) as handler:
         emit(handler, range(10))
         server.wait_stored(10)
@@ -235,32 +232,30 @@ def _durable(server: Server) -> bool:
 
 
 def _wait_until_written(server: Server, count: int) -> None:
-    """Until the worker has taken so many frames, wherever it has written them."""
+    """Wait until the worker has applied so many frames, to whichever file."""
 
     def index() -> int:
         return int(json.loads((server.data / "positions" / "ndjson.json").read_text())["index"])
 
-    wait_for(lambda: index() >= count, f"{count} frames passed")
+    wait_for(lambda: index() >= count, f"{count} frames applied")
 
 
 @pytest.mark.parametrize("vanish", ["file", "directory"])
-def test_a_lines_file_that_is_removed_costs_nothing_that_was_not_durable(
-    tmp_path: Path, vanish: str
-) -> None:
+def test_a_removed_lines_file_loses_only_durable_lines(tmp_path: Path, vanish: str) -> None:
     with ndjson(tmp_path) as (server, path):
         if vanish == "file":
             path.unlink()
         else:
             shutil.rmtree(path.parent)
         send(server, 100, 200)
-        wait_for(lambda: lines(path) >= 100, "all that came later")
+        wait_for(lambda: lines(path) >= 100, "all later lines")
         assert numbers(path) == list(range(100, 200))
         assert server.stop() == 0
     assert numbers(path) == list(range(100, 200))
     assert server.losses() == []
 
 
-def test_a_lines_file_that_is_removed_between_the_write_and_the_sync_is_written_again(
+def test_a_lines_file_removed_between_write_and_sync_is_written_again(
     tmp_path: Path,
 ) -> None:
     with ndjson(tmp_path) as (server, path):
@@ -275,20 +270,20 @@ def test_a_lines_file_that_is_removed_between_the_write_and_the_sync_is_written_
         assert server.stop() == 0
 
 
-def test_a_lines_file_whose_directory_is_replaced_by_a_file_waits_for_a_directory(
+def test_a_lines_file_without_its_directory_waits_until_that_can_be_made(
     tmp_path: Path,
 ) -> None:
     with ndjson(tmp_path) as (server, path):
         path.parent.rename(tmp_path / "old")
         path.parent.write_text("in the way")
         send(server, 100, 600)
-        wait_for(lambda: "ndjson: " in server.messages(), "trouble")
+        wait_for(lambda: "ndjson: " in server.messages(), "an error")
         path.parent.unlink()
         wait_for(lambda: lines(path, tmp_path / "old" / path.name) >= 600, "all lines")
         assert numbers(tmp_path / "old" / path.name, path) == list(range(600))
 
 
-def test_a_lines_file_that_is_moved_and_removed_before_its_rotation_loses_nothing(
+def test_a_lines_file_moved_and_removed_before_its_rotation_loses_nothing(
     tmp_path: Path,
 ) -> None:
     with ndjson(tmp_path, "?rotate_size=64KiB") as (server, path):
@@ -299,7 +294,7 @@ def test_a_lines_file_that_is_moved_and_removed_before_its_rotation_loses_nothin
         assert numbers(*files) == list(range(100, 600))
 
 
-def test_lines_that_another_program_moves_away_stay_where_they_are(tmp_path: Path) -> None:
+def test_a_lines_file_moved_by_another_program_keeps_its_lines(tmp_path: Path) -> None:
     with ndjson(tmp_path) as (server, path):
         for at in range(1, 6):
             path.rename(path.with_name(f"app.{at}"))
@@ -311,16 +306,16 @@ def test_lines_that_another_program_moves_away_stay_where_they_are(tmp_path: Pat
         assert numbers(*files) == list(range(600))
 
 
-def test_a_cursor_that_is_removed_with_the_lines_file_doubles_nothing(tmp_path: Path) -> None:
+def test_a_cursor_removed_with_the_lines_file_doubles_nothing(tmp_path: Path) -> None:
     with ndjson(tmp_path) as (server, path):
         path.unlink()
         shutil.rmtree(server.data / "cursors")
         send(server, 100, 200)
-        wait_for(lambda: lines(path) >= 100, "all that came later")
+        wait_for(lambda: lines(path) >= 100, "all later lines")
         assert numbers(path) == list(range(100, 200))
 
 
-def test_a_ledger_that_is_removed_is_made_anew(tmp_path: Path) -> None:
+def test_a_removed_ledger_is_made_again(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         for method in (b"GET", b"POST"):
             with server.connect(method + b" / HTTP/1.1\r\n\r\n"):

@@ -799,8 +799,8 @@ def test_a_dump_describes_each_block_and_run(directory: Path) -> None:
             "    stock: 1 frames, 5 bytes, peer 127.0.0.1:5, connection 0",
             "    batch: 2 frames, 10 bytes, peer [::1]:7, connection 9, "
             "client 000102030405060708090a0b0c0d0e0f, incarnation 3, sequence 41",
-            f"{name} offset {second.offset}: {second.end - second.offset} bytes, index 3, 1 frames, "
-            "received 2023-11-14T22:13:20.250000Z, durable 0, checksum ok",
+            f"{name} offset {second.offset}: {second.end - second.offset} bytes, index 3, "
+            "1 frames, received 2023-11-14T22:13:20.250000Z, durable 0, checksum ok",
             "    stock: 1 frames, 5 bytes, peer 127.0.0.1:5, connection 0",
         ]
     )
