@@ -93,7 +93,7 @@ class Client:
 
     def _id(self) -> str | None:
         """What the ledger calls it, which the handler tells nobody."""
-        store = getattr(self._handler, "_store", None)
+        store = getattr(getattr(self._handler, "_outbox", None), "store", None)
         return None if store is None else wire.public_name(store.client_id)
 
     def finish(self) -> None:

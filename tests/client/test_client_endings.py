@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from places import CLIENT
 import subprocess
-from pathlib import Path
 
 import pytest
-from protocol_server import FakeServer
 from interpreters import environment, interpreters
-
+from places import CLIENT
+from protocol_server import FakeServer
 
 _BEGIN = """
 import atexit, logging, logging.config, sys

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conditions import wait_for
 from interpreters import environment
 from places import SUPPORT
 from servers import Server
-from conditions import wait_for
 
 SCRIPTS = SUPPORT / "frameworks"
 LEAST = {"uvicorn": 34, "alembic": 32, "scrapy": 150, "django": 42, "pytest": 24, "logging": 401}

@@ -16,58 +16,19 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import fastlog_client as client
 import pytest
-from protocol_server import FIX_CONFIG, NEW_ID, RETRY, FakeServer, Peer
+from client_handlers import Hook, emit, end, free_port, handler_of, raised, record
 from conditions import wait_for
-
-
-class Hook(list[tuple[str, BaseException | None]]):
-    """What was reported."""
-
-    def __call__(self, text: str, error: BaseException | None) -> None:
-        self.append((text, error))
-
-    def says(self, part: str) -> int:
-        return sum(part in text for text, _ in list(self))
-
-
-@contextmanager
-def handler_of(server: FakeServer, **options: Any) -> Iterator[Any]:
-    options.setdefault("on_error", Hook())
-    handler = client.SocketHandler(*server.address, **options)
-    try:
-        yield handler
-    finally:
-        handler.close_timeout = min(handler.close_timeout, 2.0)
-        end(handler)
-
-
-def end(handler: Any) -> None:
-    """What the end of its process does with a handler; nothing of it may reach later tests."""
-    handler._finish()
-    wait_for(lambda: handler._sender is None, "the sender has ended")
-
-
-def record(number: int = 0, msg: Any = "hello", args: Any = None, **extra: Any) -> Any:
-    made = logging.LogRecord("app", logging.INFO, "/srv/app.py", 7, msg, args, None, "run")
-    made.__dict__.update(extra, number=number)
-    return made
-
-
-def emit(handler: Any, numbers: Any, **extra: Any) -> None:
-    for number in numbers:
-        handler.handle(record(number, **extra))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
+from fastlog_client.outbox import Outbox
+from fastlog_client.process import process
+from fastlog_client.sockets import make_socket
+from fastlog_client.spool import Spool
+from places import CLIENT
+from protocol_server import FIX_CONFIG, NEW_ID, RETRY, FakeServer, Peer
 
 # ---- the way to the server ----
 
@@ -95,7 +56,7 @@ def test_a_server_that_is_silent_is_probed(monkeypatch: pytest.MonkeyPatch, name
             monkeypatch.delattr(socket, name)
         else:
             monkeypatch.setattr(socket, name, value, raising=False)
-    with client._make_socket(socket.AF_INET) as connection:
+    with make_socket(socket.AF_INET) as connection:
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         found = [connection.getsockopt(socket.IPPROTO_TCP, option) for option in (4, 5, 6)]
     assert found == [60, 15, 4]  # Linux: TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT
@@ -140,9 +101,14 @@ def test_an_outage_is_reported_once():
         emit(handler, [1])
         time_of_first = wait_for(lambda: handler.stats()["last_error"])
         emit(handler, [2])
-        wait_for(lambda: handler._sender.link._delay and handler._sender.link._delay > 0.1)
+        wait_for(
+            lambda: (
+                handler._outbox.sender.connection._delay
+                and handler._outbox.sender.connection._delay > 0.1
+            )
+        )
         assert handler.stats()["last_error"] == time_of_first
-        assert handler._on_error.says("cannot connect") == 1
+        assert handler._reporter.hook.says("cannot connect") == 1
         server.restart()
         assert handler.flush()
 
@@ -197,7 +163,7 @@ def test_a_server_that_swallows_everything_is_left_for_a_new_connection():
         server.reset()
         assert handler.flush(15)
         server.wait_exact(2)
-        assert handler._on_error.says("nothing heard from the server for 3 s") == 1
+        assert handler._reporter.hook.says("nothing heard from the server for 3 s") == 1
 
 
 def test_a_batch_that_the_socket_takes_in_pieces_arrives():
@@ -227,8 +193,10 @@ def test_an_acknowledgement_of_what_was_not_sent_drops_nothing(has_spool: bool, 
         assert stats["resent_records"] == 6
         assert server.table.numbers() == [*range(1, 11), *range(5, 11)]
         assert len({hello.client for hello in server.table.hellos}) == 2
-        assert handler._on_error.says("acknowledged what it was not sent") == 1
-        assert handler._on_error.says("6 records are sent again: some may be stored twice") == 1
+        assert handler._reporter.hook.says("acknowledged what it was not sent") == 1
+        assert (
+            handler._reporter.hook.says("6 records are sent again: some may be stored twice") == 1
+        )
 
 
 @pytest.mark.parametrize("has_spool", [False, True])
@@ -245,7 +213,7 @@ def test_a_server_that_always_acknowledges_too_much_gets_no_flood_and_nothing_is
         assert time.monotonic() - begin >= 0.2
         stats = handler.stats()
         assert (stats["acked"], stats["pending"]) == (0, 3)
-        assert handler._on_error.says("acknowledged what it was not sent") == 1
+        assert handler._reporter.hook.says("acknowledged what it was not sent") == 1
         monkeypatch.setattr(Peer, "ack", ack)
         assert handler.flush()
         assert server.table.numbers()[-3:] == [1, 2, 3]
@@ -259,7 +227,9 @@ def test_another_id_is_taken_with_a_report_of_what_may_be_stored_twice():
         server.say("error", 3, NEW_ID)
         assert handler.flush()
         assert handler.stats()["new_ids"] == 1
-        assert handler._on_error.says("2 records are sent again: some may be stored twice") == 1
+        assert (
+            handler._reporter.hook.says("2 records are sent again: some may be stored twice") == 1
+        )
 
 
 def test_an_error_that_asks_for_a_retry_is_followed_by_one():
@@ -279,7 +249,7 @@ def test_an_error_of_the_configuration_is_reported_and_waited_out():
         handler_of(server, retry_interval=0.5) as handler,
     ):
         emit(handler, [1])
-        wait_for(lambda: handler._on_error.says("(code 2)"))
+        wait_for(lambda: handler._reporter.hook.says("(code 2)"))
         begin = time.monotonic()
         emit(handler, [2])  # it cuts nothing short here
         server.terms.error = None
@@ -310,14 +280,14 @@ def test_after_a_notice_it_waits_as_long_as_it_was_told():
         emit(handler, [1])
         assert handler.flush()
         server.say("notice", 400)
-        wait_for(lambda: handler._sender.link._session.retry_ms)
+        wait_for(lambda: handler._outbox.sender.connection._session.retry_ms)
         emit(handler, [2])
         begin = time.monotonic()
         server.reset()
         assert handler.flush()
         assert time.monotonic() - begin > 0.35
         server.wait_exact(2)
-        assert handler._on_error == []  # an announced restart is no trouble
+        assert handler._reporter.hook == []  # an announced restart is no trouble
 
 
 @pytest.mark.parametrize("secret", ["right", "wrong"])
@@ -330,10 +300,10 @@ def test_a_key_is_proved_by_both(secret: str):
         if secret == "right":
             assert handler.flush(5)
         else:
-            wait_for(lambda: handler._on_error.says("does not prove that it has the key"))
+            wait_for(lambda: handler._reporter.hook.says("does not prove that it has the key"))
             assert not handler.flush(0.2)
         assert server.table.numbers() == ([1] if secret == "right" else [])
-        assert not any("right" in text for text, _ in handler._on_error)
+        assert not any("right" in text for text, _ in handler._reporter.hook)
 
 
 def test_something_else_that_answers_there_is_reported():
@@ -366,7 +336,7 @@ def test_what_is_dropped_is_declared_in_its_place(policy: str):
         dropped = stats["dropped"]["memory full"]
         assert stats["pending"] == 200 - dropped
         assert 100 < dropped < 190
-        assert handler._on_error.says("memory full") >= 1
+        assert handler._reporter.hook.says("memory full") >= 1
         server.restart()
         assert handler.flush()
         emit(handler, [201])
@@ -422,7 +392,7 @@ def test_a_full_handler_blocks_until_there_is_room():
     ):
         thread = threading.Thread(target=emit, args=(handler, range(1, 201)))
         thread.start()
-        wait_for(lambda: handler._waiters)
+        wait_for(lambda: handler._outbox._waiters)
         assert len(server.table.records) < 200
         server.terms.acks = True
         server.say("ack")
@@ -462,7 +432,7 @@ def test_an_event_loop_is_not_held_up_by_another_thread_that_waits_for_room():
         with full_handler(server, "block", block_timeout=30, close_timeout=0) as handler:
             thread = threading.Thread(target=emit, args=(handler, range(1, 101)), daemon=True)
             thread.start()
-            wait_for(lambda: handler._waiters)
+            wait_for(lambda: handler._outbox._waiters)
 
             async def run() -> None:
                 emit(handler, [101])
@@ -496,7 +466,7 @@ def test_a_record_over_the_servers_limit_is_a_gap_and_reported():
         server.wait_exact(3)
         assert server.table.numbers() == [1, 3]
         assert handler.stats()["dropped"]["over the server's limit"] == 1
-        wait_for(lambda: handler._on_error.says("over the server's limit"))
+        wait_for(lambda: handler._reporter.hook.says("over the server's limit"))
 
 
 # ---- records ----
@@ -547,7 +517,7 @@ def test_what_cannot_be_pickled_is_sent_as_text(value: Any, text: str):
         assert attributes["request"].startswith(text)
         assert len(attributes["request"]) < 4200
         assert attributes["user"] == {"id": [1, 2]}
-        assert handler._on_error.says("request") == 1
+        assert handler._reporter.hook.says("request") == 1
 
 
 def test_arguments_that_do_not_fit_are_sent_with_the_message():
@@ -581,13 +551,6 @@ def test_the_message_is_what_the_standard_handler_would_send(made: Any, message:
         assert handler.flush()
         assert [a["msg"] for _, _, a in server.table.records] == [message, "1 and 2"]
         assert server.table.records[0][2]["args"] is None
-
-
-def raised() -> Any:
-    try:
-        1 / 0  # noqa: B018 - it is to fail
-    except ZeroDivisionError:
-        return sys.exc_info()
 
 
 def test_the_record_is_as_it_was_for_the_handlers_that_follow():
@@ -753,7 +716,7 @@ def test_the_end_of_the_process_tells_the_server_what_it_will_not_get():
         wait_for(server.live)
         end(handler)
         assert server.table.gaps[0][1][:3] == (1, 10, 6)
-        assert handler._on_error.says("10 records were left at exit: they are lost") == 1
+        assert handler._reporter.hook.says("10 records were left at exit: they are lost") == 1
         assert handler.stats()["dropped"]["left at exit"] == 10
 
 
@@ -829,7 +792,7 @@ def test_handlers_that_were_closed_hold_no_thread_descriptor_or_memory():
             log_and_close(server, 1)
         wait_for(lambda: len(server.table.byes) == 200, "all have said goodbye")
         wait_for(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
-        wait_for(lambda: not client._process.sending, "nothing is left to send")
+        wait_for(lambda: not process.sending, "nothing is left to send")
         gc.collect()
         assert sum(isinstance(thing, client.SocketHandler) for thing in gc.get_objects()) < 20
 
@@ -893,7 +856,7 @@ def test_a_spool_whose_disk_fails_later_keeps_the_records_in_memory(tmp_path: Pa
         emit(handler, [1])
         assert handler.flush()
         server.wait_exact(1)
-        assert handler._on_error.says("kept in memory") == 1
+        assert handler._reporter.hook.says("kept in memory") == 1
 
 
 # ---- connections that are closed under it ----
@@ -903,8 +866,8 @@ def test_a_program_that_closes_all_its_files_is_survived():
     with FakeServer() as server, handler_of(server) as handler:
         emit(handler, [1])
         assert handler.flush()
-        sender = handler._sender
-        for closed in (sender.link._socket, sender.waker._ours, sender.waker._theirs):
+        sender = handler._outbox.sender
+        for closed in (sender.connection._socket, sender.wakeup._ours, sender.wakeup._theirs):
             os.close(os.dup(closed.fileno()))
             closed.close()
         emit(handler, [2])
@@ -916,7 +879,7 @@ def test_the_delay_between_attempts_grows_and_a_record_cuts_it_short():
     with FakeServer() as server, handler_of(server) as handler:
         server.stop()
         emit(handler, [1])
-        link = wait_for(lambda: handler._sender.link)
+        link = wait_for(lambda: handler._outbox.sender.connection)
         wait_for(lambda: (link._delay or 0) >= 0.64)
         attempts: list[float] = []
         seen = link._since
@@ -986,7 +949,7 @@ print("free" if not last.is_alive() else "stuck")
 @pytest.mark.parametrize("room", [1000, 1 << 26])
 def test_a_signal_handler_that_raises_anywhere_leaves_no_lock_behind(room: int) -> None:
     """What a time limit of a task queue does, or a Ctrl-C that somebody catches."""
-    directory = str(Path(client.__file__).parent)
+    directory = str(CLIENT)
     done = subprocess.run(
         [sys.executable, "-c", _INTERRUPTED, str(room)],
         env={**os.environ, "PYTHONPATH": directory},
@@ -1004,14 +967,14 @@ def test_close_in_a_child_does_not_wait_for_a_sender_that_was_ending_in_the_pare
 ):
     """The fork interrupts close() after the sender has let go of the store, before it has ended."""
     is_closing, may_go_on, children = threading.Event(), threading.Event(), []
-    close = client._Spool.close
+    close = Spool.close
 
     def close_slowly(spool: Any) -> None:
         is_closing.set()
         may_go_on.wait(30)
         close(spool)
 
-    def fork_once(handler: Any, seconds: float) -> None:
+    def fork_once(outbox: Any, seconds: float) -> None:
         if is_closing.wait(seconds) and not children:
             children.append(os.fork())
             if children == [0]:
@@ -1022,8 +985,8 @@ def test_close_in_a_child_does_not_wait_for_a_sender_that_was_ending_in_the_pare
     with FakeServer() as server, handler_of(server, spool=str(tmp_path / "s")) as handler:
         emit(handler, [1])
         assert handler.flush(30)
-        monkeypatch.setattr(client._Spool, "close", close_slowly)
-        monkeypatch.setattr(client.SocketHandler, "_pause", fork_once)
+        monkeypatch.setattr(Spool, "close", close_slowly)
+        monkeypatch.setattr(Outbox, "_pause", fork_once)
         handler.close_timeout = 60.0
         try:
             handler.close()

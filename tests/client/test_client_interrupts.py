@@ -7,7 +7,6 @@ them all, in several interpreters, as far as it gets in its time.
 
 from __future__ import annotations
 
-from places import CLIENT, SUPPORT
 import contextlib
 import json
 import os
@@ -18,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from protocol_server import FakeServer
 from interpreters import environment, interpreters
+from places import CLIENT, SUPPORT
+from protocol_server import FakeServer
 
 STUCK_SECONDS = 120
 CALLS = ("emit", "first", "again", "full", "flush", "stats", "close")
@@ -45,7 +45,13 @@ def interrupt(
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     with FakeServer() as server:
-        words = [interpreters()[version], "-W", "ignore", SUPPORT / "clients" / "interrupt.py", CLIENT]
+        words = [
+            interpreters()[version],
+            "-W",
+            "ignore",
+            SUPPORT / "clients" / "interrupt.py",
+            CLIENT,
+        ]
         words += [server.port, call, action, *steps, seconds, thread, *([spool] if spool else [])]
         out = run([str(word) for word in words], seconds + STUCK_SECONDS, f"{call} and {action}")
         found: dict[str, Any] = json.loads(out)
@@ -184,7 +190,7 @@ def log(*_):
     handler.handle(logging.makeLogRecord({"msg": "x", "number": next(numbers)}))
 log()
 handler.flush()
-handler._room = -1  # the next record is put into the memory by emit itself
+handler._outbox.room = -1  # the next record is put into the memory by emit itself
 def log_inside(*_):
     global armed
     armed = False  # Python 3.6 and 2.7 would run the next one afterwards
@@ -196,15 +202,15 @@ def interrupt(place):
         arrived.append(place)
         os.kill(os.getpid(), signal.SIGUSR1)
         "the signal handler runs here"
-class Guard(fastlog_client._Guard):
+class Guard(fastlog_client.guard.Guard):
     def _take(self, hold):
         interrupt("before the lock is taken")
-        return fastlog_client._Guard._take(self, hold)
+        return fastlog_client.guard.Guard._take(self, hold)
     def release(self):
         interrupt("while it is held")
-        fastlog_client._Guard.release(self)
+        fastlog_client.guard.Guard.release(self)
         interrupt("when it is free")
-handler._guard.__class__ = Guard
+handler._outbox.guard.__class__ = Guard
 armed = True
 log()
 armed = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from places import CLIENT, SUPPORT
 import json
 import os
 import pickle
@@ -15,15 +14,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import fastlog_client as client
 import pytest
-from protocol_server import FakeServer
 from builders import in_child
-from interpreters import environment, interpreters
-from test_client_handler import Hook, emit, handler_of
-from test_client_processes import CLIENT
-from test_client_spool import adopt, crash, drain, make, plain, record
+from client_handlers import Hook, emit, handler_of
+from client_spools import adopt, crash, drain, make, plain, record
 from conditions import wait_for
+from fastlog_client import connection, directory, files, orphans
+from fastlog_client.entry import ENTRY, ENTRY_MARK, IS_GAP, SPOOLED_GAP, make_entry
+from fastlog_client.errors import UnsafeFile
+from fastlog_client.files import make_directory
+from fastlog_client.session import Session
+from fastlog_client.spool import Spool
+from interpreters import environment, interpreters
+from places import CLIENT, SUPPORT
+from protocol_server import FakeServer
 
 SCRIPT = SUPPORT / "clients" / "log_as_user.py"
 VICTIM, ATTACKER = 65533, 65534
@@ -100,7 +104,7 @@ def _folder(spool: Path, letter: str) -> Path:
 
 def _segment(folder: Path, base: int, number: int) -> None:
     body = pickle.dumps({"number": 666, "who": "attacker"}, 2)
-    (folder / f"{base:016x}.seg").write_bytes(client._make_entry(number, len(body), body))
+    (folder / f"{base:016x}.seg").write_bytes(make_entry(number, len(body), body))
 
 
 def plant_all(spool: Path, secret: Path) -> set[str]:
@@ -149,7 +153,7 @@ def test_what_another_user_plants_is_named_once_and_left_alone(
         assert 666 not in server.table.numbers()
         for name in planted:
             assert sum(name in report for report in reports) == 1, name
-        others = [report for report in reports if "is left out" not in report]
+        others = [report for report in reports if "is skipped" not in report]
         assert len(others) == (0 if mode == 0o1777 else 1), others
         assert all("all users can remove" in report for report in others)
         assert secret.read_text() == SECRET
@@ -195,7 +199,7 @@ def test_folders_and_files_are_for_their_user_only_whatever_the_umask(version: s
 def test_any_umask_does(mask: int, tmp_path: Path):
     def work() -> None:
         os.umask(mask)
-        client._make_directory(str(tmp_path / "spool"))
+        make_directory(str(tmp_path / "spool"))
         spool = make(tmp_path / "spool")
         spool.extend([record(1)], STAMP)
         spool.abandon()
@@ -213,10 +217,10 @@ def test_a_folder_that_is_replaced_by_a_link_leads_nowhere(
 ):
     is_directory = os.path.isdir
     if way != "dir_fd":  # as with Python 2
-        monkeypatch.setattr(client, "_HAS_DIR_FD", False)
+        monkeypatch.setattr(files, "_HAS_DIR_FD", False)
     if way == "path":
         monkeypatch.setattr(
-            client.os.path, "isdir", lambda p: not str(p).startswith("/proc") and is_directory(p)
+            os.path, "isdir", lambda p: not str(p).startswith("/proc") and is_directory(p)
         )
     base, other = tmp_path / "spool", tmp_path / "other"
     base.mkdir()
@@ -230,7 +234,7 @@ def test_a_folder_that_is_replaced_by_a_link_leads_nowhere(
     folder.symlink_to(other)
     spool._remove("state", spool._folder)
     spool._remove(f"{1:016x}.seg", spool._folder)
-    spool._check_at = 0.0
+    spool._check_folder_at = 0.0
     spool.check(1.0)
     spool.extend([record(3)], STAMP)
     assert drain(spool) == plain(1, 2, 3)
@@ -270,7 +274,7 @@ def test_only_regular_files_with_one_name_are_opened(what: str, name: str, tmp_p
         "socket": lambda path: os.mknod(path, 0o600 | stat.S_IFSOCK),
     }
     _replace(folder / name, makers[what])
-    with pytest.raises(client._NotOurs) as rejected:
+    with pytest.raises(UnsafeFile) as rejected:
         adopt(folder)
     assert str(folder / name) in str(rejected.value)
     assert secret.read_text() == SECRET
@@ -298,7 +302,7 @@ def test_a_folder_that_others_can_write_is_left_out(mode: int, tmp_path: Path):
     spool.extend([record(1)], STAMP)
     folder = crash(spool)
     folder.chmod(mode)
-    with pytest.raises(client._NotOurs):
+    with pytest.raises(UnsafeFile):
         adopt(folder)
     folder.chmod(0o700)
     assert drain(adopt(folder)) == plain(1)
@@ -357,15 +361,14 @@ def test_entries_with_numbers_that_nobody_gave_are_a_gap(tmp_path: Path):
     folder = crash(spool)
     body = record(7)
     gaps = [
-        client._SPOOLED_GAP.pack(count, reason, 1, 2)
-        for count, reason in ((0, 1), (1 << 63, 1), (1, 200))
+        SPOOLED_GAP.pack(count, reason, 1, 2) for count, reason in ((0, 1), (1 << 63, 1), (1, 200))
     ]
     with path.open("ab") as file:
         for number in (0, 1 << 40, (1 << 64) - 1):
-            file.write(client._make_entry(number, len(body), body))
+            file.write(make_entry(number, len(body), body))
         for gap in gaps:
-            file.write(client._make_entry(2, client._IS_GAP, gap))
-        file.write(client._make_entry(2, len(body), body))
+            file.write(make_entry(2, IS_GAP, gap))
+        file.write(make_entry(2, len(body), body))
     heir = adopt(folder)
     assert heir.next == 3
     assert drain(heir) == [(1, 1), (2, 7)]
@@ -391,7 +394,7 @@ def test_a_file_full_of_what_only_looks_like_entries_is_given_up_in_time(tmp_pat
     spool.extend([record(1)], STAMP)
     path = Path(spool.folder, spool._segments[0].name)
     folder = crash(spool)
-    lure = client._ENTRY.pack(client._ENTRY_MARK, 2, 4_000_000)
+    lure = ENTRY.pack(ENTRY_MARK, 2, 4_000_000)
     path.write_bytes(path.read_bytes() + lure * (1 << 19))
     assert drain(adopt(folder)) == plain(1)
 
@@ -399,7 +402,7 @@ def test_a_file_full_of_what_only_looks_like_entries_is_given_up_in_time(tmp_pat
 # ---- one bad spool, and the others ----
 
 
-def test_a_folder_is_named_once_however_often_it_is_looked_at(
+def test_a_folder_is_named_once_however_often_it_is_file_checked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     folder = _folder(tmp_path, "a")
@@ -407,15 +410,17 @@ def test_a_folder_is_named_once_however_often_it_is_looked_at(
     os.mkfifo(folder / "state")
     _segment(folder, 1, 1)
     looks = []
-    spools_in = client._spools_in
-    monkeypatch.setattr(client, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(client, "_spools_in", lambda path: looks.append(1) or spools_in(path))
+    spools_in = directory.find_spool_folders
+    monkeypatch.setattr(orphans, "_SEARCH_SECONDS", 0.01)
+    monkeypatch.setattr(
+        orphans, "find_spool_folders", lambda path: looks.append(1) or spools_in(path)
+    )
     hook = Hook()
     with FakeServer() as server, handler_of(server, spool=str(tmp_path), on_error=hook) as handler:
         emit(handler, range(1, 4))
         wait_for(lambda: len(looks) > 10)
         assert handler.flush()
-        assert hook.says("is left out") == len(hook) == 1
+        assert hook.says("is skipped") == len(hook) == 1
         shutil.rmtree(folder)
         spool = make(tmp_path)
         spool.extend([record(9)], STAMP)
@@ -431,24 +436,24 @@ def test_a_spool_that_fails_in_any_way_does_not_keep_the_others_waiting(
         spool.extend([record(number)], STAMP)
         crash(spool)
     bad = spools[0].folder
-    take = client._Spool.take
+    take = Spool.take
 
     def fail(self: Any, *args: Any) -> Any:
         if self.folder == bad:
             raise ZeroDivisionError("as the test wants it")
         return take(self, *args)
 
-    monkeypatch.setattr(client._Spool, "take", fail)
-    monkeypatch.setattr(client, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(Spool, "take", fail)
+    monkeypatch.setattr(orphans, "_SEARCH_SECONDS", 0.05)
     hook = Hook()
     with FakeServer() as server, handler_of(server, spool=str(tmp_path), on_error=hook) as handler:
         emit(handler, [1])
         assert handler.flush()
         wait_for(lambda: {1, 102, 103} == set(server.table.numbers()))
-        assert hook.says("is left out") == len(hook) == 1
+        assert hook.says("is skipped") == len(hook) == 1
         assert server.connections >= 4
         assert handler.stats()["reconnects"] == 0  # our own connection was left alone
-        monkeypatch.setattr(client._Spool, "take", take)
+        monkeypatch.setattr(Spool, "take", take)
         wait_for(lambda: 101 in server.table.numbers())
 
 
@@ -460,21 +465,21 @@ def test_a_spool_that_the_server_never_takes_does_not_keep_the_others_waiting(
         spool.extend([record(number)], STAMP)
         crash(spool)
     bad = spools[0].client_id
-    monkeypatch.setattr(client, "_LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(client, "_ERROR_DELAY", 0.01)
-    say_batch = client._Session._say_batch
-    monkeypatch.setattr(client._Session, "_say_batch", _says_nonsense_for(bad))
+    monkeypatch.setattr(orphans, "_SEARCH_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_ERROR_DELAY", 0.01)
+    say_batch = Session._queue_batch
+    monkeypatch.setattr(Session, "_queue_batch", _says_nonsense_for(bad))
     with FakeServer() as server, handler_of(server, spool=str(tmp_path)) as handler:
         emit(handler, [1])
         wait_for(lambda: {1, 102, 103} == set(server.table.numbers()))
-        monkeypatch.setattr(client._Session, "_say_batch", say_batch)
+        monkeypatch.setattr(Session, "_queue_batch", say_batch)
         wait_for(lambda: 101 in server.table.numbers())
         assert server.failures
         server.failures.clear()
 
 
 def _says_nonsense_for(client_id: bytes) -> Any:
-    say_batch = client._Session._say_batch
+    say_batch = Session._queue_batch
 
     def say(self: Any, base: int, records: Any) -> None:
         say_batch(self, base + (self._store.client_id == client_id), records)

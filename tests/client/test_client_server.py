@@ -2,86 +2,22 @@
 
 from __future__ import annotations
 
-from places import CLIENT
 import itertools
-import json
 import os
 import signal
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import fastlog_client as client
 import pytest
-from protocol_server import Proxy
-from interpreters import environment, interpreters
-from servers import Server
-from test_client_processes import CLIENT, SCRIPT, VERSIONS
+from client_programs import SCRIPT, VERSIONS
 from conditions import wait_for
+from interpreters import environment, interpreters
+from places import CLIENT
+from protocol_server import Proxy
+from server_clients import disturb, emit, handler_of, stored
+from servers import Server
 
 SOAK = pytest.mark.soak
-
-
-@contextmanager
-def handler_of(port: int, **options: Any) -> Iterator[Any]:
-    options.setdefault("on_error", lambda text, error: None)
-    handler = client.SocketHandler("127.0.0.1", port, **options)
-    try:
-        yield handler
-    finally:
-        handler.close_timeout = 2.0
-        handler._finish()  # what the end of its process does
-
-
-def emit(handler: Any, numbers: Any, **extra: Any) -> None:
-    for number in numbers:
-        made = client.logging.LogRecord("app", 20, "/srv/app.py", 7, "n", None, None, "run")
-        made.__dict__.update(extra, number=number)
-        handler.handle(made)
-
-
-def stored(server: Server) -> list[int]:
-    """The numbers in the order in which they were stored."""
-    return [json.loads(row["extra"])["number"] for row in server.records()]
-
-
-class Logging(threading.Thread):
-    """Logs 0, 1, 2 … until it is told to stop."""
-
-    def __init__(self, handler: Any, pause: float = 0.001) -> None:
-        super().__init__(daemon=True)
-        self.count = 0
-        self._handler, self._pause = handler, pause
-        self._ended = threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        while not self._ended.wait(self._pause):
-            emit(self._handler, [self.count])
-            self.count += 1
-
-    def stop(self) -> int:
-        self._ended.set()
-        self.join(30)
-        return self.count
-
-
-def disturb(server: Server, port: int, times: int, how: Callable[[], None], **options: Any) -> None:
-    """Logs on and on while that happens so often; then compares what is stored."""
-    with handler_of(port, **options) as handler:
-        logging = Logging(handler)
-        for _ in range(times):
-            before = logging.count
-            wait_for(lambda least=before + 200: logging.count >= least)
-            how()
-        count = logging.stop()
-        assert handler.flush(60)
-        server.wait_stored(count)
-        assert stored(server) == list(range(count))
-        assert server.losses() == server.rejected() == []
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -217,7 +153,7 @@ def test_what_a_client_dropped_is_in_the_ledger(tmp_path: Path):
             assert 100 < dropped < 200
             server.start()
             wait_for(lambda: handler.flush(0.1))
-            handler._max_bytes = 1 << 24
+            handler._options.max_bytes = 1 << 24
             emit(handler, [200], filler="x" * 2_000_000)
             emit(handler, [201])
             assert handler.flush(30)

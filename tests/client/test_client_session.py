@@ -6,8 +6,11 @@ import pickle
 import struct
 from typing import Any
 
-import fastlog_client as client
 import pytest
+from fastlog_client.errors import ConnectionRejected, NewIdNeeded
+from fastlog_client.gap import LEFT_AT_EXIT, MEMORY_FULL, NOT_ENCODED, TOO_LARGE
+from fastlog_client.memory import Memory
+from fastlog_client.session import FIX_CONFIG, Session
 from protocol_server import CHALLENGE, NEW_ID, NODE, RETRY, WELCOME, Peer, Table, Terms, frame
 
 STAMP = 1_700_000_000_000_000
@@ -18,7 +21,7 @@ def record(number: int, size: int = 0) -> bytes:
 
 
 def store_of(*numbers: int, size: int = 0) -> Any:
-    store = client._Memory()
+    store = Memory()
     store.extend([record(number, size) for number in numbers], STAMP)
     return store
 
@@ -42,7 +45,7 @@ def talk(session: Any, peer: Peer) -> None:
 
 
 def connect(store: Any, table: Table, key: tuple[bytes, bytes] | None = None) -> Any:
-    session = client._Session(store, key, 0.0)
+    session = Session(store, key, 0.0)
     session.peer = Peer(table)
     return session
 
@@ -80,7 +83,7 @@ def test_a_connection_that_is_cut_at_any_byte_loses_and_doubles_nothing(acks: bo
     for cut in range(whole + 1):
         table.records.clear()
         store = store_of(1, 2, 3, size=20)
-        store.add_gap(client._FULL, STAMP)
+        store.add_gap(MEMORY_FULL, STAMP)
         _send_some(store, table, cut)
         _send_some(store, table, cut // 2)
         table.terms.acks = True
@@ -158,8 +161,8 @@ def test_a_window_smaller_than_a_record_still_lets_one_pass():
 
 
 def test_a_closed_window_lets_gaps_pass_and_no_batch():
-    table, store = Table(Terms(window=0)), client._Memory()
-    store.add_gap(client._FULL, STAMP)
+    table, store = Table(Terms(window=0)), Memory()
+    store.add_gap(MEMORY_FULL, STAMP)
     store.extend([record(2)], STAMP)
     session = connect(store, table)
     talk(session, session.peer)
@@ -178,14 +181,14 @@ def test_a_record_over_the_limit_becomes_a_gap_in_its_place():
     assert table.numbers() == [1, 2, 4]
     assert table.is_exact(4)
     assert [gap for _, gap in table.gaps] == [(3, 3, 3, STAMP, STAMP)]
-    assert store.dropped[client._TOO_LARGE] == 1
+    assert store.dropped[TOO_LARGE] == 1
 
 
 def test_drops_that_follow_each_other_are_one_gap():
     table, store = Table(), store_of(1)
     for stamp in range(10):
-        store.add_gap(client._FULL, STAMP + stamp)
-    store.add_gap(client._LOST, STAMP)
+        store.add_gap(MEMORY_FULL, STAMP + stamp)
+    store.add_gap(NOT_ENCODED, STAMP)
     store.extend([record(13)], STAMP)
     session = connect(store, table)
     talk(session, session.peer)
@@ -199,7 +202,7 @@ def test_drops_that_follow_each_other_are_one_gap():
 def test_an_acknowledgement_in_the_middle_of_a_batch_and_of_a_gap_is_taken():
     table, store = Table(Terms(acks=False)), store_of(1, 2, 3)
     for _ in range(4):
-        store.add_gap(client._FULL, STAMP)
+        store.add_gap(MEMORY_FULL, STAMP)
     session = connect(store, table)
     talk(session, session.peer)
     for committed in (2, 5, 5, 4, 7):
@@ -214,11 +217,11 @@ def test_an_id_that_is_somebody_elses_is_changed_and_what_is_left_gets_new_numbe
     talk(session, session.peer)
     old = store.client_id
     store.extend([record(3)], STAMP)
-    store.add_gap(client._FULL, STAMP)
+    store.add_gap(MEMORY_FULL, STAMP)
     store.extend([record(5)], STAMP)
     table.accepted[old] = 99
     session = connect(store, table)
-    with pytest.raises(client._NewIdNeeded):
+    with pytest.raises(NewIdNeeded):
         talk(session, session.peer)
     store.renumber()
     session = connect(store, table)
@@ -233,12 +236,12 @@ def test_a_server_that_claims_what_was_never_sent_makes_it_change_the_id():
     table, store = Table(), store_of(1, 2)
     table.accepted[store.client_id] = 1
     session = connect(store, table)
-    with pytest.raises(client._NewIdNeeded):
+    with pytest.raises(NewIdNeeded):
         talk(session, session.peer)
 
 
 def test_a_new_id_that_the_server_demands_is_told_from_other_errors():
-    for action, expected in ((NEW_ID, client._NewIdNeeded), (RETRY, client._Refused)):
+    for action, expected in ((NEW_ID, NewIdNeeded), (RETRY, ConnectionRejected)):
         session = connect(store_of(1), Table(Terms(error=(3, action))))
         with pytest.raises(expected):
             talk(session, session.peer)
@@ -280,9 +283,9 @@ def test_both_sides_prove_that_they_have_the_key():
 def test_without_the_right_proof_nothing_is_sent(terms: Terms, key: Any):
     table = Table(terms)
     session = connect(store_of(1), table, key)
-    with pytest.raises(client._Refused) as rejected:
+    with pytest.raises(ConnectionRejected) as rejected:
         talk(session, session.peer)
-    assert rejected.value.action == client._FIX_CONFIG
+    assert rejected.value.action == FIX_CONFIG
     assert say_all(session) == b""
     assert not table.records
 
@@ -301,7 +304,7 @@ def test_without_the_right_proof_nothing_is_sent(terms: Terms, key: Any):
 )
 def test_nonsense_ends_the_connection(answer: bytes):
     session = connect(store_of(1), Table())
-    with pytest.raises(client._Refused):
+    with pytest.raises(ConnectionRejected):
         session.receive(answer, 0.0)
 
 
@@ -312,7 +315,7 @@ def test_an_acknowledgement_of_what_was_not_sent_makes_it_change_the_id(beyond: 
     talk(session, session.peer)
     store.extend([record(3)], STAMP)
     session.receive(session.peer.ack(1), 0.0)
-    with pytest.raises(client._NewIdNeeded) as needed:
+    with pytest.raises(NewIdNeeded) as needed:
         session.receive(session.peer.ack(3 + beyond), 0.0)
     assert (store.first, store.pending) == (2, 2)
     old = store.client_id
@@ -341,7 +344,7 @@ def test_a_welcome_beyond_what_was_sent_drops_nothing_and_changes_the_id(committ
         session.receive(_welcome(committed), 0.0)
         assert (store.first, store.pending) == (3, 1)
         return
-    with pytest.raises(client._NewIdNeeded) as needed:
+    with pytest.raises(NewIdNeeded) as needed:
         session.receive(_welcome(committed), 0.0)
     assert (store.first, store.pending) == (1, 3)
     assert store.renumber(needed.value.claimed) == 3
@@ -366,7 +369,7 @@ def test_what_an_earlier_connection_has_sent_may_be_acknowledged_by_a_later_one(
     say_all(other)
     other.receive(_welcome(2), 0.0)
     assert (store.cursor, store.first) == (3, 3)
-    store.add_gap(client._FULL, STAMP)
+    store.add_gap(MEMORY_FULL, STAMP)
     again = connect(store, Table())
     say_all(again)
     again.receive(_welcome(10), 0.0)
@@ -380,7 +383,7 @@ def test_a_server_that_forgot_what_it_had_acknowledged_gets_the_rest_under_a_new
     store.extend([record(3)], STAMP)
     session = connect(store, table)
     say_all(session)
-    with pytest.raises(client._NewIdNeeded):
+    with pytest.raises(NewIdNeeded):
         session.receive(_welcome(1), 0.0)
     assert store.renumber() == 0
     session = connect(store, table)
@@ -391,9 +394,9 @@ def test_a_server_that_forgot_what_it_had_acknowledged_gets_the_rest_under_a_new
 def test_a_limit_of_no_bytes_makes_no_gap_of_every_record():
     session = connect(store_of(1), Table())
     say_all(session)
-    with pytest.raises(client._Refused) as rejected:
+    with pytest.raises(ConnectionRejected) as rejected:
         session.receive(_welcome(0, max_record=0), 0.0)
-    assert rejected.value.action == client._FIX_CONFIG
+    assert rejected.value.action == FIX_CONFIG
     assert say_all(session) == b""
 
 
@@ -401,7 +404,7 @@ def test_a_limit_of_no_bytes_makes_no_gap_of_every_record():
 def test_a_challenge_has_sixteen_bytes(size: int):
     session = connect(store_of(1), Table(), KEY)
     say_all(session)
-    with pytest.raises(client._Refused):
+    with pytest.raises(ConnectionRejected):
         session.receive(frame(CHALLENGE, b"c" * size), 0.0)
     assert say_all(session) == b""
 
@@ -409,7 +412,7 @@ def test_a_challenge_has_sixteen_bytes(size: int):
 def test_what_a_server_says_is_shown_as_plain_text():
     session = connect(store_of(1), Table())
     text = "\x1b]0;owned\x07\n\u009b2J é ".encode() + b"\xff" + b"x" * 3000
-    with pytest.raises(client._Refused) as rejected:
+    with pytest.raises(ConnectionRejected) as rejected:
         session.receive(frame(0x4F, struct.pack(">HBQ", 5, RETRY, 0) + text), 0.0)
     shown = str(rejected.value)
     assert shown.isascii()
@@ -450,7 +453,7 @@ def test_without_the_capability_no_checksum_is_sent():
 
 def test_the_oldest_that_are_dropped_are_a_gap_before_the_rest():
     table, store = Table(Terms(acks=False)), store_of(*range(1, 11), size=100)
-    store.add_gap(client._LOST, STAMP)
+    store.add_gap(NOT_ENCODED, STAMP)
     store.extend([record(12)], STAMP)
     room = store.bytes
     for stamp in range(3):
@@ -476,9 +479,9 @@ def test_what_is_on_its_way_is_never_dropped():
 
 def test_gaps_of_other_reasons_keep_their_place_when_the_oldest_are_dropped():
     store = store_of(1)
-    store.add_gap(client._LOST, STAMP)
+    store.add_gap(NOT_ENCODED, STAMP)
     store.extend([record(3)], STAMP)
-    store.add_gap(client._TOO_LARGE, STAMP)
+    store.add_gap(TOO_LARGE, STAMP)
     store.extend([record(5)], STAMP)
     store.drop_oldest(1 << 20, STAMP)
     table = Table()
@@ -496,10 +499,10 @@ def test_gaps_of_other_reasons_keep_their_place_when_the_oldest_are_dropped():
 
 def test_what_is_given_up_at_exit_is_declared():
     table, store = Table(), store_of(1, 2)
-    store.add_gap(client._FULL, STAMP)
+    store.add_gap(MEMORY_FULL, STAMP)
     store.extend([record(4)], STAMP)
-    store.give_up(STAMP)
+    store.declare_left_at_exit(STAMP)
     session = connect(store, table)
     talk(session, session.peer)
     assert [gap[:3] for _, gap in table.gaps] == [(1, 2, 6), (3, 3, 1), (4, 4, 6)]
-    assert store.dropped[client._LEFT] == 3
+    assert store.dropped[LEFT_AT_EXIT] == 3

@@ -4,69 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-import pickle
 import shutil
 from pathlib import Path
 from typing import Any
 
-import fastlog_client as client
 import pytest
-from protocol_server import Peer, Table
 from builders import in_child
-
-STAMP = 1_700_000_000_000_000
-NODE = b"n" * 16
-
-
-def record(number: int, size: int = 0) -> bytes:
-    return pickle.dumps({"number": number, "filler": "x" * size}, 4)
-
-
-def make(base: Path, max_bytes: int = 1 << 30, **options: Any) -> Any:
-    return client._Spool.create(str(base), max_bytes, options.get("fsync", False))
-
-
-def crash(spool: Any) -> Path:
-    """Its process is gone: the files are as they are, the lock is free."""
-    spool.abandon()
-    return Path(spool.folder)
-
-
-def path_of(spool: Any, index: int = -1) -> Path:
-    """Of a segment."""
-    return Path(spool.folder, spool._segments[index].name)
-
-
-def adopt(folder: Path) -> Any:
-    return client._Spool.adopt(str(folder))
-
-
-def drain(spool: Any) -> list[Any]:
-    """What would be sent: (first number, record numbers) and (first number, gap)."""
-    found = []
-    while (what := spool.take(1 << 20, True, 1 << 20, STAMP)) is not None:
-        base, content = what
-        if isinstance(content, client._Gap):
-            found.append((base, (content.count, content.reason)))
-        else:
-            found += [(base + i, pickle.loads(r)["number"]) for i, r in enumerate(content)]
-    return found
-
-
-def send(spool: Any, table: Table) -> None:
-    """Everything, to the server's side of the fastlog protocol."""
-    session, peer = client._Session(spool, None, 0.0), Peer(table)
-    while True:
-        session.fill(STAMP)
-        data = session.to_send()
-        if not data:
-            return
-        session.sent(len(data))
-        session.receive(peer.receive(data), 0.0)
-
-
-def plain(*numbers: int) -> list[tuple[int, int]]:
-    return [(number, number) for number in numbers]
+from client_spools import NODE, STAMP, adopt, crash, drain, make, path_of, plain, record, send
+from fastlog_client import spool as spool_module
+from fastlog_client.entry import ENTRY_MARK
+from fastlog_client.errors import NewIdNeeded
+from fastlog_client.gap import DAMAGED, NOT_ENCODED, SPOOL_FULL, TOO_LARGE
+from fastlog_client.spool import _STATE, Spool
+from protocol_server import Table
 
 
 @pytest.mark.parametrize("fsync", [False, True])
@@ -132,7 +82,7 @@ def test_a_hole_is_a_gap_and_what_follows_is_sent(tmp_path: Path, fill: bytes | 
     middle = b"" if fill is None else fill * (end - begin)
     path.write_bytes(data[:begin] + middle + data[end:])
     heir, table = adopt(folder), Table()
-    assert drain(heir) == [(1, 1), (2, (2, client._DAMAGED)), (4, 4), (5, 5)]
+    assert drain(heir) == [(1, 1), (2, (2, DAMAGED)), (4, 4), (5, 5)]
     heir._unsend()
     send(heir, table)
     assert table.is_exact(5)
@@ -152,7 +102,7 @@ def test_a_byte_that_has_changed_costs_the_record_that_it_is_in(tmp_path: Path):
     for place in range(begin, end):
         path.write_bytes(data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1 :])
         heir = adopt(folder)
-        assert drain(heir) == [(1, 1), (2, (1, client._DAMAGED)), (3, 3)], place - begin
+        assert drain(heir) == [(1, 1), (2, (1, DAMAGED)), (3, 3)], place - begin
         heir.abandon()
 
 
@@ -165,7 +115,7 @@ def test_a_segment_that_is_gone_is_a_gap(tmp_path: Path):
     folder = crash(spool)
     lost.unlink()
     found = drain(adopt(folder))
-    assert (bases[1], (bases[2] - bases[1], client._DAMAGED)) in found
+    assert (bases[1], (bases[2] - bases[1], DAMAGED)) in found
     assert [n for n, content in found if n == content] == [
         n for n in range(1, 12) if not bases[1] <= n < bases[2]
     ]
@@ -192,7 +142,7 @@ def test_beyond_the_bound_the_newest_are_dropped_and_declared(tmp_path: Path):
     spool.extend([record(n, 1000) for n in range(1, 16)], STAMP)
     kept = spool.pending
     assert 5 < kept < 10
-    assert spool.dropped[client._SPOOL_FULL] == 15 - kept
+    assert spool.dropped[SPOOL_FULL] == 15 - kept
     assert drain(spool) == [*plain(*range(1, kept + 1)), (kept + 1, (15 - kept, 2))]
     spool.ack(15, NODE)
     assert spool.pending == 0
@@ -204,13 +154,13 @@ def test_a_gap_that_grew_is_found_with_its_whole_length_after_a_crash(tmp_path: 
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     for _ in range(5):
-        spool.add_gap(client._LOST, STAMP)
-    assert drain(spool)[-1] == (2, (5, client._LOST))
+        spool.add_gap(NOT_ENCODED, STAMP)
+    assert drain(spool)[-1] == (2, (5, NOT_ENCODED))
     for _ in range(3):
-        spool.add_gap(client._LOST, STAMP)  # what was read already cannot grow
+        spool.add_gap(NOT_ENCODED, STAMP)  # what was read already cannot grow
     spool.extend([record(10)], STAMP)
     assert spool.pending == 2
-    expected = [(1, 1), (2, (5, client._LOST)), (7, (3, client._LOST)), (10, 10)]
+    expected = [(1, 1), (2, (5, NOT_ENCODED)), (7, (3, NOT_ENCODED)), (10, 10)]
     spool._unsend()
     assert drain(spool) == expected
     assert drain(adopt(crash(spool))) == expected
@@ -227,11 +177,11 @@ def test_a_disk_that_takes_nothing_makes_a_gap_and_heals(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(client, "_write_all", write_half)
+        patch.setattr(spool_module, "write_all", write_half)
         spool.extend([record(2), record(3)], STAMP)
     assert spool.error.errno == 28
     spool.extend([record(4)], STAMP)
-    expected = [(1, 1), (2, (2, client._SPOOL_FULL)), (4, 4)]
+    expected = [(1, 1), (2, (2, SPOOL_FULL)), (4, 4)]
     assert drain(spool) == expected
     assert drain(adopt(crash(spool))) == expected
 
@@ -245,7 +195,7 @@ def test_a_gap_that_is_not_on_disk_is_sent_from_memory(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(client, "_write_all", fail)
+        patch.setattr(spool_module, "write_all", fail)
         spool.extend([record(1), record(2)], STAMP)
     send(spool, table)
     spool.extend([record(3)], STAMP)
@@ -261,7 +211,7 @@ def test_what_was_read_is_read_again_over_the_next_connection(tmp_path: Path):
     assert drain(spool) == plain(*range(5, 12))
     spool.extend([record(12)], STAMP)
     assert drain(spool) == plain(12)
-    with pytest.raises(client._NewIdNeeded):
+    with pytest.raises(NewIdNeeded):
         spool.rewind(13, NODE)
 
 
@@ -279,7 +229,7 @@ def test_how_far_was_sent_is_in_the_file_before_it_is(tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(n) for n in range(1, 6)], STAMP)
     spool.take(4 + len(record(1)), True, 1 << 20, STAMP)
-    state = client._STATE.unpack_from(Path(spool.folder, "state").read_bytes())
+    state = _STATE.unpack_from(Path(spool.folder, "state").read_bytes())
     assert (spool.cursor, spool.sent, state[4:6]) == (2, 2, (1, 2))
 
 
@@ -292,7 +242,7 @@ def test_a_server_cannot_take_from_an_adopted_spool_what_was_not_sent(claimed: i
         assert drain(heir) == plain(*range(41, 101))
         return
     old = heir.client_id
-    with pytest.raises(client._NewIdNeeded) as needed:
+    with pytest.raises(NewIdNeeded) as needed:
         heir.rewind(claimed, NODE)
     assert (heir.client_id, heir.pending) == (old, 80)
     assert heir.renumber(needed.value.claimed) == min(claimed, 100) - 20
@@ -309,7 +259,7 @@ def test_a_spool_that_lost_its_end_doubles_nothing_and_declares_the_rest(
     folder = left_behind(tmp_path, 90, 90, 20)
     (segment,) = folder.glob("*.seg")
     data = segment.read_bytes()
-    ends = [at for at in range(len(data)) if data.startswith(client._ENTRY_MARK, at)]
+    ends = [at for at in range(len(data)) if data.startswith(ENTRY_MARK, at)]
     os.truncate(segment, ends[50] + 7)
     heir, table = adopt(folder), Table()
     table.accepted[heir.client_id] = committed
@@ -317,7 +267,7 @@ def test_a_spool_that_lost_its_end_doubles_nothing_and_declares_the_rest(
     assert table.numbers() == list(range(committed + 1, 51))
     gaps = [(gap.first, gap.last, gap.reason) for _, gap in table.gaps]
     begin = max(51, committed + 1)
-    assert gaps == ([(begin, 90, client._DAMAGED)] if begin <= 90 else [])
+    assert gaps == ([(begin, 90, DAMAGED)] if begin <= 90 else [])
     assert heir.pending == 0
 
 
@@ -325,7 +275,7 @@ def test_without_a_readable_state_nothing_that_a_server_claims_is_believed(tmp_p
     folder = left_behind(tmp_path, 10, 10, 0)
     (folder / "state").unlink()
     heir = adopt(folder)
-    with pytest.raises(client._NewIdNeeded) as needed:
+    with pytest.raises(NewIdNeeded) as needed:
         heir.rewind(4, NODE)
     assert heir.renumber(needed.value.claimed) == 4
     assert drain(heir) == plain(*range(1, 11))
@@ -336,7 +286,7 @@ def test_with_fsync_the_disk_knows_how_far_was_sent(
 ):
     spool, synced = make(tmp_path, fsync=True), []
     spool.extend([record(1), record(2)], STAMP)
-    monkeypatch.setattr(client.os, "fsync", synced.append)
+    monkeypatch.setattr(os, "fsync", synced.append)
     assert len(drain(spool)) == 2
     assert synced == [spool._state.descriptor]
 
@@ -350,7 +300,7 @@ def test_a_state_that_cannot_be_written_stops_nothing(
     def fail(self: Any, file: Any) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(client._Spool, "_write_state", fail)
+    monkeypatch.setattr(Spool, "_write_state", fail)
     send(spool, table)
     assert table.is_exact(2)
     assert (spool.pending, spool.error.errno) == (0, 5)
@@ -397,7 +347,7 @@ def test_a_record_over_the_servers_limit_is_counted_once(tmp_path: Path):
         while spool.take(1 << 20, True, 1000, STAMP):
             pass
         spool._unsend()
-    assert spool.dropped[client._TOO_LARGE] == 1
+    assert spool.dropped[TOO_LARGE] == 1
     assert spool.pending == 2
 
 
@@ -431,14 +381,14 @@ def test_a_spool_that_was_removed_while_it_was_locked_is_nobodys(
 ):
     spool = make(tmp_path)
     folder = crash(spool)
-    lock = client._lock
+    lock = spool_module.lock_folder
 
     def remove_and_lock(opened: Any) -> Any:
         locked = lock(opened)
         shutil.rmtree(folder)
         return locked
 
-    monkeypatch.setattr(client, "_lock", remove_and_lock)
+    monkeypatch.setattr(spool_module, "lock_folder", remove_and_lock)
     assert adopt(folder) is None
 
 
@@ -459,7 +409,7 @@ def test_what_a_fork_has_interrupted_writes_into_no_file_of_the_child(
     spool = make(base)
     spool.extend([record(1)], STAMP)
     others = [tmp_path / f"other {n}" for n in range(8)]  # they get every number that is free
-    write_all = client._write_all
+    write_all = spool_module.write_all
 
     def write_in_the_child(descriptor: int, data: bytes) -> None:
         spool.abandon(is_interrupted=True)
@@ -470,7 +420,7 @@ def test_what_a_fork_has_interrupted_writes_into_no_file_of_the_child(
 
     def work() -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(client, "_write_all", write_in_the_child)
+            patched.setattr(spool_module, "write_all", write_in_the_child)
             spool.extend([record(2)], STAMP)
 
     assert in_child(work) is None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from places import CLIENT, SUPPORT
 import json
 import logging
 import logging.handlers
+import pickle
 import struct
 import subprocess
 import sys
@@ -15,12 +15,13 @@ from typing import Any
 
 import fastlog_client as client
 import pytest
-from protocol_server import FakeServer
-from interpreters import VERSIONS, environment, interpreters
-from servers import Server
-from test_client_handler import Hook, emit, free_port, handler_of, raised, record
-from test_client_reconnecting import Listener
+from client_handlers import Hook, emit, free_port, handler_of, raised, record
 from conditions import wait_for
+from interpreters import VERSIONS, environment, interpreters
+from listeners import Listener
+from places import CLIENT, SUPPORT
+from protocol_server import FakeServer
+from servers import Server
 
 RUNNER = SUPPORT / "clients" / "run_test_logging.py"
 SOCKET_TESTS = ("SocketHandlerTest.test_output", "SocketHandlerTest.test_noserver")
@@ -100,7 +101,7 @@ def test_a_frame_of_make_pickle_is_that_of_the_standard_handler():
             logging.handlers.SocketHandler("127.0.0.1", 1),
         )
     ]
-    values = [client.pickle.loads(frame[4:]) for frame in frames]
+    values = [pickle.loads(frame[4:]) for frame in frames]
     assert values[0] == values[1]
     assert [struct.unpack(">L", frame[:4])[0] for frame in frames] == [
         len(frame) - 4 for frame in frames
@@ -184,14 +185,14 @@ def test_retry_attributes_are_the_delays_between_attempts():
     emit(handler, [1])
     wait_for(lambda: (handler.retryTime or 0) > time.time() + 20, "half of the delay or more")
     assert handler.retryTime < time.time() + 50
-    link = handler._sender.link
+    link = handler._outbox.sender.connection
     handler.retryTime = None  # now
     wait_for(lambda: link._delay == 60, "another attempt has failed")
     handler.retryMax = 0  # not less than what keeps a processor idle
     assert handler._options.back_off.after(None) == 0.01
     handler.retryMax = float("inf")
     assert handler._options.back_off.after(1e9) == 3600
-    handler._finish()
+    handler._outbox.finish()
 
 
 # ---- tracebacks that are no text ----

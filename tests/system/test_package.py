@@ -26,6 +26,7 @@ pytestmark = pytest.mark.package
 
 TRIAL = SUPPORT / "installation.py"
 CLIENT_VERSION = tomllib.loads((ROOT / "client/pyproject.toml").read_text())["project"]["version"]
+CLIENT_PACKAGE = ROOT / "client/fastlog_client"
 SERVER, CLIENT = f"fastlog_server-{__version__}", f"fastlog_client-{CLIENT_VERSION}"
 DEADLINE = 280.0
 
@@ -102,10 +103,12 @@ def test_the_source_package_of_the_server_holds_what_builds_it_and_no_half_of_th
     assert [name for name in names if name.startswith(("tests", "client", "benchmarks"))] == []
 
 
-def test_the_source_package_of_the_client_holds_its_one_file(packages: Path) -> None:
+def test_the_source_package_of_the_client_holds_its_files(packages: Path) -> None:
     with tarfile.open(packages / f"{CLIENT}.tar.gz") as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"fastlog_client.py", "pyproject.toml", "setup.cfg", "LICENSE", "README.md"} <= names
+    package = {f"fastlog_client/{path.name}" for path in CLIENT_PACKAGE.glob("*.py*")}
+    assert "fastlog_client/py.typed" in package
+    assert {*package, "pyproject.toml", "setup.cfg", "LICENSE", "README.md"} <= names
 
 
 def test_one_wheel_serves_all_interpreters(packages: Path) -> None:
@@ -116,7 +119,9 @@ def test_one_wheel_serves_all_interpreters(packages: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"fastlog", f"{SERVER}.dist-info"}
     with zipfile.ZipFile(client) as archive:
         names = archive.namelist()
-    assert {name.split("/")[0] for name in names} == {"fastlog_client.py", f"{CLIENT}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {"fastlog_client", f"{CLIENT}.dist-info"}
+    package = {f"fastlog_client/{path.name}" for path in CLIENT_PACKAGE.glob("*.py*")}
+    assert package == {name for name in names if name.startswith("fastlog_client/")}
 
 
 def test_records_of_both_handlers_go_through_what_was_installed_from_the_sources(
@@ -144,5 +149,5 @@ def test_the_wheel_of_the_client_installs_in_old_interpreters(
     python = interpreters()[version]
     options = ("--quiet", "--no-index", "--no-deps", "--disable-pip-version-check")
     run(python, "-m", "pip", "install", *options, "--target", target, wheel, cwd=home)
-    assert (target / "fastlog_client.py").is_file()
+    assert (target / "fastlog_client" / "__init__.py").is_file()
     run(python, "-c", "import fastlog_client", cwd=target)

@@ -132,7 +132,7 @@ def loses_its_spool(count):
 
 
 def _own_spool():
-    return os.path.basename(logger.handlers[0]._store.folder)
+    return os.path.basename(logger.handlers[0]._outbox.store.folder)
 
 
 def forks_while_threads_log(count):

@@ -63,7 +63,8 @@ class Tracer(object):
     def trace(self, frame, event, _):
         if event == "call":
             name = frame.f_code.co_filename
-            if name == __file__ or self.is_sparing and name != fastlog_client.__file__:
+            is_client = os.path.dirname(name) == os.path.dirname(fastlog_client.__file__)
+            if name == __file__ or self.is_sparing and not is_client:
                 return None
             frame.f_trace_opcodes = True
             frame.f_trace_lines = False
@@ -125,7 +126,7 @@ class Program(object):
 
     def before_full(self):
         """A memory that is full already."""
-        if self.handler._max_bytes != 1000:
+        if self.handler._options.max_bytes != 1000:
             self.handler = self.make(max_bytes=1000, when_full="drop_oldest")
 
     full = emit

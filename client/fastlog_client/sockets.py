@@ -1,0 +1,67 @@
+# -*- coding: utf-8 -*-
+"""Sockets: how they are made, probed, closed and waited for."""
+
+from __future__ import absolute_import, division, print_function
+
+import errno
+import select
+import socket
+import sys
+
+from fastlog_client.compat import OS_ERRORS, fcntl
+
+SHORTEST_WAIT = 0.001  # seconds until the next attempt: `retryTime` is never in the past
+NO_SIGNAL = 0x4000 if sys.platform.startswith("linux") else 0  # MSG_NOSIGNAL; Python 2 has no name
+IN_PROGRESS = (errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
+TRY_AGAIN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
+
+
+def make_socket(family):
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    connection.setblocking(False)
+    if fcntl is not None:
+        fcntl.fcntl(connection.fileno(), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    if family != getattr(socket, "AF_UNIX", None):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        enable_keepalive(connection, 60, 15, 4)
+    return connection
+
+
+def enable_keepalive(connection, idle, interval, count):
+    """Have the kernel probe a server that is silent; its own default is two hours."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = (
+        (("TCP_KEEPIDLE", "TCP_KEEPALIVE"), idle),  # the second is its name on macOS
+        (("TCP_KEEPINTVL",), interval),
+        (("TCP_KEEPCNT",), count),
+    )
+    for names, value in options:
+        known = [getattr(socket, name) for name in names if hasattr(socket, name)]
+        if known:
+            try:
+                connection.setsockopt(socket.IPPROTO_TCP, known[0], value)
+            except OS_ERRORS:
+                pass  # the protocol's own keepalive notices it, too
+
+
+def close_socket(connection):
+    try:
+        connection.close()
+    except OS_ERRORS:
+        pass  # a daemon closed all files that it found open
+
+
+def wait_for_descriptors(descriptors, seconds):
+    """Wait until one of these is ready: (descriptor, whether to wait for room to send too)."""
+    try:
+        if hasattr(select, "poll"):  # select() takes no descriptor over 1023
+            poll = select.poll()
+            for descriptor, for_room in descriptors:
+                poll.register(descriptor, select.POLLIN | (select.POLLOUT if for_room else 0))
+            poll.poll(int(seconds * 1000) + 1)
+        else:
+            readers = [descriptor for descriptor, _ in descriptors]
+            writers = [descriptor for descriptor, for_room in descriptors if for_room]
+            select.select(readers, writers, writers, seconds)
+    except OS_ERRORS + (ValueError,):
+        pass  # a signal, or a descriptor that was closed: the next step finds out
