@@ -12,7 +12,7 @@ import zlib
 
 
 try:
-    import cPickle as pickle  # noqa: F401 - for the package, as what follows
+    import cPickle as pickle  # noqa: F401 - for the other modules, as what follows
 except ImportError:
     import pickle  # noqa: F401
 try:
@@ -43,9 +43,10 @@ elif os.name == "nt":
 else:
 
     def monotonic():
-        """Seconds that no change of the clock disturbs, to a hundredth."""
+        """Return seconds that no change of the clock affects, to a hundredth."""
         return os.times()[4]
 
 
 def crc32(data, crc=0):
+    """Return the CRC-32, unsigned in Python 2 too."""
     return zlib.crc32(data, crc) & 0xFFFFFFFF

@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""A connection to the server, made again after each loss."""
+"""A connection to the server, opened again after each loss."""
 
 from __future__ import absolute_import, division, print_function
 
@@ -13,12 +13,12 @@ from fastlog_client.errors import ConnectionRejected, NewIdNeeded
 from fastlog_client.session import RETRY, Session
 from fastlog_client.sockets import IN_PROGRESS, NO_SIGNAL, TRY_AGAIN, close_socket, make_socket
 
-_random = random.SystemRandom()  # the children of a fork would share another's state
+_random = random.SystemRandom()  # the children of a fork would share the state of another generator
 _SHORTEST_DELAY, _LONGEST_DELAY = 0.01, 3600.0
-_EMIT_DELAY = 0.05  # a record that is emitted cuts a delay short, down to this
+_EMIT_DELAY = 0.05  # a record that is emitted shortens a delay to this
 _ERROR_DELAY = 0.1
 _WELCOME_SECONDS = 10.0
-_CHUNKS = 16  # are sent or received before the other direction has its turn
+_CHUNKS = 16  # to send or receive before the other direction is served
 
 
 class BackOff(object):
@@ -28,46 +28,47 @@ class BackOff(object):
         self.start, self.factor, self.longest = _SHORTEST_DELAY, 2.0, 1.0
 
     def after(self, delay):
-        """The delay that follows this one, or the first after None."""
+        """Return the delay that follows this one, or the first after None."""
         delay = self.start if delay is None else max(self.start, self.factor * delay)
         return max(_SHORTEST_DELAY, min(delay, self.longest, _LONGEST_DELAY))
 
 
 class Connection(object):
-    """A connection that is made again for as long as its store holds something.
+    """A connection that is opened again for as long as its store holds something.
 
     `step` does what can be done without waiting, and never raises for what the network does.
 
     Args:
         address: a Unix path, or (host, port).
-        report: told (kind, text, exception or None) when an outage begins.
+        report: called with (kind, text, exception or None) when an outage begins.
     """
 
     def __init__(self, store, guard, address, options, report):
         self.store = store
         self.connections = self.resent = self.batches = self.new_ids = 0
-        self.finishing = False  # nothing will be added: say BYE, and end
+        self.finishing = False  # no record will be added: send a BYE, and end
         self.due = None  # when the next step must be, or None
         self._guard, self._address, self._options = guard, address, options
         self._report, self._last_report = report, None
         self.failures = 0  # connections in a row that were lost without any progress
-        self._addresses = []  # that the host name has, not yet tried
+        self._addresses = []  # of the host name, not yet tried
         self._socket = self._session = None
         self._is_connected = False
         self._since = 0.0  # when this connection was begun
-        self._delay = None  # before the last attempt; None: the last connection was of use
+        self._delay = None  # before the last attempt; None: the last connection made progress
         self._next_try = self._earliest_try = 0.0
         self._seen = 0  # the store's `next` at the last attempt
-        self._is_blocked = False  # the socket takes nothing now
-        self._id_is_finished = False  # the server was told BYE
+        self._is_blocked = False  # the socket's send buffer is full
+        self._id_is_finished = False  # a BYE was sent
 
     @property
     def is_ready(self):
+        """Whether the handshake is done."""
         return self._session is not None and self._session.is_ready
 
     @property
     def is_done(self):
-        """Whether it was finishing, and has."""
+        """Whether it was finishing, and has finished."""
         return self.finishing and self._socket is None and self.store.first == self.store.next
 
     @property
@@ -82,6 +83,7 @@ class Connection(object):
 
     @property
     def node(self):
+        """The id of the server, or None."""
         return self._session.node if self.is_ready else None
 
     @property
@@ -92,13 +94,13 @@ class Connection(object):
         )
 
     def can_send_now(self, now):
-        """Whether a record that is emitted now would be sent, or tried to be, at once."""
+        """Return whether a record emitted now would be sent at once, or cause an attempt."""
         if self._socket is None:
             return now >= self._earliest_try
         return self.is_ready and not self.has_backlog
 
     def wait(self, now):
-        """Seconds until the next attempt to connect, where no record is emitted meanwhile."""
+        """Return the seconds until the next attempt to connect, if no record is emitted before."""
         return 0.0 if self._socket is not None else max(0.0, self._next_try - now)
 
     def retry_now(self):
@@ -106,7 +108,7 @@ class Connection(object):
         self._next_try = self._earliest_try = 0.0
 
     def descriptor(self):
-        """(descriptor, whether to wait for room to send), or None."""
+        """Return (descriptor, whether to wait for room to send), or None."""
         if self._socket is None:
             return None
         return self._socket.fileno(), self._is_blocked or not self._is_connected
@@ -120,7 +122,7 @@ class Connection(object):
             if self._socket is not None and self._has_connected(now):
                 self._receive(now)
                 self._send(stamp, now)
-                self._judge(now)
+                self._check_server(now)
         except ConnectionRejected as error:
             delay = _ERROR_DELAY if error.action == RETRY else self._options.retry_interval
             self._disconnect(now, str(error), None, delay)
@@ -130,7 +132,7 @@ class Connection(object):
             self._disconnect(now, "the connection was lost", error, 0.0)
         self._set_due(now)
 
-    # Whoever has the guard next completes what an exception of a signal handler ends here.
+    # The next thread that takes the guard completes what an exception of a signal handler ends.
 
     def _recover(self):
         self.store.recover()
@@ -151,7 +153,7 @@ class Connection(object):
         return again, doubtful
 
     def _take_new_id(self, now, error):
-        """Go on as another client, which keeps all that was not acknowledged rightly."""
+        """Continue under a new client id, which keeps all that was not acknowledged rightly."""
         again, doubtful = self._renumber(error.claimed)
         self.resent += again
         self.new_ids += 1
@@ -164,6 +166,7 @@ class Connection(object):
         self._disconnect(now, text, None, 0.0 if error.claimed is None else _ERROR_DELAY)
 
     def close(self):
+        """Close the socket, if there is one."""
         if self._socket is not None:
             close_socket(self._socket)
         self._socket = self._session = None
@@ -175,7 +178,7 @@ class Connection(object):
             return
         if now < self._next_try and self.store.next == self._seen:
             return
-        if self._id_is_finished:  # the server has been told that the id is done
+        if self._id_is_finished:  # the BYE has ended the id
             self._renumber()
             self._id_is_finished = False
         self._seen = self.store.next
@@ -210,7 +213,7 @@ class Connection(object):
             self._socket.getpeername()
         except OS_ERRORS:
             if now - self._since >= self._options.connect_timeout:
-                self._disconnect(now, "no connection within the time for it", None, 0.0)
+                self._disconnect(now, "no connection within connect_timeout", None, 0.0)
             return False
         self._is_connected = True
         self._addresses = []
@@ -261,21 +264,21 @@ class Connection(object):
                 self._session.sent(self._socket.send(data, NO_SIGNAL))
             except OS_ERRORS as error:
                 if error.errno not in TRY_AGAIN:
-                    self._receive(now)  # the server may have said why
+                    self._receive(now)  # the server may have sent the reason
                     raise
                 self._is_blocked = True
                 return
-        self._is_blocked = True  # it may take more, but what came has its turn first
+        self._is_blocked = True  # the socket may take more, but what was received is read first
 
-    def _judge(self, now):
-        """A server that is silent while it owes us something is dead."""
+    def _check_server(self, now):
+        """Treat a server as dead that is silent while an answer is due."""
         session = self._session
         silent = now - session.received_at
         if not session.is_ready:
             if now - self._since >= _WELCOME_SECONDS:
                 raise ConnectionRejected(RETRY, "no welcome within %d s" % _WELCOME_SECONDS)
         elif self._expects_answer() and silent >= 3 * session.keepalive:
-            raise ConnectionRejected(RETRY, "nothing heard from the server for %d s" % silent)
+            raise ConnectionRejected(RETRY, "nothing received from the server for %d s" % silent)
 
     def _expects_answer(self):
         session = self._session
@@ -284,7 +287,7 @@ class Connection(object):
         )
 
     def _disconnect(self, now, text, error, least):
-        """The connection is lost: try again, after `least` seconds or more."""
+        """Close the connection, and try again after `least` seconds or more."""
         session = self._session
         self.failures += session is not None
         self.close()
@@ -292,7 +295,7 @@ class Connection(object):
         if session is not None and session.retry_ms is not None:
             least = max(least, session.retry_ms / 1000.0)
         elif self._id_is_finished:
-            pass  # it was to end; something was logged since
+            pass  # the connection was to end; a record was logged since
         elif self.store.first < self.store.next and self._last_report != text:
             self._last_report = text
             self._report("connection", text, error)

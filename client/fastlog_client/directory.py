@@ -15,7 +15,7 @@ _HEX_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
 def find_spool_folders(directory):
-    """The folders of all spools there; none if there is no such directory of ours any more."""
+    """Return the paths of all spools there; none if the directory cannot be opened."""
     try:
         folder = open_directory(directory)
     except EnvironmentError:
@@ -28,14 +28,14 @@ def find_spool_folders(directory):
 
 
 def make_spool_folder(directory, fsync):
-    """Make a folder for a spool, with a locked `lock`. Returns both, open."""
+    """Make a folder for a spool, with a locked file `lock`. Returns both, open."""
     parent = open_directory(directory)
     name = binascii.hexlify(os.urandom(16)).decode("ascii")
     folder = None
     try:
         folder = parent.make_folder("." + name)
         lock = lock_folder(folder)
-        parent.rename("." + name, parent, name)  # whoever sees it sees it locked
+        parent.rename("." + name, parent, name)  # under its final name it is always locked
         folder.path = os.path.join(directory, name)
         if fsync:
             parent.sync()
@@ -46,7 +46,7 @@ def make_spool_folder(directory, fsync):
                 try:
                     undo(what)
                 except EnvironmentError:
-                    pass  # it is empty, and nobody takes it for a spool
+                    pass  # it is empty, and its name is not that of a spool
             folder.close()
         raise
     finally:
@@ -54,7 +54,11 @@ def make_spool_folder(directory, fsync):
 
 
 def lock_folder(folder):
-    """The folder's locked file, which is made if there is none; None if it is somebody else's."""
+    """Open and lock the folder's `lock`, which is made if there is none.
+
+    Returns:
+        The file; None if another process has locked it.
+    """
     try:
         file = folder.open("lock", os.O_RDWR)
     except EnvironmentError as error:
@@ -64,7 +68,7 @@ def lock_folder(folder):
             file = folder.open("lock", os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except EnvironmentError as error:
             if error.errno in (errno.EEXIST, errno.ENOENT):
-                return None  # somebody else was faster
+                return None  # another process was faster
             raise
     try:
         fcntl.flock(file.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,7 +81,7 @@ def lock_folder(folder):
 
 
 class SpoolFolder(object):
-    """A spool folder with two open files in it."""
+    """A spool folder with two open files in it: `lock` and `state`."""
 
     __slots__ = ("folder", "lock", "state")
 

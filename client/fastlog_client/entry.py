@@ -8,32 +8,35 @@ import struct
 from fastlog_client.compat import crc32
 from fastlog_client.gap import REASONS, Gap
 
-ENTRY = struct.Struct(">4sQI")  # mark, number, length or _IS_GAP; then the crc32 of all, the data
+ENTRY = struct.Struct(
+    ">4sQI"
+)  # mark, number, length or IS_GAP; then the crc32 of all, and the data
 ENTRY_MARK = b"\xfaSE1"
 IS_GAP = 0xFFFFFFFF
 SPOOLED_GAP = struct.Struct(">QBQQ")  # count, reason, t0, t1
 CRC = struct.Struct(">I")
 GAP_ENTRY_BYTES = ENTRY.size + CRC.size + SPOOLED_GAP.size
 MAX_NUMBER = 1 << 40
-"""No process gets there; and no gap is longer than the protocol allows."""
-LONGEST_RECORD = (1 << 24) - 1  # that any server takes
+"""Above every number that a process reaches; so no gap is longer than the protocol allows."""
+LONGEST_RECORD = (1 << 24) - 1  # bytes that any server accepts
 
 
 def make_entry(number, length, data):
+    """Return the bytes of an entry. The length of a gap is IS_GAP."""
     head = ENTRY.pack(ENTRY_MARK, number, length)
     return head + CRC.pack(crc32(data, crc32(head))) + data
 
 
 def read_entries(data):
-    """The entries in these bytes, also those behind a damaged place: (number, record or gap)."""
+    """Yield the entries in these bytes, also those behind damage: (number, record or gap)."""
     for number, entry, _ in read_entries_with_ends(data):
         yield number, entry
 
 
 def read_entries_with_ends(data):
-    """The same, with the offset behind each."""
+    """Yield the same entries, each with the offset behind it."""
     at = data.find(ENTRY_MARK)
-    work = 16 * len(data) + LONGEST_RECORD  # bytes of what only looks like an entry
+    work = 16 * len(data) + LONGEST_RECORD  # bytes to check of what only looks like an entry
     while at >= 0 and work >= 0:
         begin = at + ENTRY.size + CRC.size
         if begin > len(data):

@@ -5,10 +5,10 @@ from __future__ import absolute_import, division, print_function
 
 
 class NewIdNeeded(Exception):
-    """This client id is of no use any more with that server.
+    """The server and this client id do not fit together any more.
 
     Args:
-        claimed: the last number that the server said it has, if that is why.
+        claimed: the last number that the server acknowledged, if that is the reason.
     """
 
     def __init__(self, text, claimed=None):
@@ -16,11 +16,15 @@ class NewIdNeeded(Exception):
         self.claimed = claimed
 
 
-ACK_BEYOND_SENT = "the server acknowledged what it was not sent"
+ACK_BEYOND_SENT = "the server acknowledged records that were not sent"
 
 
 class ConnectionRejected(Exception):
-    """The connection must end; `action` says what is to be done before the next."""
+    """The connection must be closed.
+
+    Args:
+        action: what the server requires before the next connection: `session.RETRY` and others.
+    """
 
     def __init__(self, action, text):
         Exception.__init__(self, text)
@@ -28,7 +32,7 @@ class ConnectionRejected(Exception):
 
 
 class UnsafeFile(EnvironmentError):
-    """Another user made this, or could change it: nothing of it is read or written."""
+    """A file or folder that another user made or can change: it is neither read nor written."""
 
     def __repr__(self):
         return str(self)

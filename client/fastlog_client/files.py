@@ -10,9 +10,7 @@ import stat
 from fastlog_client.compat import fcntl
 from fastlog_client.errors import UnsafeFile
 
-_SAFE_FLAGS = (
-    0  # never through a link, never waiting for a FIFO, and not for programs that are started
-)
+_SAFE_FLAGS = 0  # follow no link, wait for no FIFO, and close in programs that are started
 for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC"):
     _SAFE_FLAGS |= getattr(os, _flag, 0)
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0)
@@ -28,12 +26,12 @@ VANISHED = (
     errno.EACCES,
     errno.EPERM,
 )
-"""What a write fails with when files or folder were removed or replaced, or are others' now."""
+"""Errors of a write when files or folder were removed or replaced, or changed their owner."""
 
 
 class File(object):
-    """An open file or directory, and which one: a program may close all descriptors that it finds,
-    and open something else under the same number.
+    """An open file or directory, and its identity: a program may close all open descriptors, and
+    open another file under the same number.
     """
 
     __slots__ = ("descriptor", "identity")
@@ -43,24 +41,26 @@ class File(object):
         self.identity = identity_of(os.fstat(descriptor))
 
     def check(self):
-        """Learn whether it still has a name, and still is the same.
+        """Check that the file still has a name, and the descriptor still is that of the file.
 
         Raises:
-            EnvironmentError: it has not, or is not.
+            EnvironmentError: it does not, or is not.
         """
         info = os.fstat(self.descriptor)
-        if info[1:3] != self.identity or not info[3]:  # faster than names: a record waits for it
+        if (
+            info[1:3] != self.identity or not info[3]
+        ):  # indices are faster than names: each record waits for it
             raise EnvironmentError(errno.ESTALE, "the file was removed")
 
     def is_same(self):
-        """Whether the descriptor is still that of this file, removed or not."""
+        """Return whether the descriptor is still that of this file, removed or not."""
         try:
             return identity_of(os.fstat(self.descriptor)) == self.identity
         except EnvironmentError:
             return False
 
     def read(self, begin, end):
-        """The bytes from `begin` to `end`, or as many of them as there are."""
+        """Return the bytes from `begin` to `end`, or as many of them as there are."""
         if not self.is_same():
             raise EnvironmentError(errno.EBADF, "the descriptor was closed")
         os.lseek(self.descriptor, begin, os.SEEK_SET)
@@ -79,8 +79,10 @@ class File(object):
         self.descriptor = -1
 
     def close_in_child(self):
-        """Close it, but keep its number: what a fork has interrupted may be about to write there,
-        and another file of this child must not get that.
+        """Close the file in a child, but keep its descriptor open, on the null device.
+
+        Code that the fork has interrupted may be about to write to that descriptor, and another
+        file of the child must not get what it writes.
         """
         if self.is_same():
             null = os.open(os.devnull, os.O_RDWR)
@@ -90,7 +92,7 @@ class File(object):
 
 
 class Folder(File):
-    """A directory that is held open, so that nobody can put another in its place.
+    """A directory that is kept open, so that no other can take its place.
 
     With Python 3, names are looked up from its descriptor; with Python 2 through /proc, which does
     the same on Linux. Where neither is, its path is compared with it before each use.
@@ -103,7 +105,7 @@ class Folder(File):
         self.path = path
 
     def _at(self, name):
-        """A path for this name, and arguments that belong to it."""
+        """Return a path for a name in the folder, and the keyword arguments to use with it."""
         if not self.is_same():
             raise EnvironmentError(errno.EBADF, "the descriptor was closed")
         if _HAS_DIR_FD:
@@ -124,28 +126,30 @@ class Folder(File):
         return os.lstat(path, **where)
 
     def has(self, name, file):
-        """Whether that name is this file's."""
+        """Return whether that name is the name of this file."""
         try:
             return identity_of(self.lstat(name)) == file.identity
         except EnvironmentError as error:
             return error.errno not in VANISHED
 
     def open(self, name, flags):
-        """Open a file of this user, or make one for it alone.
+        """Open a file of this user, or make one that only this user can access.
 
         Raises:
-            _NotOurs: it is something else.
+            UnsafeFile: it is not a regular file of this user alone.
             EnvironmentError: it is not there, or is there though `flags` has O_EXCL.
         """
         is_new = bool(flags & os.O_EXCL)
         if not is_new:
-            self._judge(name, self.lstat(name), stat.S_ISREG)  # to open a device may do something
+            self._require_own(
+                name, self.lstat(name), stat.S_ISREG
+            )  # opening a device may have effects
         path, where = self._at(name)
         descriptor = os.open(path, flags | _SAFE_FLAGS, 0o600, **where)
         try:
-            self._judge(name, os.fstat(descriptor), stat.S_ISREG)
+            self._require_own(name, os.fstat(descriptor), stat.S_ISREG)
             if is_new:
-                os.fchmod(descriptor, 0o600)  # whatever the umask has taken
+                os.fchmod(descriptor, 0o600)  # whatever the umask is
             close_on_exec(descriptor)
             return File(descriptor)
         except Exception:
@@ -153,17 +157,17 @@ class Folder(File):
             raise
 
     def folder(self, name):
-        """Open a folder in it.
+        """Open a folder in this one.
 
         Raises:
-            _NotOurs: it is not one of this user, or others can write it.
+            UnsafeFile: it is not one of this user, or others can write it.
             EnvironmentError: it is not there.
         """
-        self._judge(name, self.lstat(name), stat.S_ISDIR)
+        self._require_own(name, self.lstat(name), stat.S_ISDIR)
         path, where = self._at(name)
         descriptor = os.open(path, os.O_RDONLY | _DIRECTORY | _SAFE_FLAGS, **where)
         try:
-            self._judge(name, os.fstat(descriptor), stat.S_ISDIR)
+            self._require_own(name, os.fstat(descriptor), stat.S_ISDIR)
             close_on_exec(descriptor)
             return Folder(os.path.join(self.path, name), descriptor)
         except Exception:
@@ -171,14 +175,14 @@ class Folder(File):
             raise
 
     def make_folder(self, name):
-        """Make a folder for this user alone, and open it."""
+        """Make a folder that only this user can access, and open it."""
         path, where = self._at(name)
         os.mkdir(path, 0o700, **where)
         if self.lstat(name).st_mode & 0o700 != 0o700:
-            os.chmod(path, 0o700, **where)  # the umask has taken that too
+            os.chmod(path, 0o700, **where)  # the umask may have removed that
         return self.folder(name)
 
-    def _judge(self, name, info, is_right_kind):
+    def _require_own(self, name, info, is_right_kind):
         path = os.path.join(self.path, name)
         if not is_right_kind(info.st_mode):
             kind = "folder" if is_right_kind is stat.S_ISDIR else "regular file"
@@ -211,11 +215,12 @@ class Folder(File):
 
 
 def identity_of(info):
+    """Return what identifies a file in the result of a stat."""
     return info[1:3]  # st_ino, st_dev
 
 
 def close_on_exec(descriptor):
-    """Python 2 has no O_CLOEXEC."""
+    """Close the descriptor in programs that are started: Python 2 has no O_CLOEXEC."""
     fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
 
 
@@ -223,7 +228,7 @@ def open_directory(path):
     """Open a spool directory, which must be this user's, or root's.
 
     Raises:
-        _NotOurs: it is another user's.
+        UnsafeFile: it is another user's.
         EnvironmentError: it cannot be opened.
     """
     trusted = (0, os.geteuid())
@@ -244,17 +249,18 @@ def open_directory(path):
 
 
 def make_directory(path):
-    """Make a spool directory, for this user alone, unless it is there."""
+    """Make a spool directory that only this user can access, unless it exists."""
     try:
         os.makedirs(path, 0o700)
     except EnvironmentError:
-        if not os.path.isdir(path):  # else it is there, or a sibling was faster
+        if not os.path.isdir(path):  # else it exists, or another process was faster
             raise
         return
     if os.lstat(path).st_mode & 0o700 != 0o700:
-        os.chmod(path, 0o700)  # the umask has taken that
+        os.chmod(path, 0o700)  # the umask may have removed that
 
 
 def write_all(descriptor, data):
+    """Write all bytes, in as many calls as it takes."""
     while data:
         data = data[os.write(descriptor, data) :]

@@ -16,7 +16,7 @@ REASONS = {
 
 
 class Gap(object):
-    """Adjacent records that will never come, and why."""
+    """Adjacent records that were dropped, and the reason."""
 
     __slots__ = ("count", "reason", "t0", "t1")
 
@@ -27,13 +27,14 @@ class Gap(object):
         self.t1 = t0 if t1 is None else t1
 
     def __len__(self):
-        return 0  # bytes of a record
+        return 0  # bytes of records
 
     def grow(self, stamp):
+        """Add a record that is dropped at `stamp`."""
         self.count += 1
         self.t1 = max(self.t1, stamp)  # the clock may have been set back
 
 
 def count_numbers(entry):
-    """How many numbers it takes."""
+    """Return how many numbers a record or a gap takes."""
     return entry.count if entry.__class__ is Gap else 1

@@ -36,27 +36,27 @@ class SocketHandler(logging.Handler):
     sends for itself: after a fork, the child begins with nothing to send, as a client of its own.
 
     Without a spool, what the server has not acknowledged is lost when the process is killed or ends
-    by `os._exit`. With one it is not: `emit` returns when the record is in a file, and what is left
-    there is sent by the next process with the same spool directory, or by one that runs. The file
-    survives the process, and with `spool_fsync` a loss of power too.
+    by `os._exit`. With one it is not: `emit` returns when the record is in a file, and the next
+    process with the same spool directory, or one that runs already, sends what is left there. The
+    file survives the process, and with `spool_fsync` a loss of power too.
 
     Args:
         host: of the server; or the path of its Unix socket, with no port.
         port: of the server.
         key: `id:secret`, as the server has it in its configuration.
-        max_bytes: bound of what waits in memory, with 64 bytes added for each record.
-        when_full: what to do with a record beyond that: `drop_newest`, `drop_oldest` (of those that
-            are not on their way), or `block` for up to `block_timeout` seconds, but never in a
+        max_bytes: limit of what waits in memory, with 64 bytes added for each record.
+        when_full: what to do with a record beyond the limit: `drop_newest`, `drop_oldest` (of those
+            that are not on their way), or `block` for up to `block_timeout` seconds, but never in a
             thread with a running asyncio loop. With a spool it has no meaning; it may be `spool`
-            then. What is dropped the server is told: how many, why, and from when to when.
+            then. The server learns what is dropped: how many, why, and from when to when.
         block_timeout: seconds.
         spool: a directory for what waits; all processes of this user may share it. It must be this
             user's, or root's, and should be writable for this user only. POSIX systems only.
-        spool_max_bytes: bound of each process's files. Beyond it the newest records are dropped.
+        spool_max_bytes: limit of each process's files. Beyond it the newest records are dropped.
         spool_fsync: wait for the disk at each record.
         connect_timeout: seconds.
-        close_timeout: seconds that `close` may take, and `flush` unless told otherwise; at the end
-            of the program all handlers together.
+        close_timeout: seconds that `close` may take, and `flush` by default; at the end of the
+            program for all handlers together.
         retry_interval: seconds until the next attempt when the server rejects the configuration.
         on_error: called with (text, exception or None), from any thread, when something is dropped
             or an outage begins. By default a line goes to stderr, at most one a minute of each
@@ -68,7 +68,7 @@ class SocketHandler(logging.Handler):
 
     Raises:
         ValueError: an argument makes no sense.
-        TypeError: this is a subclass with a method of the standard handler that nothing calls.
+        TypeError: this is a subclass with a method of the standard handler that is never called.
         EnvironmentError: the spool directory cannot be made.
     """
 

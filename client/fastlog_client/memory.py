@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""The queue in memory."""
+"""The store in memory."""
 
 from __future__ import absolute_import, division, print_function
 
@@ -12,6 +12,8 @@ from fastlog_client.store import BATCH_RECORDS, OVERHEAD, Store
 
 
 class Memory(Store):
+    """A store in memory, which ends with the process."""
+
     def __init__(self):
         Store.__init__(self)
         self.pending = 0  # records, without the gaps between them
@@ -20,7 +22,7 @@ class Memory(Store):
         self._declared = dict.fromkeys(REASONS, 0)  # dropped records that were acknowledged
 
     def recover(self):
-        """Complete a change that an exception interrupted; the queues say what there is."""
+        """Complete a change that an exception interrupted, and count the queues again."""
         self._complete_change()
         self.cursor = self.first + sum(map(count_numbers, self._sent))
         self.sent = max(self.sent, self.cursor)
@@ -35,7 +37,7 @@ class Memory(Store):
         self.dropped, self.pending, self.bytes = dropped, pending, size
 
     def extend(self, records, stamp):
-        """Put records at the end; those that find no room there are dropped at `stamp`."""
+        """Append records; those that do not fit are dropped at `stamp`."""
         count = len(records)
         self._waiting.extend(records)
         self.next += count
@@ -54,7 +56,7 @@ class Memory(Store):
         self._count_gap(reason, not merges)
 
     def drop_oldest(self, size, stamp):
-        """Drop what was not sent, the oldest first, until `size` bytes are free or all is gone."""
+        """Drop records that were not sent, the oldest first, until `size` bytes are free."""
         waiting, at = self._waiting, 0
         while at < len(waiting) and size > 0:
             entry = waiting[at]
@@ -73,14 +75,14 @@ class Memory(Store):
             self._remove(entry)
             self._count_gap(MEMORY_FULL, not merges)
 
-    def _merge(self, gap, count, left, at):
-        """Make the record at that place a part of the gap before it."""
+    def _merge(self, gap, count, length, at):
+        """Add the record at `at` to the gap before it."""
         gap.count = count
-        if len(self._waiting) > left:
+        if len(self._waiting) > length:
             del self._waiting[at]
 
     def declare_left_at_exit(self, stamp):
-        """Declare all that was not sent as left at exit."""
+        """Turn all records that were not sent into gaps: left at exit."""
         entries, gaps = [], 0
         for entry in self._waiting:
             if entry.__class__ is Gap:
@@ -96,11 +98,11 @@ class Memory(Store):
         self.recover()
 
     def take(self, limit, must, max_record, stamp):
-        """Take what is to be sent next, and move the cursor behind it.
+        """Return what is to be sent next, and move the cursor behind it.
 
         Args:
-            limit: bytes that the records may have, with 4 for each.
-            must: whether a single record may have more.
+            limit: bytes that the records may have, with 4 more for each.
+            must: whether a single record may exceed the limit.
             max_record: a record that is larger becomes a gap.
 
         Returns:
@@ -127,7 +129,7 @@ class Memory(Store):
         return None
 
     def _reject_next(self, record, stamp, is_first):
-        if is_first:  # else at the next call
+        if is_first:  # else the next call does it
             self._waiting[0] = Gap(TOO_LARGE, stamp)
             self._remove(record)
             self._count_gap(TOO_LARGE, True)
@@ -139,7 +141,7 @@ class Memory(Store):
         self._make_change(self._move_to_sent, entries, lengths, cursor)
 
     def _move_to_sent(self, entries, lengths, cursor):
-        """Move these entries from what waits to what is sent."""
+        """Move these entries from `_waiting` to `_sent`."""
         if len(self._sent) < lengths[0]:
             self._sent.extend(entries)
         while len(self._waiting) > lengths[1]:
@@ -148,14 +150,14 @@ class Memory(Store):
         self.sent = max(self.sent, cursor)
 
     def ack(self, last, node):
-        """Forget what is up to this number, which is below `cursor`: that server has it."""
+        """Remove what is up to this number, which is below `cursor`: the server `node` has it."""
         self._forget(self._sent, last, node)
 
     def _forget(self, entries, last, node):
         if last < self.first:
             return
         self.acked_by = node
-        number, left, pending, size = self.first, len(entries), self.pending, self.bytes
+        number, length, pending, size = self.first, len(entries), self.pending, self.bytes
         declared, rest = self._declared.copy(), None
         for entry in entries:
             if number > last:
@@ -171,22 +173,22 @@ class Memory(Store):
                 declared[entry.reason] += last + 1 - number
                 rest = number + entry.count - 1 - last
                 break
-            left -= 1
-        self._make_change(self._remove_first, entries, left, rest, last + 1, declared)
+            length -= 1
+        self._make_change(self._remove_first, entries, length, rest, last + 1, declared)
         self.pending, self.bytes = pending, size
 
-    def _remove_first(self, entries, left, rest, first, declared):
-        while len(entries) > left:
+    def _remove_first(self, entries, length, rest, first, declared):
+        while len(entries) > length:
             entries.popleft()
         if rest is not None:
             entries[0].count = rest
         self.first, self._declared = first, declared
 
     def rewind(self, last, node):
-        """A connection begins: send all again but what is up to this number. Returns how many.
+        """Send everything after this number again, over a new connection. Returns how many numbers.
 
         Raises:
-            _NewIdNeeded: the server has what was never sent.
+            NewIdNeeded: the server has numbers that were never sent.
         """
         if last >= self.sent:
             raise NewIdNeeded(ACK_BEYOND_SENT, last)
@@ -197,10 +199,10 @@ class Memory(Store):
         return max(0, cursor - self.first)
 
     def close(self):
-        """Nothing: what is left ends with the process."""
+        """Do nothing: what is left ends with the process."""
 
     def abandon(self, is_interrupted=False):
-        """Nothing likewise."""
+        """Do nothing: there are no files."""
 
     def _unsend(self):
         self._make_change(self._put_back, len(self._waiting) + len(self._sent))

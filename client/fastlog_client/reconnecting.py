@@ -14,16 +14,16 @@ from fastlog_client.sockets import TRY_AGAIN, close_socket, enable_keepalive, SH
 
 _STANDARD_PROTOCOL = 1  # what the standard handler sends
 _StandardHandler = logging.handlers.SocketHandler  # a program may put ours in its place
-_TRIES = 3
+_ATTEMPTS = 3
 _ESTABLISHED = 1  # TCP_ESTABLISHED of Linux
 
 
 class ReconnectingSocketHandler(_StandardHandler):
     """The standard handler for receivers that speak only its protocol, without its back-off.
 
-    Before each record it looks whether the receiver is still there, and connects again if not; each
-    record gets three tries. What fails then reaches `handleError`. As with the standard handler,
-    what the kernel has taken may still be lost.
+    Before each record it checks that the receiver is still there, and connects again if not; each
+    record has three attempts. An error of the third reaches `handleError`. As with the standard
+    handler, what the kernel has accepted may still be lost.
 
     Args:
         host: of the receiver; or the path of its Unix socket, with no port.
@@ -32,29 +32,30 @@ class ReconnectingSocketHandler(_StandardHandler):
     """
 
     def __init__(self, host, port=None, timeout=1.0):
-        self._is_away = False
+        self._has_failed = False
         _StandardHandler.__init__(self, host, port)
         self.timeout = timeout
 
     @property
     def retryTime(self):
         """When the next attempt to connect may be: at once, since there is no back-off. None while
-        the last one was of use.
+        the last one succeeded.
         """
-        return time.time() + SHORTEST_WAIT if self._is_away else None
+        return time.time() + SHORTEST_WAIT if self._has_failed else None
 
     @retryTime.setter
     def retryTime(self, moment):
-        self._is_away = moment is not None
+        self._has_failed = moment is not None
 
     def makePickle(self, record):
-        """As the standard one, but the record is left as it is for the handlers that follow, and
-        what cannot be pickled becomes text.
+        """Make the frame of a record as the standard handler does, but leave the record unchanged
+        for the handlers that follow, and replace what cannot be pickled by text.
         """
         data, _ = encode_with_text(record, self.formatter, _STANDARD_PROTOCOL)
         return LENGTH.pack(len(data)) + data
 
     def makeSocket(self, timeout=None):
+        """Return a connected socket."""
         timeout = self.timeout if timeout is None else timeout
         if self.port is not None:
             connection = socket.create_connection((self.host, self.port), timeout)
@@ -75,17 +76,17 @@ class ReconnectingSocketHandler(_StandardHandler):
         Raises:
             EnvironmentError: there is no connection.
         """
-        self._is_away = True
+        self._has_failed = True
         self.sock = self.makeSocket()
-        self._is_away = False
+        self._has_failed = False
 
     def send(self, s):
         """Send the bytes of a record.
 
         Raises:
-            EnvironmentError: the last of the three tries failed with this.
+            EnvironmentError: the last of the three attempts failed with this.
         """
-        for left in reversed(range(_TRIES)):
+        for remaining in reversed(range(_ATTEMPTS)):
             try:
                 if self.sock is not None and not _is_alive(self.sock):
                     self._drop()
@@ -95,7 +96,7 @@ class ReconnectingSocketHandler(_StandardHandler):
                 return
             except OS_ERRORS:
                 self._drop()
-                if not left:
+                if not remaining:
                     raise
 
     def _drop(self):
@@ -105,13 +106,13 @@ class ReconnectingSocketHandler(_StandardHandler):
 
 
 def _is_alive(connection):
-    """Whether the peer has neither ended the connection nor lost it, as far as the kernel knows."""
+    """Return whether the peer has not closed or lost the connection, as far as the kernel knows."""
     if connection.family != getattr(socket, "AF_UNIX", None) and hasattr(socket, "TCP_INFO"):
         state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         if bytearray(state)[0] != _ESTABLISHED:
             return False
     timeout = connection.gettimeout()
-    connection.setblocking(False)  # else it would wait for something to arrive
+    connection.setblocking(False)  # else recv() would wait for data
     try:
         return connection.recv(1, socket.MSG_PEEK) != b""
     except OS_ERRORS as error:

@@ -11,15 +11,15 @@ if PYTHON_2:
     import cStringIO
 
 PICKLE_PROTOCOL = 2 if PYTHON_2 else 4
-_TEXT_LIMIT = 4096  # characters of a value that had to be made text
+_TEXT_LIMIT = 4096  # characters of a value that is replaced by text
 _default_formatter = logging.Formatter()
 
 
 def encode(record, formatter, LogRecord=logging.LogRecord, text=str, dumps=pickle.dumps):
-    """Make bytes of a record: the attributes that the standard handler sends, as a pickled dict.
+    """Encode a record: the attributes that the standard handler sends, as a pickled dict.
 
-    The record stays as it is. This is most of what `emit` costs, hence the names in the arguments,
-    and getMessage() where that is known not to be somebody else's.
+    The record is not changed. This is most of the cost of `emit`, hence the names in the arguments,
+    and no call of getMessage() where it is known to be that of LogRecord.
 
     Raises:
         Exception: whatever its arguments, the formatter or the pickler raise.
@@ -42,8 +42,9 @@ def encode(record, formatter, LogRecord=logging.LogRecord, text=str, dumps=pickl
 
 
 def _traceback(attributes, formatter):
-    """The traceback of a record that has `exc_info`. A formatter, this one or that of the handler
-    before, may give a list of its lines.
+    """Return the traceback of a record that has `exc_info`.
+
+    A formatter, this one or that of an earlier handler, may have returned a list of its lines.
     """
     trace = attributes.get("exc_text")
     if not trace:
@@ -59,8 +60,9 @@ if PYTHON_2:
     def _dumps_without_memo(
         attributes, protocol, Pickler=pickle.Pickler, StringIO=cStringIO.StringIO
     ):
-        """Pickle without a memo, which takes a third of the time. Only containers need one, and a
-        record to which the application has added nothing holds none.
+        """Pickle without a memo, which takes a third of the time.
+
+        Only containers need a memo, and a record without attributes of the application has none.
         """
         if len(attributes) > _PLAIN_LENGTH:
             return pickle.dumps(attributes, protocol)
@@ -74,17 +76,17 @@ if PYTHON_2:
 
 
 def encode_with_text(record, formatter, protocol):
-    """Make bytes of a record of which something cannot be, with that as text.
+    """Encode a record, with values that cannot be pickled as text.
 
     Returns:
-        The bytes, and the names of what is text now.
+        The bytes, and the names of the attributes that are text now.
     """
     attributes = record.__dict__.copy()
-    odd = []
+    replaced = []
     try:
         attributes["msg"] = record.getMessage()
     except Exception:  # the arguments do not fit the message, or their str() fails
-        odd.append("args")
+        replaced.append("args")
         attributes["msg"] = "%s %% %s" % (
             _to_text(attributes.get("msg")),
             _to_text(attributes.get("args")),
@@ -94,7 +96,7 @@ def encode_with_text(record, formatter, protocol):
         try:
             attributes["exc_text"] = _traceback(attributes, formatter)
         except Exception:
-            odd.append("exc_info")
+            replaced.append("exc_info")
             attributes["exc_text"] = _to_text(attributes["exc_info"])
     attributes["exc_info"] = None
     attributes.pop("message", None)
@@ -104,9 +106,9 @@ def encode_with_text(record, formatter, protocol):
         except Exception:
             del attributes[name]
             name = name if isinstance(name, str) else _to_text(name)
-            odd.append(name)
+            replaced.append(name)
             attributes[name] = _to_text(value)
-    return pickle.dumps(attributes, protocol), odd
+    return pickle.dumps(attributes, protocol), replaced
 
 
 def _to_text(value):

@@ -32,28 +32,28 @@ _VERSION = 1
 _CAN_CRC, _IS_PERSISTENT = 1, 2
 _CLOSING = 1
 RETRY, FIX_CONFIG, NEW_ID = range(3)
-_MAX_ANSWER = 4096  # bytes; the longest that a server has to say is an error of 200
+_MAX_ANSWER = 4096  # bytes; the longest answer of a server is an error of 200
 _MAX_FRAME = 1 << 24
 _BATCH_BYTES = 64 * 1024
-_SMALL_WINDOW = 16 * 1024  # what is left of it is not worth a batch while others are on their way
-_LONGEST_TEXT = 200  # characters of what a server says that are shown
+_SMALL_WINDOW = 16 * 1024  # bytes; a smaller rest of the window waits while batches are in flight
+_LONGEST_TEXT = 200  # characters of a text of the server that are shown
 
 
 class Session(object):
-    """What is said over one connection, without the connection.
+    """The client's side of one connection, without the socket.
 
-    `receive` what comes, send `to_send` and tell `sent`, `fill` when there may be more to say. It
-    begins with a HELLO; nothing else is said before the server's WELCOME (`is_ready`). After its
-    NOTICE (`retry_ms` is set) nothing more is.
+    Pass received bytes to `receive`; send `to_send()` and report it to `sent`; call `fill` when
+    there may be more to send. The session begins with a HELLO, and sends nothing else before the
+    server's WELCOME (`is_ready`). After its NOTICE (`retry_ms` is set) it sends nothing more.
 
     Args:
         key: (id, secret) as bytes, or None.
-        now: monotonic seconds, as everywhere here.
+        now: monotonic seconds, as everywhere in this package.
     """
 
     def __init__(self, store, key, now):
         self._store, self._key = store, key
-        self.received_at = now  # when a frame came last
+        self.received_at = now  # when the last frame was received
         self.is_ready = False
         self.retry_ms = None
         self.node = None
@@ -72,21 +72,21 @@ class Session(object):
         self._hello = self._make_hello()
         self._queue_frame(_HELLO, self._hello)
 
-    # -- what we say --
+    # -- sending --
 
     def to_send(self):
-        """The next bytes for the server; empty when there is nothing to say."""
+        """Return the next bytes for the server; empty when there are none."""
         return self._out[0] if self._out else b""
 
     def sent(self, count):
-        """So many of these were sent."""
+        """Remove the first `count` bytes of `to_send()`: they were sent."""
         if count == len(self._out[0]):
             self._out.popleft()
         else:
             self._out[0] = self._out[0][count:]
 
     def fill(self, stamp):
-        """Make the next batch or gap, if there is one and it may be sent, and nothing waits."""
+        """Queue the next batch or gap, if there is one, it may be sent, and the queue is empty."""
         if self._out or not self.is_ready or self.retry_ms is not None or self.sent_bye:
             return
         room = self._window - self._in_flight - _BATCH_HEAD.size - CRC.size
@@ -107,7 +107,7 @@ class Session(object):
             self._queue_batch(base, content)
 
     def bye(self):
-        """End it: the server has acknowledged all."""
+        """Queue a BYE: the server has acknowledged everything."""
         self.sent_bye = True
         self._queue_frame(_BYE, _BYE_BODY.pack(self._store.next - 1 - self._store.shift))
 
@@ -147,22 +147,20 @@ class Session(object):
         self._in_flight += len(payload)
         self.batches += 1
 
-    # -- what we hear --
+    # -- receiving --
 
     def receive(self, data, now):
-        """Take bytes of the server, however they are cut.
+        """Handle bytes of the server, in any chunks.
 
         Raises:
-            _Refused: the connection is of no use any more.
-            _NewIdNeeded: nor is the client id.
+            ConnectionRejected: the connection must be closed.
+            NewIdNeeded: another client id is needed as well.
         """
         self._in += data
         while len(self._in) >= _HEADER.size:
             magic, kind, _, length = _HEADER.unpack_from(self._in)
             if magic != _MAGIC or length > _MAX_ANSWER:
-                raise ConnectionRejected(
-                    RETRY, "what answers there does not speak the fastlog protocol"
-                )
+                raise ConnectionRejected(RETRY, "the peer does not speak the fastlog protocol")
             end = _HEADER.size + length
             if len(self._in) < end:
                 return
@@ -177,7 +175,7 @@ class Session(object):
         if kind == _ERROR:
             code, action, _ = _ERROR_HEAD.unpack_from(payload)
             if action == NEW_ID:
-                raise NewIdNeeded("the server wants another client id")
+                raise NewIdNeeded("the server requires another client id")
             text = _printable(payload[_ERROR_HEAD.size :])
             raise ConnectionRejected(action, "the server answered: %s (code %d)" % (text, code))
         if self.is_ready:
@@ -193,12 +191,16 @@ class Session(object):
         elif kind == _WELCOME:
             self._handle_welcome(payload)
         else:
-            raise ConnectionRejected(RETRY, "the server sent a frame out of turn")
+            raise ConnectionRejected(RETRY, "the server sent a frame out of order")
 
     def _handle_challenge(self, nonce):
         if self._key is None:
-            raise ConnectionRejected(FIX_CONFIG, "the server wants a key, and none is configured")
-        if len(nonce) != len(self._nonce):  # else it chooses what else the proof would prove
+            raise ConnectionRejected(
+                FIX_CONFIG, "the server requires a key, and none is configured"
+            )
+        if len(nonce) != len(
+            self._nonce
+        ):  # else the server could choose what else the proof is valid for
             raise ConnectionRejected(RETRY, "the server sent a challenge of %d bytes" % len(nonce))
         self._server_nonce = nonce
         self._queue_frame(_AUTH, self._digest(b"fl1c", nonce, self._hello))
@@ -209,7 +211,7 @@ class Session(object):
         _, self._max_record, self._window, _, keepalive = _WELCOME_HEAD.unpack(fields)[5:]
         if version != _VERSION:
             raise ConnectionRejected(
-                FIX_CONFIG, "the server chose a version that is not spoken here"
+                FIX_CONFIG, "the server chose a version that this client does not support"
             )
         if self._key is not None:
             nonce = self._server_nonce or b""
@@ -219,9 +221,9 @@ class Session(object):
                     FIX_CONFIG, "the server does not prove that it has the key"
                 )
         if not self._max_record:
-            raise ConnectionRejected(FIX_CONFIG, "the server takes records of 0 bytes only")
+            raise ConnectionRejected(FIX_CONFIG, "the server accepts records of 0 bytes only")
         last = committed + self._store.shift
-        if last < self._store.first - 1:  # it would take nothing that comes behind that hole
+        if last < self._store.first - 1:  # it would reject everything behind that hole
             raise NewIdNeeded("the server forgot what it had acknowledged")
         self.node = node
         self.keepalive = keepalive or 5.0
@@ -246,6 +248,6 @@ class Session(object):
 
 
 def _printable(data):
-    """Text of a peer, safe for a terminal and a log: printable ASCII, all else escaped."""
+    """Return text of a peer, safe for a terminal and a log: printable ASCII, all else escaped."""
     shown = "".join(chr(c) if 32 <= c < 127 else "\\x%02x" % c for c in bytearray(data))
     return shown[:_LONGEST_TEXT]

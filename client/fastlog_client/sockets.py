@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""Sockets: how they are made, probed, closed and waited for."""
+"""Make, probe, close and poll sockets."""
 
 from __future__ import absolute_import, division, print_function
 
@@ -17,6 +17,7 @@ TRY_AGAIN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
 
 
 def make_socket(family):
+    """Make a non-blocking socket that a program which is started does not inherit."""
     connection = socket.socket(family, socket.SOCK_STREAM)
     connection.setblocking(False)
     if fcntl is not None:
@@ -28,7 +29,13 @@ def make_socket(family):
 
 
 def enable_keepalive(connection, idle, interval, count):
-    """Have the kernel probe a server that is silent; its own default is two hours."""
+    """Make the kernel probe a silent server, earlier than its default of two hours.
+
+    Args:
+        idle: seconds until the first probe.
+        interval: seconds between two probes.
+        count: probes without an answer until the connection is closed.
+    """
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     options = (
         (("TCP_KEEPIDLE", "TCP_KEEPALIVE"), idle),  # the second is its name on macOS
@@ -41,18 +48,24 @@ def enable_keepalive(connection, idle, interval, count):
             try:
                 connection.setsockopt(socket.IPPROTO_TCP, known[0], value)
             except OS_ERRORS:
-                pass  # the protocol's own keepalive notices it, too
+                pass  # the keepalive of the fastlog protocol finds a dead server too
 
 
 def close_socket(connection):
+    """Close a socket, even if its descriptor was closed already."""
     try:
         connection.close()
     except OS_ERRORS:
-        pass  # a daemon closed all files that it found open
+        pass  # the program closed all descriptors, as daemons do
 
 
 def wait_for_descriptors(descriptors, seconds):
-    """Wait until one of these is ready: (descriptor, whether to wait for room to send too)."""
+    """Wait until a descriptor is ready.
+
+    Args:
+        descriptors: pairs of a descriptor, and whether to wait for room to send too.
+        seconds: to wait at most.
+    """
     try:
         if hasattr(select, "poll"):  # select() takes no descriptor over 1023
             poll = select.poll()

@@ -1,5 +1,11 @@
 # -*- coding: utf-8 -*-
-"""The queue in files."""
+"""The store in files.
+
+This is one file because its parts cannot be told apart by state: writing, reading, moving to a new
+folder and recovering all change the same segments, the last gap and the folder, and each must leave
+them so that `recover` completes what an exception interrupted at any bytecode. What has a state of
+its own is elsewhere: `files`, `entry`, `directory`.
+"""
 
 from __future__ import absolute_import, division, print_function
 
@@ -39,22 +45,20 @@ from fastlog_client.gap import DAMAGED, MEMORY_FULL, SPOOL_FULL, TOO_LARGE, Gap,
 from fastlog_client.store import BATCH_RECORDS, Store
 
 _SEGMENT_BYTES = 1024 * 1024
-_LONGEST_SEGMENT = LONGEST_RECORD + _SEGMENT_BYTES  # nothing behind that is ours
+_LONGEST_SEGMENT = LONGEST_RECORD + _SEGMENT_BYTES  # bytes; this client writes none behind them
 _STATE = struct.Struct(">4s16sQQQQ16s")
 """Mark, client id, incarnation, shift, first, sent, acked by; then their crc32."""
 _STATE_MARK = b"FST2"
 _MAX_INCARNATION = 1 << 63
-_FILE_CHECK_SECONDS = (
-    0.001  # seconds between two looks whether the file that is written has a name still
-)
-_FOLDER_CHECK_SECONDS = 1.0  # between two looks whether the folder is still there
-_MOVE_SECONDS = 60.0  # in which a process that lives has moved to another
+_FILE_CHECK_SECONDS = 0.001  # between two checks that the file still has a name
+_FOLDER_CHECK_SECONDS = 1.0  # between two checks that the folder is still there
+_MOVE_SECONDS = 60.0  # within which a running process has moved to a new folder
 _TEMPORARY = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ETIMEDOUT)
 SEGMENT_NAME = re.compile(r"[0-9a-f]{16}\.seg\Z")
 
 
 class Segment(object):
-    """A file of entries, or what is to become one; its name is the number of the first."""
+    """A file of entries, or what is to become one; its name is the number of the first entry."""
 
     __slots__ = ("base", "data", "file", "name", "size")
 
@@ -67,20 +71,20 @@ class Segment(object):
 
 
 class Spool(Store):
-    """A store in files, for one process; another adopts it once that has ended.
+    """A store in files, of one process; another process adopts it when the first has ended.
 
     Its folder holds `lock`, which the owner has locked; `state`, which is written anew whenever
     something is sent or acknowledged; and segments, each removed when all of it is acknowledged. A
     record that is written survives the process, however it ends. It survives a loss of power only
     with `fsync`, which waits for the disk at each record.
 
-    `state` says how far was sent before it is: what a server claims to have beyond that, nobody
-    has sent under this id, also not the process that left this folder. Then the client takes a new
-    id. An heir whose files lost their end knows from it which numbers were used.
+    `state` is written before a record is sent, and says up to which number: if a server claims to
+    have more, no process has sent that under this id, and the client takes a new id. A process that
+    adopts a spool whose files lost their end knows from `state` which numbers were used.
 
-    Somebody may remove or replace the folder, or files in it, meanwhile. A write notices that its
-    file has no name any more, `check` the rest. The spool then moves to a new folder, with all that
-    can still be read. While none can be made, what is new is in memory, up to `memory_bytes`.
+    Other programs may remove or replace the folder, or files in it. A write detects that its file
+    has no name any more, `check` detects the rest. The spool then moves to a new folder, with all
+    that can still be read. While none can be made, what is new is in memory, up to `memory_bytes`.
     """
 
     persistent = True
@@ -88,25 +92,25 @@ class Spool(Store):
     def __init__(self, folder, lock, max_bytes=0, fsync=False, memory_bytes=0):
         Store.__init__(self)
         self.max_bytes, self._memory_bytes = max_bytes, memory_bytes
-        self.error = None  # why the disk rejected something, last
+        self.error = None  # the last error of the disk
         self._segment_bytes = max(1024, min(_SEGMENT_BYTES, max_bytes // 8))
-        self._place = SpoolFolder(folder, lock, None)
+        self._current = SpoolFolder(folder, lock, None)
         self._fsync = fsync
-        self._is_adopted = False  # nothing is added to it any more
-        self._position = None  # where the next byte goes in the last segment, if that is known
+        self._is_adopted = False  # no record is added any more
+        self._position = None  # in the file of the last segment, if it is known
         self._segments = []
-        self._gap = None  # [number, gap, offset or None]: the last entry, if it is a gap
-        self._absent = []  # [begin, end) of numbers from `first` on that are no records any more
-        self._ahead = collections.deque()  # (number, entry): what was read, from `cursor` on
-        self._loaded = 1  # what is below this number was read
-        self._reading, self._offset = None, 0  # the segment that is read, and from where on
+        self._gap = None  # [number, gap, offset or None]: of the last entry, if it is a gap
+        self._absent = []  # [begin, end) of numbers from `first` on that are not records any more
+        self._ahead = collections.deque()  # (number, entry) that were read, from `cursor` on
+        self._loaded = 1  # all below this number was read
+        self._reading, self._offset = None, 0  # the segment that is read, and the offset
         self._check_folder_at = 0.0
         self._file_checked_at = 0.0  # wall clock, when the file that is written was checked
-        self._old_folders = []  # places that it has moved from
+        self._old_folders = []  # from which segments are moved
 
     @classmethod
     def create(cls, directory, max_bytes, fsync, memory_bytes=0):
-        """Make a new one below this directory.
+        """Make a spool below this directory.
 
         Raises:
             EnvironmentError: it cannot be made.
@@ -115,7 +119,7 @@ class Spool(Store):
         spool = cls(folder, lock, max_bytes, fsync, memory_bytes)
         try:
             spool.client_id = binascii.unhexlify(os.path.basename(folder.path))
-            spool._place.state = spool._make_state(folder)
+            spool._current.state = spool._make_state(folder)
             spool._begin_segment(1)
             mode = os.stat(directory).st_mode
         except Exception:
@@ -129,13 +133,13 @@ class Spool(Store):
 
     @classmethod
     def adopt(cls, folder):
-        """Take over the spool of a process that has ended.
+        """Adopt the spool of a process that has ended.
 
         Returns:
-            None if its process lives, if somebody else was faster, or if it holds nothing.
+            None if its process is running, if another process was faster, or if it is empty.
 
         Raises:
-            _NotOurs: it is not a folder of this user alone, or a file in it is not.
+            UnsafeFile: it is not a folder of this user alone, or a file in it is not.
             EnvironmentError: it cannot be read.
         """
         parent = open_directory(os.path.dirname(folder))
@@ -151,13 +155,13 @@ class Spool(Store):
         try:
             names = folder.names()
             if "lock" not in names:
-                # It was sent, and something else has kept the folder. Or somebody has removed the
-                # lock: then its process, if it lives, notices soon, and moves.
+                # It was sent, and another file has kept the folder. Or another program has removed
+                # the lock: then its process, if it is running, soon detects that, and moves.
                 since = abs(time.time() - os.fstat(folder.descriptor).st_mtime)
                 if since < _MOVE_SECONDS or not any(map(SEGMENT_NAME.match, names)):
                     spool.abandon()
                     return None
-            spool._place.lock = lock_folder(folder)
+            spool._current.lock = lock_folder(folder)
             if spool._lock is None or not folder.has("lock", spool._lock):
                 spool.abandon()  # it was sent and removed between open and lock
                 return None
@@ -176,15 +180,15 @@ class Spool(Store):
 
     @property
     def _folder(self):
-        return self._place.folder
+        return self._current.folder
 
     @property
     def _lock(self):
-        return self._place.lock
+        return self._current.lock
 
     @property
     def _state(self):
-        return self._place.state
+        return self._current.state
 
     @property
     def _file(self):
@@ -203,11 +207,14 @@ class Spool(Store):
     def _is_in_memory(self):
         return bool(self._segments) and self._segments[-1].data is not None
 
-    # -- numbers that are no records any more --
+    # -- numbers that are not records any more --
 
     def _find_absent(self, begin, end):
-        """How many of these numbers are none already; and the spans that touch them, as a slice
-        and what is to replace it.
+        """Find the absent numbers among these.
+
+        Returns:
+            How many there are; the slice of the spans that touch these numbers; and the span that
+            is to replace them.
         """
         spans = self._absent
         at = bisect.bisect_left(spans, [begin])
@@ -221,15 +228,15 @@ class Spool(Store):
         return known, slice(at, stop), [low, high]
 
     def _drop(self, begin, end, reason):
-        """Note that these numbers are no records, and count those that were."""
+        """Note that these numbers are not records any more, and count those that were."""
         count = end - begin - self._find_absent(begin, end)[0]
         if count:
             total = self.dropped[reason] + count
             self._make_change(self._note_absent, begin, end, reason, total, self.gaps + 1)
 
     def _note_absent(self, begin, end, reason, dropped, gaps):
-        _, place, span = self._find_absent(begin, end)
-        self._absent[place] = [span]
+        _, spans, span = self._find_absent(begin, end)
+        self._absent[spans] = [span]
         self.dropped[reason] = dropped
         if self.gaps != gaps:
             self.new_gap_reasons.append(reason)
@@ -244,7 +251,7 @@ class Spool(Store):
             spans[0][0] = self.first
 
     def _count_records(self, begin, end):
-        """How many of these numbers are records that are not acknowledged."""
+        """Return how many of these numbers are records that are not acknowledged."""
         begin = max(begin, self.first)
         spans = [(max(begin, low), min(end, high)) for low, high in self._absent]
         return max(0, end - begin) - sum(max(0, high - low) for low, high in spans)
@@ -252,10 +259,10 @@ class Spool(Store):
     # -- after an exception --
 
     def recover(self):
-        """Complete a change that an exception interrupted: the segments say what was written."""
+        """Complete a change that an exception interrupted: the segments show what was written."""
         self._trim_absent()
         if self._is_adopted or self._lock is None or not self._segments:
-            return  # nothing is added to it any more; or this is the child of a fork
+            return  # no record is added any more; or this is the child of a fork
         self._position, self._file_checked_at = None, 0.0
         for segment in self._segments:
             is_written = segment is self._segments[-1] and segment.data is None
@@ -267,10 +274,10 @@ class Spool(Store):
         self.bytes = sum(segment.size for segment in self._segments)
         self._complete_change()
         if self._old_folders:
-            self._check_folder_at = 0.0  # the move goes on
+            self._check_folder_at = 0.0  # the move continues
 
     def _forget_unknown_files(self):
-        """Remove a segment's file that was made, and nothing more."""
+        """Remove the file of a segment that was made, but not added."""
         try:
             for name in self._folder.names():
                 if SEGMENT_NAME.match(name) and int(name[:16], 16) > self._segments[-1].base:
@@ -279,7 +286,7 @@ class Spool(Store):
             self.error = error
 
     def _recover_end(self):
-        """Learn what the last segment ends with, be it counted or not."""
+        """Find the last entry of the last segment, whether it is counted or not."""
         segment, gap = self._segments[-1], self._gap
         try:
             data = self._read_all(segment)
@@ -293,7 +300,7 @@ class Spool(Store):
         if written is None:
             end = min(segment.size, len(data))
         elif end < segment.size and written + count_numbers(last) < self.next:
-            end = segment.size  # its end is damaged: that becomes a gap, and what comes is behind
+            end = segment.size  # the end is damaged: it becomes a gap, and new entries follow it
             last = None
         if last is not None and last.__class__ is not Gap:
             self.next = max(self.next, written + 1)
@@ -305,7 +312,7 @@ class Spool(Store):
             self._gap[2] = end - GAP_ENTRY_BYTES if is_last else None
 
     def _read_all(self, segment):
-        """All that was written to the last segment, also what is not counted in its size."""
+        """Return all bytes of the last segment, also those that its size does not count."""
         if segment.data is not None:
             return bytes(segment.data)
         return segment.file.read(0, _LONGEST_SEGMENT)
@@ -332,7 +339,7 @@ class Spool(Store):
         self._make_change(self._end_with, begin, gap, dropped, gaps)
 
     def _end_with(self, begin, gap, dropped, gaps):
-        """Have this gap, which ends with the next number, in the place of that which it merges."""
+        """Write this gap, which ends with the next number, over the gap that it extends."""
         former, end = self._gap, begin + gap.count
         is_new = former is None or former[0] != begin
         self._gap = [begin, gap, None if is_new else former[2]]
@@ -341,18 +348,18 @@ class Spool(Store):
         self.next = end
 
     def _append(self, record):
-        """Write a record; returns whether it is written."""
+        """Write a record. Returns whether it is written."""
         if self._gap is not None and self._gap[2] is None and not self._write_gap():
             return False
         entry = make_entry(self.next, len(record), record)
-        bound = self._memory_bytes if self._file is None else self.max_bytes
-        if self.bytes + len(entry) > bound or not self._write(self.next, entry):
+        limit = self._memory_bytes if self._file is None else self.max_bytes
+        if self.bytes + len(entry) > limit or not self._write(self.next, entry):
             return False
         self._gap = None
         return True
 
     def _write_gap(self):
-        """Write the gap at the end, or write it anew; it may go beyond the bound."""
+        """Write the gap at the end, or write it anew; it may exceed the limit."""
         number, gap, offset = self._gap
         entry = make_entry(number, IS_GAP, SPOOLED_GAP.pack(gap.count, gap.reason, gap.t0, gap.t1))
         if not self._write(number, entry, offset):
@@ -361,7 +368,7 @@ class Spool(Store):
         return True
 
     def _write(self, number, entry, offset=None):
-        """Write an entry at the end, or over the last one; returns whether it is kept."""
+        """Write an entry at the end, or over the last one. Returns whether it is kept."""
         for is_last_try in (False, True):
             if self._lock is None:
                 return False  # abandoned: a fork interrupted the caller, and this is the child
@@ -389,9 +396,8 @@ class Spool(Store):
             return
         file = self._file
         moment = wall_clock()
-        if (
-            not 0 <= moment - self._file_checked_at < _FILE_CHECK_SECONDS
-        ):  # each time costs up to 1.6 us a record
+        # A check of each record would cost up to 1.6 us.
+        if not 0 <= moment - self._file_checked_at < _FILE_CHECK_SECONDS:
             file.check()
             self._file_checked_at = moment
         if self._position != at:
@@ -403,7 +409,7 @@ class Spool(Store):
             os.fsync(file.descriptor)
 
     def _cut(self):
-        """Remove what was written in part; where that fails too, the next write goes over it."""
+        """Remove a partial entry; where that fails too, the next write overwrites it."""
         try:
             if self._file is not None and self._file.is_same():
                 os.ftruncate(self._file.descriptor, self._segments[-1].size)
@@ -430,7 +436,7 @@ class Spool(Store):
             self._folder.sync()
         return file
 
-    # -- a folder that vanishes --
+    # -- a folder that is removed or replaced --
 
     def check(self, now):
         if self._is_adopted or self._lock is None or now < self._check_folder_at:
@@ -438,7 +444,7 @@ class Spool(Store):
         self._check_folder_at = now + _FOLDER_CHECK_SECONDS
         if self._is_in_memory or not self._is_in_place():
             self._renew()
-        elif self._old_folders:  # an exception has interrupted that
+        elif self._old_folders:  # an exception has interrupted the move
             try:
                 self._complete_move()
             except EnvironmentError as error:
@@ -449,12 +455,15 @@ class Spool(Store):
         return self._is_folder_in_place() and self._folder.has(segment.name, self._file)
 
     def _is_folder_in_place(self):
-        """Whether it is where another process would find it, with what that would need."""
+        """Return whether another process would find the folder, with `lock` and `state`."""
         try:
             if identity_of(os.lstat(self._folder.path)) != self._folder.identity:
                 return False
         except EnvironmentError as error:
-            return error.errno not in (errno.ENOENT, errno.ENOTDIR)  # else we may not look any more
+            return error.errno not in (
+                errno.ENOENT,
+                errno.ENOTDIR,
+            )  # else this user has no access any more
         return self._folder.has("lock", self._lock) and self._folder.has("state", self._state)
 
     def _renew(self):
@@ -494,15 +503,15 @@ class Spool(Store):
         )
 
     def _complete_move(self):
-        for place in self._old_folders:
-            self._move_segments(place)
+        for old in self._old_folders:
+            self._move_segments(old)
         for segment in self._segments:
             if segment.data is not None:
                 self._write_out(segment)
         self._remove_old_folders()
 
     def _read_into_memory(self):
-        """Read the last segment, through its descriptor: the file may have no name any more."""
+        """Read the last segment into memory by its descriptor: the file may have no name."""
         segment = self._segments[-1]
         if segment.data is not None:
             return
@@ -510,13 +519,15 @@ class Spool(Store):
             data = self._file.read(0, segment.size)
         except EnvironmentError:
             data = self._salvage(segment, self._folder)
-        data += b"\0" * (segment.size - len(data))  # offsets stay; it will be a gap
+        data += b"\0" * (
+            segment.size - len(data)
+        )  # the offsets stay valid; these bytes become a gap
         segment.data = bytearray(data)
         file, segment.file = segment.file, None
         file.close()
 
     def _move(self):
-        """Make a new folder, to which all goes that is left in the old."""
+        """Make a new folder, to which everything in the old one is moved."""
         directory = os.path.dirname(self._folder.path)
         make_directory(directory)
         folder, lock = make_spool_folder(directory, self._fsync)
@@ -530,13 +541,13 @@ class Spool(Store):
             folder.close()
             raise
         self._reading = None
-        self._old_folders.append(self._place)  # its lock is kept until all is written again
-        self._place = SpoolFolder(folder, lock, state)
+        self._old_folders.append(self._current)  # its lock is held until all is written again
+        self._current = SpoolFolder(folder, lock, state)
 
-    def _move_segments(self, place):
+    def _move_segments(self, old):
         for segment in self._segments:
-            if place is not self._place and segment.data is None and not self._has(segment):
-                self._move_segment(segment, place.folder)
+            if old is not self._current and segment.data is None and not self._has(segment):
+                self._move_segment(segment, old.folder)
 
     def _has(self, segment):
         try:
@@ -549,21 +560,21 @@ class Spool(Store):
 
     def _remove_old_folders(self):
         while self._old_folders:
-            place = self._old_folders[-1]
-            folder, is_ours = place.folder, place is not self._place
-            if is_ours and folder.descriptor >= 0:
+            old = self._old_folders[-1]
+            folder, is_old = old.folder, old is not self._current
+            if is_old and folder.descriptor >= 0:
                 names = [name for name in folder.names() if SEGMENT_NAME.match(name)] + ["state"]
-                if place.lock is not None and folder.has("lock", place.lock):
+                if old.lock is not None and folder.has("lock", old.lock):
                     names.append("lock")
                 for name in names:
                     self._remove(name, folder)
                 self._remove_folder(folder)
             self._old_folders.pop()
-            if is_ours:
-                place.close()
+            if is_old:
+                old.close()
 
     def _move_segment(self, segment, old):
-        """Take a segment's file along; if that cannot be, its records become a gap."""
+        """Move a segment's file to the new folder; if that fails, its records become a gap."""
         try:
             old.rename(segment.name, self._folder, segment.name)
             return
@@ -580,14 +591,15 @@ class Spool(Store):
                 self.error = error
 
     def _salvage(self, segment, folder):
+        """Return the bytes of a segment that can be read."""
         try:
             return self._read(segment, 0, folder)
         except EnvironmentError:
             return b""
 
     def _write_out(self, segment):
-        """Make a file of a segment that is in memory."""
-        self._remove(segment.name, self._folder)  # part of an earlier attempt
+        """Write a segment that is in memory to a file."""
+        self._remove(segment.name, self._folder)  # a partial file of an earlier attempt
         file = self._make_file(segment)
         try:
             write_all(file.descriptor, bytes(segment.data))
@@ -642,7 +654,7 @@ class Spool(Store):
                 self._sync_state()
 
     def _load(self, stamp):
-        """Read on, at most to the end of a segment; what is missing there is a gap."""
+        """Read the next entries, at most to the end of a segment; missing numbers become a gap."""
         expected = self.cursor
         if expected >= self.next:
             return
@@ -654,7 +666,7 @@ class Spool(Store):
             segment = self._segments[index]
             is_own = not self._is_adopted and self._lock is not None
             if is_own and index + 1 < len(self._segments) and not self._is_in_place():
-                self._renew()  # else it would seem to be gone, though it may have moved only
+                self._renew()  # else it would seem to be lost, though it may only have moved
             if segment is not self._reading:
                 self._reading, self._offset = segment, 0
             data = self._read(segment, self._offset)
@@ -664,10 +676,10 @@ class Spool(Store):
             if number + count <= expected:
                 continue
             if number + count > self.next:
-                break  # no file of ours: it has what was never given a number
+                break  # not a file of this client: that number was never used
             if number > expected:
                 self._read_damage(expected, number, stamp)
-            elif number < expected:  # a gap, of which the server has a part
+            elif number < expected:  # a gap, of which the server has acknowledged a part
                 entry.count = count = number + count - expected
                 number = expected
             self._read_ahead(number, entry)
@@ -692,7 +704,7 @@ class Spool(Store):
         self._loaded = number + (entry.count if entry.__class__ is Gap else 1)
 
     def _read(self, segment, begin, folder=None):
-        """Bytes of a segment; none if its file is gone, or another's.
+        """Return bytes of a segment; none if its file was removed or replaced.
 
         Raises:
             EnvironmentError: it cannot be read now, and perhaps later.
@@ -701,7 +713,7 @@ class Spool(Store):
             return bytes(segment.data[begin : segment.size])
         if segment is self._segments[-1] and self._file is not None and self._file.is_same():
             self._position = None
-            return self._file.read(begin, segment.size)  # also when it has no name any more
+            return self._file.read(begin, segment.size)  # also if it has no name any more
         try:
             file = (folder or self._folder).open(segment.name, os.O_RDONLY)
             try:
@@ -714,7 +726,7 @@ class Spool(Store):
                 raise
             return b""
 
-    # -- what the server has --
+    # -- acknowledgements --
 
     def ack(self, last, node):
         if last < self.first:
@@ -748,14 +760,16 @@ class Spool(Store):
         self._ahead.clear()
         self._reading = None
 
-    # -- the folder --
+    # -- the state, and the end --
 
     def _save(self):
-        """Write the state. If that fails, whoever adopts the spool may double records: it has an
-        older one, and trusts the server no further.
+        """Write the state.
+
+        If that fails, a process that adopts the spool may send records twice: it reads an older
+        state, and does not believe the server beyond that.
         """
         if self._lock is None:
-            return  # abandoned likewise
+            return  # abandoned: this is the child of a fork
         try:
             self._write_state(self._state)
         except EnvironmentError as error:
@@ -792,7 +806,7 @@ class Spool(Store):
             self.error = error
 
     def _read_folder(self):
-        """Learn what there is. An entry that is incomplete at the very end was never taken."""
+        """Read which segments there are. An incomplete entry at the very end was never accepted."""
         names = sorted(name for name in self._folder.names() if SEGMENT_NAME.match(name))
         for name in names:
             base = int(name[:16], 16)
@@ -802,9 +816,9 @@ class Spool(Store):
                 self.bytes += segment.size
                 self._segments.append(segment)
         if not self._read_state():
-            # How far was sent is not known: nothing that a server claims to have is believed.
+            # It is not known how far was sent: no claim of a server is believed.
             self.client_id = binascii.unhexlify(os.path.basename(self._folder.path))
-            self.incarnation = int(time.time())  # above whatever it was
+            self.incarnation = int(time.time())  # higher than it was
             self.first = self.sent = self._segments[0].base if self._segments else 1
         self.next = self.sent
         if self._segments:
@@ -816,27 +830,27 @@ class Spool(Store):
         self._unsend()
 
     def _read_state(self):
-        """Open the state, or make an empty one. Returns whether it could be read."""
+        """Open the state, or make an empty one. Returns whether it is valid."""
         try:
-            self._place.state = self._folder.open("state", os.O_RDWR)
+            self._current.state = self._folder.open("state", os.O_RDWR)
         except EnvironmentError as error:
             if error.errno != errno.ENOENT:
                 raise
-            self._place.state = self._folder.open("state", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            self._current.state = self._folder.open("state", os.O_RDWR | os.O_CREAT | os.O_EXCL)
         state = self._state.read(0, _STATE.size + CRC.size)
         body, crc = state[: _STATE.size], state[_STATE.size :]
         if len(crc) < CRC.size or CRC.unpack(crc)[0] != crc32(body):
             return False
         mark, client_id, incarnation, shift, first, sent, acked_by = _STATE.unpack(body)
-        is_sound = shift < first <= sent < MAX_NUMBER and incarnation < _MAX_INCARNATION
-        if mark != _STATE_MARK or not is_sound:
+        is_valid = shift < first <= sent < MAX_NUMBER and incarnation < _MAX_INCARNATION
+        if mark != _STATE_MARK or not is_valid:
             return False
         self.client_id, self.incarnation, self.acked_by = client_id, incarnation, acked_by
         self.shift, self.first, self.sent = shift, first, sent
         return True
 
     def close(self):
-        """Remove it if the server has all of it; else leave it to whoever adopts it."""
+        """Remove the spool if the server has everything; else keep it to be adopted."""
         if self._lock is not None and self.first == self.next:
             names = [segment.name for segment in self._segments if segment.data is None]
             for name in names + ["state", "lock"]:
@@ -849,7 +863,7 @@ class Spool(Store):
     def _remove(self, name, folder):
         try:
             folder.unlink(name)
-        except EnvironmentError as error:  # whoever adopts it tries again
+        except EnvironmentError as error:  # a process that adopts the spool tries again
             if error.errno != errno.ENOENT:
                 self.error = error
 
@@ -867,16 +881,16 @@ class Spool(Store):
                 self.error = error
 
     def abandon(self, is_interrupted=False):
-        """Let go of the files. In a child, its parent's lock stays.
+        """Close the files. In a child, the parent keeps the lock.
 
         Args:
             is_interrupted: this is a child, whose fork has interrupted a change of the store.
         """
         close = File.close_in_child if is_interrupted else File.close
-        file, places = self._file, [self._place] + self._old_folders
+        file, folders = self._file, [self._current] + self._old_folders
         if file is not None:
             self._segments[-1].file = None
             close(file)
         self._old_folders = []
-        for place in places:
-            place.close(close)
+        for each in folders:
+            each.close(close)

@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""What every store of records does: sequence numbers, and changes that survive an exception."""
+"""The base of both stores: sequence numbers, and changes that an exception may interrupt."""
 
 from __future__ import absolute_import, division, print_function
 
@@ -9,10 +9,10 @@ import os
 from fastlog_client.gap import REASONS
 
 OVERHEAD = 64
-"""Bytes that a record takes in memory beside its own."""
+"""Bytes that a record takes in memory in addition to its own."""
 BATCH_RECORDS = 4096
 _REPORT_LIMIT = 64
-"""Reports of a store that wait to be made; what comes beyond says the same."""
+"""Reports of a store that may wait: a further one would repeat one of these."""
 NO_SERVER = b"\0" * 16
 
 
@@ -22,14 +22,14 @@ class Store(object):
     `first` <= `cursor` <= `sent` <= `next`; this connection has sent what is below `cursor`, and
     under this client id nothing from `sent` on was ever sent: an acknowledgement of that is wrong.
     Numbers never change. A client with a new id begins with sequence 1 again: `shift` is what
-    numbers are ahead of sequences then. Not thread-safe: whoever calls it holds its guard.
+    numbers are ahead of sequences then. Not thread-safe: the caller holds the guard.
 
-    An exception of a signal handler may end each of these between two bytecodes. `recover`
-    completes what it has interrupted; nothing else is called before that.
+    An exception of a signal handler may end each of its methods between two bytecodes. `recover`
+    completes the interrupted change; it must be called before any other method.
     """
 
     persistent = False
-    outlives_process = False  # whether what is in it now is kept when the process ends
+    outlives_process = False  # whether the records in it are kept when the process ends now
 
     def __init__(self):
         self.client_id = os.urandom(16)
@@ -37,15 +37,12 @@ class Store(object):
         self.acked_by = NO_SERVER  # the server that acknowledged last
         self.first = self.cursor = self.sent = self.next = 1
         self.shift = 0
-        self.bytes = 0  # that it takes
+        self.bytes = 0  # that the records take
         self.dropped = dict.fromkeys(REASONS, 0)  # records by reason
         self.gaps = 0
-        self.new_gap_reasons = collections.deque(
-            maxlen=_REPORT_LIMIT
-        )  # reasons; whoever reports removes them
-        self.reports = collections.deque(
-            maxlen=_REPORT_LIMIT
-        )  # (text, error) to report, removed likewise
+        # To be reported; the reader removes them: reasons of new gaps, and (text, error).
+        self.new_gap_reasons = collections.deque(maxlen=_REPORT_LIMIT)
+        self.reports = collections.deque(maxlen=_REPORT_LIMIT)
 
     def _count_gap(self, reason, is_new, count=1):
         self.dropped[reason] += count
@@ -54,13 +51,13 @@ class Store(object):
             self.new_gap_reasons.append(reason)
 
     def renumber(self, claimed=None):
-        """Become another client: what is left has the sequences from 1 on.
+        """Take a new client id: the remaining records have the sequences from 1 on.
 
         Args:
             claimed: the last number that the server said it has, if that is known.
 
         Returns:
-            How many of the numbers that are left were sent under the old id, or may have been: the
+            How many of the remaining numbers were sent under the old id, or may have been: the
             server may store them twice.
         """
         end = self.sent if claimed is None else min(claimed + 1, self.next)
@@ -73,17 +70,17 @@ class Store(object):
         return doubtful
 
     def check(self, now):
-        """Notice what has happened to it from outside. Call repeatedly."""
+        """Detect changes by other programs. Call repeatedly."""
 
     def save(self):
-        """Put into files what is in memory only, where that is possible."""
+        """Write to files what is in memory only, where that is possible."""
 
     def count_unsaved(self):
-        """How many records would be lost if the process ended now."""
+        """Return how many records would be lost if the process ended now."""
         return self.pending
 
-    # A change of several steps is written down before the first. Each step leaves as it is what
-    # was done already, so the change can be made again from the beginning.
+    # A change of several steps is noted before the first step. Each step has no effect when it is
+    # repeated, so the change can be repeated from the beginning.
 
     _change = None  # (function, arguments), while it is being made
 

@@ -163,7 +163,7 @@ def test_a_server_that_swallows_everything_is_left_for_a_new_connection():
         server.reset()
         assert handler.flush(15)
         server.wait_exact(2)
-        assert handler._reporter.hook.says("nothing heard from the server for 3 s") == 1
+        assert handler._reporter.hook.says("nothing received from the server for 3 s") == 1
 
 
 def test_a_batch_that_the_socket_takes_in_pieces_arrives():
@@ -193,7 +193,7 @@ def test_an_acknowledgement_of_what_was_not_sent_drops_nothing(has_spool: bool, 
         assert stats["resent_records"] == 6
         assert server.table.numbers() == [*range(1, 11), *range(5, 11)]
         assert len({hello.client for hello in server.table.hellos}) == 2
-        assert handler._reporter.hook.says("acknowledged what it was not sent") == 1
+        assert handler._reporter.hook.says("acknowledged records that were not sent") == 1
         assert (
             handler._reporter.hook.says("6 records are sent again: some may be stored twice") == 1
         )
@@ -213,7 +213,7 @@ def test_a_server_that_always_acknowledges_too_much_gets_no_flood_and_nothing_is
         assert time.monotonic() - begin >= 0.2
         stats = handler.stats()
         assert (stats["acked"], stats["pending"]) == (0, 3)
-        assert handler._reporter.hook.says("acknowledged what it was not sent") == 1
+        assert handler._reporter.hook.says("acknowledged records that were not sent") == 1
         monkeypatch.setattr(Peer, "ack", ack)
         assert handler.flush()
         assert server.table.numbers()[-3:] == [1, 2, 3]
@@ -867,7 +867,7 @@ def test_a_program_that_closes_all_its_files_is_survived():
         emit(handler, [1])
         assert handler.flush()
         sender = handler._outbox.sender
-        for closed in (sender.connection._socket, sender.wakeup._ours, sender.wakeup._theirs):
+        for closed in (sender.connection._socket, sender.wakeup._reader, sender.wakeup._writer):
             os.close(os.dup(closed.fileno()))
             closed.close()
         emit(handler, [2])

@@ -112,7 +112,7 @@ def test_a_server_that_is_frozen_is_found_again(tmp_path: Path):
         noticed: list[str] = []
 
         def handler_has_noticed() -> bool:
-            return any("nothing heard" in text for text in noticed)
+            return any("nothing received" in text for text in noticed)
 
         def note(text: str, error: BaseException | None) -> None:
             noticed.append(text)
