@@ -1,4 +1,4 @@
-"""The handler in a program: what is emitted arrives once, whatever happens."""
+"""The handler in a program: each emitted record arrives once, whatever happens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from fastlog_client.spool import Spool
 from places import CLIENT
 from protocol_server import FIX_CONFIG, NEW_ID, RETRY, FakeServer, Peer
 
-# ---- the way to the server ----
+# ---- the connection ----
 
 
 @pytest.mark.parametrize("transport", ["tcp", "unix"])
@@ -72,7 +72,7 @@ def test_without_a_record_there_is_no_connection_and_no_thread():
         assert server.connections == 0
 
 
-def test_emit_waits_for_nobody_when_the_server_is_absent_or_silent():
+def test_emit_does_not_wait_when_the_server_is_absent_or_silent():
     with FakeServer(silent=True) as server:
         server.terms.silent = True
         for port in (server.port, free_port()):
@@ -85,7 +85,7 @@ def test_emit_waits_for_nobody_when_the_server_is_absent_or_silent():
             assert stats["left"] == stats["dropped"]["left at exit"] == stats["emitted"] == 1000
 
 
-def test_records_wait_for_a_server_that_comes_late():
+def test_records_are_kept_for_a_server_that_starts_later():
     with FakeServer() as server, handler_of(server) as handler:
         server.stop()
         emit(handler, range(1, 101))
@@ -113,7 +113,7 @@ def test_an_outage_is_reported_once():
         assert handler.flush()
 
 
-def test_connections_that_are_reset_again_and_again_lose_and_double_nothing():
+def test_connections_that_are_reset_repeatedly_lose_and_double_nothing():
     with FakeServer() as server, handler_of(server) as handler:
         for turn in range(40):
             emit(handler, range(turn * 50 + 1, turn * 50 + 51))
@@ -152,7 +152,7 @@ def test_acknowledgements_without_progress_cause_no_resend():
         server.wait_exact(100)
 
 
-def test_a_server_that_swallows_everything_is_left_for_a_new_connection():
+def test_a_server_that_never_answers_leads_to_a_new_connection():
     with FakeServer(keepalive=1, acks=False) as server, handler_of(server) as handler:
         emit(handler, [1])
         wait_for(lambda: server.table.records)
@@ -166,14 +166,14 @@ def test_a_server_that_swallows_everything_is_left_for_a_new_connection():
         assert handler._reporter.hook.says("nothing received from the server for 3 s") == 1
 
 
-def test_a_batch_that_the_socket_takes_in_pieces_arrives():
+def test_a_batch_that_the_socket_accepts_in_pieces_arrives():
     with FakeServer(window=64 << 20) as server, handler_of(server) as handler:
         emit(handler, range(1, 301), filler="x" * 50_000)
         assert handler.flush(30)
         server.wait_exact(300)
 
 
-# ---- what a server may say ----
+# ---- answers of a server ----
 
 
 @pytest.mark.parametrize("has_spool", [False, True])
@@ -219,7 +219,7 @@ def test_a_server_that_always_acknowledges_too_much_gets_no_flood_and_nothing_is
         assert server.table.numbers()[-3:] == [1, 2, 3]
 
 
-def test_another_id_is_taken_with_a_report_of_what_may_be_stored_twice():
+def test_a_new_id_comes_with_a_report_of_what_may_be_stored_twice():
     with FakeServer(acks=False) as server, handler_of(server) as handler:
         emit(handler, [1, 2])
         wait_for(lambda: len(server.table.records) == 2)
@@ -232,7 +232,7 @@ def test_another_id_is_taken_with_a_report_of_what_may_be_stored_twice():
         )
 
 
-def test_an_error_that_asks_for_a_retry_is_followed_by_one():
+def test_an_error_with_the_action_retry_leads_to_a_retry():
     with FakeServer(error=(6, RETRY)) as server, handler_of(server) as handler:
         emit(handler, [1])
         begin = time.monotonic()
@@ -243,7 +243,7 @@ def test_an_error_that_asks_for_a_retry_is_followed_by_one():
         server.wait_exact(1)
 
 
-def test_an_error_of_the_configuration_is_reported_and_waited_out():
+def test_an_error_of_the_configuration_is_reported_and_retried_later():
     with (
         FakeServer(error=(2, FIX_CONFIG)) as server,
         handler_of(server, retry_interval=0.5) as handler,
@@ -259,7 +259,7 @@ def test_an_error_of_the_configuration_is_reported_and_waited_out():
         assert server.connections == 2
 
 
-def test_an_error_that_asks_for_a_new_id_gets_one_and_the_records():
+def test_an_error_with_the_action_new_id_leads_to_a_new_id_and_all_records():
     with FakeServer() as server, handler_of(server) as handler:
         emit(handler, range(1, 11))
         assert handler.flush()
@@ -275,7 +275,7 @@ def test_an_error_that_asks_for_a_new_id_gets_one_and_the_records():
         assert (stats["emitted"], stats["acked"], stats["pending"]) == (20, 20, 0)
 
 
-def test_after_a_notice_it_waits_as_long_as_it_was_told():
+def test_after_a_notice_the_client_waits_for_its_retry_time():
     with FakeServer() as server, handler_of(server) as handler:
         emit(handler, [1])
         assert handler.flush()
@@ -287,11 +287,11 @@ def test_after_a_notice_it_waits_as_long_as_it_was_told():
         assert handler.flush()
         assert time.monotonic() - begin > 0.35
         server.wait_exact(2)
-        assert handler._reporter.hook == []  # an announced restart is no trouble
+        assert handler._reporter.hook == []  # an announced restart is not an error
 
 
 @pytest.mark.parametrize("secret", ["right", "wrong"])
-def test_a_key_is_proved_by_both(secret: str):
+def test_both_sides_prove_that_they_have_the_key(secret: str):
     with (
         FakeServer(key=("web", "right"), secret_of_proof=secret) as server,
         handler_of(server, key="web:right", close_timeout=0.1) as handler,
@@ -306,7 +306,7 @@ def test_a_key_is_proved_by_both(secret: str):
         assert not any("right" in text for text, _ in handler._reporter.hook)
 
 
-def test_something_else_that_answers_there_is_reported():
+def test_a_peer_of_an_unknown_protocol_is_reported():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         hook = Hook()
         port = listener.getsockname()[1]
@@ -319,7 +319,7 @@ def test_something_else_that_answers_there_is_reported():
         end(handler)
 
 
-# ---- the bound ----
+# ---- the limit ----
 
 
 def full_handler(server: FakeServer, policy: str, **options: Any) -> Any:
@@ -327,7 +327,7 @@ def full_handler(server: FakeServer, policy: str, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
-def test_what_is_dropped_is_declared_in_its_place(policy: str):
+def test_dropped_records_are_declared_in_their_place(policy: str):
     with FakeServer() as server, full_handler(server, policy) as handler:
         server.stop()
         emit(handler, range(1, 201))
@@ -350,7 +350,7 @@ def test_what_is_dropped_is_declared_in_its_place(policy: str):
         assert {gap.reason for gap in gaps} == {1}
 
 
-def test_what_is_on_its_way_stays_when_the_oldest_are_dropped():
+def test_records_in_flight_stay_when_the_oldest_are_dropped():
     with (
         FakeServer(acks=False, window=5000) as server,
         full_handler(server, "drop_oldest") as handler,
@@ -367,7 +367,7 @@ def test_what_is_on_its_way_stays_when_the_oldest_are_dropped():
         assert server.table.gaps[0][1].first > sent
 
 
-def test_a_gap_says_when_by_the_wall_clock_and_a_clock_that_jumps_stops_nothing():
+def test_a_gap_is_dated_by_the_wall_clock_and_a_clock_jump_stops_nothing():
     now = [1_000_000.0]
     with (
         FakeServer() as server,
@@ -401,7 +401,7 @@ def test_a_full_handler_blocks_until_there_is_room():
         assert server.table.numbers() == list(range(1, 201))
 
 
-def test_a_full_handler_blocks_no_longer_than_it_may():
+def test_a_full_handler_blocks_for_the_block_timeout_at_most():
     with FakeServer() as server:
         server.stop()
         with full_handler(server, "block", block_timeout=0.2, close_timeout=0) as handler:
@@ -426,7 +426,7 @@ def test_it_never_blocks_a_running_event_loop():
             assert handler.stats()["dropped"]["memory full"] > 0
 
 
-def test_an_event_loop_is_not_held_up_by_another_thread_that_waits_for_room():
+def test_an_event_loop_does_not_wait_while_another_thread_waits_for_room():
     with FakeServer() as server:
         server.stop()
         with full_handler(server, "block", block_timeout=30, close_timeout=0) as handler:
@@ -509,7 +509,7 @@ def nested() -> list[Any]:
     ],
     ids=["lock", "generator", "lambda", "within", "unprintable", "list", "long", "nested"],
 )
-def test_what_cannot_be_pickled_is_sent_as_text(value: Any, text: str):
+def test_values_that_cannot_be_pickled_are_sent_as_text(value: Any, text: str):
     with FakeServer() as server, handler_of(server) as handler:
         emit(handler, [1], request=value, user={"id": [1, 2]})
         assert handler.flush()
@@ -553,7 +553,7 @@ def test_the_message_is_what_the_standard_handler_would_send(made: Any, message:
         assert server.table.records[0][2]["args"] is None
 
 
-def test_the_record_is_as_it_was_for_the_handlers_that_follow():
+def test_the_record_is_unchanged_for_the_handlers_that_follow():
     with FakeServer() as server, handler_of(server) as handler:
         made = record(1, "%s", ("x",))
         made.exc_info = raised()
@@ -568,7 +568,7 @@ def test_the_record_is_as_it_was_for_the_handlers_that_follow():
         assert "message" not in sent
 
 
-def test_the_formatter_decides_what_a_traceback_is_and_one_that_fails_is_text():
+def test_the_formatter_makes_the_traceback_and_one_that_fails_becomes_text():
     class Mine(logging.Formatter):
         def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
             if self.datefmt:
@@ -587,7 +587,7 @@ def test_the_formatter_decides_what_a_traceback_is_and_one_that_fails_is_text():
         assert "ZeroDivisionError" in texts[1]
 
 
-def test_what_is_no_record_at_all_is_a_gap():
+def test_an_object_that_is_not_a_record_becomes_a_gap():
     with FakeServer() as server, handler_of(server) as handler:
         handler.emit(None)
         emit(handler, [2])
@@ -649,7 +649,7 @@ def test_records_that_the_hook_logs_do_not_recurse():
         assert server.table.numbers() == [1, 0]
 
 
-def test_a_hook_that_fails_harms_nobody():
+def test_a_hook_that_fails_has_no_effect():
     def hook(text: str, error: BaseException | None) -> None:
         raise RuntimeError("a broken hook")
 
@@ -690,7 +690,7 @@ def test_by_default_one_line_a_minute_goes_to_stderr(capsys: pytest.CaptureFixtu
     assert all(line.startswith("fastlog_client: 127.0.0.1:") for line in lines)
 
 
-def test_nothing_goes_to_stderr_when_logging_is_told_so(
+def test_nothing_goes_to_stderr_without_raise_exceptions(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(logging, "raiseExceptions", False)
@@ -700,7 +700,7 @@ def test_nothing_goes_to_stderr_when_logging_is_told_so(
     assert capsys.readouterr().err == ""
 
 
-def test_flush_says_whether_all_has_arrived():
+def test_flush_returns_whether_everything_has_arrived():
     with FakeServer(acks=False) as server, handler_of(server) as handler:
         emit(handler, [1])
         assert not handler.flush(0.1)
@@ -710,7 +710,7 @@ def test_flush_says_whether_all_has_arrived():
         assert handler.flush(10)
 
 
-def test_the_end_of_the_process_tells_the_server_what_it_will_not_get():
+def test_the_end_of_the_process_declares_to_the_server_what_is_not_sent():
     with FakeServer(window=0) as server, handler_of(server, close_timeout=1.0) as handler:
         emit(handler, range(1, 11))
         wait_for(server.live)
@@ -725,7 +725,7 @@ def test_the_end_of_the_process_tells_the_server_what_it_will_not_get():
 def test_a_handler_that_was_closed_opens_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, spool: bool
 ):
-    """While the server is away, too: nothing waits, and nothing is lost."""
+    """Without a server too: nothing waits, and nothing is lost."""
     options = {"spool": str(tmp_path / "spool")} if spool else {}
     with FakeServer() as server, handler_of(server, **options) as handler:
         monkeypatch.setattr(logging, "_handlerList", [weakref.ref(handler)])
@@ -758,14 +758,14 @@ def close_by(how: str, handler: Any) -> None:
         handler.close()
 
 
-def test_a_handler_that_is_closed_and_forgotten_goes_on_sending():
+def test_a_handler_that_is_closed_and_unreferenced_continues_to_send():
     with FakeServer() as server:
         server.stop()
         closed = weakref.ref(log_and_close(server, 100))
         gc.collect()
         server.restart()
         server.wait_exact(100)
-        wait_for(lambda: server.table.byes, "it has said goodbye")
+        wait_for(lambda: server.table.byes, "it has sent BYE")
         wait_for(lambda: is_collected(closed), "it is gone")
 
 
@@ -790,7 +790,7 @@ def test_handlers_that_were_closed_hold_no_thread_descriptor_or_memory():
         before = held()
         for _ in range(200):
             log_and_close(server, 1)
-        wait_for(lambda: len(server.table.byes) == 200, "all have said goodbye")
+        wait_for(lambda: len(server.table.byes) == 200, "all have sent BYE")
         wait_for(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
         wait_for(lambda: not process.sending, "nothing is left to send")
         gc.collect()
@@ -859,10 +859,10 @@ def test_a_spool_whose_disk_fails_later_keeps_the_records_in_memory(tmp_path: Pa
         assert handler._reporter.hook.says("kept in memory") == 1
 
 
-# ---- connections that are closed under it ----
+# ---- sockets that the program closes ----
 
 
-def test_a_program_that_closes_all_its_files_is_survived():
+def test_the_handler_works_after_a_program_has_closed_all_its_files():
     with FakeServer() as server, handler_of(server) as handler:
         emit(handler, [1])
         assert handler.flush()
@@ -875,7 +875,7 @@ def test_a_program_that_closes_all_its_files_is_survived():
         server.wait_exact(2)
 
 
-def test_the_delay_between_attempts_grows_and_a_record_cuts_it_short():
+def test_the_delay_between_attempts_grows_and_a_record_shortens_it():
     with FakeServer() as server, handler_of(server) as handler:
         server.stop()
         emit(handler, [1])
@@ -891,7 +891,7 @@ def test_the_delay_between_attempts_grows_and_a_record_cuts_it_short():
             if link._since != seen:
                 seen = link._since
                 attempts.append(seen)
-            time.sleep(0.001)  # the application's own pace
+            time.sleep(0.001)  # the application logs slowly
         gaps = [b - a for a, b in itertools.pairwise(attempts)]
         assert 8 <= len(attempts) <= 21, attempts
         assert min(gaps) >= 0.049
@@ -948,7 +948,7 @@ print("free" if not last.is_alive() else "stuck")
 
 @pytest.mark.parametrize("room", [1000, 1 << 26])
 def test_a_signal_handler_that_raises_anywhere_leaves_no_lock_behind(room: int) -> None:
-    """What a time limit of a task queue does, or a Ctrl-C that somebody catches."""
+    """A time limit of a task queue does this, or a Ctrl-C that the program catches."""
     directory = str(CLIENT)
     done = subprocess.run(
         [sys.executable, "-c", _INTERRUPTED, str(room)],
@@ -965,7 +965,7 @@ def test_a_signal_handler_that_raises_anywhere_leaves_no_lock_behind(room: int) 
 def test_close_in_a_child_does_not_wait_for_a_sender_that_was_ending_in_the_parent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The fork interrupts close() after the sender has let go of the store, before it has ended."""
+    """The fork interrupts close() after the sender has released the store, before it has ended."""
     is_closing, may_go_on, children = threading.Event(), threading.Event(), []
     close = Spool.close
 

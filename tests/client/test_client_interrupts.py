@@ -1,4 +1,4 @@
-"""Whatever interrupts a call of the handler, it waits for nothing of its own, and loses nothing.
+"""A call of the handler that is interrupted does not wait for itself, and loses nothing.
 
 `clients/interrupt.py` interrupts a call at every bytecode, or at pairs of bytecodes. `make test`
 takes every bytecode of `emit`, and strides through the other calls and the pairs; `make soak` takes
@@ -41,7 +41,7 @@ def interrupt(
     spool: Path | None,
     thread: str = "thread",
 ) -> dict[str, Any]:
-    """Interrupt a call again and again; compare what was logged with what arrived."""
+    """Interrupt a call repeatedly; compare what was logged with what arrived."""
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     with FakeServer() as server:
@@ -226,7 +226,7 @@ assert stats["emitted"] == stats["acked"] == 5, stats
 def test_a_signal_handler_that_logs_before_and_inside_the_lock(
     version: str, spool: bool, tmp_path: Path
 ):
-    """Each of these signals once made the next one wait for the application's own lock."""
+    """Each of these signals once made the next call wait for the lock of its own thread."""
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     with FakeServer() as server:
@@ -262,7 +262,7 @@ print(json.dumps([next(numbers) - 1, handler.stats()["emitted"], handler.stats()
 @stores
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7", "3.12"])
 def test_by_signals_of_a_timer(version: str, spool: bool, tmp_path: Path):
-    """Where there is no trace of bytecodes, and once for real."""
+    """Interpreters without a trace of bytecodes, and one with it."""
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     with FakeServer() as server:

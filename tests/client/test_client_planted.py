@@ -1,4 +1,4 @@
-"""A spool directory that others can write: nothing of theirs is followed, written or sent."""
+"""A spool directory that others can write: none of their files is followed, written or sent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ versions = pytest.mark.parametrize("version", ["2.7", "3.6", "3.11", "3.13"])
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory that every user may enter, which pytest's are not."""
+    """Make a directory that every user may enter, unlike those of pytest."""
     path = Path(tempfile.mkdtemp(prefix="fastlog-planted-"))
     path.chmod(0o755)
     yield path
@@ -73,7 +73,7 @@ def as_user(uid: int, work: Callable[[], object]) -> None:
 
 
 def log(version: str, server: FakeServer, spool: Path, count: int, way: str = "0") -> Any:
-    """Returns the reports and the stats of a program that logs as the victim."""
+    """Run a program that logs as the victim; return its reports and its stats."""
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     out = subprocess.run(
@@ -92,7 +92,7 @@ def log(version: str, server: FakeServer, spool: Path, count: int, way: str = "0
     return reports, json.loads(stats)
 
 
-# ---- what another user plants ----
+# ---- files of another user ----
 
 
 def _folder(spool: Path, letter: str) -> Path:
@@ -108,7 +108,7 @@ def _segment(folder: Path, base: int, number: int) -> None:
 
 
 def plant_all(spool: Path, secret: Path) -> set[str]:
-    """Everything that is known to have done harm; returns the names of the folders."""
+    """Make every kind of file that once did harm; return the names of the folders."""
     (_folder(spool, "a") / "state").symlink_to(secret)
     os.mkfifo(_folder(spool, "b") / "state")
     (_folder(spool, "c") / f"{'f' * 17}.seg").touch()
@@ -125,7 +125,7 @@ def plant_all(spool: Path, secret: Path) -> set[str]:
 
 
 def seen(spool: Path, names: set[str]) -> dict[Path, tuple[int, ...]]:
-    """What would show that something was done to these, or to what is in them."""
+    """Return what shows whether these files, or files in them, were changed."""
     folders = [spool / name for name in names]
     paths = folders + [p for f in folders if not f.is_symlink() for p in f.glob("*")]
     found = {path: path.lstat() for path in paths}
@@ -137,7 +137,7 @@ def seen(spool: Path, names: set[str]) -> dict[Path, tuple[int, ...]]:
 @needs_root
 @versions
 @pytest.mark.parametrize("mode", [0o1777, 0o777])
-def test_what_another_user_plants_is_named_once_and_left_alone(
+def test_files_of_another_user_are_reported_once_and_not_touched(
     version: str, mode: int, place: Path
 ):
     spool, secret = shared(place, mode), secret_of_victim(place)
@@ -196,7 +196,7 @@ def test_folders_and_files_are_for_their_user_only_whatever_the_umask(version: s
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o077, 0o277, 0o777])
-def test_any_umask_does(mask: int, tmp_path: Path):
+def test_any_umask_works(mask: int, tmp_path: Path):
     def work() -> None:
         os.umask(mask)
         make_directory(str(tmp_path / "spool"))
@@ -212,7 +212,7 @@ def test_any_umask_does(mask: int, tmp_path: Path):
 
 
 @pytest.mark.parametrize("way", ["dir_fd", "proc", "path"])
-def test_a_folder_that_is_replaced_by_a_link_leads_nowhere(
+def test_a_folder_that_is_replaced_by_a_link_is_not_followed(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     is_directory = os.path.isdir
@@ -248,7 +248,7 @@ def test_a_folder_that_is_replaced_by_a_link_leads_nowhere(
     assert not Path(heir.folder).exists()
 
 
-# ---- what is wrong in a folder of our own ----
+# ---- damage in a folder of this user ----
 
 
 def _replace(path: Path, make_it: Callable[[Path], object]) -> None:
@@ -281,7 +281,7 @@ def test_only_regular_files_with_one_name_are_opened(what: str, name: str, tmp_p
 
 
 @needs_root
-def test_a_segment_that_is_not_ours_is_a_gap_and_the_rest_is_sent(tmp_path: Path):
+def test_a_segment_of_another_user_is_a_gap_and_the_rest_is_sent(tmp_path: Path):
     spool = make(tmp_path, 8 * 1024)
     spool.extend([record(n, 300) for n in range(1, 12)], STAMP)
     bases = [segment.base for segment in spool._segments]
@@ -297,7 +297,7 @@ def test_a_segment_that_is_not_ours_is_a_gap_and_the_rest_is_sent(tmp_path: Path
 
 @needs_root
 @pytest.mark.parametrize("mode", [0o770, 0o707])
-def test_a_folder_that_others_can_write_is_left_out(mode: int, tmp_path: Path):
+def test_a_folder_that_others_can_write_is_skipped(mode: int, tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     folder = crash(spool)
@@ -322,7 +322,7 @@ def test_a_folder_that_others_can_write_is_left_out(mode: int, tmp_path: Path):
         " 00000000000000a",
     ],
 )
-def test_a_name_that_is_no_segments_is_passed_over(name: str, tmp_path: Path):
+def test_a_file_name_that_is_not_of_a_segment_is_ignored(name: str, tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1), record(2)], STAMP)
     folder = crash(spool)
@@ -342,7 +342,7 @@ def test_a_name_that_is_no_segments_is_passed_over(name: str, tmp_path: Path):
         (1, 1, 0, (1 << 64) - 1),
     ],
 )
-def test_a_state_that_cannot_be_right_is_none(
+def test_an_impossible_state_is_ignored(
     first: int, sent: int, shift: int, incarnation: int, tmp_path: Path
 ):
     spool = make(tmp_path)
@@ -354,7 +354,7 @@ def test_a_state_that_cannot_be_right_is_none(
     assert drain(heir) == plain(1)
 
 
-def test_entries_with_numbers_that_nobody_gave_are_a_gap(tmp_path: Path):
+def test_entries_with_numbers_that_were_never_used_are_a_gap(tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     path = Path(spool.folder, spool._segments[0].name)
@@ -389,7 +389,7 @@ def test_a_huge_sparse_file_takes_neither_memory_nor_time(tmp_path: Path):
     assert in_child(work) is None
 
 
-def test_a_file_full_of_what_only_looks_like_entries_is_given_up_in_time(tmp_path: Path):
+def test_a_file_full_of_false_entries_is_abandoned_in_time(tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     path = Path(spool.folder, spool._segments[0].name)
@@ -399,10 +399,10 @@ def test_a_file_full_of_what_only_looks_like_entries_is_given_up_in_time(tmp_pat
     assert drain(adopt(folder)) == plain(1)
 
 
-# ---- one bad spool, and the others ----
+# ---- one bad spool among others ----
 
 
-def test_a_folder_is_named_once_however_often_it_is_file_checked_at(
+def test_a_folder_is_reported_once_however_often_it_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     folder = _folder(tmp_path, "a")
@@ -428,7 +428,7 @@ def test_a_folder_is_named_once_however_often_it_is_file_checked_at(
         wait_for(lambda: 9 in server.table.numbers())
 
 
-def test_a_spool_that_fails_in_any_way_does_not_keep_the_others_waiting(
+def test_a_spool_that_fails_in_any_way_does_not_delay_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spools = sorted((make(tmp_path) for _ in range(3)), key=lambda spool: spool.folder)
@@ -452,12 +452,12 @@ def test_a_spool_that_fails_in_any_way_does_not_keep_the_others_waiting(
         wait_for(lambda: {1, 102, 103} == set(server.table.numbers()))
         assert hook.says("is skipped") == len(hook) == 1
         assert server.connections >= 4
-        assert handler.stats()["reconnects"] == 0  # our own connection was left alone
+        assert handler.stats()["reconnects"] == 0  # the process's own connection was not closed
         monkeypatch.setattr(Spool, "take", take)
         wait_for(lambda: 101 in server.table.numbers())
 
 
-def test_a_spool_that_the_server_never_takes_does_not_keep_the_others_waiting(
+def test_a_spool_that_the_server_never_accepts_does_not_delay_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spools = sorted((make(tmp_path) for _ in range(3)), key=lambda spool: spool.folder)

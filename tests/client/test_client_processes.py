@@ -1,4 +1,4 @@
-"""Programs that log through our handler, in real interpreters, and end in every way there is."""
+"""Programs of real interpreters that log through our handler, and end in every possible way."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from client_programs import assert_exact, by_whom, run, start, versions
+from client_programs import assert_exact, numbers_by_name, run, start, versions
 from conditions import wait_for
 from protocol_server import FakeServer
 
@@ -16,7 +16,7 @@ CHILDREN = [f"child {i}" for i in range(8)]
 
 @versions
 @pytest.mark.parametrize("way", ["ends", "logs_at_exit"])
-def test_a_program_that_ends_has_sent_all(version: str, way: str):
+def test_a_program_that_ends_has_sent_everything(version: str, way: str):
     with FakeServer() as server:
         run(version, way, server, 1000)
         assert_exact(server, 1000)
@@ -36,7 +36,7 @@ def test_a_program_that_ends_with_an_absent_server_ends_in_time(version: str):
 
 
 @versions
-def test_all_threads_of_a_program_are_heard(version: str):
+def test_records_of_all_threads_of_a_program_arrive(version: str):
     with FakeServer() as server:
         run(version, "threads", server, 300)
         assert_exact(server, 300, *(f"thread {i}" for i in range(8)))
@@ -60,10 +60,10 @@ def test_children_that_end_by_os_exit_lose_nothing_with_a_spool(version: str, tm
 
 
 @versions
-def test_a_fork_while_threads_log_stops_nobody(version: str):
+def test_a_fork_while_threads_log_stops_no_process(version: str):
     with FakeServer() as server:
         run(version, "forks_while_threads_log", server, 20)
-        found = by_whom(server)
+        found = numbers_by_name(server)
         for child in range(20):
             assert found[f"child {child}"] == list(range(20))
         for thread in range(3):
@@ -95,7 +95,7 @@ def test_a_program_that_ends_by_os_exit_is_completed_by_the_next(version: str, t
 
 @versions
 @pytest.mark.parametrize("is_up", [True, False], ids=["up", "down"])
-def test_what_emit_has_returned_from_survives_kill_9(version: str, is_up: bool, tmp_path: Path):
+def test_records_that_emit_has_accepted_survive_kill_9(version: str, is_up: bool, tmp_path: Path):
     with FakeServer() as server:
         if not is_up:
             server.stop()
@@ -112,7 +112,7 @@ def test_what_emit_has_returned_from_survives_kill_9(version: str, is_up: bool, 
             if not is_up:
                 server.restart()
             run(version, "ends", server, 0, tmp_path)
-            numbers = by_whom(server)["main"]
+            numbers = numbers_by_name(server)["main"]
             assert numbers == list(range(len(numbers)))
             assert len(numbers) in (said + 1, said + 2)
             assert list(tmp_path.iterdir()) == []

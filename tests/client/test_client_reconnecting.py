@@ -20,13 +20,13 @@ versions = pytest.mark.parametrize("version", ("2.7", "3.6", "3.11", "3.13"))
 
 
 class Client:
-    """keep_reconnecting.py in an interpreter."""
+    """A process of keep_reconnecting.py."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def log(self, message: str) -> bool:
-        """Logs it; returns whether it did not fail."""
+        """Log a message. Returns whether no error was reported."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(message + "\n")
@@ -76,7 +76,7 @@ def test_after_each_of_twenty_restarts_the_first_record_arrives(
 
 
 @versions
-def test_a_record_that_finds_nobody_reaches_handle_error_and_the_next_is_tried(version: str):
+def test_a_record_without_a_receiver_reaches_handle_error_and_the_next_is_tried(version: str):
     listener = Listener()
     with client_of(version, *listener.address) as client:
         assert client.log("before")
@@ -91,7 +91,7 @@ def test_a_record_that_finds_nobody_reaches_handle_error_and_the_next_is_tried(v
 
 
 @versions
-def test_the_record_is_intact_for_the_handler_that_follows(version: str):
+def test_the_record_is_unchanged_for_the_handler_that_follows(version: str):
     listener = Listener()
     with client_of(version, *listener.address) as client:
         assert client.log("traceback")  # the client script looks

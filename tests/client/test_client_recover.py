@@ -27,7 +27,7 @@ class InterruptError(Exception):
 
 
 def interrupted(call: Callable[[], object], at: int) -> bool:
-    """Call it; raise before the bytecode with this number, unless it ends before."""
+    """Call a function; raise before the bytecode with this number, unless the call ends before."""
     left = at
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
@@ -94,7 +94,7 @@ def add_gaps(store: Any) -> None:
 
 
 def move(store: Any, entries: list[Any]) -> None:
-    """As the handler does, also after an exception: what has its number already stays."""
+    """Move records as the handler does, also after an exception: numbered records stay."""
     store.target = getattr(store, "target", None) or (store.next, entries)
     number, entries = store.target
     for entry in entries[store.next - number :]:
@@ -143,7 +143,7 @@ def give_up(store: Any) -> None:
 
 
 def compare(store: Any) -> None:
-    """Each number is its record or a gap, and the counts are those."""
+    """Assert that each number is its record or a gap, and that the counts agree."""
     store.rewind(store.first - 1, NODE)
     dropped, pending, at = dict.fromkeys(REASONS, 0), 0, store.first
     while (what := store.take(1 << 20, True, LARGE, STAMP)) is not None:

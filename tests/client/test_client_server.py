@@ -1,4 +1,4 @@
-"""Our client and the real server: what was numbered is stored or declared, once, in order."""
+"""The client and the real server: each number is stored or declared, once, in order."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_records_that_are_sent_three_times_since_no_answer_comes_are_stored_once
         assert stored(server) == list(range(300))
 
 
-def test_a_server_that_is_frozen_is_found_again(tmp_path: Path):
+def test_a_server_that_was_frozen_gets_everything(tmp_path: Path):
     with Server(tmp_path, config="[clients]\nkeepalive = '1s'\n") as server:
 
         def freeze() -> None:
@@ -120,7 +120,7 @@ def test_a_server_that_is_frozen_is_found_again(tmp_path: Path):
         disturb(server, server.port, 1, freeze, on_error=note)
 
 
-def test_a_key_lets_in_and_a_wrong_one_does_not(tmp_path: Path):
+def test_a_right_key_is_accepted_and_a_wrong_one_rejected(tmp_path: Path):
     config = (
         '[auth]\nkeys = ["web:s3cret"]\n[[listen]]\nurl = "tcp://127.0.0.1:0"\nauth = "required"'
     )

@@ -1,4 +1,4 @@
-"""The client's side of the fastlog protocol without I/O, against the server's: cut at any byte."""
+"""The client's session against a server's, without I/O, cut at any byte."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def store_of(*numbers: int, size: int = 0) -> Any:
     return store
 
 
-def say_all(session: Any) -> bytes:
-    """All that the session has to say now."""
+def send_all(session: Any) -> bytes:
+    """Return everything that the session has to send now."""
     said = []
     while True:
         session.fill(STAMP)
@@ -39,8 +39,8 @@ def say_all(session: Any) -> bytes:
 
 
 def talk(session: Any, peer: Peer) -> None:
-    """Until both have nothing more to say."""
-    while data := say_all(session):
+    """Pass bytes between both sides until neither has more to send."""
+    while data := send_all(session):
         session.receive(peer.receive(data), 0.0)
 
 
@@ -61,16 +61,16 @@ def test_records_arrive_once_in_order_and_are_forgotten_when_acknowledged():
     assert table.byes == [store.client_id]
 
 
-def test_nothing_is_said_between_hello_and_welcome():
+def test_nothing_is_sent_between_hello_and_welcome():
     session = connect(store_of(1), Table())
-    assert say_all(session)[:3] == b"\xfa\x57\x01"
-    assert say_all(session) == b""
+    assert send_all(session)[:3] == b"\xfa\x57\x01"
+    assert send_all(session) == b""
 
 
 def test_answers_may_come_byte_by_byte():
     table, store = Table(), store_of(1, 2, 3)
     session = connect(store, table)
-    while data := say_all(session):
+    while data := send_all(session):
         for byte in session.peer.receive(data):
             session.receive(bytes([byte]), 0.0)
     assert store.first == 4
@@ -96,16 +96,16 @@ def test_a_connection_that_is_cut_at_any_byte_loses_and_doubles_nothing(acks: bo
 
 def _everything(store: Any) -> bytes:
     session = connect(store, Table())
-    hello = say_all(session)
+    hello = send_all(session)
     session.receive(session.peer.receive(hello), 0.0)
-    return hello + say_all(session)
+    return hello + send_all(session)
 
 
 def _send_some(store: Any, table: Table, cut: int) -> None:
-    """The first bytes of a connection reach the server; its answers are lost but for WELCOME."""
+    """Pass the first bytes of a connection to the server; its answers except WELCOME are lost."""
     session = connect(store, table)
     sent = 0
-    while (data := say_all(session)) and sent < cut:
+    while (data := send_all(session)) and sent < cut:
         answer = session.peer.receive(data[: cut - sent])
         sent += len(data)
         if session.is_ready:
@@ -118,7 +118,7 @@ def test_answers_that_are_cut_at_any_byte_lose_and_double_nothing(cut: int):
     table, store = Table(), store_of(1, 2, 3)
     session = connect(store, table)
     left = cut
-    while (data := say_all(session)) and left > 0:
+    while (data := send_all(session)) and left > 0:
         answer = session.peer.receive(data)[:left]
         left -= len(answer)
         session.receive(answer, 0.0)
@@ -132,17 +132,17 @@ def test_what_was_sent_is_sent_again_over_the_next_connection_only():
     table, store = Table(Terms(acks=False)), store_of(1, 2, 3)
     for resent in (0, 3, 3):
         if table.accepted:
-            table.accepted[store.client_id] = 0  # as if none of it had been kept
+            table.accepted[store.client_id] = 0  # as if no record had been stored
             table.records.clear()
         session = connect(store, table)
         talk(session, session.peer)
         session.receive(session.peer.ack(0), 0.0)
-        assert say_all(session) == b""  # an acknowledgement without progress: wait
+        assert send_all(session) == b""  # an acknowledgement without progress: wait
         assert session.resent == resent
     assert table.numbers() == [1, 2, 3]
 
 
-def test_no_more_than_the_window_is_on_its_way():
+def test_no_more_than_the_window_is_in_flight():
     table, store = Table(Terms(acks=False, window=100_000)), store_of(*range(400), size=1000)
     session = connect(store, table)
     talk(session, session.peer)
@@ -199,7 +199,7 @@ def test_drops_that_follow_each_other_are_one_gap():
     assert table.is_exact(13)
 
 
-def test_an_acknowledgement_in_the_middle_of_a_batch_and_of_a_gap_is_taken():
+def test_an_acknowledgement_within_a_batch_and_within_a_gap_is_accepted():
     table, store = Table(Terms(acks=False)), store_of(1, 2, 3)
     for _ in range(4):
         store.add_gap(MEMORY_FULL, STAMP)
@@ -211,7 +211,7 @@ def test_an_acknowledgement_in_the_middle_of_a_batch_and_of_a_gap_is_taken():
     assert store.pending == store.bytes == 0
 
 
-def test_an_id_that_is_somebody_elses_is_changed_and_what_is_left_gets_new_numbers():
+def test_an_id_of_another_client_is_replaced_and_the_rest_gets_new_numbers():
     table, store = Table(), store_of(1, 2)
     session = connect(store, table)
     talk(session, session.peer)
@@ -240,14 +240,14 @@ def test_a_server_that_claims_what_was_never_sent_makes_it_change_the_id():
         talk(session, session.peer)
 
 
-def test_a_new_id_that_the_server_demands_is_told_from_other_errors():
+def test_an_error_that_requires_a_new_id_differs_from_other_errors():
     for action, expected in ((NEW_ID, NewIdNeeded), (RETRY, ConnectionRejected)):
         session = connect(store_of(1), Table(Terms(error=(3, action))))
         with pytest.raises(expected):
             talk(session, session.peer)
 
 
-def test_the_hello_says_what_was_acknowledged_and_by_whom():
+def test_the_hello_has_what_was_acknowledged_and_the_server_that_did():
     table, store = Table(), store_of(1, 2)
     session = connect(store, table)
     talk(session, session.peer)
@@ -275,7 +275,7 @@ def test_both_sides_prove_that_they_have_the_key():
     [
         (Terms(key=("web", "sécret"), secret_of_proof="wrong"), KEY),
         (Terms(), KEY),  # no challenge and no proof
-        (Terms(secret_of_proof="sécret"), KEY),  # a proof, but of a nonce of nobody
+        (Terms(secret_of_proof="sécret"), KEY),  # a proof, but of another nonce
         (Terms(key=("web", "other")), KEY),
         (Terms(key=("web", "sécret")), None),
     ],
@@ -286,7 +286,7 @@ def test_without_the_right_proof_nothing_is_sent(terms: Terms, key: Any):
     with pytest.raises(ConnectionRejected) as rejected:
         talk(session, session.peer)
     assert rejected.value.action == FIX_CONFIG
-    assert say_all(session) == b""
+    assert send_all(session) == b""
     assert not table.records
 
 
@@ -294,7 +294,7 @@ def test_without_the_right_proof_nothing_is_sent(terms: Terms, key: Any):
     "answer",
     [
         b"HTTP/1.1 400 Bad Request\r\n",
-        frame(0x20, struct.pack(">QIB", 0, 0, 0)),  # out of turn
+        frame(0x20, struct.pack(">QIB", 0, 0, 0)),  # out of order
         frame(WELCOME, b"short"),
         frame(WELCOME, struct.pack(">BBH16sQIIIHH", 2, 0, 0, NODE, 0, 1, 1, 1, 1, 1)),
         frame(CHALLENGE, b"c" * 16),  # and no key
@@ -332,14 +332,14 @@ def test_an_acknowledgement_of_what_was_not_sent_makes_it_change_the_id(beyond: 
 def test_a_welcome_beyond_what_was_sent_drops_nothing_and_changes_the_id(committed: int):
     table, store = Table(), store_of(1, 2, 3)
     session = connect(store, table)
-    say_all(session)
+    send_all(session)
     table.terms.acks = False
     session.receive(_welcome(0), 0.0)
     store._waiting.pop()  # so that the third is not sent
-    say_all(session)
+    send_all(session)
     store._waiting.append(record(3))
     session = connect(store, table)
-    say_all(session)
+    send_all(session)
     if committed == 2:
         session.receive(_welcome(committed), 0.0)
         assert (store.first, store.pending) == (3, 1)
@@ -359,19 +359,19 @@ def _welcome(committed: int, max_record: int = 1 << 20) -> bytes:
 
 
 def test_what_an_earlier_connection_has_sent_may_be_acknowledged_by_a_later_one():
-    """Two servers, taking turns: the first has what it was sent, whatever the second was."""
+    """Two servers alternate: the first has what it was sent, whatever the second was sent."""
     store = store_of(*range(1, 11))
     session = connect(store, Table())
-    say_all(session)
+    send_all(session)
     session.receive(_welcome(0), 0.0)
-    say_all(session)
+    send_all(session)
     other = connect(store, Table())
-    say_all(other)
+    send_all(other)
     other.receive(_welcome(2), 0.0)
     assert (store.cursor, store.first) == (3, 3)
     store.add_gap(MEMORY_FULL, STAMP)
     again = connect(store, Table())
-    say_all(again)
+    send_all(again)
     again.receive(_welcome(10), 0.0)
     assert (store.first, store.cursor, store.pending, store.bytes) == (11, 11, 0, 0)
 
@@ -382,7 +382,7 @@ def test_a_server_that_forgot_what_it_had_acknowledged_gets_the_rest_under_a_new
     talk(session, session.peer)
     store.extend([record(3)], STAMP)
     session = connect(store, table)
-    say_all(session)
+    send_all(session)
     with pytest.raises(NewIdNeeded):
         session.receive(_welcome(1), 0.0)
     assert store.renumber() == 0
@@ -393,23 +393,23 @@ def test_a_server_that_forgot_what_it_had_acknowledged_gets_the_rest_under_a_new
 
 def test_a_limit_of_no_bytes_makes_no_gap_of_every_record():
     session = connect(store_of(1), Table())
-    say_all(session)
+    send_all(session)
     with pytest.raises(ConnectionRejected) as rejected:
         session.receive(_welcome(0, max_record=0), 0.0)
     assert rejected.value.action == FIX_CONFIG
-    assert say_all(session) == b""
+    assert send_all(session) == b""
 
 
 @pytest.mark.parametrize("size", [0, 15, 17, 500])
 def test_a_challenge_has_sixteen_bytes(size: int):
     session = connect(store_of(1), Table(), KEY)
-    say_all(session)
+    send_all(session)
     with pytest.raises(ConnectionRejected):
         session.receive(frame(CHALLENGE, b"c" * size), 0.0)
-    assert say_all(session) == b""
+    assert send_all(session) == b""
 
 
-def test_what_a_server_says_is_shown_as_plain_text():
+def test_a_text_of_the_server_is_shown_as_plain_text():
     session = connect(store_of(1), Table())
     text = "\x1b]0;owned\x07\n\u009b2J é ".encode() + b"\xff" + b"x" * 3000
     with pytest.raises(ConnectionRejected) as rejected:
@@ -421,19 +421,19 @@ def test_what_a_server_says_is_shown_as_plain_text():
     assert len(shown) < 300
 
 
-def test_after_a_notice_nothing_more_is_sent_and_acknowledgements_are_taken():
+def test_after_a_notice_nothing_is_sent_and_acknowledgements_are_accepted():
     table, store = Table(Terms(acks=False)), store_of(1)
     session = connect(store, table)
     talk(session, session.peer)
     store.extend([record(2)], STAMP)
     session.receive(session.peer.notice(250), 0.0)
     assert session.retry_ms == 250
-    assert say_all(session) == b""
+    assert send_all(session) == b""
     session.receive(session.peer.ack(), 0.0)
     assert store.first == 2
 
 
-def test_a_frame_of_a_kind_that_is_not_known_is_passed_over():
+def test_a_frame_of_an_unknown_kind_is_ignored():
     table, store = Table(), store_of(1)
     session = connect(store, table)
     talk(session, session.peer)
@@ -448,7 +448,7 @@ def test_without_the_capability_no_checksum_is_sent():
     assert table.numbers() == [1]
 
 
-# ---- what is dropped ----
+# ---- dropped records ----
 
 
 def test_the_oldest_that_are_dropped_are_a_gap_before_the_rest():
@@ -466,7 +466,7 @@ def test_the_oldest_that_are_dropped_are_a_gap_before_the_rest():
     assert table.gaps[0][1] == (1, 3, 1, STAMP, STAMP + 2)
 
 
-def test_what_is_on_its_way_is_never_dropped():
+def test_records_in_flight_are_never_dropped():
     table, store = Table(Terms(acks=False)), store_of(1, 2, 3)
     session = connect(store, table)
     talk(session, session.peer)
@@ -497,7 +497,7 @@ def test_gaps_of_other_reasons_keep_their_place_when_the_oldest_are_dropped():
     assert store.pending == store.bytes == 0
 
 
-def test_what_is_given_up_at_exit_is_declared():
+def test_records_left_at_exit_are_declared():
     table, store = Table(), store_of(1, 2)
     store.add_gap(MEMORY_FULL, STAMP)
     store.extend([record(4)], STAMP)

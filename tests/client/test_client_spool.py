@@ -1,4 +1,4 @@
-"""The spool: what a process has written is sent, whatever became of the process and of the file."""
+"""The spool: written records are sent, whatever happens to the process and to the files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from protocol_server import Table
 
 
 @pytest.mark.parametrize("fsync", [False, True])
-def test_what_was_written_is_there_for_who_adopts_it(tmp_path: Path, fsync: bool):
+def test_an_adopted_spool_has_all_that_was_written(tmp_path: Path, fsync: bool):
     spool = make(tmp_path, fsync=fsync)
     spool.extend([record(n) for n in range(1, 101)], STAMP)
     heir = adopt(crash(spool))
@@ -29,14 +29,14 @@ def test_what_was_written_is_there_for_who_adopts_it(tmp_path: Path, fsync: bool
     assert adopt(crash(heir)).incarnation == 3
 
 
-def test_a_spool_whose_process_lives_is_not_adopted(tmp_path: Path):
+def test_a_spool_of_a_running_process_is_not_adopted(tmp_path: Path):
     spool = make(tmp_path)
     assert adopt(Path(spool.folder)) is None
     heir = adopt(crash(spool))
     assert adopt(Path(heir.folder)) is None
 
 
-def test_what_the_server_has_all_of_is_removed(tmp_path: Path):
+def test_a_spool_is_removed_when_the_server_has_everything(tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     send(spool, Table())
@@ -44,7 +44,7 @@ def test_what_the_server_has_all_of_is_removed(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_server_has_not_is_kept_at_close(tmp_path: Path):
+def test_records_that_are_not_acknowledged_are_kept_at_close(tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     spool.close()
@@ -89,7 +89,7 @@ def test_a_hole_is_a_gap_and_what_follows_is_sent(tmp_path: Path, fill: bytes | 
     assert heir.pending == 0
 
 
-def test_a_byte_that_has_changed_costs_the_record_that_it_is_in(tmp_path: Path):
+def test_a_changed_byte_loses_only_its_record(tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     begin = spool._segments[-1].size
@@ -106,7 +106,7 @@ def test_a_byte_that_has_changed_costs_the_record_that_it_is_in(tmp_path: Path):
         heir.abandon()
 
 
-def test_a_segment_that_is_gone_is_a_gap(tmp_path: Path):
+def test_a_removed_segment_is_a_gap(tmp_path: Path):
     spool = make(tmp_path, 8 * 1024)
     spool.extend([record(n, 300) for n in range(1, 12)], STAMP)
     bases = [segment.base for segment in spool._segments]
@@ -137,7 +137,7 @@ def test_segments_are_removed_as_they_are_acknowledged(tmp_path: Path):
     assert drain(heir) == plain(*range(41, 51))
 
 
-def test_beyond_the_bound_the_newest_are_dropped_and_declared(tmp_path: Path):
+def test_beyond_the_limit_the_newest_are_dropped_and_declared(tmp_path: Path):
     spool = make(tmp_path, 10_000)
     spool.extend([record(n, 1000) for n in range(1, 16)], STAMP)
     kept = spool.pending
@@ -166,7 +166,7 @@ def test_a_gap_that_grew_is_found_with_its_whole_length_after_a_crash(tmp_path: 
     assert drain(adopt(crash(spool))) == expected
 
 
-def test_a_disk_that_takes_nothing_makes_a_gap_and_heals(
+def test_a_full_disk_makes_a_gap_until_it_has_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spool = make(tmp_path)
@@ -216,7 +216,7 @@ def test_what_was_read_is_read_again_over_the_next_connection(tmp_path: Path):
 
 
 def left_behind(base: Path, count: int, sent: int, acked: int) -> Path:
-    """The folder of a process that is gone: so many records were written, sent, acknowledged."""
+    """Make the folder of an ended process that has written, sent and acknowledged so many records."""
     spool = make(base)
     spool.extend([record(n) for n in range(1, sent + 1)], STAMP)
     drain(spool)
@@ -281,7 +281,7 @@ def test_without_a_readable_state_nothing_that_a_server_claims_is_believed(tmp_p
     assert drain(heir) == plain(*range(1, 11))
 
 
-def test_with_fsync_the_disk_knows_how_far_was_sent(
+def test_with_fsync_the_state_is_synced_before_a_batch_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spool, synced = make(tmp_path, fsync=True), []
@@ -306,7 +306,7 @@ def test_a_state_that_cannot_be_written_stops_nothing(
     assert (spool.pending, spool.error.errno) == (0, 5)
 
 
-def test_a_lock_that_is_gone_is_made_again_when_its_process_is_surely_gone(tmp_path: Path):
+def test_a_removed_lock_is_made_anew_when_its_process_has_certainly_ended(tmp_path: Path):
     folder = left_behind(tmp_path, 3, 0, 0)
     (folder / "lock").unlink()
     assert adopt(folder) is None
@@ -316,7 +316,7 @@ def test_a_lock_that_is_gone_is_made_again_when_its_process_is_surely_gone(tmp_p
     assert adopt(folder) is None
 
 
-def test_a_folder_that_something_else_keeps_is_sent_once(tmp_path: Path):
+def test_a_folder_that_another_file_keeps_is_sent_once(tmp_path: Path):
     folder = left_behind(tmp_path, 3, 0, 0)
     (folder / "notes").touch()
     heir = adopt(folder)
@@ -376,7 +376,7 @@ def test_without_a_readable_state_the_id_is_that_of_the_folder(tmp_path: Path, d
     assert drain(heir) == plain(1)
 
 
-def test_a_spool_that_was_removed_while_it_was_locked_is_nobodys(
+def test_a_spool_that_was_removed_while_it_was_locked_is_not_adopted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spool = make(tmp_path)
@@ -403,7 +403,7 @@ def test_its_files_are_for_its_owner_only(tmp_path: Path):
 def test_what_a_fork_has_interrupted_writes_into_no_file_of_the_child(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """A signal handler forks and logs in the middle of a write; then the child goes on with it."""
+    """A signal handler forks and logs in the middle of a write; then the child continues it."""
     base = tmp_path / "spool"
     base.mkdir()
     spool = make(base)

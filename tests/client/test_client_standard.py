@@ -1,4 +1,4 @@
-"""Our handlers in the place of the standard one: what programs and subclasses find in them."""
+"""The handlers in the place of the standard one: what programs and subclasses use of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SOCKET_TESTS = ("SocketHandlerTest.test_output", "SocketHandlerTest.test_noserve
 
 
 def run_test_logging(version: str, tmp_path: Path, *arguments: str) -> int:
-    """Run CPython's test_logging; returns how many tests ran."""
+    """Run CPython's test_logging. Returns how many tests ran."""
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     run = subprocess.run(
@@ -48,7 +48,7 @@ def run_test_logging(version: str, tmp_path: Path, *arguments: str) -> int:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_reconnecting_handler_passes_the_socket_tests_of_cpython(version: str, tmp_path: Path):
     ran = run_test_logging(version, tmp_path, "ReconnectingSocketHandler", "only", *SOCKET_TESTS)
-    assert ran == (1 if version == "2.7" else 4)  # over TCP and Unix
+    assert ran == (1 if version == "2.7" else 4)  # over TCP and a Unix socket
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.13"])
@@ -69,7 +69,7 @@ def test_all_of_test_logging_of_cpython_passes(version: str, handler: str, tmp_p
 
 
 class Numbered(client.SocketHandler):
-    """Adds something of its own to each record, as subclasses of the standard handler do."""
+    """A handler that adds an attribute to each record, as subclasses of the standard handler do."""
 
     def makePickle(self, record: logging.LogRecord) -> bytes:  # noqa: N802 - logging's name
         record.tenant = "blue"
@@ -140,7 +140,7 @@ def test_a_record_whose_make_pickle_fails_is_sent_and_reported(answer: Any):
 
 
 @pytest.mark.parametrize("name", ["makeSocket", "createSocket", "send"])
-def test_a_subclass_with_a_method_that_nothing_would_call_is_rejected(name: str):
+def test_a_subclass_with_a_method_that_is_never_called_is_rejected(name: str):
     kind = type("Encrypting", (client.SocketHandler,), {name: lambda *_: None})
     with pytest.raises(TypeError, match=f"Encrypting.{name}.. would never be called"):
         kind("127.0.0.1", 1)
@@ -195,17 +195,17 @@ def test_retry_attributes_are_the_delays_between_attempts():
     handler._outbox.finish()
 
 
-# ---- tracebacks that are no text ----
+# ---- tracebacks that are not text ----
 
 
 class Lines(logging.Formatter):
-    """As python-json-logger does with `exc_info_as_array`."""
+    """A formatter that returns lines, as python-json-logger does with `exc_info_as_array`."""
 
     def formatException(self, ei: Any) -> Any:  # noqa: N802 - logging's name
         return super().formatException(ei).splitlines(keepends=True)
 
 
-def test_a_traceback_that_a_formatter_gives_as_lines_is_sent_as_text():
+def test_a_traceback_that_a_formatter_returns_as_lines_is_sent_as_text():
     made = record(1)
     made.exc_info = raised()
     expected = logging.Formatter().formatException(made.exc_info)

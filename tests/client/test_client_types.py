@@ -1,4 +1,4 @@
-"""The type stubs of `fastlog_client`: they are complete, and say what the code says."""
+"""The type stubs of `fastlog_client`: they are complete, and agree with the code."""
 
 from __future__ import annotations
 

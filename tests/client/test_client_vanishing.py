@@ -1,4 +1,4 @@
-"""A spool that is removed while its process lives: made anew, or memory; and counted."""
+"""A spool that is removed while its process runs: it is made anew, or memory is used."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_full(base: Path, count: int) -> Any:
 
 
 def make_segments(base: Path) -> Any:
-    """Eleven records in four or more segments."""
+    """Make a spool of eleven records in four or more segments."""
     base.mkdir()
     spool = make(base, 8 * 1024)
     spool.extend([record(n, 300) for n in range(1, 12)], STAMP)
@@ -47,7 +47,7 @@ def make_segments(base: Path) -> Any:
 
 
 def count(spool: Any) -> tuple[int, int, int]:
-    """What `stats()` makes of it: acked, pending, dropped."""
+    """Return what `stats()` counts: acked, pending, dropped."""
     dropped = sum(spool.dropped.values())
     return spool.next - 1 - spool.pending - dropped, spool.pending, dropped
 
@@ -84,7 +84,7 @@ NOTICED_AT_ONCE = ("folder", "directory", "segment")
 
 
 @pytest.mark.parametrize("removed", REMOVALS)
-def test_whatever_is_removed_all_is_kept_and_found(removed: str, tmp_path: Path):
+def test_whatever_is_removed_every_record_is_kept_and_found(removed: str, tmp_path: Path):
     spool = make_full(tmp_path / "spool", 10)
     old = spool.folder
     REMOVALS[removed](spool)
@@ -108,14 +108,14 @@ def test_whatever_is_removed_all_is_kept_and_found(removed: str, tmp_path: Path)
     assert len(others) == {"moved": 1, "replaced by": 2}.get(removed[:11], 0)
 
 
-def test_a_spool_that_nobody_has_touched_stays_where_it_is(tmp_path: Path):
+def test_a_spool_that_was_not_changed_stays_where_it_is(tmp_path: Path):
     spool = make_full(tmp_path / "spool", 3)
     old = spool.folder
     look(spool)
     assert (spool.folder, list(spool.reports)) == (old, [])
 
 
-def test_what_was_on_its_way_is_neither_lost_nor_doubled_when_the_folder_goes(tmp_path: Path):
+def test_records_in_flight_are_neither_lost_nor_doubled_when_the_folder_is_removed(tmp_path: Path):
     spool, table = make_full(tmp_path / "spool", 5), Table()
     send(spool, table)
     spool.extend([record(n) for n in range(6, 9)], STAMP)
@@ -141,7 +141,7 @@ def test_what_was_written_is_read_though_its_file_has_no_name_any_more(tmp_path:
     assert drain(adopt(crash(spool))) == plain(*range(1, 7))
 
 
-def test_segments_that_are_gone_are_counted_and_the_rest_is_sent(tmp_path: Path):
+def test_removed_segments_are_counted_and_the_rest_is_sent(tmp_path: Path):
     spool = make_segments(tmp_path / "spool")
     last = spool._segments[-1].base
     table = Table()
@@ -155,7 +155,7 @@ def test_segments_that_are_gone_are_counted_and_the_rest_is_sent(tmp_path: Path)
     assert count(spool) == (13 - last, 0, last - 1)
 
 
-def test_a_segment_that_goes_after_it_was_sent_is_counted_once(tmp_path: Path):
+def test_a_segment_that_is_removed_after_it_was_sent_is_counted_once(tmp_path: Path):
     spool = make_segments(tmp_path / "spool")
     begin, end = (segment.base for segment in spool._segments[1:3])
     drain(spool)
@@ -209,7 +209,7 @@ def test_where_no_folder_can_be_made_memory_keeps_what_it_can_until_one_can(tmp_
 
 
 @pytest.mark.parametrize("size", ["1m", "64k"])
-def test_a_file_system_that_is_mounted_over_the_spool_gets_what_it_can_take(
+def test_a_file_system_mounted_over_the_spool_gets_what_fits(
     size: str, tmp_path: Path
 ):
     with small_disk(tmp_path / "spool", "1m") as disk:
@@ -263,7 +263,7 @@ def test_descriptors_that_a_program_has_closed_are_not_written(tmp_path: Path):
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.ESTALE, errno.EBADF])
-def test_a_disk_that_refuses_as_if_it_were_another_is_left_for_a_new_folder(
+def test_a_disk_that_fails_as_if_files_were_replaced_leads_to_a_new_folder(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spool = make_full(tmp_path / "spool", 2)
@@ -280,7 +280,7 @@ def test_a_disk_that_refuses_as_if_it_were_another_is_left_for_a_new_folder(
     assert drain(adopt(crash(spool))) == plain(1, 2, 3)
 
 
-def test_a_relative_spool_stays_where_it_was_when_the_program_goes_elsewhere(
+def test_a_relative_spool_stays_where_it_was_after_chdir(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)

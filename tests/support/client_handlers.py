@@ -15,7 +15,7 @@ from protocol_server import FakeServer
 
 
 class Hook(list[tuple[str, BaseException | None]]):
-    """What was reported."""
+    """A hook that collects the reports."""
 
     def __call__(self, text: str, error: BaseException | None) -> None:
         self.append((text, error))
@@ -36,7 +36,7 @@ def handler_of(server: FakeServer, **options: Any) -> Iterator[Any]:
 
 
 def end(handler: Any) -> None:
-    """What the end of its process does with a handler; nothing of it may reach later tests."""
+    """End a handler as the end of its process does: it must not affect later tests."""
     handler._outbox.finish()
     wait_for(lambda: handler._outbox.sender is None, "the sender has ended")
 

@@ -50,8 +50,8 @@ def run(version: str, way: str, server: FakeServer, count: int, *spool: Path) ->
     assert (process.returncode, lines) == (0, [])
 
 
-def by_whom(server: FakeServer) -> dict[str, list[int]]:
-    """The numbers that came, in their order, by who logged them."""
+def numbers_by_name(server: FakeServer) -> dict[str, list[int]]:
+    """Return the numbers that arrived, in order, by the name of the thread or process."""
     found = defaultdict(list)
     for _, _, attributes in server.table.records:
         found[attributes["who"]].append(attributes["number"])
@@ -60,4 +60,4 @@ def by_whom(server: FakeServer) -> dict[str, list[int]]:
 
 def assert_exact(server: FakeServer, count: int, *names: str) -> None:
     assert server.table.gaps == []
-    assert by_whom(server) == {name: list(range(count)) for name in ("main", *names)}
+    assert numbers_by_name(server) == {name: list(range(count)) for name in ("main", *names)}

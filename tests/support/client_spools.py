@@ -24,13 +24,13 @@ def make(base: Path, max_bytes: int = 1 << 30, **options: Any) -> Any:
 
 
 def crash(spool: Any) -> Path:
-    """Its process is gone: the files are as they are, the lock is free."""
+    """Leave the files as they are and release the lock, as the end of the process does."""
     spool.abandon()
     return Path(spool.folder)
 
 
 def path_of(spool: Any, index: int = -1) -> Path:
-    """Of a segment."""
+    """Return the path of a segment."""
     return Path(spool.folder, spool._segments[index].name)
 
 
@@ -39,7 +39,7 @@ def adopt(folder: Path) -> Any:
 
 
 def drain(spool: Any) -> list[Any]:
-    """What would be sent: (first number, record numbers) and (first number, gap)."""
+    """Return what would be sent: (number, record number) and (first number, gap)."""
     found = []
     while (what := spool.take(1 << 20, True, 1 << 20, STAMP)) is not None:
         base, content = what
@@ -51,7 +51,7 @@ def drain(spool: Any) -> list[Any]:
 
 
 def send(spool: Any, table: Table) -> None:
-    """Everything, to the server's side of the fastlog protocol."""
+    """Send everything to the server's side of the fastlog protocol."""
     session, peer = Session(spool, None, 0.0), Peer(table)
     while True:
         session.fill(STAMP)

@@ -14,7 +14,7 @@ from conditions import wait_for
 
 
 class Listener:
-    """A receiver like the one that people copy: a thread a connection, and `pickle.loads`."""
+    """A receiver as in the logging cookbook: a thread for each connection, and `pickle.loads`."""
 
     def __init__(self, path: str | None = None) -> None:
         self.records: list[dict[str, Any]] = []
@@ -36,7 +36,7 @@ class Listener:
         threading.Thread(target=self._accept, args=[self._socket], daemon=True).start()
 
     def stop(self, resets: bool = False) -> None:
-        """As if its process were killed; or with a reset, as if it had not read everything."""
+        """Stop as a killed process does; or with resets, as one that had not read everything."""
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         for connection in list(self._connections):

@@ -33,12 +33,12 @@ def emit(handler: Any, numbers: Any, **extra: Any) -> None:
 
 
 def stored(server: Server) -> list[int]:
-    """The numbers in the order in which they were stored."""
+    """Return the numbers in the order in which they were stored."""
     return [json.loads(row["extra"])["number"] for row in server.records()]
 
 
 class Logging(threading.Thread):
-    """Logs 0, 1, 2 … until it is told to stop."""
+    """A thread that logs 0, 1, 2 … until `stop`."""
 
     def __init__(self, handler: Any, pause: float = 0.001) -> None:
         super().__init__(daemon=True)
@@ -59,7 +59,7 @@ class Logging(threading.Thread):
 
 
 def disturb(server: Server, port: int, times: int, how: Callable[[], None], **options: Any) -> None:
-    """Logs on and on while that happens so often; then compares what is stored."""
+    """Log without a break while `how` is called so many times; then compare what is stored."""
     with handler_of(port, **options) as handler:
         thread = Logging(handler)
         for _ in range(times):

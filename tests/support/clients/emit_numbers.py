@@ -36,31 +36,31 @@ def say(text):
 
 
 def ends(count):
-    """Ends as programs do; logging.shutdown() is registered with atexit."""
+    """End as programs do; logging.shutdown() is registered with atexit."""
     emit("main", count)
 
 
 def ends_soon(count):
-    """With half a second to send what is left."""
+    """End with half a second to send what is left."""
     logger.handlers[0].close_timeout = 0.5
     emit("main", count)
 
 
 def ends_by_os_exit(count):
-    """Without any goodbye."""
+    """End without exit handlers."""
     emit("main", count)
     os._exit(0)
 
 
 def waits(count):
-    """Logs, says so, and waits for its end."""
+    """Log, print a line, and wait to be killed."""
     emit("main", count)
     say("emitted")
     time.sleep(60)
 
 
 def never_ends(count):
-    """Says each number that emit() has returned from."""
+    """Print each number for which emit() has returned."""
     for number in range(1000000):
         emit("main", number + 1, number)
         say(str(number))
@@ -81,7 +81,7 @@ def _wait_for_children(pids):
 
 
 def forks(count):
-    """Eight children, half of which end by os._exit() when all has been sent; the parent goes on."""
+    """Eight children, half of which end by os._exit() when all has been sent; the parent continues."""
     emit("main", count // 2)
     pids = []
     for child in range(8):
@@ -102,7 +102,7 @@ def forks(count):
 
 
 def forks_and_os_exits(count):
-    """Children that leave without a word; with a spool, nothing of theirs is lost."""
+    """Children that end by os._exit(); with a spool, none of their records is lost."""
     emit("main", count // 2)
     pids = []
     for child in range(8):
@@ -119,7 +119,7 @@ def forks_and_os_exits(count):
 
 
 def loses_its_spool(count):
-    """Somebody removes it, three times, while the program logs."""
+    """Remove the spool three times while the program logs."""
     for part in range(4):
         emit("main", (part + 1) * count // 4, part * count // 4)
         if part < 3:
@@ -177,7 +177,7 @@ def has_workers(count):
 
 
 def logs_at_exit(count):
-    """The first record comes when the interpreter ends already, and starts no thread any more."""
+    """Log the first record when the interpreter is ending and starts no thread any more."""
     import atexit
 
     atexit.register(emit, "main", count)

@@ -50,7 +50,7 @@ class Tracer(object):
         self.action, self.is_sparing, self.count, self.targets = action, is_sparing, 0, []
 
     def run(self, call, targets):
-        """Returns whether it was interrupted at all of these."""
+        """Call it. Returns whether it was interrupted at all targets."""
         self.count, self.targets = 0, list(targets)
         sys.settrace(self.trace)
         try:
