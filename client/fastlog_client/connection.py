@@ -54,10 +54,10 @@ class Connection(object):
         self._addresses = []  # of the host name, not yet tried
         self._socket = self._session = None
         self._is_connected = False
-        self._since = 0.0  # when this connection was begun
+        self._began_at = 0.0  # when this connection was begun
         self._delay = None  # before the last attempt; None: the last connection made progress
         self._next_try = self._earliest_try = 0.0
-        self._seen = 0  # the store's `next` at the last attempt
+        self._attempted_next = 0  # the store's `next` at the last attempt
         self._is_blocked = False  # the socket's send buffer is full
         self._id_is_finished = False  # a BYE was sent
 
@@ -74,12 +74,12 @@ class Connection(object):
     @property
     def may_connect(self):
         """Whether it is connected, or may be at the first attempt."""
-        return self._socket is not None or not self._seen
+        return self._socket is not None or not self._attempted_next
 
     @property
     def may_progress(self):
         """Whether it is connected, or the last record that was added has not been tried yet."""
-        return self._socket is not None or self._seen != self.store.next
+        return self._socket is not None or self._attempted_next != self.store.next
 
     @property
     def node(self):
@@ -176,13 +176,13 @@ class Connection(object):
     def _try_to_connect(self, now):
         if self.store.first == self.store.next or now < self._earliest_try:
             return
-        if now < self._next_try and self.store.next == self._seen:
+        if now < self._next_try and self.store.next == self._attempted_next:
             return
         if self._id_is_finished:  # the BYE has ended the id
             self._renumber()
             self._id_is_finished = False
-        self._seen = self.store.next
-        self._since = now
+        self._attempted_next = self.store.next
+        self._began_at = now
         self._is_connected = self._is_blocked = False
         try:
             if not self._addresses:
@@ -212,7 +212,7 @@ class Connection(object):
         try:
             self._socket.getpeername()
         except OS_ERRORS:
-            if now - self._since >= self._options.connect_timeout:
+            if now - self._began_at >= self._options.connect_timeout:
                 self._disconnect(now, "no connection within connect_timeout", None, 0.0)
             return False
         self._is_connected = True
@@ -275,7 +275,7 @@ class Connection(object):
         session = self._session
         silent = now - session.received_at
         if not session.is_ready:
-            if now - self._since >= _WELCOME_SECONDS:
+            if now - self._began_at >= _WELCOME_SECONDS:
                 raise ConnectionRejected(RETRY, "no welcome within %d s" % _WELCOME_SECONDS)
         elif self._expects_answer() and silent >= 3 * session.keepalive:
             raise ConnectionRejected(RETRY, "nothing received from the server for %d s" % silent)
@@ -313,11 +313,11 @@ class Connection(object):
         self.due = None
         if self._socket is None:
             if self.store.first < self.store.next:
-                waits = now < self._earliest_try or self.store.next != self._seen
+                waits = now < self._earliest_try or self.store.next != self._attempted_next
                 self.due = self._earliest_try if waits else self._next_try
         elif not self._is_connected:
-            self.due = self._since + self._options.connect_timeout
+            self.due = self._began_at + self._options.connect_timeout
         elif not self._session.is_ready:
-            self.due = self._since + _WELCOME_SECONDS
+            self.due = self._began_at + _WELCOME_SECONDS
         elif self._expects_answer():
             self.due = self._session.received_at + 3 * self._session.keepalive

@@ -1,10 +1,10 @@
 # -*- coding: utf-8 -*-
 """What a handler has to send: the inbox, the store, and the sender that empties them.
 
-`SocketHandler.emit` appends a record to the inbox with `append`, without a lock, as long as `room`
-says that it fits; else it calls `put`, which looks closer. All else of a handler that waits, ends,
-forks or counts is here too, because each of these must leave inbox, store and sender consistent at
-any bytecode. Hence this is one file.
+`SocketHandler.emit` appends a record to the inbox with `append`, without a lock, as long as it fits
+into `room`; else it calls `put`, which measures the room. What waits, ends, forks or counts is here
+too, because each of these must leave inbox, store and sender consistent at any bytecode. Hence this
+is one file.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -438,7 +438,7 @@ class Outbox(object):
             return not self.inbox and (store is None or store.first == store.next)
 
     def close(self):
-        """Stop the sender when all is sent; wait for it as `SocketHandler.close` says."""
+        """Stop the sender when all is sent; wait for it as `SocketHandler.close` does."""
         self.check_process()
         sender = self.sender
         if process.is_ending:
@@ -487,7 +487,7 @@ class Outbox(object):
         """Return how many records were not sent: those that are kept, and those that are lost."""
         kept, lost = self._past["pending"], self._past["dropped"][REASONS[LEFT_AT_EXIT]]
         store = self.store
-        if store is not None:  # the sender waits for the name of the host, or this is its thread
+        if store is not None:  # the sender resolves the host name, or this is its thread
             unsaved = store.count_unsaved()
             kept += store.pending - unsaved
             lost += unsaved + store.dropped[LEFT_AT_EXIT]

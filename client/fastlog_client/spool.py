@@ -1,10 +1,10 @@
 # -*- coding: utf-8 -*-
 """The store in files.
 
-This is one file because its parts cannot be told apart by state: writing, reading, moving to a new
-folder and recovering all change the same segments, the last gap and the folder, and each must leave
-them so that `recover` completes what an exception interrupted at any bytecode. What has a state of
-its own is elsewhere: `files`, `entry`, `directory`.
+This is one file because all its parts share one state: writing, reading, moving to a new folder and
+recovering change the same segments, the same last gap and the same folder. Each must leave them so
+that `recover` can complete what an exception interrupted at any bytecode. What has no part in that
+state is elsewhere: `files`, `entry`, `directory`.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -78,9 +78,10 @@ class Spool(Store):
     record that is written survives the process, however it ends. It survives a loss of power only
     with `fsync`, which waits for the disk at each record.
 
-    `state` is written before a record is sent, and says up to which number: if a server claims to
-    have more, no process has sent that under this id, and the client takes a new id. A process that
-    adopts a spool whose files lost their end knows from `state` which numbers were used.
+    `state` is written before a record is sent, and holds the number up to which records were sent:
+    if a server claims to have more, no process has sent that under this id, and the client takes a
+    new id. A process that adopts a spool whose files lost their end reads in `state` which numbers
+    were used.
 
     Other programs may remove or replace the folder, or files in it. A write detects that its file
     has no name any more, `check` detects the rest. The spool then moves to a new folder, with all

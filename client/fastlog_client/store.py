@@ -54,7 +54,7 @@ class Store(object):
         """Take a new client id: the remaining records have the sequences from 1 on.
 
         Args:
-            claimed: the last number that the server said it has, if that is known.
+            claimed: the last number that the server claimed to have, if that is known.
 
         Returns:
             How many of the remaining numbers were sent under the old id, or may have been: the

@@ -108,7 +108,7 @@ def test_an_outage_is_reported_once():
             )
         )
         assert handler.stats()["last_error"] == time_of_first
-        assert handler._reporter.hook.says("cannot connect") == 1
+        assert handler._reporter.hook.count_with("cannot connect") == 1
         server.restart()
         assert handler.flush()
 
@@ -142,12 +142,12 @@ def test_acknowledgements_without_progress_cause_no_resend():
         wait_for(lambda: server.table.batches)
         sent = list(server.table.batches)
         for _ in range(20):
-            server.say("ack", 0)
+            server.send("ack", 0)
         wait_for(lambda: not handler.flush(0.2))
         assert server.table.batches == sent
         assert server.connections == 1
         server.terms.acks = True
-        server.say("ack")
+        server.send("ack")
         assert handler.flush()
         server.wait_exact(100)
 
@@ -163,7 +163,7 @@ def test_a_server_that_never_answers_leads_to_a_new_connection():
         server.reset()
         assert handler.flush(15)
         server.wait_exact(2)
-        assert handler._reporter.hook.says("nothing received from the server for 3 s") == 1
+        assert handler._reporter.hook.count_with("nothing received from the server for 3 s") == 1
 
 
 def test_a_batch_that_the_socket_accepts_in_pieces_arrives():
@@ -182,10 +182,10 @@ def test_an_acknowledgement_of_what_was_not_sent_drops_nothing(has_spool: bool, 
     with FakeServer(acks=False) as server, handler_of(server, **options) as handler:
         emit(handler, range(1, 11))
         wait_for(lambda: len(server.table.records) == 10)
-        server.say("ack", 4)
+        server.send("ack", 4)
         wait_for(lambda: handler.stats()["acked"] == 4)
         server.terms.acks = True
-        server.say("ack", 11)
+        server.send("ack", 11)
         wait_for(lambda: handler.stats()["new_ids"] == 1)
         assert handler.flush()
         stats = handler.stats()
@@ -193,9 +193,9 @@ def test_an_acknowledgement_of_what_was_not_sent_drops_nothing(has_spool: bool, 
         assert stats["resent_records"] == 6
         assert server.table.numbers() == [*range(1, 11), *range(5, 11)]
         assert len({hello.client for hello in server.table.hellos}) == 2
-        assert handler._reporter.hook.says("acknowledged records that were not sent") == 1
+        assert handler._reporter.hook.count_with("acknowledged records that were not sent") == 1
         assert (
-            handler._reporter.hook.says("6 records are sent again: some may be stored twice") == 1
+            handler._reporter.hook.count_with("6 records are sent again: some may be stored twice") == 1
         )
 
 
@@ -213,7 +213,7 @@ def test_a_server_that_always_acknowledges_too_much_gets_no_flood_and_nothing_is
         assert time.monotonic() - begin >= 0.2
         stats = handler.stats()
         assert (stats["acked"], stats["pending"]) == (0, 3)
-        assert handler._reporter.hook.says("acknowledged records that were not sent") == 1
+        assert handler._reporter.hook.count_with("acknowledged records that were not sent") == 1
         monkeypatch.setattr(Peer, "ack", ack)
         assert handler.flush()
         assert server.table.numbers()[-3:] == [1, 2, 3]
@@ -224,11 +224,11 @@ def test_a_new_id_comes_with_a_report_of_what_may_be_stored_twice():
         emit(handler, [1, 2])
         wait_for(lambda: len(server.table.records) == 2)
         server.terms.acks = True
-        server.say("error", 3, NEW_ID)
+        server.send("error", 3, NEW_ID)
         assert handler.flush()
         assert handler.stats()["new_ids"] == 1
         assert (
-            handler._reporter.hook.says("2 records are sent again: some may be stored twice") == 1
+            handler._reporter.hook.count_with("2 records are sent again: some may be stored twice") == 1
         )
 
 
@@ -249,7 +249,7 @@ def test_an_error_of_the_configuration_is_reported_and_retried_later():
         handler_of(server, retry_interval=0.5) as handler,
     ):
         emit(handler, [1])
-        wait_for(lambda: handler._reporter.hook.says("(code 2)"))
+        wait_for(lambda: handler._reporter.hook.count_with("(code 2)"))
         begin = time.monotonic()
         emit(handler, [2])  # it cuts nothing short here
         server.terms.error = None
@@ -279,7 +279,7 @@ def test_after_a_notice_the_client_waits_for_its_retry_time():
     with FakeServer() as server, handler_of(server) as handler:
         emit(handler, [1])
         assert handler.flush()
-        server.say("notice", 400)
+        server.send("notice", 400)
         wait_for(lambda: handler._outbox.sender.connection._session.retry_ms)
         emit(handler, [2])
         begin = time.monotonic()
@@ -300,7 +300,7 @@ def test_both_sides_prove_that_they_have_the_key(secret: str):
         if secret == "right":
             assert handler.flush(5)
         else:
-            wait_for(lambda: handler._reporter.hook.says("does not prove that it has the key"))
+            wait_for(lambda: handler._reporter.hook.count_with("does not prove that it has the key"))
             assert not handler.flush(0.2)
         assert server.table.numbers() == ([1] if secret == "right" else [])
         assert not any("right" in text for text, _ in handler._reporter.hook)
@@ -314,7 +314,7 @@ def test_a_peer_of_an_unknown_protocol_is_reported():
         handler.handle(record(1))
         connection, _ = listener.accept()
         connection.sendall(b"220 mail.example.com ESMTP\r\n")
-        wait_for(lambda: hook.says("does not speak the fastlog protocol"))
+        wait_for(lambda: hook.count_with("does not speak the fastlog protocol"))
         connection.close()
         end(handler)
 
@@ -336,7 +336,7 @@ def test_dropped_records_are_declared_in_their_place(policy: str):
         dropped = stats["dropped"]["memory full"]
         assert stats["pending"] == 200 - dropped
         assert 100 < dropped < 190
-        assert handler._reporter.hook.says("memory full") >= 1
+        assert handler._reporter.hook.count_with("memory full") >= 1
         server.restart()
         assert handler.flush()
         emit(handler, [201])
@@ -360,7 +360,7 @@ def test_records_in_flight_stay_when_the_oldest_are_dropped():
         sent = len(server.table.records)
         emit(handler, range(21, 201))
         server.terms.acks = True
-        server.say("ack")
+        server.send("ack")
         assert handler.flush()
         server.wait_exact(200)
         assert server.table.numbers()[:sent] == list(range(1, sent + 1))
@@ -395,7 +395,7 @@ def test_a_full_handler_blocks_until_there_is_room():
         wait_for(lambda: handler._outbox._waiters)
         assert len(server.table.records) < 200
         server.terms.acks = True
-        server.say("ack")
+        server.send("ack")
         thread.join(30)
         assert handler.flush()
         assert server.table.numbers() == list(range(1, 201))
@@ -466,7 +466,7 @@ def test_a_record_over_the_servers_limit_is_a_gap_and_reported():
         server.wait_exact(3)
         assert server.table.numbers() == [1, 3]
         assert handler.stats()["dropped"]["over the server's limit"] == 1
-        wait_for(lambda: handler._reporter.hook.says("over the server's limit"))
+        wait_for(lambda: handler._reporter.hook.count_with("over the server's limit"))
 
 
 # ---- records ----
@@ -517,7 +517,7 @@ def test_values_that_cannot_be_pickled_are_sent_as_text(value: Any, text: str):
         assert attributes["request"].startswith(text)
         assert len(attributes["request"]) < 4200
         assert attributes["user"] == {"id": [1, 2]}
-        assert handler._reporter.hook.says("request") == 1
+        assert handler._reporter.hook.count_with("request") == 1
 
 
 def test_arguments_that_do_not_fit_are_sent_with_the_message():
@@ -619,8 +619,8 @@ def test_filters_decide_and_may_replace_the_record():
 def test_records_of_many_threads_arrive_in_the_order_of_each():
     with FakeServer() as server, handler_of(server) as handler:
         threads = [
-            threading.Thread(target=emit, args=(handler, range(500)), kwargs={"who": who})
-            for who in range(8)
+            threading.Thread(target=emit, args=(handler, range(500)), kwargs={"thread_number": thread_number})
+            for thread_number in range(8)
         ]
         for thread in threads:
             thread.start()
@@ -628,8 +628,8 @@ def test_records_of_many_threads_arrive_in_the_order_of_each():
             thread.join()
         assert handler.flush()
         server.wait_exact(4000)
-        for who in range(8):
-            numbers = [a["number"] for _, _, a in server.table.records if a["who"] == who]
+        for thread_number in range(8):
+            numbers = [a["number"] for _, _, a in server.table.records if a["thread_number"] == thread_number]
             assert numbers == list(range(500))
 
 
@@ -716,7 +716,7 @@ def test_the_end_of_the_process_declares_to_the_server_what_is_not_sent():
         wait_for(server.live)
         end(handler)
         assert server.table.gaps[0][1][:3] == (1, 10, 6)
-        assert handler._reporter.hook.says("10 records were left at exit: they are lost") == 1
+        assert handler._reporter.hook.count_with("10 records were left at exit: they are lost") == 1
         assert handler.stats()["dropped"]["left at exit"] == 10
 
 
@@ -856,7 +856,7 @@ def test_a_spool_whose_disk_fails_later_keeps_the_records_in_memory(tmp_path: Pa
         emit(handler, [1])
         assert handler.flush()
         server.wait_exact(1)
-        assert handler._reporter.hook.says("kept in memory") == 1
+        assert handler._reporter.hook.count_with("kept in memory") == 1
 
 
 # ---- sockets that the program closes ----
@@ -882,14 +882,14 @@ def test_the_delay_between_attempts_grows_and_a_record_shortens_it():
         link = wait_for(lambda: handler._outbox.sender.connection)
         wait_for(lambda: (link._delay or 0) >= 0.64)
         attempts: list[float] = []
-        seen = link._since
+        seen = link._began_at
         until = time.monotonic() + 1.0
         number = 2
         while time.monotonic() < until:
             emit(handler, [number])
             number += 1
-            if link._since != seen:
-                seen = link._since
+            if link._began_at != seen:
+                seen = link._began_at
                 attempts.append(seen)
             time.sleep(0.001)  # the application logs slowly
         gaps = [b - a for a, b in itertools.pairwise(attempts)]
@@ -912,7 +912,7 @@ armed = False  # a second one must not come while the first is caught
 def interrupt(_, frame):
     global armed
     # Not in Thread.start(): that then removes the thread from a list of threading, from which the
-    # thread, which may run already, wants to remove itself: a KeyError of CPython's own.
+    # thread, which may run already, tries to remove itself: a KeyError of CPython's own.
     if armed and not is_in(threading.__file__, frame):
         armed = False
         raise Interrupt

@@ -91,9 +91,9 @@ def compare(found: dict[str, Any], server: FakeServer, call: str) -> None:
     stats, must, may = found["stats"], set(found["must"]), set(found["may"])
     assert stats["pending"] == 0
     assert stats["emitted"] == stats["acked"] + sum(stats["dropped"].values())
-    arrived = [(who, row["number"]) for who, _, row in server.table.records if row["number"] > 0]
+    arrived = [(client, row["number"]) for client, _, row in server.table.records if row["number"] > 0]
     twice = [pair for pair, count in Counter(arrived).items() if count > 1]
-    rows = [(who, seq, row["number"], row["process"]) for who, seq, row in server.table.records]
+    rows = [(client, seq, row["number"], row["process"]) for client, seq, row in server.table.records]
     assert twice == [], [row for row in rows if (row[0], row[2]) in twice]
     numbers = {number for _, number in arrived}
     assert numbers <= must | may
@@ -134,7 +134,7 @@ def test_at_bytecodes_of_a_stride(call: str, action: str, spool: bool, tmp_path:
     if call == "full" and spool:
         pytest.skip("a spool knows no full memory")
     if call == "full" and action == "fork":
-        pytest.skip("the child drops records of its own, which nothing tells apart")
+        pytest.skip("the child drops records of its own, which cannot be distinguished")
     step = 211 if action in ("fork", "close", "flush") else 97
     interrupt("3.11", call, action, (step, 0), 3, tmp_path if spool else None)
 

@@ -103,7 +103,7 @@ def _folder(spool: Path, letter: str) -> Path:
 
 
 def _segment(folder: Path, base: int, number: int) -> None:
-    body = pickle.dumps({"number": 666, "who": "attacker"}, 2)
+    body = pickle.dumps({"number": 666, "sender": "attacker"}, 2)
     (folder / f"{base:016x}.seg").write_bytes(make_entry(number, len(body), body))
 
 
@@ -241,11 +241,11 @@ def test_a_folder_that_is_replaced_by_a_link_is_not_followed(
     assert spool.folder != str(folder)
     assert {path.read_text() for path in other.iterdir()} == {SECRET}
     assert len(list(other.iterdir())) == 3
-    heir = adopt(crash(spool))
-    assert drain(heir) == plain(1, 2, 3)
-    heir.first = heir.next
-    heir.close()
-    assert not Path(heir.folder).exists()
+    adopted = adopt(crash(spool))
+    assert drain(adopted) == plain(1, 2, 3)
+    adopted.first = adopted.next
+    adopted.close()
+    assert not Path(adopted.folder).exists()
 
 
 # ---- damage in a folder of this user ----
@@ -328,8 +328,8 @@ def test_a_file_name_that_is_not_of_a_segment_is_ignored(name: str, tmp_path: Pa
     folder = crash(spool)
     _segment(folder, 1 << 50, 3)
     (folder / f"{1 << 50:016x}.seg").rename(folder / f"{name}.seg")
-    heir = adopt(folder)
-    assert (heir.next, drain(heir)) == (3, plain(1, 2))
+    adopted = adopt(folder)
+    assert (adopted.next, drain(adopted)) == (3, plain(1, 2))
 
 
 @pytest.mark.parametrize(
@@ -349,9 +349,9 @@ def test_an_impossible_state_is_ignored(
     spool.extend([record(1)], STAMP)
     spool.first, spool.sent, spool.shift, spool.incarnation = first, sent, shift, incarnation
     spool._save()
-    heir = adopt(crash(spool))
-    assert (heir.first, heir.sent, heir.shift) == (1, 1, 0)
-    assert drain(heir) == plain(1)
+    adopted = adopt(crash(spool))
+    assert (adopted.first, adopted.sent, adopted.shift) == (1, 1, 0)
+    assert drain(adopted) == plain(1)
 
 
 def test_entries_with_numbers_that_were_never_used_are_a_gap(tmp_path: Path):
@@ -369,9 +369,9 @@ def test_entries_with_numbers_that_were_never_used_are_a_gap(tmp_path: Path):
         for gap in gaps:
             file.write(make_entry(2, IS_GAP, gap))
         file.write(make_entry(2, len(body), body))
-    heir = adopt(folder)
-    assert heir.next == 3
-    assert drain(heir) == [(1, 1), (2, 7)]
+    adopted = adopt(folder)
+    assert adopted.next == 3
+    assert drain(adopted) == [(1, 1), (2, 7)]
 
 
 def test_a_huge_sparse_file_takes_neither_memory_nor_time(tmp_path: Path):
@@ -420,7 +420,7 @@ def test_a_folder_is_reported_once_however_often_it_is_found(
         emit(handler, range(1, 4))
         wait_for(lambda: len(looks) > 10)
         assert handler.flush()
-        assert hook.says("is skipped") == len(hook) == 1
+        assert hook.count_with("is skipped") == len(hook) == 1
         shutil.rmtree(folder)
         spool = make(tmp_path)
         spool.extend([record(9)], STAMP)
@@ -440,7 +440,7 @@ def test_a_spool_that_fails_in_any_way_does_not_delay_the_others(
 
     def fail(self: Any, *args: Any) -> Any:
         if self.folder == bad:
-            raise ZeroDivisionError("as the test wants it")
+            raise ZeroDivisionError("as the test requires")
         return take(self, *args)
 
     monkeypatch.setattr(Spool, "take", fail)
@@ -450,7 +450,7 @@ def test_a_spool_that_fails_in_any_way_does_not_delay_the_others(
         emit(handler, [1])
         assert handler.flush()
         wait_for(lambda: {1, 102, 103} == set(server.table.numbers()))
-        assert hook.says("is skipped") == len(hook) == 1
+        assert hook.count_with("is skipped") == len(hook) == 1
         assert server.connections >= 4
         assert handler.stats()["reconnects"] == 0  # the process's own connection was not closed
         monkeypatch.setattr(Spool, "take", take)

@@ -99,14 +99,14 @@ def test_records_that_emit_has_accepted_survive_kill_9(version: str, is_up: bool
     with FakeServer() as server:
         if not is_up:
             server.stop()
-        said = -1
+        last_printed = -1
         for _ in range(3):
             process = start(version, "never_ends", server, 0, tmp_path)
             assert process.stdout is not None
             for line in process.stdout:
                 if int(line) == 500:
                     process.send_signal(signal.SIGKILL)
-                said = int(line)
+                last_printed = int(line)
             process.wait()
             process.communicate()
             if not is_up:
@@ -114,7 +114,7 @@ def test_records_that_emit_has_accepted_survive_kill_9(version: str, is_up: bool
             run(version, "ends", server, 0, tmp_path)
             numbers = numbers_by_name(server)["main"]
             assert numbers == list(range(len(numbers)))
-            assert len(numbers) in (said + 1, said + 2)
+            assert len(numbers) in (last_printed + 1, last_printed + 2)
             assert list(tmp_path.iterdir()) == []
             server.table.records.clear()
             if not is_up:
@@ -151,10 +151,10 @@ def test_several_that_start_at_once_adopt_each_spool_once(tmp_path: Path):
         for _ in range(4):
             run("3.11", "ends_by_os_exit", server, 200, tmp_path)
         server.restart()
-        heirs = [start("3.11", "ends", server, 50, tmp_path) for _ in range(6)]
-        for heir in heirs:
-            _, errors = heir.communicate(timeout=60)
-            assert (heir.returncode, errors) == (0, "")
+        adopters = [start("3.11", "ends", server, 50, tmp_path) for _ in range(6)]
+        for adopted in adopters:
+            _, errors = adopted.communicate(timeout=60)
+            assert (adopted.returncode, errors) == (0, "")
         assert len(server.table.records) == 4 * 200 + 6 * 50
         per_client = defaultdict(list)
         for client, _, attributes in server.table.records:

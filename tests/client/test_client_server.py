@@ -90,7 +90,7 @@ def test_connections_that_are_reset_at_any_byte_lose_nothing(step: int, tmp_path
 def test_records_that_are_sent_three_times_since_no_answer_comes_are_stored_once(tmp_path: Path):
     with (
         Server(tmp_path) as server,
-        Proxy(server.port, [30_000] * 3, swallows=True) as proxy,
+        Proxy(server.port, [30_000] * 3, drops_answers=True) as proxy,
         handler_of(proxy.port) as handler,
     ):
         emit(handler, range(300))
@@ -174,14 +174,14 @@ def test_what_a_killed_program_spooled_is_stored_once(tmp_path: Path):
             [*command, "never_ends", *address, "0", spool], stdout=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout is not None
-            said = -1
+            last_printed = -1
             for line in itertools.islice(process.stdout, 2000):
-                said = int(line)
+                last_printed = int(line)
             process.kill()
-            said = max([said, *map(int, process.stdout.read().split())])
+            last_printed = max([last_printed, *map(int, process.stdout.read().split())])
         subprocess.run([*command, "ends", *address, "0", spool], check=True, timeout=60)
         assert list(spool.iterdir()) == []
-        wait_for(lambda: server.stored() > said)
+        wait_for(lambda: server.stored() > last_printed)
         numbers = stored(server)
         assert numbers == list(range(len(numbers)))
-        assert len(numbers) in (said + 1, said + 2)
+        assert len(numbers) in (last_printed + 1, last_printed + 2)

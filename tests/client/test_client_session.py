@@ -28,14 +28,14 @@ def store_of(*numbers: int, size: int = 0) -> Any:
 
 def send_all(session: Any) -> bytes:
     """Return everything that the session has to send now."""
-    said = []
+    data_sent = []
     while True:
         session.fill(STAMP)
         data = session.to_send()
         if not data:
-            return b"".join(said)
+            return b"".join(data_sent)
         session.sent(len(data))
-        said.append(data)
+        data_sent.append(data)
 
 
 def talk(session: Any, peer: Peer) -> None:

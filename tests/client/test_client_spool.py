@@ -23,17 +23,17 @@ from protocol_server import Table
 def test_an_adopted_spool_has_all_that_was_written(tmp_path: Path, fsync: bool):
     spool = make(tmp_path, fsync=fsync)
     spool.extend([record(n) for n in range(1, 101)], STAMP)
-    heir = adopt(crash(spool))
-    assert drain(heir) == plain(*range(1, 101))
-    assert (heir.client_id, heir.incarnation) == (spool.client_id, 2)
-    assert adopt(crash(heir)).incarnation == 3
+    adopted = adopt(crash(spool))
+    assert drain(adopted) == plain(*range(1, 101))
+    assert (adopted.client_id, adopted.incarnation) == (spool.client_id, 2)
+    assert adopt(crash(adopted)).incarnation == 3
 
 
 def test_a_spool_of_a_running_process_is_not_adopted(tmp_path: Path):
     spool = make(tmp_path)
     assert adopt(Path(spool.folder)) is None
-    heir = adopt(crash(spool))
-    assert adopt(Path(heir.folder)) is None
+    adopted = adopt(crash(spool))
+    assert adopt(Path(adopted.folder)) is None
 
 
 def test_a_spool_is_removed_when_the_server_has_everything(tmp_path: Path):
@@ -62,10 +62,10 @@ def test_a_last_record_that_is_torn_at_any_byte_is_cut(tmp_path: Path):
         copy = tmp_path / f"{size:032x}"
         shutil.copytree(folder, copy)
         os.truncate(next(copy.glob("*.seg")), size)
-        heir = adopt(copy)
-        assert heir.next == 3
-        assert drain(heir) == plain(1, 2)
-        heir.abandon()
+        adopted = adopt(copy)
+        assert adopted.next == 3
+        assert drain(adopted) == plain(1, 2)
+        adopted.abandon()
 
 
 @pytest.mark.parametrize("fill", [b"\0", b"\xff", None])
@@ -81,12 +81,12 @@ def test_a_hole_is_a_gap_and_what_follows_is_sent(tmp_path: Path, fill: bytes | 
     begin, end = places[1], places[3]
     middle = b"" if fill is None else fill * (end - begin)
     path.write_bytes(data[:begin] + middle + data[end:])
-    heir, table = adopt(folder), Table()
-    assert drain(heir) == [(1, 1), (2, (2, DAMAGED)), (4, 4), (5, 5)]
-    heir._unsend()
-    send(heir, table)
+    adopted, table = adopt(folder), Table()
+    assert drain(adopted) == [(1, 1), (2, (2, DAMAGED)), (4, 4), (5, 5)]
+    adopted._unsend()
+    send(adopted, table)
     assert table.is_exact(5)
-    assert heir.pending == 0
+    assert adopted.pending == 0
 
 
 def test_a_changed_byte_loses_only_its_record(tmp_path: Path):
@@ -101,9 +101,9 @@ def test_a_changed_byte_loses_only_its_record(tmp_path: Path):
     data = path.read_bytes()
     for place in range(begin, end):
         path.write_bytes(data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1 :])
-        heir = adopt(folder)
-        assert drain(heir) == [(1, 1), (2, (1, DAMAGED)), (3, 3)], place - begin
-        heir.abandon()
+        adopted = adopt(folder)
+        assert drain(adopted) == [(1, 1), (2, (1, DAMAGED)), (3, 3)], place - begin
+        adopted.abandon()
 
 
 def test_a_removed_segment_is_a_gap(tmp_path: Path):
@@ -132,9 +132,9 @@ def test_segments_are_removed_as_they_are_acknowledged(tmp_path: Path):
     assert spool.pending == 10
     assert len(list(Path(spool.folder).glob("*.seg"))) < files
     assert spool.bytes == sum(p.stat().st_size for p in Path(spool.folder).glob("*.seg")) < before
-    heir = adopt(crash(spool))
-    assert (heir.first, heir.acked_by) == (41, NODE)
-    assert drain(heir) == plain(*range(41, 51))
+    adopted = adopt(crash(spool))
+    assert (adopted.first, adopted.acked_by) == (41, NODE)
+    assert drain(adopted) == plain(*range(41, 51))
 
 
 def test_beyond_the_limit_the_newest_are_dropped_and_declared(tmp_path: Path):
@@ -235,19 +235,19 @@ def test_how_far_was_sent_is_in_the_file_before_it_is(tmp_path: Path):
 
 @pytest.mark.parametrize("claimed", [40, 41, 99, 100, 101, 1 << 47, (1 << 64) - 1])
 def test_a_server_cannot_take_from_an_adopted_spool_what_was_not_sent(claimed: int, tmp_path: Path):
-    heir = adopt(left_behind(tmp_path, 100, 40, 20))
-    assert (heir.first, heir.sent, heir.next) == (21, 41, 101)
+    adopted = adopt(left_behind(tmp_path, 100, 40, 20))
+    assert (adopted.first, adopted.sent, adopted.next) == (21, 41, 101)
     if claimed == 40:
-        heir.rewind(claimed, NODE)
-        assert drain(heir) == plain(*range(41, 101))
+        adopted.rewind(claimed, NODE)
+        assert drain(adopted) == plain(*range(41, 101))
         return
-    old = heir.client_id
+    old = adopted.client_id
     with pytest.raises(NewIdNeeded) as needed:
-        heir.rewind(claimed, NODE)
-    assert (heir.client_id, heir.pending) == (old, 80)
-    assert heir.renumber(needed.value.claimed) == min(claimed, 100) - 20
+        adopted.rewind(claimed, NODE)
+    assert (adopted.client_id, adopted.pending) == (old, 80)
+    assert adopted.renumber(needed.value.claimed) == min(claimed, 100) - 20
     table = Table()
-    send(heir, table)
+    send(adopted, table)
     assert table.numbers() == list(range(21, 101))
     assert [sequence for _, sequence, _ in table.records] == list(range(1, 81))
 
@@ -261,24 +261,24 @@ def test_a_spool_that_lost_its_end_doubles_nothing_and_declares_the_rest(
     data = segment.read_bytes()
     ends = [at for at in range(len(data)) if data.startswith(ENTRY_MARK, at)]
     os.truncate(segment, ends[50] + 7)
-    heir, table = adopt(folder), Table()
-    table.accepted[heir.client_id] = committed
-    send(heir, table)
+    adopted, table = adopt(folder), Table()
+    table.accepted[adopted.client_id] = committed
+    send(adopted, table)
     assert table.numbers() == list(range(committed + 1, 51))
     gaps = [(gap.first, gap.last, gap.reason) for _, gap in table.gaps]
     begin = max(51, committed + 1)
     assert gaps == ([(begin, 90, DAMAGED)] if begin <= 90 else [])
-    assert heir.pending == 0
+    assert adopted.pending == 0
 
 
 def test_without_a_readable_state_nothing_that_a_server_claims_is_believed(tmp_path: Path):
     folder = left_behind(tmp_path, 10, 10, 0)
     (folder / "state").unlink()
-    heir = adopt(folder)
+    adopted = adopt(folder)
     with pytest.raises(NewIdNeeded) as needed:
-        heir.rewind(4, NODE)
-    assert heir.renumber(needed.value.claimed) == 4
-    assert drain(heir) == plain(*range(1, 11))
+        adopted.rewind(4, NODE)
+    assert adopted.renumber(needed.value.claimed) == 4
+    assert drain(adopted) == plain(*range(1, 11))
 
 
 def test_with_fsync_the_state_is_synced_before_a_batch_is_sent(
@@ -311,17 +311,17 @@ def test_a_removed_lock_is_made_anew_when_its_process_has_certainly_ended(tmp_pa
     (folder / "lock").unlink()
     assert adopt(folder) is None
     os.utime(folder, (0, 0))
-    heir = adopt(folder)
-    assert drain(heir) == plain(1, 2, 3)
+    adopted = adopt(folder)
+    assert drain(adopted) == plain(1, 2, 3)
     assert adopt(folder) is None
 
 
 def test_a_folder_that_another_file_keeps_is_sent_once(tmp_path: Path):
     folder = left_behind(tmp_path, 3, 0, 0)
     (folder / "notes").touch()
-    heir = adopt(folder)
-    send(heir, Table())
-    heir.close()
+    adopted = adopt(folder)
+    send(adopted, Table())
+    adopted.close()
     assert [path.name for path in folder.iterdir()] == ["notes"]
     os.utime(folder, (0, 0))
     assert adopt(folder) is None
@@ -334,9 +334,9 @@ def test_a_new_id_begins_with_one_again_and_is_remembered(tmp_path: Path):
     spool.extend([record(2), record(3)], STAMP)
     old = spool.client_id
     spool.renumber()
-    heir = adopt(crash(spool))
-    assert heir.client_id == spool.client_id != old
-    send(heir, table)
+    adopted = adopt(crash(spool))
+    assert adopted.client_id == spool.client_id != old
+    send(adopted, table)
     assert [(sequence, a["number"]) for _, sequence, a in table.records] == [(1, 1), (1, 2), (2, 3)]
 
 
@@ -370,10 +370,10 @@ def test_without_a_readable_state_the_id_is_that_of_the_folder(tmp_path: Path, d
         state.unlink()
     else:
         state.write_bytes({"empty": b"", "torn": data[:20], "changed": b"X" + data[1:]}[damage])
-    heir = adopt(folder)
-    assert heir.client_id == spool.client_id
-    assert heir.incarnation > 1_000_000_000
-    assert drain(heir) == plain(1)
+    adopted = adopt(folder)
+    assert adopted.client_id == spool.client_id
+    assert adopted.incarnation > 1_000_000_000
+    assert drain(adopted) == plain(1)
 
 
 def test_a_spool_that_was_removed_while_it_was_locked_is_not_adopted(

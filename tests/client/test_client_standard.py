@@ -135,7 +135,7 @@ def test_a_record_whose_make_pickle_fails_is_sent_and_reported(answer: Any):
         emit(handler, [1, 2])
         assert handler.flush()
         assert server.table.numbers() == [1, 2]
-        assert hook.says("a record of app was sent without makePickle(), which failed") == 2
+        assert hook.count_with("a record of app was sent without makePickle(), which failed") == 2
         handler.close()
 
 

@@ -101,8 +101,8 @@ def test_whatever_is_removed_every_record_is_kept_and_found(removed: str, tmp_pa
     folder = crash(spool)
     assert (folder == Path(old)) == (removed == "segment")
     assert {path.name for path in folder.iterdir()} == {"lock", "state", f"{1:016x}.seg"}
-    heir = adopt(folder)
-    assert (heir.client_id, drain(heir)) == (spool.client_id, plain(*range(1, 13)))
+    adopted = adopt(folder)
+    assert (adopted.client_id, drain(adopted)) == (spool.client_id, plain(*range(1, 13)))
     others = [path for path in folder.parent.iterdir() if path != folder]
     assert all(list(path.iterdir()) == [] for path in others)
     assert len(others) == {"moved": 1, "replaced by": 2}.get(removed[:11], 0)
@@ -316,7 +316,7 @@ def test_it_is_reported_once_and_the_numbers_add_up(tmp_path: Path):
         stats = handler.stats()
         assert (stats["emitted"], stats["acked"], stats["pending"]) == (200, 200, 0)
         assert sum(stats["dropped"].values()) == 0
-        assert hook.says("was removed or replaced") == 1
+        assert hook.count_with("was removed or replaced") == 1
         handler.close()
         assert list(spool.iterdir()) == []
 
@@ -331,7 +331,7 @@ def test_an_idle_process_moves_before_it_logs_again(tmp_path: Path):
         wait_for(lambda: list(spool.iterdir()) if spool.exists() else [])
         assert handler.stats()["pending"] == 1
         folder = Path(handler._outbox.store.folder)
-        wait_for(lambda: handler._reporter.hook.says("was removed or replaced"))
+        wait_for(lambda: handler._reporter.hook.count_with("was removed or replaced"))
         copy = tmp_path / folder.name  # close() leaves the spool to its sender
         shutil.copytree(folder, copy)
         assert drain(adopt(copy)) == [(1, 1)]
@@ -349,8 +349,8 @@ def test_a_program_whose_spool_is_removed_loses_nothing(
         process = start(version, "loses_its_spool", server, 600, spool)
         assert process.stdout is not None
         try:
-            said = process.stdout.readline()
-            assert said == "emitted\n", process.communicate(timeout=60)[1]
+            line = process.stdout.readline()
+            assert line == "emitted\n", process.communicate(timeout=60)[1]
             if is_away:
                 server.restart()
             _, errors = process.communicate(timeout=60)

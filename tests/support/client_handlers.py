@@ -20,7 +20,7 @@ class Hook(list[tuple[str, BaseException | None]]):
     def __call__(self, text: str, error: BaseException | None) -> None:
         self.append((text, error))
 
-    def says(self, part: str) -> int:
+    def count_with(self, part: str) -> int:
         return sum(part in text for text, _ in list(self))
 
 

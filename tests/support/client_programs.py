@@ -54,7 +54,7 @@ def numbers_by_name(server: FakeServer) -> dict[str, list[int]]:
     """Return the numbers that arrived, in order, by the name of the thread or process."""
     found = defaultdict(list)
     for _, _, attributes in server.table.records:
-        found[attributes["who"]].append(attributes["number"])
+        found[attributes["sender"]].append(attributes["number"])
     return dict(found)
 
 

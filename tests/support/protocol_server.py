@@ -133,7 +133,7 @@ class Peer:
 
     def error(self, code: int, action: int) -> bytes:
         self.closed = True
-        return frame(ERROR, struct.pack(">HBQ", code, action, 0) + b"as the test wants it")
+        return frame(ERROR, struct.pack(">HBQ", code, action, 0) + b"as the test requires")
 
     def _answers(self) -> Iterator[bytes]:
         while len(self._data) >= _HEADER.size and not self.closed:
@@ -314,7 +314,7 @@ class FakeServer:
                 connection.shutdown(socket.SHUT_RDWR)
         wait_for(lambda: not set(connections) & set(self._peers), "connections are gone")
 
-    def say(self, what: str, *args: Any) -> None:
+    def send(self, what: str, *args: Any) -> None:
         """Send an `ack`, a `notice` or an `error` over all connections after their handshake."""
         with self._lock:
             for connection, peer in list(self._peers.items()):
@@ -322,7 +322,7 @@ class FakeServer:
                     connection.sendall(getattr(peer, what)(*args))
 
     def live(self) -> int:
-        """Return the open connections after their handshake."""
+        """Return the number of open connections after their handshake."""
         with self._lock:
             return sum(peer.client is not None for peer in self._peers.values())
 
@@ -349,7 +349,7 @@ class FakeServer:
                     connection.sendall(peer.receive(data))
         except OSError:
             pass
-        except Exception as error:  # an assertion of Peer: the test shall see it
+        except Exception as error:  # an assertion of Peer: the test reports it
             self.failures.append(error)
         finally:
             with self._lock:
@@ -363,12 +363,12 @@ class Proxy:
     Args:
         port: the server's.
         cuts: for each connection, after how many bytes; those that follow are left alone.
-        swallows: whether a connection that will be cut gets no answer but its welcome.
+        drops_answers: whether a connection that will be cut gets no answer but its welcome.
     """
 
-    def __init__(self, port: int, cuts: Iterable[int], swallows: bool = False) -> None:
+    def __init__(self, port: int, cuts: Iterable[int], drops_answers: bool = False) -> None:
         self.cuts_made = 0
-        self._target, self._cuts, self._swallows = port, iter(cuts), swallows
+        self._target, self._cuts, self._drops_answers = port, iter(cuts), drops_answers
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -392,7 +392,7 @@ class Proxy:
                 client.close()
                 continue
             cut = next(self._cuts, None)
-            answers = 1 if self._swallows and cut is not None else None
+            answers = 1 if self._drops_answers and cut is not None else None
             for work in ((self._forth, client, server, cut), (self._back, server, client, answers)):
                 threading.Thread(target=work[0], args=work[1:], daemon=True).start()
 

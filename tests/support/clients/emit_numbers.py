@@ -3,7 +3,7 @@
 
     emit_numbers.py CLIENT_DIRECTORY WAY HOST PORT COUNT [SPOOL]
 
-Each record has `who`, the process or thread that logged it, and `number`, from 0 to COUNT - 1. The
+Each record has `sender`, the process or thread that logged it, and `number`, from 0 to COUNT - 1. The
 ways are the functions below.
 """
 
@@ -25,12 +25,12 @@ logger = logging.getLogger("numbers")
 logger.setLevel(logging.INFO)
 
 
-def emit(who, count, start=0):
+def emit(name, count, start=0):
     for number in range(start, count):
-        logger.info("number %d", number, extra={"who": who, "number": number})
+        logger.info("number %d", number, extra={"sender": name, "number": number})
 
 
-def say(text):
+def print_line(text):
     print(text)
     sys.stdout.flush()
 
@@ -55,7 +55,7 @@ def ends_by_os_exit(count):
 def waits(count):
     """Log, print a line, and wait to be killed."""
     emit("main", count)
-    say("emitted")
+    print_line("emitted")
     time.sleep(60)
 
 
@@ -63,7 +63,7 @@ def never_ends(count):
     """Print each number for which emit() has returned."""
     for number in range(1000000):
         emit("main", number + 1, number)
-        say(str(number))
+        print_line(str(number))
 
 
 def threads(count):
@@ -113,7 +113,7 @@ def forks_and_os_exits(count):
         pids.append(pid)
     emit("main", count, count // 2)
     _wait_for_children(pids)
-    say("emitted")
+    print_line("emitted")
     while not logger.handlers[0].flush(0.1) or os.listdir(sys.argv[6]) != [_own_spool()]:
         time.sleep(0.01)
 
@@ -124,7 +124,7 @@ def loses_its_spool(count):
         emit("main", (part + 1) * count // 4, part * count // 4)
         if part < 3:
             shutil.rmtree(sys.argv[6], ignore_errors=True)  # the client makes it anew meanwhile
-    say("emitted")
+    print_line("emitted")
     assert logger.handlers[0].flush(30)
     stats = logger.handlers[0].stats()
     assert stats["emitted"] == stats["acked"] == count, stats
@@ -139,10 +139,10 @@ def forks_while_threads_log(count):
     """A fork copies whatever state a lock is in."""
     stop = threading.Event()
 
-    def run(who):
+    def run(name):
         number = 0
         while not stop.is_set():
-            emit(who, number + 1, number)
+            emit(name, number + 1, number)
             number += 1
             time.sleep(0.0005)  # else they fill the memory while the children have the processor
 

@@ -3,7 +3,7 @@
 
     interrupt.py CLIENT_DIRECTORY PORT CALL ACTION FIRST_STEP SECOND_STEP SECONDS THREAD [SPOOL]
 
-CALL and ACTION are methods of `Calls` and `Actions` below. The call is made again and again: the
+CALL and ACTION are methods of `Calls` and `Actions` below. The call is repeated: the
 first time, the action interrupts it at its first bytecode, then FIRST_STEP further on, until it
 ends before it would be interrupted. With a SECOND_STEP, each of these is made several times, and the
 action interrupts once more, at the bytecode behind the first interruption, SECOND_STEP further on, and
