@@ -89,6 +89,7 @@ class SpoolFolder(object):
         self.folder, self.lock, self.state = folder, lock, state
 
     def close(self, close=File.close):
+        """Close the folder and both files, each by `close`."""
         files, self.lock, self.state = (self.lock, self.state, self.folder), None, None
         for file in files:
             if file is not None:

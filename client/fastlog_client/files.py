@@ -117,6 +117,7 @@ class Folder(File):
         return os.path.join(self.path, name), {}
 
     def names(self):
+        """Return the names in the folder."""
         if _HAS_DIR_FD and self.is_same():
             return os.listdir(self.descriptor)
         return os.listdir(self._at(".")[0])
@@ -211,6 +212,7 @@ class Folder(File):
         os.rename(path, new_path, **where)
 
     def sync(self):
+        """Wait until the names in the folder are durable."""
         os.fsync(self.descriptor)
 
 

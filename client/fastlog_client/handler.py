@@ -46,7 +46,7 @@ class SocketHandler(logging.Handler):
         key: `id:secret`, as the server has it in its configuration.
         max_bytes: limit of what waits in memory, with 64 bytes added for each record.
         when_full: what to do with a record beyond the limit: `drop_newest`, `drop_oldest` (of those
-            that are not on their way), or `block` for up to `block_timeout` seconds, but never in a
+            that are not in flight), or `block` for up to `block_timeout` seconds, but never in a
             thread with a running asyncio loop. With a spool it has no meaning; it may be `spool`
             then. The server learns what is dropped: how many, why, and from when to when.
         block_timeout: seconds.

@@ -25,7 +25,9 @@ class Process(object):
         """Begin with nothing, in a new process."""
         self.is_ending = False  # its exit handlers run, or have run
         self.waited = 0.0  # seconds that it has waited for servers since
-        self.sending = set()  # outboxes that may have something to send, maybe not referenced else
+        self.sending = (
+            set()
+        )  # outboxes that may have something to send: no other reference may exist
         self.worker_hook = None
 
 

@@ -98,7 +98,7 @@ class Spool(Store):
         self._current = SpoolFolder(folder, lock, None)
         self._fsync = fsync
         self._is_adopted = False  # no record is added any more
-        self._position = None  # in the file of the last segment, if it is known
+        self._position = None  # of the descriptor in the last segment's file; None if unknown
         self._segments = []
         self._gap = None  # [number, gap, offset or None]: of the last entry, if it is a gap
         self._absent = []  # [begin, end) of numbers from `first` on that are not records any more
@@ -673,7 +673,7 @@ class Spool(Store):
             data = self._read(segment, self._offset)
             self._offset = segment.size
         for number, entry in read_entries(data):
-            count = entry.count if entry.__class__ is Gap else 1
+            count = count_numbers(entry)
             if number + count <= expected:
                 continue
             if number + count > self.next:
@@ -702,7 +702,7 @@ class Spool(Store):
 
     def _read_ahead(self, number, entry):
         self._ahead.append((number, entry))
-        self._loaded = number + (entry.count if entry.__class__ is Gap else 1)
+        self._loaded = number + count_numbers(entry)
 
     def _read(self, segment, begin, folder=None):
         """Return bytes of a segment; none if its file was removed or replaced.
@@ -826,7 +826,7 @@ class Spool(Store):
             last = self._segments[-1]
             self.next = max(self.next, last.base)
             for number, entry in read_entries(self._read(last, 0)):
-                count = entry.count if entry.__class__ is Gap else 1
+                count = count_numbers(entry)
                 self.next = max(self.next, number + count)
         self._unsend()
 
