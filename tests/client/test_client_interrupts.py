@@ -91,9 +91,9 @@ def compare(found: dict[str, Any], server: FakeServer, call: str) -> None:
     stats, must, may = found["stats"], set(found["must"]), set(found["may"])
     assert stats["pending"] == 0
     assert stats["emitted"] == stats["acked"] + sum(stats["dropped"].values())
-    arrived = [(client, row["number"]) for client, _, row in server.table.records if row["number"] > 0]
+    arrived = [(id_, row["number"]) for id_, _, row in server.table.records if row["number"] > 0]
     twice = [pair for pair, count in Counter(arrived).items() if count > 1]
-    rows = [(client, seq, row["number"], row["process"]) for client, seq, row in server.table.records]
+    rows = [(id_, seq, row["number"], row["process"]) for id_, seq, row in server.table.records]
     assert twice == [], [row for row in rows if (row[0], row[2]) in twice]
     numbers = {number for _, number in arrived}
     assert numbers <= must | may

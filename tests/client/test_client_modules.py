@@ -22,7 +22,8 @@ def test_the_list_of_modules_is_complete():
 @pytest.mark.parametrize("module", ORDER)
 def test_a_module_imports_only_modules_above_it_and_the_standard_library(module: str):
     tree = ast.parse((PACKAGE / f"{module}.py").read_text())
-    names = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
+    names = {name.name for node in imports for name in node.names}
     names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     own = {name.removeprefix("fastlog_client.") for name in names if "fastlog_client" in name}
     assert own <= set(ORDER[: ORDER.index(module)])

@@ -64,12 +64,12 @@ def test_after_each_of_twenty_restarts_the_first_record_arrives(
     listener = Listener(str(tmp_path / "socket") if transport == "unix" else None)
     expected = []
     with client_of(version, *listener.address) as client:
-        for turn in range(20):
-            for message in (f"first {turn}", f"second {turn}"):
+        for step in range(20):
+            for message in (f"first {step}", f"second {step}"):
                 expected.append(message)
                 assert client.log(message)
             wait_for(lambda: len(listener.records) == len(expected))
-            listener.stop(resets=turn % 2 == 1)
+            listener.stop(resets=step % 2 == 1)
             listener.start()
     assert listener.messages() == expected
     listener.stop()
@@ -111,8 +111,8 @@ def test_after_each_cold_restart_of_the_server_the_first_record_arrives(
     expected = []
     try:
         with client_of(version, "127.0.0.1", str(server.port)) as client:
-            for turn in range(3):
-                expected.append(f"first {turn}")
+            for step in range(3):
+                expected.append(f"first {step}")
                 assert client.log(expected[-1])
                 server.wait_stored(len(expected))
                 server.kill()

@@ -216,7 +216,7 @@ def test_what_was_read_is_read_again_over_the_next_connection(tmp_path: Path):
 
 
 def left_behind(base: Path, count: int, sent: int, acked: int) -> Path:
-    """Make the folder of an ended process that has written, sent and acknowledged so many records."""
+    """Make the folder of an ended process: so many records were written, sent, acknowledged."""
     spool = make(base)
     spool.extend([record(n) for n in range(1, sent + 1)], STAMP)
     drain(spool)

@@ -33,7 +33,7 @@ def test_a_strict_type_checker_accepts_the_whole_public_interface(tmp_path: Path
 
 
 def test_the_stubs_have_the_names_and_arguments_of_the_code(tmp_path: Path):
-    stubs = tmp_path / "fastlog_client"  # without the modules, of which mypy would read those for 2.7
+    stubs = tmp_path / "fastlog_client"  # without modules, which mypy would read too
     stubs.mkdir()
     for path in (CLIENT / "fastlog_client").glob("*.pyi"):
         shutil.copy(path, stubs)

@@ -209,9 +209,7 @@ def test_where_no_folder_can_be_made_memory_keeps_what_it_can_until_one_can(tmp_
 
 
 @pytest.mark.parametrize("size", ["1m", "64k"])
-def test_a_file_system_mounted_over_the_spool_gets_what_fits(
-    size: str, tmp_path: Path
-):
+def test_a_file_system_mounted_over_the_spool_gets_what_fits(size: str, tmp_path: Path):
     with small_disk(tmp_path / "spool", "1m") as disk:
         spool = Spool.create(str(disk), 80 * 1024, False, 1 << 20)
         spool.extend([record(n, 300) for n in range(1, 201)], STAMP)
