@@ -105,13 +105,14 @@ def test_an_isolated_subinterpreter_sends_all(version: str, module: str, end: st
             "failed = interpreters.run_string(made, code)\n"
             "assert not failed, failed\n"
             # 3.12.1 aborts in the end of any subinterpreter that has imported hashlib or uuid,
-            # when its exit handlers have run.
+            # when its exit handlers have run. The text of libc depends on the layout of memory.
             "interpreters.destroy(made)\n"
         )
         try:
             run(version, code, server)
         except AssertionError as error:
-            if "free(): invalid pointer" not in str(error):
+            texts = ("free(): invalid pointer", "double free or corruption")
+            if version != "3.12" or not any(text in str(error) for text in texts):
                 raise
         assert server.table.numbers() == [*range(1, 101), 301, 302, 303]
 
