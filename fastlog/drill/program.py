@@ -96,7 +96,7 @@ class Program:
 
     def _id(self) -> str | None:
         """Return the client's name in the ledger, which the handler does not publish."""
-        store = getattr(self._handler, "_store", None)
+        store = getattr(getattr(self._handler, "_outbox", None), "store", None)
         return None if store is None else public_name(store.client_id)
 
     def finish(self) -> None:

@@ -1,15 +1,13 @@
-"""What a program has logged is sent at its end, which alone is the end of a handler."""
+"""The end of a program, which alone is the end of a handler: everything is sent."""
 
 from __future__ import annotations
 
-from places import CLIENT
 import subprocess
-from pathlib import Path
 
 import pytest
-from protocol_server import FakeServer
 from interpreters import environment, interpreters
-
+from places import CLIENT
+from protocol_server import FakeServer
 
 _BEGIN = """
 import atexit, logging, logging.config, sys
@@ -60,7 +58,7 @@ def run(version: str, code: str, server: FakeServer, close_timeout: float = 20) 
 
 @versions
 @pytest.mark.parametrize("code", [_BEGIN, _BEGIN + _TAKE_OUT], ids=["attached", "taken out"])
-def test_a_program_sends_all_at_its_end_and_what_comes_later_too(version: str, code: str):
+def test_a_program_sends_everything_at_its_end_and_later_records_too(version: str, code: str):
     with FakeServer() as server:
         assert run(version, code, server) == []
         expected = [*range(1, 201 if code != _BEGIN else 101), 301, 302, 303]
@@ -69,7 +67,7 @@ def test_a_program_sends_all_at_its_end_and_what_comes_later_too(version: str, c
 
 
 @versions
-def test_what_could_not_be_sent_at_the_end_is_reported_and_takes_no_longer(version: str):
+def test_records_not_sent_at_the_end_are_reported_within_the_timeout(version: str):
     with FakeServer() as server:
         server.stop()
         lines = run(version, _BEGIN + _TAKE_OUT, server, 0.5)
@@ -78,7 +76,7 @@ def test_what_could_not_be_sent_at_the_end_is_reported_and_takes_no_longer(versi
 
 
 @versions
-def test_a_silent_server_is_told_at_the_end_what_it_will_not_get(version: str):
+def test_gaps_are_declared_to_a_silent_server_at_the_end(version: str):
     with FakeServer(window=0) as server:
         lines = run(version, _BEGIN, server, 1.0)
         assert "records were left at exit: they are lost" in "".join(lines)
@@ -98,7 +96,7 @@ def test_where_no_thread_can_be_started_the_application_sends(version: str):
     ("version", "module"), [("3.12", "_xxsubinterpreters"), ("3.13", "_interpreters")]
 )
 def test_an_isolated_subinterpreter_sends_all(version: str, module: str, end: str):
-    """It may start no daemon thread."""
+    """An isolated subinterpreter may not start daemon threads."""
     with FakeServer() as server:
         code = (
             f"import {module} as interpreters, sys\n"
@@ -107,13 +105,14 @@ def test_an_isolated_subinterpreter_sends_all(version: str, module: str, end: st
             "failed = interpreters.run_string(made, code)\n"
             "assert not failed, failed\n"
             # 3.12.1 aborts in the end of any subinterpreter that has imported hashlib or uuid,
-            # when its exit handlers have run.
+            # when its exit handlers have run. The text of libc depends on the layout of memory.
             "interpreters.destroy(made)\n"
         )
         try:
             run(version, code, server)
         except AssertionError as error:
-            if "free(): invalid pointer" not in str(error):
+            texts = ("free(): invalid pointer", "double free or corruption")
+            if version != "3.12" or not any(text in str(error) for text in texts):
                 raise
         assert server.table.numbers() == [*range(1, 101), 301, 302, 303]
 

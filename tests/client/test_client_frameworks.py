@@ -18,14 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conditions import wait_for
 from interpreters import environment
 from places import SUPPORT
 from servers import Server
-from conditions import wait_for
 
 SCRIPTS = SUPPORT / "frameworks"
 LEAST = {"uvicorn": 34, "alembic": 32, "scrapy": 150, "django": 42, "pytest": 24, "logging": 401}
-"""Records that the script logs, or a few less where the framework's own may change."""
+"""Least count of the records that a script logs: those of the framework may change."""
 
 Line = tuple[str, int, str]
 
@@ -86,7 +86,7 @@ def check(server: Server, process: int, folder: Path, least: int) -> None:
 
 @modes
 @pytest.mark.parametrize("name", LEAST)
-def test_all_that_is_logged_after_a_framework_has_configured_logging_is_stored(
+def test_records_are_stored_after_a_framework_has_configured_logging(
     name: str, mode: str, server: Server, tmp_path: Path
 ) -> None:
     if importlib.util.find_spec(name) is None:
@@ -97,7 +97,7 @@ def test_all_that_is_logged_after_a_framework_has_configured_logging_is_stored(
 
 
 @modes
-def test_dictconfig_while_the_server_is_away_neither_waits_nor_loses(
+def test_dictconfig_without_a_server_does_not_wait_and_loses_nothing(
     mode: str, tmp_path: Path
 ) -> None:
     server = Server(tmp_path).start().fixed()

@@ -1,4 +1,4 @@
-"""The handler in a program: what is emitted arrives once, whatever happens."""
+"""The handler in a program: each emitted record arrives once, whatever happens."""
 
 from __future__ import annotations
 
@@ -16,60 +16,21 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import fastlog_client as client
 import pytest
-from protocol_server import FIX_CONFIG, NEW_ID, RETRY, FakeServer, Peer
+from client_handlers import Hook, emit, end, free_port, handler_of, raised, record
 from conditions import wait_for
+from fastlog_client.outbox import Outbox
+from fastlog_client.process import process
+from fastlog_client.sockets import make_socket
+from fastlog_client.spool import Spool
+from places import CLIENT
+from protocol_server import FIX_CONFIG, NEW_ID, RETRY, FakeServer, Peer
 
-
-class Hook(list[tuple[str, BaseException | None]]):
-    """What was reported."""
-
-    def __call__(self, text: str, error: BaseException | None) -> None:
-        self.append((text, error))
-
-    def says(self, part: str) -> int:
-        return sum(part in text for text, _ in list(self))
-
-
-@contextmanager
-def handler_of(server: FakeServer, **options: Any) -> Iterator[Any]:
-    options.setdefault("on_error", Hook())
-    handler = client.SocketHandler(*server.address, **options)
-    try:
-        yield handler
-    finally:
-        handler.close_timeout = min(handler.close_timeout, 2.0)
-        end(handler)
-
-
-def end(handler: Any) -> None:
-    """What the end of its process does with a handler; nothing of it may reach later tests."""
-    handler._finish()
-    wait_for(lambda: handler._sender is None, "the sender has ended")
-
-
-def record(number: int = 0, msg: Any = "hello", args: Any = None, **extra: Any) -> Any:
-    made = logging.LogRecord("app", logging.INFO, "/srv/app.py", 7, msg, args, None, "run")
-    made.__dict__.update(extra, number=number)
-    return made
-
-
-def emit(handler: Any, numbers: Any, **extra: Any) -> None:
-    for number in numbers:
-        handler.handle(record(number, **extra))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-# ---- the way to the server ----
+# ---- the connection ----
 
 
 @pytest.mark.parametrize("transport", ["tcp", "unix"])
@@ -95,7 +56,7 @@ def test_a_server_that_is_silent_is_probed(monkeypatch: pytest.MonkeyPatch, name
             monkeypatch.delattr(socket, name)
         else:
             monkeypatch.setattr(socket, name, value, raising=False)
-    with client._make_socket(socket.AF_INET) as connection:
+    with make_socket(socket.AF_INET) as connection:
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         found = [connection.getsockopt(socket.IPPROTO_TCP, option) for option in (4, 5, 6)]
     assert found == [60, 15, 4]  # Linux: TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT
@@ -111,7 +72,7 @@ def test_without_a_record_there_is_no_connection_and_no_thread():
         assert server.connections == 0
 
 
-def test_emit_waits_for_nobody_when_the_server_is_absent_or_silent():
+def test_emit_does_not_wait_when_the_server_is_absent_or_silent():
     with FakeServer(silent=True) as server:
         server.terms.silent = True
         for port in (server.port, free_port()):
@@ -124,7 +85,7 @@ def test_emit_waits_for_nobody_when_the_server_is_absent_or_silent():
             assert stats["left"] == stats["dropped"]["left at exit"] == stats["emitted"] == 1000
 
 
-def test_records_wait_for_a_server_that_comes_late():
+def test_records_are_kept_for_a_server_that_starts_later():
     with FakeServer() as server, handler_of(server) as handler:
         server.stop()
         emit(handler, range(1, 101))
@@ -140,19 +101,24 @@ def test_an_outage_is_reported_once():
         emit(handler, [1])
         time_of_first = wait_for(lambda: handler.stats()["last_error"])
         emit(handler, [2])
-        wait_for(lambda: handler._sender.link._delay and handler._sender.link._delay > 0.1)
+        wait_for(
+            lambda: (
+                handler._outbox.sender.connection._delay
+                and handler._outbox.sender.connection._delay > 0.1
+            )
+        )
         assert handler.stats()["last_error"] == time_of_first
-        assert handler._on_error.says("cannot connect") == 1
+        assert handler._reporter.hook.count_with("cannot connect") == 1
         server.restart()
         assert handler.flush()
 
 
-def test_connections_that_are_reset_again_and_again_lose_and_double_nothing():
+def test_connections_that_are_reset_repeatedly_lose_and_double_nothing():
     with FakeServer() as server, handler_of(server) as handler:
-        for turn in range(40):
-            emit(handler, range(turn * 50 + 1, turn * 50 + 51))
+        for step in range(40):
+            emit(handler, range(step * 50 + 1, step * 50 + 51))
             wait_for(lambda: server.live() or handler.flush(0))
-            if turn % 3:
+            if step % 3:
                 server.reset()
         assert handler.flush(30)
         server.wait_exact(2000)
@@ -161,9 +127,9 @@ def test_connections_that_are_reset_again_and_again_lose_and_double_nothing():
 
 def test_records_whose_acknowledgements_are_lost_are_not_doubled():
     with FakeServer(acks=False) as server, handler_of(server) as handler:
-        for turn in range(1, 4):
-            emit(handler, range(turn * 100 - 99, turn * 100 + 1))
-            wait_for(lambda last=turn * 100: len(server.table.records) == last)
+        for step in range(1, 4):
+            emit(handler, range(step * 100 - 99, step * 100 + 1))
+            wait_for(lambda last=step * 100: len(server.table.records) == last)
             assert handler.stats()["pending"] == 100
             server.reset()
             assert handler.flush()  # the next WELCOME says what was committed
@@ -176,17 +142,17 @@ def test_acknowledgements_without_progress_cause_no_resend():
         wait_for(lambda: server.table.batches)
         sent = list(server.table.batches)
         for _ in range(20):
-            server.say("ack", 0)
+            server.send("ack", 0)
         wait_for(lambda: not handler.flush(0.2))
         assert server.table.batches == sent
         assert server.connections == 1
         server.terms.acks = True
-        server.say("ack")
+        server.send("ack")
         assert handler.flush()
         server.wait_exact(100)
 
 
-def test_a_server_that_swallows_everything_is_left_for_a_new_connection():
+def test_a_server_that_never_answers_leads_to_a_new_connection():
     with FakeServer(keepalive=1, acks=False) as server, handler_of(server) as handler:
         emit(handler, [1])
         wait_for(lambda: server.table.records)
@@ -197,17 +163,17 @@ def test_a_server_that_swallows_everything_is_left_for_a_new_connection():
         server.reset()
         assert handler.flush(15)
         server.wait_exact(2)
-        assert handler._on_error.says("nothing heard from the server for 3 s") == 1
+        assert handler._reporter.hook.count_with("nothing received from the server for 3 s") == 1
 
 
-def test_a_batch_that_the_socket_takes_in_pieces_arrives():
+def test_a_batch_that_the_socket_accepts_in_pieces_arrives():
     with FakeServer(window=64 << 20) as server, handler_of(server) as handler:
         emit(handler, range(1, 301), filler="x" * 50_000)
         assert handler.flush(30)
         server.wait_exact(300)
 
 
-# ---- what a server may say ----
+# ---- answers of a server ----
 
 
 @pytest.mark.parametrize("has_spool", [False, True])
@@ -216,10 +182,10 @@ def test_an_acknowledgement_of_what_was_not_sent_drops_nothing(has_spool: bool, 
     with FakeServer(acks=False) as server, handler_of(server, **options) as handler:
         emit(handler, range(1, 11))
         wait_for(lambda: len(server.table.records) == 10)
-        server.say("ack", 4)
+        server.send("ack", 4)
         wait_for(lambda: handler.stats()["acked"] == 4)
         server.terms.acks = True
-        server.say("ack", 11)
+        server.send("ack", 11)
         wait_for(lambda: handler.stats()["new_ids"] == 1)
         assert handler.flush()
         stats = handler.stats()
@@ -227,8 +193,10 @@ def test_an_acknowledgement_of_what_was_not_sent_drops_nothing(has_spool: bool, 
         assert stats["resent_records"] == 6
         assert server.table.numbers() == [*range(1, 11), *range(5, 11)]
         assert len({hello.client for hello in server.table.hellos}) == 2
-        assert handler._on_error.says("acknowledged what it was not sent") == 1
-        assert handler._on_error.says("6 records are sent again: some may be stored twice") == 1
+        assert handler._reporter.hook.count_with("acknowledged records that were not sent") == 1
+        assert (
+            handler._reporter.hook.count_with("6 records are sent again: some may be stored") == 1
+        )
 
 
 @pytest.mark.parametrize("has_spool", [False, True])
@@ -245,24 +213,26 @@ def test_a_server_that_always_acknowledges_too_much_gets_no_flood_and_nothing_is
         assert time.monotonic() - begin >= 0.2
         stats = handler.stats()
         assert (stats["acked"], stats["pending"]) == (0, 3)
-        assert handler._on_error.says("acknowledged what it was not sent") == 1
+        assert handler._reporter.hook.count_with("acknowledged records that were not sent") == 1
         monkeypatch.setattr(Peer, "ack", ack)
         assert handler.flush()
         assert server.table.numbers()[-3:] == [1, 2, 3]
 
 
-def test_another_id_is_taken_with_a_report_of_what_may_be_stored_twice():
+def test_a_new_id_comes_with_a_report_of_what_may_be_stored_twice():
     with FakeServer(acks=False) as server, handler_of(server) as handler:
         emit(handler, [1, 2])
         wait_for(lambda: len(server.table.records) == 2)
         server.terms.acks = True
-        server.say("error", 3, NEW_ID)
+        server.send("error", 3, NEW_ID)
         assert handler.flush()
         assert handler.stats()["new_ids"] == 1
-        assert handler._on_error.says("2 records are sent again: some may be stored twice") == 1
+        assert (
+            handler._reporter.hook.count_with("2 records are sent again: some may be stored") == 1
+        )
 
 
-def test_an_error_that_asks_for_a_retry_is_followed_by_one():
+def test_an_error_with_the_action_retry_leads_to_a_retry():
     with FakeServer(error=(6, RETRY)) as server, handler_of(server) as handler:
         emit(handler, [1])
         begin = time.monotonic()
@@ -273,13 +243,13 @@ def test_an_error_that_asks_for_a_retry_is_followed_by_one():
         server.wait_exact(1)
 
 
-def test_an_error_of_the_configuration_is_reported_and_waited_out():
+def test_an_error_of_the_configuration_is_reported_and_retried_later():
     with (
         FakeServer(error=(2, FIX_CONFIG)) as server,
         handler_of(server, retry_interval=0.5) as handler,
     ):
         emit(handler, [1])
-        wait_for(lambda: handler._on_error.says("(code 2)"))
+        wait_for(lambda: handler._reporter.hook.count_with("(code 2)"))
         begin = time.monotonic()
         emit(handler, [2])  # it cuts nothing short here
         server.terms.error = None
@@ -289,7 +259,7 @@ def test_an_error_of_the_configuration_is_reported_and_waited_out():
         assert server.connections == 2
 
 
-def test_an_error_that_asks_for_a_new_id_gets_one_and_the_records():
+def test_an_error_with_the_action_new_id_leads_to_a_new_id_and_all_records():
     with FakeServer() as server, handler_of(server) as handler:
         emit(handler, range(1, 11))
         assert handler.flush()
@@ -305,23 +275,23 @@ def test_an_error_that_asks_for_a_new_id_gets_one_and_the_records():
         assert (stats["emitted"], stats["acked"], stats["pending"]) == (20, 20, 0)
 
 
-def test_after_a_notice_it_waits_as_long_as_it_was_told():
+def test_after_a_notice_the_client_waits_for_its_retry_time():
     with FakeServer() as server, handler_of(server) as handler:
         emit(handler, [1])
         assert handler.flush()
-        server.say("notice", 400)
-        wait_for(lambda: handler._sender.link._session.retry_ms)
+        server.send("notice", 400)
+        wait_for(lambda: handler._outbox.sender.connection._session.retry_ms)
         emit(handler, [2])
         begin = time.monotonic()
         server.reset()
         assert handler.flush()
         assert time.monotonic() - begin > 0.35
         server.wait_exact(2)
-        assert handler._on_error == []  # an announced restart is no trouble
+        assert handler._reporter.hook == []  # an announced restart is not an error
 
 
 @pytest.mark.parametrize("secret", ["right", "wrong"])
-def test_a_key_is_proved_by_both(secret: str):
+def test_both_sides_prove_that_they_have_the_key(secret: str):
     with (
         FakeServer(key=("web", "right"), secret_of_proof=secret) as server,
         handler_of(server, key="web:right", close_timeout=0.1) as handler,
@@ -330,13 +300,13 @@ def test_a_key_is_proved_by_both(secret: str):
         if secret == "right":
             assert handler.flush(5)
         else:
-            wait_for(lambda: handler._on_error.says("does not prove that it has the key"))
+            wait_for(lambda: handler._reporter.hook.count_with("not prove that it has the key"))
             assert not handler.flush(0.2)
         assert server.table.numbers() == ([1] if secret == "right" else [])
-        assert not any("right" in text for text, _ in handler._on_error)
+        assert not any("right" in text for text, _ in handler._reporter.hook)
 
 
-def test_something_else_that_answers_there_is_reported():
+def test_a_peer_of_an_unknown_protocol_is_reported():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         hook = Hook()
         port = listener.getsockname()[1]
@@ -344,12 +314,12 @@ def test_something_else_that_answers_there_is_reported():
         handler.handle(record(1))
         connection, _ = listener.accept()
         connection.sendall(b"220 mail.example.com ESMTP\r\n")
-        wait_for(lambda: hook.says("does not speak the fastlog protocol"))
+        wait_for(lambda: hook.count_with("does not speak the fastlog protocol"))
         connection.close()
         end(handler)
 
 
-# ---- the bound ----
+# ---- the limit ----
 
 
 def full_handler(server: FakeServer, policy: str, **options: Any) -> Any:
@@ -357,7 +327,7 @@ def full_handler(server: FakeServer, policy: str, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
-def test_what_is_dropped_is_declared_in_its_place(policy: str):
+def test_dropped_records_are_declared_in_their_place(policy: str):
     with FakeServer() as server, full_handler(server, policy) as handler:
         server.stop()
         emit(handler, range(1, 201))
@@ -366,7 +336,7 @@ def test_what_is_dropped_is_declared_in_its_place(policy: str):
         dropped = stats["dropped"]["memory full"]
         assert stats["pending"] == 200 - dropped
         assert 100 < dropped < 190
-        assert handler._on_error.says("memory full") >= 1
+        assert handler._reporter.hook.count_with("memory full") >= 1
         server.restart()
         assert handler.flush()
         emit(handler, [201])
@@ -380,7 +350,7 @@ def test_what_is_dropped_is_declared_in_its_place(policy: str):
         assert {gap.reason for gap in gaps} == {1}
 
 
-def test_what_is_on_its_way_stays_when_the_oldest_are_dropped():
+def test_records_in_flight_stay_when_the_oldest_are_dropped():
     with (
         FakeServer(acks=False, window=5000) as server,
         full_handler(server, "drop_oldest") as handler,
@@ -390,14 +360,14 @@ def test_what_is_on_its_way_stays_when_the_oldest_are_dropped():
         sent = len(server.table.records)
         emit(handler, range(21, 201))
         server.terms.acks = True
-        server.say("ack")
+        server.send("ack")
         assert handler.flush()
         server.wait_exact(200)
         assert server.table.numbers()[:sent] == list(range(1, sent + 1))
         assert server.table.gaps[0][1].first > sent
 
 
-def test_a_gap_says_when_by_the_wall_clock_and_a_clock_that_jumps_stops_nothing():
+def test_a_gap_is_dated_by_the_wall_clock_and_a_clock_jump_stops_nothing():
     now = [1_000_000.0]
     with (
         FakeServer() as server,
@@ -422,16 +392,16 @@ def test_a_full_handler_blocks_until_there_is_room():
     ):
         thread = threading.Thread(target=emit, args=(handler, range(1, 201)))
         thread.start()
-        wait_for(lambda: handler._waiters)
+        wait_for(lambda: handler._outbox._waiters)
         assert len(server.table.records) < 200
         server.terms.acks = True
-        server.say("ack")
+        server.send("ack")
         thread.join(30)
         assert handler.flush()
         assert server.table.numbers() == list(range(1, 201))
 
 
-def test_a_full_handler_blocks_no_longer_than_it_may():
+def test_a_full_handler_blocks_for_the_block_timeout_at_most():
     with FakeServer() as server:
         server.stop()
         with full_handler(server, "block", block_timeout=0.2, close_timeout=0) as handler:
@@ -456,13 +426,13 @@ def test_it_never_blocks_a_running_event_loop():
             assert handler.stats()["dropped"]["memory full"] > 0
 
 
-def test_an_event_loop_is_not_held_up_by_another_thread_that_waits_for_room():
+def test_an_event_loop_does_not_wait_while_another_thread_waits_for_room():
     with FakeServer() as server:
         server.stop()
         with full_handler(server, "block", block_timeout=30, close_timeout=0) as handler:
             thread = threading.Thread(target=emit, args=(handler, range(1, 101)), daemon=True)
             thread.start()
-            wait_for(lambda: handler._waiters)
+            wait_for(lambda: handler._outbox._waiters)
 
             async def run() -> None:
                 emit(handler, [101])
@@ -496,7 +466,7 @@ def test_a_record_over_the_servers_limit_is_a_gap_and_reported():
         server.wait_exact(3)
         assert server.table.numbers() == [1, 3]
         assert handler.stats()["dropped"]["over the server's limit"] == 1
-        wait_for(lambda: handler._on_error.says("over the server's limit"))
+        wait_for(lambda: handler._reporter.hook.count_with("over the server's limit"))
 
 
 # ---- records ----
@@ -539,7 +509,7 @@ def nested() -> list[Any]:
     ],
     ids=["lock", "generator", "lambda", "within", "unprintable", "list", "long", "nested"],
 )
-def test_what_cannot_be_pickled_is_sent_as_text(value: Any, text: str):
+def test_values_that_cannot_be_pickled_are_sent_as_text(value: Any, text: str):
     with FakeServer() as server, handler_of(server) as handler:
         emit(handler, [1], request=value, user={"id": [1, 2]})
         assert handler.flush()
@@ -547,7 +517,7 @@ def test_what_cannot_be_pickled_is_sent_as_text(value: Any, text: str):
         assert attributes["request"].startswith(text)
         assert len(attributes["request"]) < 4200
         assert attributes["user"] == {"id": [1, 2]}
-        assert handler._on_error.says("request") == 1
+        assert handler._reporter.hook.count_with("request") == 1
 
 
 def test_arguments_that_do_not_fit_are_sent_with_the_message():
@@ -583,14 +553,7 @@ def test_the_message_is_what_the_standard_handler_would_send(made: Any, message:
         assert server.table.records[0][2]["args"] is None
 
 
-def raised() -> Any:
-    try:
-        1 / 0  # noqa: B018 - it is to fail
-    except ZeroDivisionError:
-        return sys.exc_info()
-
-
-def test_the_record_is_as_it_was_for_the_handlers_that_follow():
+def test_the_record_is_unchanged_for_the_handlers_that_follow():
     with FakeServer() as server, handler_of(server) as handler:
         made = record(1, "%s", ("x",))
         made.exc_info = raised()
@@ -605,7 +568,7 @@ def test_the_record_is_as_it_was_for_the_handlers_that_follow():
         assert "message" not in sent
 
 
-def test_the_formatter_decides_what_a_traceback_is_and_one_that_fails_is_text():
+def test_the_formatter_makes_the_traceback_and_one_that_fails_becomes_text():
     class Mine(logging.Formatter):
         def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
             if self.datefmt:
@@ -624,7 +587,7 @@ def test_the_formatter_decides_what_a_traceback_is_and_one_that_fails_is_text():
         assert "ZeroDivisionError" in texts[1]
 
 
-def test_what_is_no_record_at_all_is_a_gap():
+def test_an_object_that_is_not_a_record_becomes_a_gap():
     with FakeServer() as server, handler_of(server) as handler:
         handler.emit(None)
         emit(handler, [2])
@@ -656,8 +619,8 @@ def test_filters_decide_and_may_replace_the_record():
 def test_records_of_many_threads_arrive_in_the_order_of_each():
     with FakeServer() as server, handler_of(server) as handler:
         threads = [
-            threading.Thread(target=emit, args=(handler, range(500)), kwargs={"who": who})
-            for who in range(8)
+            threading.Thread(target=emit, args=(handler, range(500)), kwargs={"thread": thread})
+            for thread in range(8)
         ]
         for thread in threads:
             thread.start()
@@ -665,8 +628,8 @@ def test_records_of_many_threads_arrive_in_the_order_of_each():
             thread.join()
         assert handler.flush()
         server.wait_exact(4000)
-        for who in range(8):
-            numbers = [a["number"] for _, _, a in server.table.records if a["who"] == who]
+        for thread in range(8):
+            numbers = [a["number"] for _, _, a in server.table.records if a["thread"] == thread]
             assert numbers == list(range(500))
 
 
@@ -686,7 +649,7 @@ def test_records_that_the_hook_logs_do_not_recurse():
         assert server.table.numbers() == [1, 0]
 
 
-def test_a_hook_that_fails_harms_nobody():
+def test_a_hook_that_fails_has_no_effect():
     def hook(text: str, error: BaseException | None) -> None:
         raise RuntimeError("a broken hook")
 
@@ -727,7 +690,7 @@ def test_by_default_one_line_a_minute_goes_to_stderr(capsys: pytest.CaptureFixtu
     assert all(line.startswith("fastlog_client: 127.0.0.1:") for line in lines)
 
 
-def test_nothing_goes_to_stderr_when_logging_is_told_so(
+def test_nothing_goes_to_stderr_without_raise_exceptions(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(logging, "raiseExceptions", False)
@@ -737,7 +700,7 @@ def test_nothing_goes_to_stderr_when_logging_is_told_so(
     assert capsys.readouterr().err == ""
 
 
-def test_flush_says_whether_all_has_arrived():
+def test_flush_returns_whether_everything_has_arrived():
     with FakeServer(acks=False) as server, handler_of(server) as handler:
         emit(handler, [1])
         assert not handler.flush(0.1)
@@ -747,13 +710,13 @@ def test_flush_says_whether_all_has_arrived():
         assert handler.flush(10)
 
 
-def test_the_end_of_the_process_tells_the_server_what_it_will_not_get():
+def test_the_end_of_the_process_declares_to_the_server_what_is_not_sent():
     with FakeServer(window=0) as server, handler_of(server, close_timeout=1.0) as handler:
         emit(handler, range(1, 11))
         wait_for(server.live)
         end(handler)
         assert server.table.gaps[0][1][:3] == (1, 10, 6)
-        assert handler._on_error.says("10 records were left at exit: they are lost") == 1
+        assert handler._reporter.hook.count_with("10 records were left at exit: they are lost") == 1
         assert handler.stats()["dropped"]["left at exit"] == 10
 
 
@@ -762,7 +725,7 @@ def test_the_end_of_the_process_tells_the_server_what_it_will_not_get():
 def test_a_handler_that_was_closed_opens_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, spool: bool
 ):
-    """While the server is away, too: nothing waits, and nothing is lost."""
+    """Without a server too: nothing waits, and nothing is lost."""
     options = {"spool": str(tmp_path / "spool")} if spool else {}
     with FakeServer() as server, handler_of(server, **options) as handler:
         monkeypatch.setattr(logging, "_handlerList", [weakref.ref(handler)])
@@ -795,14 +758,14 @@ def close_by(how: str, handler: Any) -> None:
         handler.close()
 
 
-def test_a_handler_that_is_closed_and_forgotten_goes_on_sending():
+def test_a_handler_that_is_closed_and_unreferenced_continues_to_send():
     with FakeServer() as server:
         server.stop()
         closed = weakref.ref(log_and_close(server, 100))
         gc.collect()
         server.restart()
         server.wait_exact(100)
-        wait_for(lambda: server.table.byes, "it has said goodbye")
+        wait_for(lambda: server.table.byes, "it has sent BYE")
         wait_for(lambda: is_collected(closed), "it is gone")
 
 
@@ -827,9 +790,9 @@ def test_handlers_that_were_closed_hold_no_thread_descriptor_or_memory():
         before = held()
         for _ in range(200):
             log_and_close(server, 1)
-        wait_for(lambda: len(server.table.byes) == 200, "all have said goodbye")
+        wait_for(lambda: len(server.table.byes) == 200, "all have sent BYE")
         wait_for(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
-        wait_for(lambda: not client._process.sending, "nothing is left to send")
+        wait_for(lambda: not process.sending, "nothing is left to send")
         gc.collect()
         assert sum(isinstance(thing, client.SocketHandler) for thing in gc.get_objects()) < 20
 
@@ -893,18 +856,18 @@ def test_a_spool_whose_disk_fails_later_keeps_the_records_in_memory(tmp_path: Pa
         emit(handler, [1])
         assert handler.flush()
         server.wait_exact(1)
-        assert handler._on_error.says("kept in memory") == 1
+        assert handler._reporter.hook.count_with("kept in memory") == 1
 
 
-# ---- connections that are closed under it ----
+# ---- sockets that the program closes ----
 
 
-def test_a_program_that_closes_all_its_files_is_survived():
+def test_the_handler_works_after_a_program_has_closed_all_its_files():
     with FakeServer() as server, handler_of(server) as handler:
         emit(handler, [1])
         assert handler.flush()
-        sender = handler._sender
-        for closed in (sender.link._socket, sender.waker._ours, sender.waker._theirs):
+        sender = handler._outbox.sender
+        for closed in (sender.connection._socket, sender.wakeup._reader, sender.wakeup._writer):
             os.close(os.dup(closed.fileno()))
             closed.close()
         emit(handler, [2])
@@ -912,23 +875,23 @@ def test_a_program_that_closes_all_its_files_is_survived():
         server.wait_exact(2)
 
 
-def test_the_delay_between_attempts_grows_and_a_record_cuts_it_short():
+def test_the_delay_between_attempts_grows_and_a_record_shortens_it():
     with FakeServer() as server, handler_of(server) as handler:
         server.stop()
         emit(handler, [1])
-        link = wait_for(lambda: handler._sender.link)
+        link = wait_for(lambda: handler._outbox.sender.connection)
         wait_for(lambda: (link._delay or 0) >= 0.64)
         attempts: list[float] = []
-        seen = link._since
+        seen = link._began_at
         until = time.monotonic() + 1.0
         number = 2
         while time.monotonic() < until:
             emit(handler, [number])
             number += 1
-            if link._since != seen:
-                seen = link._since
+            if link._began_at != seen:
+                seen = link._began_at
                 attempts.append(seen)
-            time.sleep(0.001)  # the application's own pace
+            time.sleep(0.001)  # the application logs slowly
         gaps = [b - a for a, b in itertools.pairwise(attempts)]
         assert 8 <= len(attempts) <= 21, attempts
         assert min(gaps) >= 0.049
@@ -949,7 +912,7 @@ armed = False  # a second one must not come while the first is caught
 def interrupt(_, frame):
     global armed
     # Not in Thread.start(): that then removes the thread from a list of threading, from which the
-    # thread, which may run already, wants to remove itself: a KeyError of CPython's own.
+    # thread, which may run already, tries to remove itself: a KeyError of CPython's own.
     if armed and not is_in(threading.__file__, frame):
         armed = False
         raise Interrupt
@@ -985,8 +948,8 @@ print("free" if not last.is_alive() else "stuck")
 
 @pytest.mark.parametrize("room", [1000, 1 << 26])
 def test_a_signal_handler_that_raises_anywhere_leaves_no_lock_behind(room: int) -> None:
-    """What a time limit of a task queue does, or a Ctrl-C that somebody catches."""
-    directory = str(Path(client.__file__).parent)
+    """A time limit of a task queue does this, or a Ctrl-C that the program catches."""
+    directory = str(CLIENT)
     done = subprocess.run(
         [sys.executable, "-c", _INTERRUPTED, str(room)],
         env={**os.environ, "PYTHONPATH": directory},
@@ -1002,16 +965,16 @@ def test_a_signal_handler_that_raises_anywhere_leaves_no_lock_behind(room: int) 
 def test_close_in_a_child_does_not_wait_for_a_sender_that_was_ending_in_the_parent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The fork interrupts close() after the sender has let go of the store, before it has ended."""
+    """The fork interrupts close() after the sender has released the store, before it has ended."""
     is_closing, may_go_on, children = threading.Event(), threading.Event(), []
-    close = client._Spool.close
+    close = Spool.close
 
     def close_slowly(spool: Any) -> None:
         is_closing.set()
         may_go_on.wait(30)
         close(spool)
 
-    def fork_once(handler: Any, seconds: float) -> None:
+    def fork_once(outbox: Any, seconds: float) -> None:
         if is_closing.wait(seconds) and not children:
             children.append(os.fork())
             if children == [0]:
@@ -1022,8 +985,8 @@ def test_close_in_a_child_does_not_wait_for_a_sender_that_was_ending_in_the_pare
     with FakeServer() as server, handler_of(server, spool=str(tmp_path / "s")) as handler:
         emit(handler, [1])
         assert handler.flush(30)
-        monkeypatch.setattr(client._Spool, "close", close_slowly)
-        monkeypatch.setattr(client.SocketHandler, "_pause", fork_once)
+        monkeypatch.setattr(Spool, "close", close_slowly)
+        monkeypatch.setattr(Outbox, "_pause", fork_once)
         handler.close_timeout = 60.0
         try:
             handler.close()

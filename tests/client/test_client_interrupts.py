@@ -1,4 +1,4 @@
-"""Whatever interrupts a call of the handler, it waits for nothing of its own, and loses nothing.
+"""A call of the handler that is interrupted does not wait for itself, and loses nothing.
 
 `clients/interrupt.py` interrupts a call at every bytecode, or at pairs of bytecodes. `make test`
 takes every bytecode of `emit`, and strides through the other calls and the pairs; `make soak` takes
@@ -7,7 +7,6 @@ them all, in several interpreters, as far as it gets in its time.
 
 from __future__ import annotations
 
-from places import CLIENT, SUPPORT
 import contextlib
 import json
 import os
@@ -18,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from protocol_server import FakeServer
 from interpreters import environment, interpreters
+from places import CLIENT, SUPPORT
+from protocol_server import FakeServer
 
 STUCK_SECONDS = 120
 CALLS = ("emit", "first", "again", "full", "flush", "stats", "close")
@@ -41,11 +41,17 @@ def interrupt(
     spool: Path | None,
     thread: str = "thread",
 ) -> dict[str, Any]:
-    """Interrupt a call again and again; compare what was logged with what arrived."""
+    """Interrupt a call repeatedly; compare what was logged with what arrived."""
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     with FakeServer() as server:
-        words = [interpreters()[version], "-W", "ignore", SUPPORT / "clients" / "interrupt.py", CLIENT]
+        words = [
+            interpreters()[version],
+            "-W",
+            "ignore",
+            SUPPORT / "clients" / "interrupt.py",
+            CLIENT,
+        ]
         words += [server.port, call, action, *steps, seconds, thread, *([spool] if spool else [])]
         out = run([str(word) for word in words], seconds + STUCK_SECONDS, f"{call} and {action}")
         found: dict[str, Any] = json.loads(out)
@@ -85,9 +91,9 @@ def compare(found: dict[str, Any], server: FakeServer, call: str) -> None:
     stats, must, may = found["stats"], set(found["must"]), set(found["may"])
     assert stats["pending"] == 0
     assert stats["emitted"] == stats["acked"] + sum(stats["dropped"].values())
-    arrived = [(who, row["number"]) for who, _, row in server.table.records if row["number"] > 0]
+    arrived = [(id_, row["number"]) for id_, _, row in server.table.records if row["number"] > 0]
     twice = [pair for pair, count in Counter(arrived).items() if count > 1]
-    rows = [(who, seq, row["number"], row["process"]) for who, seq, row in server.table.records]
+    rows = [(id_, seq, row["number"], row["process"]) for id_, seq, row in server.table.records]
     assert twice == [], [row for row in rows if (row[0], row[2]) in twice]
     numbers = {number for _, number in arrived}
     assert numbers <= must | may
@@ -128,7 +134,7 @@ def test_at_bytecodes_of_a_stride(call: str, action: str, spool: bool, tmp_path:
     if call == "full" and spool:
         pytest.skip("a spool knows no full memory")
     if call == "full" and action == "fork":
-        pytest.skip("the child drops records of its own, which nothing tells apart")
+        pytest.skip("the child drops records of its own, which cannot be distinguished")
     step = 211 if action in ("fork", "close", "flush") else 97
     interrupt("3.11", call, action, (step, 0), 3, tmp_path if spool else None)
 
@@ -184,7 +190,7 @@ def log(*_):
     handler.handle(logging.makeLogRecord({"msg": "x", "number": next(numbers)}))
 log()
 handler.flush()
-handler._room = -1  # the next record is put into the memory by emit itself
+handler._outbox.room = -1  # the next record is put into the memory by emit itself
 def log_inside(*_):
     global armed
     armed = False  # Python 3.6 and 2.7 would run the next one afterwards
@@ -196,15 +202,15 @@ def interrupt(place):
         arrived.append(place)
         os.kill(os.getpid(), signal.SIGUSR1)
         "the signal handler runs here"
-class Guard(fastlog_client._Guard):
+class Guard(fastlog_client.guard.Guard):
     def _take(self, hold):
         interrupt("before the lock is taken")
-        return fastlog_client._Guard._take(self, hold)
+        return fastlog_client.guard.Guard._take(self, hold)
     def release(self):
         interrupt("while it is held")
-        fastlog_client._Guard.release(self)
+        fastlog_client.guard.Guard.release(self)
         interrupt("when it is free")
-handler._guard.__class__ = Guard
+handler._outbox.guard.__class__ = Guard
 armed = True
 log()
 armed = False
@@ -220,7 +226,7 @@ assert stats["emitted"] == stats["acked"] == 5, stats
 def test_a_signal_handler_that_logs_before_and_inside_the_lock(
     version: str, spool: bool, tmp_path: Path
 ):
-    """Each of these signals once made the next one wait for the application's own lock."""
+    """Each of these signals once made the next call wait for the lock of its own thread."""
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     with FakeServer() as server:
@@ -256,7 +262,7 @@ print(json.dumps([next(numbers) - 1, handler.stats()["emitted"], handler.stats()
 @stores
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7", "3.12"])
 def test_by_signals_of_a_timer(version: str, spool: bool, tmp_path: Path):
-    """Where there is no trace of bytecodes, and once for real."""
+    """Interpreters without a trace of bytecodes, and one with it."""
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     with FakeServer() as server:

@@ -1,8 +1,7 @@
-"""A spool directory that others can write: nothing of theirs is followed, written or sent."""
+"""A spool directory that others can write: none of their files is followed, written or sent."""
 
 from __future__ import annotations
 
-from places import CLIENT, SUPPORT
 import json
 import os
 import pickle
@@ -15,15 +14,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import fastlog_client as client
 import pytest
-from protocol_server import FakeServer
 from builders import in_child
-from interpreters import environment, interpreters
-from test_client_handler import Hook, emit, handler_of
-from test_client_processes import CLIENT
-from test_client_spool import adopt, crash, drain, make, plain, record
+from client_handlers import Hook, emit, handler_of
+from client_spools import adopt, crash, drain, make, plain, record
 from conditions import wait_for
+from fastlog_client import connection, directory, files, orphans
+from fastlog_client.entry import ENTRY, ENTRY_MARK, IS_GAP, SPOOLED_GAP, make_entry
+from fastlog_client.errors import UnsafeFile
+from fastlog_client.files import make_directory
+from fastlog_client.session import Session
+from fastlog_client.spool import Spool
+from interpreters import environment, interpreters
+from places import CLIENT, SUPPORT
+from protocol_server import FakeServer
 
 SCRIPT = SUPPORT / "clients" / "log_as_user.py"
 VICTIM, ATTACKER = 65533, 65534
@@ -36,7 +40,7 @@ versions = pytest.mark.parametrize("version", ["2.7", "3.6", "3.11", "3.13"])
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory that every user may enter, which pytest's are not."""
+    """Make a directory that every user may enter, unlike those of pytest."""
     path = Path(tempfile.mkdtemp(prefix="fastlog-planted-"))
     path.chmod(0o755)
     yield path
@@ -69,7 +73,7 @@ def as_user(uid: int, work: Callable[[], object]) -> None:
 
 
 def log(version: str, server: FakeServer, spool: Path, count: int, way: str = "0") -> Any:
-    """Returns the reports and the stats of a program that logs as the victim."""
+    """Run a program that logs as the victim; return its reports and its stats."""
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     out = subprocess.run(
@@ -88,7 +92,7 @@ def log(version: str, server: FakeServer, spool: Path, count: int, way: str = "0
     return reports, json.loads(stats)
 
 
-# ---- what another user plants ----
+# ---- files of another user ----
 
 
 def _folder(spool: Path, letter: str) -> Path:
@@ -99,12 +103,12 @@ def _folder(spool: Path, letter: str) -> Path:
 
 
 def _segment(folder: Path, base: int, number: int) -> None:
-    body = pickle.dumps({"number": 666, "who": "attacker"}, 2)
-    (folder / f"{base:016x}.seg").write_bytes(client._make_entry(number, len(body), body))
+    body = pickle.dumps({"number": 666, "sender": "attacker"}, 2)
+    (folder / f"{base:016x}.seg").write_bytes(make_entry(number, len(body), body))
 
 
 def plant_all(spool: Path, secret: Path) -> set[str]:
-    """Everything that is known to have done harm; returns the names of the folders."""
+    """Make every kind of file that once did harm; return the names of the folders."""
     (_folder(spool, "a") / "state").symlink_to(secret)
     os.mkfifo(_folder(spool, "b") / "state")
     (_folder(spool, "c") / f"{'f' * 17}.seg").touch()
@@ -121,7 +125,7 @@ def plant_all(spool: Path, secret: Path) -> set[str]:
 
 
 def seen(spool: Path, names: set[str]) -> dict[Path, tuple[int, ...]]:
-    """What would show that something was done to these, or to what is in them."""
+    """Return what shows whether these files, or files in them, were changed."""
     folders = [spool / name for name in names]
     paths = folders + [p for f in folders if not f.is_symlink() for p in f.glob("*")]
     found = {path: path.lstat() for path in paths}
@@ -133,7 +137,7 @@ def seen(spool: Path, names: set[str]) -> dict[Path, tuple[int, ...]]:
 @needs_root
 @versions
 @pytest.mark.parametrize("mode", [0o1777, 0o777])
-def test_what_another_user_plants_is_named_once_and_left_alone(
+def test_files_of_another_user_are_reported_once_and_not_touched(
     version: str, mode: int, place: Path
 ):
     spool, secret = shared(place, mode), secret_of_victim(place)
@@ -149,7 +153,7 @@ def test_what_another_user_plants_is_named_once_and_left_alone(
         assert 666 not in server.table.numbers()
         for name in planted:
             assert sum(name in report for report in reports) == 1, name
-        others = [report for report in reports if "is left out" not in report]
+        others = [report for report in reports if "is skipped" not in report]
         assert len(others) == (0 if mode == 0o1777 else 1), others
         assert all("all users can remove" in report for report in others)
         assert secret.read_text() == SECRET
@@ -192,10 +196,10 @@ def test_folders_and_files_are_for_their_user_only_whatever_the_umask(version: s
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o077, 0o277, 0o777])
-def test_any_umask_does(mask: int, tmp_path: Path):
+def test_any_umask_works(mask: int, tmp_path: Path):
     def work() -> None:
         os.umask(mask)
-        client._make_directory(str(tmp_path / "spool"))
+        make_directory(str(tmp_path / "spool"))
         spool = make(tmp_path / "spool")
         spool.extend([record(1)], STAMP)
         spool.abandon()
@@ -208,15 +212,15 @@ def test_any_umask_does(mask: int, tmp_path: Path):
 
 
 @pytest.mark.parametrize("way", ["dir_fd", "proc", "path"])
-def test_a_folder_that_is_replaced_by_a_link_leads_nowhere(
+def test_a_folder_that_is_replaced_by_a_link_is_not_followed(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     is_directory = os.path.isdir
     if way != "dir_fd":  # as with Python 2
-        monkeypatch.setattr(client, "_HAS_DIR_FD", False)
+        monkeypatch.setattr(files, "_HAS_DIR_FD", False)
     if way == "path":
         monkeypatch.setattr(
-            client.os.path, "isdir", lambda p: not str(p).startswith("/proc") and is_directory(p)
+            os.path, "isdir", lambda p: not str(p).startswith("/proc") and is_directory(p)
         )
     base, other = tmp_path / "spool", tmp_path / "other"
     base.mkdir()
@@ -230,21 +234,21 @@ def test_a_folder_that_is_replaced_by_a_link_leads_nowhere(
     folder.symlink_to(other)
     spool._remove("state", spool._folder)
     spool._remove(f"{1:016x}.seg", spool._folder)
-    spool._check_at = 0.0
+    spool._check_folder_at = 0.0
     spool.check(1.0)
     spool.extend([record(3)], STAMP)
     assert drain(spool) == plain(1, 2, 3)
     assert spool.folder != str(folder)
     assert {path.read_text() for path in other.iterdir()} == {SECRET}
     assert len(list(other.iterdir())) == 3
-    heir = adopt(crash(spool))
-    assert drain(heir) == plain(1, 2, 3)
-    heir.first = heir.next
-    heir.close()
-    assert not Path(heir.folder).exists()
+    adopted = adopt(crash(spool))
+    assert drain(adopted) == plain(1, 2, 3)
+    adopted.first = adopted.next
+    adopted.close()
+    assert not Path(adopted.folder).exists()
 
 
-# ---- what is wrong in a folder of our own ----
+# ---- damage in a folder of this user ----
 
 
 def _replace(path: Path, make_it: Callable[[Path], object]) -> None:
@@ -270,14 +274,14 @@ def test_only_regular_files_with_one_name_are_opened(what: str, name: str, tmp_p
         "socket": lambda path: os.mknod(path, 0o600 | stat.S_IFSOCK),
     }
     _replace(folder / name, makers[what])
-    with pytest.raises(client._NotOurs) as rejected:
+    with pytest.raises(UnsafeFile) as rejected:
         adopt(folder)
     assert str(folder / name) in str(rejected.value)
     assert secret.read_text() == SECRET
 
 
 @needs_root
-def test_a_segment_that_is_not_ours_is_a_gap_and_the_rest_is_sent(tmp_path: Path):
+def test_a_segment_of_another_user_is_a_gap_and_the_rest_is_sent(tmp_path: Path):
     spool = make(tmp_path, 8 * 1024)
     spool.extend([record(n, 300) for n in range(1, 12)], STAMP)
     bases = [segment.base for segment in spool._segments]
@@ -293,12 +297,12 @@ def test_a_segment_that_is_not_ours_is_a_gap_and_the_rest_is_sent(tmp_path: Path
 
 @needs_root
 @pytest.mark.parametrize("mode", [0o770, 0o707])
-def test_a_folder_that_others_can_write_is_left_out(mode: int, tmp_path: Path):
+def test_a_folder_that_others_can_write_is_skipped(mode: int, tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     folder = crash(spool)
     folder.chmod(mode)
-    with pytest.raises(client._NotOurs):
+    with pytest.raises(UnsafeFile):
         adopt(folder)
     folder.chmod(0o700)
     assert drain(adopt(folder)) == plain(1)
@@ -318,14 +322,14 @@ def test_a_folder_that_others_can_write_is_left_out(mode: int, tmp_path: Path):
         " 00000000000000a",
     ],
 )
-def test_a_name_that_is_no_segments_is_passed_over(name: str, tmp_path: Path):
+def test_a_file_name_that_is_not_of_a_segment_is_ignored(name: str, tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1), record(2)], STAMP)
     folder = crash(spool)
     _segment(folder, 1 << 50, 3)
     (folder / f"{1 << 50:016x}.seg").rename(folder / f"{name}.seg")
-    heir = adopt(folder)
-    assert (heir.next, drain(heir)) == (3, plain(1, 2))
+    adopted = adopt(folder)
+    assert (adopted.next, drain(adopted)) == (3, plain(1, 2))
 
 
 @pytest.mark.parametrize(
@@ -338,37 +342,36 @@ def test_a_name_that_is_no_segments_is_passed_over(name: str, tmp_path: Path):
         (1, 1, 0, (1 << 64) - 1),
     ],
 )
-def test_a_state_that_cannot_be_right_is_none(
+def test_an_impossible_state_is_ignored(
     first: int, sent: int, shift: int, incarnation: int, tmp_path: Path
 ):
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     spool.first, spool.sent, spool.shift, spool.incarnation = first, sent, shift, incarnation
     spool._save()
-    heir = adopt(crash(spool))
-    assert (heir.first, heir.sent, heir.shift) == (1, 1, 0)
-    assert drain(heir) == plain(1)
+    adopted = adopt(crash(spool))
+    assert (adopted.first, adopted.sent, adopted.shift) == (1, 1, 0)
+    assert drain(adopted) == plain(1)
 
 
-def test_entries_with_numbers_that_nobody_gave_are_a_gap(tmp_path: Path):
+def test_entries_with_numbers_that_were_never_used_are_a_gap(tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     path = Path(spool.folder, spool._segments[0].name)
     folder = crash(spool)
     body = record(7)
     gaps = [
-        client._SPOOLED_GAP.pack(count, reason, 1, 2)
-        for count, reason in ((0, 1), (1 << 63, 1), (1, 200))
+        SPOOLED_GAP.pack(count, reason, 1, 2) for count, reason in ((0, 1), (1 << 63, 1), (1, 200))
     ]
     with path.open("ab") as file:
         for number in (0, 1 << 40, (1 << 64) - 1):
-            file.write(client._make_entry(number, len(body), body))
+            file.write(make_entry(number, len(body), body))
         for gap in gaps:
-            file.write(client._make_entry(2, client._IS_GAP, gap))
-        file.write(client._make_entry(2, len(body), body))
-    heir = adopt(folder)
-    assert heir.next == 3
-    assert drain(heir) == [(1, 1), (2, 7)]
+            file.write(make_entry(2, IS_GAP, gap))
+        file.write(make_entry(2, len(body), body))
+    adopted = adopt(folder)
+    assert adopted.next == 3
+    assert drain(adopted) == [(1, 1), (2, 7)]
 
 
 def test_a_huge_sparse_file_takes_neither_memory_nor_time(tmp_path: Path):
@@ -386,20 +389,20 @@ def test_a_huge_sparse_file_takes_neither_memory_nor_time(tmp_path: Path):
     assert in_child(work) is None
 
 
-def test_a_file_full_of_what_only_looks_like_entries_is_given_up_in_time(tmp_path: Path):
+def test_a_file_full_of_false_entries_is_abandoned_in_time(tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     path = Path(spool.folder, spool._segments[0].name)
     folder = crash(spool)
-    lure = client._ENTRY.pack(client._ENTRY_MARK, 2, 4_000_000)
+    lure = ENTRY.pack(ENTRY_MARK, 2, 4_000_000)
     path.write_bytes(path.read_bytes() + lure * (1 << 19))
     assert drain(adopt(folder)) == plain(1)
 
 
-# ---- one bad spool, and the others ----
+# ---- one bad spool among others ----
 
 
-def test_a_folder_is_named_once_however_often_it_is_looked_at(
+def test_a_folder_is_reported_once_however_often_it_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     folder = _folder(tmp_path, "a")
@@ -407,15 +410,17 @@ def test_a_folder_is_named_once_however_often_it_is_looked_at(
     os.mkfifo(folder / "state")
     _segment(folder, 1, 1)
     looks = []
-    spools_in = client._spools_in
-    monkeypatch.setattr(client, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(client, "_spools_in", lambda path: looks.append(1) or spools_in(path))
+    spools_in = directory.find_spool_folders
+    monkeypatch.setattr(orphans, "_SEARCH_SECONDS", 0.01)
+    monkeypatch.setattr(
+        orphans, "find_spool_folders", lambda path: looks.append(1) or spools_in(path)
+    )
     hook = Hook()
     with FakeServer() as server, handler_of(server, spool=str(tmp_path), on_error=hook) as handler:
         emit(handler, range(1, 4))
         wait_for(lambda: len(looks) > 10)
         assert handler.flush()
-        assert hook.says("is left out") == len(hook) == 1
+        assert hook.count_with("is skipped") == len(hook) == 1
         shutil.rmtree(folder)
         spool = make(tmp_path)
         spool.extend([record(9)], STAMP)
@@ -423,7 +428,7 @@ def test_a_folder_is_named_once_however_often_it_is_looked_at(
         wait_for(lambda: 9 in server.table.numbers())
 
 
-def test_a_spool_that_fails_in_any_way_does_not_keep_the_others_waiting(
+def test_a_spool_that_fails_in_any_way_does_not_delay_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spools = sorted((make(tmp_path) for _ in range(3)), key=lambda spool: spool.folder)
@@ -431,28 +436,28 @@ def test_a_spool_that_fails_in_any_way_does_not_keep_the_others_waiting(
         spool.extend([record(number)], STAMP)
         crash(spool)
     bad = spools[0].folder
-    take = client._Spool.take
+    take = Spool.take
 
     def fail(self: Any, *args: Any) -> Any:
         if self.folder == bad:
-            raise ZeroDivisionError("as the test wants it")
+            raise ZeroDivisionError("as the test requires")
         return take(self, *args)
 
-    monkeypatch.setattr(client._Spool, "take", fail)
-    monkeypatch.setattr(client, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(Spool, "take", fail)
+    monkeypatch.setattr(orphans, "_SEARCH_SECONDS", 0.05)
     hook = Hook()
     with FakeServer() as server, handler_of(server, spool=str(tmp_path), on_error=hook) as handler:
         emit(handler, [1])
         assert handler.flush()
         wait_for(lambda: {1, 102, 103} == set(server.table.numbers()))
-        assert hook.says("is left out") == len(hook) == 1
+        assert hook.count_with("is skipped") == len(hook) == 1
         assert server.connections >= 4
-        assert handler.stats()["reconnects"] == 0  # our own connection was left alone
-        monkeypatch.setattr(client._Spool, "take", take)
+        assert handler.stats()["reconnects"] == 0  # the process's own connection was not closed
+        monkeypatch.setattr(Spool, "take", take)
         wait_for(lambda: 101 in server.table.numbers())
 
 
-def test_a_spool_that_the_server_never_takes_does_not_keep_the_others_waiting(
+def test_a_spool_that_the_server_never_accepts_does_not_delay_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spools = sorted((make(tmp_path) for _ in range(3)), key=lambda spool: spool.folder)
@@ -460,21 +465,21 @@ def test_a_spool_that_the_server_never_takes_does_not_keep_the_others_waiting(
         spool.extend([record(number)], STAMP)
         crash(spool)
     bad = spools[0].client_id
-    monkeypatch.setattr(client, "_LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(client, "_ERROR_DELAY", 0.01)
-    say_batch = client._Session._say_batch
-    monkeypatch.setattr(client._Session, "_say_batch", _says_nonsense_for(bad))
+    monkeypatch.setattr(orphans, "_SEARCH_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_ERROR_DELAY", 0.01)
+    say_batch = Session._queue_batch
+    monkeypatch.setattr(Session, "_queue_batch", _says_nonsense_for(bad))
     with FakeServer() as server, handler_of(server, spool=str(tmp_path)) as handler:
         emit(handler, [1])
         wait_for(lambda: {1, 102, 103} == set(server.table.numbers()))
-        monkeypatch.setattr(client._Session, "_say_batch", say_batch)
+        monkeypatch.setattr(Session, "_queue_batch", say_batch)
         wait_for(lambda: 101 in server.table.numbers())
         assert server.failures
         server.failures.clear()
 
 
 def _says_nonsense_for(client_id: bytes) -> Any:
-    say_batch = client._Session._say_batch
+    say_batch = Session._queue_batch
 
     def say(self: Any, base: int, records: Any) -> None:
         say_batch(self, base + (self._store.client_id == client_id), records)

@@ -1,77 +1,22 @@
-"""Programs that log through our handler, in real interpreters, and end in every way there is."""
+"""Programs of real interpreters that log through our handler, and end in every possible way."""
 
 from __future__ import annotations
 
-from places import CLIENT, SUPPORT
 import signal
-import subprocess
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from protocol_server import FakeServer
-from interpreters import environment, interpreters
+from client_programs import assert_exact, numbers_by_name, run, start, versions
 from conditions import wait_for
-
-SCRIPT = SUPPORT / "clients" / "emit_numbers.py"
-VERSIONS = ("2.7", "3.6", "3.8", "3.11", "3.12", "3.13")
-
-versions = pytest.mark.parametrize("version", VERSIONS)
-
-
-def start(version: str, way: str, server: FakeServer, count: int, *spool: Path) -> subprocess.Popen:
-    if version not in interpreters():
-        pytest.skip(f"there is no Python {version} here")
-    address = [str(part) for part in server.address]
-    return subprocess.Popen(
-        # -W: from 3.12 on, a fork in a program with threads is warned of.
-        [
-            interpreters()[version],
-            "-W",
-            "ignore",
-            SCRIPT,
-            CLIENT,
-            way,
-            *address,
-            str(count),
-            *spool,
-        ],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run(version: str, way: str, server: FakeServer, count: int, *spool: Path) -> None:
-    process = start(version, way, server, count, *spool)
-    try:
-        _, errors = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    lines = [line for line in errors.splitlines() if "cannot connect" not in line]
-    assert (process.returncode, lines) == (0, [])
-
-
-def by_whom(server: FakeServer) -> dict[str, list[int]]:
-    """The numbers that came, in their order, by who logged them."""
-    found = defaultdict(list)
-    for _, _, attributes in server.table.records:
-        found[attributes["who"]].append(attributes["number"])
-    return dict(found)
-
-
-def assert_exact(server: FakeServer, count: int, *names: str) -> None:
-    assert server.table.gaps == []
-    assert by_whom(server) == {name: list(range(count)) for name in ("main", *names)}
-
+from protocol_server import FakeServer
 
 CHILDREN = [f"child {i}" for i in range(8)]
 
 
 @versions
 @pytest.mark.parametrize("way", ["ends", "logs_at_exit"])
-def test_a_program_that_ends_has_sent_all(version: str, way: str):
+def test_a_program_that_ends_has_sent_everything(version: str, way: str):
     with FakeServer() as server:
         run(version, way, server, 1000)
         assert_exact(server, 1000)
@@ -91,7 +36,7 @@ def test_a_program_that_ends_with_an_absent_server_ends_in_time(version: str):
 
 
 @versions
-def test_all_threads_of_a_program_are_heard(version: str):
+def test_records_of_all_threads_of_a_program_arrive(version: str):
     with FakeServer() as server:
         run(version, "threads", server, 300)
         assert_exact(server, 300, *(f"thread {i}" for i in range(8)))
@@ -115,10 +60,10 @@ def test_children_that_end_by_os_exit_lose_nothing_with_a_spool(version: str, tm
 
 
 @versions
-def test_a_fork_while_threads_log_stops_nobody(version: str):
+def test_a_fork_while_threads_log_stops_no_process(version: str):
     with FakeServer() as server:
         run(version, "forks_while_threads_log", server, 20)
-        found = by_whom(server)
+        found = numbers_by_name(server)
         for child in range(20):
             assert found[f"child {child}"] == list(range(20))
         for thread in range(3):
@@ -150,26 +95,26 @@ def test_a_program_that_ends_by_os_exit_is_completed_by_the_next(version: str, t
 
 @versions
 @pytest.mark.parametrize("is_up", [True, False], ids=["up", "down"])
-def test_what_emit_has_returned_from_survives_kill_9(version: str, is_up: bool, tmp_path: Path):
+def test_records_that_emit_has_accepted_survive_kill_9(version: str, is_up: bool, tmp_path: Path):
     with FakeServer() as server:
         if not is_up:
             server.stop()
-        said = -1
+        last_printed = -1
         for _ in range(3):
             process = start(version, "never_ends", server, 0, tmp_path)
             assert process.stdout is not None
             for line in process.stdout:
                 if int(line) == 500:
                     process.send_signal(signal.SIGKILL)
-                said = int(line)
+                last_printed = int(line)
             process.wait()
             process.communicate()
             if not is_up:
                 server.restart()
             run(version, "ends", server, 0, tmp_path)
-            numbers = by_whom(server)["main"]
+            numbers = numbers_by_name(server)["main"]
             assert numbers == list(range(len(numbers)))
-            assert len(numbers) in (said + 1, said + 2)
+            assert len(numbers) in (last_printed + 1, last_printed + 2)
             assert list(tmp_path.iterdir()) == []
             server.table.records.clear()
             if not is_up:
@@ -206,10 +151,10 @@ def test_several_that_start_at_once_adopt_each_spool_once(tmp_path: Path):
         for _ in range(4):
             run("3.11", "ends_by_os_exit", server, 200, tmp_path)
         server.restart()
-        heirs = [start("3.11", "ends", server, 50, tmp_path) for _ in range(6)]
-        for heir in heirs:
-            _, errors = heir.communicate(timeout=60)
-            assert (heir.returncode, errors) == (0, "")
+        adopters = [start("3.11", "ends", server, 50, tmp_path) for _ in range(6)]
+        for adopted in adopters:
+            _, errors = adopted.communicate(timeout=60)
+            assert (adopted.returncode, errors) == (0, "")
         assert len(server.table.records) == 4 * 200 + 6 * 50
         per_client = defaultdict(list)
         for client, _, attributes in server.table.records:

@@ -12,10 +12,14 @@ from typing import Any
 
 import fastlog_client as client
 import pytest
+from fastlog_client.gap import NOT_ENCODED, REASONS, Gap
+from fastlog_client.memory import Memory
+from fastlog_client.spool import Spool
 
 STAMP = 1_700_000_000_000_000
 NODE = b"n" * 16
 LARGE = 700
+PACKAGE = Path(client.__file__).parent
 
 
 class InterruptError(Exception):
@@ -23,12 +27,12 @@ class InterruptError(Exception):
 
 
 def interrupted(call: Callable[[], object], at: int) -> bool:
-    """Call it; raise before the bytecode with this number, unless it ends before."""
+    """Call a function; raise before the bytecode with this number, unless the call ends before."""
     left = at
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal left
-        if frame.f_code.co_filename != client.__file__:
+        if Path(frame.f_code.co_filename).parent != PACKAGE:
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode":
@@ -53,10 +57,10 @@ def record(number: int) -> bytes:
 
 def make(kind: str, base: Path) -> Any:
     """30 numbers: records, of which two are too large for the server, and gaps at 5, 6 and 25."""
-    store = client._Memory() if kind == "memory" else new_spool(base)
+    store = Memory() if kind == "memory" else new_spool(base)
     for number in range(1, 31):
         if number in (5, 6, 25):
-            store.add_gap(client._LOST, STAMP)
+            store.add_gap(NOT_ENCODED, STAMP)
         else:
             store.extend([record(number)], STAMP)
     return store
@@ -65,7 +69,7 @@ def make(kind: str, base: Path) -> Any:
 def new_spool(base: Path) -> Any:
     shutil.rmtree(base, ignore_errors=True)
     base.mkdir()
-    spool = client._Spool.create(str(base), 4600, False, 1 << 20)
+    spool = Spool.create(str(base), 4600, False, 1 << 20)
     spool.max_bytes = 1 << 30  # segments of 1 KiB
     return spool
 
@@ -86,15 +90,15 @@ def overflow(store: Any) -> None:
 
 
 def add_gaps(store: Any) -> None:
-    move(store, [client._Gap(client._LOST, STAMP) for _ in range(3)])
+    move(store, [Gap(NOT_ENCODED, STAMP) for _ in range(3)])
 
 
 def move(store: Any, entries: list[Any]) -> None:
-    """As the handler does, also after an exception: what has its number already stays."""
+    """Move records as the handler does, also after an exception: numbered records stay."""
     store.target = getattr(store, "target", None) or (store.next, entries)
     number, entries = store.target
     for entry in entries[store.next - number :]:
-        if entry.__class__ is client._Gap:
+        if entry.__class__ is Gap:
             store.add_gap(entry.reason, STAMP)
         else:
             store.extend([entry], STAMP)
@@ -106,7 +110,7 @@ def remove(store: Any) -> None:
 
 
 def look(store: Any) -> None:
-    store._check_at = 0.0
+    store._check_folder_at = 0.0
     store.check(1.0)
 
 
@@ -135,17 +139,17 @@ def drop(store: Any) -> None:
 
 
 def give_up(store: Any) -> None:
-    store.give_up(STAMP)
+    store.declare_left_at_exit(STAMP)
 
 
 def compare(store: Any) -> None:
-    """Each number is its record or a gap, and the counts are those."""
+    """Assert that each number is its record or a gap, and that the counts agree."""
     store.rewind(store.first - 1, NODE)
-    dropped, pending, at = dict.fromkeys(client._REASONS, 0), 0, store.first
+    dropped, pending, at = dict.fromkeys(REASONS, 0), 0, store.first
     while (what := store.take(1 << 20, True, LARGE, STAMP)) is not None:
         base, content = what
         assert base == at
-        if content.__class__ is client._Gap:
+        if content.__class__ is Gap:
             dropped[content.reason] += content.count
             at += content.count
             continue
@@ -183,7 +187,7 @@ def try_at(kind: str, name: str, at: int, base: Path) -> bool:
     elif name == "check":
         look(store)
     compare(store)
-    assert store.dropped[client._LOST] == (6 if name == "gaps" else 3)
+    assert store.dropped[NOT_ENCODED] == (6 if name == "gaps" else 3)
     store.close()
     return was_interrupted
 

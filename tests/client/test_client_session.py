@@ -1,4 +1,4 @@
-"""The client's side of the fastlog protocol without I/O, against the server's: cut at any byte."""
+"""The client's session against a server's, without I/O, cut at any byte."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import pickle
 import struct
 from typing import Any
 
-import fastlog_client as client
 import pytest
+from fastlog_client.errors import ConnectionRejected, NewIdNeeded
+from fastlog_client.gap import LEFT_AT_EXIT, MEMORY_FULL, NOT_ENCODED, TOO_LARGE
+from fastlog_client.memory import Memory
+from fastlog_client.session import FIX_CONFIG, Session
 from protocol_server import CHALLENGE, NEW_ID, NODE, RETRY, WELCOME, Peer, Table, Terms, frame
 
 STAMP = 1_700_000_000_000_000
@@ -18,31 +21,31 @@ def record(number: int, size: int = 0) -> bytes:
 
 
 def store_of(*numbers: int, size: int = 0) -> Any:
-    store = client._Memory()
+    store = Memory()
     store.extend([record(number, size) for number in numbers], STAMP)
     return store
 
 
-def say_all(session: Any) -> bytes:
-    """All that the session has to say now."""
-    said = []
+def send_all(session: Any) -> bytes:
+    """Return everything that the session has to send now."""
+    data_sent = []
     while True:
         session.fill(STAMP)
         data = session.to_send()
         if not data:
-            return b"".join(said)
+            return b"".join(data_sent)
         session.sent(len(data))
-        said.append(data)
+        data_sent.append(data)
 
 
 def talk(session: Any, peer: Peer) -> None:
-    """Until both have nothing more to say."""
-    while data := say_all(session):
+    """Pass bytes between both sides until neither has more to send."""
+    while data := send_all(session):
         session.receive(peer.receive(data), 0.0)
 
 
 def connect(store: Any, table: Table, key: tuple[bytes, bytes] | None = None) -> Any:
-    session = client._Session(store, key, 0.0)
+    session = Session(store, key, 0.0)
     session.peer = Peer(table)
     return session
 
@@ -58,16 +61,16 @@ def test_records_arrive_once_in_order_and_are_forgotten_when_acknowledged():
     assert table.byes == [store.client_id]
 
 
-def test_nothing_is_said_between_hello_and_welcome():
+def test_nothing_is_sent_between_hello_and_welcome():
     session = connect(store_of(1), Table())
-    assert say_all(session)[:3] == b"\xfa\x57\x01"
-    assert say_all(session) == b""
+    assert send_all(session)[:3] == b"\xfa\x57\x01"
+    assert send_all(session) == b""
 
 
 def test_answers_may_come_byte_by_byte():
     table, store = Table(), store_of(1, 2, 3)
     session = connect(store, table)
-    while data := say_all(session):
+    while data := send_all(session):
         for byte in session.peer.receive(data):
             session.receive(bytes([byte]), 0.0)
     assert store.first == 4
@@ -80,7 +83,7 @@ def test_a_connection_that_is_cut_at_any_byte_loses_and_doubles_nothing(acks: bo
     for cut in range(whole + 1):
         table.records.clear()
         store = store_of(1, 2, 3, size=20)
-        store.add_gap(client._FULL, STAMP)
+        store.add_gap(MEMORY_FULL, STAMP)
         _send_some(store, table, cut)
         _send_some(store, table, cut // 2)
         table.terms.acks = True
@@ -93,16 +96,16 @@ def test_a_connection_that_is_cut_at_any_byte_loses_and_doubles_nothing(acks: bo
 
 def _everything(store: Any) -> bytes:
     session = connect(store, Table())
-    hello = say_all(session)
+    hello = send_all(session)
     session.receive(session.peer.receive(hello), 0.0)
-    return hello + say_all(session)
+    return hello + send_all(session)
 
 
 def _send_some(store: Any, table: Table, cut: int) -> None:
-    """The first bytes of a connection reach the server; its answers are lost but for WELCOME."""
+    """Pass the first bytes of a connection to the server; its answers except WELCOME are lost."""
     session = connect(store, table)
     sent = 0
-    while (data := say_all(session)) and sent < cut:
+    while (data := send_all(session)) and sent < cut:
         answer = session.peer.receive(data[: cut - sent])
         sent += len(data)
         if session.is_ready:
@@ -115,7 +118,7 @@ def test_answers_that_are_cut_at_any_byte_lose_and_double_nothing(cut: int):
     table, store = Table(), store_of(1, 2, 3)
     session = connect(store, table)
     left = cut
-    while (data := say_all(session)) and left > 0:
+    while (data := send_all(session)) and left > 0:
         answer = session.peer.receive(data)[:left]
         left -= len(answer)
         session.receive(answer, 0.0)
@@ -129,17 +132,17 @@ def test_what_was_sent_is_sent_again_over_the_next_connection_only():
     table, store = Table(Terms(acks=False)), store_of(1, 2, 3)
     for resent in (0, 3, 3):
         if table.accepted:
-            table.accepted[store.client_id] = 0  # as if none of it had been kept
+            table.accepted[store.client_id] = 0  # as if no record had been stored
             table.records.clear()
         session = connect(store, table)
         talk(session, session.peer)
         session.receive(session.peer.ack(0), 0.0)
-        assert say_all(session) == b""  # an acknowledgement without progress: wait
+        assert send_all(session) == b""  # an acknowledgement without progress: wait
         assert session.resent == resent
     assert table.numbers() == [1, 2, 3]
 
 
-def test_no_more_than_the_window_is_on_its_way():
+def test_no_more_than_the_window_is_in_flight():
     table, store = Table(Terms(acks=False, window=100_000)), store_of(*range(400), size=1000)
     session = connect(store, table)
     talk(session, session.peer)
@@ -158,8 +161,8 @@ def test_a_window_smaller_than_a_record_still_lets_one_pass():
 
 
 def test_a_closed_window_lets_gaps_pass_and_no_batch():
-    table, store = Table(Terms(window=0)), client._Memory()
-    store.add_gap(client._FULL, STAMP)
+    table, store = Table(Terms(window=0)), Memory()
+    store.add_gap(MEMORY_FULL, STAMP)
     store.extend([record(2)], STAMP)
     session = connect(store, table)
     talk(session, session.peer)
@@ -178,14 +181,14 @@ def test_a_record_over_the_limit_becomes_a_gap_in_its_place():
     assert table.numbers() == [1, 2, 4]
     assert table.is_exact(4)
     assert [gap for _, gap in table.gaps] == [(3, 3, 3, STAMP, STAMP)]
-    assert store.dropped[client._TOO_LARGE] == 1
+    assert store.dropped[TOO_LARGE] == 1
 
 
 def test_drops_that_follow_each_other_are_one_gap():
     table, store = Table(), store_of(1)
     for stamp in range(10):
-        store.add_gap(client._FULL, STAMP + stamp)
-    store.add_gap(client._LOST, STAMP)
+        store.add_gap(MEMORY_FULL, STAMP + stamp)
+    store.add_gap(NOT_ENCODED, STAMP)
     store.extend([record(13)], STAMP)
     session = connect(store, table)
     talk(session, session.peer)
@@ -196,10 +199,10 @@ def test_drops_that_follow_each_other_are_one_gap():
     assert table.is_exact(13)
 
 
-def test_an_acknowledgement_in_the_middle_of_a_batch_and_of_a_gap_is_taken():
+def test_an_acknowledgement_within_a_batch_and_within_a_gap_is_accepted():
     table, store = Table(Terms(acks=False)), store_of(1, 2, 3)
     for _ in range(4):
-        store.add_gap(client._FULL, STAMP)
+        store.add_gap(MEMORY_FULL, STAMP)
     session = connect(store, table)
     talk(session, session.peer)
     for committed in (2, 5, 5, 4, 7):
@@ -208,17 +211,17 @@ def test_an_acknowledgement_in_the_middle_of_a_batch_and_of_a_gap_is_taken():
     assert store.pending == store.bytes == 0
 
 
-def test_an_id_that_is_somebody_elses_is_changed_and_what_is_left_gets_new_numbers():
+def test_an_id_of_another_client_is_replaced_and_the_rest_gets_new_numbers():
     table, store = Table(), store_of(1, 2)
     session = connect(store, table)
     talk(session, session.peer)
     old = store.client_id
     store.extend([record(3)], STAMP)
-    store.add_gap(client._FULL, STAMP)
+    store.add_gap(MEMORY_FULL, STAMP)
     store.extend([record(5)], STAMP)
     table.accepted[old] = 99
     session = connect(store, table)
-    with pytest.raises(client._NewIdNeeded):
+    with pytest.raises(NewIdNeeded):
         talk(session, session.peer)
     store.renumber()
     session = connect(store, table)
@@ -233,18 +236,18 @@ def test_a_server_that_claims_what_was_never_sent_makes_it_change_the_id():
     table, store = Table(), store_of(1, 2)
     table.accepted[store.client_id] = 1
     session = connect(store, table)
-    with pytest.raises(client._NewIdNeeded):
+    with pytest.raises(NewIdNeeded):
         talk(session, session.peer)
 
 
-def test_a_new_id_that_the_server_demands_is_told_from_other_errors():
-    for action, expected in ((NEW_ID, client._NewIdNeeded), (RETRY, client._Refused)):
+def test_an_error_that_requires_a_new_id_differs_from_other_errors():
+    for action, expected in ((NEW_ID, NewIdNeeded), (RETRY, ConnectionRejected)):
         session = connect(store_of(1), Table(Terms(error=(3, action))))
         with pytest.raises(expected):
             talk(session, session.peer)
 
 
-def test_the_hello_says_what_was_acknowledged_and_by_whom():
+def test_the_hello_has_what_was_acknowledged_and_the_server_that_did():
     table, store = Table(), store_of(1, 2)
     session = connect(store, table)
     talk(session, session.peer)
@@ -272,7 +275,7 @@ def test_both_sides_prove_that_they_have_the_key():
     [
         (Terms(key=("web", "sécret"), secret_of_proof="wrong"), KEY),
         (Terms(), KEY),  # no challenge and no proof
-        (Terms(secret_of_proof="sécret"), KEY),  # a proof, but of a nonce of nobody
+        (Terms(secret_of_proof="sécret"), KEY),  # a proof, but of another nonce
         (Terms(key=("web", "other")), KEY),
         (Terms(key=("web", "sécret")), None),
     ],
@@ -280,10 +283,10 @@ def test_both_sides_prove_that_they_have_the_key():
 def test_without_the_right_proof_nothing_is_sent(terms: Terms, key: Any):
     table = Table(terms)
     session = connect(store_of(1), table, key)
-    with pytest.raises(client._Refused) as rejected:
+    with pytest.raises(ConnectionRejected) as rejected:
         talk(session, session.peer)
-    assert rejected.value.action == client._FIX_CONFIG
-    assert say_all(session) == b""
+    assert rejected.value.action == FIX_CONFIG
+    assert send_all(session) == b""
     assert not table.records
 
 
@@ -291,7 +294,7 @@ def test_without_the_right_proof_nothing_is_sent(terms: Terms, key: Any):
     "answer",
     [
         b"HTTP/1.1 400 Bad Request\r\n",
-        frame(0x20, struct.pack(">QIB", 0, 0, 0)),  # out of turn
+        frame(0x20, struct.pack(">QIB", 0, 0, 0)),  # out of order
         frame(WELCOME, b"short"),
         frame(WELCOME, struct.pack(">BBH16sQIIIHH", 2, 0, 0, NODE, 0, 1, 1, 1, 1, 1)),
         frame(CHALLENGE, b"c" * 16),  # and no key
@@ -301,7 +304,7 @@ def test_without_the_right_proof_nothing_is_sent(terms: Terms, key: Any):
 )
 def test_nonsense_ends_the_connection(answer: bytes):
     session = connect(store_of(1), Table())
-    with pytest.raises(client._Refused):
+    with pytest.raises(ConnectionRejected):
         session.receive(answer, 0.0)
 
 
@@ -312,7 +315,7 @@ def test_an_acknowledgement_of_what_was_not_sent_makes_it_change_the_id(beyond: 
     talk(session, session.peer)
     store.extend([record(3)], STAMP)
     session.receive(session.peer.ack(1), 0.0)
-    with pytest.raises(client._NewIdNeeded) as needed:
+    with pytest.raises(NewIdNeeded) as needed:
         session.receive(session.peer.ack(3 + beyond), 0.0)
     assert (store.first, store.pending) == (2, 2)
     old = store.client_id
@@ -329,19 +332,19 @@ def test_an_acknowledgement_of_what_was_not_sent_makes_it_change_the_id(beyond: 
 def test_a_welcome_beyond_what_was_sent_drops_nothing_and_changes_the_id(committed: int):
     table, store = Table(), store_of(1, 2, 3)
     session = connect(store, table)
-    say_all(session)
+    send_all(session)
     table.terms.acks = False
     session.receive(_welcome(0), 0.0)
     store._waiting.pop()  # so that the third is not sent
-    say_all(session)
+    send_all(session)
     store._waiting.append(record(3))
     session = connect(store, table)
-    say_all(session)
+    send_all(session)
     if committed == 2:
         session.receive(_welcome(committed), 0.0)
         assert (store.first, store.pending) == (3, 1)
         return
-    with pytest.raises(client._NewIdNeeded) as needed:
+    with pytest.raises(NewIdNeeded) as needed:
         session.receive(_welcome(committed), 0.0)
     assert (store.first, store.pending) == (1, 3)
     assert store.renumber(needed.value.claimed) == 3
@@ -356,19 +359,19 @@ def _welcome(committed: int, max_record: int = 1 << 20) -> bytes:
 
 
 def test_what_an_earlier_connection_has_sent_may_be_acknowledged_by_a_later_one():
-    """Two servers, taking turns: the first has what it was sent, whatever the second was."""
+    """Two servers alternate: the first has what it was sent, whatever the second was sent."""
     store = store_of(*range(1, 11))
     session = connect(store, Table())
-    say_all(session)
+    send_all(session)
     session.receive(_welcome(0), 0.0)
-    say_all(session)
+    send_all(session)
     other = connect(store, Table())
-    say_all(other)
+    send_all(other)
     other.receive(_welcome(2), 0.0)
     assert (store.cursor, store.first) == (3, 3)
-    store.add_gap(client._FULL, STAMP)
+    store.add_gap(MEMORY_FULL, STAMP)
     again = connect(store, Table())
-    say_all(again)
+    send_all(again)
     again.receive(_welcome(10), 0.0)
     assert (store.first, store.cursor, store.pending, store.bytes) == (11, 11, 0, 0)
 
@@ -379,8 +382,8 @@ def test_a_server_that_forgot_what_it_had_acknowledged_gets_the_rest_under_a_new
     talk(session, session.peer)
     store.extend([record(3)], STAMP)
     session = connect(store, table)
-    say_all(session)
-    with pytest.raises(client._NewIdNeeded):
+    send_all(session)
+    with pytest.raises(NewIdNeeded):
         session.receive(_welcome(1), 0.0)
     assert store.renumber() == 0
     session = connect(store, table)
@@ -390,26 +393,26 @@ def test_a_server_that_forgot_what_it_had_acknowledged_gets_the_rest_under_a_new
 
 def test_a_limit_of_no_bytes_makes_no_gap_of_every_record():
     session = connect(store_of(1), Table())
-    say_all(session)
-    with pytest.raises(client._Refused) as rejected:
+    send_all(session)
+    with pytest.raises(ConnectionRejected) as rejected:
         session.receive(_welcome(0, max_record=0), 0.0)
-    assert rejected.value.action == client._FIX_CONFIG
-    assert say_all(session) == b""
+    assert rejected.value.action == FIX_CONFIG
+    assert send_all(session) == b""
 
 
 @pytest.mark.parametrize("size", [0, 15, 17, 500])
 def test_a_challenge_has_sixteen_bytes(size: int):
     session = connect(store_of(1), Table(), KEY)
-    say_all(session)
-    with pytest.raises(client._Refused):
+    send_all(session)
+    with pytest.raises(ConnectionRejected):
         session.receive(frame(CHALLENGE, b"c" * size), 0.0)
-    assert say_all(session) == b""
+    assert send_all(session) == b""
 
 
-def test_what_a_server_says_is_shown_as_plain_text():
+def test_a_text_of_the_server_is_shown_as_plain_text():
     session = connect(store_of(1), Table())
     text = "\x1b]0;owned\x07\n\u009b2J é ".encode() + b"\xff" + b"x" * 3000
-    with pytest.raises(client._Refused) as rejected:
+    with pytest.raises(ConnectionRejected) as rejected:
         session.receive(frame(0x4F, struct.pack(">HBQ", 5, RETRY, 0) + text), 0.0)
     shown = str(rejected.value)
     assert shown.isascii()
@@ -418,19 +421,19 @@ def test_what_a_server_says_is_shown_as_plain_text():
     assert len(shown) < 300
 
 
-def test_after_a_notice_nothing_more_is_sent_and_acknowledgements_are_taken():
+def test_after_a_notice_nothing_is_sent_and_acknowledgements_are_accepted():
     table, store = Table(Terms(acks=False)), store_of(1)
     session = connect(store, table)
     talk(session, session.peer)
     store.extend([record(2)], STAMP)
     session.receive(session.peer.notice(250), 0.0)
     assert session.retry_ms == 250
-    assert say_all(session) == b""
+    assert send_all(session) == b""
     session.receive(session.peer.ack(), 0.0)
     assert store.first == 2
 
 
-def test_a_frame_of_a_kind_that_is_not_known_is_passed_over():
+def test_a_frame_of_an_unknown_kind_is_ignored():
     table, store = Table(), store_of(1)
     session = connect(store, table)
     talk(session, session.peer)
@@ -445,12 +448,12 @@ def test_without_the_capability_no_checksum_is_sent():
     assert table.numbers() == [1]
 
 
-# ---- what is dropped ----
+# ---- dropped records ----
 
 
 def test_the_oldest_that_are_dropped_are_a_gap_before_the_rest():
     table, store = Table(Terms(acks=False)), store_of(*range(1, 11), size=100)
-    store.add_gap(client._LOST, STAMP)
+    store.add_gap(NOT_ENCODED, STAMP)
     store.extend([record(12)], STAMP)
     room = store.bytes
     for stamp in range(3):
@@ -463,7 +466,7 @@ def test_the_oldest_that_are_dropped_are_a_gap_before_the_rest():
     assert table.gaps[0][1] == (1, 3, 1, STAMP, STAMP + 2)
 
 
-def test_what_is_on_its_way_is_never_dropped():
+def test_records_in_flight_are_never_dropped():
     table, store = Table(Terms(acks=False)), store_of(1, 2, 3)
     session = connect(store, table)
     talk(session, session.peer)
@@ -476,9 +479,9 @@ def test_what_is_on_its_way_is_never_dropped():
 
 def test_gaps_of_other_reasons_keep_their_place_when_the_oldest_are_dropped():
     store = store_of(1)
-    store.add_gap(client._LOST, STAMP)
+    store.add_gap(NOT_ENCODED, STAMP)
     store.extend([record(3)], STAMP)
-    store.add_gap(client._TOO_LARGE, STAMP)
+    store.add_gap(TOO_LARGE, STAMP)
     store.extend([record(5)], STAMP)
     store.drop_oldest(1 << 20, STAMP)
     table = Table()
@@ -494,12 +497,12 @@ def test_gaps_of_other_reasons_keep_their_place_when_the_oldest_are_dropped():
     assert store.pending == store.bytes == 0
 
 
-def test_what_is_given_up_at_exit_is_declared():
+def test_records_left_at_exit_are_declared():
     table, store = Table(), store_of(1, 2)
-    store.add_gap(client._FULL, STAMP)
+    store.add_gap(MEMORY_FULL, STAMP)
     store.extend([record(4)], STAMP)
-    store.give_up(STAMP)
+    store.declare_left_at_exit(STAMP)
     session = connect(store, table)
     talk(session, session.peer)
     assert [gap[:3] for _, gap in table.gaps] == [(1, 2, 6), (3, 3, 1), (4, 4, 6)]
-    assert store.dropped[client._LEFT] == 3
+    assert store.dropped[LEFT_AT_EXIT] == 3

@@ -1,92 +1,42 @@
-"""The spool: what a process has written is sent, whatever became of the process and of the file."""
+"""The spool: written records are sent, whatever happens to the process and to the files."""
 
 from __future__ import annotations
 
 import errno
 import os
-import pickle
 import shutil
 from pathlib import Path
 from typing import Any
 
-import fastlog_client as client
 import pytest
-from protocol_server import Peer, Table
 from builders import in_child
-
-STAMP = 1_700_000_000_000_000
-NODE = b"n" * 16
-
-
-def record(number: int, size: int = 0) -> bytes:
-    return pickle.dumps({"number": number, "filler": "x" * size}, 4)
-
-
-def make(base: Path, max_bytes: int = 1 << 30, **options: Any) -> Any:
-    return client._Spool.create(str(base), max_bytes, options.get("fsync", False))
-
-
-def crash(spool: Any) -> Path:
-    """Its process is gone: the files are as they are, the lock is free."""
-    spool.abandon()
-    return Path(spool.folder)
-
-
-def path_of(spool: Any, index: int = -1) -> Path:
-    """Of a segment."""
-    return Path(spool.folder, spool._segments[index].name)
-
-
-def adopt(folder: Path) -> Any:
-    return client._Spool.adopt(str(folder))
-
-
-def drain(spool: Any) -> list[Any]:
-    """What would be sent: (first number, record numbers) and (first number, gap)."""
-    found = []
-    while (what := spool.take(1 << 20, True, 1 << 20, STAMP)) is not None:
-        base, content = what
-        if isinstance(content, client._Gap):
-            found.append((base, (content.count, content.reason)))
-        else:
-            found += [(base + i, pickle.loads(r)["number"]) for i, r in enumerate(content)]
-    return found
-
-
-def send(spool: Any, table: Table) -> None:
-    """Everything, to the server's side of the fastlog protocol."""
-    session, peer = client._Session(spool, None, 0.0), Peer(table)
-    while True:
-        session.fill(STAMP)
-        data = session.to_send()
-        if not data:
-            return
-        session.sent(len(data))
-        session.receive(peer.receive(data), 0.0)
-
-
-def plain(*numbers: int) -> list[tuple[int, int]]:
-    return [(number, number) for number in numbers]
+from client_spools import NODE, STAMP, adopt, crash, drain, make, path_of, plain, record, send
+from fastlog_client import spool as spool_module
+from fastlog_client.entry import ENTRY_MARK
+from fastlog_client.errors import NewIdNeeded
+from fastlog_client.gap import DAMAGED, NOT_ENCODED, SPOOL_FULL, TOO_LARGE
+from fastlog_client.spool import _STATE, Spool
+from protocol_server import Table
 
 
 @pytest.mark.parametrize("fsync", [False, True])
-def test_what_was_written_is_there_for_who_adopts_it(tmp_path: Path, fsync: bool):
+def test_an_adopted_spool_has_all_that_was_written(tmp_path: Path, fsync: bool):
     spool = make(tmp_path, fsync=fsync)
     spool.extend([record(n) for n in range(1, 101)], STAMP)
-    heir = adopt(crash(spool))
-    assert drain(heir) == plain(*range(1, 101))
-    assert (heir.client_id, heir.incarnation) == (spool.client_id, 2)
-    assert adopt(crash(heir)).incarnation == 3
+    adopted = adopt(crash(spool))
+    assert drain(adopted) == plain(*range(1, 101))
+    assert (adopted.client_id, adopted.incarnation) == (spool.client_id, 2)
+    assert adopt(crash(adopted)).incarnation == 3
 
 
-def test_a_spool_whose_process_lives_is_not_adopted(tmp_path: Path):
+def test_a_spool_of_a_running_process_is_not_adopted(tmp_path: Path):
     spool = make(tmp_path)
     assert adopt(Path(spool.folder)) is None
-    heir = adopt(crash(spool))
-    assert adopt(Path(heir.folder)) is None
+    adopted = adopt(crash(spool))
+    assert adopt(Path(adopted.folder)) is None
 
 
-def test_what_the_server_has_all_of_is_removed(tmp_path: Path):
+def test_a_spool_is_removed_when_the_server_has_everything(tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     send(spool, Table())
@@ -94,7 +44,7 @@ def test_what_the_server_has_all_of_is_removed(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_server_has_not_is_kept_at_close(tmp_path: Path):
+def test_records_that_are_not_acknowledged_are_kept_at_close(tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     spool.close()
@@ -112,10 +62,10 @@ def test_a_last_record_that_is_torn_at_any_byte_is_cut(tmp_path: Path):
         copy = tmp_path / f"{size:032x}"
         shutil.copytree(folder, copy)
         os.truncate(next(copy.glob("*.seg")), size)
-        heir = adopt(copy)
-        assert heir.next == 3
-        assert drain(heir) == plain(1, 2)
-        heir.abandon()
+        adopted = adopt(copy)
+        assert adopted.next == 3
+        assert drain(adopted) == plain(1, 2)
+        adopted.abandon()
 
 
 @pytest.mark.parametrize("fill", [b"\0", b"\xff", None])
@@ -131,15 +81,15 @@ def test_a_hole_is_a_gap_and_what_follows_is_sent(tmp_path: Path, fill: bytes | 
     begin, end = places[1], places[3]
     middle = b"" if fill is None else fill * (end - begin)
     path.write_bytes(data[:begin] + middle + data[end:])
-    heir, table = adopt(folder), Table()
-    assert drain(heir) == [(1, 1), (2, (2, client._DAMAGED)), (4, 4), (5, 5)]
-    heir._unsend()
-    send(heir, table)
+    adopted, table = adopt(folder), Table()
+    assert drain(adopted) == [(1, 1), (2, (2, DAMAGED)), (4, 4), (5, 5)]
+    adopted._unsend()
+    send(adopted, table)
     assert table.is_exact(5)
-    assert heir.pending == 0
+    assert adopted.pending == 0
 
 
-def test_a_byte_that_has_changed_costs_the_record_that_it_is_in(tmp_path: Path):
+def test_a_changed_byte_loses_only_its_record(tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     begin = spool._segments[-1].size
@@ -151,12 +101,12 @@ def test_a_byte_that_has_changed_costs_the_record_that_it_is_in(tmp_path: Path):
     data = path.read_bytes()
     for place in range(begin, end):
         path.write_bytes(data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1 :])
-        heir = adopt(folder)
-        assert drain(heir) == [(1, 1), (2, (1, client._DAMAGED)), (3, 3)], place - begin
-        heir.abandon()
+        adopted = adopt(folder)
+        assert drain(adopted) == [(1, 1), (2, (1, DAMAGED)), (3, 3)], place - begin
+        adopted.abandon()
 
 
-def test_a_segment_that_is_gone_is_a_gap(tmp_path: Path):
+def test_a_removed_segment_is_a_gap(tmp_path: Path):
     spool = make(tmp_path, 8 * 1024)
     spool.extend([record(n, 300) for n in range(1, 12)], STAMP)
     bases = [segment.base for segment in spool._segments]
@@ -165,7 +115,7 @@ def test_a_segment_that_is_gone_is_a_gap(tmp_path: Path):
     folder = crash(spool)
     lost.unlink()
     found = drain(adopt(folder))
-    assert (bases[1], (bases[2] - bases[1], client._DAMAGED)) in found
+    assert (bases[1], (bases[2] - bases[1], DAMAGED)) in found
     assert [n for n, content in found if n == content] == [
         n for n in range(1, 12) if not bases[1] <= n < bases[2]
     ]
@@ -182,17 +132,17 @@ def test_segments_are_removed_as_they_are_acknowledged(tmp_path: Path):
     assert spool.pending == 10
     assert len(list(Path(spool.folder).glob("*.seg"))) < files
     assert spool.bytes == sum(p.stat().st_size for p in Path(spool.folder).glob("*.seg")) < before
-    heir = adopt(crash(spool))
-    assert (heir.first, heir.acked_by) == (41, NODE)
-    assert drain(heir) == plain(*range(41, 51))
+    adopted = adopt(crash(spool))
+    assert (adopted.first, adopted.acked_by) == (41, NODE)
+    assert drain(adopted) == plain(*range(41, 51))
 
 
-def test_beyond_the_bound_the_newest_are_dropped_and_declared(tmp_path: Path):
+def test_beyond_the_limit_the_newest_are_dropped_and_declared(tmp_path: Path):
     spool = make(tmp_path, 10_000)
     spool.extend([record(n, 1000) for n in range(1, 16)], STAMP)
     kept = spool.pending
     assert 5 < kept < 10
-    assert spool.dropped[client._SPOOL_FULL] == 15 - kept
+    assert spool.dropped[SPOOL_FULL] == 15 - kept
     assert drain(spool) == [*plain(*range(1, kept + 1)), (kept + 1, (15 - kept, 2))]
     spool.ack(15, NODE)
     assert spool.pending == 0
@@ -204,19 +154,19 @@ def test_a_gap_that_grew_is_found_with_its_whole_length_after_a_crash(tmp_path: 
     spool = make(tmp_path)
     spool.extend([record(1)], STAMP)
     for _ in range(5):
-        spool.add_gap(client._LOST, STAMP)
-    assert drain(spool)[-1] == (2, (5, client._LOST))
+        spool.add_gap(NOT_ENCODED, STAMP)
+    assert drain(spool)[-1] == (2, (5, NOT_ENCODED))
     for _ in range(3):
-        spool.add_gap(client._LOST, STAMP)  # what was read already cannot grow
+        spool.add_gap(NOT_ENCODED, STAMP)  # what was read already cannot grow
     spool.extend([record(10)], STAMP)
     assert spool.pending == 2
-    expected = [(1, 1), (2, (5, client._LOST)), (7, (3, client._LOST)), (10, 10)]
+    expected = [(1, 1), (2, (5, NOT_ENCODED)), (7, (3, NOT_ENCODED)), (10, 10)]
     spool._unsend()
     assert drain(spool) == expected
     assert drain(adopt(crash(spool))) == expected
 
 
-def test_a_disk_that_takes_nothing_makes_a_gap_and_heals(
+def test_a_full_disk_makes_a_gap_until_it_has_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spool = make(tmp_path)
@@ -227,11 +177,11 @@ def test_a_disk_that_takes_nothing_makes_a_gap_and_heals(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(client, "_write_all", write_half)
+        patch.setattr(spool_module, "write_all", write_half)
         spool.extend([record(2), record(3)], STAMP)
     assert spool.error.errno == 28
     spool.extend([record(4)], STAMP)
-    expected = [(1, 1), (2, (2, client._SPOOL_FULL)), (4, 4)]
+    expected = [(1, 1), (2, (2, SPOOL_FULL)), (4, 4)]
     assert drain(spool) == expected
     assert drain(adopt(crash(spool))) == expected
 
@@ -245,7 +195,7 @@ def test_a_gap_that_is_not_on_disk_is_sent_from_memory(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(client, "_write_all", fail)
+        patch.setattr(spool_module, "write_all", fail)
         spool.extend([record(1), record(2)], STAMP)
     send(spool, table)
     spool.extend([record(3)], STAMP)
@@ -261,12 +211,12 @@ def test_what_was_read_is_read_again_over_the_next_connection(tmp_path: Path):
     assert drain(spool) == plain(*range(5, 12))
     spool.extend([record(12)], STAMP)
     assert drain(spool) == plain(12)
-    with pytest.raises(client._NewIdNeeded):
+    with pytest.raises(NewIdNeeded):
         spool.rewind(13, NODE)
 
 
 def left_behind(base: Path, count: int, sent: int, acked: int) -> Path:
-    """The folder of a process that is gone: so many records were written, sent, acknowledged."""
+    """Make the folder of an ended process: so many records were written, sent, acknowledged."""
     spool = make(base)
     spool.extend([record(n) for n in range(1, sent + 1)], STAMP)
     drain(spool)
@@ -279,25 +229,25 @@ def test_how_far_was_sent_is_in_the_file_before_it_is(tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(n) for n in range(1, 6)], STAMP)
     spool.take(4 + len(record(1)), True, 1 << 20, STAMP)
-    state = client._STATE.unpack_from(Path(spool.folder, "state").read_bytes())
+    state = _STATE.unpack_from(Path(spool.folder, "state").read_bytes())
     assert (spool.cursor, spool.sent, state[4:6]) == (2, 2, (1, 2))
 
 
 @pytest.mark.parametrize("claimed", [40, 41, 99, 100, 101, 1 << 47, (1 << 64) - 1])
 def test_a_server_cannot_take_from_an_adopted_spool_what_was_not_sent(claimed: int, tmp_path: Path):
-    heir = adopt(left_behind(tmp_path, 100, 40, 20))
-    assert (heir.first, heir.sent, heir.next) == (21, 41, 101)
+    adopted = adopt(left_behind(tmp_path, 100, 40, 20))
+    assert (adopted.first, adopted.sent, adopted.next) == (21, 41, 101)
     if claimed == 40:
-        heir.rewind(claimed, NODE)
-        assert drain(heir) == plain(*range(41, 101))
+        adopted.rewind(claimed, NODE)
+        assert drain(adopted) == plain(*range(41, 101))
         return
-    old = heir.client_id
-    with pytest.raises(client._NewIdNeeded) as needed:
-        heir.rewind(claimed, NODE)
-    assert (heir.client_id, heir.pending) == (old, 80)
-    assert heir.renumber(needed.value.claimed) == min(claimed, 100) - 20
+    old = adopted.client_id
+    with pytest.raises(NewIdNeeded) as needed:
+        adopted.rewind(claimed, NODE)
+    assert (adopted.client_id, adopted.pending) == (old, 80)
+    assert adopted.renumber(needed.value.claimed) == min(claimed, 100) - 20
     table = Table()
-    send(heir, table)
+    send(adopted, table)
     assert table.numbers() == list(range(21, 101))
     assert [sequence for _, sequence, _ in table.records] == list(range(1, 81))
 
@@ -309,34 +259,34 @@ def test_a_spool_that_lost_its_end_doubles_nothing_and_declares_the_rest(
     folder = left_behind(tmp_path, 90, 90, 20)
     (segment,) = folder.glob("*.seg")
     data = segment.read_bytes()
-    ends = [at for at in range(len(data)) if data.startswith(client._ENTRY_MARK, at)]
+    ends = [at for at in range(len(data)) if data.startswith(ENTRY_MARK, at)]
     os.truncate(segment, ends[50] + 7)
-    heir, table = adopt(folder), Table()
-    table.accepted[heir.client_id] = committed
-    send(heir, table)
+    adopted, table = adopt(folder), Table()
+    table.accepted[adopted.client_id] = committed
+    send(adopted, table)
     assert table.numbers() == list(range(committed + 1, 51))
     gaps = [(gap.first, gap.last, gap.reason) for _, gap in table.gaps]
     begin = max(51, committed + 1)
-    assert gaps == ([(begin, 90, client._DAMAGED)] if begin <= 90 else [])
-    assert heir.pending == 0
+    assert gaps == ([(begin, 90, DAMAGED)] if begin <= 90 else [])
+    assert adopted.pending == 0
 
 
 def test_without_a_readable_state_nothing_that_a_server_claims_is_believed(tmp_path: Path):
     folder = left_behind(tmp_path, 10, 10, 0)
     (folder / "state").unlink()
-    heir = adopt(folder)
-    with pytest.raises(client._NewIdNeeded) as needed:
-        heir.rewind(4, NODE)
-    assert heir.renumber(needed.value.claimed) == 4
-    assert drain(heir) == plain(*range(1, 11))
+    adopted = adopt(folder)
+    with pytest.raises(NewIdNeeded) as needed:
+        adopted.rewind(4, NODE)
+    assert adopted.renumber(needed.value.claimed) == 4
+    assert drain(adopted) == plain(*range(1, 11))
 
 
-def test_with_fsync_the_disk_knows_how_far_was_sent(
+def test_with_fsync_the_state_is_synced_before_a_batch_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spool, synced = make(tmp_path, fsync=True), []
     spool.extend([record(1), record(2)], STAMP)
-    monkeypatch.setattr(client.os, "fsync", synced.append)
+    monkeypatch.setattr(os, "fsync", synced.append)
     assert len(drain(spool)) == 2
     assert synced == [spool._state.descriptor]
 
@@ -350,28 +300,28 @@ def test_a_state_that_cannot_be_written_stops_nothing(
     def fail(self: Any, file: Any) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(client._Spool, "_write_state", fail)
+    monkeypatch.setattr(Spool, "_write_state", fail)
     send(spool, table)
     assert table.is_exact(2)
     assert (spool.pending, spool.error.errno) == (0, 5)
 
 
-def test_a_lock_that_is_gone_is_made_again_when_its_process_is_surely_gone(tmp_path: Path):
+def test_a_removed_lock_is_made_anew_when_its_process_has_certainly_ended(tmp_path: Path):
     folder = left_behind(tmp_path, 3, 0, 0)
     (folder / "lock").unlink()
     assert adopt(folder) is None
     os.utime(folder, (0, 0))
-    heir = adopt(folder)
-    assert drain(heir) == plain(1, 2, 3)
+    adopted = adopt(folder)
+    assert drain(adopted) == plain(1, 2, 3)
     assert adopt(folder) is None
 
 
-def test_a_folder_that_something_else_keeps_is_sent_once(tmp_path: Path):
+def test_a_folder_that_another_file_keeps_is_sent_once(tmp_path: Path):
     folder = left_behind(tmp_path, 3, 0, 0)
     (folder / "notes").touch()
-    heir = adopt(folder)
-    send(heir, Table())
-    heir.close()
+    adopted = adopt(folder)
+    send(adopted, Table())
+    adopted.close()
     assert [path.name for path in folder.iterdir()] == ["notes"]
     os.utime(folder, (0, 0))
     assert adopt(folder) is None
@@ -384,9 +334,9 @@ def test_a_new_id_begins_with_one_again_and_is_remembered(tmp_path: Path):
     spool.extend([record(2), record(3)], STAMP)
     old = spool.client_id
     spool.renumber()
-    heir = adopt(crash(spool))
-    assert heir.client_id == spool.client_id != old
-    send(heir, table)
+    adopted = adopt(crash(spool))
+    assert adopted.client_id == spool.client_id != old
+    send(adopted, table)
     assert [(sequence, a["number"]) for _, sequence, a in table.records] == [(1, 1), (1, 2), (2, 3)]
 
 
@@ -397,7 +347,7 @@ def test_a_record_over_the_servers_limit_is_counted_once(tmp_path: Path):
         while spool.take(1 << 20, True, 1000, STAMP):
             pass
         spool._unsend()
-    assert spool.dropped[client._TOO_LARGE] == 1
+    assert spool.dropped[TOO_LARGE] == 1
     assert spool.pending == 2
 
 
@@ -420,25 +370,25 @@ def test_without_a_readable_state_the_id_is_that_of_the_folder(tmp_path: Path, d
         state.unlink()
     else:
         state.write_bytes({"empty": b"", "torn": data[:20], "changed": b"X" + data[1:]}[damage])
-    heir = adopt(folder)
-    assert heir.client_id == spool.client_id
-    assert heir.incarnation > 1_000_000_000
-    assert drain(heir) == plain(1)
+    adopted = adopt(folder)
+    assert adopted.client_id == spool.client_id
+    assert adopted.incarnation > 1_000_000_000
+    assert drain(adopted) == plain(1)
 
 
-def test_a_spool_that_was_removed_while_it_was_locked_is_nobodys(
+def test_a_spool_that_was_removed_while_it_was_locked_is_not_adopted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spool = make(tmp_path)
     folder = crash(spool)
-    lock = client._lock
+    lock = spool_module.lock_folder
 
     def remove_and_lock(opened: Any) -> Any:
         locked = lock(opened)
         shutil.rmtree(folder)
         return locked
 
-    monkeypatch.setattr(client, "_lock", remove_and_lock)
+    monkeypatch.setattr(spool_module, "lock_folder", remove_and_lock)
     assert adopt(folder) is None
 
 
@@ -453,13 +403,13 @@ def test_its_files_are_for_its_owner_only(tmp_path: Path):
 def test_what_a_fork_has_interrupted_writes_into_no_file_of_the_child(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """A signal handler forks and logs in the middle of a write; then the child goes on with it."""
+    """A signal handler forks and logs in the middle of a write; then the child continues it."""
     base = tmp_path / "spool"
     base.mkdir()
     spool = make(base)
     spool.extend([record(1)], STAMP)
     others = [tmp_path / f"other {n}" for n in range(8)]  # they get every number that is free
-    write_all = client._write_all
+    write_all = spool_module.write_all
 
     def write_in_the_child(descriptor: int, data: bytes) -> None:
         spool.abandon(is_interrupted=True)
@@ -470,7 +420,7 @@ def test_what_a_fork_has_interrupted_writes_into_no_file_of_the_child(
 
     def work() -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(client, "_write_all", write_in_the_child)
+            patched.setattr(spool_module, "write_all", write_in_the_child)
             spool.extend([record(2)], STAMP)
 
     assert in_child(work) is None

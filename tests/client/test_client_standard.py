@@ -1,11 +1,11 @@
-"""Our handlers in the place of the standard one: what programs and subclasses find in them."""
+"""The handlers in the place of the standard one: what programs and subclasses use of it."""
 
 from __future__ import annotations
 
-from places import CLIENT, SUPPORT
 import json
 import logging
 import logging.handlers
+import pickle
 import struct
 import subprocess
 import sys
@@ -15,19 +15,20 @@ from typing import Any
 
 import fastlog_client as client
 import pytest
-from protocol_server import FakeServer
-from interpreters import VERSIONS, environment, interpreters
-from servers import Server
-from test_client_handler import Hook, emit, free_port, handler_of, raised, record
-from test_client_reconnecting import Listener
+from client_handlers import Hook, emit, free_port, handler_of, raised, record
 from conditions import wait_for
+from interpreters import VERSIONS, environment, interpreters
+from listeners import Listener
+from places import CLIENT, SUPPORT
+from protocol_server import FakeServer
+from servers import Server
 
 RUNNER = SUPPORT / "clients" / "run_test_logging.py"
 SOCKET_TESTS = ("SocketHandlerTest.test_output", "SocketHandlerTest.test_noserver")
 
 
 def run_test_logging(version: str, tmp_path: Path, *arguments: str) -> int:
-    """Run CPython's test_logging; returns how many tests ran."""
+    """Run CPython's test_logging. Returns how many tests ran."""
     if version not in interpreters():
         pytest.skip(f"there is no Python {version} here")
     run = subprocess.run(
@@ -47,7 +48,7 @@ def run_test_logging(version: str, tmp_path: Path, *arguments: str) -> int:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_reconnecting_handler_passes_the_socket_tests_of_cpython(version: str, tmp_path: Path):
     ran = run_test_logging(version, tmp_path, "ReconnectingSocketHandler", "only", *SOCKET_TESTS)
-    assert ran == (1 if version == "2.7" else 4)  # over TCP and Unix
+    assert ran == (1 if version == "2.7" else 4)  # over TCP and a Unix socket
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.13"])
@@ -68,7 +69,7 @@ def test_all_of_test_logging_of_cpython_passes(version: str, handler: str, tmp_p
 
 
 class Numbered(client.SocketHandler):
-    """Adds something of its own to each record, as subclasses of the standard handler do."""
+    """A handler that adds an attribute to each record, as subclasses of the standard handler do."""
 
     def makePickle(self, record: logging.LogRecord) -> bytes:  # noqa: N802 - logging's name
         record.tenant = "blue"
@@ -100,7 +101,7 @@ def test_a_frame_of_make_pickle_is_that_of_the_standard_handler():
             logging.handlers.SocketHandler("127.0.0.1", 1),
         )
     ]
-    values = [client.pickle.loads(frame[4:]) for frame in frames]
+    values = [pickle.loads(frame[4:]) for frame in frames]
     assert values[0] == values[1]
     assert [struct.unpack(">L", frame[:4])[0] for frame in frames] == [
         len(frame) - 4 for frame in frames
@@ -134,12 +135,12 @@ def test_a_record_whose_make_pickle_fails_is_sent_and_reported(answer: Any):
         emit(handler, [1, 2])
         assert handler.flush()
         assert server.table.numbers() == [1, 2]
-        assert hook.says("a record of app was sent without makePickle(), which failed") == 2
+        assert hook.count_with("a record of app was sent without makePickle(), which failed") == 2
         handler.close()
 
 
 @pytest.mark.parametrize("name", ["makeSocket", "createSocket", "send"])
-def test_a_subclass_with_a_method_that_nothing_would_call_is_rejected(name: str):
+def test_a_subclass_with_a_method_that_is_never_called_is_rejected(name: str):
     kind = type("Encrypting", (client.SocketHandler,), {name: lambda *_: None})
     with pytest.raises(TypeError, match=f"Encrypting.{name}.. would never be called"):
         kind("127.0.0.1", 1)
@@ -184,27 +185,27 @@ def test_retry_attributes_are_the_delays_between_attempts():
     emit(handler, [1])
     wait_for(lambda: (handler.retryTime or 0) > time.time() + 20, "half of the delay or more")
     assert handler.retryTime < time.time() + 50
-    link = handler._sender.link
+    link = handler._outbox.sender.connection
     handler.retryTime = None  # now
     wait_for(lambda: link._delay == 60, "another attempt has failed")
     handler.retryMax = 0  # not less than what keeps a processor idle
     assert handler._options.back_off.after(None) == 0.01
     handler.retryMax = float("inf")
     assert handler._options.back_off.after(1e9) == 3600
-    handler._finish()
+    handler._outbox.finish()
 
 
-# ---- tracebacks that are no text ----
+# ---- tracebacks that are not text ----
 
 
 class Lines(logging.Formatter):
-    """As python-json-logger does with `exc_info_as_array`."""
+    """A formatter that returns lines, as python-json-logger does with `exc_info_as_array`."""
 
     def formatException(self, ei: Any) -> Any:  # noqa: N802 - logging's name
         return super().formatException(ei).splitlines(keepends=True)
 
 
-def test_a_traceback_that_a_formatter_gives_as_lines_is_sent_as_text():
+def test_a_traceback_that_a_formatter_returns_as_lines_is_sent_as_text():
     made = record(1)
     made.exc_info = raised()
     expected = logging.Formatter().formatException(made.exc_info)

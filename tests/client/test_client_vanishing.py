@@ -1,4 +1,4 @@
-"""A spool that is removed while its process lives: made anew, or memory; and counted."""
+"""A spool that is removed while its process runs: it is made anew, or memory is used."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fastlog_client as client
 import pytest
-from protocol_server import FakeServer, Table
 from builders import in_child
-from servers import Server
-from test_client_handler import Hook, emit, handler_of
-from test_client_processes import assert_exact, start, versions
-from test_client_server import disturb
-from test_client_spool import STAMP, adopt, crash, drain, make, path_of, plain, record, send
-from test_faults import small_disk
+from client_handlers import Hook, emit, handler_of
+from client_programs import assert_exact, start, versions
+from client_spools import STAMP, adopt, crash, drain, make, path_of, plain, record, send
 from conditions import wait_for
+from fastlog_client import spool as spool_module
+from fastlog_client.gap import DAMAGED, MEMORY_FULL
+from fastlog_client.spool import Spool
+from protocol_server import FakeServer, Table
+from server_clients import disturb
+from servers import Server
+from test_faults import small_disk
 
 
 def look(spool: Any) -> None:
-    spool._check_at = 0.0
+    spool._check_folder_at = 0.0
     spool.check(1.0)
 
 
 def make_full(base: Path, count: int) -> Any:
     base.mkdir()
-    spool = client._Spool.create(str(base), 1 << 30, False, 1 << 20)
+    spool = Spool.create(str(base), 1 << 30, False, 1 << 20)
     spool.extend([record(n) for n in range(1, count + 1)], STAMP)
     return spool
 
 
 def make_segments(base: Path) -> Any:
-    """Eleven records in four or more segments."""
+    """Make a spool of eleven records in four or more segments."""
     base.mkdir()
     spool = make(base, 8 * 1024)
     spool.extend([record(n, 300) for n in range(1, 12)], STAMP)
@@ -45,7 +47,7 @@ def make_segments(base: Path) -> Any:
 
 
 def count(spool: Any) -> tuple[int, int, int]:
-    """What `stats()` makes of it: acked, pending, dropped."""
+    """Return what `stats()` counts: acked, pending, dropped."""
     dropped = sum(spool.dropped.values())
     return spool.next - 1 - spool.pending - dropped, spool.pending, dropped
 
@@ -82,45 +84,45 @@ NOTICED_AT_ONCE = ("folder", "directory", "segment")
 
 
 @pytest.mark.parametrize("removed", REMOVALS)
-def test_whatever_is_removed_all_is_kept_and_found(removed: str, tmp_path: Path):
+def test_whatever_is_removed_every_record_is_kept_and_found(removed: str, tmp_path: Path):
     spool = make_full(tmp_path / "spool", 10)
     old = spool.folder
     REMOVALS[removed](spool)
     if removed in NOTICED_AT_ONCE:
-        spool._looked_at = 0.0  # a millisecond later
+        spool._file_checked_at = 0.0  # a millisecond later
     else:
         look(spool)
     spool.extend([record(11), record(12)], STAMP)
     assert spool.outlives_process
-    assert len(spool.news) == 1
-    assert old in spool.news[0][0]
+    assert len(spool.reports) == 1
+    assert old in spool.reports[0][0]
     assert count(spool) == (0, 12, 0)
     assert drain(spool) == plain(*range(1, 13))
     folder = crash(spool)
     assert (folder == Path(old)) == (removed == "segment")
     assert {path.name for path in folder.iterdir()} == {"lock", "state", f"{1:016x}.seg"}
-    heir = adopt(folder)
-    assert (heir.client_id, drain(heir)) == (spool.client_id, plain(*range(1, 13)))
+    adopted = adopt(folder)
+    assert (adopted.client_id, drain(adopted)) == (spool.client_id, plain(*range(1, 13)))
     others = [path for path in folder.parent.iterdir() if path != folder]
     assert all(list(path.iterdir()) == [] for path in others)
     assert len(others) == {"moved": 1, "replaced by": 2}.get(removed[:11], 0)
 
 
-def test_a_spool_that_nobody_has_touched_stays_where_it_is(tmp_path: Path):
+def test_a_spool_that_was_not_changed_stays_where_it_is(tmp_path: Path):
     spool = make_full(tmp_path / "spool", 3)
     old = spool.folder
     look(spool)
-    assert (spool.folder, list(spool.news)) == (old, [])
+    assert (spool.folder, list(spool.reports)) == (old, [])
 
 
-def test_what_was_on_its_way_is_neither_lost_nor_doubled_when_the_folder_goes(tmp_path: Path):
+def test_records_in_flight_are_neither_lost_nor_doubled_when_the_folder_is_removed(tmp_path: Path):
     spool, table = make_full(tmp_path / "spool", 5), Table()
     send(spool, table)
     spool.extend([record(n) for n in range(6, 9)], STAMP)
     base, records = spool.take(1 << 20, True, 1 << 20, STAMP)
     assert (base, len(records)) == (6, 3)
     shutil.rmtree(spool.folder)
-    spool._looked_at = 0.0
+    spool._file_checked_at = 0.0
     spool.extend([record(9)], STAMP)
     spool.ack(7, b"n" * 16)
     assert drain(spool) == plain(9)
@@ -139,28 +141,28 @@ def test_what_was_written_is_read_though_its_file_has_no_name_any_more(tmp_path:
     assert drain(adopt(crash(spool))) == plain(*range(1, 7))
 
 
-def test_segments_that_are_gone_are_counted_and_the_rest_is_sent(tmp_path: Path):
+def test_removed_segments_are_counted_and_the_rest_is_sent(tmp_path: Path):
     spool = make_segments(tmp_path / "spool")
     last = spool._segments[-1].base
     table = Table()
     shutil.rmtree(spool.folder)
-    spool._looked_at = 0.0
+    spool._file_checked_at = 0.0
     spool.extend([record(12, 300)], STAMP)
     send(spool, table)
     assert table.is_exact(12)
     assert table.numbers() == list(range(last, 13))
-    assert spool.dropped[client._DAMAGED] == last - 1
+    assert spool.dropped[DAMAGED] == last - 1
     assert count(spool) == (13 - last, 0, last - 1)
 
 
-def test_a_segment_that_goes_after_it_was_sent_is_counted_once(tmp_path: Path):
+def test_a_segment_that_is_removed_after_it_was_sent_is_counted_once(tmp_path: Path):
     spool = make_segments(tmp_path / "spool")
     begin, end = (segment.base for segment in spool._segments[1:3])
     drain(spool)
     path_of(spool, 1).unlink()
     for _ in range(2):
         spool.rewind(0, b"n" * 16)
-        assert (begin, (end - begin, client._DAMAGED)) in drain(spool)
+        assert (begin, (end - begin, DAMAGED)) in drain(spool)
         assert count(spool) == (0, 11 - (end - begin), end - begin)
     spool.ack(begin, b"n" * 16)  # the first of them
     assert count(spool) == (begin - 1, 12 - end, end - begin)
@@ -181,25 +183,25 @@ def test_a_folder_that_was_moved_with_many_segments_loses_nothing(tmp_path: Path
 def test_where_no_folder_can_be_made_memory_keeps_what_it_can_until_one_can(tmp_path: Path):
     base = tmp_path / "spool"
     base.mkdir()
-    spool = client._Spool.create(str(base), 1 << 30, False, 20_000)
+    spool = Spool.create(str(base), 1 << 30, False, 20_000)
     spool.extend([record(1), record(2)], STAMP)
     shutil.rmtree(base)
     base.write_text("in the way")
-    spool._looked_at = 0.0
+    spool._file_checked_at = 0.0
     spool.extend([record(n, 1000) for n in range(3, 33)], STAMP)
     assert not spool.outlives_process
-    dropped = spool.dropped[client._FULL]
+    dropped = spool.dropped[MEMORY_FULL]
     assert 10 < dropped < 15
     assert count(spool) == (0, 32 - dropped, dropped)
-    assert "records are in memory" in spool.news.popleft()[0]
-    expected = [*plain(*range(1, 33 - dropped)), (33 - dropped, (dropped, client._FULL))]
+    assert "records are in memory" in spool.reports.popleft()[0]
+    expected = [*plain(*range(1, 33 - dropped)), (33 - dropped, (dropped, MEMORY_FULL))]
     assert drain(spool) == expected
     look(spool)
     assert not spool.outlives_process
     base.unlink()
     look(spool)
     assert spool.outlives_process
-    assert "in the spool again" in spool.news.popleft()[0]
+    assert "in the spool again" in spool.reports.popleft()[0]
     spool.extend([record(33)], STAMP)
     spool._unsend()
     assert drain(spool) == [*expected, (33, 33)]
@@ -207,11 +209,9 @@ def test_where_no_folder_can_be_made_memory_keeps_what_it_can_until_one_can(tmp_
 
 
 @pytest.mark.parametrize("size", ["1m", "64k"])
-def test_a_file_system_that_is_mounted_over_the_spool_gets_what_it_can_take(
-    size: str, tmp_path: Path
-):
+def test_a_file_system_mounted_over_the_spool_gets_what_fits(size: str, tmp_path: Path):
     with small_disk(tmp_path / "spool", "1m") as disk:
-        spool = client._Spool.create(str(disk), 80 * 1024, False, 1 << 20)
+        spool = Spool.create(str(disk), 80 * 1024, False, 1 << 20)
         spool.extend([record(n, 300) for n in range(1, 201)], STAMP)
         assert len(spool._segments) > 6
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
@@ -233,7 +233,7 @@ def test_what_is_in_memory_at_the_end_is_written_if_that_is_possible_again(tmp_p
     spool = make_full(tmp_path / "spool", 2)
     shutil.rmtree(tmp_path / "spool")
     (tmp_path / "spool").write_text("in the way")
-    spool._looked_at = 0.0
+    spool._file_checked_at = 0.0
     spool.extend([record(3)], STAMP)
     (tmp_path / "spool").unlink()
     spool.close()
@@ -246,11 +246,11 @@ def test_descriptors_that_a_program_has_closed_are_not_written(tmp_path: Path):
         os.closerange(3, 256)  # as daemons do
         others = [os.open(tmp_path / str(n), os.O_RDWR | os.O_CREAT) for n in range(250)]
         assert spool._file.descriptor in others
-        spool._looked_at = 0.0
+        spool._file_checked_at = 0.0
         spool.extend([record(4)], STAMP)
         look(spool)
         spool.extend([record(5)], STAMP)
-        assert drain(spool) == [(1, (3, client._DAMAGED)), (4, 4), (5, 5)] or (
+        assert drain(spool) == [(1, (3, DAMAGED)), (4, 4), (5, 5)] or (
             drain(spool) == [] and spool.pending == 5
         )
         spool.close()
@@ -261,24 +261,24 @@ def test_descriptors_that_a_program_has_closed_are_not_written(tmp_path: Path):
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.ESTALE, errno.EBADF])
-def test_a_disk_that_refuses_as_if_it_were_another_is_left_for_a_new_folder(
+def test_a_disk_that_fails_as_if_files_were_replaced_leads_to_a_new_folder(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spool = make_full(tmp_path / "spool", 2)
-    write_all, left = client._write_all, [1]
+    write_all, left = spool_module.write_all, [1]
 
     def fail_once(descriptor: int, data: bytes) -> None:
         if left:
             raise OSError(left.pop() and code, os.strerror(code))
         write_all(descriptor, data)
 
-    monkeypatch.setattr(client, "_write_all", fail_once)
+    monkeypatch.setattr(spool_module, "write_all", fail_once)
     spool.extend([record(3)], STAMP)
     assert (spool.pending, sum(spool.dropped.values())) == (3, 0)
     assert drain(adopt(crash(spool))) == plain(1, 2, 3)
 
 
-def test_a_relative_spool_stays_where_it_was_when_the_program_goes_elsewhere(
+def test_a_relative_spool_stays_where_it_was_after_chdir(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -287,9 +287,9 @@ def test_a_relative_spool_stays_where_it_was_when_the_program_goes_elsewhere(
         monkeypatch.chdir(tmp_path / "elsewhere")
         emit(handler, [1])
         assert handler.flush()
-        look(handler._store)
-        assert not handler._store.news
-        assert handler._store.folder.startswith(str(tmp_path / "spool"))
+        look(handler._outbox.store)
+        assert not handler._outbox.store.reports
+        assert handler._outbox.store.folder.startswith(str(tmp_path / "spool"))
 
 
 # ---- in programs ----
@@ -314,7 +314,7 @@ def test_it_is_reported_once_and_the_numbers_add_up(tmp_path: Path):
         stats = handler.stats()
         assert (stats["emitted"], stats["acked"], stats["pending"]) == (200, 200, 0)
         assert sum(stats["dropped"].values()) == 0
-        assert hook.says("was removed or replaced") == 1
+        assert hook.count_with("was removed or replaced") == 1
         handler.close()
         assert list(spool.iterdir()) == []
 
@@ -328,8 +328,8 @@ def test_an_idle_process_moves_before_it_logs_again(tmp_path: Path):
         shutil.rmtree(spool)
         wait_for(lambda: list(spool.iterdir()) if spool.exists() else [])
         assert handler.stats()["pending"] == 1
-        folder = Path(handler._store.folder)
-        wait_for(lambda: handler._on_error.says("was removed or replaced"))
+        folder = Path(handler._outbox.store.folder)
+        wait_for(lambda: handler._reporter.hook.count_with("was removed or replaced"))
         copy = tmp_path / folder.name  # close() leaves the spool to its sender
         shutil.copytree(folder, copy)
         assert drain(adopt(copy)) == [(1, 1)]
@@ -347,8 +347,8 @@ def test_a_program_whose_spool_is_removed_loses_nothing(
         process = start(version, "loses_its_spool", server, 600, spool)
         assert process.stdout is not None
         try:
-            said = process.stdout.readline()
-            assert said == "emitted\n", process.communicate(timeout=60)[1]
+            line = process.stdout.readline()
+            assert line == "emitted\n", process.communicate(timeout=60)[1]
             if is_away:
                 server.restart()
             _, errors = process.communicate(timeout=60)

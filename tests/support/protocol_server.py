@@ -1,4 +1,4 @@
-"""A small server of the fastlog protocol: it does what it is told, and notes what it gets.
+"""A small server of the fastlog protocol: it behaves as its `Terms` say, and keeps what it gets.
 
 `Peer` is one connection's server side without I/O, `FakeServer` puts sockets around it. All
 connections share a `Table`, as those of a real server share its journal.
@@ -55,21 +55,21 @@ class Gap(NamedTuple):
 
 @dataclass
 class Terms:
-    """What the server does; a test may change it while connections live."""
+    """How the server behaves; a test may change it while connections are open."""
 
     acks: bool = True
-    """Whether it acknowledges by itself what it has taken."""
+    """Whether it acknowledges what it has accepted."""
     window: int = 1 << 20
     max_record: int = 1 << 20
     keepalive: int = 5
     key: tuple[str, str] | None = None
     secret_of_proof: str | None = None
-    """Proves to have this secret instead."""
+    """The secret that its proof uses instead."""
     capabilities: int = 3
     error: tuple[int, int] | None = None
     """(code, action): the answer to every HELLO."""
     silent: bool = False
-    """Swallows everything and says nothing."""
+    """Whether it accepts everything and sends nothing."""
 
 
 @dataclass
@@ -79,24 +79,24 @@ class Table:
     terms: Terms = field(default_factory=Terms)
     accepted: dict[bytes, int] = field(default_factory=dict)
     records: list[tuple[bytes, int, dict[str, Any]]] = field(default_factory=list)
-    """(client id, sequence, attributes), in the order of arrival, without what was known."""
+    """(client id, sequence, attributes), in the order of arrival, without duplicates."""
     gaps: list[tuple[bytes, Gap]] = field(default_factory=list)
     hellos: list[Hello] = field(default_factory=list)
     byes: list[bytes] = field(default_factory=list)
     batches: list[tuple[int, int, int]] = field(default_factory=list)
-    """(first sequence, count, payload bytes) of all, with those that were known."""
+    """(first sequence, count, payload bytes) of all batches, duplicates included."""
 
     def numbers(self) -> list[int]:
-        """The `number` of each record."""
+        """Return the `number` of each record."""
         return [attributes["number"] for _, _, attributes in list(self.records)]
 
     def sequences(self) -> list[int]:
-        """Every sequence that came as a record or in a gap, sorted, with what came twice twice."""
+        """Return every sequence of a record or a gap, sorted, duplicates included."""
         spans = [range(gap.first, gap.last + 1) for _, gap in list(self.gaps)]
         return sorted([s for _, s, _ in list(self.records)] + [s for span in spans for s in span])
 
     def is_exact(self, count: int) -> bool:
-        """Whether records and gaps together are 1 to `count`, each once, records in order."""
+        """Return whether records and gaps are 1 to `count`, each once, and records in order."""
         order = [sequence for _, sequence, _ in list(self.records)]
         return self.sequences() == list(range(1, count + 1)) and order == sorted(order)
 
@@ -107,22 +107,22 @@ class Peer:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.closed = False
-        """It is to be closed, after what was said last."""
+        """Whether the connection is to be closed after the last answer."""
         self.client: bytes | None = None
-        """The client that was welcomed."""
+        """The id of the client after the handshake."""
         self._data = b""
         self._hello = b""
         self._asked = False
 
     def receive(self, data: bytes) -> bytes:
-        """Takes what the client sent, however it is cut; returns the answer."""
+        """Handle bytes of the client, in any chunks. Returns the answer."""
         if self.table.terms.silent:
             return b""
         self._data += data
         return b"".join(self._answers())
 
     def ack(self, committed: int | None = None) -> bytes:
-        """An ACK of all that was accepted, unless told otherwise."""
+        """Return an ACK of everything accepted, or of `committed`."""
         assert self.client is not None
         if committed is None:
             committed = self.table.accepted[self.client]
@@ -133,7 +133,7 @@ class Peer:
 
     def error(self, code: int, action: int) -> bytes:
         self.closed = True
-        return frame(ERROR, struct.pack(">HBQ", code, action, 0) + b"as the test wants it")
+        return frame(ERROR, struct.pack(">HBQ", code, action, 0) + b"as the test requires")
 
     def _answers(self) -> Iterator[bytes]:
         while len(self._data) >= _HEADER.size and not self.closed:
@@ -253,7 +253,7 @@ def _digest(secret: str, *parts: bytes) -> bytes:
 
 
 class FakeServer:
-    """Listens on 127.0.0.1, or at a Unix path. A context manager; `restart` keeps the address.
+    """A listener on 127.0.0.1, or at a Unix path. A context manager; `restart` keeps the address.
 
     Args:
         path: of a Unix socket, instead.
@@ -274,7 +274,7 @@ class FakeServer:
 
     @property
     def address(self) -> tuple[str, int | None]:
-        """What a handler is made with."""
+        """The arguments of a handler."""
         return (self._path, None) if self._path else ("127.0.0.1", self.port)
 
     def __enter__(self) -> FakeServer:
@@ -294,7 +294,7 @@ class FakeServer:
         return listener
 
     def stop(self) -> None:
-        """Closes the listener, and resets all connections."""
+        """Close the listener, and reset all connections."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -304,7 +304,7 @@ class FakeServer:
         self._listener = self._listen(self.port)
 
     def reset(self) -> None:
-        """Resets all connections."""
+        """Reset all connections."""
         with self._lock:
             connections = list(self._peers)
         for connection in connections:
@@ -314,15 +314,15 @@ class FakeServer:
                 connection.shutdown(socket.SHUT_RDWR)
         wait_for(lambda: not set(connections) & set(self._peers), "connections are gone")
 
-    def say(self, what: str, *args: Any) -> None:
-        """Sends an `ack`, a `notice` or an `error` over all connections that were welcomed."""
+    def send(self, what: str, *args: Any) -> None:
+        """Send an `ack`, a `notice` or an `error` over all connections after their handshake."""
         with self._lock:
             for connection, peer in list(self._peers.items()):
                 if peer.client is not None:
                     connection.sendall(getattr(peer, what)(*args))
 
     def live(self) -> int:
-        """Connections that were welcomed and live."""
+        """Return the number of open connections after their handshake."""
         with self._lock:
             return sum(peer.client is not None for peer in self._peers.values())
 
@@ -349,7 +349,7 @@ class FakeServer:
                     connection.sendall(peer.receive(data))
         except OSError:
             pass
-        except Exception as error:  # an assertion of Peer: the test shall see it
+        except Exception as error:  # an assertion of Peer: the test reports it
             self.failures.append(error)
         finally:
             with self._lock:
@@ -358,17 +358,17 @@ class FakeServer:
 
 
 class Proxy:
-    """Passes bytes on to a server, and resets each connection when so many came from the client.
+    """A proxy that resets each connection after so many bytes of the client.
 
     Args:
         port: the server's.
         cuts: for each connection, after how many bytes; those that follow are left alone.
-        swallows: whether a connection that will be cut gets no answer but its welcome.
+        drops_answers: whether a connection that will be cut gets no answer but its welcome.
     """
 
-    def __init__(self, port: int, cuts: Iterable[int], swallows: bool = False) -> None:
+    def __init__(self, port: int, cuts: Iterable[int], drops_answers: bool = False) -> None:
         self.cuts_made = 0
-        self._target, self._cuts, self._swallows = port, iter(cuts), swallows
+        self._target, self._cuts, self._drops_answers = port, iter(cuts), drops_answers
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -392,7 +392,7 @@ class Proxy:
                 client.close()
                 continue
             cut = next(self._cuts, None)
-            answers = 1 if self._swallows and cut is not None else None
+            answers = 1 if self._drops_answers and cut is not None else None
             for work in ((self._forth, client, server, cut), (self._back, server, client, answers)):
                 threading.Thread(target=work[0], args=work[1:], daemon=True).start()
 

@@ -59,7 +59,7 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.handler._finish()  # as at the end of its process
+        self.handler._outbox.finish()  # what the end of its process does
 
     def log(self, count: int = 1, size: int = 10) -> None:
         for _ in range(count):

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from conditions import wait_for
 from senders import stock_frame
+from server_clients import emit, handler_of, stored
 from servers import Server
-from test_client_server import emit, handler_of, stored
 from test_faults import stopped
 
 from fastlog.block import Kind, make_run

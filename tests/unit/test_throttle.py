@@ -83,7 +83,7 @@ def test_a_limited_connection_is_read_at_its_rate_to_its_end_without_a_busy_loop
         before = receiver.loop.stats().frames
         started, polls = time.monotonic(), 0
         while receiver.loop.stats().frames < before + 150:
-            receiver.turn(30)
+            receiver.poll(30)
             polls += 1
             seconds = time.monotonic() - started
             read = (receiver.loop.stats().frames - before) * WEIGHT

@@ -3,7 +3,7 @@
 
     emit_numbers.py CLIENT_DIRECTORY WAY HOST PORT COUNT [SPOOL]
 
-Each record has `who`, the process or thread that logged it, and `number`, from 0 to COUNT - 1. The
+Each record has `sender`, the process or thread that logged it, and `number`, from 0 to COUNT - 1. The
 ways are the functions below.
 """
 
@@ -25,45 +25,45 @@ logger = logging.getLogger("numbers")
 logger.setLevel(logging.INFO)
 
 
-def emit(who, count, start=0):
+def emit(name, count, start=0):
     for number in range(start, count):
-        logger.info("number %d", number, extra={"who": who, "number": number})
+        logger.info("number %d", number, extra={"sender": name, "number": number})
 
 
-def say(text):
+def print_line(text):
     print(text)
     sys.stdout.flush()
 
 
 def ends(count):
-    """Ends as programs do; logging.shutdown() is registered with atexit."""
+    """End as programs do; logging.shutdown() is registered with atexit."""
     emit("main", count)
 
 
 def ends_soon(count):
-    """With half a second to send what is left."""
+    """End with half a second to send what is left."""
     logger.handlers[0].close_timeout = 0.5
     emit("main", count)
 
 
 def ends_by_os_exit(count):
-    """Without any goodbye."""
+    """End without exit handlers."""
     emit("main", count)
     os._exit(0)
 
 
 def waits(count):
-    """Logs, says so, and waits for its end."""
+    """Log, print a line, and wait to be killed."""
     emit("main", count)
-    say("emitted")
+    print_line("emitted")
     time.sleep(60)
 
 
 def never_ends(count):
-    """Says each number that emit() has returned from."""
+    """Print each number for which emit() has returned."""
     for number in range(1000000):
         emit("main", number + 1, number)
-        say(str(number))
+        print_line(str(number))
 
 
 def threads(count):
@@ -81,7 +81,7 @@ def _wait_for_children(pids):
 
 
 def forks(count):
-    """Eight children, half of which end by os._exit() when all has been sent; the parent goes on."""
+    """Eight children, half of which end by os._exit() when all has been sent; the parent continues."""
     emit("main", count // 2)
     pids = []
     for child in range(8):
@@ -102,7 +102,7 @@ def forks(count):
 
 
 def forks_and_os_exits(count):
-    """Children that leave without a word; with a spool, nothing of theirs is lost."""
+    """Children that end by os._exit(); with a spool, none of their records is lost."""
     emit("main", count // 2)
     pids = []
     for child in range(8):
@@ -113,18 +113,18 @@ def forks_and_os_exits(count):
         pids.append(pid)
     emit("main", count, count // 2)
     _wait_for_children(pids)
-    say("emitted")
+    print_line("emitted")
     while not logger.handlers[0].flush(0.1) or os.listdir(sys.argv[6]) != [_own_spool()]:
         time.sleep(0.01)
 
 
 def loses_its_spool(count):
-    """Somebody removes it, three times, while the program logs."""
+    """Remove the spool three times while the program logs."""
     for part in range(4):
         emit("main", (part + 1) * count // 4, part * count // 4)
         if part < 3:
             shutil.rmtree(sys.argv[6], ignore_errors=True)  # the client makes it anew meanwhile
-    say("emitted")
+    print_line("emitted")
     assert logger.handlers[0].flush(30)
     stats = logger.handlers[0].stats()
     assert stats["emitted"] == stats["acked"] == count, stats
@@ -132,17 +132,17 @@ def loses_its_spool(count):
 
 
 def _own_spool():
-    return os.path.basename(logger.handlers[0]._store.folder)
+    return os.path.basename(logger.handlers[0]._outbox.store.folder)
 
 
 def forks_while_threads_log(count):
     """A fork copies whatever state a lock is in."""
     stop = threading.Event()
 
-    def run(who):
+    def run(name):
         number = 0
         while not stop.is_set():
-            emit(who, number + 1, number)
+            emit(name, number + 1, number)
             number += 1
             time.sleep(0.0005)  # else they fill the memory while the children have the processor
 
@@ -177,7 +177,7 @@ def has_workers(count):
 
 
 def logs_at_exit(count):
-    """The first record comes when the interpreter ends already, and starts no thread any more."""
+    """Log the first record when the interpreter is ending and starts no thread any more."""
     import atexit
 
     atexit.register(emit, "main", count)

@@ -1,4 +1,4 @@
-"""Forwards TCP connections to a Unix socket, and prints the port: what stands on another host.
+"""Forwards TCP connections to a Unix socket, and prints the port: a proxy on another host.
 
 forward.py UNIX_SOCKET
 """

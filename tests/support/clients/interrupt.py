@@ -3,7 +3,7 @@
 
     interrupt.py CLIENT_DIRECTORY PORT CALL ACTION FIRST_STEP SECOND_STEP SECONDS THREAD [SPOOL]
 
-CALL and ACTION are methods of `Calls` and `Actions` below. The call is made again and again: the
+CALL and ACTION are methods of `Calls` and `Actions` below. The call is repeated: the
 first time, the action interrupts it at its first bytecode, then FIRST_STEP further on, until it
 ends before it would be interrupted. With a SECOND_STEP, each of these is made several times, and the
 action interrupts once more, at the bytecode behind the first interruption, SECOND_STEP further on, and
@@ -50,7 +50,7 @@ class Tracer(object):
         self.action, self.is_sparing, self.count, self.targets = action, is_sparing, 0, []
 
     def run(self, call, targets):
-        """Returns whether it was interrupted at all of these."""
+        """Call it. Returns whether it was interrupted at all targets."""
         self.count, self.targets = 0, list(targets)
         sys.settrace(self.trace)
         try:
@@ -63,7 +63,8 @@ class Tracer(object):
     def trace(self, frame, event, _):
         if event == "call":
             name = frame.f_code.co_filename
-            if name == __file__ or self.is_sparing and name != fastlog_client.__file__:
+            is_client = os.path.dirname(name) == os.path.dirname(fastlog_client.__file__)
+            if name == __file__ or self.is_sparing and not is_client:
                 return None
             frame.f_trace_opcodes = True
             frame.f_trace_lines = False
@@ -125,7 +126,7 @@ class Program(object):
 
     def before_full(self):
         """A memory that is full already."""
-        if self.handler._max_bytes != 1000:
+        if self.handler._options.max_bytes != 1000:
             self.handler = self.make(max_bytes=1000, when_full="drop_oldest")
 
     full = emit

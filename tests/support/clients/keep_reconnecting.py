@@ -22,7 +22,7 @@ def say(text):
 
 
 class Following(logging.Handler):
-    """Sees what the handler before it has left of the record."""
+    """A handler that checks that the handler before it has not changed the record."""
 
     def emit(self, record):
         if record.getMessage() == "traceback":

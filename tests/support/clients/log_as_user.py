@@ -38,7 +38,7 @@ def main(uid, port, spool, count, way):
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     for number in range(count):
-        logger.info("number %d", number, extra={"number": number, "who": os.getpid()})
+        logger.info("number %d", number, extra={"number": number, "sender": os.getpid()})
     if way == "dies":
         os._exit(0)
     flushed = handler.flush(20)

@@ -29,7 +29,7 @@ TEXTS = [
 
 
 class Witness(logging.Handler):
-    """Notes what a record is, as the SocketHandler after it will send it."""
+    """A handler that notes each record as the SocketHandler after it will send it."""
 
     def emit(self, record):
         if record.exc_info:

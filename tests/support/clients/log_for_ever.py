@@ -35,12 +35,12 @@ def main(port, name, pause, spool=None):
     watcher = threading.Thread(target=wait_for_end)
     watcher.daemon = True
     watcher.start()
-    number, told = 0, 0.0
+    number, printed_at = 0, 0.0
     while not ended.is_set():
         number += 1
         logger.info("number %d", number, extra={"client": name, "number": number})
-        if time.time() - told > 0.1:
-            told = time.time()
+        if time.time() - printed_at > 0.1:
+            printed_at = time.time()
             print(number)
             sys.stdout.flush()
         time.sleep(float(pause) / 1000)

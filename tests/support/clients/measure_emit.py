@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""Measures what emit() costs: the standard handler and ours, in turns. For Python 2.7 and 3.6+.
+"""Measures the cost of emit(): the standard handler and ours, in turns. For Python 2.7 and 3.6+.
 
     measure_emit.py CLIENT_DIRECTORY PORT ROUNDS RECORDS [down] [extras]
 

@@ -1,4 +1,4 @@
-"""A fastlog_client handler that is attached before a framework starts, and a witness beside it.
+"""A fastlog_client handler that is attached before a framework starts, and one that notes.
 
     python SCRIPT PORT SPOOL WITNESS    (an empty SPOOL: memory)
 
@@ -22,7 +22,7 @@ SCRATCH = Path(sys.argv[3]).parent
 
 
 class Witness(logging.Handler):
-    """Notes the records; `close` changes nothing for it."""
+    """A handler that notes the records; `close` does not stop it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         line = json.dumps([record.name, record.levelno, record.getMessage()])

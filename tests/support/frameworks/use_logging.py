@@ -1,4 +1,4 @@
-"""All that `logging` itself has that closes handlers which stay attached."""
+"""All functions of `logging` that close handlers which stay attached."""
 
 from __future__ import annotations
 

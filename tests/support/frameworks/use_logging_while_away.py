@@ -1,6 +1,6 @@
-"""dictConfig() again and again while there is no server; prints the longest it took.
+"""dictConfig() repeatedly while there is no server; prints the longest it took.
 
-It goes on when its standard input ends: then there is a server.
+It continues when its standard input ends: then there is a server.
 """
 
 from __future__ import annotations
