@@ -33,9 +33,7 @@ def dump(config: Config, start: int, frames: bool) -> int:
         raise FastlogError(
             f"{config.data_dir} holds no journal; name the data directory with --data-dir"
         )
-    from fastlog.journal.dump import (  # type: ignore[import-not-found,unused-ignore]
-        dump as dump_journal,
-    )
+    from fastlog.journal import dump as dump_journal
 
     for line in dump_journal(directory, start=start, frames=frames):
         click.echo(line)

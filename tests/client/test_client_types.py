@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from places import CLIENT, SUPPORT
 
-pytest.importorskip("mypy")
-
 
 def check(folder: Path, types: Path, *words: object) -> None:
     """Run a module of mypy, which finds the types of the package in that folder."""

@@ -660,7 +660,6 @@ def test_journal_dump_rejects_a_negative_offset(command: Run, data: Path):
 def test_journal_dump_prints_the_lines_of_the_dump(
     command: Run, data: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    module = pytest.importorskip("fastlog.journal.dump")
     (data / "journal").mkdir()
     calls: list[tuple[Path, int, bool]] = []
 
@@ -668,7 +667,7 @@ def test_journal_dump_prints_the_lines_of_the_dump(
         calls.append((directory, start, frames))
         yield from ["one", "two"] if start < 9 else []
 
-    monkeypatch.setattr(module, "dump", dump)
+    monkeypatch.setattr("fastlog.journal.dump", dump)
     assert command("journal", "dump") == Result(0, "one\ntwo\n", "")
     assert command("journal", "dump", "--from", "9", "--frames") == Result(0, "", "")
     directory = Path("fastlog-data/journal")

@@ -341,7 +341,7 @@ def test_a_progress_page_that_is_being_written_shows_the_previous_reading(
     ):
         writer.publish(Reading(10, 3, 20))
         assert reader.read() == Reading(10, 3, 20)
-        writer._words[0] += 1  # the state of an interrupted writer
+        writer.words[0] += 1  # the state of an interrupted writer
         assert reader.read() == Reading(10, 3, 20)
         writer.publish(Reading(30, 4, 20))
         assert reader.read() == Reading(30, 4, 20)
