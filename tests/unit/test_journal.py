@@ -682,7 +682,13 @@ def test_a_repair_keeps_readable_blocks_and_reports_the_others(filled: Path, dam
         if r.kind == Kind.STOCK
         for f in frames(r)
     ]
-    notices = [read_notice(f) for r in repaired if r.kind == Kind.NOTE for f in frames(r)]
+    notices = [
+        read_notice(f)
+        for b in repaired
+        for r in runs(b.payload)
+        if r.kind == Kind.NOTE
+        for f in frames(r)
+    ]
     assert stock == [*payloads([b for b in blocks if b not in victims]), b"next"]
     assert [type(notice) for notice in notices] == [Loss]
     assert repair(filled) == "the journal is intact: nothing was changed"
