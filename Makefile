@@ -102,8 +102,11 @@ lint: $(VENV)/lint ## ruff, mypy --strict, clang-format, and the C compiler's wa
 # The suite once more, against a build with AddressSanitizer and UndefinedBehaviorSanitizer, in a
 # copy of the tree, so that the two builds do not get in each other's way. Python leaks at exit, hence
 # no leak check. Its own allocator hides over-reads of small objects: the tests that feed the C code
-# directly go without it; for all of them that would take an hour.
+# directly go without it; for all of them that would take an hour. Left out are tests without C of
+# ours: those of the client, of the benchmarks and of the documents.
 DIRECT = $(patsubst %,tests/unit/test_%.py,framer translator loop)
+WITHOUT_C = $(patsubst %,tests/unit/test_%.py,architecture cli config mutants) \
+  $(patsubst %,tests/system/test_%.py,bench blog_load docs package)
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g
 SANITIZED = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1
@@ -113,7 +116,8 @@ sanitize: ## the suite under ASan and UBSan
 	CFLAGS='$(SANITIZE)' LDFLAGS='-fsanitize=address,undefined' \
 	  $(MAKE) -C build/sanitize PYTHON='$(abspath $(shell command -v $(PYTHON)))' VENV=.venv .venv/test
 	cd build/sanitize && $(SANITIZED) PYTHONMALLOC=malloc .venv/bin/pytest $(PARALLEL) $(DIRECT)
-	cd build/sanitize && $(SANITIZED) .venv/bin/pytest $(PARALLEL) $(DIRECT:%=--ignore=%)
+	cd build/sanitize && $(SANITIZED) .venv/bin/pytest $(PARALLEL) tests/unit tests/system \
+	  $(DIRECT:%=--ignore=%) $(WITHOUT_C:%=--ignore=%)
 
 # Branches of Python and lines of C that the suite runs, in a copy of the tree. The C module is compiled
 # in place: pip would compile it in a folder of its own, in which gcov could not find its notes.
