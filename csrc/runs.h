@@ -1,6 +1,7 @@
-/* runs.h: the layout of a block, which the loop writes and the translator reads.
+/* runs.h: the layout of the runs of a block, which the loop writes and the translator reads.
  *
- * A block is a sequence of runs. A run holds consecutive frames of one connection:
+ * Behind its header, a block is a sequence of runs. A run holds consecutive frames of one
+ * connection:
  *
  *     run    = header 16 | peer | stamp, of a fastlog client | frames
  *     header = kind u8 | peer_len u8 | 0 u16 | connection u32 | frames u32 | len u32

@@ -6,9 +6,11 @@ import signal
 
 
 def pytest_configure() -> None:
-    """Make SIGINT work, also in a suite that a shell started in the background.
+    """Undo that signals are ignored, as in a suite in the background of a shell or under nohup.
 
-    Such a shell has SIGINT ignored, and every program that a test starts would inherit that.
+    Every program that a test starts would inherit that.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""The store in memory."""
+"""The store in memory. `outbox` decides when it is full, and what is dropped."""
 
 from __future__ import absolute_import, division, print_function
 

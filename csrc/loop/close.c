@@ -1,4 +1,5 @@
-/* close.c: closes a connection: its client, its socket and its slot. */
+/* close.c: closes a connection: its client, its socket and its slot. The reasons for which
+ * connections are closed are enum fl_reason in loop.h. */
 #include "loop_internal.h"
 
 void conn_close(fl_loop *loop, uint32_t slot)

@@ -65,7 +65,7 @@ enum {
     FL_HEAD_SIZE = 64, /* the first bytes of a frame that a rejection keeps */
 };
 
-/* One rejected connection. */
+/* One rejection, of a connection or of a frame. */
 typedef struct fl_rejection {
     int reason;                 /* enum fl_reason */
     uint32_t length;            /* the length that the frame announced; 0: it is not known */

@@ -1,4 +1,4 @@
-/* throttle.c: rate limits: reads the connections that send most more slowly while sinks are behind.
+/* throttle.c: while sinks are behind, reads connections that send much at a limited rate.
  *
  * There are two rates, that of a connection and that of its host. Each is kept as one time, up to
  * which it is used up (rate_used_until): input that enters the block moves this time on, and the

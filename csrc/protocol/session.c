@@ -1,8 +1,8 @@
 /* session.c: which sequences of one client are accepted, and which are durable. Pure.
  *
- * Three numbers never decrease, with one exception: `accepted` is the last sequence in a block,
- * `journaled` the last in the journal, `committed` the last that is durable. When the journal
- * rejects a block, `accepted` goes back to `journaled`. Each block has an entry of its own in the
+ * `accepted` is the last sequence in a block, `journaled` the last in the journal, `committed` the
+ * last that is durable. They never decrease, with one exception: when the journal rejects a block,
+ * `accepted` returns to `journaled`. Each block has an entry of its own in the
  * ring `pending`. Entries are not merged, because a snapshot of `committed` must state exactly what
  * the blocks below its offset contain, no more and no less.
  */

@@ -1,8 +1,8 @@
 /* attributes.c: sorts the attributes of a record into columns. Pure.
  *
- * Gives what fastlog/decode/normal.py and fastlog/record.py give for records whose every value is
- * as the schema requires. Where those would coerce, cut, note or rename a value, the result is
- * FL_FALLBACK.
+ * Gives what fastlog/decode/attributes.py and validation.py and fastlog/record.py give for records
+ * whose every value is as the schema requires. Where those would coerce, cut, note or rename a
+ * value, the result is FL_FALLBACK.
  */
 #include "attributes.h"
 

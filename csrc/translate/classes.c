@@ -1,4 +1,4 @@
-/* classes.c: the classes and functions that this folder knows by name. Pure. */
+/* classes.c: the classes and functions that are recognised by name. Pure. */
 #include "classes.h"
 
 static const struct {

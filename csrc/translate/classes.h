@@ -1,4 +1,4 @@
-/* classes.h: the classes and functions that this folder knows by name, because many records have
+/* classes.h: the classes and functions that are recognised by name, because many records have
  * objects of them. For the unpickler and the files that read objects; it uses values.h. */
 #ifndef FL_TRANSLATE_CLASSES_H
 #define FL_TRANSLATE_CLASSES_H

@@ -1,6 +1,6 @@
 /* extra.c: the attributes without a column, as JSON. Pure.
  *
- * Gives what fastlog/decode/normal.py and objects.py make of a value, as msgspec writes it.
+ * Gives what fastlog/decode/renderer.py and classes.py make of a value, as msgspec writes it.
  */
 #include "extra.h"
 #include "generic.h"

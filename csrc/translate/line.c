@@ -1,6 +1,6 @@
 /* line.c: a row as a line of JSON, an object with the columns in their order. Pure.
  *
- * Gives the same bytes as fastlog/decode/lines.py for the same row.
+ * Gives the same bytes as fastlog/decode/json_lines.py for the same row.
  */
 #include "line.h"
 #include "json.h"

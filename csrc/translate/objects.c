@@ -1,6 +1,6 @@
 /* objects.c: renders objects of the classes that many records have. Pure.
  *
- * Gives what fastlog/decode/objects.py gives for a few classes, in the forms that the picklers of
+ * Gives what fastlog/decode/classes.py gives for a few classes, in the forms that the picklers of
  * CPython write. Each form is matched exactly, by its names and arguments; nothing is called. All
  * other objects are left to that table.
  */

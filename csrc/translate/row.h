@@ -50,7 +50,7 @@ typedef struct fl_interned {
     uint32_t hash, offset, len, slot; /* len 0: none */
 } fl_interned;
 
-/* The names of the parts of a tree's nodes: fastlog/decode/nodes.py. */
+/* The names of the parts of a tree's nodes: fastlog/decode/inert_tree.py. */
 enum fl_tree_name {
     FL_NAME_PAIRS,
     FL_NAME_CLASS,

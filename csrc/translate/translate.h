@@ -32,9 +32,9 @@ extern "C" {
  * It holds nothing but data, and nothing in it was copied without being understood, so an unpickler
  * may read it. A frame is plain if its values are as the columns require, and its objects are of
  * a few well-known classes or of classes without a meaning. The other values of a frame are in its
- * row as an inert tree, and Python decides what they mean (fastlog/decode/nodes.py has the form of
- * a tree). The rows of plain frames may come as lines of JSON instead. docs/pickle.md says what
- * becomes of a value.
+ * row as an inert tree, and Python decides what they mean (fastlog/decode/inert_tree.py has the
+ * form of a tree). The rows of plain frames may come as lines of JSON instead. docs/pickle.md says
+ * what becomes of a value.
  */
 
 enum fl_form {

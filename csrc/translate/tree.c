@@ -1,6 +1,6 @@
 /* tree.c: values as an inert tree in the translation. Pure.
  *
- * fastlog/decode/nodes.py has the form of a tree: built-in types of Python only, so that data
+ * fastlog/decode/inert_tree.py has the form of a tree: built-in types of Python only, so that data
  * opcodes suffice. All containers and objects are made first, empty, in the memo. Then each is
  * filled, with references to the others. So nothing recurses, a shared value is written once, and a
  * cycle is no special case. A text from the memo of the frame is written once as well: the tree is

@@ -1,8 +1,8 @@
 /* unpickle.c: the loop over the opcodes of one pickle. Pure.
  *
- * Reads a pickle to the same values as fastlog/decode/machine.py and inert.py, or rejects it for
- * the same reason, so the checks are in the same order. Only what is larger than the arrays is
- * FL_FALLBACK.
+ * Reads a pickle to the same values as fastlog/decode/unpickle.py and pickle_machine.py, or rejects
+ * it for the same reason, so the checks are in the same order. Only what is larger than the arrays
+ * is FL_FALLBACK.
  *
  * Time and memory are linear in the frame: nothing is allocated by what the frame announces.
  */

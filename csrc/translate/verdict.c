@@ -1,6 +1,6 @@
 /* verdict.c: the texts of the verdicts. Pure.
  *
- * fastlog/decode/machine.py and inert.py reject the same pickles with the same texts.
+ * fastlog/decode/unpickle.py and pickle_machine.py reject the same pickles with the same texts.
  */
 #include "translate.h"
 

@@ -1,6 +1,6 @@
 """Sink positions: one small file for each sink, which its worker writes and others read.
 
-They hold nothing that the sink does not know better itself. If one is lost or old, the journal
+They hold nothing that the sink does not store more exactly. If one is lost or old, the journal
 keeps segments longer; nothing else happens.
 """
 

@@ -83,7 +83,7 @@ class SupervisedReceiver:
         self._receiver.run(self._on_woken)
 
     def wait_for_go(self) -> None:
-        """Wait until the receiver before has ended."""
+        """Wait until the previous receiver has ended."""
         while self._next_order() != "go":
             pass
 

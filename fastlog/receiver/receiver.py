@@ -47,8 +47,8 @@ class Receiver:
         config: The whole configuration.
         listeners: Descriptors of listening sockets, each with its configuration.
         clock: The wall clock, in seconds since the epoch.
-        handed_over: The state of the receiver before, and its connections. That receiver must have
-            ended when `run` is called. Until then nothing is read and nothing is written.
+        handed_over: The state of the previous receiver, and its connections. That receiver must
+            have ended when `run` is called. Until then nothing is read and nothing is written.
         wakeup: The descriptor of the workers' wakeup, if they have one.
 
     Raises:
@@ -264,7 +264,7 @@ def _make_loop(config: Config, on_block: Callable[[bytes, int], None], handed_ov
     Args:
         config: The whole configuration.
         on_block: Gets the blocks.
-        handed_over: The number of connections of the receiver before, which always fit.
+        handed_over: The number of connections of the previous receiver, which always fit.
     """
     limits = config.limits
     affordable = _affordable(limits.connections)

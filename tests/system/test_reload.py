@@ -967,9 +967,9 @@ def test_a_reload_leaves_no_descriptor_open(server: Installed) -> None:
     server.wait_stored(1)
     server.reload()
     before = {role: descriptors(pid) for pid, role in processes_of(server.data)}
-    good = server.edit("receiver/receiver.py", "    def _take(self", "    def _lose(self")
+    good = server.edit("receiver/handover.py", "    def restore(self", "    def lose(self")
     server.reload(OLD)
-    (server.package / "receiver/receiver.py").write_text(good)
+    (server.package / "receiver/handover.py").write_text(good)
     for _ in range(3):
         server.reload()
     after = {role: descriptors(pid) for pid, role in processes_of(server.data)}
