@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
 
+SECONDS = float(os.environ.get("WAIT_SECONDS", "30"))
+"""The default deadline. Long, since a loaded machine is not a failure."""
 
-def wait_for(condition: Callable[[], T], what: str = "", seconds: float = 30.0) -> T:
+
+def wait_for(condition: Callable[[], T], what: str = "", seconds: float = SECONDS) -> T:
     """Return the result of `condition` once it is true; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):

@@ -286,6 +286,12 @@ def test_a_long_list_and_a_long_dict_are_cut_and_the_mark_counts_the_rest() -> N
     assert len(cut) - 1 + cut["!cut"] == NODES + 50
 
 
+def test_the_bound_of_values_is_exact() -> None:
+    members = [None] * (NODES - 1)  # the list is a value too
+    assert members == extra(members)
+    assert [*members, {"!cut": 1}] == extra([*members, None])
+
+
 def test_a_large_attribute_displaces_neither_small_ones_nor_fields() -> None:
     sent = pairs_of(["big", [[]] * 50_000, "user", "bob", "ids", [1, 2], "msg", "hello"])
     actual = record(sent)

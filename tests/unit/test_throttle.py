@@ -239,6 +239,22 @@ def test_new_connections_one_after_another_share_one_rate() -> None:
         assert most >= 30 * 7 * WEIGHT
 
 
+@pytest.mark.parametrize("begun", [b"", FRAME[:500]])
+def test_a_connection_that_is_empty_before_its_first_frame_gets_no_rate_of_its_own(
+    begun: bytes,
+) -> None:
+    with receiving() as receiver:
+        clients = [fill(receiver, 0, begun) for _ in range(10)]
+        for _ in range(3):
+            receiver.poll(0)
+        receiver.loop.limit_rate(MIB, 64 * KIB)
+        for client in clients:
+            client.sendall((FRAME * 30)[len(begun) :])
+        seconds = read_for(receiver, 1)
+        read = receiver.loop.stats().frames * WEIGHT
+        assert 32 * KIB < read <= 64 * KIB * (seconds + 0.125) + 20 * KIB
+
+
 def test_a_new_connection_does_not_wait_for_those_of_another_host() -> None:
     with receiving() as receiver:
         receiver.loop.limit_rate(1, 1)
