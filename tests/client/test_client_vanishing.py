@@ -19,10 +19,10 @@ from conditions import wait_for
 from fastlog_client import spool as spool_module
 from fastlog_client.gap import DAMAGED, MEMORY_FULL
 from fastlog_client.spool import Spool
+from faults import small_disk
 from protocol_server import FakeServer, Table
 from server_clients import disturb
 from servers import Server
-from test_faults import small_disk
 
 
 def look(spool: Any) -> None:

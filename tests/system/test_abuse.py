@@ -25,10 +25,10 @@ from connections import (
     descriptors_of,
     many_descriptors,
 )
+from faults import numbers
 from networks import in_a_network_of_its_own
 from senders import Sender, stock_frame
 from servers import Server
-from test_faults import numbers
 
 MANY = 10_000
 KIB = 1 << 10

@@ -26,10 +26,10 @@ from pathlib import Path
 
 import pytest
 from conditions import wait_for
+from faults import small_disk
+from handler_process import HandlerProcess
 from interpreters import interpreters
 from servers import Server, kill, rows
-from test_faults import small_disk
-from test_lossless import Process
 
 CONFIG = """
 [clients]
@@ -61,9 +61,9 @@ class Sequence:
         """Processes that are stopped."""
         old = interpreters().get("2.7", sys.executable)
         self.clients = [
-            Process(self.server.port, "memory", sys.executable, PAUSE),
-            Process(self.server.port, "spool", sys.executable, PAUSE, self._spool),
-            Process(self.server.port, "memory of 2.7", old, PAUSE),
+            HandlerProcess(self.server.port, "memory", sys.executable, PAUSE),
+            HandlerProcess(self.server.port, "spool", sys.executable, PAUSE, self._spool),
+            HandlerProcess(self.server.port, "memory of 2.7", old, PAUSE),
         ]
         self.faults: dict[str, Callable[[], None]] = {
             "reload": lambda: os.kill(self.server.pid, signal.SIGHUP),

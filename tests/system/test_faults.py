@@ -13,13 +13,11 @@ import signal
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conditions import wait_for
+from faults import SMALL_JOURNAL, numbers, small_disk, stopped
 from senders import Sender, stock_frame
 from servers import Server, kill, processes_of
 
@@ -29,15 +27,6 @@ from fastlog.journal import JournalReader
 
 KILLS = 10
 LARGE_JOURNAL = '[journal]\nsize = "4 GiB"\nsegment = "1 GiB"\n'
-
-
-def numbers(rows: list[dict[str, Any]]) -> dict[str, list[int]]:
-    """Return the numbers of the stored records by client, in stored order."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for row in rows:
-        extra = json.loads(row["extra"])
-        found[extra["client"]].append(extra["number"])
-    return dict(found)
 
 
 def send(server: Server, client: str, count: int, size: int = 1000, start: int = 0) -> None:
@@ -55,43 +44,7 @@ def assert_adds_up(server: Server, client: str, sent: int) -> int:
     return int(lost)
 
 
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """Stop a process with SIGSTOP inside the block."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-@contextmanager
-def small_disk(at: Path, size: str) -> Iterator[Path]:
-    """Mount a file system of this size."""
-    if os.geteuid() != 0 and not os.environ.get("CI"):
-        pytest.skip("only root can mount the small file system that this needs")
-    at.mkdir()
-    out = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", at],
-        capture_output=True,
-        check=False,
-    )
-    if out.returncode != 0:
-        assert not os.environ.get("CI"), "CI insists on a small file system"
-        pytest.skip(f"mounting is not allowed here: {out.stderr.decode().strip()}")
-    try:
-        yield at
-    finally:
-        subprocess.run(["umount", "-l", at], check=True)
-
-
 # ---- a full journal ------------------------------------------------------------------------
-
-# Without rate limits: a throttled connection sends nothing either, and these tests wait for one
-# that the full journal stops.
-SMALL_JOURNAL = (
-    '[limits]\nlag = 0\n[journal]\nsize = "1 MiB"\nsegment = "256 KiB"\nmemory = "1 MiB"\n'
-)
 
 
 def test_segments_that_every_sink_has_stored_are_deleted(tmp_path: Path) -> None:

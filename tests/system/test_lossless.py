@@ -27,11 +27,12 @@ from typing import Any
 import fastlog_client
 import pytest
 from conditions import wait_for
+from faults import numbers, small_disk, stopped
+from handler_process import HandlerProcess
 from interpreters import environment, interpreters
 from places import CLIENT, SUPPORT
 from protocol_client import Speaker, batch, record
 from servers import Server
-from test_faults import numbers, small_disk, stopped
 
 from fastlog.block import frames, runs
 from fastlog.config import Config, ListenConfig
@@ -74,48 +75,6 @@ class Client:
     @property
     def stats(self) -> dict[str, Any]:
         return dict(self.handler.stats())
-
-
-class Process:
-    """The fastlog handler in a process of another interpreter."""
-
-    def __init__(
-        self, port: int, name: str, python: Path | str, pause: float = 1, spool: Path | None = None
-    ) -> None:
-        self.name, self.sent = name, 0
-        arguments = [str(CLIENT), str(port), name, str(pause), *([str(spool)] if spool else [])]
-        self.process = subprocess.Popen(
-            [python, SUPPORT / "clients" / "log_for_ever.py", *arguments],
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._ended: dict[str, Any] = {}
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("{"):
-                self._ended = json.loads(line)
-            else:
-                self.sent = int(line)
-
-    def stop(self) -> dict[str, Any]:
-        """Let the process end by itself, and return its stats."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        assert self.process.wait(60) == 0
-        self._reader.join(30)
-        self.sent = self._ended["sent"]
-        return dict(self._ended["stats"])
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._reader.join(30)
 
 
 def declared(server: Server, behind: int = 0) -> list[range]:
@@ -455,7 +414,7 @@ def test_the_spool_of_a_killed_client_is_sent_by_the_next(
     if python is None:
         pytest.skip(f"no Python {version} on this machine")
     spool = tmp_path / "spool"
-    first = Process(server.port, "first", python, pause=0.2, spool=spool)
+    first = HandlerProcess(server.port, "first", python, pause=0.2, spool=spool)
     wait_for(lambda: first.sent > 200)
     with stopped(server.children()["receiver"]):
         seen = first.sent
@@ -465,7 +424,7 @@ def test_the_spool_of_a_killed_client_is_sent_by_the_next(
     segment = max(spool.glob("*/*.seg"), key=lambda path: path.name)
     with segment.open("ab") as file:
         file.write(os.urandom(7))  # a torn record
-    second = Process(server.port, "second", python, pause=1, spool=spool)
+    second = HandlerProcess(server.port, "second", python, pause=1, spool=spool)
     wait_for(lambda: len(numbers(server.records()).get("first", [])) >= sent, "it was adopted", 60)
     wait_for(lambda: second.sent > 10)
     second.stop()
@@ -480,12 +439,12 @@ def test_a_spool_without_its_last_records_is_not_sent_twice(server: Server, tmp_
     spool = tmp_path / "spool"
     with Proxy(server.port) as proxy:
         proxy.drops_acks = True
-        first = Process(proxy.port, "first", sys.executable, spool=spool)
+        first = HandlerProcess(proxy.port, "first", sys.executable, spool=spool)
         wait_for(lambda: len(numbers(server.records()).get("first", [])) > 200)
         first.kill()
     segment = max(spool.glob("*/*.seg"), key=lambda path: path.name)
     os.truncate(segment, segment.stat().st_size - 3)
-    second = Process(server.port, "second", sys.executable, spool=spool)
+    second = HandlerProcess(server.port, "second", sys.executable, spool=spool)
     wait_for(lambda: len(list(spool.iterdir())) == 1, "the first one's is gone")
     second.stop()
     stored = numbers(server.records())["first"]
@@ -560,7 +519,7 @@ def test_clients_of_several_interpreters_survive_kills_and_cuts(server: Server) 
     dice = random.Random(11)
     with Proxy(server.port) as proxy:
         clients = [
-            Process(port, version, python)
+            HandlerProcess(port, version, python)
             for (version, python), port in zip(
                 interpreters().items(), itertools.cycle([server.port, proxy.port]), strict=False
             )
@@ -593,7 +552,7 @@ def test_clients_do_not_notice_twenty_reloads(server: Server) -> None:
 def _reload_repeatedly(server: Server, times: int) -> None:
     """test_reload.py tests the same for stock clients, and failures of a reload."""
     pythons = {v: path for v, path in interpreters().items() if v in ("2.7", "3.6", "3.13")}
-    clients = [Process(server.port, version, path) for version, path in pythons.items()]
+    clients = [HandlerProcess(server.port, version, path) for version, path in pythons.items()]
     for _ in range(times):
         goal = [client.sent + 100 for client in clients]
         wait_for(

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -23,53 +22,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conditions import wait_for
+from faults import SMALL_JOURNAL, numbers, small_disk, stopped
+from installed_server import NEW, OLD, Installed
 from interpreters import environment, interpreters
 from places import SUPPORT
 from protocol_client import ServerRejectedError, Speaker, batch, frame, record
 from senders import Sender, stock_frame
 from servers import SERVER, Server, kill, processes_of
-from test_faults import SMALL_JOURNAL, numbers, small_disk, stopped
-
-import fastlog
 
 SCRIPT = SUPPORT / "clients" / "log_numbers.py"
-OLD = "going on as before"
-NEW = "reload: done"
-
-
-class Installed(Server):
-    """A server that runs from a copy of the package."""
-
-    def __init__(self, home: Path, **options: Any) -> None:
-        self.site = home / "site"
-        self.package = self.site / "fastlog"
-        shutil.copytree(Path(fastlog.__file__).parent, self.package)
-        path = os.pathsep.join([str(self.site), *filter(None, [os.environ.get("PYTHONPATH")])])
-        super().__init__(home, env={"PYTHONPATH": path, **options.pop("env", {})}, **options)
-
-    def edit(self, file: str, old: str, new: str) -> str:
-        """Change a file of the copy, and return its previous content."""
-        path = self.package / file
-        text = path.read_text()
-        assert old in text, f"{file} has no {old!r}"
-        path.write_text(text.replace(old, new, 1))
-        return text
-
-    def count_logged(self, text: str) -> int:
-        """Return how often the log has this text."""
-        return self.messages().count(text)
-
-    def reload(self, outcome: str = NEW, seconds: float = 60) -> None:
-        """Send SIGHUP, and wait until the reload has succeeded or failed."""
-        before = self.count_logged(outcome)
-        os.kill(self.pid, signal.SIGHUP)
-        wait_for(
-            lambda: self.count_logged(outcome) > before, f"{outcome}: {self.messages()}", seconds
-        )
 
 
 @pytest.fixture

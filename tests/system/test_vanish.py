@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from conditions import wait_for
+from faults import stopped
 from senders import stock_frame
 from server_clients import emit, handler_of, stored
 from servers import Server
-from test_faults import stopped
 
 from fastlog.block import Kind, make_run
 from fastlog.journal import Journal

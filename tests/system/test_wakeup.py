@@ -10,15 +10,12 @@ from pathlib import Path
 
 import pytest
 from conditions import wait_for
+from installed_server import Installed
 from senders import stock_frame
 from servers import Server, kill
-from test_reload import Installed
 
 from fastlog.journal import Wakeup, WakeupReader, make_wakeup
 from fastlog.journal.wakeup import NOTIFY_BYTES, NOTIFY_INTERVAL
-
-INTERVAL = "POLL_INTERVAL = 0.1\n"
-LONG_INTERVAL = "POLL_INTERVAL = 600.0\n"
 
 
 @pytest.fixture
@@ -71,7 +68,7 @@ def send_one_by_one(server: Server, numbers: range) -> None:
 
 def test_an_idle_worker_is_woken_even_after_a_reload_and_a_crash(tmp_path: Path) -> None:
     server = Installed(tmp_path)
-    server.edit("worker/worker.py", INTERVAL, LONG_INTERVAL)
+    server.set("fastlog.worker.worker", POLL_INTERVAL=600.0)
     with server:
         send_one_by_one(server, range(1, 4))
         server.reload()
@@ -84,6 +81,6 @@ def test_an_idle_worker_is_woken_even_after_a_reload_and_a_crash(tmp_path: Path)
 
 def test_a_worker_without_a_wakeup_polls_the_journal(tmp_path: Path) -> None:
     server = Installed(tmp_path)
-    server.edit("worker/__main__.py", 'if "wakeup-fd" in values:', "if False:")
+    server.set("fastlog.journal.wakeup", NOTIFY_BYTES=1 << 62, NOTIFY_INTERVAL=1e9)
     with server:
         send_one_by_one(server, range(1, 4))

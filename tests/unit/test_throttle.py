@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from builders import NODE, Clock
-from test_loop import KIB, MIB, Receiver, encode, receiving, was_closed
+from loop_receiver import KIB, MIB, Receiver, encode, receiving, was_closed
 
 from fastlog.block import HEADER, Block
 from fastlog.config import LimitsConfig

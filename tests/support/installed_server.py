@@ -1,0 +1,87 @@
+"""A server that runs from a copy of the package, so that a test can change the installed code.
+
+`Installed.edit` changes a file, as another version would. `Installed.set` sets constants of a
+module, which does not depend on the text of the code.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+from conditions import wait_for
+from servers import Server
+
+import fastlog
+
+OLD = "going on as before"
+NEW = "reload: done"
+
+SET_AFTER_IMPORT = """
+import importlib.machinery
+import sys
+
+CONSTANTS = {constants!r}
+
+
+class Finder(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name not in CONSTANTS:
+            return None
+        spec = super().find_spec(name, path, target)
+        execute = spec.loader.exec_module
+
+        def execute_and_set(module):
+            execute(module)
+            for constant, value in CONSTANTS[name].items():
+                assert hasattr(module, constant), constant
+                setattr(module, constant, value)
+
+        spec.loader.exec_module = execute_and_set
+        return spec
+
+
+sys.meta_path.insert(0, Finder)
+"""
+"""`sitecustomize`, which every interpreter of the server imports at its start."""
+
+
+class Installed(Server):
+    """A server that runs from a copy of the package."""
+
+    def __init__(self, home: Path, **options: Any) -> None:
+        self.site = home / "site"
+        self.package = self.site / "fastlog"
+        shutil.copytree(Path(fastlog.__file__).parent, self.package)
+        path = os.pathsep.join([str(self.site), *filter(None, [os.environ.get("PYTHONPATH")])])
+        super().__init__(home, env={"PYTHONPATH": path, **options.pop("env", {})}, **options)
+
+    def edit(self, file: str, old: str, new: str) -> str:
+        """Change a file of the copy, and return its previous content."""
+        path = self.package / file
+        text = path.read_text()
+        assert old in text, f"{file} has no {old!r}"
+        path.write_text(text.replace(old, new, 1))
+        return text
+
+    def set(self, module: str, **constants: float) -> None:
+        """Set constants of a module of the copy, in each process that starts from now on."""
+        constants_of = {module: constants}
+        text = SET_AFTER_IMPORT.replace("{constants!r}", repr(constants_of))
+        (self.site / "sitecustomize.py").write_text(text)
+
+    def count_logged(self, text: str) -> int:
+        """Return how often the log has this text."""
+        return self.messages().count(text)
+
+    def reload(self, outcome: str = NEW, seconds: float = 60) -> None:
+        """Send SIGHUP, and wait until the reload has succeeded or failed."""
+        before = self.count_logged(outcome)
+        os.kill(self.pid, signal.SIGHUP)
+        wait_for(
+            lambda: self.count_logged(outcome) > before, f"{outcome}: {self.messages()}", seconds
+        )
