@@ -11,12 +11,14 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conditions import wait_for
+from places import SUPPORT
 from senders import stock_frame
 from servers import FASTLOG, SERVER, Server, kill, processes_of
 
@@ -371,3 +373,21 @@ def test_two_sinks_store_the_same_records(tmp_path: Path) -> None:
         ]  # fmt: skip
         written = [json.loads(line) for line in lines.open()]
         assert written == [{name: row[name] for name in written[0]} for row in stored]
+
+
+ABANDON = """
+import os, sys
+from pathlib import Path
+from servers import Server
+
+Server(Path(sys.argv[1])).start()
+os._exit(1)
+"""
+
+
+def test_a_server_under_test_ends_with_the_test_process(tmp_path: Path) -> None:
+    """So an interrupted suite, or one that a deadline ended, leaves no server behind."""
+    environment = {**os.environ, "PYTHONPATH": str(SUPPORT)}
+    command = [sys.executable, "-c", ABANDON, tmp_path]
+    assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == 1
+    wait_for(lambda: not processes_of(tmp_path / "data"), "all processes are gone")
