@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fastlog.record import Note
+from fastlog.record import Notice
 
 MAGIC = b"FLB2"
 SECRET_BYTES = 16
@@ -39,7 +39,7 @@ STAMP = struct.Struct(">16sQQ8s")
 NO_KEY = bytes(8)
 """`Stamp.key` of a client that has not authenticated with a key."""
 
-_NOTICE: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
+_NOTICE: msgspec.json.Decoder[Notice] = msgspec.json.Decoder(Notice)
 
 
 class Kind(IntEnum):
@@ -47,7 +47,7 @@ class Kind(IntEnum):
 
     STOCK = 0
     """Records, as `SocketHandler` sends them: pickle, or a JSON object."""
-    NOTE = 1
+    NOTICE = 1
     """Notices of what the receiver rejected or lost: `Rejection` or `Loss` as JSON."""
     PADDING = 2
     """No frames: padding in place of bytes that a repair could not read."""
@@ -76,7 +76,7 @@ class Block:
     index: int
     """Ordinal of its first frame since the journal began."""
     frames: int
-    stamp: int
+    received_us: int
     """When it was received by the wall clock, in microseconds since the epoch. It may be less than
     that of the block before; `offset` gives the order."""
     payload: memoryview
@@ -85,7 +85,7 @@ class Block:
     @property
     def received(self) -> float:
         """When it was received, in seconds since the epoch."""
-        return self.stamp / 1e6
+        return self.received_us / 1e6
 
 
 class Stamp(NamedTuple):
@@ -158,11 +158,11 @@ def make_run(
     return RUN.pack(kind, len(name), 0, connection, count, len(body)) + name + bytes(body)
 
 
-def make_notices(notices: Iterable[Note]) -> bytes:
+def make_notices(notices: Iterable[Notice]) -> bytes:
     """Return a run of notices: losses and rejections of the receiver, for the ledger."""
-    return make_run(Kind.NOTE, map(msgspec.json.encode, notices))
+    return make_run(Kind.NOTICE, map(msgspec.json.encode, notices))
 
 
-def read_notice(frame: memoryview) -> Note:
-    """Return the notice in a frame of a `Kind.NOTE` run."""
+def read_notice(frame: memoryview) -> Notice:
+    """Return the notice in a frame of a `Kind.NOTICE` run."""
     return _NOTICE.decode(frame)

@@ -93,5 +93,5 @@ def host_of(peer: str) -> str:
     return peer.partition(":")[0] if peer.count(":") == 1 else peer
 
 
-Note = Rejection | Loss
+Notice = Rejection | Loss
 """What the receiver writes to the journal beside the frames."""

@@ -114,7 +114,7 @@ static bool make_room(fl_loop *loop)
         if (loop->now - c->partial_since < loop->options.handshake_ms)
             return false;
         if (has_no_input(c->fd)) {
-            reject(loop, FL_REASON_UNUSED, c->peer, NULL, 0);
+            reject(loop, FL_REASON_SILENT, c->peer, NULL, 0);
             conn_close(loop, slot);
             return true;
         }

@@ -9,7 +9,7 @@ static void check_client(fl_loop *loop, client *k)
     if (k->state == CLIENT_CLOSING && age >= CLOSING_MS) {
         conn_close(loop, k->slot);
     } else if (k->state == CLIENT_HANDSHAKE && age >= loop->options.handshake_ms) {
-        reject(loop, FL_REASON_SILENT, loop->conns[k->slot].peer, NULL, 0);
+        reject(loop, FL_REASON_HANDSHAKE, loop->conns[k->slot].peer, NULL, 0);
         conn_close(loop, k->slot);
     } else if (client_is_served(k) && loop->now - k->last_sent >= loop->options.keepalive_ms) {
         k->ack_due = true;

@@ -45,13 +45,13 @@ enum fl_reason {
     FL_REASON_LUMBERJACK,
     FL_REASON_UNKNOWN,     /* a protocol that is none of these */
     FL_REASON_STOCK,       /* a stock client on a listener with FL_LISTEN_NO_STOCK */
-    FL_REASON_SILENT,      /* a fastlog client that did not complete its handshake in time */
+    FL_REASON_HANDSHAKE,   /* a fastlog client that did not complete its handshake in time */
     FL_REASON_OUT_OF_TURN, /* a frame of the fastlog protocol that is not allowed now */
     FL_REASON_MALFORMED,   /* a frame of the fastlog protocol that is malformed */
     FL_REASON_SEQUENCE,    /* records of a fastlog client are missing before those that came */
     FL_REASON_CONNECTIONS, /* max_connections are open */
     FL_REASON_HOST,        /* max_per_host connections are open from this host */
-    FL_REASON_UNUSED,      /* it had never sent a byte, and another connection needed its place */
+    FL_REASON_SILENT,      /* it had never sent a byte, and another connection needed its place */
     FL_REASON_DESCRIPTORS, /* the process has no file descriptor left */
     FL_REASON_MEMORY,      /* partial_memory is used up, and this partial frame was the largest */
     FL_REASON_COUNT,       /* the number of reasons */

@@ -17,13 +17,13 @@ const char *fl_reason_text(int reason)
     case FL_REASON_LUMBERJACK: return "lumberjack";
     case FL_REASON_UNKNOWN: return "unknown protocol";
     case FL_REASON_STOCK: return "stock client not admitted here";
-    case FL_REASON_SILENT: return "no hello in time";
+    case FL_REASON_HANDSHAKE: return "no hello in time";
     case FL_REASON_OUT_OF_TURN: return "frame out of turn";
     case FL_REASON_MALFORMED: return "malformed fastlog frame";
     case FL_REASON_SEQUENCE: return "records missing in the sequence";
     case FL_REASON_CONNECTIONS: return "too many connections";
     case FL_REASON_HOST: return "too many connections from this host";
-    case FL_REASON_UNUSED: return "never sent a byte; closed to make room";
+    case FL_REASON_SILENT: return "never sent a byte; closed to make room";
     case FL_REASON_DESCRIPTORS: return "no file descriptor left";
     case FL_REASON_MEMORY: return "no memory for partial frames";
     default: return "unknown reason";

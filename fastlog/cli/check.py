@@ -27,7 +27,7 @@ from fastlog.cli.options import config_options
 from fastlog.config import Config, format_duration, format_size
 from fastlog.errors import FastlogError
 from fastlog.files import Access, set_access
-from fastlog.server import datadir
+from fastlog.server.lock import lock as lock_data_dir
 
 STATUS_TIMEOUT = 3.0
 """Seconds to wait for the receiver's next status."""
@@ -76,7 +76,7 @@ def _repair(config: Config) -> int:
         )
     from fastlog.journal import repair
 
-    lock = datadir.lock(data_dir, access)  # so that no server starts meanwhile
+    lock = lock_data_dir(data_dir, access)  # so that no server starts meanwhile
     try:
         click.echo(repair(data_dir / "journal"))
     finally:

@@ -25,7 +25,7 @@ from fastlog.errors import FastlogError
 from fastlog.files import Access
 from fastlog.ledger import DAMAGED, LedgerError, check_whole
 from fastlog.search import examine
-from fastlog.server.datadir import mode_warning
+from fastlog.server.lock import mode_warning
 from fastlog.sinks import SinkContext, make_sink
 
 MIN_FREE = 64 << 20

@@ -106,7 +106,7 @@ class AuthConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Keys of clients, each `ID:SECRET`. An id has two while a new secret replaces the old one."""
 
 
-class Retention(Struct, frozen=True, forbid_unknown_fields=True):
+class RetentionConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """How long stored records are kept, until the first of two limits."""
 
     age: Annotated[float, Meta(gt=0, extra=TIME)] = 30 * 86400.0
@@ -143,7 +143,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     journal: JournalConfig = JournalConfig()
     clients: ClientsConfig = ClientsConfig()
     auth: AuthConfig = AuthConfig()
-    retention: Retention = Retention()
+    retention: RetentionConfig = RetentionConfig()
     decode: DecodeConfig = DecodeConfig()
     log: LogConfig = LogConfig()
 
@@ -154,7 +154,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "journal": JournalConfig,
     "clients": ClientsConfig,
     "auth": AuthConfig,
-    "retention": Retention,
+    "retention": RetentionConfig,
     "decode": DecodeConfig,
     "log": LogConfig,
 }

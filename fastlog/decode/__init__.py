@@ -13,13 +13,13 @@ The files, in the order in which a block passes through them:
 - `object_reader`, `classes`: what the objects of known classes stand for. The readers of classes
   are in `classes`, `times`, `arrays`, `paths` and `copyreg_helpers`; they share `arguments` and
   `work`.
-- `notes`: rejections and losses.
+- `notices`: rejections and losses.
 - `json_lines`: records as lines of JSON.
 """
 
 from fastlog.decode.decoder import ENGINES, Decoded, Decoder
 from fastlog.decode.engine import Form
 from fastlog.decode.frame import read_record
-from fastlog.decode.notes import Located
+from fastlog.decode.notices import Located
 
 __all__ = ["ENGINES", "Decoded", "Decoder", "Form", "Located", "read_record"]

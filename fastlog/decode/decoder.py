@@ -18,7 +18,7 @@ from fastlog.decode.engine import Engine, Form, PythonEngine, Row
 from fastlog.decode.frame import complete_row, read_line, read_record
 from fastlog.decode.inert_tree import allow_digits
 from fastlog.decode.json_lines import encode
-from fastlog.decode.notes import Located, RejectedFrames, notes_of
+from fastlog.decode.notices import Located, RejectedFrames, notices_of
 from fastlog.errors import ConfigError, RejectedError
 from fastlog.record import Record, host_of
 
@@ -34,7 +34,7 @@ class Decoded(NamedTuple):
     block: Block
     records: list[Record]
     """In order of arrival; empty in the form `lines`."""
-    notes: list[Located]
+    notices: list[Located]
     """The frames that were rejected here, and what the receiver noted in the block, in order."""
     lines: bytes = b""
     """In the form `lines`: the records as lines of JSON, each with its line feed."""
@@ -68,17 +68,17 @@ class Decoder:
         self._engine = _engine(engine, form)
 
     def decode(self, block: Block) -> Decoded:
-        """Return the records and the notes of a block; no bytes in its frames make this fail."""
+        """Return the records and the notices of a block; no bytes in its frames make this fail."""
         verdicts, rows, lines = self._engine.translate(block)
         if verdicts is None:  # all frames are plain
             return Decoded(block, list(map(_RECORD, rows)), [], lines)
         if self.form == "lines":
             written: list[Any] = lines.split(b"\n")
-            notes = _complete(block, verdicts, iter(rows), written, as_lines=True)
-            return Decoded(block, [], notes, b"".join([line + b"\n" for line in written if line]))
+            notices = _complete(block, verdicts, iter(rows), written, as_lines=True)
+            return Decoded(block, [], notices, b"".join([line + b"\n" for line in written if line]))
         records: list[Any] = [None] * block.frames
-        notes = _complete(block, verdicts, iter(rows), records, as_lines=False)
-        return Decoded(block, [record for record in records if record is not None], notes)
+        notices = _complete(block, verdicts, iter(rows), records, as_lines=False)
+        return Decoded(block, [record for record in records if record is not None], notices)
 
 
 def _complete(
@@ -95,14 +95,14 @@ def _complete(
         as_lines: Whether the results are lines.
 
     Returns:
-        The notes of the block, in order.
+        The notices of the block, in order.
     """
-    notes: list[Located] = []
+    notices: list[Located] = []
     end = 0
     for run in blocks.runs(block.payload):
         start, end = end, end + run.frames
         if run.kind not in blocks.RECORDS:
-            notes += notes_of(block, run, start)
+            notices += notices_of(block, run, start)
             continue
         if not any(verdicts[start:end]):  # PLAIN is 0
             if not as_lines:
@@ -131,5 +131,5 @@ def _complete(
             except Exception as error:
                 # A bug in the decoder: the worker must continue, and the ledger must show it.
                 rejected.add(idx, frame, f"decoder failed: {type(error).__name__}")
-        notes += rejected.notes()
-    return notes
+        notices += rejected.notices()
+    return notices

@@ -46,17 +46,19 @@ def repair(directory: Path) -> str:
     _repair_node(directory, report)
     secret = _repair_secret(directory, found, report)
     durable = known_durable(directory)
-    at, stamp = found[0].start, 0
+    at, received_us = found[0].start, 0
     index = 0 if at == 0 else None  # the ordinal of the next frame, once a valid block gives it
     for i, segment in enumerate(found):
         if at < segment.start:
             missing = Segment(segment_path(directory, at), at)
             touch(missing.path)
             after = _first_index(segment, secret)
-            report.append(_fill(missing, (at, segment.start), (index, after), stamp, secret))
+            report.append(_fill(missing, (at, segment.start), (index, after), received_us, secret))
             at, index = segment.start, index if after is None else after
         following = found[i + 1] if i + 1 < len(found) else None
-        at, index, stamp, lines = _repair_segment(segment, following, durable, index, stamp, secret)
+        at, index, received_us, lines = _repair_segment(
+            segment, following, durable, index, received_us, secret
+        )
         report += lines
     sync_directory(directory)
     with DurableOffset(directory, writable=True) as page:
@@ -102,7 +104,7 @@ def _repair_segment(
     following: Segment | None,
     durable: int,
     index: int | None,
-    stamp: int,
+    received_us: int,
     secret: bytes,
 ) -> tuple[int, int | None, int, list[str]]:
     """Return the segment's new end, the next frame's ordinal, the last receive time in
@@ -115,21 +117,21 @@ def _repair_segment(
     end, report = segment.start, []
     while True:
         for block, _ in blocks(view[end - segment.start :], end, secret):
-            end, index, stamp = block.end, block.index + block.frames, block.stamp
+            end, index, received_us = block.end, block.index + block.frames, block.received_us
         later = next_block(data, end - segment.start, segment.start, secret)
         if later is not None:
             found = read_block(view, later, segment.start + later, secret)
             assert found is not None
             span = end, segment.start + later
-            report.append(_fill(segment, span, (index, found[0].index), stamp, secret))
+            report.append(_fill(segment, span, (index, found[0].index), received_us, secret))
             end, index = segment.start + later, found[0].index
             continue
         goal = until if until is not None else max(durable, end)
         if end < goal:
             after = None if following is None else _first_index(following, secret)
-            report.append(_fill(segment, (end, goal), (index, after), stamp, secret))
+            report.append(_fill(segment, (end, goal), (index, after), received_us, secret))
             end, index = goal, index if after is None else after
-        return end, index, stamp, report
+        return end, index, received_us, report
 
 
 def _first_index(segment: Segment, secret: bytes) -> int | None:
@@ -143,7 +145,7 @@ def _fill(
     segment: Segment,
     span: tuple[int, int],
     indexes: tuple[int | None, int | None],
-    stamp: int,
+    received_us: int,
     secret: bytes,
 ) -> str:
     """Replace a span of the journal by padding blocks. Return a line of the report.
@@ -151,7 +153,8 @@ def _fill(
     Args:
         span: Journal offsets of its start and end.
         indexes: Ordinals of the next frame at both; None where unknown.
-        stamp: Receive time of the block before it, in microseconds since the epoch; 0: unknown.
+        received_us: Time of receipt of the block before it, in microseconds since the epoch;
+            0: unknown.
     """
     (start, end), (index, next_index) = span, indexes
     count = -1 if index is None or next_index is None else next_index - index
@@ -162,7 +165,7 @@ def _fill(
         copy = segment.path.with_name(f"damaged-{start:020}.bin")
         replace_file(copy, damaged)
         now = time.time()
-        loss = Loss("", "journal damage", count, stamp / 1e6 or now, now, f"[{start}, {end})")
+        loss = Loss("", "journal damage", count, received_us / 1e6 or now, now, f"[{start}, {end})")
         notices = make_notices([loss])
         at = start
         while at < end:
@@ -170,7 +173,7 @@ def _fill(
             if end - at - size < _SMALLEST and end - at > _PADDING_MAX:
                 size -= _SMALLEST  # leave enough for the last one
             has_notices = at == start and size >= _SMALLEST + len(notices)
-            block = _padding(at, size, index, stamp, notices if has_notices else b"", secret)
+            block = _padding(at, size, index, received_us, notices if has_notices else b"", secret)
             file.seek(at - segment.start)
             file.write(block)
             at += size
@@ -184,12 +187,12 @@ def _fill(
 
 
 def _padding(
-    offset: int, size: int, index: int, stamp: int, notices: bytes, secret: bytes
+    offset: int, size: int, index: int, received_us: int, notices: bytes, secret: bytes
 ) -> bytes:
     """Return a block of exactly `size` bytes that holds the notices, if any, and padding."""
     filler = size - HEADER.size - len(notices) - RUN.size
     if filler < 0:
         raise ValueError(f"{size} bytes at offset {offset} are too few for a block")
     payload = notices + RUN.pack(Kind.PADDING, 0, 0, 0, 0, filler) + bytes(filler)
-    header = Header(len(payload), 1 if notices else 0, offset, 0, index, stamp)
+    header = Header(len(payload), 1 if notices else 0, offset, 0, index, received_us)
     return pack_header(header, payload, secret) + payload

@@ -106,7 +106,7 @@ def read_block(
         end=offset + (end - at),
         index=header.index,
         frames=header.frames,
-        stamp=header.received_us,
+        received_us=header.received_us,
         payload=data[at + HEADER.size : end],
     )
     return block, header

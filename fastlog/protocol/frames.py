@@ -66,7 +66,7 @@ class Action(IntEnum):
     NEW_ID = 2
 
 
-class Reason(IntEnum):
+class GapReason(IntEnum):
     """Why a gap's sequences will never arrive. From 200 on, the server has found that out."""
 
     MEMORY = 1
@@ -80,13 +80,13 @@ class Reason(IntEnum):
 
 
 REASONS: dict[int, str] = {
-    Reason.MEMORY: "dropped by the client: its memory was full",
-    Reason.SPOOL_FULL: "dropped by the client: its spool was full",
-    Reason.TOO_LONG: "dropped by the client: over the frame limit",
-    Reason.SPOOL_DAMAGED: "the client's spool was damaged",
-    Reason.CLIENT: "lost in the client",
-    Reason.EXIT: "left when the client ended",
-    Reason.FORGOTTEN: "acknowledged here once, and gone since",
+    GapReason.MEMORY: "dropped by the client: its memory was full",
+    GapReason.SPOOL_FULL: "dropped by the client: its spool was full",
+    GapReason.TOO_LONG: "dropped by the client: over the frame limit",
+    GapReason.SPOOL_DAMAGED: "the client's spool was damaged",
+    GapReason.CLIENT: "lost in the client",
+    GapReason.EXIT: "left when the client ended",
+    GapReason.FORGOTTEN: "acknowledged here once, and gone since",
 }
 """The reasons in the ledger. `ELSEWHERE` is no loss: another server has these records."""
 

@@ -31,7 +31,7 @@ from fastlog.clock import ClockWatch, steady
 from fastlog.config.tree import SECRETS
 from fastlog.protocol import frames
 from fastlog.protocol.client_table import Clients
-from fastlog.protocol.frames import Action, Code, Gap, Reason, Type, key_tag, public_name
+from fastlog.protocol.frames import Action, Code, Gap, GapReason, Type, key_tag, public_name
 
 MAX_SEQUENCE = 1 << 48
 """The bound of sequences. At 100,000 records a second, a client reaches it in ninety years."""
@@ -365,7 +365,7 @@ class HandshakeProtocol:
         gap = Gap(
             first=committed + 1,
             last=hello.first_seq - 1,
-            reason=Reason.FORGOTTEN if here else Reason.ELSEWHERE,
+            reason=GapReason.FORGOTTEN if here else GapReason.ELSEWHERE,
             t0=now,
             t1=now,
         )

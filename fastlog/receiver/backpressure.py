@@ -14,9 +14,9 @@ from fastlog.core import Loop
 from fastlog.eventlog import EventLog
 from fastlog.journal import Full, Journal
 from fastlog.protocol.handshake import SessionParameters
-from fastlog.receiver.handshakes import Handshakes
+from fastlog.receiver.client_handshakes import Handshakes
 from fastlog.receiver.loss_notices import LossNotices
-from fastlog.receiver.segments import SegmentRelease
+from fastlog.receiver.segment_release import SegmentRelease
 
 PATIENCE = 5.0
 """Seconds without progress after which a slow disk counts as failed. Before that, the loop pauses,

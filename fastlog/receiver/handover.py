@@ -17,11 +17,11 @@ from fastlog.eventlog import EventLog
 from fastlog.journal import Journal, JournalState, Snapshot
 from fastlog.protocol.handshake import HandshakeProtocol
 from fastlog.receiver.backpressure import Backpressure
-from fastlog.receiver.handshakes import Handshakes
+from fastlog.receiver.client_handshakes import Handshakes
 from fastlog.receiver.loss_notices import LossNotices
 from fastlog.receiver.rejections import Rejections
 from fastlog.receiver.status import Counters, Status
-from fastlog.record import Note
+from fastlog.record import Notice
 
 VERSION = 3
 """Of `HandoverState`. Both receivers must have the same."""
@@ -39,7 +39,7 @@ class HandoverState(msgspec.Struct, kw_only=True):
     clients: Snapshot
     """The client table, as of the journal's end."""
     counters: Counters
-    notices: list[Note]
+    notices: list[Notice]
     """Loss notices that are not in the journal."""
     pending: tuple[bytes, int] | None
     """The block that the journal has not accepted: its runs, its number of frames."""

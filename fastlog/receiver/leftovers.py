@@ -13,7 +13,7 @@ import msgspec
 from fastlog.files import replace_file
 from fastlog.journal import Journal
 from fastlog.receiver.loss_notices import LossNotices
-from fastlog.record import Note
+from fastlog.record import Notice
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Leftovers:
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "leftovers.json"
 
-    def write(self, notices: list[Note]) -> None:
+    def write(self, notices: list[Notice]) -> None:
         """Write the file durably, or log the notices if that is not possible."""
         if not notices:
             return
@@ -40,7 +40,7 @@ class Leftovers:
         If this process dies in between, the notices are counted twice rather than not at all.
         """
         try:
-            left = msgspec.json.decode(self._path.read_bytes(), type=list[Note])
+            left = msgspec.json.decode(self._path.read_bytes(), type=list[Notice])
         except FileNotFoundError:
             return
         except (OSError, msgspec.DecodeError) as error:

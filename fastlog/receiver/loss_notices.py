@@ -15,7 +15,7 @@ from fastlog.block import Kind, make_notices, runs
 from fastlog.bounded_counter import BoundedCounter
 from fastlog.core import LoopRejection
 from fastlog.journal import Journal
-from fastlog.record import Loss, Note, Rejection, host_of
+from fastlog.record import Loss, Notice, Rejection, host_of
 
 SINGLE_PER_HOST = 10
 """Rejections of one host per second that are not folded."""
@@ -99,19 +99,19 @@ class LossNotices:
         losses.first = min(losses.first, first)
         losses.last = max(losses.last, last)
 
-    def take(self) -> list[Note]:
+    def take(self) -> list[Notice]:
         """Remove and return all notices."""
         losses = [
             Loss(host, reason, each.count, each.first, each.last)
             for (host, reason), each in self._losses.items()
         ]
-        notices: list[Note] = [*self._single, *self._folded.values(), *losses]
+        notices: list[Notice] = [*self._single, *self._folded.values(), *losses]
         self._single, self._folded, self._losses = [], {}, {}
         self._rejected_hosts.clear()
         self._losing_hosts.clear()
         return notices
 
-    def put_back(self, notices: list[Note]) -> None:
+    def put_back(self, notices: list[Notice]) -> None:
         """Add notices that `take` returned and that the journal did not accept."""
         for notice in notices:
             if isinstance(notice, Rejection):

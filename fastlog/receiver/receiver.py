@@ -23,12 +23,12 @@ from fastlog.journal import Journal, Wakeup, read_snapshot
 from fastlog.protocol.client_table import Clients
 from fastlog.protocol.handshake import HandshakeProtocol
 from fastlog.receiver.backpressure import RETRY_INTERVAL, Backpressure, SendWindow
+from fastlog.receiver.client_handshakes import Handshakes
 from fastlog.receiver.handover import Handover, HandoverState
-from fastlog.receiver.handshakes import Handshakes
 from fastlog.receiver.leftovers import Leftovers
 from fastlog.receiver.loss_notices import LossNotices
 from fastlog.receiver.rejections import Rejections
-from fastlog.receiver.segments import SegmentRelease
+from fastlog.receiver.segment_release import SegmentRelease
 from fastlog.receiver.shutdown import Shutdown
 from fastlog.receiver.status import Status
 from fastlog.receiver.throttle import Throttle, ThrottleLog
@@ -237,7 +237,7 @@ def _open_journal(
     def visit(block: Block) -> None:
         if block.offset >= snapshot_offset:
             for run in runs(block.payload):
-                clients.update_from_run(run, block.stamp)
+                clients.update_from_run(run, block.received_us)
 
     journal = Journal(
         directory,

@@ -18,7 +18,8 @@ from fastlog.config import Config
 from fastlog.errors import FastlogError
 from fastlog.files import set_access
 from fastlog.journal import make_wakeup
-from fastlog.server import datadir, listeners, state
+from fastlog.server import listeners, state
+from fastlog.server.lock import lock as lock_data_dir
 from fastlog.server.plan import make_plan
 from fastlog.server.process import Process
 from fastlog.server.reload import reload
@@ -46,7 +47,7 @@ def serve(config: Config) -> int:
     allow_many_files()
     plan = make_plan(config)
     set_access(plan.files)
-    lock = datadir.lock(Path(plan.data_dir), plan.files)
+    lock = lock_data_dir(Path(plan.data_dir), plan.files)
     inherited = Inherited(lock, make_wakeup())
     try:
         bound = listeners.bind(plan.listen, plan.sockets)

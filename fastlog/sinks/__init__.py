@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from urllib.parse import SplitResult
 
 from fastlog.clock import steady
-from fastlog.config import Retention
+from fastlog.config import RetentionConfig
 from fastlog.config.values import nearest
 from fastlog.errors import ConfigError
 
@@ -35,7 +35,7 @@ class SinkContext(NamedTuple):
     """The configured name: unique, and valid as a file name."""
     url: SplitResult
     data_dir: Path
-    retention: Retention
+    retention: RetentionConfig
     clock: Callable[[], float] = time.time
     steady: Callable[[], float] = steady
     """A clock that cannot be set, so that a sink can detect that `clock` was set."""

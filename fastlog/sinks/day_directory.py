@@ -28,7 +28,7 @@ _NAME = re.compile(r"(\d{4}-\d\d-\d\d)(?:\.([1-9]\d*))?\.db", re.ASCII)
 _COMPANIONS = ("-wal", "-shm")
 """Suffixes of the files that SQLite keeps beside a database in WAL mode."""
 _DAMAGED = re.compile(r"(.+\.db)(\.[1-9]\d*)?\.damaged", re.ASCII)
-_LAST_STAMP = 253_402_300_799_999_999
+_LAST_MOMENT = 253_402_300_799_999_999
 """The end of the year 9999, the last that a date can have, in microseconds since the epoch."""
 
 
@@ -52,9 +52,9 @@ class DayFileName(NamedTuple):
         return (self.day.toordinal() + 1 - date(1970, 1, 1).toordinal()) * float(DAY)
 
 
-def day_of(stamp: int) -> date:
-    """Return the UTC day of a block's receive stamp (microseconds since the epoch)."""
-    return datetime.fromtimestamp(min(stamp, _LAST_STAMP) // 1_000_000, UTC).date()
+def day_of(received_us: int) -> date:
+    """Return the UTC day of a block's time of receipt (microseconds since the epoch)."""
+    return datetime.fromtimestamp(min(received_us, _LAST_MOMENT) // 1_000_000, UTC).date()
 
 
 def parse_name(text: str) -> DayFileName | None:
@@ -113,14 +113,14 @@ class DayDirectory:
         """Return the bytes of a file and its companions; 0 when it does not exist."""
         return sum(_size(path) for path in self._with_companions(name))
 
-    def choose(self, stamp: int, current: DayFileName | None) -> DayFileName:
+    def choose(self, received_us: int, current: DayFileName | None) -> DayFileName:
         """Choose the file for a block: the last one of its day that has room.
 
         Args:
-            stamp: the block's receive stamp.
+            received_us: the block's time of receipt.
             current: the file where the cursor is; it is continued if it is of that day.
         """
-        day = day_of(stamp)
+        day = day_of(received_us)
         if current is not None and current.day == day:
             name = current
         else:

@@ -137,7 +137,7 @@ class SqliteSink(Sink):
         return "a day file was removed, emptied or replaced"
 
     def apply(self, blocks: Sequence[Decoded]) -> None:
-        for _, group in groupby(blocks, key=lambda decoded: day_of(decoded.block.stamp)):
+        for _, group in groupby(blocks, key=lambda decoded: day_of(decoded.block.received_us)):
             same_day = list(group)
             if same_day[0].block.offset < self._cursor:
                 raise SinkConflictError(
@@ -164,7 +164,7 @@ class SqliteSink(Sink):
         )
 
     def offending(self, block: Decoded) -> dict[int, str]:
-        return self._file_for(block.block.stamp).offending(block)
+        return self._file_for(block.block.received_us).offending(block)
 
     def close(self) -> None:
         if self._file is not None:
@@ -193,7 +193,7 @@ class SqliteSink(Sink):
         self._suspect = None
 
     def _store(self, blocks: Sequence[Decoded]) -> None:
-        file = self._file_for(blocks[0].block.stamp)
+        file = self._file_for(blocks[0].block.received_us)
         self._cursor = file.append(blocks, self._cursor)
         last = blocks[-1].block
         self._frames = last.index + last.frames
@@ -271,13 +271,13 @@ class SqliteSink(Sink):
 
     # How it moves to another file
 
-    def _file_for(self, stamp: int) -> DayFile:
-        """Return the file for a block of this receive stamp, open and with the cursor in it."""
+    def _file_for(self, received_us: int) -> DayFile:
+        """Return the file for a block of this time of receipt, open and with the cursor in it."""
         if self._current is None:
-            self._begin(stamp)
+            self._begin(received_us)
         elif (sealed := self._sealed()) is not None:
             self._move(sealed)
-        target = self._directory.choose(stamp, self._current)
+        target = self._directory.choose(received_us, self._current)
         if target != self._current:
             # It must exist before the seal names it: a full disk must not seal the last file.
             DayFile(self._directory.file(target), self._node).close()
@@ -314,14 +314,14 @@ class SqliteSink(Sink):
         self.close()
         self._file, self._current, self._step = file, target, self._step + 1
 
-    def _begin(self, stamp: int) -> None:
+    def _begin(self, received_us: int) -> None:
         """Enter the node's first file.
 
         No seal names that file, so two workers could enter two different ones. Each reads all
         cursors again after it has entered. The later of the two then finds the row of the other,
         undoes its own entry, and raises an error.
         """
-        target = self._directory.choose(stamp, None)
+        target = self._directory.choose(received_us, None)
         self._move(target)
         readable = self._read_cursors().readable
         if [name for name, cursor in readable.items() if cursor is not None] != [target]:

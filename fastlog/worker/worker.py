@@ -28,7 +28,7 @@ from fastlog.journal import JournalReader, SkippedError
 from fastlog.ledger import Entry, Ledger
 from fastlog.record import Rejection, host_of
 from fastlog.sinks import Sink, SinkContext, make_sink
-from fastlog.worker import rejections
+from fastlog.worker import rejected_rows
 from fastlog.worker.progress import Progress, Reader
 from fastlog.worker.sink_status import SinkStatus
 from fastlog.worker.throughput import Throughput, weight_of
@@ -280,9 +280,11 @@ class Worker:
             return
         batch = [self._decoder.decode(block) for block in self._blocks[:count]]
         entries = [
-            Entry(decoded.block.offset, located.idx, located.note, received=decoded.block.received)
+            Entry(
+                decoded.block.offset, located.idx, located.notice, received=decoded.block.received
+            )
             for decoded in batch
-            for located in decoded.notes
+            for located in decoded.notices
         ]
         if entries:
             known = self._ledger.record(self._reader.node, entries, batch[-1].block.end)
@@ -308,10 +310,10 @@ class Worker:
     def _log_rejections(self, found: Iterable[Decoded]) -> None:
         """Log the rejections that no other worker has entered, and so logged, before."""
         for decoded in found:
-            for _, note, by_receiver in decoded.notes:
-                if isinstance(note, Rejection) and not by_receiver:
-                    text = f"rejected frames of {host_of(note.peer)}: {note.reason}"
-                    self._events.add("rejected", _one_line(text), note.count)
+            for _, notice, by_receiver in decoded.notices:
+                if isinstance(notice, Rejection) and not by_receiver:
+                    text = f"rejected frames of {host_of(notice.peer)}: {notice.reason}"
+                    self._events.add("rejected", _one_line(text), notice.count)
 
     def _drop_applied(self) -> list[Block]:
         """Remove from the batch the blocks that the sink has applied, and return them."""
@@ -346,7 +348,7 @@ class Worker:
         reasons = self._sink.offending(decoded) if self._sink.form == "records" else {}
         if not reasons:
             raise SinkError(f"{what}; the sink names no row to leave out") from error
-        entries = rejections.entries(decoded.block, reasons, self._name)
+        entries = rejected_rows.entries(decoded.block, reasons, self._name)
         self._ledger.record(self._reader.node, entries, 0)
         log.error(
             "sink %s: %d rows of block %d are in the ledger instead: %s",

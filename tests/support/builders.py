@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fastlog.block import HEADER, Block, Kind, make_run
-from fastlog.config import Retention
+from fastlog.config import RetentionConfig
 from fastlog.decode import Decoded
 from fastlog.decode.json_lines import encode
 from fastlog.journal import SkippedError
@@ -110,11 +110,11 @@ def make_context(
     name: str | None = None,
     clock: Callable[[], float] = lambda: MONDAY,
     steady: Callable[[], float] = lambda: 0.0,
-    retention: Retention | None = None,
+    retention: RetentionConfig | None = None,
 ) -> SinkContext:
     parts = urlsplit(url)
     return SinkContext(
-        name or parts.scheme, parts, data_dir, retention or Retention(), clock, steady
+        name or parts.scheme, parts, data_dir, retention or RetentionConfig(), clock, steady
     )
 
 

@@ -35,7 +35,7 @@ def decoder(engine: str, form: Form) -> Decoder:
 def result_of(decoded: Decoded) -> str:
     """Return as text all that a sink and the ledger would get."""
     records = [tuple(record) for record in decoded.records]
-    notes = [(idx, repr(note)) for idx, note, _ in decoded.notes]
+    notes = [(idx, repr(note)) for idx, note, _ in decoded.notices]
     return f"{records}\n{notes}\n{decoded.lines!r}"
 
 

@@ -60,7 +60,7 @@ def check(frame: bytes) -> None:
         assert len(encode(record)) + 1 <= bound_of(frame)
         texts = [value for value in record if isinstance(value, str)]
         assert sum(len(text.encode()) for text in texts) <= bound_of(frame)
-    for _, note, _ in read.notes:
+    for _, note, _ in read.notices:
         assert len(note.raw) <= min(RAW_BYTES, len(frame))  # type: ignore[union-attr]
 
 

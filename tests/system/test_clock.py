@@ -17,7 +17,7 @@ from senders import stock_frame
 from servers import Server
 
 from fastlog.clock import STEP, TRIAL, ClockWatch
-from fastlog.config import Retention
+from fastlog.config import RetentionConfig
 from fastlog.journal import read_positions
 from fastlog.sinks.day_directory import day_of
 from fastlog.sinks.sqlite import SqliteSink
@@ -92,7 +92,7 @@ def store(sink: SqliteSink, clocks: Clocks, at: int, days: Sequence[float]) -> N
         offset = sink.open(NODE)
         chain = make_chain([([str(number)], clocks.wall.now)])
         moved = chain[0].block
-        block = type(moved)(offset, offset + moved.end, number, 1, moved.stamp, moved.payload)
+        block = type(moved)(offset, offset + moved.end, number, 1, moved.received_us, moved.payload)
         sink.apply([chain[0]._replace(block=block)])
     clocks.wall.now = begun
 
@@ -104,7 +104,11 @@ def files(data_dir: Path) -> list[str]:
 def test_a_clock_that_is_ahead_for_a_short_time_deletes_nothing(tmp_path: Path) -> None:
     clocks = Clocks()
     context = make_context(
-        tmp_path, "sqlite:", clock=clocks.wall, steady=clocks.steady, retention=Retention(age=DAY)
+        tmp_path,
+        "sqlite:",
+        clock=clocks.wall,
+        steady=clocks.steady,
+        retention=RetentionConfig(age=DAY),
     )
     sink = SqliteSink(context)
     sink.open(NODE)
@@ -128,7 +132,11 @@ def test_a_file_of_1970_ages_from_the_time_at_which_the_clock_was_corrected(
 ) -> None:
     clocks = Clocks()
     context = make_context(
-        tmp_path, "sqlite:", clock=clocks.wall, steady=clocks.steady, retention=Retention(age=DAY)
+        tmp_path,
+        "sqlite:",
+        clock=clocks.wall,
+        steady=clocks.steady,
+        retention=RetentionConfig(age=DAY),
     )
     sink = SqliteSink(context)
     store(sink, clocks, 0, [-MONDAY / DAY, 0])
@@ -154,7 +162,7 @@ def test_the_cursors_file_and_the_newest_are_kept_whatever_their_size(
     clocks = Clocks()
     context = make_context(
         tmp_path, "sqlite:", clock=clocks.wall, steady=clocks.steady,
-        retention=Retention(age=DAY, size=1),
+        retention=RetentionConfig(age=DAY, size=1),
     )  # fmt: skip
     sink = SqliteSink(context)
     store(sink, clocks, 0, [0, 5000, 1])

@@ -99,7 +99,7 @@ def test_the_reasons_in_the_examples_exist():
     frames = [b"hello", b"\x80\x04", b'{"msg": ']
     payload = make_run(Kind.STOCK, frames)
     block = Block(0, len(payload), 0, len(frames), 0, memoryview(payload))
-    assert {located.note.reason for located in Decoder().decode(block).notes} == set(shown)
+    assert {located.notice.reason for located in Decoder().decode(block).notices} == set(shown)
 
 
 def test_the_filters_are_described():

@@ -397,7 +397,7 @@ def test_clocks_that_jump_by_an_hour_do_not_stop_records(tmp_path: Path) -> None
     while found := reader.read(blocks[-1].end if blocks else 0):
         blocks += found
     reader.close()
-    stamps = [block.stamp for block in blocks]
+    stamps = [block.received_us for block in blocks]
     assert 6600e6 < max(stamps) - min(stamps) <= 7200e6, "a stamp is what the clock says"
     kept = [f for b in blocks for r in runs(b.payload) if r.stamp for f in frames(r)]
     assert len(kept) == 600

@@ -80,7 +80,9 @@ def test_the_loss_is_counted_if_a_valid_block_follows(
     said = repair(filled)
 
     repaired = [(run, block) for block in read_all(filled) for run in runs(block.payload)]
-    notices = [read_notice(f) for run, _ in repaired if run.kind is Kind.NOTE for f in frames(run)]
+    notices = [
+        read_notice(f) for run, _ in repaired if run.kind is Kind.NOTICE for f in frames(run)
+    ]
     assert [note.count for note in notices if isinstance(note, Loss)] == [expected]
     assert f"({expected if expected > 0 else 'an unknown number of'} records)" in said
     ordinals = {block.offset: block.index for block in before}

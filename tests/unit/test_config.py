@@ -19,7 +19,7 @@ from fastlog.config import (
     JournalConfig,
     LimitsConfig,
     ListenConfig,
-    Retention,
+    RetentionConfig,
     SinkConfig,
     from_json,
     load,
@@ -60,7 +60,7 @@ def test_without_a_source_the_configuration_has_the_defaults():
         sinks=[SinkConfig("sqlite:", "sqlite", "hold")],
         limits=LimitsConfig(max_frame=MIB, connections=10_000, partial_memory=64 * MIB),
         journal=JournalConfig(size=1024 * MIB, segment=64 * MIB, memory=64 * MIB, when_full="drop"),
-        retention=Retention(age=30 * 86400.0, size=10 * 1024 * MIB),
+        retention=RetentionConfig(age=30 * 86400.0, size=10 * 1024 * MIB),
     )
 
 
@@ -87,7 +87,7 @@ def test_sizes_and_times_are_read_in_units():
     )
     assert config.journal.size == 2 * 1024 * MIB
     assert config.journal.segment == MIB
-    assert config.retention == Retention(age=43200.0, size=10**10)
+    assert config.retention == RetentionConfig(age=43200.0, size=10**10)
 
 
 def test_files_and_sockets_have_a_mode_and_a_group():

@@ -59,7 +59,7 @@ def decode_block(block: Block) -> Decoded:
     for line_decoder in LINE_DECODERS.values():
         as_lines = line_decoder.decode(block)
         assert as_lines.lines == expected
-        assert (as_lines.records, repr(as_lines.notes)) == ([], repr(by_python.notes))
+        assert (as_lines.records, repr(as_lines.notices)) == ([], repr(by_python.notices))
     return by_c
 
 
@@ -73,9 +73,9 @@ def record_of(frame: bytes) -> Record:
 
 
 def reason_of(frame: bytes) -> str:
-    (located,) = decode(frame).notes
-    assert isinstance(located.note, Rejection)
-    return located.note.reason
+    (located,) = decode(frame).notices
+    assert isinstance(located.notice, Rejection)
+    return located.notice.reason
 
 
 # Real interpreters
@@ -193,9 +193,9 @@ def check_any(frame: bytes) -> None:
     """Check that a frame gives a record or a documented rejection, and the next is read."""
     decoded = decode(frame, GOOD)
     assert decoded.records[-1].message == "unharmed"
-    assert len(decoded.records) + len(decoded.notes) == 2
-    for located in decoded.notes:
-        note = located.note
+    assert len(decoded.records) + len(decoded.notices) == 2
+    for located in decoded.notices:
+        note = located.notice
         assert isinstance(note, Rejection)
         assert note.reason.startswith(REASONS)
         assert (PEER, len(frame), frame[:4096]) == (note.peer, note.length, note.raw)
@@ -259,7 +259,7 @@ def test_an_attack_takes_little_time_and_harms_no_other_frame(attack: str, engin
     decoded = DECODERS[engine].decode(block)
     assert time.process_time() - started < BOUND
     assert decoded.records[-1].message == "unharmed"
-    found = "".join(located.note.reason for located in decoded.notes)
+    found = "".join(located.notice.reason for located in decoded.notices)
     assert found.startswith(reason) and bool(found) == bool(reason)
     if not reason:
         assert decoded.records[0].message == ("" if frame.startswith(b"{") else "hi")
@@ -290,8 +290,8 @@ def test_an_extension_that_copyreg_has_cached_is_rejected(
     frame = b"}(X\3\0\0\0msgX\2\0\0\0hiX\1\0\0\0x" + opcode + b"u."
     decoded = DECODERS[engine].decode(block_of(frame, GOOD))
     assert [record.message for record in decoded.records] == ["unharmed"]
-    (rejected,) = decoded.notes
-    assert rejected.note.reason.startswith("forbidden opcode EXT")
+    (rejected,) = decoded.notices
+    assert rejected.notice.reason.startswith("forbidden opcode EXT")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -396,8 +396,8 @@ def test_many_rejected_frames_give_a_few_notes_whose_counts_add_up() -> None:
     rejected = [b"", b"\x80\x02", b"(", *[b"", b"N."] * 5000]
     decoded = decode(GOOD, *rejected, GOOD)
     assert [record.idx for record in decoded.records] == [0, len(rejected) + 1]
-    notes = [located.note for located in decoded.notes]
-    assert [located.idx for located in decoded.notes] == list(range(1, 13))
+    notes = [located.notice for located in decoded.notices]
+    assert [located.idx for located in decoded.notices] == list(range(1, 13))
     assert all(isinstance(note, Rejection) for note in notes)
     assert [note.count for note in notes[:10]] == [1] * 10
     assert sum(note.count for note in notes) == len(rejected)
@@ -424,7 +424,7 @@ def test_records_and_notes_of_a_block_are_in_order() -> None:
         Located(2, loss, by_receiver=True),
         Located(3, rejected, by_receiver=True),
         Located(4, Rejection("[::1]:9", "not a record: nonetype", 2, b"N.", 1, 1.5)),
-    ] == decoded.notes
+    ] == decoded.notices
 
 
 def test_decoding_a_block_again_gives_the_same_result() -> None:
@@ -434,14 +434,14 @@ def test_decoding_a_block_again_gives_the_same_result() -> None:
 
 
 def test_only_the_first_4_kib_of_a_rejected_frame_are_kept() -> None:
-    (located,) = decode(b"\x00" * 5000).notes
-    assert isinstance(located.note, Rejection)
-    assert (located.note.length, len(located.note.raw)) == (5000, 4096)
+    (located,) = decode(b"\x00" * 5000).notices
+    assert isinstance(located.notice, Rejection)
+    assert (located.notice.length, len(located.notice.raw)) == (5000, 4096)
 
 
 def test_an_unreadable_notice_is_a_rejection() -> None:
-    block = block_of_runs(make_run(Kind.NOTE, [b"{}", b"\xff"]), frames=2)
-    reasons = [each.note.reason for each in decode_block(block).notes]
+    block = block_of_runs(make_run(Kind.NOTICE, [b"{}", b"\xff"]), frames=2)
+    reasons = [each.notice.reason for each in decode_block(block).notices]
     assert reasons == ["unreadable notice of the receiver"] * 2
 
 
@@ -451,9 +451,9 @@ def test_a_run_of_an_unknown_kind_is_one_rejection_and_the_rest_of_the_block_is_
     block = block_of_runs(bytes(unknown), make_run(Kind.STOCK, [GOOD, b"junk"]), frames=4)
     decoded = decode_block(block)
     assert [record.idx for record in decoded.records] == [2]
-    (first, second) = decoded.notes
-    assert isinstance(first.note, Rejection)
-    assert (first.idx, first.note.reason, first.note.count, first.note.peer) == (
+    (first, second) = decoded.notices
+    assert isinstance(first.notice, Rejection)
+    assert (first.idx, first.notice.reason, first.notice.count, first.notice.peer) == (
         *(0, "a run of the unknown kind 77"),
         *(2, PEER),
     )
@@ -467,8 +467,8 @@ def test_an_error_in_the_decoder_costs_one_frame_and_is_noted(
         raise ZeroDivisionError
 
     monkeypatch.setattr("fastlog.decode.frame.build_record", fail)
-    (located,) = DECODERS["python"].decode(block_of(GOOD)).notes
-    assert located.note.reason == "decoder failed: ZeroDivisionError"
+    (located,) = DECODERS["python"].decode(block_of(GOOD)).notices
+    assert located.notice.reason == "decoder failed: ZeroDivisionError"
 
 
 def test_a_record_that_cannot_be_encoded_as_a_line_is_noted_and_the_others_are_written(
@@ -480,8 +480,8 @@ def test_a_record_that_cannot_be_encoded_as_a_line_is_noted_and_the_others_are_w
     monkeypatch.setattr("fastlog.decode.frame.encode", fail)
     plain = pickle.dumps({"msg": "plain"}, 1)
     decoded = Decoder("c", "lines").decode(block_of(plain, b'{"msg": 5}', plain))
-    assert [located.idx for located in decoded.notes] == [1]
-    assert decoded.notes[0].note.reason == "decoder failed: OverflowError"
+    assert [located.idx for located in decoded.notices] == [1]
+    assert decoded.notices[0].notice.reason == "decoder failed: OverflowError"
     assert decoded.lines.count(b"\n") == 2
 
 

@@ -18,7 +18,7 @@ from fastlog.clock import TRIAL
 from fastlog.core import Ended, Hello, Proof
 from fastlog.protocol import client_table
 from fastlog.protocol.client_table import FORGET_AFTER, Clients
-from fastlog.protocol.frames import Gap, Reason, key_tag, make_gap, read_gap
+from fastlog.protocol.frames import Gap, GapReason, key_tag, make_gap, read_gap
 from fastlog.protocol.handshake import (
     Admit,
     Close,
@@ -374,7 +374,7 @@ def test_a_client_whose_secret_has_left_the_configuration_is_closed_after_a_relo
 
 
 @pytest.mark.parametrize(
-    ("acked_by", "reason"), [(NODE, Reason.FORGOTTEN), (OTHER, Reason.ELSEWHERE)]
+    ("acked_by", "reason"), [(NODE, GapReason.FORGOTTEN), (OTHER, GapReason.ELSEWHERE)]
 )
 def test_a_gap_is_journaled_before_the_client_is_admitted(acked_by: bytes, reason: int) -> None:
     harness = Harness(known(10))

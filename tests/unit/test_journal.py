@@ -686,7 +686,7 @@ def test_a_repair_keeps_readable_blocks_and_reports_the_others(filled: Path, dam
         read_notice(f)
         for b in repaired
         for r in runs(b.payload)
-        if r.kind == Kind.NOTE
+        if r.kind == Kind.NOTICE
         for f in frames(r)
     ]
     assert stock == [*payloads([b for b in blocks if b not in victims]), b"next"]

@@ -46,7 +46,7 @@ def test_both_engines_give_the_same_for_values_of_libraries(file: str) -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_every_sample_is_a_record(file: str) -> None:
     frames = named(file)
-    assert not decoder("c", "records").decode(block_of(list(frames.values()))).notes
+    assert not decoder("c", "records").decode(block_of(list(frames.values()))).notices
 
 
 @pytest.mark.parametrize("file", FILES)

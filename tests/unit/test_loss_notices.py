@@ -41,7 +41,7 @@ def test_only_lost_frames_of_stock_clients_are_counted() -> None:
     clock = Clock(100.0)
     notices = LossNotices(clock)
     stock = make_run(Kind.STOCK, [b"a", b"b"], peer="10.0.0.1:5")
-    other = make_run(Kind.NOTE, [b"{}"])
+    other = make_run(Kind.NOTICE, [b"{}"])
     assert notices.add_lost_block(stock + other, "journal full") == 2
     clock.now = 103.0
     assert notices.add_lost_block(stock, "journal full") == 2

@@ -14,7 +14,7 @@ from fastlog.block import Kind, make_run
 from fastlog.config import Config
 from fastlog.config.tree import SinkConfig
 from fastlog.journal import Journal, SinkPosition, Snapshot, write_position
-from fastlog.receiver.segments import SegmentRelease
+from fastlog.receiver.segment_release import SegmentRelease
 
 KIB = 1 << 10
 

@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastlog.clock import TRIAL
-from fastlog.config import Retention
+from fastlog.config import RetentionConfig
 from fastlog.errors import ConfigError, SinkConflictError, SinkUnavailableError
 from fastlog.record import Record
 from fastlog.sinks import day_file
@@ -312,7 +312,7 @@ def test_a_late_worker_cannot_write_to_the_sealed_file_of_the_day_before(tmp_pat
     fresh.apply(chain[1:])
 
     # The same block, but with a stamp of Monday, so that the stale worker chooses the old file.
-    late = chain[1]._replace(block=replace(chain[1].block, stamp=int(MONDAY * 1e6)))
+    late = chain[1]._replace(block=replace(chain[1].block, received_us=int(MONDAY * 1e6)))
     with pytest.raises(SinkConflictError):
         stale.apply([late])
 
@@ -378,7 +378,7 @@ def test_retention_makes_room_also_while_the_files_cannot_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain = make_chain([(["old"], MONDAY), (["new"], MONDAY + 9 * DAY)])
-    context = {"clock": lambda: MONDAY + 9 * DAY, "retention": Retention(size=1)}
+    context = {"clock": lambda: MONDAY + 9 * DAY, "retention": RetentionConfig(size=1)}
     sink = make(tmp_path, **context)
     sink.open(NODE)
     sink.apply(chain)
@@ -514,7 +514,7 @@ def test_files_that_are_removed_while_open_are_noticed_and_filled_again(
     assert rows(tmp_path) == messages_of(chain)
 
 
-def ten_days(data_dir: Path, clock: Clock, retention: Retention) -> SqliteSink:
+def ten_days(data_dir: Path, clock: Clock, retention: RetentionConfig) -> SqliteSink:
     sink = make(data_dir, clock=clock, steady=clock, retention=retention)
     sink.open(NODE)
     for decoded in numbered(10, step=DAY):
@@ -526,7 +526,7 @@ def ten_days(data_dir: Path, clock: Clock, retention: Retention) -> SqliteSink:
 
 def test_files_older_than_the_retention_are_deleted(tmp_path: Path) -> None:
     clock = Clock()
-    sink = ten_days(tmp_path, clock, Retention(age=3 * DAY))
+    sink = ten_days(tmp_path, clock, RetentionConfig(age=3 * DAY))
     sink.tick()
     # The age of a file counts from the end of its day: three full days and the current one stay.
     assert files(tmp_path) == ["2026-11-29.db", "2026-11-30.db", "2026-12-01.db", "2026-12-02.db"]
@@ -537,11 +537,11 @@ def test_files_older_than_the_retention_are_deleted(tmp_path: Path) -> None:
 
 
 def test_the_oldest_files_are_deleted_while_all_are_too_big(tmp_path: Path) -> None:
-    ten_days(tmp_path, Clock(), Retention()).close()
+    ten_days(tmp_path, Clock(), RetentionConfig()).close()
     directory = DayDirectory(tmp_path / "logs", 1)
     total = sum(directory.size(name) for name in directory.names()[-3:])
 
-    sink = make(tmp_path, retention=Retention(size=total))
+    sink = make(tmp_path, retention=RetentionConfig(size=total))
     cursor = sink.open(NODE)
     sink.tick()
 
@@ -558,7 +558,7 @@ def test_retention_keeps_the_file_that_is_written_though_it_is_not_the_newest(
     wrong.apply(numbered(1, start=MONDAY + 3650 * DAY))
     wrong.close()
     clock = Clock(MONDAY + 100 * DAY)
-    sink = make(tmp_path, clock=clock, steady=clock, retention=Retention(age=1.0, size=1))
+    sink = make(tmp_path, clock=clock, steady=clock, retention=RetentionConfig(age=1.0, size=1))
     sink.open(NODE)
     chain = numbered(2)
     sink.apply(chain[:1])

@@ -1071,7 +1071,7 @@ def test_a_block_of_every_kind_of_run_gives_the_same_result() -> None:
     assert [record.idx for record in read.records] == [0, 2, 3, 5, 6, 11]
     assert repr(C.decode(block)) == repr(read)
     assert LINES.decode(block).lines == b"".join(encode(each) + b"\n" for each in read.records)
-    assert repr(LINES.decode(block).notes) == repr(read.notes)
+    assert repr(LINES.decode(block).notices) == repr(read.notices)
 
 
 def test_runs_that_do_not_fit_are_an_error() -> None:

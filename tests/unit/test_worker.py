@@ -29,7 +29,7 @@ from builders import (
 from plugins import install
 
 from fastlog.block import HEADER, Block, Kind, make_notices, make_run
-from fastlog.config import Config, Retention, SinkConfig, to_json
+from fastlog.config import Config, RetentionConfig, SinkConfig, to_json
 from fastlog.decode import Decoded, Decoder
 from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.journal import (
@@ -680,7 +680,7 @@ def test_kills_at_midnight_at_a_full_file_and_at_retention_lose_and_double_nothi
     config = Config(
         data_dir=tmp_path,
         sinks=[SinkConfig("sqlite:?file_size=60000", "sqlite", "hold")],
-        retention=Retention(size=1_000_000),
+        retention=RetentionConfig(size=1_000_000),
     )
     sent: list[str] = []
 

@@ -6,7 +6,7 @@ import logging
 
 from fastlog.config import Config
 from fastlog.journal import Journal, read_positions
-from fastlog.receiver.handshakes import Handshakes
+from fastlog.receiver.client_handshakes import Handshakes
 
 log = logging.getLogger(__name__)
 

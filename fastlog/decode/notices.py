@@ -10,23 +10,23 @@ import msgspec
 
 from fastlog import block as blocks
 from fastlog.block import Block, Kind, Run
-from fastlog.protocol.frames import REASONS, Reason, public_name, read_gap
+from fastlog.protocol.frames import REASONS, GapReason, public_name, read_gap
 from fastlog.record import RAW_BYTES, Loss, Rejection
 
 SINGLY = 10
-"""Rejected frames of one run that have a note each. The others share one note for each reason.
-Four bytes make a frame that is rejected: a note for each would cost a thousand times what it costs
-to send them."""
+"""Rejected frames of one run that have a notice each. The others share one notice for each reason.
+Four bytes make a frame that is rejected: a notice for each would cost a thousand times what sending
+them costs."""
 _MOST_LOST = 1 << 40
 """Records that one loss counts at most: sums of them must fit 64 bits."""
 
 
 class Located(NamedTuple):
-    """A note, and its place in the block."""
+    """A notice, and its place in the block."""
 
     idx: int
     """Ordinal of its frame, counted over all runs of the block, from 0."""
-    note: Rejection | Loss
+    notice: Rejection | Loss
     by_receiver: bool = False
     """Whether the receiver rejected or lost it, and has logged that."""
 
@@ -52,15 +52,15 @@ class RejectedFrames:
         else:
             self._first[reason] = located
 
-    def notes(self) -> Iterator[Located]:
-        """Return the notes for all frames that were added."""
+    def notices(self) -> Iterator[Located]:
+        """Return the notices for all frames that were added."""
         yield from self._single
-        for reason, (idx, note, _) in self._first.items():
-            yield Located(idx, msgspec.structs.replace(note, count=1 + self._repeats[reason]))
+        for reason, (idx, notice, _) in self._first.items():
+            yield Located(idx, msgspec.structs.replace(notice, count=1 + self._repeats[reason]))
 
 
-def notes_of(block: Block, run: Run, idx: int) -> Iterator[Located]:
-    """Return the notes in a run that holds no records.
+def notices_of(block: Block, run: Run, idx: int) -> Iterator[Located]:
+    """Return the notices in a run that holds no records.
 
     Args:
         block: The block of the run.
@@ -69,7 +69,7 @@ def notes_of(block: Block, run: Run, idx: int) -> Iterator[Located]:
     """
     if run.kind is Kind.GAP:
         yield from _gaps(block, run, idx)
-    elif run.kind is Kind.NOTE:
+    elif run.kind is Kind.NOTICE:
         for at, frame in enumerate(blocks.frames(run), idx):
             yield Located(at, _notice(block, run, frame), by_receiver=True)
     elif run.frames and not isinstance(run.kind, Kind):
@@ -94,7 +94,7 @@ def _gaps(block: Block, run: Run, idx: int) -> Iterator[Located]:
     client = public_name(run.stamp.client)
     for at, frame in enumerate(blocks.frames(run), idx):
         gap = read_gap(frame)
-        if gap.reason == Reason.ELSEWHERE:
+        if gap.reason == GapReason.ELSEWHERE:
             continue
         unknown = f"given up by the client, reason {gap.reason}"
         last = _loss_time(gap.t1, block)
