@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from conditions import SECONDS
 from senders import stock_frame
 
 HELLO, CHALLENGE, AUTH, WELCOME = 1, 2, 3, 4
@@ -91,10 +92,10 @@ class Speaker:
         self.welcome: Welcome | None = None
         if isinstance(port, str):
             self.socket = socket.socket(socket.AF_UNIX)
-            self.socket.settimeout(30)
+            self.socket.settimeout(SECONDS)
             self.socket.connect(port)
         else:
-            self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+            self.socket = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
 
     def __enter__(self) -> Speaker:
         return self

@@ -656,7 +656,7 @@ def test_equal_keys_are_left_to_python() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 253, 254, 255, 256, 510, 511, 512, 100_000])
 def test_a_memo_index_is_bounded_by_the_length_of_the_frame(size: int) -> None:
-    for index in range(max(0, size // 2 - 3), size // 2 + 12):
+    for index in range(max(0, size // 2 - 3), size // 2 + 24):  # 33 bytes are not of the text
         for put in (b"r" + struct.pack("<I", index), b"q" + bytes([index % 256])):
             frame = b"}X\x03\0\0\0msgX\x01\0\0\0m" + put + b"s"
             frame += b"X\x01\0\0\0yB" + struct.pack("<I", size) + b"z" * size + b"s."
@@ -924,6 +924,13 @@ def test_a_frame_does_not_depend_on_the_frames_before_it() -> None:
     in_one_block = rows_of(*frames)
     expected = [row for rows in alone.values() for row in rows]
     assert repr([row[:-1] for row in in_one_block]) == repr([row[:-1] for row in expected])
+
+
+def test_a_frame_cannot_read_the_memo_of_the_frame_before_it() -> None:
+    before = b"}q\0X\3\0\0\0msgX\1\0\0\0aq\1s."
+    after = b"}q\0X\3\0\0\0msgh\1s."  # its slot 1 is not set
+    assert len(rows_of(before)) == 1
+    assert len(rows_of(before, after)) == 1
 
 
 # The interface
