@@ -12,6 +12,12 @@ frames_at_fork = {}
 """The frames of the parent's threads at the time of the fork, by their id(). Python 2 only."""
 
 
+_CO_GENERATOR = 0x20  # of code.co_flags, as in the module inspect
+_LOOKS = 1000
+"""Looks at the frames of a thread that end at a generator. One nearly always suffices: the thread
+runs on between looking at its frames and following them, and may suspend the generator."""
+
+
 class _Attempt(object):
     """One attempt to take a `Guard`: the frame that owns it until it ends."""
 
@@ -32,15 +38,23 @@ class _Attempt(object):
             thread can an exception end a block before its `__exit__`, so a frame of another thread
             that is not known counts as running.
             """
-            if self.thread == thread_id():
-                frame = sys._getframe()
-            else:
-                frame = sys._current_frames().get(self.thread)
-                if id(frame) in frames_at_fork:
+            for _ in range(_LOOKS):
+                if self.thread == thread_id():
+                    frame = sys._getframe()
+                else:
+                    frame = sys._current_frames().get(self.thread)
+                    if id(frame) in frames_at_fork:
+                        return False
+                bottom = None
+                while frame is not None and frame is not self.frame:
+                    bottom, frame = frame, frame.f_back
+                if frame is not None:
                     return False
-            while frame is not None and frame is not self.frame:
-                frame = frame.f_back
-            return frame is None
+                if bottom is None or not bottom.f_code.co_flags & _CO_GENERATOR:
+                    return True
+                # The thread has left this generator since, and with that its caller is lost.
+            return True  # it is the first frame of its thread
+
     else:
 
         def has_ended(self):

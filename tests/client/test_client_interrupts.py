@@ -272,3 +272,14 @@ def test_by_signals_of_a_timer(version: str, spool: bool, tmp_path: Path):
         count, emitted, acked = json.loads(out)
         assert emitted == acked == count
         assert sorted(server.table.numbers()) == list(range(1, count + 1))
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.13"])
+def test_a_guard_is_not_taken_while_another_thread_owns_it(version: str) -> None:
+    """Python 2 finds the owner by the frames of its thread, which may leave a generator."""
+    if version not in interpreters():
+        pytest.skip(f"no Python {version} on this machine")
+    command = [interpreters()[version], str(SUPPORT / "clients" / "hold_guard.py"), "1"]
+    env = {**environment(), "PYTHONPATH": str(CLIENT)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "0\n"
