@@ -87,7 +87,7 @@ def packages(checkout: Path, home: Path) -> Path:
     return folder
 
 
-def new_environment(python: Path | str, folder: Path, *packages: Path) -> Path:
+def new_environment(python: Path | str, folder: Path, *packages: Path | str) -> Path:
     """Make a virtual environment with these packages; return its folder of programs.
 
     pip's cache may hold a wheel that it once built of a file with the same path.
@@ -96,6 +96,13 @@ def new_environment(python: Path | str, folder: Path, *packages: Path) -> Path:
     programs = folder / "bin"
     run(programs / "pip", "install", "--quiet", "--no-cache-dir", *packages, cwd=folder.parent)
     return programs
+
+
+@pytest.fixture(scope="module")
+def builder(home: Path) -> Path:
+    """The interpreter of an environment with what pyproject.toml requires for a build."""
+    programs = new_environment(sys.executable, home / "builder", "setuptools>=77", "cffi>=1.17")
+    return programs / "python"
 
 
 def trial(programs: Path, folder: Path) -> None:
@@ -170,7 +177,9 @@ def test_wheel_of_client_works_in_each_interpreter(
     python = interpreters()[version]
     options = ("--quiet", "--no-index", "--no-deps", "--disable-pip-version-check")
     run(python, "-m", "pip", "install", *options, "--target", target, wheels(packages)[1], cwd=home)
-    with Server(home / f"server-{version}") as server:
+    folder = home / f"server-{version}"
+    folder.mkdir()
+    with Server(folder) as server:
         run(python, CLIENT_TRIAL, target, str(server.port), f"from {version}", cwd=home)
         server.wait_stored(1)
         assert [record["message"] for record in server.records()] == [f"from {version}"]
@@ -213,14 +222,16 @@ def test_pip_of_an_old_python_prints_which_is_needed(
         ),
     ],
 )
-def test_a_build_says_what_the_machine_lacks(checkout: Path, change: str, line: str) -> None:
+def test_a_build_says_what_the_machine_lacks(
+    checkout: Path, builder: Path, change: str, line: str
+) -> None:
     """On interpreters that this machine has not, as `setup.py` sees them."""
     program = (
         f"import runpy, sys, sysconfig; {change}; sys.argv = ['setup.py', '-q', 'build_ext']; "
         "runpy.run_path('setup.py', run_name='__main__')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=checkout, capture_output=True, text=True, check=False
+        [builder, "-c", program], cwd=checkout, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert line in done.stderr
