@@ -156,7 +156,8 @@ class DayDirectory:
         sizes = {name: self.size(name) for name in names}
         total = sum(sizes.values())
         if current is None:
-            current = max(names, key=self._last_write, default=None)
+            # Clocks of file systems are coarse: of two files with equal times, the newer is kept.
+            current = max(names, key=lambda name: (self._last_write(name), name), default=None)
         for name in names[:-1]:
             if name == current:
                 self._age_from.pop(name, None)

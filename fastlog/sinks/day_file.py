@@ -14,7 +14,6 @@ import contextlib
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,15 +24,11 @@ from fastlog.errors import (
     SinkUnavailableError,
 )
 from fastlog.files import identity_of, sync_directory, touch
-from fastlog.record import Record
-from fastlog.sinks.day_schema import (
-    SCHEMA,
-    VERSION,
-    Summary,
-    check_columns,
-    migrate,
-    read_version,
-)
+from fastlog.sinks.day_chunks import Chunks, MinuteBounds
+from fastlog.sinks.day_directory import parse_name
+from fastlog.sinks.day_migration import migrate
+from fastlog.sinks.day_rows import EntryWriter
+from fastlog.sinks.day_schema import SCHEMA, VERSION, Summary, check_columns, read_version
 from fastlog.sqlite_damage import is_damage
 
 if TYPE_CHECKING:
@@ -41,9 +36,6 @@ if TYPE_CHECKING:
 
 Execute = Callable[..., sqlite3.Cursor]
 
-ROWS = 40
-"""Rows of one statement, which share its cost: a third of the time of an insert, measured with 20
-as with 50 rows. 40 rows have 880 values, and even old versions of SQLite take 999."""
 PAGE = 8192
 """Bytes of a page. Twice the default halves the number of pages that are written twice."""
 
@@ -122,19 +114,12 @@ class DayFile:
 
         Args:
             path: its directory exists.
-            node: hex; it becomes part of SQL text.
+            node: the journal's id, in hex.
         """
-        bytes.fromhex(node)
         self.path = path
         self._node = node
-        slots = ", ".join("?" * len(Record._fields))
-        names = ", ".join(f"[{name}]" for name in Record._fields)
-        # With the node as a constant of the statement, no tuple is built for each record.
-        # OR FAIL: a failed statement need not be rolled back, since the transaction is. Otherwise
-        # SQLite would copy each page before a change, for each statement.
-        into = f"INSERT OR FAIL INTO records ({names}, node) VALUES "  # noqa: S608
-        row = f"({slots}, '{node}')"
-        self._insert, self._insert_many = into + row, into + ", ".join([row] * ROWS)
+        name = parse_name(path.name)
+        self._bounds = MinuteBounds(0, 0) if name is None else MinuteBounds.around(name.end)
         # For each None that it binds, sqlite3 looks up an adapter; without one it creates and
         # drops two AttributeErrors: a sixth of the time of an insert.
         sqlite3.register_adapter(type(None), _unchanged)
@@ -144,6 +129,10 @@ class DayFile:
             self.connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT)
             try:
                 self._prepare()
+                self._entries = EntryWriter(self.connection, node)
+                self._chunks = Chunks(
+                    self.connection, self._bounds, self._entries.sites, self._entries.processes
+                )
                 self._identity = identity_of(path)
             except BaseException:
                 self.connection.close()
@@ -236,7 +225,7 @@ class DayFile:
             try:
                 for record in block.records:
                     try:
-                        self.connection.execute(self._insert, record)
+                        self._entries.insert([block._replace(records=[record])])
                     except sqlite3.OperationalError:
                         raise
                     except (sqlite3.Error, ValueError, OverflowError) as error:
@@ -267,35 +256,34 @@ class DayFile:
             if read_version(self.connection) is None:  # another worker may have been faster
                 for statement in SCHEMA:
                     execute(statement)
+                execute(
+                    "INSERT INTO meta VALUES ('first_minute', ?), ('end_minute', ?)", self._bounds
+                )
             execute("COMMIT")
             sync_directory(self.path.parent)
         elif version < VERSION:
-            migrate(self.connection, version)
+            migrate(self.connection, version, self._bounds)
         execute("PRAGMA synchronous = NORMAL")
 
     def _read_cursor(self) -> CursorRow | None:
         return _read_cursor(self.connection, self._node, VERSION)
 
     def _store(self, blocks: Sequence[Decoded]) -> None:
-        records = [record for decoded in blocks for record in decoded.records]
-        if not records:
+        self._chunks.begin()
+        parts = self._entries.insert(blocks)
+        if not parts:
             return
-        self._insert_all(records)
-        created = [record.created for record in records]
+        self._chunks.add(parts)
+        created = [time for part in parts for time in (min(part.created), max(part.created))]
         widen = "UPDATE meta SET value = {0}(ifnull(value, ?1), ?1) WHERE key = '{0}_created'"
         self.connection.execute(widen.format("min"), (min(created),))
         self.connection.execute(widen.format("max"), (max(created),))
 
-    def _insert_all(self, records: list[Record]) -> None:
-        whole = len(records) - len(records) % ROWS
-        groups = (records[at : at + ROWS] for at in range(0, whole, ROWS))
-        many = (list(chain.from_iterable(group)) for group in groups)
-        self.connection.executemany(self._insert_many, many)
-        self.connection.executemany(self._insert, records[whole:])
-
     def _roll_back(self) -> None:
         if self.connection.in_transaction:  # after some errors SQLite has rolled it back itself
             self.connection.execute("ROLLBACK")
+        self._entries.forget()
+        self._chunks.forget()
 
     @contextlib.contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[Execute]:

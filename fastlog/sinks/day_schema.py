@@ -1,4 +1,7 @@
-"""The schema of a day file: its tables, its version, and the migration of an older file.
+"""The schema of a day file: its tables, its view `records`, and its version.
+
+`docs/store.md` describes each table and column. Values that recur are stored once: the call site,
+the process and the block of an entry are rows of tables of their own. The view `records` joins all.
 
 Column names in SQL are written `[name]`: SQLite takes a `"name"` that no column has as a text, so
 that a missing column would read as its own name.
@@ -7,13 +10,34 @@ that a missing column would read as its own name.
 from __future__ import annotations
 
 import sqlite3
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fastlog.errors import DamagedFileError, NewerSchemaError
 from fastlog.record import Record
 
-VERSION = 2
-"""Version 1 had no `step`, `frames` and `sealed_at` in the table `cursor`."""
+VERSION = 3
+"""Version 1 had no `step`, `frames` and `sealed_at` in the table `cursor`. In versions 1 and 2,
+`records` was a table with all columns."""
+SPLIT = 3
+"""The first version in which `records` is a view."""
+
+SITE: Final = (
+    *("levelno", "levelname", "name"),
+    *("pathname", "filename", "module", "lineno", "funcName"),
+)
+"""The columns of a call site."""
+PROCESS: Final = ("host", "process", "processName", "thread", "threadName", "taskName")
+"""The columns of a process: a thread of it, and the host that it runs on."""
+COUNTED_SITE: Final = ("levelno", "levelname", "name")
+"""The columns of a call site that `site_counts` counts by."""
+COUNTED_PROCESS: Final = ("host",)
+"""The columns of a process that `process_counts` counts by."""
+BLOCK: Final = ("node", "offset", "received")
+"""The columns of a block of the journal."""
+ENTRY: Final = ("created", "idx", "message", "exc_text", "stack_info", "extra")
+"""The columns that an entry has itself."""
+TEXTS: Final = ("message", "exc_text", "stack_info", "extra")
+"""The columns whose text a chunk holds, in this order."""
 
 _TYPES = {
     "created": "REAL NOT NULL",
@@ -24,14 +48,55 @@ _TYPES = {
     "thread": "INTEGER",
     "offset": "INTEGER NOT NULL",
     "idx": "INTEGER NOT NULL",
+    "node": "TEXT NOT NULL",
 }
-"""The columns that are not text."""
+"""The columns that are not text, or never null."""
 
-_COLUMNS = ", ".join(f"[{name}] {_TYPES.get(name, 'TEXT')}" for name in Record._fields)
 
-SCHEMA = (
-    f"CREATE TABLE records ({_COLUMNS}, node TEXT NOT NULL)",
-    "CREATE INDEX records_created ON records (created)",
+def typed(columns: tuple[str, ...]) -> str:
+    """Return columns of `records` with their types, for a CREATE TABLE."""
+    return ", ".join(f"[{name}] {_TYPES.get(name, 'TEXT')}" for name in columns)
+
+
+_OWNER = {
+    **dict.fromkeys(SITE, "sites"),
+    **dict.fromkeys(PROCESS, "processes"),
+    **dict.fromkeys(BLOCK, "blocks"),
+    **dict.fromkeys(ENTRY, "entries"),
+}
+
+COLUMNS: Final = (*Record._fields, "node")
+"""The columns of `records`."""
+
+JOIN: Final = (
+    "entries LEFT JOIN sites ON sites.id = site_id LEFT JOIN processes ON processes.id ="
+    " process_id LEFT JOIN blocks ON blocks.id = block_id"
+)
+"""The tables of the view `records`. LEFT JOIN, because an inner join would leave out an entry whose
+site is missing without a word, and could make SQLite read `sites` first."""
+
+TABLES: Final = (
+    f"CREATE TABLE sites (id INTEGER PRIMARY KEY, {typed(SITE)})",
+    f"CREATE TABLE processes (id INTEGER PRIMARY KEY, {typed(PROCESS)})",
+    f"CREATE TABLE blocks (id INTEGER PRIMARY KEY, {typed(BLOCK)})",
+    "CREATE TABLE entries (id INTEGER PRIMARY KEY, created REAL NOT NULL,"
+    " site_id INTEGER NOT NULL, process_id INTEGER NOT NULL, block_id INTEGER NOT NULL,"
+    " idx INTEGER NOT NULL, message TEXT NOT NULL, exc_text TEXT, stack_info TEXT,"
+    " extra TEXT NOT NULL)",
+    "CREATE INDEX entries_created ON entries (created)",
+    "CREATE TABLE chunks (last_id INTEGER PRIMARY KEY, first_id INTEGER NOT NULL,"
+    " min_created REAL NOT NULL, max_created REAL NOT NULL, text BLOB NOT NULL)",
+    "CREATE TABLE site_counts (minute INTEGER NOT NULL, site_id INTEGER NOT NULL,"
+    " records INTEGER NOT NULL, PRIMARY KEY (minute, site_id)) WITHOUT ROWID",
+    "CREATE TABLE process_counts (minute INTEGER NOT NULL, process_id INTEGER NOT NULL,"
+    " records INTEGER NOT NULL, PRIMARY KEY (minute, process_id)) WITHOUT ROWID",
+    f"CREATE VIEW records AS SELECT {', '.join(f'{_OWNER[name]}.[{name}]' for name in COLUMNS)}"  # noqa: S608 our own text
+    f" FROM {JOIN}",
+)
+"""Of the records; `docs/store.md` has the meaning of each column."""
+
+SCHEMA: Final = (
+    *TABLES,
     "CREATE TABLE cursor (node TEXT PRIMARY KEY, offset INTEGER NOT NULL, sealed TEXT,"
     " step INTEGER NOT NULL DEFAULT 0, frames INTEGER, sealed_at REAL)",
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value)",
@@ -43,19 +108,8 @@ is. `step` counts the files that the cursor has entered, this one included. `fra
 of the first frame behind the cursor; NULL where it is not known. `sealed_at` is the server's wall
 clock at the seal."""
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {
-    1: (
-        "ALTER TABLE cursor ADD COLUMN step INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE cursor ADD COLUMN frames INTEGER",
-        "ALTER TABLE cursor ADD COLUMN sealed_at REAL",
-    ),
-}
-"""The statements that turn a file of a version into one of the next version."""
-
-_CURSOR_COLUMNS = {
-    1: {"node", "offset", "sealed"},
-    2: {"node", "offset", "sealed", "step", "frames", "sealed_at"},
-}
+_CURSOR_COLUMNS = {1: {"node", "offset", "sealed"}}
+_CURSOR_COLUMNS[2] = _CURSOR_COLUMNS[3] = {*_CURSOR_COLUMNS[1], "step", "frames", "sealed_at"}
 
 
 class Summary(NamedTuple):
@@ -100,36 +154,21 @@ def check_columns(connection: sqlite3.Connection, version: int) -> None:
     Raises:
         DamagedFileError: A column is missing. The text names no path.
     """
-    for table, expected in (
-        ("records", {*Record._fields, "node"}),
-        ("cursor", _CURSOR_COLUMNS[version]),
-        ("meta", {"key", "value"}),
-    ):
+    expected = {
+        "records": {*COLUMNS},
+        "cursor": _CURSOR_COLUMNS[version],
+        "meta": {"key", "value"},
+    }
+    if version >= SPLIT:
+        expected |= {
+            "sites": {"id", *SITE},
+            "processes": {"id", *PROCESS},
+            "blocks": {"id", *BLOCK},
+            "entries": {"id", "site_id", "process_id", "block_id", *ENTRY},
+        }
+    for table, names in expected.items():
         rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
-        missing = expected - {name for (name,) in rows}
+        missing = names - {name for (name,) in rows}
         if missing:
-            names = ", ".join(sorted(missing))
-            raise DamagedFileError(f"is not a whole day file: its table {table} lacks {names}")
-
-
-def migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Migrate a file from this version to the current one, with a transaction for each version.
-
-    The caller sets `synchronous`, so that the commits are durable. Another process may do the same
-    at the same time: each reads the version again once it has the lock.
-
-    Raises:
-        sqlite3.Error: The file keeps the version that it has reached.
-    """
-    for old in range(version, VERSION):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            if read_version(connection) == old:
-                for statement in MIGRATIONS[old]:
-                    connection.execute(statement)
-                connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (old + 1,))
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+            listed = ", ".join(sorted(missing))
+            raise DamagedFileError(f"is not a whole day file: its table {table} lacks {listed}")

@@ -32,7 +32,7 @@ from fastlog.clock import TRIAL
 from fastlog.config import RetentionConfig
 from fastlog.errors import ConfigError, SinkConflictError, SinkUnavailableError
 from fastlog.record import Record
-from fastlog.sinks import day_file
+from fastlog.sinks import day_file, day_rows
 from fastlog.sinks.day_directory import DayDirectory, DayFileName, day_of, parse_name
 from fastlog.sinks.sqlite import SqliteSink
 
@@ -81,7 +81,7 @@ def test_every_field_is_stored_as_it_is(tmp_path: Path) -> None:
     assert rows(tmp_path, "node") == [NODE]
 
 
-ROWS = day_file.ROWS
+ROWS = day_rows.ROWS
 
 
 @pytest.mark.parametrize(

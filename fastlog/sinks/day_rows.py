@@ -1,0 +1,178 @@
+"""The rows of a day file: records are split into entries and the values that recur.
+
+A call site, a process or a block that recurs is stored once, and its entries hold its id. Nothing
+depends on that: two rows of `sites` may be equal, as after a restart.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice, repeat
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from fastlog.record import Record
+from fastlog.sinks.day_schema import COUNTED_PROCESS, COUNTED_SITE, PROCESS, SITE
+
+if TYPE_CHECKING:
+    from fastlog.decode import Decoded
+
+ROWS: Final = 40
+"""Rows of one statement, which share its cost. Measured: 2.18 µs a row with 20, 1.98 with 40, 1.97
+with 100."""
+
+KNOWN: Final = 32_768
+"""Rows of `sites` and of `processes` whose ids are kept in memory, so that no client can make it
+grow without bound. Beyond that, all are forgotten, and those that recur are stored again."""
+
+_COLUMNS: Final = (
+    *("created", "site_id", "process_id", "block_id", "idx"),
+    *("message", "exc_text", "stack_info", "extra"),
+)
+_SLOTS: Final = f"({', '.join('?' * len(_COLUMNS))})"
+# OR FAIL: a failed statement need not be rolled back, since the transaction is. Otherwise SQLite
+# would copy each page before a change, for each statement.
+_INSERT: Final = f"INSERT OR FAIL INTO entries ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 our own text
+_INSERT_ONE: Final = _INSERT + _SLOTS
+_INSERT_MANY: Final = _INSERT + ", ".join([_SLOTS] * ROWS)
+
+_site_of = itemgetter(*map(Record._fields.index, SITE))
+_process_of = itemgetter(*map(Record._fields.index, PROCESS))
+
+
+class Columns(NamedTuple):
+    """Columns of consecutive entries, each a list with a value for every entry."""
+
+    created: list[float]
+    site_id: list[int]
+    process_id: list[int]
+    message: list[str]
+    exc_text: list[str | None]
+    stack_info: list[str | None]
+    extra: list[str]
+
+
+class RecurringRows:
+    """The rows of a table of recurring values that this process knows.
+
+    Args:
+        connection: Its transactions are the caller's. After a rollback the caller calls `forget`.
+        table: The table.
+        columns: Its columns, without `id`.
+        counted_by: Those of its columns by which entries are counted.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        table: str,
+        columns: Sequence[str],
+        counted_by: Sequence[str],
+    ) -> None:
+        names, slots = ", ".join(f"[{name}]" for name in columns), ", ".join("?" * len(columns))
+        self._connection = connection
+        self._insert = f"INSERT INTO {table} ({names}) VALUES ({slots})"  # noqa: S608 our own text
+        self._select = f"SELECT {names}, id FROM {table}"  # noqa: S608
+        self._group_of = itemgetter(*map(columns.index, counted_by))
+        self._ids: dict[tuple[Any, ...], int] = {}
+        self._first: dict[Any, int] = {}
+        self._representatives: dict[int, int] = {}
+        newest = f"{self._select} ORDER BY id DESC LIMIT {KNOWN // 2}"
+        for *values, identifier in self._connection.execute(newest).fetchall()[::-1]:
+            self._add(tuple(values), identifier)
+
+    def forget(self) -> None:
+        """Forget the ids of all rows."""
+        self._ids, self._first, self._representatives = {}, {}, {}
+
+    def representative(self, identifier: int) -> int:
+        """Return the id under which the entries of all rows with the same counted values are
+        counted."""
+        known = self._representatives.get(identifier)
+        if known is None:  # forgotten, or inserted by another process
+            query = f"{self._select} WHERE id = ?"
+            for *values, _ in self._connection.execute(query, (identifier,)):
+                self._add(tuple(values), identifier)
+            known = self._representatives.setdefault(identifier, identifier)
+        return known
+
+    def ids(self, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+        """Return the id of each row. Rows that are not known are inserted."""
+        try:
+            return list(map(self._ids.__getitem__, rows))
+        except KeyError:
+            return list(map(self._id, rows))
+
+    def _id(self, row: tuple[Any, ...]) -> int:
+        known = self._ids.get(row)
+        if known is not None:
+            return known
+        identifier = self._connection.execute(self._insert, row).lastrowid
+        assert identifier is not None
+        self._add(row, identifier)
+        return identifier
+
+    def _add(self, row: tuple[Any, ...], identifier: int) -> None:
+        if len(self._representatives) >= KNOWN:
+            self.forget()
+        self._ids[row] = identifier
+        self._representatives[identifier] = self._first.setdefault(self._group_of(row), identifier)
+
+
+class EntryWriter:
+    """Inserts the entries of blocks.
+
+    Args:
+        connection: Its transactions are the caller's. After a rollback the caller calls `forget`.
+        node: The journal's id, in hex.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, node: str) -> None:
+        self._connection = connection
+        self._node = node
+        self.sites = RecurringRows(connection, "sites", SITE, COUNTED_SITE)
+        self.processes = RecurringRows(connection, "processes", PROCESS, COUNTED_PROCESS)
+
+    def forget(self) -> None:
+        """Forget the ids of rows that a rollback may have removed."""
+        self.sites.forget()
+        self.processes.forget()
+
+    def insert(self, blocks: Iterable[Decoded]) -> list[Columns]:
+        """Insert the records of some blocks; return the columns of their entries, in order."""
+        return [self._insert_block(decoded) for decoded in blocks if decoded.records]
+
+    def _insert_block(self, decoded: Decoded) -> Columns:
+        records = decoded.records
+        by_name = dict(zip(Record._fields, map(list, zip(*records, strict=True)), strict=True))
+        columns = Columns(
+            by_name["created"],
+            self.sites.ids(list(map(_site_of, records))),
+            self.processes.ids(list(map(_process_of, records))),
+            by_name["message"],
+            by_name["exc_text"],
+            by_name["stack_info"],
+            by_name["extra"],
+        )
+        block = decoded.block
+        block_id = self._connection.execute(
+            "INSERT INTO blocks (node, offset, received) VALUES (?, ?, ?)",
+            (self._node, block.offset, records[0].received),
+        ).lastrowid
+        self._insert_rows(columns, block_id, by_name["idx"])
+        return columns
+
+    def _insert_rows(self, columns: Columns, block_id: int | None, idx: list[int]) -> None:
+        rows = zip(
+            *(columns.created, columns.site_id, columns.process_id, repeat(block_id), idx),
+            *columns[3:],
+            strict=False,  # `repeat` has no end
+        )
+        values = chain.from_iterable(rows)
+        statements, rest = divmod(len(idx), ROWS)
+        size = ROWS * len(_COLUMNS)
+        many = (list(islice(values, size)) for _ in range(statements))
+        self._connection.executemany(_INSERT_MANY, many)
+        one = (list(islice(values, len(_COLUMNS))) for _ in range(rest))
+        self._connection.executemany(_INSERT_ONE, one)
