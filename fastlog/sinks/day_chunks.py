@@ -155,9 +155,7 @@ class Chunks:
         created: Sequence[float],
         ids: Sequence[int],
     ) -> None:
-        counts: Counter[tuple[int, int]] = Counter()
-        for (minute, identifier), number in self._by_minute(created, ids).items():
-            counts[minute, rows.representative(identifier)] += number
+        counts = self._by_minute(created, rows.representatives(ids))
         self._connection.executemany(
             f"INSERT INTO {table} (minute, {column}, records) VALUES (?, ?, ?)"  # noqa: S608 our own text
             " ON CONFLICT DO UPDATE SET records = records + excluded.records",

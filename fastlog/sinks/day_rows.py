@@ -86,9 +86,15 @@ class RecurringRows:
         """Forget the ids of all rows."""
         self._ids, self._first, self._representatives = {}, {}, {}
 
-    def representative(self, identifier: int) -> int:
-        """Return the id under which the entries of all rows with the same counted values are
-        counted."""
+    def representatives(self, ids: Sequence[int]) -> list[int]:
+        """Return for each id the one under which the entries of all rows with the same counted
+        values are counted."""
+        try:
+            return list(map(self._representatives.__getitem__, ids))
+        except KeyError:
+            return list(map(self._representative, ids))
+
+    def _representative(self, identifier: int) -> int:
         known = self._representatives.get(identifier)
         if known is None:  # forgotten, or inserted by another process
             query = f"{self._select} WHERE id = ?"
