@@ -20,7 +20,7 @@ from itertools import chain, repeat
 from typing import Any, Final, NamedTuple
 
 from fastlog import zstd
-from fastlog.sinks.day_rows import Columns, RecurringRows
+from fastlog.sinks.day_rows import Entries, RecurringRows
 
 CHUNK_ENTRIES: Final = 2048
 """Entries of a chunk. Measured: 26.2 bytes of compressed text an entry with 1,024 and 2,048, 25.7
@@ -79,7 +79,7 @@ class Chunks:
         self._connection = connection
         self._bounds = bounds
         self._sites, self._processes = sites, processes
-        self._pending: Columns = _empty()
+        self._pending: Entries = _empty()
         """The columns of the entries behind the last chunk."""
         self._characters = 0
         self._last_id: int | None = None
@@ -99,7 +99,7 @@ class Chunks:
         if self._last_id != (last_id or 0):
             self._load()
 
-    def add(self, parts: Iterable[Columns]) -> None:
+    def add(self, parts: Iterable[Entries]) -> None:
         """Add the entries that were inserted; write the chunks that are full."""
         for part in parts:
             for pending, new in zip(_lists(self._pending), _lists(part), strict=True):
@@ -122,13 +122,13 @@ class Chunks:
             (last_id,),
         )
         while some := rows.fetchmany(CHUNK_ENTRIES):
-            self.add([Columns._make(map(list, zip(*some, strict=True)))])
+            self.add([Entries._make(map(list, zip(*some, strict=True)))])
 
     def _write(self, count: int) -> None:
         """Write a chunk of the first pending entries."""
         assert self._last_id is not None
         first_id = self._last_id - len(self._pending.created) + 1
-        part = Columns._make(column[:count] for column in _lists(self._pending))
+        part = Entries._make(column[:count] for column in _lists(self._pending))
         for column in _lists(self._pending):
             del column[:count]
         if self._pending.created:
@@ -170,7 +170,7 @@ class Chunks:
         return Counter(zip(map(self._bounds.minute, created), ids, strict=True))
 
 
-def text_of(part: Columns) -> str:
+def text_of(part: Entries) -> str:
     """Return the text of a chunk of these entries."""
     exc_text: Iterable[str] = repeat("")
     stack_info: Iterable[str] = repeat("")
@@ -182,13 +182,13 @@ def text_of(part: Columns) -> str:
     text = "\n".join(chain(chain.from_iterable(entries), ("",)))
     if text.count(NUL) != len(part.created):  # normal text has none, but other tools may write
         cleaned = ([(text or "").replace(NUL, " ") for text in column] for column in part[3:])
-        return text_of(Columns._make([*part[:3], *cleaned]))
+        return text_of(Entries._make([*part[:3], *cleaned]))
     return text
 
 
-def _lists(part: Columns) -> tuple[list[Any], ...]:
+def _lists(part: Entries) -> tuple[list[Any], ...]:
     return part
 
 
-def _empty() -> Columns:
-    return Columns([], [], [], [], [], [], [])
+def _empty() -> Entries:
+    return Entries([], [], [], [], [], [], [])

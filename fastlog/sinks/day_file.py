@@ -220,16 +220,19 @@ class DayFile:
     def offending(self, block: Decoded) -> dict[int, str]:
         """Return the rows that SQLite rejects, by `idx`. Each is inserted; all are rolled back."""
         reasons: dict[int, str] = {}
+        columns = block.columns
+        if columns is None:
+            return reasons
         with _translated(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
-                for record in block.records:
+                for at, idx in enumerate(columns.idx):
                     try:
-                        self._entries.insert([block._replace(records=[record])])
+                        self._entries.insert_block(block.block, columns.only(at))
                     except sqlite3.OperationalError:
                         raise
                     except (sqlite3.Error, ValueError, OverflowError) as error:
-                        reasons[record.idx] = f"{type(error).__name__}: {error}"
+                        reasons[idx] = f"{type(error).__name__}: {error}"
             finally:
                 self._roll_back()
         return reasons
