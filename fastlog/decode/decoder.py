@@ -51,7 +51,7 @@ class Decoded(NamedTuple):
 
 def _engine(name: str, form: Form) -> Engine:
     if name == "python":
-        return PythonEngine()
+        return PythonEngine(form)
     from fastlog.decode.c_engine import CEngine  # imports pickle, which only this engine uses
 
     return CEngine(form)

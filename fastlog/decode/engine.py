@@ -45,7 +45,10 @@ class Engine(Protocol):
 class PythonEngine:
     """The engine without C: all frames are left to the fallback."""
 
+    def __init__(self, form: Form = "records") -> None:
+        self._form = form
+
     def translate(self, block: Block) -> Translation:
         """Return the fallback as the verdict of each frame."""
-        columns = ColumnDecoder().empty()
+        columns = ColumnDecoder().empty() if self._form == "columns" else None
         return Translation(bytes([FALLBACK]) * block.frames, [], b"\n" * block.frames, columns)

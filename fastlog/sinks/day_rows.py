@@ -155,12 +155,18 @@ class EntryWriter:
         self.processes.forget()
 
     def insert(self, blocks: Iterable[Decoded]) -> list[Entries]:
-        """Insert the records of some blocks; return their entries, in order."""
-        return [
-            self.insert_block(decoded.block, decoded.columns)
-            for decoded in blocks
-            if decoded.columns is not None and decoded.columns.idx
-        ]
+        """Insert the records of some blocks; return their entries, in order.
+
+        Raises:
+            ValueError: A block was not decoded into columns.
+        """
+        parts = []
+        for block, columns in ((decoded.block, decoded.columns) for decoded in blocks):
+            if columns is None:
+                raise ValueError(f"block {block.offset} has no columns")
+            if columns.idx:
+                parts.append(self.insert_block(block, columns))
+        return parts
 
     def insert_block(self, block: Block, columns: Columns) -> Entries:
         """Insert some records of a block; return their entries."""

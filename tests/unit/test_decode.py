@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import shapes
 from attacks import attacks
+from columns import records_in
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from interpreters import VERSIONS, interpreters
@@ -31,6 +32,7 @@ from fastlog.record import Loss, Record, Rejection, host_of
 PEER = "127.0.0.1:5"
 DECODERS = {engine: Decoder(engine) for engine in ENGINES}
 LINE_DECODERS = {engine: Decoder(engine, "lines") for engine in ENGINES}
+COLUMN_DECODERS = {engine: Decoder(engine, "columns") for engine in ENGINES}
 GOOD = pickle.dumps({"msg": "unharmed", "levelno": 20}, 1)
 BOUND = 5.0
 """CPU-seconds. The slowest attack takes half a second, three times that in a sanitized build. An
@@ -60,6 +62,11 @@ def decode_block(block: Block) -> Decoded:
         as_lines = line_decoder.decode(block)
         assert as_lines.lines == expected
         assert (as_lines.records, repr(as_lines.notices)) == ([], repr(by_python.notices))
+    for column_decoder in COLUMN_DECODERS.values():
+        as_columns = column_decoder.decode(block)
+        assert as_columns.columns is not None
+        assert records_in(block, as_columns.columns) == by_python.records
+        assert (as_columns.records, repr(as_columns.notices)) == ([], repr(by_python.notices))
     return by_c
 
 

@@ -25,6 +25,7 @@ from builders import (
     numbered,
     rest_of,
 )
+from columns import with_records
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -72,7 +73,7 @@ def test_every_field_is_stored_as_it_is(tmp_path: Path) -> None:
     )
     sink = make(tmp_path)
     sink.open(NODE)
-    sink.apply([decoded._replace(records=[record])])
+    sink.apply([with_records(decoded, [record])])
     columns = ", ".join(Record._fields)
 
     stored = value(tmp_path, "2026-11-23.db", f"SELECT {columns} FROM records")
@@ -110,10 +111,10 @@ def test_a_rejected_row_among_many_stores_none_of_them(tmp_path: Path) -> None:
     sink.open(NODE)
 
     with pytest.raises(OverflowError):
-        sink.apply([decoded._replace(records=odd)])
+        sink.apply([with_records(decoded, odd)])
 
     assert rows(tmp_path) == []
-    assert list(sink.offending(decoded._replace(records=odd))) == [ROWS + 3]
+    assert list(sink.offending(with_records(decoded, odd))) == [ROWS + 3]
 
 
 def test_a_new_sink_starts_at_zero_and_an_old_one_at_its_cursor(tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_a_file_states_its_smallest_and_largest_created(tmp_path: Path) -> None:
     records = [r._replace(created=t) for r, t in zip(decoded.records, times, strict=True)]
     sink = make(tmp_path)
     sink.open(NODE)
-    sink.apply([decoded._replace(records=records)])
+    sink.apply([with_records(decoded, records)])
     sink.apply([make_decoded(["d"], offset=decoded.block.end)])
 
     with closing(sqlite3.connect(tmp_path / "logs" / "2026-11-23.db")) as connection:
@@ -398,7 +399,7 @@ def test_retention_makes_room_also_while_the_files_cannot_be_opened(
 
 def test_a_failed_transaction_leaves_neither_rows_nor_cursor(tmp_path: Path) -> None:
     chain = numbered(2)
-    bad = chain[1]._replace(records=[*chain[1].records, make_record("x", thread=2**63)])
+    bad = with_records(chain[1], [*chain[1].records, make_record("x", thread=2**63)])
     sink = make(tmp_path)
     sink.open(NODE)
     sink.apply(chain[:1])
@@ -422,7 +423,7 @@ def test_offending_rows_are_returned_and_nothing_is_stored(tmp_path: Path) -> No
     sink = make(tmp_path)
     sink.open(NODE)
 
-    reasons = sink.offending(decoded._replace(records=records))
+    reasons = sink.offending(with_records(decoded, records))
 
     assert list(reasons) == [1, 2]
     assert "OverflowError" in reasons[1]

@@ -109,7 +109,7 @@ class Bench:
     def start(self) -> None:
         self.worker = Worker(
             self.journal,
-            Decoder(),
+            Decoder(form=self.sink.form),
             self.sink,
             Ledger(self.data_dir / "ledger.db"),
             "list",
