@@ -27,6 +27,7 @@ void fl_column_lists_free(fl_column_lists *lists)
         free(lists->groups[i].numbers.data);
         free(lists->groups[i].combinations.data);
     }
+    free(lists->text.data);
     free(lists->combination.data);
 }
 
@@ -41,7 +42,8 @@ void fl_column_lists_begin(fl_column_lists *lists)
 {
     for (size_t i = 0; i < FL_COLUMNS_MAX; i++)
         begin_list(&lists->of[i]);
-    lists->combination.failed = false;
+    lists->text.len = 0;
+    lists->text.failed = lists->combination.failed = false;
     for (size_t i = 0; i < FL_GROUPS; i++) {
         fl_group *group = &lists->groups[i];
         /* The caller has not seen the combinations of a block that was not ended. */
@@ -84,11 +86,21 @@ static int add_to_group(fl_column_lists *lists, fl_group *group, const fl_row *r
                                                                                       : FL_PLAIN;
 }
 
+static void add_to_text(fl_buffer *text, const fl_row *row, size_t column, const fl_value *host)
+{
+    if (!fl_column_is_text(row->columns.of[column].kind))
+        return;
+    fl_str value = fl_row_text_of(row, column, host);
+    fl_buffer_add(text, value.text, value.len);
+    fl_buffer_add(text, "\n", 1);
+}
+
 int fl_column_lists_add(fl_column_lists *lists, const fl_row *row, const fl_value *host,
                         uint32_t idx)
 {
     unsigned done = 0; /* a bit for each group */
 
+    fl_buffer_add(&lists->text, "\0\n", 2);
     for (size_t i = 0; i < row->columns.n; i++) {
         uint8_t group = row->columns.of[i].group;
         if (!fl_column_is_listed(row->columns.of[i].kind))
@@ -96,6 +108,7 @@ int fl_column_lists_add(fl_column_lists *lists, const fl_row *row, const fl_valu
         if (!group) {
             if (!put(&lists->of[i], row, i, host, idx))
                 return FL_ENOMEM;
+            add_to_text(&lists->text, row, i, host);
         } else if (!(done & 1u << group)) {
             done |= 1u << group;
             int result = add_to_group(lists, &lists->groups[group - 1], row, i, host, idx);
@@ -103,7 +116,7 @@ int fl_column_lists_add(fl_column_lists *lists, const fl_row *row, const fl_valu
                 return result;
         }
     }
-    return FL_PLAIN;
+    return lists->text.failed ? FL_ENOMEM : FL_PLAIN;
 }
 
 static void end_list(fl_buffer *list, fl_buffer *out)

@@ -17,6 +17,7 @@ typedef struct fl_group {
 typedef struct fl_column_lists {
     fl_buffer of[FL_COLUMNS_MAX]; /* by column; those of a group have none */
     fl_group groups[FL_GROUPS];
+    fl_buffer text;        /* of all rows, as fl_translation describes it */
     fl_buffer combination; /* of the current record and group */
     bool is_open;          /* between begin and end */
 } fl_column_lists;

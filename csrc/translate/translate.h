@@ -204,6 +204,9 @@ typedef struct fl_translation {
                                columns of the kinds FL_COL_RECEIVED and FL_COL_OFFSET are left out,
                                as they are equal in all rows. */
     size_t columns_len;
+    const uint8_t *text; /* in FL_COLUMNS only: for each plain frame a NUL and a LF, then the texts
+                            of its columns without a group, each with a LF */
+    size_t text_len;
 } fl_translation;
 
 /* Ends the block. Returns 0 or FL_ENOMEM. */

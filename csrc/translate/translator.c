@@ -214,7 +214,8 @@ int fl_translator_end(fl_translator *translator, fl_translation *out)
     fl_buffer_add(&rows->pickled, END, sizeof END);
     if (translator->row->form == FL_COLUMNS)
         fl_column_lists_end(&rows->columns, &translator->row->columns, columns);
-    *out = (fl_translation){rows->pickled.data, rows->pickled.len, rows->lines.data,
-                            rows->lines.len,    columns->data,     columns->len};
+    *out = (fl_translation){rows->pickled.data,      rows->pickled.len,     rows->lines.data,
+                            rows->lines.len,         columns->data,         columns->len,
+                            rows->columns.text.data, rows->columns.text.len};
     return rows->pickled.failed || rows->lines.failed || columns->failed ? FL_ENOMEM : 0;
 }

@@ -94,6 +94,9 @@ class Translation(NamedTuple):
     each group: the number of a combination for each plain frame; the new combinations, as tuples;
     and the number of the first new one, 0 if numbers begin again. Then a list for each column
     without a group, but not for `received` and `offset`."""
+    text: memoryview
+    """In the form `columns`: for each plain frame a NUL and a line feed, then the texts of its
+    columns without a group, each with a line feed."""
 
 
 class Translator:
@@ -223,6 +226,7 @@ class Translator:
             _view(out.rows, out.rows_len),
             _view(out.lines, out.lines_len),
             _view(out.columns, out.columns_len),
+            _view(out.text, out.text_len),
         )
 
     def _make_room(self, frames: int) -> None:

@@ -115,7 +115,8 @@ class CEngine:
             rows = pickle.loads(translation.rows)  # noqa: S301  # our own pickle, data only
             columns = None
             if self._columns is not None:
-                columns = self._columns.read(pickle.loads(translation.columns))  # noqa: S301
+                translated = pickle.loads(translation.columns)  # noqa: S301
+                columns = self._columns.read(translated, bytes(translation.text))
         except BaseException:
             self._translator.begin(0.0, 0)  # its new combinations were not read: it starts again
             raise

@@ -7,8 +7,8 @@ the translator remembers it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final
 
@@ -91,6 +91,9 @@ class Columns:
     stack_info: list[str | None]
     extra: list[str]
     idx: list[int]
+    text: bytes | None = field(default=None, kw_only=True)
+    """The texts of all records, in UTF-8; None where it was not made. The text of a record is a NUL
+    and a line feed, then `message`, `exc_text`, `stack_info` and `extra`, each with a line feed."""
 
     def __len__(self) -> int:
         return len(self.idx)
@@ -102,8 +105,10 @@ class Columns:
             *(self.exc_text, self.stack_info, self.extra, self.idx),
         )
 
-    def added(self, records: Iterable[Record]) -> Columns:
+    def added(self, records: Sequence[Record]) -> Columns:
         """Return the columns with some records added, in order of arrival."""
+        if not records:
+            return self
         lists = self.lists()
         for record in records:
             values = (
@@ -135,16 +140,17 @@ class ColumnDecoder:
     def __init__(self) -> None:
         self._sites, self._processes = Combinations(), Combinations()
 
-    def read(self, translated: Sequence[Any]) -> Columns:
+    def read(self, translated: Sequence[Any], text: bytes) -> Columns:
         """Return the columns of a block.
 
         Args:
             translated: What the pickle in `core.Translation.columns` holds.
+            text: As in `Columns`.
         """
         site, new_sites, first_site, process, new_processes, first_process, *columns = translated
         self._sites = self._sites.extend(first_site, new_sites)
         self._processes = self._processes.extend(first_process, new_processes)
-        return Columns(self._sites, self._processes, site, process, *columns)
+        return Columns(self._sites, self._processes, site, process, *columns, text=text)
 
     def empty(self) -> Columns:
         """Return columns without a record."""
@@ -152,6 +158,6 @@ class ColumnDecoder:
         return Columns(self._sites, self._processes, *lists)
 
 
-def columns_of(records: Iterable[Record]) -> Columns:
+def columns_of(records: Sequence[Record]) -> Columns:
     """Return records of one block as columns of their own."""
     return ColumnDecoder().empty().added(records)

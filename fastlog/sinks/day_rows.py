@@ -40,15 +40,26 @@ _INSERT_MANY: Final = _INSERT + ", ".join([_SLOTS] * ROWS)
 
 
 class Entries(NamedTuple):
-    """Columns of consecutive rows of `entries`, each a list with a value for every row."""
+    """What chunks need of consecutive rows of `entries`: lists with a value for every row."""
 
     created: list[float]
     site_id: list[int]
     process_id: list[int]
-    message: list[str]
-    exc_text: list[str | None]
-    stack_info: list[str | None]
-    extra: list[str]
+    text: bytes
+    """The texts of all rows, as `Columns.text` has them."""
+
+
+def text_of(
+    message: Iterable[str],
+    exc_text: Iterable[str | None],
+    stack_info: Iterable[str | None],
+    extra: Iterable[str],
+) -> bytes:
+    """Return the texts of rows, as `Columns.text` has them."""
+    fields = zip(message, exc_text, stack_info, extra, strict=True)
+    # Normal text has no NUL, but the rows of a file may be of another program.
+    lines = ("\n".join([text or "" for text in row]).replace("\0", " ") for row in fields)
+    return "".join([f"\0\n{line}\n" for line in lines]).encode()
 
 
 class RecurringRows:
@@ -170,11 +181,14 @@ class EntryWriter:
 
     def insert_block(self, block: Block, columns: Columns) -> Entries:
         """Insert some records of a block; return their entries."""
+        text = columns.text
+        if text is None:
+            text = text_of(columns.message, columns.exc_text, columns.stack_info, columns.extra)
         entries = Entries(
             columns.created,
             self.sites.ids(columns.site, columns.sites),
             self.processes.ids(columns.process, columns.processes),
-            *(columns.message, columns.exc_text, columns.stack_info, columns.extra),
+            text,
         )
         block_id = self._connection.execute(
             "INSERT INTO blocks (node, offset, received) VALUES (?, ?, ?)",
@@ -182,7 +196,7 @@ class EntryWriter:
         ).lastrowid
         rows = zip(
             *(entries.created, entries.site_id, entries.process_id, repeat(block_id), columns.idx),
-            *(entries.message, entries.exc_text, entries.stack_info, entries.extra),
+            *(columns.message, columns.exc_text, columns.stack_info, columns.extra),
             strict=False,  # `repeat` has no end
         )
         values = chain.from_iterable(rows)

@@ -68,6 +68,7 @@ def test_every_field_is_stored_as_it_is(tmp_path: Path) -> None:
         levelno=-(2**63),
         thread=2**63 - 1,
         lineno=None,
+        received=decoded.block.received,
         extra='{"a":[1,{"b":null}]}',
         idx=3,
     )
