@@ -297,7 +297,7 @@ def test_an_extension_that_copyreg_has_cached_is_rejected(
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("attack", SMALL_ATTACKS)
 def test_an_attack_takes_memory_in_proportion_to_its_length(attack: str, engine: str) -> None:
-    """This is the memory of Python; `test_translator.py` measures that of C."""
+    """This is the memory of Python; `test_translator_bounds.py` measures that of C."""
     frame, _ = SMALL_ATTACKS[attack]
     block = block_of(frame)
     tracemalloc.start()
