@@ -72,3 +72,10 @@ def data(tmp_path: Path) -> Path:
     write_day(logs / "2026-11-22.db", records[:6])
     write_day(logs / "2026-11-23.db", records[6:])
     return logs.parent
+
+
+@pytest.fixture
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
