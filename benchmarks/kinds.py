@@ -217,13 +217,14 @@ def _costliest() -> Iterator[Kind]:
     sys.path.append(str(ROOT / "tests" / "support"))
     try:
         import costly
+        import frame_cost
         from engines import block_of, decoder
     except ImportError:
         return
     found = [*(find.frame for find in costly.load_corpus()), *costly.KNOWN.values()]
     c = decoder("c", "records")
     frames = [frame for frame in found if c.decode(block_of([frame])).records]
-    worst = max(frames, key=lambda frame: costly.decoding_cost(c, costly.copies(frame), 1))
+    worst = max(frames, key=lambda frame: frame_cost.decoding_cost(c, frame_cost.copies(frame), 1))
     yield Kind("costliest known", lambda number: worst, True, (40.0, 40.0))
 
 

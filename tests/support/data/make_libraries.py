@@ -8,6 +8,8 @@ It runs on Python 2.7 and 3, with whatever of the libraries is there. A file beg
 that name the versions; the rest is in base64, and packed with zlib. In it, a line holds name,
 protocol and length of a pickle, which follows. The pickle is the attributes of a record, as
 handlers send them; `x` is what the name says.
+
+This is one file so that an interpreter needs nothing but it.
 """
 
 from __future__ import print_function
