@@ -23,6 +23,7 @@ def reason_of(frame: bytes) -> str:
 
 
 def normal(value: Any) -> Any:
+    """Return the normal form of plain data, by a second implementation."""
     match value:
         case bytes() | bytearray():
             return bytes(value).decode("utf-8", "backslashreplace").replace("\0", "\\x00")

@@ -92,6 +92,8 @@ def test_rejections_of_unknown_key_ids_share_one_reason() -> None:
     assert reasons == {"unknown key id"}
 
 
+# An id belongs to a key
+
 OWNERS = ["", "web:secret", "batch:other"]
 
 

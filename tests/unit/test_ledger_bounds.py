@@ -137,6 +137,8 @@ def rows_of(path: Path) -> dict[str, int]:
     return {name: table(path, f"SELECT count(*) FROM {name}")[0][0] for name in names}  # type: ignore[misc]
 
 
+# Values that senders choose
+
 MOMENTS = (0.0, 1.0, -1.0, 2.0**63 / 1e6, 2.0**64, 253402300799.0, float("inf"), -float("inf"))
 
 

@@ -64,6 +64,9 @@ def test_a_level_that_is_pickled_by_name_is_noted_and_its_number_comes_from_leve
         assert kept["!notes"] == ["levelno: 'app.Level.NOTICE' is not an integer"]
 
 
+# Frames whose fields C has checked
+
+
 def tree(sent: dict[str, Any]) -> list[Any]:
     with unpickle(pickle.dumps(sent, 4)) as value:
         return list(value["pairs"])

@@ -1,4 +1,7 @@
-"""Values of libraries, in captured frames, are stored as `docs/pickle.md` says."""
+"""Values of libraries are stored as `docs/pickle.md` says.
+
+The frames were made by `tests/support/clients/make_library_pickles.py`.
+"""
 
 from __future__ import annotations
 
