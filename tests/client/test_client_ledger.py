@@ -1,4 +1,4 @@
-"""The name of a client: `stats()` and the server's ledger have the same one."""
+"""The client and the server's ledger: names of clients, and reasons of dropped records."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from client_programs import VERSIONS
 from conditions import wait_for
+from fastlog_client import gap
 from fastlog_client.memory import Memory
 from interpreters import environment, interpreters
 from places import CLIENT, SUPPORT
 from servers import Server
 
-from fastlog.protocol.frames import public_name
+from fastlog.protocol.frames import GapReason, public_name
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -43,3 +44,9 @@ def test_a_store_has_another_name_with_another_id():
     assert before == public_name(store.client_id)
     store.renumber()
     assert store.public_name == public_name(store.client_id) != before
+
+
+def test_a_reason_has_one_name_at_the_client_and_the_server():
+    declared = {reason.name: reason.value for reason in GapReason if reason < 200}
+    assert {name: getattr(gap, name) for name in declared} == declared
+    assert sorted(gap.REASONS) == sorted(declared.values())
