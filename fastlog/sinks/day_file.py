@@ -13,10 +13,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from fastlog.database import Execute, is_damage
 from fastlog.errors import (
     DamagedFileError,
     NewerSchemaError,
@@ -29,12 +30,9 @@ from fastlog.sinks.day_directory import parse_name
 from fastlog.sinks.day_migration import migrate
 from fastlog.sinks.day_rows import EntryWriter
 from fastlog.sinks.day_schema import SCHEMA, VERSION, Summary, check_columns, read_version
-from fastlog.sqlite_damage import is_damage
 
 if TYPE_CHECKING:
     from fastlog.decode import Decoded
-
-Execute = Callable[..., sqlite3.Cursor]
 
 PAGE = 8192
 """Bytes of a page. Twice the default halves the number of pages that are written twice."""
