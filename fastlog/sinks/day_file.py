@@ -226,7 +226,7 @@ class DayFile:
             try:
                 for at, idx in enumerate(columns.idx):
                     try:
-                        self._entries.insert_block(block.block, columns.only(at))
+                        self._entries.insert([block._replace(columns=columns.only(at))])
                     except sqlite3.OperationalError:
                         raise
                     except (sqlite3.Error, ValueError, OverflowError) as error:

@@ -7,7 +7,7 @@ depends on that: two rows of `sites` may be equal, as after a restart.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -16,7 +16,6 @@ from fastlog.record import PROCESS, SITE
 from fastlog.sinks.day_schema import COUNTED_PROCESS, COUNTED_SITE
 
 if TYPE_CHECKING:
-    from fastlog.block import Block
     from fastlog.decode import Columns, Combinations, Decoded
 
 ROWS: Final = 40
@@ -166,43 +165,61 @@ class EntryWriter:
         self.processes.forget()
 
     def insert(self, blocks: Iterable[Decoded]) -> list[Entries]:
-        """Insert the records of some blocks; return their entries, in order.
+        """Insert the records of some blocks; return the entries of each block, in order.
 
         Raises:
             ValueError: A block was not decoded into columns.
         """
-        parts = []
+        parts: list[Entries] = []
+        rows: list[Iterator[tuple[Any, ...]]] = []
+        for block_id, columns in self._insert_blocks(blocks):
+            entries = self._entries_of(columns)
+            parts.append(entries)
+            rows.append(_rows(block_id, columns, entries))
+        self._insert_rows(chain.from_iterable(rows), sum(len(part.created) for part in parts))
+        return parts
+
+    def _insert_blocks(self, blocks: Iterable[Decoded]) -> list[tuple[int, Columns]]:
+        """Insert the rows of the blocks that have records; return their ids and columns."""
+        [(last,)] = self._connection.execute("SELECT ifnull(max(id), 0) FROM blocks")
+        rows: list[tuple[int, str, int, float]] = []
+        inserted: list[tuple[int, Columns]] = []
         for block, columns in ((decoded.block, decoded.columns) for decoded in blocks):
             if columns is None:
                 raise ValueError(f"block {block.offset} has no columns")
             if columns.idx:
-                parts.append(self.insert_block(block, columns))
-        return parts
+                last += 1
+                rows.append((last, self._node, block.offset, block.received))
+                inserted.append((last, columns))
+        self._connection.executemany(
+            "INSERT INTO blocks (id, node, offset, received) VALUES (?, ?, ?, ?)", rows
+        )
+        return inserted
 
-    def insert_block(self, block: Block, columns: Columns) -> Entries:
-        """Insert some records of a block; return their entries."""
+    def _entries_of(self, columns: Columns) -> Entries:
         text = columns.text
         if text is None:
             text = text_of(columns.message, columns.exc_text, columns.stack_info, columns.extra)
-        entries = Entries(
+        return Entries(
             columns.created,
             self.sites.ids(columns.site, columns.sites),
             self.processes.ids(columns.process, columns.processes),
             text,
         )
-        block_id = self._connection.execute(
-            "INSERT INTO blocks (node, offset, received) VALUES (?, ?, ?)",
-            (self._node, block.offset, block.received),
-        ).lastrowid
-        rows = zip(
-            *(entries.created, entries.site_id, entries.process_id, repeat(block_id), columns.idx),
-            *(columns.message, columns.exc_text, columns.stack_info, columns.extra),
-            strict=False,  # `repeat` has no end
-        )
+
+    def _insert_rows(self, rows: Iterable[tuple[Any, ...]], count: int) -> None:
         values = chain.from_iterable(rows)
-        statements, rest = divmod(len(columns.idx), ROWS)
+        statements, rest = divmod(count, ROWS)
         many = (list(islice(values, ROWS * len(_COLUMNS))) for _ in range(statements))
         self._connection.executemany(_INSERT_MANY, many)
         one = (list(islice(values, len(_COLUMNS))) for _ in range(rest))
         self._connection.executemany(_INSERT_ONE, one)
-        return entries
+
+
+def _rows(block_id: int, columns: Columns, entries: Entries) -> Iterator[tuple[Any, ...]]:
+    """Return the values of `_COLUMNS` for each record of a block."""
+    return zip(
+        *(entries.created, entries.site_id, entries.process_id, repeat(block_id), columns.idx),
+        *(columns.message, columns.exc_text, columns.stack_info, columns.extra),
+        strict=False,  # `repeat` has no end
+    )
