@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from client_programs import SCRIPT, VERSIONS
 from conditions import wait_for
+from cutting_proxy import Proxy
 from interpreters import environment, interpreters
 from places import CLIENT
-from protocol_server import Proxy
 from server_clients import disturb, emit, handler_of, stored
 from servers import Server
 

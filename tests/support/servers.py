@@ -222,3 +222,17 @@ def _role(words: list[str]) -> str:
 def kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def restarted(server: Server, how: str) -> None:
+    """Restart the receiver, or everything, after `kill -9`; or the server after a `stop`."""
+    if how == "receiver":
+        before = server.children()["receiver"]
+        kill(before)
+        wait_for(lambda: server.children().get("receiver", before) != before)
+    elif how == "everything":
+        server.kill()
+        server.start()
+    elif how == "stop":
+        server.stop()
+        server.start()

@@ -1,0 +1,35 @@
+"""The `fastlog` command, run in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from fastlog.cli import fastlog
+from fastlog.cli.command import run
+
+
+class Result(NamedTuple):
+    """The exit code of a command, and what it has printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+"""Runs `fastlog` with these words."""
+
+
+def command_for(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return what runs `fastlog` for a data directory."""
+
+    def run_it(*args: object) -> Result:
+        words = [*map(str, args), "--data-dir", str(data_dir)]
+        code = run(fastlog, "fastlog", words)
+        return Result(code, *capsys.readouterr())
+
+    return run_it
