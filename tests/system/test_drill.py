@@ -9,6 +9,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -167,6 +168,21 @@ def test_a_drill_on_this_machine_keeps_all_promises(
     assert left_behind(tmp_path) == []
 
 
+ONE_PHASE = """
+import sys
+from fastlog.cli import main
+from fastlog.drill import scenario
+
+scenario.PHASES = tuple(phase for phase in scenario.PHASES if phase.name == sys.argv[1])
+assert scenario.PHASES, sys.argv
+sys.argv[1] = "drill"
+main()
+"""
+"""The command with one phase of the drill only."""
+PHASE_OF = {"freeze everything": "freezes", "kill -9 of a client": "clients killed"}
+"""The phase with this step. All have the others."""
+
+
 @pytest.mark.parametrize(
     ("moment", "number"),
     [
@@ -180,8 +196,9 @@ def test_a_drill_on_this_machine_keeps_all_promises(
 def test_an_interrupted_drill_leaves_nothing_behind(
     tmp_path: Path, temporary: dict[str, str], moment: str, number: signal.Signals
 ) -> None:
+    phase = PHASE_OF.get(moment, "reloads")
     with subprocess.Popen(
-        [FASTLOG, "drill", "--seconds", "1"],
+        [sys.executable, "-c", ONE_PHASE, phase, "--seconds", "1"],
         env=temporary, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stderr is not None
