@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Mapping
 
 from conditions import wait_for
 from protocol_client import record
@@ -27,13 +29,27 @@ def public_name(client: bytes) -> str:
     return hashlib.sha256(client).hexdigest()[:8]
 
 
-def rejected(server: Server, reason: str, count: int = 1) -> None:
-    """Wait until the ledger has `count` rejections with this reason, and no others."""
+def rejections(server: Server) -> Counter[str]:
+    """Return how many rejections the ledger has, by reason."""
+    counts: Counter[str] = Counter()
+    for row in server.rejected():
+        counts[row["reason"]] += row["count"]
+    return counts
+
+
+def rejected(
+    server: Server, reason: str, count: int = 1, before: Mapping[str, int] | None = None
+) -> None:
+    """Wait until the ledger has `count` rejections with this reason, and no others.
+
+    Args:
+        before: the rejections that the ledger had before.
+    """
 
     def counted() -> int:
-        rows = server.rejected()
-        assert {row["reason"] for row in rows} <= {reason}
-        return sum(row["count"] for row in rows)
+        new = rejections(server) - Counter(before or {})
+        assert set(new) <= {reason}
+        return new[reason]
 
     wait_for(lambda: counted() >= count, f"{count} x {reason}")
     assert counted() == count

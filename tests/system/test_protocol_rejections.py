@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conditions import wait_for
+from installed_server import Installed
 from protocol_client import (
     ACK,
     AUTH,
@@ -22,14 +23,15 @@ from protocol_client import (
     gap,
     record,
 )
-from protocol_records import QUIET, numbers, records, rejected
+from protocol_records import QUIET, numbers, records, rejected, rejections
 from senders import stock_frame
 from servers import Server
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path, config=QUIET) as server:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests that compare its store and its ledger with what they held before."""
+    with Server(tmp_path_factory.mktemp("server"), config=QUIET) as server:
         yield server
 
 
@@ -80,17 +82,18 @@ LONG = struct.pack(">2sBBI", b"\xfaW", BATCH, 0, (1 << 20) + 65537)
 def test_an_invalid_frame_gets_an_error_is_counted_and_not_stored(
     server: Server, mistake: Mistake, code: int, reason: str
 ) -> None:
+    before, stored = rejections(server), server.stored()
     with Speaker(server.port) as client:
         client.greet()
         mistake(client)
         assert client.rejection().code == code
-    rejected(server, reason)
+    rejected(server, reason, before=before)
     with Speaker(server.port) as other:  # the server still works
         other.greet()
         other.send(batch(1, [record(99)]))
         other.until(1)
-    wait_for(lambda: 99 in numbers(server))
-    assert set(numbers(server)) <= {99, 1, 2}
+    wait_for(lambda: 99 in numbers(server)[stored:])
+    assert set(numbers(server)[stored:]) <= {99, 1, 2}
 
 
 SMALL = batch(1, [b"{}"])
@@ -98,28 +101,33 @@ SMALL = batch(1, [b"{}"])
 
 @pytest.mark.parametrize("data", [batch(1, FEW), SMALL, gap(1, 2), bye(0), frame(AUTH, bytes(32))])
 def test_a_frame_before_the_hello_is_rejected(server: Server, data: bytes) -> None:
+    before, stored = rejections(server), server.stored()
     with Speaker(server.port) as client:
         client.send(data)
         rejection = client.rejection()
         assert (rejection.code, rejection.action) == (7, 1)
-    rejected(server, "frame out of turn")
-    assert server.stored() == 0
+    rejected(server, "frame out of turn", before=before)
+    assert server.stored() == stored
 
 
-def test_a_connection_without_a_complete_hello_is_closed(server: Server) -> None:
-    with Speaker(server.port) as silent, Speaker(server.port) as partial:
-        silent.send(b"\xfa")
-        partial.send(frame(HELLO, partial.hello_payload())[:50])
-        assert silent.at_end()
-        assert partial.at_end()
-    rejected(server, "no hello in time", 2)
+def test_a_connection_without_a_complete_hello_is_closed(tmp_path: Path) -> None:
+    server = Installed(tmp_path, config=QUIET)
+    server.edit("core/loop.py", "handshake: float = 5.0", "handshake: float = 0.5")
+    with server:
+        with Speaker(server.port) as silent, Speaker(server.port) as partial:
+            silent.send(b"\xfa")
+            partial.send(frame(HELLO, partial.hello_payload())[:50])
+            assert silent.at_end()
+            assert partial.at_end()
+        rejected(server, "no hello in time", 2)
 
 
 def test_a_wrong_second_byte_is_an_unknown_protocol_and_gets_no_reply(server: Server) -> None:
+    before = rejections(server)
     with Speaker(server.port) as client:
         client.send(b"\xfaX" + bytes(100))
         assert client.at_end()
-    rejected(server, "unknown protocol")
+    rejected(server, "unknown protocol", before=before)
 
 
 KEYS = '[[listen]]\nurl = "tcp://127.0.0.1:0"\nauth = "required"\n[auth]\nkeys = ["web:s3cret"]\n'
