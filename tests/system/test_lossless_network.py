@@ -31,7 +31,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_resets_within_hello_and_batch_lose_nothing(server: Server) -> None:
     """A HELLO has 89 bytes with its header, a batch of one of these records about 500."""
-    _cut_everywhere(server, step=7)
+    _cut_everywhere(server, step=13)
 
 
 @pytest.mark.soak
@@ -40,11 +40,13 @@ def test_a_reset_at_every_single_byte_loses_nothing(server: Server) -> None:
 
 
 def _cut_everywhere(server: Server, step: int) -> None:
-    offsets = iter(range(1, 700, step))
+    chosen = range(random.randrange(step) + 1, 700, step)
+    print(f"first cut after {chosen[0]} bytes")  # printed if the test fails
+    offsets = iter(chosen)
     with Proxy(server.port) as proxy:
         proxy.choose_cut = lambda: next(offsets, None)
         with Client(proxy.port) as client:
-            while proxy.cuts < len(range(1, 700, step)):
+            while proxy.cuts < len(chosen):
                 client.log()
                 wait_for(lambda seen=proxy.cuts: proxy.cuts > seen)  # type: ignore[misc]
             client.flush()
@@ -70,14 +72,14 @@ def test_dropped_acks_cause_a_reconnection_and_no_double(server: Server) -> None
         client.log(100)
         client.flush()
         proxy.drops_acks = True
-        for _ in range(3):
+        for _ in range(2):
             seen = proxy.connections
             client.log(100)
             wait_for(lambda seen=seen: proxy.connections > seen)  # type: ignore[misc]
         proxy.clear_faults()
         client.log(1)
         client.flush()
-    assert_exact(server, "a", 401)
+    assert_exact(server, "a", 301)
     assert proxy.dropped_acks > 0
 
 

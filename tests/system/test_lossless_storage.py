@@ -37,7 +37,7 @@ def test_a_full_disk_stops_the_acks_and_loses_nothing(tmp_path: Path) -> None:
             wait_for(lambda: "cannot write" in server.messages())
             stuck = client.stats["acked"]
             assert stuck < 8100
-            assert not client.handler.flush(2.0)
+            assert not client.handler.flush(0.5)
             ballast.unlink()
             client.flush()
         assert_exact(server, "a", 8100)
@@ -47,15 +47,15 @@ def test_a_full_journal_pauses_fastlog_clients_and_loses_nothing(tmp_path: Path)
     config = FAST + '[journal]\nsize = "1 MiB"\nsegment = "256 KiB"\nmemory = "1 MiB"\n'
     with Server(tmp_path, config=config) as server, Client(server.port) as client:
         with stopped(server.children()["worker sqlite"]):
-            client.log(3000, size=1000)
+            client.log(1500, size=1000)
             wait_for(lambda: server.status().get("size", 0) > 800_000)
-            assert not client.handler.flush(2.0)
+            assert not client.handler.flush(0.5)
         client.flush()
-        assert_exact(server, "a", 3000)
+        assert_exact(server, "a", 1500)
 
 
 def test_a_failing_sink_causes_no_retransmission(server: Server) -> None:
-    _sink_is_down(server, seconds=3)
+    _sink_is_down(server, seconds=1)
 
 
 @pytest.mark.soak

@@ -203,10 +203,14 @@ def test_the_client_table_outlives_the_segments(tmp_path: Path) -> None:
         assert server.losses() == []
 
 
-def test_a_reset_at_any_byte_of_a_batch_loses_nothing(server: Server) -> None:
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.soak)])
+def test_a_reset_at_any_byte_of_a_batch_loses_nothing(server: Server, step: int) -> None:
+    """The first of the bytes is another one each time."""
     whole = batch(1, records(1, 2))
     client = os.urandom(16)
-    for length in range(len(whole)):
+    first = random.randrange(step)
+    print(f"first reset after {first} bytes")  # printed if the test fails
+    for length in range(first, len(whole), step):
         with Speaker(server.port, client) as cut:
             assert cut.greet(1, 3).committed == 0
             cut.send(whole[:length])

@@ -33,7 +33,7 @@ def server(tmp_path: Path) -> Iterator[Installed]:
 
 
 def test_a_reload_under_load_closes_no_connection(tmp_path: Path) -> None:
-    replace_under_load(tmp_path, reloads=4)
+    replace_under_load(tmp_path, reloads=2)  # the second one, of a process that took over itself
 
 
 @pytest.mark.soak

@@ -119,7 +119,7 @@ def test_a_reload_leaves_no_descriptor_open(server: Installed) -> None:
     good = server.edit("receiver/handover.py", "    def restore(self", "    def lose(self")
     server.reload(OLD)
     (server.package / "receiver/handover.py").write_text(good)
-    for _ in range(3):
+    for _ in range(2):
         server.reload()
     after = {role: descriptors(pid) for pid, role in processes_of(server.data)}
     assert after == before

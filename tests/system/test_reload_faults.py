@@ -232,7 +232,7 @@ def test_a_second_signal_during_a_reload_starts_another_reload(server: Installed
 
 
 def test_signals_close_to_the_exec_are_not_lost(server: Installed) -> None:
-    for _ in range(5):
+    for _ in range(3):
         done = server.count_logged(NEW)
         os.kill(server.pid, signal.SIGHUP)
         while server.count_logged(NEW) == done:
