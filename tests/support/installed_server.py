@@ -20,7 +20,7 @@ from servers import SERVER, Server, processes_of
 
 import fastlog
 
-OLD = "going on as before"
+OLD = "the old server continues"
 NEW = "reload: done"
 
 FUTURE = "from __future__ import annotations\n"

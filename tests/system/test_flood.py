@@ -106,7 +106,7 @@ def wait_for_status(server: Server) -> None:
 
 
 @seconds_of_flood
-@pytest.mark.parametrize("kind", ["plain", "foreign", "worst", "empty"])
+@pytest.mark.parametrize("kind", ["plain", "fallback", "worst", "empty"])
 def test_a_flood_does_not_delay_other_clients(tmp_path: Path, kind: str, seconds: float) -> None:
     with Server(tmp_path) as server:
         quiet = Quiet(server)

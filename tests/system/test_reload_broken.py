@@ -100,12 +100,12 @@ BROKEN = {
     ),
     "a receiver that takes another version": (
         ("receiver/handover.py", "VERSION = 3", "VERSION = 4"),
-        "the new receiver cannot go on: the old receiver's handover state has version 3, "
+        "the new receiver cannot continue: the old receiver's handover state has version 3, "
         "the new receiver reads version 4: stop and start the server instead",
     ),
     "a receiver that cannot read what it gets": (
         ("receiver/handover.py", "    pending: tuple[bytes, int] | None", "    pending: int"),
-        "the new receiver cannot go on: cannot read the handover state of the old receiver: "
+        "the new receiver cannot continue: cannot read the handover state of the old receiver: "
         "Expected `int`, got `None` - at `$.pending`",
     ),
 }  # fmt: skip

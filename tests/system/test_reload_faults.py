@@ -35,7 +35,7 @@ def test_a_stopped_receiver_cancels_the_reload_and_resumes(tmp_path: Path) -> No
         server.wait_stored(1)
         before = server.children()["receiver"]
         with stopped(before):
-            server.reload("the new receiver had not taken over after 4 s; going on as before")
+            server.reload("the new receiver had not taken over after 4 s; the old server continues")
             client.sendall(stock_frame("between"))
         server.wait_stored(2)
         assert server.children()["receiver"] == before
@@ -187,7 +187,7 @@ def test_a_stop_signal_during_a_reload_ends_all_processes_and_loses_nothing(
     (extra,) = wait_for(lambda: running(server) - before)
     client.sendall(stock_frame("between"))
     assert server.stop() == 0
-    assert "reload: the server is stopping; going on as before" in server.messages()
+    assert "reload: a stop was requested; the old server continues" in server.messages()
     assert processes_of(server.data) == []
     assert not Path(f"/proc/{extra}").exists()
     assert [row["message"] for row in server.records()] == ["before", "between"]
