@@ -23,6 +23,15 @@ class Result(NamedTuple):
 Run = Callable[..., Result]
 """Runs `fastlog` with these words."""
 
+DEADLINE = 20.0
+
+STATUS = {
+    "at": 0.0, "durable": 5000, "oldest": 0, "index": 100, "size": 5000, "limit": 1 << 30,
+    "connections": 3, "accepted": 7, "frames": 100, "dropped": 2, "rejected": {"http": 4},
+    "failure": None,
+}  # fmt: skip
+"""The status of a receiver, as commands read it."""
+
 
 def command_for(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Return what runs `fastlog` for a data directory."""
