@@ -10,6 +10,7 @@ from fastlog.cli.check import check
 from fastlog.cli.command import run
 from fastlog.cli.drill import drill
 from fastlog.cli.journal import journal
+from fastlog.cli.migrate import migrate
 from fastlog.cli.query import query
 from fastlog.cli.send import send
 from fastlog.cli.stats import stats
@@ -23,7 +24,7 @@ def fastlog() -> None:
     """Search, follow and check the log records that fastlog-server stores."""
 
 
-for _command in (tail, query, stats, send, check, journal, drill):
+for _command in (tail, query, stats, send, check, migrate, journal, drill):
     fastlog.add_command(_command)
 
 

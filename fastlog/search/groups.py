@@ -11,9 +11,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from fastlog.errors import DamagedFileError
 from fastlog.query import Filters
 from fastlog.search.clauses import Clause, clauses
-from fastlog.sinks.day_chunks import MINUTE
+from fastlog.sinks.day_chunks import MINUTE, MinuteBounds
 from fastlog.sinks.day_schema import COUNTED_PROCESS, COUNTED_SITE, JOIN, SPLIT, read_version
 
 _HOUR: Final = 3600
@@ -58,12 +59,12 @@ def read_groups(connection: sqlite3.Connection, filters: Filters) -> Iterator[Gr
         yield from _from_rows(connection, JOIN, filters)
         return
     [(covered,)] = connection.execute("SELECT ifnull(max(last_id), 0) FROM chunks")
-    first, end = _whole_minutes(connection, filters)
-    yield from _from_counts(connection, parts, first, end)
+    minutes = _inside(read_minutes(connection), filters)
+    yield from _from_counts(connection, parts, minutes)
     yield from _from_rows(connection, JOIN, filters, Clause("entries.id > ?", (covered,)))
-    for time, operator in ((first * MINUTE, "<"), (end * MINUTE, ">=")):
+    for operator, minute in (("<", minutes.first), (">=", minutes.end)):
         # "+" keeps the id out of the query plan.
-        outside = Clause(f"created {operator} ? AND +entries.id <= ?", (time, covered))
+        outside = Clause(f"created {operator} ? AND +entries.id <= ?", (minute * MINUTE, covered))
         yield from _from_rows(connection, JOIN, filters, outside)
 
 
@@ -100,24 +101,35 @@ def _hosts(connection: sqlite3.Connection, filters: Filters) -> list[str]:
     return [host for (host,) in hosts]
 
 
-def _whole_minutes(connection: sqlite3.Connection, filters: Filters) -> tuple[int, int]:
-    """Return the first minute that is counted by itself and wholly inside the span, and their end.
+def read_minutes(connection: sqlite3.Connection) -> MinuteBounds:
+    """Return the minutes that a file counts each by itself.
 
-    Both are the same where there is no such minute.
+    Those before 1970 are left out: one of them is `OTHER_MINUTES`.
+
+    Raises:
+        DamagedFileError: The file does not state them. The text names no path.
     """
     meta = dict(connection.execute("SELECT key, value FROM meta"))
-    first, end = meta["first_minute"], meta["end_minute"]
+    first, end = meta.get("first_minute"), meta.get("end_minute")
+    if not (type(first) is type(end) is int):
+        raise DamagedFileError("is damaged: it does not state the minutes of its counts")
+    return MinuteBounds(max(first, 0), end)
+
+
+def _inside(minutes: MinuteBounds, filters: Filters) -> MinuteBounds:
+    """Return those of the minutes that are wholly inside the span; there may be none."""
+    first, end = minutes
     if filters.since is not None and filters.since > first * MINUTE:
         first = math.ceil(min(filters.since / MINUTE, end))
     if filters.until is not None and filters.until < end * MINUTE:
         end = math.floor(max(filters.until / MINUTE, first))
-    return first, max(first, end)
+    return MinuteBounds(first, max(first, end))
 
 
 def _from_counts(
-    connection: sqlite3.Connection, parts: _Parts, first: int, end: int
+    connection: sqlite3.Connection, parts: _Parts, minutes: MinuteBounds
 ) -> Iterator[Group]:
-    """Yield the groups of covered entries of the minutes from `first` to `end`."""
+    """Yield the groups of the covered entries of these minutes."""
     host = None
     if parts != (Filters(), Filters()):
         hosts = _hosts(connection, parts.process)
@@ -130,7 +142,7 @@ def _from_counts(
         f" (SELECT site_id, minute * {MINUTE} / {_HOUR} * {_HOUR} AS hour, sum(records) AS number"
         " FROM site_counts WHERE minute >= ? AND minute < ? GROUP BY 1, 2)"
         f" LEFT JOIN sites ON sites.id = site_id WHERE {condition} ORDER BY number DESC",
-        (host, first, end, *parameters),
+        (host, *minutes, *parameters),
     )
     yield from map(Group._make, rows)
     if host is None:
@@ -138,7 +150,7 @@ def _from_counts(
             f"SELECT NULL, NULL, {_HOST}, NULL, sum(records) AS number"  # noqa: S608 our own text
             " FROM process_counts LEFT JOIN processes ON processes.id = process_id"
             " WHERE minute >= ? AND minute < ? GROUP BY 3 ORDER BY number DESC",
-            (first, end),
+            minutes,
         )
         yield from map(Group._make, rows)
 

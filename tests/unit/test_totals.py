@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from day_files import START, START_NAME, make_record, write_day, write_old_day
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastlog.query import Condition, Filters
@@ -89,6 +89,7 @@ def write_version_1(path: Path, records: list[Record]) -> None:
 
 
 @pytest.mark.parametrize("write", [write_day, write_by_two_nodes, write_old_day, write_version_1])
+@settings(deadline=None)
 @given(st.lists(records, max_size=40), filters)
 def test_totals_equal_a_count_of_every_record(
     write: Callable[[Path, list[Record]], object], records: list[Record], filters: Filters
