@@ -240,7 +240,6 @@ class DayFile:
             if unused * 10 < pages:
                 return False
             execute("VACUUM")
-            execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return True
 
     def offending(self, block: Decoded) -> dict[int, str]:
