@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from builders import Fuse, in_child
 from day_files import append, make_record, open_day, write_day, write_old_day
 
 from fastlog.cli import fastlog
 from fastlog.cli.command import run
 from fastlog.query import COLUMNS
 from fastlog.search import examine
+from fastlog.sinks import day_chunks, day_file
 from fastlog.sinks.day_schema import VERSION
 
 RECORDS = [
@@ -169,6 +172,43 @@ def test_rebuild_makes_the_chunks_of_a_present_file_anew_and_migrates_an_old_one
         f"{present}: made chunks and counts anew",
     ]
     assert [health.trouble for health in examine(logs, deep=True)] == ["", ""]
+
+
+def test_killed_at_any_statement_of_a_migration_the_file_has_its_records_and_is_sound(
+    logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(day_chunks, "CHUNK_ENTRIES", 40)
+    path = write_old_day(logs / "2023-11-14.db", RECORDS[:200], version=1)
+    before, old = rows_of(path), path.read_bytes()
+    connect = sqlite3.connect
+
+    def migrate_until(length: int) -> None:
+        fuse = Fuse(length)
+
+        def fused(*args: Any, **options: Any) -> sqlite3.Connection:
+            connection = connect(*args, **options)
+            connection.set_trace_callback(lambda _: fuse.spark())
+            return connection
+
+        with monkeypatch.context() as patched:
+            patched.setattr(day_file.sqlite3, "connect", fused)
+            with closing(day_file.DayFile(path, "")) as file:
+                file.compact()
+
+    versions: list[int] = []
+    length, died = 0, True
+    while died:
+        path.write_bytes(old)
+        died = in_child(lambda n=length: migrate_until(n)) == signal.SIGKILL  # type: ignore[misc]
+        versions.append(version_of(path))
+        assert rows_of(path) == before
+        assert [health.trouble for health in examine(logs, deep=True)] == [""]
+        for companion in logs.glob("*.db-*"):
+            companion.unlink()
+        length += 3
+    assert len(versions) > 20
+    assert versions == sorted(versions)
+    assert {*versions} == {1, 2, 3}
 
 
 def test_a_file_is_migrated_beside_its_reader_and_rebuilt_beside_its_writer(
