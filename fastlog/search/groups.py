@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from fastlog.errors import DamagedFileError
 from fastlog.query import Filters
-from fastlog.search.clauses import Clause, clauses
+from fastlog.search.clauses import Clause, all_of, clauses
+from fastlog.search.layout import Layout, condition, read_layout
 from fastlog.sinks.day_chunks import MINUTE, MinuteBounds
-from fastlog.sinks.day_schema import COUNTED_PROCESS, COUNTED_SITE, JOIN, SPLIT, read_version
+from fastlog.sinks.day_schema import COUNTED_PROCESS, COUNTED_SITE
 
 _HOUR: Final = 3600
 _LEVEL: Final = "coalesce(levelname, CAST(levelno AS TEXT), '?')"
@@ -51,21 +52,19 @@ def read_groups(connection: sqlite3.Connection, filters: Filters) -> Iterator[Gr
         connection: To a file of a known version, with no transaction open.
     """
     connection.execute("BEGIN")  # counts and rows are of one state of the file
-    if (read_version(connection) or 0) < SPLIT:
-        yield from _from_rows(connection, "records", filters)
-        return
-    parts = _parts(filters)
+    layout = read_layout(connection)
+    parts = _parts(filters) if layout.is_split else None
     if parts is None or not _are_answerable(connection, parts):
-        yield from _from_rows(connection, JOIN, filters)
+        yield from _from_rows(connection, layout, filters)
         return
     [(covered,)] = connection.execute("SELECT ifnull(max(last_id), 0) FROM chunks")
     minutes = _inside(read_minutes(connection), filters)
     yield from _from_counts(connection, parts, minutes)
-    yield from _from_rows(connection, JOIN, filters, Clause("entries.id > ?", (covered,)))
+    yield from _from_rows(connection, layout, filters, Clause("entries.id > ?", (covered,)))
     for operator, minute in (("<", minutes.first), (">=", minutes.end)):
         # "+" keeps the id out of the query plan.
         outside = Clause(f"created {operator} ? AND +entries.id <= ?", (minute * MINUTE, covered))
-        yield from _from_rows(connection, JOIN, filters, outside)
+        yield from _from_rows(connection, layout, filters, outside)
 
 
 def _parts(filters: Filters) -> _Parts | None:
@@ -92,11 +91,11 @@ def _are_answerable(connection: sqlite3.Connection, parts: _Parts) -> bool:
 
 def _hosts(connection: sqlite3.Connection, filters: Filters) -> list[str]:
     """Return the counted hosts that match."""
-    condition, parameters = _all_of(clauses(filters))
+    wanted = all_of(clauses(filters))
     hosts = connection.execute(
         f"SELECT DISTINCT {_HOST} FROM processes"  # noqa: S608 our own text
-        f" WHERE id IN (SELECT process_id FROM process_counts) AND {condition}",
-        parameters,
+        f" WHERE id IN (SELECT process_id FROM process_counts) AND {wanted.sql}",
+        wanted.parameters,
     )
     return [host for (host,) in hosts]
 
@@ -136,13 +135,13 @@ def _from_counts(
         if not hosts:
             return
         [host] = hosts
-    condition, parameters = _all_of(clauses(parts.site))
+    wanted = all_of(clauses(parts.site))
     rows = connection.execute(
         f"SELECT {_LEVEL}, {_LOGGER}, ?, hour, number FROM"  # noqa: S608 our own text
         f" (SELECT site_id, minute * {MINUTE} / {_HOUR} * {_HOUR} AS hour, sum(records) AS number"
         " FROM site_counts WHERE minute >= ? AND minute < ? GROUP BY 1, 2)"
-        f" LEFT JOIN sites ON sites.id = site_id WHERE {condition} ORDER BY number DESC",
-        (host, *minutes, *parameters),
+        f" LEFT JOIN sites ON sites.id = site_id WHERE {wanted.sql} ORDER BY number DESC",
+        (host, *minutes, *wanted.parameters),
     )
     yield from map(Group._make, rows)
     if host is None:
@@ -156,28 +155,20 @@ def _from_counts(
 
 
 def _from_rows(
-    connection: sqlite3.Connection, source: str, filters: Filters, *more: Clause
+    connection: sqlite3.Connection, layout: Layout, filters: Filters, *more: Clause
 ) -> Iterator[Group]:
     """Yield the groups of the rows that match, the largest first.
 
     Args:
-        source: The tables.
         more: Further conditions.
     """
     span = (("created >= ?", filters.since), ("created < ?", filters.until))
     bounds = (Clause(sql, (time,)) for sql, time in span if time is not None)
-    condition, parameters = _all_of([*bounds, *clauses(filters), *more])
+    wanted = all_of([*bounds, condition(layout, clauses(filters)), *more])
     rows = connection.execute(
         # CAST rounds towards zero, which is down for all times since 1970.
         f"SELECT {_LEVEL}, {_LOGGER}, {_HOST}, CAST(created AS INTEGER) / {_HOUR} * {_HOUR},"  # noqa: S608 our own text
-        f" count(*) FROM {source} WHERE {condition} GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC",
-        parameters,
+        f" count(*) FROM {layout.source} WHERE {wanted.sql} GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC",
+        wanted.parameters,
     )
     yield from map(Group._make, rows)
-
-
-def _all_of(some: Iterable[Clause]) -> tuple[str, tuple[object, ...]]:
-    """Return one condition of all clauses, and its parameters."""
-    parts = list(some)
-    parameters = tuple(value for part in parts for value in part.parameters)
-    return " AND ".join(part.sql for part in parts) or "true", parameters

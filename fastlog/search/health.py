@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from fastlog.search.consistency import find_differences, find_faults
 from fastlog.search.day_reader import Unread, list_files, open_day, unless_gone
+from fastlog.search.layout import Layout, read_layout
 from fastlog.sinks.day_directory import list_damaged
-from fastlog.sinks.day_schema import SPLIT, read_version
 
 
 class Health(NamedTuple):
@@ -54,21 +54,21 @@ def _examine_file(connection: sqlite3.Connection, path: Path, *, deep: bool) -> 
     checkpointed = not log.exists() or not log.stat().st_size
     if checkpointed and path.stat().st_size != page_size * pages:
         return f"has {path.stat().st_size} bytes where {pages} pages of {page_size} were expected"
-    version = read_version(connection) or 0
-    table = "records" if version < SPLIT else "entries"
+    layout = read_layout(connection)
+    table = layout.table
     span = connection.execute(
         f"SELECT (SELECT min(created) FROM {table}), (SELECT max(created) FROM {table})"  # noqa: S608 our own text
     ).fetchone()
     if not {*map(type, span)} <= {float, type(None)}:
         return "is damaged: a time of a record is no number"
-    return _examine_all(connection, path, version) if deep else ""
+    return _examine_all(connection, path, layout) if deep else ""
 
 
-def _examine_all(connection: sqlite3.Connection, path: Path, version: int) -> str:
+def _examine_all(connection: sqlite3.Connection, path: Path, layout: Layout) -> str:
     (first, *_) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if first != "ok":
         return f"is damaged ({' '.join(str(first).split())})"
-    if version < SPLIT:
+    if not layout.is_split:
         return ""
     if faults := "; ".join(find_faults(connection)):
         return f"is damaged: {faults}"
