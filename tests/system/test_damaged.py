@@ -39,7 +39,7 @@ from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.query import COLUMNS, Filters, parse_condition
 from fastlog.search import Unread, follow, newest
 from fastlog.search.clauses import clauses
-from fastlog.search.stream import COLUMN_LIST
+from fastlog.search.rows import COLUMN_LIST
 from fastlog.sinks import day_directory, day_file, day_schema
 from fastlog.sinks.day_chunks import MinuteBounds
 from fastlog.sinks.day_migration import migrate
