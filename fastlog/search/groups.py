@@ -1,7 +1,8 @@
 """Groups: how many records a day file has of each level, logger, host and hour.
 
 The counts of a file know the entries that chunks cover, minute by minute: by call site and by
-process, but not by both at once. What they cannot answer is counted from rows.
+process, but not by both at once. What they cannot answer is counted from rows; rows with a text are
+found as `DaySearch` finds them.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final, NamedTuple
 
 from fastlog.errors import DamagedFileError
 from fastlog.query import Filters
+from fastlog.search.bulk import bulk_expressions
 from fastlog.search.clauses import Clause, all_of, clauses
+from fastlog.search.day_search import DaySearch
 from fastlog.search.layout import Layout, condition, read_layout
+from fastlog.search.stream import found
 from fastlog.sinks.day_chunks import MINUTE, MinuteBounds
 from fastlog.sinks.day_schema import COUNTED_PROCESS, COUNTED_SITE
 
@@ -46,29 +51,26 @@ class _Parts(NamedTuple):
 
 
 def read_groups(connection: sqlite3.Connection, filters: Filters) -> Iterator[Group]:
-    """Yield groups of all records of a day file that match.
+    """Return groups of all records of a day file that match.
 
     Args:
         connection: To a file of a known version, with no transaction open.
     """
     connection.execute("BEGIN")  # counts and rows are of one state of the file
     layout = read_layout(connection)
-    parts = _parts(filters) if layout.is_split else None
-    if parts is None or not _are_answerable(connection, parts):
-        yield from _from_rows(connection, layout, filters)
-        return
-    [(covered,)] = connection.execute("SELECT ifnull(max(last_id), 0) FROM chunks")
-    minutes = _inside(read_minutes(connection), filters)
-    yield from _from_counts(connection, parts, minutes)
-    yield from _from_rows(connection, layout, filters, Clause("entries.id > ?", (covered,)))
-    for operator, minute in (("<", minutes.first), (">=", minutes.end)):
-        # "+" keeps the id out of the query plan.
-        outside = Clause(f"created {operator} ? AND +entries.id <= ?", (minute * MINUTE, covered))
-        yield from _from_rows(connection, layout, filters, outside)
+    if layout.is_split and bulk_expressions(filters):
+        return _from_search(connection, layout, filters)
+    if layout.is_split and (parts := _parts(filters)) and _are_answerable(connection, parts):
+        minutes = _inside(read_minutes(connection), filters)
+        return chain(
+            _from_counts(connection, parts, minutes),
+            _not_counted(connection, layout, filters, minutes),
+        )
+    return _from_rows(connection, layout, filters)
 
 
 def _parts(filters: Filters) -> _Parts | None:
-    """Return the filters by table; None if one of them is about what counts do not know."""
+    """Return the filters by table; None if one of them is about what the counts do not know."""
     site, process = (
         tuple(condition for condition in filters.where if condition.field in columns)
         for columns in (COUNTED_SITE, COUNTED_PROCESS)
@@ -152,6 +154,32 @@ def _from_counts(
             minutes,
         )
         yield from map(Group._make, rows)
+
+
+def _not_counted(
+    connection: sqlite3.Connection, layout: Layout, filters: Filters, minutes: MinuteBounds
+) -> Iterator[Group]:
+    """Yield the groups of the entries that chunks do not cover, and of those of other times."""
+    [(covered,)] = connection.execute("SELECT ifnull(max(last_id), 0) FROM chunks")
+    yield from _from_rows(connection, layout, filters, Clause("entries.id > ?", (covered,)))
+    for operator, minute in (("<", minutes.first), (">=", minutes.end)):
+        # "+" keeps the id out of the query plan.
+        outside = Clause(f"created {operator} ? AND +entries.id <= ?", (minute * MINUTE, covered))
+        yield from _from_rows(connection, layout, filters, outside)
+
+
+def _from_search(
+    connection: sqlite3.Connection, layout: Layout, filters: Filters
+) -> Iterator[Group]:
+    """Yield each record that a search of the chunks finds."""
+    [(last_id,)] = connection.execute(f"SELECT max({layout.id}) FROM {layout.table}")  # noqa: S608 our own text
+    for row in DaySearch(connection, layout, filters, last_id, newest_first=False).rows():
+        record = found(row).record
+        level = record.levelname
+        if level is None:
+            level = "?" if record.levelno is None else str(record.levelno)
+        logger = "?" if record.name is None else record.name
+        yield Group(level, logger, record.host, int(record.created) // _HOUR * _HOUR, 1)
 
 
 def _from_rows(

@@ -46,7 +46,7 @@ filters = st.builds(
     level=st.none() | st.just(20),
     logger=st.just(()) | st.just(("app",)),
     host=st.just(()) | st.just(("unix",)),
-    grep=st.just(()),
+    grep=st.just(()) | st.just(("X",)),
     regex=st.just(()) | st.just(("x",)),
     where=st.sampled_from(
         [(), (Condition("name", "!=", "other"),), (Condition("message", "=", "x"),)]
@@ -61,7 +61,7 @@ def matches(record: Record, filters: Filters) -> bool:
         and (filters.level is None or (record.levelno or 0) >= filters.level)
         and (not filters.logger or record.name in ("app", "app.db"))
         and (not filters.host or record.host == "unix")
-        and (not filters.regex or record.message == "x")
+        and (not (filters.regex or filters.grep) or record.message == "x")
         and all(
             record.message == "x" if each.field == "message" else record.name != "other"
             for each in filters.where
