@@ -89,7 +89,7 @@ def write_version_1(path: Path, records: list[Record]) -> None:
 
 
 @pytest.mark.parametrize("write", [write_day, write_by_two_nodes, write_old_day, write_version_1])
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(records, max_size=40), filters)
 def test_totals_equal_a_count_of_every_record(
     write: Callable[[Path, list[Record]], object], records: list[Record], filters: Filters
