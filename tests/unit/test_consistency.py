@@ -168,12 +168,10 @@ def test_a_writer_continues_behind_chunks_that_another_process_has_made_anew(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(open_day(path)) as writer:
-        append(writer, RECORDS[:10])
-        monkeypatch.setattr(day_chunks, "CHUNK_ENTRIES", 13)
-        rebuild(path)
-        append(writer, RECORDS)
-        monkeypatch.setattr(day_chunks, "CHUNK_ENTRIES", 1000)
-        rebuild(path)
-        append(writer, RECORDS)
-    assert troubles(path) == [""]
-    assert count(path.parent, Filters()).records == 3 * len(RECORDS) + 10
+        for chunk_entries in (60, 13, 1000, 50):
+            append(writer, RECORDS[:10])
+            monkeypatch.setattr(day_chunks, "CHUNK_ENTRIES", chunk_entries)
+            rebuild(path)
+            append(writer, RECORDS)
+            assert troubles(path) == [""]
+    assert count(path.parent, Filters()).records == 5 * len(RECORDS) + 40
