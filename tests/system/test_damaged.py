@@ -28,7 +28,7 @@ from builders import (
     rest_of,
 )
 from conditions import wait_for
-from day_files import START, make_record, write_day
+from day_files import START, make_record, write_day, write_old_day
 from senders import stock_frame
 from servers import Server
 
@@ -39,8 +39,10 @@ from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.query import COLUMNS, Filters, parse_condition
 from fastlog.search import Unread, follow, newest
 from fastlog.search.clauses import clauses
-from fastlog.search.stream import COLUMN_LIST
+from fastlog.search.rows import COLUMN_LIST
 from fastlog.sinks import day_directory, day_file, day_schema
+from fastlog.sinks.day_chunks import MinuteBounds
+from fastlog.sinks.day_migration import migrate
 from fastlog.sinks.sqlite import SqliteSink
 
 OLD = "2026-11-20.db"
@@ -102,23 +104,28 @@ WAYS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link to nothing": (replace_by_link, "unable to open"),
     "another database": (replace_by_other_database, "not one of fastlog's"),
     "a newer schema": (
-        lambda p: change(p, "UPDATE meta SET value = 3 WHERE key = 'schema'"),
-        "has schema version 3, and this fastlog reads versions up to 2: upgrade fastlog-server",
+        lambda p: change(p, "UPDATE meta SET value = 4 WHERE key = 'schema'"),
+        "has schema version 4, and this fastlog reads versions up to 3: upgrade fastlog-server",
     ),
     "no number as schema": (
         lambda p: change(p, "UPDATE meta SET value = 'x' WHERE key = 'schema'"),
         "schema version 'x'",
     ),
     "a column less": (
-        lambda p: change(p, "ALTER TABLE records DROP COLUMN taskName"),
-        "records lacks taskName",
+        lambda p: change(p, "ALTER TABLE processes RENAME COLUMN taskName TO task"),
+        "processes lacks taskName",
+    ),
+    "a table less": (lambda p: change(p, "DROP TABLE sites"), "sites lacks filename, funcName, id"),
+    "a view of less": (
+        lambda p: change(p, "DROP VIEW records", "CREATE VIEW records AS SELECT * FROM entries"),
+        "records lacks filename, funcName, host",
     ),
     "a time that is no number": (
-        lambda p: change(p, "UPDATE records SET created = 'x'"),
+        lambda p: change(p, "UPDATE entries SET created = 'x'"),
         "is no number",
     ),
     "a text that is none": (
-        lambda p: change(p, "UPDATE records SET message = x'ff'"),
+        lambda p: change(p, "UPDATE entries SET message = x'ff'"),
         "message of a record is of type bytes",
     ),
 }
@@ -370,7 +377,7 @@ def test_damage_of_an_open_file_is_found_twice_before_it_is_set_aside(tmp_path: 
     sink.open(NODE)
     current = logs / "2026-11-23.db"
     with closing(sqlite3.connect(current)) as connection:
-        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'records'")
+        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entries'")
         page = root.fetchone()[0]
     overwrite(current, (page - 1) * day_file.PAGE, bytes(day_file.PAGE))
 
@@ -534,25 +541,19 @@ def test_the_current_file_of_a_newer_version_is_rejected_with_one_line(tmp_path:
     work(sink, chain[:5])
     sink.close()
     current = tmp_path / "logs" / "2026-11-23.db"
-    change(current, "UPDATE meta SET value = 3 WHERE key = 'schema'")
+    change(current, "UPDATE meta SET value = 4 WHERE key = 'schema'")
     before = current.read_bytes()
 
     with pytest.raises(SinkUnavailableError) as caught:
         make(tmp_path).open(NODE)
     assert str(caught.value) == (
-        f"{current} has schema version 3, and this fastlog reads versions up to 2: "
+        f"{current} has schema version 4, and this fastlog reads versions up to 3: "
         "upgrade fastlog-server, or move the file away"
     )
     assert current.read_bytes() == before
 
 
 # ---- older versions ----------------------------------------------------------------------------
-
-VERSION_1 = (
-    *(sql for sql in day_schema.SCHEMA if "CREATE TABLE cursor" not in sql and "schema" not in sql),
-    "CREATE TABLE cursor (node TEXT PRIMARY KEY, offset INTEGER NOT NULL, sealed TEXT)",
-    "INSERT INTO meta VALUES ('schema', 1)",
-)
 
 
 def make_version_1(logs: Path, chain: list[Decoded]) -> None:
@@ -561,13 +562,10 @@ def make_version_1(logs: Path, chain: list[Decoded]) -> None:
     names = [OLD, "2026-11-22.db", "2026-11-23.db"]
     for at, name in enumerate(names):
         blocks = chain[2 * at : min(2 * at + 2, 5)]
-        write_day(logs / name, [r for b in blocks for r in b.records], NODE)
+        write_old_day(logs / name, [r for b in blocks for r in b.records], NODE, version=1)
         successor = (*names, None)[at + 1]
         change(
             logs / name,
-            "DROP TABLE cursor",
-            "DELETE FROM meta WHERE key = 'schema'",
-            *VERSION_1[-2:],
             f"INSERT INTO cursor VALUES ('{NODE}', {blocks[-1].block.end}, "
             f"{'NULL' if at == 2 else repr(successor)})",
         )
@@ -592,7 +590,7 @@ def test_files_of_version_1_are_read_as_they_are_and_the_current_one_is_migrated
     assert work(make(tmp_path), chain) == 0
 
     versions = [version_of(logs / name) for name in (OLD, "2026-11-22.db", "2026-11-23.db")]
-    assert versions == [1, 1, 2]
+    assert versions == [1, 1, day_schema.VERSION]
     with closing(sqlite3.connect(logs / "2026-11-23.db")) as connection:
         cursor = connection.execute("SELECT offset, sealed, step, frames FROM cursor").fetchone()
     assert cursor == (chain[-1].block.end, None, 0, chain[-1].block.index + 30)
@@ -602,7 +600,7 @@ def test_files_of_version_1_are_read_as_they_are_and_the_current_one_is_migrated
     longer = make_days(-3, -3, -1, -1, 0, 0, 1, 0, -1)
     assert work(make(tmp_path), longer) == 0
     assert stored(logs) == messages_of(longer)
-    assert version_of(logs / "2026-11-22.db") == 2
+    assert version_of(logs / "2026-11-22.db") == day_schema.VERSION
 
 
 def test_a_migration_that_is_interrupted_anywhere_changes_nothing_and_is_done_later(
@@ -625,16 +623,21 @@ def test_a_migration_that_is_interrupted_anywhere_changes_nothing_and_is_done_la
                 raise StopHere
             return super().execute(*args)  # type: ignore[arg-type]
 
-    for length in range(1, 20):
+    before = stored(logs)
+    bounds = MinuteBounds(0, 0)
+    versions = set()
+    for length in range(1, 100):
         with closing(sqlite3.connect(current, isolation_level=None, factory=Interrupted)) as file:
             Interrupted.left = length
             try:
-                day_schema.migrate(file, 1)
+                migrate(file, version_of(current), bounds)
             except StopHere:
-                assert version_of(current) == 1
+                versions.add(version_of(current))
+                assert stored(logs) == before
             else:
                 break
-    assert 5 < length < 19
+    assert 20 < length < 99
+    assert versions == {1, 2}
     assert version_of(current) == day_schema.VERSION
     assert work(make(tmp_path), chain) == 0
 

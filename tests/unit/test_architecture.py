@@ -27,7 +27,7 @@ LAYERS = [
     {"block", "config"},
     {"record", "core", "files"},
     {"errors", "eventlog", "version", "clock"},
-    {"bounded_counter"},
+    {"bounded_counter", "zstd"},
 ]
 """From the top down. A part imports from below, and from beside it only within its own folder."""
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from day_files import START, START_NAME, make_record, write_day, write_old_day
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastlog.query import Condition, Filters
@@ -46,7 +46,7 @@ filters = st.builds(
     level=st.none() | st.just(20),
     logger=st.just(()) | st.just(("app",)),
     host=st.just(()) | st.just(("unix",)),
-    grep=st.just(()),
+    grep=st.just(()) | st.just(("X",)),
     regex=st.just(()) | st.just(("x",)),
     where=st.sampled_from(
         [(), (Condition("name", "!=", "other"),), (Condition("message", "=", "x"),)]
@@ -61,7 +61,7 @@ def matches(record: Record, filters: Filters) -> bool:
         and (filters.level is None or (record.levelno or 0) >= filters.level)
         and (not filters.logger or record.name in ("app", "app.db"))
         and (not filters.host or record.host == "unix")
-        and (not filters.regex or record.message == "x")
+        and (not (filters.regex or filters.grep) or record.message == "x")
         and all(
             record.message == "x" if each.field == "message" else record.name != "other"
             for each in filters.where
@@ -89,6 +89,7 @@ def write_version_1(path: Path, records: list[Record]) -> None:
 
 
 @pytest.mark.parametrize("write", [write_day, write_by_two_nodes, write_old_day, write_version_1])
+@settings(deadline=None, max_examples=50)
 @given(st.lists(records, max_size=40), filters)
 def test_totals_equal_a_count_of_every_record(
     write: Callable[[Path, list[Record]], object], records: list[Record], filters: Filters
