@@ -85,7 +85,7 @@ def stored_rows(data_dir: Path, load: str) -> Iterator[Stored]:
 
 def count_rows(data_dir: Path) -> int:
     """Return the number of rows in the store, of all loads. It is cheap."""
-    return sum(_one(path, "SELECT max(rowid) FROM records") for path in _day_files(data_dir))
+    return sum(_one(path, "SELECT max(id) FROM entries") for path in _day_files(data_dir))
 
 
 def count_load(data_dir: Path, load: str) -> int:

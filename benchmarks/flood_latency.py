@@ -159,13 +159,13 @@ class Store:
 
     def _poll_day(self, path: Path, day: sqlite3.Connection) -> None:
         try:
-            newest = day.execute("SELECT max(rowid) FROM records").fetchone()[0] or 0
+            newest = day.execute("SELECT max(id) FROM entries").fetchone()[0] or 0
         except sqlite3.OperationalError:
             return  # its tables do not exist yet
         after = self._seen.get(path, 0)
         rows = day.execute(
-            "SELECT substr(message, 7) FROM records"
-            " WHERE rowid > ? AND rowid <= ? AND message GLOB 'quiet *'",
+            "SELECT substr(message, 7) FROM entries"
+            " WHERE id > ? AND id <= ? AND message GLOB 'quiet *'",
             (after, newest),
         ).fetchall()
         now = time.monotonic()

@@ -137,7 +137,7 @@ class DayFiles(Output):
     def _numbers(self) -> Iterator[int]:
         for path in sorted((self._data_dir / "logs").glob("*.db")):
             with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as day:
-                for (message,) in day.execute("SELECT message FROM records"):
+                for (message,) in day.execute("SELECT message FROM entries"):
                     found = NUMBER.match(message.encode())
                     yield int(found[1]) if found else -1
 

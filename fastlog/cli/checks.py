@@ -159,7 +159,7 @@ def check_day_files(logs: Path, *, deep: bool) -> list[Verdict]:
         else:
             sound += 1
     if sound:
-        text = "all pages are sound" if deep else "no damage found; --deep checks all pages"
+        text = "pages, chunks and counts are sound" if deep else "no damage found; --deep reads all"
         verdicts.append(Verdict(State.OK, f"{sound} day files in {logs}", text))
     return verdicts
 

@@ -19,7 +19,14 @@ import click
 from fastlog.cli.output import Style
 from fastlog.config import Config, load
 from fastlog.errors import ConfigError
-from fastlog.query import Filters, check_regex, parse_condition, parse_level, parse_moment
+from fastlog.query import (
+    Filters,
+    check_regex,
+    check_text,
+    parse_condition,
+    parse_level,
+    parse_moment,
+)
 
 Function = Callable[..., Any]
 
@@ -122,7 +129,7 @@ def filter_options(function: Function) -> Function:
             level=None if level is None else parse_level(level),
             logger=logger,
             host=host,
-            grep=grep,
+            grep=tuple(map(check_text, grep)),
             regex=tuple(map(check_regex, regex)),
             where=tuple(parse_condition(text, now) for text in (*where, *conditions)),
         )

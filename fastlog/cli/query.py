@@ -21,18 +21,22 @@ from fastlog.search import search
     type=click.IntRange(min=0),
     default=100,
     metavar="N",
-    help="Print at most N records; 0: all (default: 100).",
+    help="Print the newest N records that match; 0: all (default: 100).",
 )
 @filter_options
 @style_options
 @config_options
 def query(config: Config, filters: Filters, style: Style, limit: int) -> int:
     """Print the stored records that match, oldest first."""
-    unread = unread_files()
-    records = search(logs_directory(config), filters, unread=unread)
-    count = printer(style)(islice(records, limit) if limit else records)
-    if limit and next(records, None) is not None:
-        click.echo(f"fastlog query: stopped after {limit} records; --limit N prints more", err=True)
+    logs, unread = logs_directory(config), unread_files()
+    if not limit:
+        count = printer(style)(search(logs, filters, unread=unread))
+    else:
+        newest = list(islice(search(logs, filters, newest_first=True, unread=unread), limit + 1))
+        count = printer(style)(reversed(newest[:limit]))
+        if len(newest) > limit:
+            text = f"fastlog query: printed the newest {limit} records; --limit N prints more"
+            click.echo(text, err=True)
     if unread.files:
         return INCOMPLETE
     return OK if count else FAILED

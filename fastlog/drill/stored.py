@@ -30,14 +30,15 @@ class LedgerTotals(NamedTuple):
 def read_numbers(logs: Path) -> dict[str, list[int]]:
     """Return the numbers of the stored records by client, in the order of their arrival.
 
-    Reads every row without an index, which could hide a duplicate.
+    Reads every entry without an index, which could hide a duplicate.
     """
     rows: list[tuple[int, int, str, int]] = []
     for path in list_files(logs):
         with unless_gone(path), closing(open_day(path)) as day:
             rows += day.execute(
                 "SELECT offset, idx, json_extract(extra, '$.client'),"
-                " json_extract(extra, '$.number') FROM records NOT INDEXED ORDER BY rowid"
+                " json_extract(extra, '$.number') FROM entries NOT INDEXED"
+                " LEFT JOIN blocks ON blocks.id = block_id ORDER BY entries.id"
             )
     rows.sort(key=lambda row: row[:2])  # stable: equal keys keep their order
     numbers: dict[str, list[int]] = defaultdict(list)
@@ -51,7 +52,7 @@ def count_stored(logs: Path) -> int:
     count = 0
     for path in list_files(logs):
         with unless_gone(path), closing(open_day(path)) as day:
-            count += int(day.execute("SELECT count(*) FROM records").fetchone()[0])
+            count += int(day.execute("SELECT count(*) FROM entries").fetchone()[0])
     return count
 
 

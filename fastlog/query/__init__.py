@@ -7,7 +7,7 @@ Nothing here reads a store; `fastlog.search` does.
 
 from __future__ import annotations
 
-from fastlog.query.conditions import check_regex, parse_condition, parse_level
+from fastlog.query.conditions import check_regex, check_text, parse_condition, parse_level
 from fastlog.query.filters import COLUMNS, Condition, Filters
 from fastlog.query.moments import parse_moment
 
@@ -16,6 +16,7 @@ __all__ = [
     "Condition",
     "Filters",
     "check_regex",
+    "check_text",
     "parse_condition",
     "parse_level",
     "parse_moment",

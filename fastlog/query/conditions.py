@@ -1,4 +1,4 @@
-"""Parsing of conditions, levels and regular expressions."""
+"""Parsing of conditions and levels; checks of what is searched for in texts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 
 from fastlog.config import nearest
 from fastlog.errors import ConfigError
+from fastlog.query.expressions import compile_regex, compile_text
 from fastlog.query.filters import COLUMNS, TIME_COLUMNS, Condition
 from fastlog.query.moments import parse_moment
 
@@ -79,8 +80,15 @@ def check_regex(pattern: str) -> str:
     Raises:
         ConfigError: It is not; the text gives the reason.
     """
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ConfigError(f"not a regular expression: {pattern!r}: {error}") from None
+    compile_regex(pattern)
     return pattern
+
+
+def check_text(text: str) -> str:
+    """Return the text, if it can be searched for.
+
+    Raises:
+        ConfigError: It cannot; the text gives the reason.
+    """
+    compile_text(text)
+    return text

@@ -36,7 +36,7 @@ class Filters(NamedTuple):
     """Names; each matches the logger itself and all loggers below it."""
     host: tuple[str, ...] = ()
     grep: tuple[str, ...] = ()
-    """Text in `message` or `exc_text`, case ignored."""
+    """Text in `message` or `exc_text`, case ignored as in `expressions.compile_text`."""
     regex: tuple[str, ...] = ()
-    """Python regular expressions, searched for in `message` and `exc_text`."""
+    """Regular expressions of RE2, searched for in `message` and `exc_text`."""
     where: tuple[Condition, ...] = ()

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from fastlog.database import is_damage
 from fastlog.errors import DamagedFileError, FastlogError, NewerSchemaError
 from fastlog.search.clauses import install_functions
+from fastlog.search.layout import read_layout
 from fastlog.sinks.day_directory import list_day_files
 from fastlog.sinks.day_schema import check_columns, read_version
 
@@ -50,8 +51,8 @@ class Day(NamedTuple):
     path: Path
     first: float
     last: float
-    rowid: int
-    """The greatest rowid: rows beyond it arrived later."""
+    last_id: int
+    """The record that arrived last. Those with a greater id came later."""
 
 
 def list_files(logs: Path) -> list[Path]:
@@ -92,14 +93,15 @@ def read_day(
     with unless_gone(path, unread), closing(open_day(path)) as connection:
         if not _may_hold(connection, since, until):
             return None
-        first, last, rowid = connection.execute(
-            "SELECT (SELECT min(created) FROM records), (SELECT max(created) FROM records),"
-            " (SELECT max(rowid) FROM records)"
+        table, each, *_ = read_layout(connection)
+        first, last, last_id = connection.execute(
+            f"SELECT (SELECT min(created) FROM {table}), (SELECT max(created) FROM {table}),"  # noqa: S608 our own text
+            f" (SELECT max({each}) FROM {table})"
         ).fetchone()
-        if rowid is not None:
+        if last_id is not None:
             if not (type(first) is type(last) is float):
                 raise DamagedFileError("is damaged: a time of a record is no number")
-            day = Day(path, first, last, rowid)
+            day = Day(path, first, last, last_id)
             return day if _overlap(first, last, since, until) else None
     return None
 

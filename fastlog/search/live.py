@@ -11,7 +11,9 @@ from pathlib import Path
 from fastlog.query import Filters
 from fastlog.search.clauses import clauses
 from fastlog.search.day_reader import Day, Unread, list_files, open_day, read_days, unless_gone
-from fastlog.search.stream import COLUMN_LIST, Found, Row, checked, found, merge_days
+from fastlog.search.layout import condition, read_layout
+from fastlog.search.rows import COLUMN_LIST, Row, checked
+from fastlog.search.stream import Found, found, merge_days
 
 INTERVAL = 0.2
 """Seconds between two looks at the files."""
@@ -36,20 +38,20 @@ class TailPosition:
     """
 
     def __init__(self, days: list[Day]) -> None:
-        self.rowids = {day.path: day.rowid for day in days}
-        """The last row that was read."""
+        self.last_ids = {day.path: day.last_id for day in days}
+        """The last record that was read."""
         self._changes: dict[Path, Change | None] = {}
         self._inodes = {day.path: _inode(day.path) for day in days}
 
     def changed(self, logs: Path) -> list[Path]:
         """Return the files that may have grown since the last call, in the order of their names."""
         files = list_files(logs)
-        for deleted in self.rowids.keys() - files:
-            del self.rowids[deleted]
+        for deleted in self.last_ids.keys() - files:
+            del self.last_ids[deleted]
         for path in files:
             inode = _inode(path)
             if self._inodes.get(path, inode) != inode:  # the sink set the old one aside
-                self.rowids.pop(path, None)
+                self.last_ids.pop(path, None)
             self._inodes[path] = inode
         # Read before the file itself: a change in between is then seen twice instead of never.
         changes = {path: _last_change(path) for path in files}
@@ -102,19 +104,22 @@ def follow(
 def _read(
     path: Path, filters: Filters, position: TailPosition, unread: Unread | None
 ) -> Iterator[list[Found]]:
-    conditions = list(clauses(filters))
-    where = " AND ".join(["rowid > ? AND rowid <= ?", *(each.sql for each in conditions)])
-    parameters = [value for each in conditions for value in each.parameters]
-    sql = f"SELECT {COLUMN_LIST} FROM records WHERE {where} ORDER BY rowid"  # noqa: S608 our own text
     with unless_gone(path, unread), closing(open_day(path)) as connection:
-        (last,) = connection.execute("SELECT max(rowid) FROM records").fetchone()
-        known = position.rowids.get(path, 0)
+        layout = read_layout(connection)
+        sql = f"SELECT max({layout.id}) FROM {layout.table}"  # noqa: S608 our own text
+        [(last,)] = connection.execute(sql)
+        known = position.last_ids.get(path, 0)
         if last is None or last <= known:
             return
-        cursor = connection.execute(sql, (known, last, *parameters))
-        while rows := cursor.fetchmany(BATCH):
-            yield [found(row) for row in checked(rows)]
-        position.rowids[path] = last
+        wanted = condition(layout, clauses(filters))
+        rows = connection.execute(
+            f"SELECT {COLUMN_LIST} FROM {layout.source} WHERE {layout.id} > ? AND {layout.id} <= ?"  # noqa: S608
+            f" AND {wanted.sql} ORDER BY {layout.id}",
+            (known, last, *wanted.parameters),
+        )
+        while batch := rows.fetchmany(BATCH):
+            yield [found(row) for row in checked(batch)]
+        position.last_ids[path] = last
 
 
 def _inode(path: Path) -> int:

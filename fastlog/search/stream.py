@@ -9,40 +9,20 @@ from __future__ import annotations
 import heapq
 import math
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from fastlog.errors import DamagedFileError
-from fastlog.query import COLUMNS, Filters
+from fastlog.query import Filters
 from fastlog.record import Record
-from fastlog.search.clauses import clauses
 from fastlog.search.day_reader import Day, Unread, open_day, read_days, unless_gone
+from fastlog.search.day_search import DaySearch
+from fastlog.search.layout import read_layout
+from fastlog.search.rows import Row, checked
 
-COLUMN_LIST = ", ".join(f"[{column}]" for column in COLUMNS)
-"""`COLUMNS` for a SELECT."""
-_TEXT: set[type] = {str, type(None)}
-_NUMBER: set[type] = {int, type(None)}
-_TYPES_BY_COLUMN: dict[str, set[type]] = {
-    "created": {float},
-    "received": {float},
-    "offset": {int},
-    "idx": {int},
-    "extra": {str},
-    "levelno": _NUMBER,
-    "lineno": _NUMBER,
-    "process": _NUMBER,
-    "thread": _NUMBER,
-}
-_TYPES: list[set[type]] = [_TYPES_BY_COLUMN.get(column, _TEXT) for column in COLUMNS]
-"""The types that the values of `COLUMNS` may have: other types show damage that SQLite does not
-notice."""
 _CREATED = operator.itemgetter(0)
-
-Row = tuple[Any, ...]
-"""The values of `COLUMNS`."""
 
 
 class Found(NamedTuple):
@@ -93,56 +73,12 @@ def found(row: Row) -> Found:
     return Found(Record(*row[:-1]), row[-1])
 
 
-def where(filters: Filters, day: Day) -> tuple[str, tuple[object, ...]]:
-    """Return the WHERE of a search in one file, and its parameters.
-
-    It always contains the bounds of the file: they exclude rows that arrived since the bounds were
-    read, which would break the order of the stream, and they make SQLite walk the index instead of
-    sorting.
-    """
-    since = day.first if filters.since is None else max(filters.since, day.first)
-    sql = ["created >= ?", "created <= ?", "+rowid <= ?"]  # "+" keeps rowid out of the query plan
-    parameters: list[object] = [since, day.last, day.rowid]
-    if filters.until is not None:
-        sql.append("created < ?")
-        parameters.append(filters.until)
-    for clause in clauses(filters):
-        sql.append(clause.sql)
-        parameters += clause.parameters
-    return " AND ".join(sql), tuple(parameters)
-
-
-def select(filters: Filters, day: Day, *, newest_first: bool) -> tuple[str, tuple[object, ...]]:
-    """Return the statement that selects the rows of one file in order, and its parameters."""
-    condition, parameters = where(filters, day)
-    order = "created DESC, rowid DESC" if newest_first else "created, rowid"
-    sql = f"SELECT {COLUMN_LIST} FROM records WHERE {condition} ORDER BY {order}"  # noqa: S608 our own text
-    return sql, parameters
-
-
-def checked(rows: Iterable[Row]) -> Iterator[Row]:
-    """Yield the rows, and check that their types are those that a sink writes.
-
-    Raises:
-        DamagedFileError: A value has a type that its column never has.
-    """
-    valid: set[Row] = set()
-    for row in rows:
-        types = tuple(map(type, row))
-        if types not in valid:
-            for column, kind, allowed in zip(COLUMNS, types, _TYPES, strict=True):
-                if kind not in allowed:
-                    raise DamagedFileError(
-                        f"is damaged: {column} of a record is of type {kind.__name__}"
-                    )
-            valid.add(types)
-        yield row
-
-
 def _rows(day: Day, filters: Filters, newest_first: bool, unread: Unread | None) -> Iterator[Row]:
-    statement = select(filters, day, newest_first=newest_first)
     with unless_gone(day.path, unread), closing(open_day(day.path)) as connection:
-        yield from checked(connection.execute(*statement))
+        connection.execute("BEGIN")
+        layout = read_layout(connection)
+        found = DaySearch(connection, layout, filters, day.last_id, newest_first)
+        yield from checked(found.rows())
 
 
 def _groups(days: list[Day]) -> list[list[Day]]:

@@ -94,10 +94,13 @@ class Chunks:
         """Make ready for `add`, in a transaction that has not inserted entries yet.
 
         Reads the entries behind the last chunk, unless they are in memory. They are not after a
-        start, and after another process has written to the file.
+        start, and after another process has written to the file or made its chunks anew.
         """
-        [(last_id,)] = self._connection.execute("SELECT max(id) FROM entries")
-        if self._last_id != (last_id or 0):
+        [(last_id, covered)] = self._connection.execute(
+            "SELECT (SELECT ifnull(max(id), 0) FROM entries),"
+            " (SELECT ifnull(max(last_id), 0) FROM chunks)"
+        )
+        if self._last_id != last_id or len(self._created) != last_id - covered:
             self._load()
 
     def add(self, parts: Iterable[Entries]) -> None:

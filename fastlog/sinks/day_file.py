@@ -27,7 +27,7 @@ from fastlog.errors import (
 from fastlog.files import identity_of, sync_directory, touch
 from fastlog.sinks.day_chunks import Chunks, MinuteBounds
 from fastlog.sinks.day_directory import parse_name
-from fastlog.sinks.day_migration import migrate
+from fastlog.sinks.day_migration import migrate, rebuild_chunks
 from fastlog.sinks.day_rows import EntryWriter
 from fastlog.sinks.day_schema import SCHEMA, VERSION, Summary, check_columns, read_version
 
@@ -115,6 +115,8 @@ class DayFile:
             node: the journal's id, in hex.
         """
         self.path = path
+        self.migrated_from: int | None = None
+        """The version of the schema that opening the file has migrated it from."""
         self._node = node
         name = parse_name(path.name)
         self._bounds = MinuteBounds(0, 0) if name is None else MinuteBounds.around(name.end)
@@ -215,6 +217,29 @@ class DayFile:
         if identity_of(self.path) != self._identity:
             raise SinkUnavailableError(f"{self.path} was removed or replaced while it was open")
 
+    def rebuild(self) -> None:
+        """Make the chunks and the counts of the file anew, from its entries."""
+        with self._transaction(durable=True):
+            rebuild_chunks(self.connection, self._bounds)
+        self._chunks.forget()
+
+    def compact(self) -> bool:
+        """Give back the space of unused pages, if these are a tenth of the file or more.
+
+        SQLite writes the file anew for that, and needs as much free disk space as the file has.
+
+        Returns:
+            Whether the file was written anew.
+        """
+        execute = self.connection.execute
+        with _translated(self.path):
+            [(unused,)] = execute("PRAGMA freelist_count")
+            [(pages,)] = execute("PRAGMA page_count")
+            if unused * 10 < pages:
+                return False
+            execute("VACUUM")
+        return True
+
     def offending(self, block: Decoded) -> dict[int, str]:
         """Return the rows that SQLite rejects, by `idx`. Each is inserted; all are rolled back."""
         reasons: dict[int, str] = {}
@@ -264,6 +289,7 @@ class DayFile:
             sync_directory(self.path.parent)
         elif version < VERSION:
             migrate(self.connection, version, self._bounds)
+            self.migrated_from = version
         execute("PRAGMA synchronous = NORMAL")
 
     def _read_cursor(self) -> CursorRow | None:

@@ -47,11 +47,25 @@ def migrate(connection: sqlite3.Connection, version: int, bounds: MinuteBounds) 
             raise
 
 
+def rebuild_chunks(connection: sqlite3.Connection, bounds: MinuteBounds) -> None:
+    """Replace all chunks and counts, in the caller's transaction."""
+    for table in ("chunks", "site_counts", "process_counts"):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 our own text
+    _state_bounds(connection, bounds)
+    make_chunks(connection, bounds)
+
+
 def make_chunks(connection: sqlite3.Connection, bounds: MinuteBounds) -> None:
     """Write the chunks of all entries that none covers, in the caller's transaction."""
     sites = RecurringRows(connection, "sites", SITE, COUNTED_SITE)
     processes = RecurringRows(connection, "processes", PROCESS, COUNTED_PROCESS)
     Chunks(connection, bounds, sites, processes).begin()
+
+
+def _state_bounds(connection: sqlite3.Connection, bounds: MinuteBounds) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO meta VALUES ('first_minute', ?), ('end_minute', ?)", bounds
+    )
 
 
 def _add_steps(connection: sqlite3.Connection, bounds: MinuteBounds) -> None:
@@ -66,7 +80,7 @@ def _split_records(connection: sqlite3.Connection, bounds: MinuteBounds) -> None
     execute("ALTER TABLE records RENAME TO old_records")
     for statement in TABLES:
         execute(statement)
-    execute("INSERT INTO meta VALUES ('first_minute', ?), ('end_minute', ?)", bounds)
+    _state_bounds(connection, bounds)
     joins = []
     for table, columns in (("sites", SITE), ("processes", PROCESS), ("blocks", BLOCK)):
         names = ", ".join(f"[{name}]" for name in columns)

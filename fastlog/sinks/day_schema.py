@@ -147,11 +147,7 @@ def check_columns(connection: sqlite3.Connection, version: int) -> None:
     Raises:
         DamagedFileError: A column is missing. The text names no path.
     """
-    expected = {
-        "records": {*COLUMNS},
-        "cursor": _CURSOR_COLUMNS[version],
-        "meta": {"key", "value"},
-    }
+    expected = {"cursor": _CURSOR_COLUMNS[version], "meta": {"key", "value"}}
     if version >= SPLIT:
         expected |= {
             "sites": {"id", *SITE},
@@ -159,6 +155,7 @@ def check_columns(connection: sqlite3.Connection, version: int) -> None:
             "blocks": {"id", *BLOCK},
             "entries": {"id", "site_id", "process_id", "block_id", *ENTRY},
         }
+    expected["records"] = {*COLUMNS}  # last: SQLite cannot describe a view whose tables are missing
     for table, names in expected.items():
         rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
         missing = names - {name for (name,) in rows}

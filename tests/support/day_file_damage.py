@@ -66,23 +66,28 @@ WAYS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link to nothing": (replace_by_link, "unable to open"),
     "another database": (replace_by_other_database, "not one of fastlog's"),
     "a newer schema": (
-        lambda p: change(p, "UPDATE meta SET value = 3 WHERE key = 'schema'"),
-        "has schema version 3, and this fastlog reads versions up to 2: upgrade fastlog-server",
+        lambda p: change(p, "UPDATE meta SET value = 4 WHERE key = 'schema'"),
+        "has schema version 4, and this fastlog reads versions up to 3: upgrade fastlog-server",
     ),
     "no number as schema": (
         lambda p: change(p, "UPDATE meta SET value = 'x' WHERE key = 'schema'"),
         "schema version 'x'",
     ),
     "a column less": (
-        lambda p: change(p, "ALTER TABLE records DROP COLUMN taskName"),
-        "records lacks taskName",
+        lambda p: change(p, "ALTER TABLE processes RENAME COLUMN taskName TO task"),
+        "processes lacks taskName",
+    ),
+    "a table less": (lambda p: change(p, "DROP TABLE sites"), "sites lacks filename, funcName, id"),
+    "a view of less": (
+        lambda p: change(p, "DROP VIEW records", "CREATE VIEW records AS SELECT * FROM entries"),
+        "records lacks filename, funcName, host",
     ),
     "a time that is no number": (
-        lambda p: change(p, "UPDATE records SET created = 'x'"),
+        lambda p: change(p, "UPDATE entries SET created = 'x'"),
         "is no number",
     ),
     "a text that is none": (
-        lambda p: change(p, "UPDATE records SET message = x'ff'"),
+        lambda p: change(p, "UPDATE entries SET message = x'ff'"),
         "message of a record is of type bytes",
     ),
 }

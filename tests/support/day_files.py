@@ -1,18 +1,43 @@
-"""Day files for tests, made without a server, with the schema of the sink."""
+"""Day files for tests, made without a server: by the code of the sink, or as old versions did."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from fastlog.block import Block
+from fastlog.decode import Decoded
+from fastlog.decode.columns import columns_of
 from fastlog.record import Record
-from fastlog.sinks.day_schema import SCHEMA
+from fastlog.sinks.day_file import DayFile
 
 START = 1_700_000_000.0
 """`created` of record number 0."""
+START_NAME = "2023-11-14.db"
+"""The name of the file of that day. In a file of another name, no minute of it is counted by
+itself."""
+NODE = "ab"
+
+_FLAT_SCHEMA = (
+    "CREATE TABLE records (created REAL NOT NULL, levelno INTEGER, levelname TEXT, name TEXT,"
+    " message TEXT, pathname TEXT, filename TEXT, module TEXT, lineno INTEGER, funcName TEXT,"
+    " process INTEGER, processName TEXT, thread INTEGER, threadName TEXT, taskName TEXT,"
+    " exc_text TEXT, stack_info TEXT, host TEXT, received REAL NOT NULL, extra TEXT,"
+    " offset INTEGER NOT NULL, idx INTEGER NOT NULL, node TEXT NOT NULL)",
+    "CREATE INDEX records_created ON records (created)",
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value)",
+    "INSERT INTO meta VALUES ('min_created', NULL), ('max_created', NULL), ('synced', 0)",
+)
+_CURSOR_1 = "CREATE TABLE cursor (node TEXT PRIMARY KEY, offset INTEGER NOT NULL, sealed TEXT)"
+_CURSOR_2 = (
+    "CREATE TABLE cursor (node TEXT PRIMARY KEY, offset INTEGER NOT NULL, sealed TEXT,"
+    " step INTEGER NOT NULL DEFAULT 0, frames INTEGER, sealed_at REAL)"
+)
 
 
 def make_record(at: int, **fields: Any) -> Record:
@@ -33,32 +58,64 @@ def make_record(at: int, **fields: Any) -> Record:
     return Record(**(values | fields))
 
 
-def write_day(path: Path, records: Iterable[Record], node: str = "ab") -> Path:
+def write_day(path: Path, records: Iterable[Record], node: str = NODE) -> Path:
     """Append records to a day file, which is created if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(open_day(path)) as connection:
-        append(connection, records, node)
+    with closing(open_day(path, node)) as file:
+        append(file, records)
     return path
 
 
-def open_day(path: Path) -> sqlite3.Connection:
-    """Open a day file for writing, as the sink does."""
-    fresh = not path.exists()
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    if fresh:
-        for statement in SCHEMA:
-            connection.execute(statement)
-    return connection
+def open_day(path: Path, node: str = NODE) -> DayFile:
+    """Open a day file for writing, and move the node's cursor into it."""
+    file = DayFile(path, node)
+    if file.read_cursor() is None:
+        file.enter(0, 1, 0)
+    return file
 
 
-def append(connection: sqlite3.Connection, records: Iterable[Record], node: str = "ab") -> None:
-    """Add records in one transaction."""
-    names = ", ".join(f'"{name}"' for name in (*Record._fields, "node"))
-    slots = ", ".join("?" * (len(Record._fields) + 1))
-    connection.execute("BEGIN")
-    connection.executemany(
-        f"INSERT INTO records ({names}) VALUES ({slots})",
-        ((*record, node) for record in records),
-    )
-    connection.execute("COMMIT")
+def append(file: DayFile, records: Iterable[Record]) -> None:
+    """Add records in one transaction.
+
+    Consecutive records with the same `offset` and `received` are a block. The cursor does not
+    follow their offsets, which need not rise: it counts the records.
+    """
+    cursor = file.read_cursor()
+    assert cursor is not None
+    end = cursor.offset
+    blocks: list[Decoded] = []
+    for (offset, received), group in groupby(records, key=attrgetter("offset", "received")):
+        part = list(group)
+        start, end = end, end + len(part)
+        block = Block(offset, end, start, len(part), int(received * 1e6), memoryview(b""))
+        blocks.append(Decoded(block, part, [], columns=columns_of(part)))
+    if blocks:
+        file.append(blocks, cursor.offset)
+
+
+def write_old_day(
+    path: Path, records: Iterable[Record], node: str = NODE, *, version: int = 2
+) -> Path:
+    """Write a new day file as fastlog did when its schema had this version, which is 1 or 2."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        execute = connection.execute
+        execute("PRAGMA page_size = 8192")
+        execute("PRAGMA journal_mode = WAL")
+        execute("BEGIN")
+        for statement in (*_FLAT_SCHEMA, _CURSOR_1 if version == 1 else _CURSOR_2):
+            execute(statement)
+        execute("INSERT INTO meta VALUES ('schema', ?)", (version,))
+        names = ", ".join((*Record._fields, "node"))
+        slots = ", ".join("?" * (len(Record._fields) + 1))
+        connection.executemany(
+            f"INSERT INTO records ({names}) VALUES ({slots})",
+            ((*record, node) for record in records),
+        )
+        for function in ("min", "max"):
+            execute(
+                f"UPDATE meta SET value = (SELECT {function}(created) FROM records)"
+                f" WHERE key = '{function}_created'"
+            )
+        execute("COMMIT")
+    return path

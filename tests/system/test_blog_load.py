@@ -94,9 +94,9 @@ def test_it_fails_when_the_store_lost_a_record_of_one_run_and_names_it(tmp_path:
         [day] = (server.data / "logs").glob("*.db")
         with closing(sqlite3.connect(day, timeout=30)) as store:
             store.execute(
-                "CREATE TRIGGER thief AFTER INSERT ON records"
+                "CREATE TRIGGER thief AFTER INSERT ON entries"
                 " WHEN new.extra LIKE '%-13\"%' AND json_extract(new.extra, '$.number') = 4"
-                " BEGIN DELETE FROM records WHERE rowid = new.rowid; END"
+                " BEGIN DELETE FROM entries WHERE id = new.id; END"
             )
         figures = blog_load(
             tmp_path,

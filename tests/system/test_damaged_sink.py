@@ -90,7 +90,7 @@ def test_damage_of_an_open_file_is_found_twice_before_it_is_set_aside(tmp_path: 
     sink.open(NODE)
     current = logs / "2026-11-23.db"
     with closing(sqlite3.connect(current)) as connection:
-        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'records'")
+        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entries'")
         page = root.fetchone()[0]
     overwrite(current, (page - 1) * day_file.PAGE, bytes(day_file.PAGE))
 

@@ -10,15 +10,17 @@ import pytest
 from builders import NODE, messages_of
 from commands import Run, command_for
 from day_file_damage import OLD, change
-from day_files import START, write_day
+from day_files import START, write_old_day
 from sqlite_sinks import make, make_days, stored, three_days, work
 
 from fastlog.decode import Decoded
 from fastlog.errors import SinkUnavailableError
 from fastlog.query import COLUMNS, Filters, parse_condition
 from fastlog.search.clauses import clauses
-from fastlog.search.stream import COLUMN_LIST
+from fastlog.search.rows import COLUMN_LIST
 from fastlog.sinks import day_schema
+from fastlog.sinks.day_chunks import MinuteBounds
+from fastlog.sinks.day_migration import migrate
 
 
 @pytest.fixture
@@ -32,23 +34,16 @@ def test_the_current_file_of_a_newer_version_is_rejected_with_one_line(tmp_path:
     work(sink, chain[:5])
     sink.close()
     current = tmp_path / "logs" / "2026-11-23.db"
-    change(current, "UPDATE meta SET value = 3 WHERE key = 'schema'")
+    change(current, "UPDATE meta SET value = 4 WHERE key = 'schema'")
     before = current.read_bytes()
 
     with pytest.raises(SinkUnavailableError) as caught:
         make(tmp_path).open(NODE)
     assert str(caught.value) == (
-        f"{current} has schema version 3, and this fastlog reads versions up to 2: "
+        f"{current} has schema version 4, and this fastlog reads versions up to 3: "
         "upgrade fastlog-server, or move the file away"
     )
     assert current.read_bytes() == before
-
-
-VERSION_1 = (
-    *(sql for sql in day_schema.SCHEMA if "CREATE TABLE cursor" not in sql and "schema" not in sql),
-    "CREATE TABLE cursor (node TEXT PRIMARY KEY, offset INTEGER NOT NULL, sealed TEXT)",
-    "INSERT INTO meta VALUES ('schema', 1)",
-)
 
 
 def make_version_1(logs: Path, chain: list[Decoded]) -> None:
@@ -57,13 +52,10 @@ def make_version_1(logs: Path, chain: list[Decoded]) -> None:
     names = [OLD, "2026-11-22.db", "2026-11-23.db"]
     for at, name in enumerate(names):
         blocks = chain[2 * at : min(2 * at + 2, 5)]
-        write_day(logs / name, [r for b in blocks for r in b.records], NODE)
+        write_old_day(logs / name, [r for b in blocks for r in b.records], NODE, version=1)
         successor = (*names, None)[at + 1]
         change(
             logs / name,
-            "DROP TABLE cursor",
-            "DELETE FROM meta WHERE key = 'schema'",
-            *VERSION_1[-2:],
             f"INSERT INTO cursor VALUES ('{NODE}', {blocks[-1].block.end}, "
             f"{'NULL' if at == 2 else repr(successor)})",
         )
@@ -88,7 +80,7 @@ def test_files_of_version_1_are_read_as_they_are_and_the_current_one_is_migrated
     assert work(make(tmp_path), chain) == 0
 
     versions = [version_of(logs / name) for name in (OLD, "2026-11-22.db", "2026-11-23.db")]
-    assert versions == [1, 1, 2]
+    assert versions == [1, 1, day_schema.VERSION]
     with closing(sqlite3.connect(logs / "2026-11-23.db")) as connection:
         cursor = connection.execute("SELECT offset, sealed, step, frames FROM cursor").fetchone()
     assert cursor == (chain[-1].block.end, None, 0, chain[-1].block.index + 30)
@@ -98,7 +90,7 @@ def test_files_of_version_1_are_read_as_they_are_and_the_current_one_is_migrated
     longer = make_days(-3, -3, -1, -1, 0, 0, 1, 0, -1)
     assert work(make(tmp_path), longer) == 0
     assert stored(logs) == messages_of(longer)
-    assert version_of(logs / "2026-11-22.db") == 2
+    assert version_of(logs / "2026-11-22.db") == day_schema.VERSION
 
 
 def test_a_migration_that_is_interrupted_anywhere_changes_nothing_and_is_done_later(
@@ -121,16 +113,21 @@ def test_a_migration_that_is_interrupted_anywhere_changes_nothing_and_is_done_la
                 raise StopHere
             return super().execute(*args)  # type: ignore[arg-type]
 
-    for length in range(1, 20):
+    before = stored(logs)
+    bounds = MinuteBounds(0, 0)
+    versions = set()
+    for length in range(1, 100):
         with closing(sqlite3.connect(current, isolation_level=None, factory=Interrupted)) as file:
             Interrupted.left = length
             try:
-                day_schema.migrate(file, 1)
+                migrate(file, version_of(current), bounds)
             except StopHere:
-                assert version_of(current) == 1
+                versions.add(version_of(current))
+                assert stored(logs) == before
             else:
                 break
-    assert 5 < length < 19
+    assert 20 < length < 99
+    assert versions == {1, 2}
     assert version_of(current) == day_schema.VERSION
     assert work(make(tmp_path), chain) == 0
 

@@ -60,24 +60,22 @@ def run_client(server: Server, home: Path, kind: Kind) -> ClientRun:
 
 
 def delete_record(day: sqlite3.Connection) -> None:
-    day.execute("DELETE FROM records WHERE rowid = (SELECT max(rowid) FROM records) / 2")
+    day.execute("DELETE FROM entries WHERE id = (SELECT max(id) FROM entries) / 2")
 
 
 def duplicate_record(day: sqlite3.Connection) -> None:
-    names = [row[1] for row in day.execute("PRAGMA table_info(records)")]
-    listed = ", ".join(f'"{name}"' for name in names)
-    day.execute(f"INSERT INTO records ({listed}) SELECT {listed} FROM records LIMIT 1")
+    names = [row[1] for row in day.execute("PRAGMA table_info(entries)") if row[1] != "id"]
+    listed = ", ".join(names)
+    day.execute(f"INSERT INTO entries ({listed}) SELECT {listed} FROM entries LIMIT 1")
 
 
 def swap_records(day: sqlite3.Connection) -> None:
     """Swap the first and the last record of the fastlog client."""
     condition = "json_extract(extra, '$.client') = 'a fastlog client'"
-    first, last = day.execute(
-        f"SELECT min(rowid), max(rowid) FROM records WHERE {condition}"
-    ).fetchone()
-    extras = dict(day.execute("SELECT rowid, extra FROM records"))
+    first, last = day.execute(f"SELECT min(id), max(id) FROM entries WHERE {condition}").fetchone()
+    extras = dict(day.execute("SELECT id, extra FROM entries"))
     for at, other in ((first, last), (last, first)):
-        day.execute("UPDATE records SET extra = ? WHERE rowid = ?", (extras[other], at))
+        day.execute("UPDATE entries SET extra = ? WHERE id = ?", (extras[other], at))
 
 
 def declare_loss(data: Path, client_id: str) -> None:

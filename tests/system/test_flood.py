@@ -72,12 +72,11 @@ class Quiet:
 
     def _read(self, path: Path, day: sqlite3.Connection) -> None:
         try:
-            (newest,) = day.execute("SELECT max(rowid) FROM records").fetchone()
+            (newest,) = day.execute("SELECT max(id) FROM entries").fetchone()
         except sqlite3.OperationalError:
             return  # the file is being created
         found = day.execute(
-            "SELECT extra->>'number' FROM records"
-            " WHERE rowid > ? AND rowid <= ? AND message = 'quiet'",
+            "SELECT extra->>'number' FROM entries WHERE id > ? AND id <= ? AND message = 'quiet'",
             [self._at.get(path, 0), newest or 0],
         )
         self.stored += [number for (number,) in found]

@@ -50,10 +50,13 @@ def test_query_csv_has_a_header_and_one_row_a_record(command: Run, data: Path):
     ]
 
 
-def test_query_reports_that_the_limit_stopped_it(command: Run, data: Path):
-    cut = command("query", "--limit", 9)
-    assert len(cut.out.splitlines()) == 9
-    assert cut.err == "fastlog query: stopped after 9 records; --limit N prints more\n"
+def test_query_prints_the_newest_within_the_limit_and_reports_that_there_are_more(
+    command: Run, data: Path
+):
+    cut = command("query", "--limit", 9, "--json")
+    found = [json.loads(line)["message"] for line in cut.out.splitlines()]
+    assert found == [f"message {i}" for i in range(1, 10)]
+    assert cut.err == "fastlog query: printed the newest 9 records; --limit N prints more\n"
     for limit in (10, 0):
         whole = command("query", "--limit", limit)
         assert (len(whole.out.splitlines()), whole.err, whole.code) == (10, "", 0)

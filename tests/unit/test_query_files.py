@@ -31,10 +31,10 @@ def test_nothing_is_found_where_nothing_is_stored(tmp_path: Path):
 def test_a_search_sees_what_was_committed_while_the_writer_continues(tmp_path: Path):
     with closing(open_day(tmp_path / "2026-11-23.db")) as writer:
         append(writer, [make_record(0), make_record(2)])
-        writer.execute("BEGIN IMMEDIATE")
-        writer.execute("UPDATE records SET message = 'not yet'")
+        writer.connection.execute("BEGIN IMMEDIATE")
+        writer.connection.execute("UPDATE entries SET message = 'not yet'")
         assert messages(tmp_path) == ["message 0", "message 2"]
-        writer.execute("ROLLBACK")
+        writer.connection.execute("ROLLBACK")
         records = search(tmp_path, Filters())
         append(writer, [make_record(1)])  # after the search began: not in it
         assert [found.record.message for found in records] == ["message 0", "message 2"]
@@ -78,7 +78,10 @@ def test_a_file_is_read_by_a_user_without_write_permission(stopped: bool):
             append(writer, [make_record(0)])
             if stopped:
                 writer.close()
-            assert len(list(logs.iterdir())) == (1 if stopped else 3)
+            files = list(logs.iterdir())
+            assert len(files) == (1 if stopped else 3)
+            for file in files:
+                file.chmod(0o644)
             logs.chmod(0o555)
             command = [sys.executable, "-c", READ_ONLY_USER, name]
             done = subprocess.run(command, capture_output=True, text=True, check=False)

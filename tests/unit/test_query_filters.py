@@ -43,8 +43,9 @@ def test_a_file_whose_stated_span_is_of_another_time_is_not_searched(
     window = Filters(since=START + 5, until=START + 20)
     assert messages(tmp_path, window) == ["message 10"]
     with closing(open_day(path)) as day:
-        day.execute("UPDATE meta SET value = ? WHERE key = 'min_created'", (START,))
-        day.execute("UPDATE meta SET value = ? WHERE key = 'max_created'", (START + 4,))
+        execute = day.connection.execute
+        execute("UPDATE meta SET value = ? WHERE key = 'min_created'", (START,))
+        execute("UPDATE meta SET value = ? WHERE key = 'max_created'", (START + 4,))
     assert messages(tmp_path, window) == []
     assert messages(tmp_path, Filters(until=START + 20)) == ["message 0", "message 10"]
 
@@ -78,7 +79,9 @@ def test_of_several_loggers_or_hosts_one_must_match(tmp_path: Path):
     [
         ("WORLD", "hello world", True), ("100%", "it is 100% sure", True), ("100%", "1000", False),
         ("a_b", "a_b", True), ("a_b", "axb", False), ("\\", "a\\b", True), ("x", "", False),
-        ("größe", "GRÖSSE", True), ("ÄÖ", "äö", True),
+        ("größe", "GRÖẞE", True), ("größe", "GRÖSSE", False), ("ÄÖ", "äö", True),
+        ("k", "\N{KELVIN SIGN}", True), ("\N{LATIN SMALL LETTER LONG S}", "S", True),
+        ("", "", True),
     ],
 )  # fmt: skip
 def test_grep_is_plain_text_in_any_case(tmp_path: Path, text: str, message: str, matches: bool):

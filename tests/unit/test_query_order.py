@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from day_files import append, make_record, open_day, write_day
+from day_files import START, append, make_record, open_day, write_day
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from searches import messages
@@ -18,7 +18,9 @@ from fastlog.query import Filters
 from fastlog.search import search
 from fastlog.search.day_reader import open_day as open_reading
 from fastlog.search.day_reader import read_day
-from fastlog.search.stream import select
+from fastlog.search.day_search import DaySearch
+from fastlog.search.layout import read_layout
+from fastlog.search.spans import Span
 
 
 def test_records_come_back_whole(tmp_path: Path):
@@ -102,11 +104,13 @@ def test_a_search_walks_the_index_and_sorts_nothing(tmp_path: Path, newest_first
     day = read_day(path)
     assert day is not None
     filters = Filters(level=30, logger=("a",), grep=("x",))
-    sql, parameters = select(filters, day, newest_first=newest_first)
     with closing(open_reading(path)) as connection:
+        layout = read_layout(connection)
+        search_of_day = DaySearch(connection, layout, filters, day.last_id, newest_first)
+        sql, parameters = search_of_day.walk(Span(START, START + 9))
         plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()
     text = " ".join(row[3] for row in plan)
-    assert "USING INDEX records_created" in text
+    assert "USING INDEX entries_created" in text
     assert "TEMP B-TREE" not in text
 
 

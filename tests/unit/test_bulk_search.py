@@ -1,0 +1,176 @@
+"""Bulk search: no entry of a chunk is missed that matches by itself."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from fastlog.errors import ConfigError
+from fastlog.query import Condition, Filters
+from fastlog.query.expressions import compile_regex, compile_text, matches
+from fastlog.search import bulk
+from fastlog.search.bulk import bulk_expressions, candidates
+
+LETTERS = "ab1 .\nkK\N{KELVIN SIGN}sS\N{LATIN SMALL LETTER LONG S}ßẞé\N{EURO SIGN}😀"
+TEXTS = st.text(LETTERS, max_size=6)
+ENTRIES = st.lists(st.tuples(TEXTS, st.none() | TEXTS), min_size=1, max_size=8)
+"""Message and traceback of each entry."""
+
+_WORDS = (
+    r"a b k \x{17F} ß é 1 . \n \d \w \W \s \S [^a] [a-k] \pL \PL \x{212A} \C"
+    r" ^ $ \A \z \b \B \\ \x00 \. \\A [\\A] \Qa\E \Q\A\E \Q.\E"
+)
+_ATOMS = st.sampled_from([" ", "", "[^ -~]", *_WORDS.split()])
+_FLAGS = st.sampled_from(["i", "s", "m", "U", "is", "ms", "-s", "-m", "i-m"])
+
+
+def _combined(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    often = st.sampled_from(["*", "+", "?", "*?", "{2}", "{0,2}"])
+    return (
+        st.builds("{}{}".format, parts, parts)
+        | st.builds("({}|{})".format, parts, parts)
+        | st.builds("(?{}:{})".format, _FLAGS, parts)
+        | st.builds("(?{}){}".format, _FLAGS, parts)
+        | st.builds("(?:{}){}".format, parts, often)
+    )
+
+
+PATTERNS = st.recursive(_ATOMS, _combined, max_leaves=6)
+
+
+def chunk(entries: list[tuple[str, str | None]]) -> bytes:
+    """Return the text of a chunk, as `fastlog.sinks.day_chunks` describes it."""
+    return "".join(f"\0\n{text}\n{trace or ''}\n\n{{}}\n" for text, trace in entries).encode()
+
+
+def missed(filters: Filters, entries: list[tuple[str, str | None]]) -> set[int]:
+    """Return the entries that match by themselves and are no candidates."""
+    expressions = [compile_text(text) for text in filters.grep]
+    expressions += [compile_regex(pattern) for pattern in filters.regex]
+    expected = {
+        number
+        for number, texts in enumerate(entries)
+        if all(
+            any(text is not None and matches(each, text) for text in texts) for each in expressions
+        )
+    }
+    bulk_of = bulk_expressions(filters)
+    return expected - {*candidates(chunk(entries), bulk_of)} if bulk_of else set()
+
+
+@settings(deadline=None, max_examples=1000)
+@given(PATTERNS, ENTRIES, st.sampled_from([1, 3, 256]), st.sampled_from([1, 20, 4096]))
+@example(r"\Aa\z", [("b", None), ("a", "")], 256, 4096)
+@example("(?s)a.*b", [("a", None), ("ab", None), ("b", None)], 256, 1)
+@example(r"^$", [("", None)], 256, 4096)
+def test_no_entry_that_a_pattern_matches_is_missed(
+    pattern: str, entries: list[tuple[str, str | None]], dense: int, window: int
+):
+    try:
+        compile_regex(pattern)
+    except ConfigError:
+        assume(False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "DENSE", dense)
+        patch.setattr(bulk, "WINDOW", window)
+        assert missed(Filters(regex=(pattern,)), entries) == set()
+
+
+@settings(deadline=None)
+@given(st.lists(TEXTS, min_size=1, max_size=2), ENTRIES)
+def test_no_entry_with_a_text_is_missed(texts: list[str], entries: list[tuple[str, str | None]]):
+    assert missed(Filters(grep=tuple(texts)), entries) == set()
+
+
+def numbers(filters: Filters, *texts: str) -> list[int]:
+    return list(candidates(chunk([(text, None) for text in texts]), bulk_expressions(filters)))
+
+
+def test_only_entries_that_match_are_candidates():
+    texts = ("one", "two", "one and two", "", "three")
+    assert numbers(Filters(regex=("^o",)), *texts) == [0, 2]
+    assert numbers(Filters(regex=(r"\Aone\z",)), *texts) == [0]
+    assert numbers(Filters(grep=("ONE", "two")), *texts) == [2]
+    assert numbers(Filters(regex=("(?s)two.*three",)), *texts, "two, then\nthree") == [1, 2, 5]
+
+
+def test_a_pattern_that_matches_nearly_everywhere_leaves_all_to_the_rows(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(bulk, "DENSE", 2)
+    texts = ("aaa", "a", "ab", "b", "")
+    assert numbers(Filters(regex=("a",)), *texts) == [0, 1, 2, 3, 4]
+    assert numbers(Filters(regex=("a", "b")), *texts) == [2, 3]
+
+
+@pytest.mark.parametrize("pattern", [r"\Qa.b\E", "(?-m:^a$)", "a(?i-s)b"])
+def test_a_pattern_that_has_no_certain_bulk_form_is_not_used(pattern: str):
+    compile_regex(pattern)
+    assert bulk_expressions(Filters(regex=(pattern,))) == []
+
+
+def test_a_match_over_many_entries_does_not_make_the_search_quadratic():
+    """Without windows, each of 20,000 matches would read all of the rest: some 5 GB."""
+    text = chunk([("a" * 20, None)] * 20_000)
+    expression = CountedExpression()
+    assert len(list(bulk._entries(text, expression))) == 20_000
+    assert expression.bytes < 20_000 * 2 * bulk.WINDOW + len(text)
+
+
+class CountedExpression:
+    """`(?s)a.*`, and how many bytes it was given to search."""
+
+    def __init__(self) -> None:
+        self._expression = compile_regex("(?s)a.*")
+        self.bytes = 0
+
+    def search(self, text: bytes, pos: int, endpos: int):  # type: ignore[no-untyped-def]
+        self.bytes += endpos - pos
+        return self._expression.search(text, pos, endpos)
+
+
+@pytest.mark.parametrize(
+    ("condition", "extra", "matches"),
+    [
+        (("extra.user", "=", "77"), '{"user":77}', True),
+        (("extra.user", "=", "77"), '{"user":"77"}', True),
+        (("extra.user", "=", "77"), '{"user":77.0}', True),
+        (("extra.user", "=", "77"), '{"user": 77}', True),
+        (("extra.user", "=", "77"), '{"user":770}', False),
+        (("extra.user", "=", "77"), '{"other":77}', False),
+        (("extra.user", "=", "-7"), '{"user":-7}', True),
+        (("extra.user", "=", "77.0"), '{"user":77}', True),
+        (("extra.user", "=", "1.5"), '{"user":1.5}', True),
+        (("extra.user", "=", "+77"), '{"user":77}', True),
+        (("extra.user", "=", "1e3"), '{"user":1000}', True),
+        (("extra.user", "=", "0"), '{"user":-0.0}', True),
+        (("extra.user", "=", "0"), '{"user":false}', True),
+        (("extra.user", "=", "1"), '{"user":true}', True),
+        (("extra.user", "=", "true"), '{"user":true}', True),
+        (("extra.user", "=", "true"), '{"user":"true"}', True),
+        (("extra.user", "=", "x y"), '{"user":"x y"}', True),
+        (("extra.user", "=", "x y"), '{"user":"x yz"}', False),
+        (("extra.user", "=", 'a"b'), '{"user":"a\\"b"}', True),
+        (("extra.user", "=", "[1]"), '{"user":[1]}', True),
+        (("extra.user", "=", "é"), '{"user":"\\u00e9"}', True),
+        (("extra.user", ">", "7"), '{"user":77}', True),
+        (("extra.user", ">", "7"), '{"other":77}', False),
+        (("extra.a.b", "=", "77"), '{"a":{"b":77}}', True),
+        (("extra.a.b", "=", "77"), '{"a.b":77}', True),
+        (("extra.a.b", "=", "77"), '{"a":77}', False),
+    ],
+)  # fmt: skip
+def test_a_condition_on_an_attribute_is_a_text_that_the_extra_must_have(
+    condition: tuple[str, str, str], extra: str, matches: bool
+):
+    [expression] = bulk_expressions(Filters(where=(Condition(*condition),)))
+    text = f"\0\nmessage\n\n\n{extra}\n".encode()
+    assert (list(candidates(text, [expression])) == [0]) == matches
+
+
+@pytest.mark.parametrize(
+    "condition", [("extra.user", "!=", "77"), ("extra.é", "=", "77"), ("levelno", "=", "77")]
+)
+def test_a_condition_without_a_certain_text_is_not_used(condition: tuple[str, str, str]):
+    assert bulk_expressions(Filters(where=(Condition(*condition),))) == []
