@@ -136,7 +136,11 @@ def test_following_continues_beside_a_damaged_file_and_in_its_replacement(
 
 
 QUERY_AS_ANOTHER_USER = """
-import os, sys
+import importlib, os, pkgutil, sys
+import fastlog
+for module in pkgutil.walk_packages(fastlog.__path__, "fastlog."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)  # the other user may not be able to
 from fastlog.cli import fastlog
 from fastlog.cli.command import run
 if os.geteuid() == 0:  # root may read everything
