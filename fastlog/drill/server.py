@@ -23,7 +23,7 @@ KEEPALIVE = 1.0
 take a drill too long."""
 TIMEOUT = 60.0
 """Seconds that a start, a stop or a reload may take."""
-RELOADED, REJECTED = "reload: done", "going on as before"
+RELOADED, REJECTED = "reload: done", "the old server continues"
 """Texts in the log of a reload that succeeded, and of one that failed."""
 
 _PROGRAM = "from fastlog.cli.serve import main; main()"

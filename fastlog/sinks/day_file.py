@@ -13,11 +13,12 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from fastlog.database import Execute, is_damage
 from fastlog.errors import (
     DamagedFileError,
     NewerSchemaError,
@@ -34,12 +35,9 @@ from fastlog.sinks.day_schema import (
     migrate,
     read_version,
 )
-from fastlog.sqlite_damage import is_damage
 
 if TYPE_CHECKING:
     from fastlog.decode import Decoded
-
-Execute = Callable[..., sqlite3.Cursor]
 
 ROWS = 40
 """Rows of one statement, which share its cost: a third of the time of an insert, measured with 20

@@ -161,7 +161,7 @@ def test_what_a_client_dropped_is_in_the_ledger(tmp_path: Path):
             server.wait_stored(201 - dropped)
             assert {row["reason"]: row["count"] for row in server.losses()} == {
                 "dropped by the client: its memory was full": dropped,
-                "dropped by the client: over the frame limit": 1,
+                "dropped by the client: over the server's limit": 1,
             }
 
 

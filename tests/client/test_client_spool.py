@@ -12,10 +12,12 @@ import pytest
 from builders import in_child
 from client_spools import NODE, STAMP, adopt, crash, drain, make, path_of, plain, record, send
 from fastlog_client import spool as spool_module
+from fastlog_client import spool_files
 from fastlog_client.entry import ENTRY_MARK
 from fastlog_client.errors import NewIdNeeded
 from fastlog_client.gap import DAMAGED, NOT_ENCODED, SPOOL_FULL, TOO_LARGE
-from fastlog_client.spool import _STATE, Spool
+from fastlog_client.spool import Spool
+from fastlog_client.spool_files import _STATE
 from protocol_server import Table
 
 
@@ -177,7 +179,7 @@ def test_a_full_disk_makes_a_gap_until_it_has_room_again(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(spool_module, "write_all", write_half)
+        patch.setattr(spool_files, "write_all", write_half)
         spool.extend([record(2), record(3)], STAMP)
     assert spool.error.errno == 28
     spool.extend([record(4)], STAMP)
@@ -195,7 +197,7 @@ def test_a_gap_that_is_not_on_disk_is_sent_from_memory(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(spool_module, "write_all", fail)
+        patch.setattr(spool_files, "write_all", fail)
         spool.extend([record(1), record(2)], STAMP)
     send(spool, table)
     spool.extend([record(3)], STAMP)
@@ -409,7 +411,7 @@ def test_what_a_fork_has_interrupted_writes_into_no_file_of_the_child(
     spool = make(base)
     spool.extend([record(1)], STAMP)
     others = [tmp_path / f"other {n}" for n in range(8)]  # they get every number that is free
-    write_all = spool_module.write_all
+    write_all = spool_files.write_all
 
     def write_in_the_child(descriptor: int, data: bytes) -> None:
         spool.abandon(is_interrupted=True)
@@ -420,7 +422,7 @@ def test_what_a_fork_has_interrupted_writes_into_no_file_of_the_child(
 
     def work() -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(spool_module, "write_all", write_in_the_child)
+            patched.setattr(spool_files, "write_all", write_in_the_child)
             spool.extend([record(2)], STAMP)
 
     assert in_child(work) is None

@@ -1,6 +1,6 @@
 /* embed_translator.c: a C program that embeds the translator. It reads a file of frames, each
  * after its length, and translates each frame, and each beginning of it, at the very end of a page:
- * a read of one byte too many crashes. Run by test_translator.py. */
+ * a read of one byte too many crashes. Run by test_translator_folder.py. */
 #include "fuzz/schema.h"
 
 #include <stdio.h>

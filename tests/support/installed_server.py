@@ -17,7 +17,7 @@ from servers import Server
 
 import fastlog
 
-OLD = "going on as before"
+OLD = "the old server continues"
 NEW = "reload: done"
 
 SET_AFTER_IMPORT = """

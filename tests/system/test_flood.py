@@ -103,7 +103,7 @@ def wait_for_status(server: Server) -> None:
     wait_for(lambda: server.status()["at"] > before)
 
 
-@pytest.mark.parametrize("kind", ["plain", "foreign", "worst", "empty"])
+@pytest.mark.parametrize("kind", ["plain", "fallback", "worst", "empty"])
 def test_a_flood_does_not_delay_other_clients(tmp_path: Path, kind: str) -> None:
     with Server(tmp_path) as server:
         quiet = Quiet(server)

@@ -401,12 +401,12 @@ BROKEN = {
     ),
     "a receiver that takes another version": (
         ("receiver/handover.py", "VERSION = 3", "VERSION = 4"),
-        "the new receiver cannot go on: the old receiver's handover state has version 3, "
+        "the new receiver cannot continue: the old receiver's handover state has version 3, "
         "the new receiver reads version 4: stop and start the server instead",
     ),
     "a receiver that cannot read what it gets": (
         ("receiver/handover.py", "    pending: tuple[bytes, int] | None", "    pending: int"),
-        "the new receiver cannot go on: cannot read the handover state of the old receiver: "
+        "the new receiver cannot continue: cannot read the handover state of the old receiver: "
         "Expected `int`, got `None` - at `$.pending`",
     ),
 }  # fmt: skip
@@ -563,7 +563,7 @@ def test_a_stopped_receiver_cancels_the_reload_and_resumes(tmp_path: Path) -> No
         server.wait_stored(1)
         before = server.children()["receiver"]
         with stopped(before):
-            server.reload("the new receiver had not taken over after 4 s; going on as before")
+            server.reload("the new receiver had not taken over after 4 s; the old server continues")
             client.sendall(stock_frame("between"))
         server.wait_stored(2)
         assert server.children()["receiver"] == before
@@ -715,7 +715,7 @@ def test_a_stop_signal_during_a_reload_ends_all_processes_and_loses_nothing(
     (extra,) = wait_for(lambda: running(server) - before)
     client.sendall(stock_frame("between"))
     assert server.stop() == 0
-    assert "reload: the server is stopping; going on as before" in server.messages()
+    assert "reload: a stop was requested; the old server continues" in server.messages()
     assert processes_of(server.data) == []
     assert not Path(f"/proc/{extra}").exists()
     assert [row["message"] for row in server.records()] == ["before", "between"]

@@ -187,10 +187,10 @@ def test_a_reload_adds_a_sink_keeps_connections_and_rejects_a_bad_configuration(
         wait_for(lambda: lines.exists() and lines.read_text().count("\n") == 2)
         assert [json.loads(line)["message"] for line in lines.open()] == ["one", "two"]
         for mistake in ("sink = 5\n", 'sink = ["sqlit:"]\n'):
-            before = server.messages().count("going on as before")
+            before = server.messages().count("the old server continues")
             toml.write_text(mistake)
             os.kill(server.pid, signal.SIGHUP)
-            wait_for(lambda n=before: server.messages().count("going on as before") > n)
+            wait_for(lambda n=before: server.messages().count("the old server continues") > n)
         toml.write_text('sink = ["sqlite:"]\n[journal]\nsize = "1 MiB"\nsegment = "64 KiB"\n')
         os.kill(server.pid, signal.SIGHUP)
         wait_for(lambda: "worker ndjson" not in server.children())

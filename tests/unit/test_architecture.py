@@ -23,7 +23,7 @@ LAYERS = [
     {"child"},
     {"sinks"},
     {"decode", "journal", "ledger", "terminal"},
-    {"protocol", "query", "sqlite_damage"},
+    {"protocol", "query", "database"},
     {"block", "config"},
     {"record", "core", "files"},
     {"errors", "eventlog", "version", "clock"},
