@@ -18,7 +18,8 @@
 
 enum {
     ENOUGH = 192 * 1024, /* bytes: less than a block, so that one poll can read them */
-    BUSY = 48 * 1024,    /* bytes of one read; half of that keeps the delay from growing */
+    BUSY = 48 * 1024,    /* bytes of one read, and */
+    BUSY_ARRIVALS = 64, /* frames or batches of one read: half of each ends the growth of a delay */
     HANDSHAKE_MS = 100, /* after a frame of a handshake, delays have the least length for so long */
 };
 
@@ -29,11 +30,13 @@ static int64_t monotonic_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-void coalesce_note_read(fl_loop *loop, uint64_t bytes)
+void coalesce_note_read(fl_loop *loop, uint64_t bytes, uint32_t arrivals)
 {
     loop->gathered += bytes;
-    if (bytes > loop->gathered_most)
-        loop->gathered_most = bytes;
+    if (bytes >= BUSY || arrivals >= BUSY_ARRIVALS)
+        loop->is_one_busy = true;
+    if (bytes >= BUSY / 2 || arrivals >= BUSY_ARRIVALS / 2)
+        loop->is_one_half_busy = true;
 }
 
 void coalesce_note_handshake(fl_loop *loop)
@@ -46,12 +49,12 @@ static uint32_t next_delay(const fl_loop *loop, int64_t now)
 {
     uint32_t least = loop->options.coalesce_us, most = loop->options.coalesce_max_us;
     uint64_t until_enough = (uint64_t)(now - loop->gathering_since) * ENOUGH / loop->gathered;
-    if (until_enough < least || loop->gathered_most >= BUSY)
+    if (until_enough < least || loop->is_one_busy)
         return 0;
     uint64_t delay = loop->delay_us > least ? loop->delay_us : least;
     if (loop->arrivals <= 1)
         delay /= 2;
-    else if (loop->gathered_most < BUSY / 2)
+    else if (!loop->is_one_half_busy)
         delay *= 2;
     if (delay > until_enough)
         delay = until_enough;
@@ -72,8 +75,9 @@ void coalesce_begin(fl_loop *loop)
         loop->delay_until = delay ? now + delay : 0;
     }
     loop->gathering_since = now;
-    loop->gathered = loop->gathered_most = 0;
+    loop->gathered = 0;
     loop->arrivals = 0;
+    loop->is_one_busy = loop->is_one_half_busy = false;
 }
 
 /* Returns whether there is no delay, or something that does not wait for its end. */

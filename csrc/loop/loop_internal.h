@@ -185,9 +185,11 @@ struct fl_loop {
     int64_t delay_until; /* us, monotonic: nothing is read before; 0: no delay. See coalesce.c */
     uint32_t delay_us;   /* length of the last delay */
     uint32_t arrivals;   /* since then: frames of stock clients, and batches and gaps */
-    uint64_t gathered, gathered_most; /* since then: bytes received, and the most from one read */
-    int64_t gathering_since;          /* us, monotonic: when it began, or there was none */
-    int64_t handshake_at;             /* ms: when the last HELLO or AUTH came */
+    uint64_t gathered;   /* since then: bytes received */
+    bool is_one_busy, is_one_half_busy; /* since then: one connection may have filled its socket's
+                                           buffer in the delay, or half of it */
+    int64_t gathering_since;            /* us, monotonic: when it began, or there was none */
+    int64_t handshake_at;               /* ms: when the last HELLO or AUTH came */
 
     int64_t now, housekeeping_at; /* ms, monotonic */
     fl_loop_stats stats;
@@ -268,8 +270,8 @@ void throttle_release(fl_loop *loop);
 
 /* ---- coalesce.c: delays between polls that receive little ---- */
 
-/* Notes what one read of a connection has received. */
-void coalesce_note_read(fl_loop *loop, uint64_t bytes);
+/* Notes what one read of a connection has received: bytes, and frames or batches. */
+void coalesce_note_read(fl_loop *loop, uint64_t bytes, uint32_t arrivals);
 /* Notes that a client is in its handshake, and should not wait long. */
 void coalesce_note_handshake(fl_loop *loop);
 /* Begins a delay, if this poll received little. */

@@ -70,11 +70,11 @@ static int dispatch(fl_loop *loop, const struct epoll_event *events, int n)
 static enum read_result read_one(fl_loop *loop, uint32_t slot)
 {
     size_t bytes = loop->arena_len;
-    uint32_t frames = loop->arena_frames;
+    uint32_t frames = loop->arena_frames, arrivals = loop->arrivals;
     uint64_t received = loop->poll_bytes;
     enum read_result result = conn_read(loop, slot);
     throttle_charge(loop, slot, loop->arena_len - bytes, loop->arena_frames - frames);
-    coalesce_note_read(loop, loop->poll_bytes - received);
+    coalesce_note_read(loop, loop->poll_bytes - received, loop->arrivals - arrivals);
     return result;
 }
 
