@@ -63,6 +63,20 @@ def cpu_of(pid: int) -> float:
         raise ProcessLookupError(f"process {pid} has ended") from error
 
 
+def children(supervisor: int, role: str) -> list[int]:
+    """Return the pids of the children with this role."""
+    return [pid for pid, _ in _children(supervisor) if _role(pid) == role]
+
+
+def wakeups(pid: int) -> int:
+    """Return how often a thread of the process has waited so far: its voluntary context switches.
+
+    Threads that have ended are not counted.
+    """
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(_number(task / "status", "voluntary_ctxt_switches") for task in tasks)
+
+
 class Sampler:
     """Samples what a service uses.
 
@@ -120,11 +134,16 @@ def _memory(pid: int) -> tuple[int, int]:
 
 
 def _field(pid: int, file: str, name: str) -> int:
+    return _number(Path(f"/proc/{pid}/{file}"), name) * 1024
+
+
+def _number(file: Path, name: str) -> int:
+    """Return the number in the line of a file that begins with this name; 0 if there is none."""
     try:
-        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+        lines = file.read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), 0)
 
 
 def _role(pid: int) -> str:

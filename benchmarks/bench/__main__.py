@@ -25,7 +25,7 @@ from bench.schedule import run_case, run_memory
 
 PAIRING = {"other", "pairs", "sinks"}
 """Parameters that are only valid with `--against`, including itself."""
-SHARED = {"records", "patience", "quick", "pin", "json"}
+SHARED = {"records", "paced_seconds", "wanted", "patience", "quick", "pin", "json"}
 """Options that are valid with `--against` and without it."""
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -156,7 +156,7 @@ def check_options(context: click.Context, allowed: Collection[str]) -> None:
     "wanted",
     multiple=True,
     metavar="TEXT",
-    help="Only cases with this text in their name. May be repeated.",
+    help="Only cases with this text in their name. May be repeated; one with --against.",
 )
 @click.option("--pin", is_flag=True, help="One core for the server in every case.")
 @click.option(
@@ -220,7 +220,7 @@ def main(
     # As Ctrl-C: the measured server is stopped, and its data removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if other:
-        pairing = make_pairing(size, other, pairs, sinks, pin)
+        pairing = make_pairing(size, wanted, other, pairs, sinks, pin)
         found = compare(pairing)
         click.echo(ratios.report(found, pairing.sinks), nl=False)
         if json:

@@ -18,7 +18,7 @@ from bench.servers import PROGRAMS, FastlogServer
 THIS, OTHER = "this", "other"
 SINKS = ("ndjson", "sqlite")
 CASE = "64k 100"
-"""Saturated, so that a run is short and its processor time is the server's work."""
+"""The default. Saturated, so that a run is short and its processor time is the server's work."""
 
 
 def programs_of(environment: Path) -> Path:

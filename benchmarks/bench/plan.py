@@ -96,26 +96,29 @@ class Pairing(NamedTuple):
     pairs: int
 
 
-def make_pairing(size: Size, other: Path, pairs: int, sinks: str, pin: bool) -> Pairing:
-    """Choose installations and sinks.
+def make_pairing(
+    size: Size, wanted: Sequence[str], other: Path, pairs: int, sinks: str, pin: bool
+) -> Pairing:
+    """Choose the case, installations and sinks.
 
     Args:
+        wanted: texts in the name of the one case; none: the default.
         other: a virtual environment.
         sinks: names, separated by commas.
         pin: whether the servers get one core.
 
     Raises:
-        click.UsageError: there is no such sink or installation.
+        click.UsageError: there is no such case, sink or installation, or more than one case.
     """
     names = [name.strip() for name in sinks.split(",")]
     if unknown := sorted(set(names) - set(against.SINKS)):
         choice = " and ".join(against.SINKS)
         raise click.UsageError(f"--sinks: there are {choice}, not {', '.join(unknown)!r}")
-    [case] = [
-        case
-        for case in make_cases(size.records, size.many, size.paced_seconds)
-        if case.name == against.CASE
-    ]
+    cases = {case.name: case for case in make_cases(size.records, size.many, size.paced_seconds)}
+    chosen = _choose("--case", list(cases), wanted or [against.CASE])
+    if len(chosen) > 1:
+        raise click.UsageError(f"--case: one with --against, not {', '.join(sorted(chosen))}")
+    case = cases[chosen.pop()]
     case = case._replace(one_core=pin, patience=size.patience)
     return Pairing(case, list(dict.fromkeys(names)), against.programs_of(other), pairs)
 

@@ -30,4 +30,5 @@ void block_end_run(fl_loop *loop, const conn *c, int kind, uint32_t frames, size
     memcpy(write_u32(p, (uint32_t)(end - body)), c->peer, c->peer_len);
     loop->arena_len = end;
     loop->arena_frames += frames;
+    loop->arrivals += kind == FL_RUN_STOCK ? frames : 1;
 }

@@ -10,6 +10,7 @@ void client_await_answer(fl_loop *loop, client *k, const fl_header *header, cons
     memcpy(k->handshake, payload, header->len);
     k->state = CLIENT_ASKED;
     client_queue_event(loop, k);
+    coalesce_note_handshake(loop);
 }
 
 /* Returns the client of a connection; NULL if that has ended. */

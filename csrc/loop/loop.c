@@ -25,7 +25,8 @@ static bool options_are_valid(const fl_loop_options *o)
 {
     return o->max_frame >= 1 && o->max_frame <= FL_FRAME_LIMIT && o->max_connections >= 1 &&
            o->max_connections < WATCHED && o->max_per_host >= 1 && o->arena >= ARENA_MIN &&
-           o->arena <= INT32_MAX && o->partial_memory >= 4096 && o->coalesce_us < 1000000 &&
+           o->arena <= INT32_MAX && o->partial_memory >= 4096 &&
+           o->coalesce_us <= o->coalesce_max_us && o->coalesce_max_us < 1000000 &&
            o->keepalive_ms >= 1 && o->probe_idle_s <= INT16_MAX && o->probe_every_s <= INT16_MAX &&
            o->probe_count <= INT8_MAX;
 }
@@ -46,6 +47,8 @@ fl_loop *fl_loop_new(const fl_loop_options *options, fl_block_fn on_block, int *
     loop->partial = loop->silent = (list){.head = NO_SLOT, .tail = NO_SLOT};
     loop->now = monotonic_ms();
     loop->housekeeping_at = loop->now + HOUSEKEEPING_MS;
+    loop->handshake_at = INT64_MIN / 2;
+    loop->gathering_since = loop->now * 1000;
     loop->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->arena = malloc(options->arena);
@@ -88,7 +91,7 @@ int fl_loop_watch(fl_loop *loop, int fd)
     event.data.u64 = (uint64_t)WATCHED | loop->watched_count;
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
         return system_error(loop, errno);
-    loop->watched_count++;
+    loop->watched[loop->watched_count++] = fd;
     return 0;
 }
 

@@ -83,8 +83,9 @@ typedef struct fl_loop_options {
     uint32_t stall_ms;        /* a partial frame that gets no byte for so long is closed */
     uint32_t min_rate;        /* bytes/s that a partial frame must receive once it is older than
                                  stall_ms */
-    uint32_t coalesce_us;     /* microseconds to wait for more input after a poll that received
-                                 little, under 1,000,000; 0: never wait */
+    uint32_t coalesce_us;     /* after a poll that received little, nothing is read for so many
+                                 microseconds; 0: the next poll reads at once, always */
+    uint32_t coalesce_max_us; /* the same while many connections send little, under 1,000,000 */
     uint32_t handshake_ms;  /* a fastlog client must complete its handshake in this time. Any other
                            connection without a byte for so long can be closed to make room */
     uint32_t keepalive_ms;  /* longest time without a frame to a fastlog client, at least 1 */
@@ -136,7 +137,7 @@ enum {
  * At most 16. flags: FL_LISTEN_NO_STOCK, FL_LISTEN_AUTH. Returns 0, FL_EINVAL or FL_ESYS. */
 int fl_loop_listen(fl_loop *loop, int fd, uint32_t flags);
 
-/* Lets a readable fd end the wait of a poll (FL_POLL_WOKEN). The caller reads it. At most 8.
+/* Lets a readable fd end a poll (FL_POLL_WOKEN). The caller reads it. At most 8.
  * Returns 0, FL_EINVAL or FL_ESYS. */
 int fl_loop_watch(fl_loop *loop, int fd);
 

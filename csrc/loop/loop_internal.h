@@ -15,6 +15,7 @@
  *     read_stock.c read_client.c  read a stock client; read a fastlog client
  *     accept.c handshake.c        listeners; the caller's decisions about clients
  *     receive.c throttle.c        recv(), also into a partial frame; rate limits
+ *     coalesce.c                  delays between polls that receive little
  *     partial.c                   partial frames and their memory budget
  *     close.c                     closes a connection
  *     clients.c conn.c            fastlog clients; the table of connections
@@ -167,6 +168,7 @@ struct fl_loop {
     int listeners[MAX_LISTENERS];
     uint8_t listen_flags[MAX_LISTENERS];
     uint32_t listener_count, watched_count;
+    int watched[MAX_WATCHED];
     int64_t rearm_at; /* ms: when the disarmed listeners are armed again; 0: they are armed */
     bool paused, draining;
 
@@ -179,6 +181,15 @@ struct fl_loop {
     size_t arena_cap, arena_len;
     uint32_t arena_frames;
     uint64_t poll_bytes; /* received in this poll */
+
+    int64_t delay_until; /* us, monotonic: nothing is read before; 0: no delay. See coalesce.c */
+    uint32_t delay_us;   /* length of the last delay */
+    uint32_t arrivals;   /* since then: frames of stock clients, and batches and gaps */
+    uint64_t gathered;   /* since then: bytes received */
+    bool is_one_busy, is_one_half_busy; /* since then: one connection may have filled its socket's
+                                           buffer in the delay, or half of it */
+    int64_t gathering_since;            /* us, monotonic: when it began, or there was none */
+    int64_t handshake_at;               /* ms: when the last HELLO or AUTH came */
 
     int64_t now, housekeeping_at; /* ms, monotonic */
     fl_loop_stats stats;
@@ -256,6 +267,19 @@ void throttle_note_empty(fl_loop *loop, uint32_t slot);
 void throttle_wait(fl_loop *loop, uint32_t slot);
 /* Makes the throttled connections ready whose time has come. */
 void throttle_release(fl_loop *loop);
+
+/* ---- coalesce.c: delays between polls that receive little ---- */
+
+/* Notes what one read of a connection has received: bytes, and frames or batches. */
+void coalesce_note_read(fl_loop *loop, uint64_t bytes, uint32_t arrivals);
+/* Notes that a client is in its handshake, and should not wait long. */
+void coalesce_note_handshake(fl_loop *loop);
+/* Begins a delay, if this poll received little. */
+void coalesce_begin(fl_loop *loop);
+/* Waits for the end of the delay, or for the timeout of a poll (-1: none). Returns true when the
+ * poll may read, or else fills *flags with its result: a watched descriptor, a signal or the
+ * timeout has ended it. */
+bool coalesce_wait(fl_loop *loop, int timeout_ms, int *flags);
 
 /* ---- client_write.c: frames to a fastlog client ---- */
 

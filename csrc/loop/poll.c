@@ -10,9 +10,8 @@
 #include <sys/epoll.h>
 
 enum {
-    EVENTS = 256,       /* of one epoll_wait() */
-    ACCEPTS = 64,       /* connections of one listener in one poll */
-    LITTLE = 16 * 1024, /* bytes: after a poll that received fewer, the loop may coalesce */
+    EVENTS = 256, /* of one epoll_wait() */
+    ACCEPTS = 64, /* connections of one listener in one poll */
 };
 
 /* Returns the timeout of epoll_wait(): less than timeout_ms when a timer of the loop ends earlier.
@@ -31,16 +30,6 @@ static int wait_ms(const fl_loop *loop, int timeout_ms)
     if (due < 0)
         due = 0;
     return timeout_ms >= 0 && timeout_ms <= due ? timeout_ms : due < INT32_MAX ? (int)due : -1;
-}
-
-/* Waits for more input. When few records arrive, a wakeup costs more than all other work. */
-static void coalesce(const fl_loop *loop)
-{
-    if (!loop->options.coalesce_us || loop->ready.count || !loop->poll_bytes ||
-        loop->poll_bytes >= LITTLE)
-        return;
-    struct timespec t = {.tv_nsec = (long)loop->options.coalesce_us * 1000};
-    (void)nanosleep(&t, NULL); /* a signal ends it early, as it should */
 }
 
 static void note_event(fl_loop *loop, uint32_t slot, uint32_t generation, uint32_t events)
@@ -81,9 +70,11 @@ static int dispatch(fl_loop *loop, const struct epoll_event *events, int n)
 static enum read_result read_one(fl_loop *loop, uint32_t slot)
 {
     size_t bytes = loop->arena_len;
-    uint32_t frames = loop->arena_frames;
+    uint32_t frames = loop->arena_frames, arrivals = loop->arrivals;
+    uint64_t received = loop->poll_bytes;
     enum read_result result = conn_read(loop, slot);
     throttle_charge(loop, slot, loop->arena_len - bytes, loop->arena_frames - frames);
+    coalesce_note_read(loop, loop->poll_bytes - received, loop->arrivals - arrivals);
     return result;
 }
 
@@ -133,23 +124,29 @@ static void deliver(fl_loop *loop, void *context)
 int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context)
 {
     struct epoll_event events[EVENTS];
+    int flags;
 
-    coalesce(loop);
+    if (!coalesce_wait(loop, timeout_ms, &flags))
+        return flags;
     loop->poll_bytes = 0;
     loop->now = monotonic_ms();
+    uint64_t accepted = loop->stats.accepted;
     int n = epoll_wait(loop->epoll_fd, events, EVENTS, wait_ms(loop, timeout_ms));
     if (n < 0 && errno != EINTR)
         return system_error(loop, errno);
     loop->now = monotonic_ms();
     if (loop->rearm_at && loop->now >= loop->rearm_at && listeners_arm(loop) < 0)
         return FL_ESYS;
-    int flags = dispatch(loop, events, n);
+    flags = dispatch(loop, events, n);
     if (flags < 0)
         return flags;
     if (!loop->paused) {
         throttle_release(loop);
         read_ready(loop);
         deliver(loop, context);
+        /* A new connection has probably sent its first bytes; behind so many events are others. */
+        if (loop->stats.accepted == accepted && n < EVENTS)
+            coalesce_begin(loop);
     }
     if (loop->now >= loop->housekeeping_at) {
         loop->housekeeping_at = loop->now + HOUSEKEEPING_MS;

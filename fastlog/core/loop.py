@@ -43,7 +43,9 @@ class Loop:
         arena: Approximate size of a block in bytes, at least 64 KiB.
         stall: Seconds without a byte after which a partial frame is closed.
         min_rate: Bytes a second that a partial frame must receive once it is older than `stall`.
-        coalesce: Seconds to wait for more input after a poll that received little.
+        coalesce: Seconds for which nothing is read after a poll that received little; 0: the next
+            poll reads at once, always.
+        coalesce_max: The same while many connections send little: the longest delay.
         handshake: Seconds in which a fastlog client must complete its handshake. Any other
             connection can be closed to make room once it has sent no byte for so long.
         keepalive: The longest time in seconds without a frame to a fastlog client.
@@ -67,6 +69,7 @@ class Loop:
         stall: float = 30.0,
         min_rate: int = 1024,
         coalesce: float = 0.005,
+        coalesce_max: float = 0.05,
         handshake: float = 5.0,
         keepalive: float = 5.0,
         tcp_keepalive: float = 120.0,
@@ -82,6 +85,7 @@ class Loop:
         options.stall_ms = round(stall * 1000)
         options.min_rate = min_rate
         options.coalesce_us = round(coalesce * 1e6)
+        options.coalesce_max_us = round(max(coalesce, coalesce_max) * 1e6)
         options.handshake_ms = round(handshake * 1000)
         options.keepalive_ms = round(keepalive * 1000)
         if tcp_keepalive:
@@ -123,7 +127,7 @@ class Loop:
         self._check(lib.fl_loop_listen(self._loop, fd, flags), "listen on")
 
     def watch(self, fd: int) -> None:
-        """Let a readable `fd` end the wait of a poll. The caller reads it. Up to 8."""
+        """Let a readable `fd` end a poll. The caller reads it. Up to 8."""
         self._check(lib.fl_loop_watch(self._loop, fd), "watch")
 
     def add(self, fd: int, peer: str, partial: bytes = b"") -> None:

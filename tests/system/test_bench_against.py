@@ -109,8 +109,9 @@ def test_the_other_installation_is_the_one_that_is_started(tmp_path: Path) -> No
         (["--against", "/", "--only", "fastlog"], "--only cannot be used with --against"),
         (["--pairs", "3"], "--pairs can only be used with --against"),
         (["--against", "/", "--sinks", "ndjson,nothing"], "there are ndjson and sqlite, not"),
+        (["--against", "/", "--case", "paced"], "--case: one with --against, not paced 1,"),
     ],
-    ids=["no installation", "an option of the other kind", "no --against", "no such sink"],
+    ids=["no installation", "an option of the other kind", "no --against", "no such sink", "cases"],
 )
 def test_a_comparison_that_cannot_be_made_is_a_usage_error(
     arguments: list[str], words: str, tmp_path: Path
