@@ -170,17 +170,18 @@ def test_any_search_gives_the_records_that_match_in_order(
 
 
 class Log:
-    """The chunks that are decompressed."""
+    """The chunks that are read. None is read before it is due."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.chunks: list[int] = []
-        whole = chunk_search._text
+        read = chunk_search._read_text
 
         def spy(connection: sqlite3.Connection, chunk: pieces.Piece) -> bytes:
             self.chunks.append(chunk.first_id)
-            return whole(connection, chunk)
+            return read(connection, chunk)
 
-        patch.setattr(chunk_search, "_text", spy)
+        patch.setattr(chunk_search, "_read_text", spy)
+        patch.setattr(chunk_search, "AHEAD", 0)
 
 
 @pytest.fixture
