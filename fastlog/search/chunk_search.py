@@ -1,23 +1,32 @@
 """The search of chunks: which entries of a day file may match, in order of time.
 
-A chunk is decompressed when it is due. The entries that no chunk covers all may match.
+Chunks are decompressed and searched in threads, a few before they are due. Entries that no chunk
+covers all may match.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from fastlog import zstd
 from fastlog.errors import DamagedFileError
 from fastlog.query.expressions import Expression
 from fastlog.search.candidates import candidates
-from fastlog.search.pieces import Batch, Key, Piece, in_order, read_covered, read_pieces
+from fastlog.search.pieces import Batch, Key, Piece, by_edge, in_order, read_covered, read_pieces
 from fastlog.search.spans import Span
 
+Numbers = Future[Sequence[int]]
+"""What a thread finds: the numbers of the entries of a chunk that may match."""
+
+THREADS: Final = 2
+"""The libraries that decompress and search let other threads run meanwhile."""
+AHEAD: Final = 3
+"""Chunks that are searched before they are due."""
 RETAINED: Final = 4 << 20
 """Bytes that are allocated and freed once. From then on, glibc keeps freed blocks up to this size.
 Otherwise it returns them to the kernel, which has to provide their pages again for each chunk: that
@@ -45,25 +54,61 @@ def search_chunks(
     covered = read_covered(connection, last_id)
     if covered is None:
         return
-    bytes(RETAINED)
-    pieces = (
+    possible = (
         piece
         for piece in read_pieces(connection, covered, last_id)
         if any(span.reaches(piece.min_created, piece.max_created) for span in spans)
     )
-    keys = partial(_keys, connection, expressions)
-    yield from in_order(pieces, keys, newest_first=newest_first)
+    pieces = by_edge(possible, newest_first=newest_first)
+    bytes(RETAINED)
+    with ThreadPoolExecutor(THREADS) as pool:
+
+        def search(compressed: bytes) -> Numbers:
+            return pool.submit(_candidates, expressions, compressed)
+
+        keys = (_read_keys(connection, *each) for each in _searched(connection, pieces, search))
+        yield from in_order(pieces, keys, newest_first=newest_first)
 
 
-def _keys(
-    connection: sqlite3.Connection, expressions: list[Expression], piece: Piece
+def _searched(
+    connection: sqlite3.Connection,
+    pieces: list[Piece],
+    search: Callable[[bytes], Numbers],
+) -> Iterator[tuple[Piece, Numbers | None]]:
+    """Yield the pieces, and what is found in their texts. Some are read ahead."""
+    begun: deque[tuple[Piece, Numbers | None]] = deque()
+    for piece in pieces:
+        begun.append((piece, search(_read_text(connection, piece)) if piece.is_chunk else None))
+        if len(begun) > AHEAD:
+            yield begun.popleft()
+    yield from begun
+
+
+def _read_text(connection: sqlite3.Connection, chunk: Piece) -> bytes:
+    """Return the compressed text of a chunk."""
+    [(text,)] = connection.execute("SELECT text FROM chunks WHERE last_id = ?", (chunk.last_id,))
+    compressed: bytes = text
+    return compressed
+
+
+def _candidates(expressions: list[Expression], compressed: bytes) -> Sequence[int]:
+    """Return the numbers of the entries of a chunk that may match."""
+    try:
+        text = zstd.decompress(compressed)
+    except (zstd.ZstdError, TypeError) as error:
+        raise DamagedFileError(f"is damaged: a chunk cannot be decompressed: {error}") from None
+    return candidates(text, expressions)
+
+
+def _read_keys(
+    connection: sqlite3.Connection, piece: Piece, found: Numbers | None
 ) -> Iterable[Key]:
     """Return the keys of the entries of a piece that may match."""
-    if not piece.is_chunk:
+    if found is None:
         return connection.execute(
             "SELECT created, id FROM entries WHERE id BETWEEN ? AND ?", piece[:2]
         )
-    numbers = candidates(_text(connection, piece), expressions)
+    numbers = found.result()
     if not numbers:
         return ()
     ids = [piece.first_id + number for number in numbers]
@@ -72,11 +117,3 @@ def _keys(
         " ON entries.id = json_each.value",
         (json.dumps(ids),),
     )
-
-
-def _text(connection: sqlite3.Connection, chunk: Piece) -> bytes:
-    [(text,)] = connection.execute("SELECT text FROM chunks WHERE last_id = ?", (chunk.last_id,))
-    try:
-        return zstd.decompress(text)
-    except (zstd.ZstdError, TypeError) as error:
-        raise DamagedFileError(f"is damaged: a chunk cannot be decompressed: {error}") from None

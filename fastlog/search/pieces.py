@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Final, NamedTuple
 
 from fastlog.errors import DamagedFileError
@@ -70,28 +71,35 @@ def read_pieces(connection: sqlite3.Connection, covered: int, last_id: int) -> l
     return [*chunks, Piece(covered + 1, last_id, -math.inf, math.inf, is_chunk=False)]
 
 
+def by_edge(pieces: Iterable[Piece], *, newest_first: bool) -> list[Piece]:
+    """Return the pieces in the order in which they have to be read."""
+    return sorted(pieces, key=partial(_edge, newest_first=newest_first))
+
+
 def in_order(
-    pieces: Iterable[Piece], keys_of: Callable[[Piece], Iterable[Key]], *, newest_first: bool
+    pieces: list[Piece], keys: Iterable[Iterable[Key]], *, newest_first: bool
 ) -> Iterator[Batch]:
-    """Yield entries of the pieces in order of time, in batches. Each piece is read when it is due.
+    """Yield entries of the pieces in order of time, in batches.
 
     It ends early when so many pieces overlap that more than `WAITING` entries have to wait for the
     next piece. All that the last batch says was yielded then, and no other.
 
     Args:
-        keys_of: Returns the keys of the wanted entries of a piece, in any order.
+        pieces: As `by_edge` orders them.
+        keys: The keys of the wanted entries of each piece. They are taken when they are due.
     """
     sign = -1 if newest_first else 1
-    edges = sorted(
-        (-piece.max_created if newest_first else piece.min_created, piece) for piece in pieces
-    )
+    edges = [_edge(piece, newest_first=newest_first) for piece in pieces]
     waiting: list[Key] = []  # sorted
-    for position, (_, piece) in enumerate(edges, 1):
-        waiting += [(sign * created, sign * entry) for created, entry in keys_of(piece)]
+    for edge, some in zip([*edges[1:], math.inf], keys, strict=False):
+        waiting += [(sign * created, sign * entry) for created, entry in some]
         waiting.sort()
-        edge = edges[position][0] if position < len(edges) else math.inf
         due = bisect_left(waiting, (edge,))
         yield Batch([sign * entry for _, entry in waiting[:due]], sign * edge)
         del waiting[:due]
         if len(waiting) > WAITING:
             break
+
+
+def _edge(piece: Piece, *, newest_first: bool) -> float:
+    return -piece.max_created if newest_first else piece.min_created

@@ -170,17 +170,18 @@ def test_any_search_gives_the_records_that_match_in_order(
 
 
 class Log:
-    """The chunks that are decompressed."""
+    """The chunks that are read. None is read before it is due."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.chunks: list[int] = []
-        whole = chunk_search._text
+        read = chunk_search._read_text
 
         def spy(connection: sqlite3.Connection, chunk: pieces.Piece) -> bytes:
             self.chunks.append(chunk.first_id)
-            return whole(connection, chunk)
+            return read(connection, chunk)
 
-        patch.setattr(chunk_search, "_text", spy)
+        patch.setattr(chunk_search, "_read_text", spy)
+        patch.setattr(chunk_search, "AHEAD", 0)
 
 
 @pytest.fixture
@@ -233,6 +234,22 @@ def test_only_minutes_that_have_the_wanted_logger_are_read(
     monkeypatch.setattr("fastlog.search.day_search.bulk_expressions", lambda filters: [])
     assert found(logs, Filters(regex=("x",), logger=("rare",))) == ["13"]
     assert len(visited) == 1
+
+
+def test_entries_that_no_chunk_covers_are_found_at_any_time(logs: Path):
+    late = make_record(0, created=DAY_START + 60 * 5, funcName="late", name="rare")
+    write_day(logs / START_NAME, [late])
+    assert found(logs, Filters(logger=("rare",))) == ["late", "13"]
+    assert found(logs, Filters(logger=("rare",), grep=("message",))) == ["late", "13"]
+
+
+@pytest.mark.parametrize("created", [0.0, 4e9])
+def test_entries_of_no_counted_minute_are_found(logs: Path, created: float):
+    fields = {"created": created, "funcName": "wrong", "name": "rare"}
+    write_day(logs / START_NAME, [make_record(0, **fields), make_record(1)])
+    expected = ["wrong", "13"] if created == 0.0 else ["13", "wrong"]
+    assert found(logs, Filters(logger=("rare",))) == expected
+    assert found(logs, Filters(logger=("rare",), grep=("message",))) == expected
 
 
 def test_a_sender_whose_clock_is_wrong_does_not_make_memory_grow(

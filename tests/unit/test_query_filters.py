@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from searches import messages
 
 from fastlog.errors import ConfigError
-from fastlog.query import Filters, check_regex, parse_condition, parse_level, parse_moment
+from fastlog.query import (
+    Filters,
+    check_regex,
+    check_text,
+    parse_condition,
+    parse_level,
+    parse_moment,
+)
 
 
 def one(tmp_path: Path, filters: Filters, **fields: Any) -> bool:
@@ -174,6 +181,11 @@ def test_levels_are_named_or_numbered():
 def test_a_wrong_regular_expression_is_an_error():
     with pytest.raises(ConfigError, match=r"not a regular expression: '\(': "):
         check_regex("(")
+
+
+def test_a_text_that_cannot_be_searched_for_is_an_error():
+    with pytest.raises(ConfigError, match=r"not a text to search for: '.*': 'utf-8' codec"):
+        check_text("\udcff")
 
 
 NOW = datetime(2026, 11, 23, 14, 30, 5).timestamp()
