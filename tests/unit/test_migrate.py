@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import sqlite3
 from collections.abc import Callable
@@ -209,6 +211,29 @@ def test_killed_at_any_statement_of_a_migration_the_file_has_its_records_and_is_
     assert len(versions) > 20
     assert versions == sorted(versions)
     assert {*versions} == {1, 2, 3}
+
+
+def test_check_names_a_command_that_repairs_what_it_found(
+    migrate: Migrate, logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def check() -> tuple[int, list[str]]:
+        code = run(fastlog, "fastlog", ["check", "--deep", "--data-dir", str(tmp_path)])
+        return code, [line for line in capsys.readouterr().out.splitlines() if str(logs) in line]
+
+    path = write_day(logs / "2023-11-14.db", RECORDS)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE site_counts SET records = records + 1")
+        connection.commit()
+
+    code, lines = check()
+
+    assert code == 1
+    [line] = [line for line in lines if line.startswith("FAILED")]
+    assert line.startswith(f"FAILED  day file {path}: is searched and counted wrongly: ")
+    [command] = re.findall(r"`fastlog migrate (.*)`", line)
+    assert migrate(*shlex.split(command)).code == 0
+    code, lines = check()
+    assert f"ok      1 day files in {logs}: pages, chunks and counts are sound" in lines
 
 
 def test_a_file_is_migrated_beside_its_reader_and_rebuilt_beside_its_writer(
