@@ -14,7 +14,6 @@ import msgspec
 
 from fastlog.config import Config
 from fastlog.errors import FastlogError
-from fastlog.ledger import LedgerError, check_layout, total
 from fastlog.search.day_reader import Unread, open_file
 
 FRESH = 5.0
@@ -121,6 +120,8 @@ def read_tallies(data_dir: Path) -> tuple[list[Tally], list[Tally]]:
     Raises:
         LedgerError: the ledger is damaged, or a newer fastlog has written it.
     """
+    from fastlog.ledger import LedgerError, check_layout  # a search starts without it
+
     path = data_dir / "ledger.db"
     if not path.exists():
         return [], []
@@ -137,6 +138,8 @@ def read_tallies(data_dir: Path) -> tuple[list[Tally], list[Tally]]:
 
 
 def _tally(ledger: sqlite3.Connection, table: str, moment: str) -> list[Tally]:
+    from fastlog.ledger import total
+
     rows = ledger.execute(
         f"SELECT reason, {total('max(count, 0)')}, {total('max(-count, 0)')},"  # noqa: S608 our own text
         f" max({moment}) FROM {table} GROUP BY reason ORDER BY 2 DESC, 1"

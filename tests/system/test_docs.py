@@ -33,7 +33,10 @@ SHARED = {"--config", "--data-dir", "--help"}
 """Options that are described once, for all commands."""
 
 COMMANDS: dict[str, click.Command] = {}
-for _name, _command in fastlog.commands.items():
+_context = click.Context(fastlog)
+for _name in fastlog.list_commands(_context):
+    _command = fastlog.get_command(_context, _name)
+    assert _command is not None
     if isinstance(_command, click.Group):
         COMMANDS |= {f"fastlog {_name} {name}": each for name, each in _command.commands.items()}
     else:
