@@ -7,7 +7,7 @@ of a `Loss`.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -49,6 +49,14 @@ class Record(NamedTuple):
     idx: int
     """Ordinal of the frame in that block, from 0."""
 
+
+SITE: Final = (
+    *("levelno", "levelname", "name"),
+    *("pathname", "filename", "module", "lineno", "funcName"),
+)
+"""The fields that a call site gives all its records."""
+PROCESS: Final = ("process", "processName", "thread", "threadName", "taskName", "host")
+"""The fields that are equal in all records of one task in one thread of a process."""
 
 RAW_BYTES = 4096
 """Bytes that are kept of a rejected frame."""

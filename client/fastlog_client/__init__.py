@@ -36,6 +36,7 @@ Each module imports only modules above it in this list:
     files         files and directories that belong to this user alone
     entry         the entries of a spool's files
     directory     the spool directory, and the folders of spools in it
+    spool_files   the files of a spool, in a folder that other programs may remove
     spool         the store in files
     session       the fastlog protocol, without I/O
     sockets       making, probing, closing and polling sockets

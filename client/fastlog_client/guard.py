@@ -37,6 +37,10 @@ class _Attempt(object):
             the identifier of one of these, which then hides it. Only in the main
             thread can an exception end a block before its `__exit__`, so a frame of another thread
             that is not known counts as running.
+
+            A thread runs on while another one follows its frames, and a generator that it leaves
+            then has no caller any more. Where the frames end at a generator, they are therefore
+            read again.
             """
             for _ in range(_LOOKS):
                 if self.thread == thread_id():

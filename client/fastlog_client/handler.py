@@ -259,7 +259,8 @@ class SocketHandler(logging.Handler):
             A dict: `emitted`, `acked`; `pending`: not acknowledged, with `pending_bytes` in memory;
             `dropped`: a dict of counts by reason; `gaps`: spans of dropped records; `sent_batches`,
             `resent_records`, `reconnects`, `new_ids`: how often another client id had to be taken;
-            `connected`, `server` (the id of the node, in hex), `last_error`, `spool_bytes`, and
-            `left`: what was not sent when the process ended.
+            `connected`, `client` (the name of this client in the log and the ledger of the server;
+            None while there is none), `server` (the id of the node, in hex), `last_error`,
+            `spool_bytes`, and `left`: what was not sent when the process ended.
         """
         return self._outbox.stats()

@@ -17,6 +17,7 @@ class Stats(TypedDict):
     reconnects: int
     new_ids: int
     connected: bool
+    client: str | None
     server: str | None
     last_error: str | None
     spool_bytes: int

@@ -508,11 +508,11 @@ class Outbox(object):
 
     def _add_up(self):
         sender, stats, waiting = self.sender, self._past, list(self.inbox)
-        node = None
+        node = name = None
         if sender is not None:
             connection = sender.connection
             stats = add_totals(stats, totals_of(connection.store, connection))
-            node = connection.node
+            node, name = connection.node, connection.store.public_name
         else:
             stats = add_totals(stats, no_totals())
         stats["emitted"] += len(waiting)
@@ -520,6 +520,7 @@ class Outbox(object):
         stats["pending_bytes"] += sum(map(len, waiting)) + len(waiting) * OVERHEAD
         stats["reconnects"] = max(0, stats.pop("connections") - 1)
         stats["connected"] = sender is not None and sender.connection.is_ready
+        stats["client"] = name
         stats["server"] = binascii.hexlify(node).decode("ascii") if node else None
         stats["last_error"] = self.reporter.last_error
         stats["left"] = self._past["pending"] + self._past["dropped"][REASONS[LEFT_AT_EXIT]]

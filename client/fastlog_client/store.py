@@ -4,6 +4,7 @@
 from __future__ import absolute_import, division, print_function
 
 import collections
+import hashlib
 import os
 
 from fastlog_client.gap import REASONS
@@ -43,6 +44,11 @@ class Store(object):
         # To be reported; the reader removes them: reasons of new gaps, and (text, error).
         self.new_gap_reasons = collections.deque(maxlen=_REPORT_LIMIT)
         self.reports = collections.deque(maxlen=_REPORT_LIMIT)
+
+    @property
+    def public_name(self):
+        """The name of the client in the log and the ledger of the server; not usable as an id."""
+        return hashlib.sha256(self.client_id).hexdigest()[:8]
 
     def _count_gap(self, reason, is_new, count=1):
         self.dropped[reason] += count

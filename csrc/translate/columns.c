@@ -48,11 +48,13 @@ static bool index_name(fl_columns *columns, size_t index)
 bool fl_columns_add(fl_columns *columns, const fl_column *column)
 {
     size_t len = strlen(column->name), index = columns->n;
-    if (index == FL_COLUMNS_MAX || column->kind > FL_COL_TWIN || len >= FL_COLUMN_NAME)
+    if (index == FL_COLUMNS_MAX || column->kind > FL_COL_TWIN || len >= FL_COLUMN_NAME ||
+        column->group > FL_GROUPS)
         return false;
     fl_column_info *info = &columns->of[index];
     info->kind = column->kind;
     info->flags = column->flags;
+    info->group = column->group;
     info->len = (uint8_t)len;
     memcpy(info->name, column->name, len);
     if (!set_key(info, column->key ? column->key : column->name))

@@ -14,7 +14,7 @@ enum {
 };
 
 typedef struct fl_column_info {
-    uint8_t kind, flags, len, key_len;
+    uint8_t kind, flags, group, len, key_len;
     char name[FL_COLUMN_NAME];
     char key[FL_COLUMN_NAME + 3]; /* what precedes its value in a line: `,"name":` */
 } fl_column_info;
@@ -64,6 +64,12 @@ static inline bool fl_column_is_attribute(uint8_t kind)
 static inline bool fl_column_is_dropped(uint8_t kind)
 {
     return kind >= FL_COL_SILENT;
+}
+
+/* Whether it has a place in lists of columns: `received` and `offset` are equal in all rows. */
+static inline bool fl_column_is_listed(uint8_t kind)
+{
+    return !fl_column_is_dropped(kind) && kind != FL_COL_RECEIVED && kind != FL_COL_OFFSET;
 }
 
 #endif

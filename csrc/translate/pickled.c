@@ -1,6 +1,7 @@
 /* pickled.c: a row as a tuple of the pickle, in which recurring values are written once. Pure. */
 #include "pickled.h"
-#include "opcode_write.h"
+#include "hash.h"
+#include "opcode_value.h"
 #include "tree.h"
 
 enum {
@@ -14,25 +15,6 @@ enum {
 static const uint8_t BEGIN_LIST[] = {FL_OP_EMPTY_LIST, FL_OP_MARK};
 static const uint8_t APPENDS = FL_OP_APPENDS, TUPLE3 = FL_OP_TUPLE3;
 
-static uint8_t *put_none(uint8_t *to)
-{
-    *to++ = FL_OP_NONE;
-    return to;
-}
-
-static uint32_t hash_bytes(const uint8_t *data, size_t len)
-{
-    uint64_t hash = len, word;
-    for (; len >= 8; data += 8, len -= 8) {
-        memcpy(&word, data, 8);
-        hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
-        hash ^= hash >> 32;
-    }
-    for (; len; data++, len--)
-        hash = (hash ^ *data) * UINT64_C(0x9E3779B97F4A7C15);
-    return (uint32_t)(hash >> 32);
-}
-
 static bool is_same(const fl_interned *at, const fl_buffer *out, const uint8_t *data, size_t len)
 {
     return at->len == len && fl_same(out->data + at->offset, data, len);
@@ -45,7 +27,7 @@ static uint8_t *intern(fl_row *row, const fl_buffer *out, size_t column, uint8_t
     fl_interned *last = &row->memo.last[column];
     if (is_same(last, out, to, len))
         return fl_put_get(to, last->slot);
-    uint32_t hash = hash_bytes(to, len);
+    uint32_t hash = fl_hash_bytes(to, len);
     fl_interned *free = NULL;
     for (uint32_t i = 0; i < PROBES && !free; i++) {
         fl_interned *known = &row->memo.table[(hash + i) % FL_INTERNED];
@@ -79,44 +61,24 @@ static uint8_t *put_recurring(fl_row *row, const fl_buffer *out, size_t column, 
     return intern(row, out, column, to, len);
 }
 
-/* Returns the text of this column, if it has one. */
-static fl_str text_of(const fl_row *row, size_t column, const fl_value *host)
-{
-    switch (row->columns.of[column].kind) {
-    case FL_COL_HOST: return (fl_str){host->at.text, host->len};
-    case FL_COL_EXTRA: return (fl_str){row->json.data, (uint32_t)row->json.len};
-    default: return row->texts[column];
-    }
-}
-
 static uint8_t *put_value(fl_row *row, const fl_buffer *out, size_t column, uint8_t *to,
                           const fl_value *host, uint32_t idx)
 {
-    const fl_value *value = row->values[column];
-    fl_str text = text_of(row, column, host);
-    uint8_t kind = row->columns.of[column].kind, *end;
+    uint8_t kind = row->columns.of[column].kind;
     bool recurs = row->columns.of[column].flags & FL_COL_RECURS;
 
-    switch (kind) {
-    case FL_COL_TIME:
-        end = fl_put_float(to, fl_is_set(value) ? fl_time_of(value) : row->received);
-        break;
-    case FL_COL_RECEIVED: end = fl_put_float(to, row->received); break;
-    case FL_COL_OFFSET: end = fl_put_integer(to, (int64_t)row->offset); break;
-    case FL_COL_IDX: end = fl_put_integer(to, idx); break;
-    case FL_COL_INTEGER:
-        end = fl_is_set(value) ? fl_put_integer(to, value->at.integer) : put_none(to);
-        break;
-    default:
-        if (kind == FL_COL_EXTRA && text.len > 2)
-            recurs = false; /* but {} recurs */
-        if (!text.text)
-            return put_none(to);
-        return recurs ? put_recurring(row, out, column, to, text)
-                      : fl_put_text(to, text.text, text.len);
+    if (!fl_column_is_text(kind)) {
+        uint8_t *end = fl_row_put_number(row, column, to, idx);
+        size_t len = (size_t)(end - to);
+        return recurs && len > SHORT ? intern(row, out, column, to, len) : end;
     }
-    size_t len = (size_t)(end - to);
-    return recurs && len > SHORT ? intern(row, out, column, to, len) : end;
+    fl_str text = fl_row_text_of(row, column, host);
+    if (!text.text)
+        return fl_put_none(to);
+    if (kind == FL_COL_EXTRA && text.len > 2)
+        recurs = false; /* but {} recurs */
+    return recurs ? put_recurring(row, out, column, to, text)
+                  : fl_put_text(to, text.text, text.len);
 }
 
 /* Writes the column `extra` of a record that is left to Python: (length of the frame, tree, shared
@@ -147,7 +109,7 @@ int fl_pickled_write(fl_row *row, fl_pool *pool, const fl_value *record, enum fl
     if (scope)
         fl_tree_begin(row, pool, scope == FL_SCOPE_EXTRA ? record->at.node : 0, out);
     for (size_t i = 0; i < row->columns.n; i++)
-        max += FL_OPCODE_MAX + text_of(row, i, host).len;
+        max += FL_OPCODE_MAX + fl_row_text_of(row, i, host).len;
     if (!fl_buffer_reserve(out, max))
         return FL_ENOMEM;
     uint8_t *to = out->data + out->len;
@@ -157,7 +119,7 @@ int fl_pickled_write(fl_row *row, fl_pool *pool, const fl_value *record, enum fl
         if (fl_column_is_dropped(kind))
             continue;
         if (scope == FL_SCOPE_RECORD && fl_column_is_attribute(kind)) {
-            to = put_none(to);
+            to = fl_put_none(to);
         } else if (scope && kind == FL_COL_EXTRA) {
             out->len = (size_t)(to - out->data);
             put_tree(row, pool, record, scope, out);

@@ -35,7 +35,7 @@ static int write_extra(fl_row *row, fl_pool *pool)
 }
 
 int fl_record_add(fl_row *row, fl_pool *pool, const fl_value *record, size_t frame_len,
-                  const fl_value *host, uint32_t idx, fl_buffer *rows, fl_buffer *lines)
+                  const fl_value *host, uint32_t idx, fl_rows *rows)
 {
     if (record->kind != FL_K_DICT && record->kind != FL_K_OBJECT)
         return NOT_RECORD[record->kind];
@@ -51,7 +51,9 @@ int fl_record_add(fl_row *row, fl_pool *pool, const fl_value *record, size_t fra
     if (verdict < 0)
         return verdict;
     if (scope == FL_SCOPE_NONE && row->form == FL_LINES)
-        return fl_line_write(row, host, idx, lines);
-    verdict = fl_pickled_write(row, pool, record, scope, host, idx, rows);
+        return fl_line_write(row, host, idx, &rows->lines);
+    if (scope == FL_SCOPE_NONE && row->form == FL_COLUMNS)
+        return fl_column_lists_add(&rows->columns, row, host, idx);
+    verdict = fl_pickled_write(row, pool, record, scope, host, idx, &rows->pickled);
     return verdict ? verdict : VERDICTS[scope];
 }

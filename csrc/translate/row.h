@@ -1,11 +1,12 @@
 /* row.h: a row while it is made. For the files that make it:
  *
- *   record.c      decides what a record becomes, and calls the others
- *   attributes.c  sorts its attributes into columns, and checks their types
- *   extra.c       writes the attributes without a column as JSON
- *   pickled.c     writes the row as a tuple of the pickle
- *   tree.c        writes what is left to Python as an inert tree
- *   line.c        writes the row as a line of JSON
+ *   record.c        decides what a record becomes, and calls the others
+ *   attributes.c    sorts its attributes into columns, and checks their types
+ *   extra.c         writes the attributes without a column as JSON
+ *   pickled.c       writes the row as a tuple of the pickle
+ *   tree.c          writes what is left to Python as an inert tree
+ *   line.c          writes the row as a line of JSON
+ *   column_lists.c  adds the values of the row to lists, one for each column
  */
 #ifndef FL_TRANSLATE_ROW_H
 #define FL_TRANSLATE_ROW_H

@@ -33,14 +33,15 @@ extern "C" {
  * may read it. A frame is plain if its values are as the columns require, and its objects are of
  * a few well-known classes or of classes without a meaning. The other values of a frame are in its
  * row as an inert tree, and Python decides what they mean (fastlog/decode/inert_tree.py has the
- * form of a tree). The rows of plain frames may come as lines of JSON instead. docs/pickle.md says
- * what becomes of a value.
+ * form of a tree). The rows of plain frames may come as lines of JSON or as columns instead.
+ * docs/pickle.md says what becomes of a value.
  */
 
 enum fl_form {
-    FL_ROWS,  /* all rows come in the pickle */
-    FL_LINES, /* a line for each frame: an object for a plain one, which then has no row in the
-                 pickle; an empty line for any other */
+    FL_ROWS,    /* all rows come in the pickle */
+    FL_LINES,   /* a line for each frame: an object for a plain one, which then has no row in the
+                   pickle; an empty line for any other */
+    FL_COLUMNS, /* lists of the values of plain frames, which then have no row in the pickle */
 };
 
 /* What a column holds. The last four kinds are of attributes that have no column. */
@@ -67,11 +68,14 @@ enum {
     FL_COL_ALL_OR_NONE = 2, /* a plain frame has all columns with this flag, or none of them */
 };
 
+enum { FL_GROUPS = 2 };
+
 typedef struct fl_column {
     const char *name; /* of the attribute, under 64 bytes of ASCII; copied */
     const char *key;  /* its name in lines, under 64 bytes, needs no escape; NULL: the same */
     uint8_t kind;     /* enum fl_column_kind */
     uint8_t flags;
+    uint8_t group; /* 1 to FL_GROUPS: in FL_COLUMNS its values are part of a combination; 0: none */
 } fl_column;
 
 /* The limits of a plain frame. */
@@ -193,6 +197,16 @@ typedef struct fl_translation {
     size_t rows_len;
     const uint8_t *lines; /* in FL_LINES only */
     size_t lines_len;
+    const uint8_t *columns; /* in FL_COLUMNS only: a pickle of a tuple of lists and integers, with
+                               data only. For each group: a number for each plain frame; the new
+                               combinations as tuples of their columns; the number of the first new
+                               one, 0 if numbers begin again. Then each column without a group. The
+                               columns of the kinds FL_COL_RECEIVED and FL_COL_OFFSET are left out,
+                               as they are equal in all rows. */
+    size_t columns_len;
+    const uint8_t *text; /* in FL_COLUMNS only: for each plain frame a NUL and a LF, then the texts
+                            of its columns without a group, each with a LF */
+    size_t text_len;
 } fl_translation;
 
 /* Ends the block. Returns 0 or FL_ENOMEM. */

@@ -15,7 +15,8 @@ enum { NODES_MAX = 1 << 20 };
 struct fl_translator {
     fl_unpickler unpickler;
     fl_row *row;
-    fl_buffer rows, lines;
+    fl_rows rows;
+    fl_buffer columns; /* the pickle of rows.columns */
 };
 
 static uint32_t read_u32(const uint8_t *p)
@@ -26,13 +27,14 @@ static uint32_t read_u32(const uint8_t *p)
 fl_translator *fl_translator_new(const fl_column *columns, size_t n, const fl_bounds *bounds,
                                  const fl_meanings *meanings, enum fl_form form)
 {
-    if (bounds->nodes > NODES_MAX || form > FL_LINES)
+    if (bounds->nodes > NODES_MAX || form > FL_COLUMNS)
         return NULL;
     fl_translator *translator = calloc(1, sizeof *translator);
     if (!translator)
         return NULL;
     translator->row = fl_row_new(columns, n, bounds, meanings, form);
-    if (translator->row && fl_unpickler_init(&translator->unpickler))
+    if (translator->row && fl_unpickler_init(&translator->unpickler) &&
+        (form != FL_COLUMNS || fl_column_lists_init(&translator->rows.columns)))
         return translator;
     fl_translator_free(translator);
     return NULL;
@@ -44,19 +46,24 @@ void fl_translator_free(fl_translator *translator)
         return;
     fl_unpickler_free(&translator->unpickler);
     fl_row_free(translator->row);
-    free(translator->rows.data);
-    free(translator->lines.data);
+    free(translator->rows.pickled.data);
+    free(translator->rows.lines.data);
+    fl_column_lists_free(&translator->rows.columns);
+    free(translator->columns.data);
     free(translator);
 }
 
 int fl_translator_begin(fl_translator *translator, double received, uint64_t offset)
 {
     static const uint8_t BEGIN[] = {FL_OP_PROTO, 4, FL_OP_EMPTY_LIST, FL_OP_MARK};
-    translator->rows.len = translator->lines.len = 0;
-    translator->rows.failed = translator->lines.failed = false;
-    fl_buffer_add(&translator->rows, BEGIN, sizeof BEGIN);
+    fl_rows *rows = &translator->rows;
+    rows->pickled.len = rows->lines.len = 0;
+    rows->pickled.failed = rows->lines.failed = false;
+    fl_buffer_add(&rows->pickled, BEGIN, sizeof BEGIN);
     fl_row_begin(translator->row, received, offset);
-    return translator->rows.failed ? FL_ENOMEM : 0;
+    if (translator->row->form == FL_COLUMNS)
+        fl_column_lists_begin(&rows->columns);
+    return rows->pickled.failed ? FL_ENOMEM : 0;
 }
 
 static int translate_frame(fl_translator *translator, const uint8_t *frame, uint32_t len,
@@ -69,14 +76,14 @@ static int translate_frame(fl_translator *translator, const uint8_t *frame, uint
     if (verdict)
         return verdict;
     return fl_record_add(translator->row, &translator->unpickler.pool, &record, len, host, idx,
-                         &translator->rows, &translator->lines);
+                         &translator->rows);
 }
 
 /* Adds the line of a frame that is not plain. */
 static void add_empty_line(fl_translator *translator)
 {
     if (translator->row->form == FL_LINES)
-        fl_buffer_add(&translator->lines, "\n", 1);
+        fl_buffer_add(&translator->rows.lines, "\n", 1);
 }
 
 /* A run of a block. */
@@ -202,8 +209,13 @@ int fl_translator_block(fl_translator *translator, const uint8_t *runs, size_t l
 int fl_translator_end(fl_translator *translator, fl_translation *out)
 {
     static const uint8_t END[] = {FL_OP_APPENDS, FL_OP_STOP};
-    fl_buffer_add(&translator->rows, END, sizeof END);
-    *out = (fl_translation){translator->rows.data, translator->rows.len, translator->lines.data,
-                            translator->lines.len};
-    return translator->rows.failed || translator->lines.failed ? FL_ENOMEM : 0;
+    fl_rows *rows = &translator->rows;
+    fl_buffer *columns = &translator->columns;
+    fl_buffer_add(&rows->pickled, END, sizeof END);
+    if (translator->row->form == FL_COLUMNS)
+        fl_column_lists_end(&rows->columns, &translator->row->columns, columns);
+    *out = (fl_translation){rows->pickled.data,      rows->pickled.len,     rows->lines.data,
+                            rows->lines.len,         columns->data,         columns->len,
+                            rows->columns.text.data, rows->columns.text.len};
+    return rows->pickled.failed || rows->lines.failed || columns->failed ? FL_ENOMEM : 0;
 }

@@ -4,12 +4,11 @@
 """
 
 from fastlog.core.framer import FRAME_LIMIT, Framer, crc32c
-from fastlog.core.loop import (
-    FRAME_WEIGHT,
+from fastlog.core.loop import FRAME_WEIGHT, Loop
+from fastlog.core.loop_values import (
     Ended,
     ExportedConnection,
     Hello,
-    Loop,
     LoopRejection,
     LoopStats,
     PollResult,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fastlog._core import ffi, lib
 from fastlog.core.errors import error_text
@@ -47,6 +47,8 @@ class Column(NamedTuple):
     """Whether a plain frame has either all columns with this flag, or none of them."""
     key: str = ""
     """Its name in lines of JSON, if it differs; it needs no escape."""
+    group: int = 0
+    """1 or 2: in the form `columns`, its values are part of a combination; 0: none."""
 
 
 class Bounds(NamedTuple):
@@ -85,12 +87,20 @@ class Translation(NamedTuple):
     of the frame, tree, shared nodes or None)` in the column `extra`. Each cycle of the tree goes
     through one of the shared nodes; None: there is no cycle."""
     lines: memoryview
-    """If the translator makes lines: one for each frame, empty for a frame that is not plain. Plain
-    frames then have no row."""
+    """In the form `lines`: one for each frame, empty for a frame that is not plain. Plain frames
+    then have no row."""
+    columns: memoryview
+    """In the form `columns`: a pickle of a tuple, data only. Plain frames then have no row. For
+    each group: the number of a combination for each plain frame; the new combinations, as tuples;
+    and the number of the first new one, 0 if numbers begin again. Then a list for each column
+    without a group, but not for `received` and `offset`."""
+    text: memoryview
+    """In the form `columns`: for each plain frame a NUL and a line feed, then the texts of its
+    columns without a group, each with a line feed."""
 
 
 class Translator:
-    """Translates the pickles of a block into rows: a pickle of data only, or lines of JSON.
+    """Translates the pickles of a block into rows: a pickle of data only, lines of JSON or columns.
 
     Each frame has one of these verdicts:
 
@@ -113,7 +123,7 @@ class Translator:
         meanings: The names of classes that the caller renders, `module.Class`, or `module:` for all
             of a module: their objects stay in trees. Objects of other classes are written with
             their class, arguments and state.
-        lines: Whether plain frames become lines of JSON.
+        form: What plain frames become: `rows`, `lines` of JSON, or `columns`.
 
     Raises:
         ValueError: A column or a bound is out of range.
@@ -125,7 +135,7 @@ class Translator:
         bounds: Bounds,
         meanings: Iterable[str] = (),
         *,
-        lines: bool = False,
+        form: Literal["rows", "lines", "columns"] = "rows",
     ) -> None:
         columns = list(columns)
         names = [ffi.new("char[]", column.name.encode("ascii")) for column in columns]
@@ -133,17 +143,17 @@ class Translator:
         items = ffi.new("fl_column[]", len(columns))
         for item, name, key, column in zip(items, names, keys, columns, strict=True):
             item.name, item.key = name, key
-            item.kind = _column_kind(column.kind)
+            item.kind, item.group = _column_kind(column.kind), column.group
             item.flags = (lib.FL_COL_RECURS if column.recurs else 0) | (
                 lib.FL_COL_ALL_OR_NONE if column.all_or_none else 0
             )
         c_bounds = ffi.new("fl_bounds *", (*bounds[:-1], *bounds.times))
-        form = lib.FL_LINES if lines else lib.FL_ROWS
+        forms = {"rows": lib.FL_ROWS, "lines": lib.FL_LINES, "columns": lib.FL_COLUMNS}
         # The translator keeps pointers to the names: both attributes hold their memory.
         self._names = [ffi.new("char[]", name.encode()) for name in sorted(set(meanings))]
         self._name_array = ffi.new("const char *[]", self._names)
         c_meanings = ffi.new("fl_meanings *", (self._name_array, len(self._names)))
-        translator = lib.fl_translator_new(items, len(columns), c_bounds, c_meanings, form)
+        translator = lib.fl_translator_new(items, len(columns), c_bounds, c_meanings, forms[form])
         if translator == ffi.NULL:
             raise ValueError("a column or a bound of the translator is out of range")
         self._translator = ffi.gc(translator, lib.fl_translator_free)
@@ -151,7 +161,7 @@ class Translator:
         self._translation = ffi.new("fl_translation *")
 
     def begin(self, received: float, offset: int) -> None:
-        """Begin a block.
+        """Begin a block. If the one before was not ended, combinations are numbered from 0 again.
 
         Args:
             received: When the block was received, in seconds since the epoch.
@@ -212,8 +222,12 @@ class Translator:
         """End the block and return its rows and lines."""
         out = self._translation
         self._check(lib.fl_translator_end(self._translator, out))
-        lines = ffi.buffer(out.lines, out.lines_len) if out.lines_len else b""
-        return Translation(memoryview(ffi.buffer(out.rows, out.rows_len)), memoryview(lines))
+        return Translation(
+            _view(out.rows, out.rows_len),
+            _view(out.lines, out.lines_len),
+            _view(out.columns, out.columns_len),
+            _view(out.text, out.text_len),
+        )
 
     def _make_room(self, frames: int) -> None:
         if frames > len(self._verdicts):
@@ -230,6 +244,10 @@ class Translator:
             raise MemoryError
         if result < 0:
             raise ValueError(f"the run does not fit the translator: {error_text(result)}")
+
+
+def _view(data: Any, length: int) -> memoryview:
+    return memoryview(ffi.buffer(data, length) if length else b"")
 
 
 def _column_kind(kind: str) -> int:

@@ -15,11 +15,22 @@ The files, in the order in which a block passes through them:
   `work`.
 - `notices`: rejections and losses.
 - `json_lines`: records as lines of JSON.
+- `columns`: records as columns.
 """
 
+from fastlog.decode.columns import Columns, Combinations
 from fastlog.decode.decoder import ENGINES, Decoded, Decoder
 from fastlog.decode.engine import Form
 from fastlog.decode.frame import read_record
 from fastlog.decode.notices import Located
 
-__all__ = ["ENGINES", "Decoded", "Decoder", "Form", "Located", "read_record"]
+__all__ = [
+    "ENGINES",
+    "Columns",
+    "Combinations",
+    "Decoded",
+    "Decoder",
+    "Form",
+    "Located",
+    "read_record",
+]

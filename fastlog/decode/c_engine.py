@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from typing import Final, get_type_hints
+from typing import Final, Literal, get_type_hints
 
 from fastlog.block import Block
 from fastlog.core import Bounds, Column, Translator
@@ -22,6 +22,7 @@ from fastlog.decode.bounds import (
     WEIGHT_TIMES,
 )
 from fastlog.decode.classes import READERS
+from fastlog.decode.columns import GROUPS, ColumnDecoder
 from fastlog.decode.copyreg_helpers import HELPERS
 from fastlog.decode.engine import Form, Translation
 from fastlog.decode.inert_tree import RENAMED
@@ -40,6 +41,13 @@ from fastlog.record import Record
 _KINDS: Final = {float: "time", int | None: "integer", str | None: "text", str: "message"}
 _NOT_SENT: Final = ("host", "received", "extra", "offset", "idx")
 """The columns that no attribute fills. The translator's kind of each has the column's name."""
+
+_FORMS: Final[dict[Form, Literal["rows", "lines", "columns"]]] = {
+    "records": "rows",
+    "lines": "lines",
+    "columns": "columns",
+}
+"""The form of the translator for each form of decoding."""
 
 RECURRING: Final = frozenset(
     {
@@ -75,7 +83,8 @@ def columns() -> Iterator[Column]:
         kind = name if name in _NOT_SENT else _KINDS[annotation]
         kind = "trace" if name in TRACES else kind
         sent = "msg" if kind == "message" else name
-        yield Column(sent, kind, name in RECURRING, name in LEVEL, key=name)
+        group = next((n for n, fields in enumerate(GROUPS, 1) if name in fields), 0)
+        yield Column(sent, kind, name in RECURRING, name in LEVEL, name, group)
     yield from (Column(name, "silent") for name in DROPPED)
     for name in DROPPED_IF_EMPTY:
         yield Column(name, "args" if name == ARGS else "empty")
@@ -94,12 +103,21 @@ class CEngine:
     """Translates the pickles of a block with the C translator; JSON is left to the fallback."""
 
     def __init__(self, form: Form = "records") -> None:
-        self._translator = Translator(columns(), BOUNDS, meanings(), lines=form == "lines")
+        self._translator = Translator(columns(), BOUNDS, meanings(), form=_FORMS[form])
+        self._columns = ColumnDecoder() if form == "columns" else None
 
     def translate(self, block: Block) -> Translation:
         """Translate the frames of a block."""
         self._translator.begin(block.received, block.offset)
         verdicts = self._translator.block(block.payload, block.frames)
         translation = self._translator.end()
-        rows = pickle.loads(translation.rows)  # noqa: S301  # our own pickle, data only
-        return Translation(verdicts, rows, bytes(translation.lines))
+        try:
+            rows = pickle.loads(translation.rows)  # noqa: S301  # our own pickle, data only
+            columns = None
+            if self._columns is not None:
+                translated = pickle.loads(translation.columns)  # noqa: S301
+                columns = self._columns.read(translated, bytes(translation.text))
+        except BaseException:
+            self._translator.begin(0.0, 0)  # its new combinations were not read: it starts again
+            raise
+        return Translation(verdicts, rows, bytes(translation.lines), columns)

@@ -6,7 +6,7 @@ after a restart. Nothing that a frame holds is imported, called or executed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from fastlog import block as blocks
 from fastlog.block import Block
 from fastlog.core import EXTRA, FALLBACK, PLAIN, TREE, verdict_text
+from fastlog.decode.columns import Columns
 from fastlog.decode.engine import Engine, Form, PythonEngine, Row
 from fastlog.decode.frame import complete_row, read_line, read_record
 from fastlog.decode.inert_tree import allow_digits
@@ -33,16 +34,24 @@ class Decoded(NamedTuple):
 
     block: Block
     records: list[Record]
-    """In order of arrival; empty in the form `lines`."""
+    """In order of arrival; empty in other forms than `records`."""
     notices: list[Located]
     """The frames that were rejected here, and what the receiver noted in the block, in order."""
     lines: bytes = b""
     """In the form `lines`: the records as lines of JSON, each with its line feed."""
+    columns: Columns | None = None
+    """In the form `columns`: the records as columns."""
+
+    def without(self, idx: Collection[int]) -> Decoded:
+        """Return the block without the records of some frames; not in the form `lines`."""
+        kept = [record for record in self.records if record.idx not in idx]
+        columns = None if self.columns is None else self.columns.without(idx)
+        return self._replace(records=kept, columns=columns)
 
 
 def _engine(name: str, form: Form) -> Engine:
     if name == "python":
-        return PythonEngine()
+        return PythonEngine(form)
     from fastlog.decode.c_engine import CEngine  # imports pickle, which only this engine uses
 
     return CEngine(form)
@@ -69,34 +78,40 @@ class Decoder:
 
     def decode(self, block: Block) -> Decoded:
         """Return the records and the notices of a block; no bytes in its frames make this fail."""
-        verdicts, rows, lines = self._engine.translate(block)
+        verdicts, rows, lines, columns = self._engine.translate(block)
         if verdicts is None:  # all frames are plain
-            return Decoded(block, list(map(_RECORD, rows)), [], lines)
+            return Decoded(block, list(map(_RECORD, rows)), [], lines, columns)
         if self.form == "lines":
             written: list[Any] = lines.split(b"\n")
-            notices = _complete(block, verdicts, iter(rows), written, as_lines=True)
+            notices = _complete(block, verdicts, iter(rows), written, self.form)
             return Decoded(block, [], notices, b"".join([line + b"\n" for line in written if line]))
-        records: list[Any] = [None] * block.frames
-        notices = _complete(block, verdicts, iter(rows), records, as_lines=False)
-        return Decoded(block, [record for record in records if record is not None], notices)
+        results: list[Any] = [None] * block.frames
+        notices = _complete(block, verdicts, iter(rows), results, self.form)
+        records = [record for record in results if record is not None]
+        if columns is not None:
+            return Decoded(block, [], notices, columns=columns.added(records))
+        return Decoded(block, records, notices)
 
 
 def _complete(
-    block: Block, verdicts: bytes, rows: Iterator[Row], results: list[Any], *, as_lines: bool
+    block: Block, verdicts: bytes, rows: Iterator[Row], results: list[Any], form: Form
 ) -> list[Located]:
     """Fill in the records of a block of which not all frames are plain.
 
     Args:
         block: The block.
         verdicts, rows: As in `Translation`.
-        results: One entry for each frame, to be set: a record or, with `as_lines`, a line of JSON
-            without its line feed, where the lines of plain frames are set already. The entry of a
-            frame that holds no record stays None or empty.
-        as_lines: Whether the results are lines.
+        results: One entry for each frame, to be set: a record or, in the form `lines`, a line of
+            JSON without its line feed, where the lines of plain frames are set already. The entry
+            of a frame that holds no record stays None or empty; in the form `columns`, also that of
+            a plain frame.
+        form: What the block is decoded into.
 
     Returns:
         The notices of the block, in order.
     """
+    as_lines = form == "lines"
+    has_plain_rows = form == "records"
     notices: list[Located] = []
     end = 0
     for run in blocks.runs(block.payload):
@@ -105,7 +120,7 @@ def _complete(
             notices += notices_of(block, run, start)
             continue
         if not any(verdicts[start:end]):  # PLAIN is 0
-            if not as_lines:
+            if has_plain_rows:
                 results[start:end] = map(_RECORD, islice(rows, run.frames))
             continue
         host, received, offset = host_of(run.peer), block.received, block.offset
@@ -115,7 +130,7 @@ def _complete(
         for idx, (verdict, frame) in enumerate(each, start):
             try:
                 if verdict == PLAIN:
-                    if not as_lines:
+                    if has_plain_rows:
                         results[idx] = _RECORD(next(rows))
                 elif verdict in (EXTRA, TREE):
                     record = complete_row(next(rows), verdict)

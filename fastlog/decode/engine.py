@@ -11,9 +11,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from fastlog.block import Block
 from fastlog.core import FALLBACK
+from fastlog.decode.columns import ColumnDecoder, Columns
 
-Form = Literal["records", "lines"]
-"""What a block is decoded into: `Record` objects or lines of JSON."""
+Form = Literal["records", "lines", "columns"]
+"""What a block is decoded into: `Record` objects, lines of JSON, or columns."""
 
 Row = tuple[Any, ...]
 """The values of a record, in the order of the fields of `Record`."""
@@ -30,6 +31,8 @@ class Translation(NamedTuple):
     each plain frame, in order of arrival."""
     lines: bytes
     """In the form `lines`: one line of JSON for each frame, empty where the frame is not plain."""
+    columns: Columns | None
+    """In the form `columns`: the columns of the plain frames."""
 
 
 class Engine(Protocol):
@@ -42,6 +45,10 @@ class Engine(Protocol):
 class PythonEngine:
     """The engine without C: all frames are left to the fallback."""
 
+    def __init__(self, form: Form = "records") -> None:
+        self._form = form
+
     def translate(self, block: Block) -> Translation:
         """Return the fallback as the verdict of each frame."""
-        return Translation(bytes([FALLBACK]) * block.frames, [], b"\n" * block.frames)
+        columns = ColumnDecoder().empty() if self._form == "columns" else None
+        return Translation(bytes([FALLBACK]) * block.frames, [], b"\n" * block.frames, columns)

@@ -19,8 +19,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastlog.protocol.frames import public_name
-
 ATTEMPTED, LOGGED = 0, 8
 """Offsets in the progress file: of the last number for which a logging call began, and of the last
 for which it returned."""
@@ -95,9 +93,11 @@ class Program:
             self._connections += 1
 
     def _id(self) -> str | None:
-        """Return the client's name in the ledger, which the handler does not publish."""
-        store = getattr(getattr(self._handler, "_outbox", None), "store", None)
-        return None if store is None else public_name(store.client_id)
+        """Return the client's name in the ledger; None if the handler has none."""
+        if self._settings.handler != "fastlog":
+            return None
+        name: str | None = self._handler.stats()["client"]
+        return name
 
     def finish(self) -> None:
         """Wait until all records are acknowledged, where the handler knows that; then report."""

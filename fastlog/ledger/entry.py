@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable
 from typing import NamedTuple
 
+from fastlog.database import Execute
 from fastlog.ledger.limits import MAX_COUNT, MAX_TEXT
 from fastlog.record import RAW_BYTES, Loss, Rejection
-
-Execute = Callable[..., sqlite3.Cursor]
-"""`sqlite3.Connection.execute`."""
 
 
 class Entry(NamedTuple):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import msgspec
 
+from fastlog.database import Execute
 from fastlog.ledger import limits
-from fastlog.ledger.entry import Entry, Execute, insert_entry
+from fastlog.ledger.entry import Entry, insert_entry
 from fastlog.ledger.limits import MAX_COUNT, VARIOUS
 from fastlog.record import Rejection, host_of
 

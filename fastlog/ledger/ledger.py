@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
+from fastlog.database import is_damage
 from fastlog.errors import SinkUnavailableError
 from fastlog.files import Identity, identity_of, touch
 from fastlog.ledger.entry import Entry, insert_entry
@@ -26,7 +27,6 @@ from fastlog.ledger.schema import (
 )
 from fastlog.ledger.writing import EntryWriter
 from fastlog.record import Loss
-from fastlog.sqlite_damage import is_damage
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fastlog.database import Execute
 from fastlog.ledger import limits
-from fastlog.ledger.entry import Execute
 from fastlog.ledger.limits import MAX_COUNT, VARIOUS
 
 

@@ -67,25 +67,28 @@ class Action(IntEnum):
 
 
 class GapReason(IntEnum):
-    """Why a gap's sequences will never arrive. From 200 on, the server has found that out."""
+    """Why a gap's sequences will never arrive. From 200 on, the server has found that out.
 
-    MEMORY = 1
+    The names of the others are those of `fastlog_client.gap`.
+    """
+
+    MEMORY_FULL = 1
     SPOOL_FULL = 2
-    TOO_LONG = 3
-    SPOOL_DAMAGED = 4
-    CLIENT = 5
-    EXIT = 6
+    TOO_LARGE = 3
+    DAMAGED = 4
+    NOT_ENCODED = 5
+    LEFT_AT_EXIT = 6
     FORGOTTEN = 200
     ELSEWHERE = 201
 
 
 REASONS: dict[int, str] = {
-    GapReason.MEMORY: "dropped by the client: its memory was full",
+    GapReason.MEMORY_FULL: "dropped by the client: its memory was full",
     GapReason.SPOOL_FULL: "dropped by the client: its spool was full",
-    GapReason.TOO_LONG: "dropped by the client: over the frame limit",
-    GapReason.SPOOL_DAMAGED: "the client's spool was damaged",
-    GapReason.CLIENT: "lost in the client",
-    GapReason.EXIT: "left when the client ended",
+    GapReason.TOO_LARGE: "dropped by the client: over the server's limit",
+    GapReason.DAMAGED: "the client's spool was damaged",
+    GapReason.NOT_ENCODED: "dropped by the client: could not be encoded",
+    GapReason.LEFT_AT_EXIT: "dropped by the client: left at exit",
     GapReason.FORGOTTEN: "acknowledged here once, and gone since",
 }
 """The reasons in the ledger. `ELSEWHERE` is no loss: another server has these records."""

@@ -14,7 +14,7 @@ from fastlog.core import Loop
 from fastlog.eventlog import EventLog
 from fastlog.journal import Full, Journal
 from fastlog.protocol.handshake import SessionParameters
-from fastlog.receiver.client_handshakes import Handshakes
+from fastlog.receiver.client_handshakes import ClientHandshakes
 from fastlog.receiver.loss_notices import LossNotices
 from fastlog.receiver.segment_release import SegmentRelease
 
@@ -71,7 +71,7 @@ class Backpressure:
         config: Config,
         loop: Loop,
         journal: Journal,
-        handshakes: Handshakes,
+        handshakes: ClientHandshakes,
         segments: SegmentRelease,
         notices: LossNotices,
         events: EventLog,

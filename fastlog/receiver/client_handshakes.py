@@ -19,7 +19,7 @@ from fastlog.protocol.handshake import (
 from fastlog.receiver.rejections import Rejections
 
 
-class Handshakes:
+class ClientHandshakes:
     """Passes the loop's events to the protocol and carries out the actions that come back."""
 
     def __init__(

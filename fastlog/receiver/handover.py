@@ -17,7 +17,7 @@ from fastlog.eventlog import EventLog
 from fastlog.journal import Journal, JournalState, Snapshot
 from fastlog.protocol.handshake import HandshakeProtocol
 from fastlog.receiver.backpressure import Backpressure
-from fastlog.receiver.client_handshakes import Handshakes
+from fastlog.receiver.client_handshakes import ClientHandshakes
 from fastlog.receiver.loss_notices import LossNotices
 from fastlog.receiver.rejections import Rejections
 from fastlog.receiver.status import Counters, Status
@@ -57,7 +57,7 @@ class Handover:
         loop: Loop,
         journal: Journal,
         protocol: HandshakeProtocol,
-        handshakes: Handshakes,
+        handshakes: ClientHandshakes,
         backpressure: Backpressure,
         rejections: Rejections,
         notices: LossNotices,

@@ -23,7 +23,7 @@ from fastlog.journal import Journal, Wakeup, read_snapshot
 from fastlog.protocol.client_table import Clients
 from fastlog.protocol.handshake import HandshakeProtocol
 from fastlog.receiver.backpressure import RETRY_INTERVAL, Backpressure, SendWindow
-from fastlog.receiver.client_handshakes import Handshakes
+from fastlog.receiver.client_handshakes import ClientHandshakes
 from fastlog.receiver.handover import Handover, HandoverState
 from fastlog.receiver.leftovers import Leftovers
 from fastlog.receiver.loss_notices import LossNotices
@@ -85,7 +85,7 @@ class Receiver:
             self._window.session_parameters,
             clock,
         )
-        self._handshakes = Handshakes(loop, journal, protocol, self._rejections, self._events)
+        self._handshakes = ClientHandshakes(loop, journal, protocol, self._rejections, self._events)
         self._segments = SegmentRelease(config, journal, self._handshakes)
         self._backpressure = Backpressure(
             config,

@@ -6,7 +6,7 @@ import logging
 
 from fastlog.config import Config
 from fastlog.journal import Journal, read_positions
-from fastlog.receiver.client_handshakes import Handshakes
+from fastlog.receiver.client_handshakes import ClientHandshakes
 
 log = logging.getLogger(__name__)
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 class SegmentRelease:
     """Compares the positions of the sinks with the journal."""
 
-    def __init__(self, config: Config, journal: Journal, handshakes: Handshakes) -> None:
+    def __init__(self, config: Config, journal: Journal, handshakes: ClientHandshakes) -> None:
         self._data_dir, self._journal, self._handshakes = config.data_dir, journal, handshakes
         self._sinks = {sink.name: sink.when_full for sink in config.sinks}
         """By name: whether a full journal waits for the sink ("hold") or not ("skip")."""

@@ -10,7 +10,7 @@ from fastlog.core import Loop
 from fastlog.eventlog import EventLog
 from fastlog.journal import Journal
 from fastlog.receiver.backpressure import Backpressure
-from fastlog.receiver.client_handshakes import Handshakes
+from fastlog.receiver.client_handshakes import ClientHandshakes
 from fastlog.receiver.leftovers import Leftovers
 from fastlog.receiver.loss_notices import LossNotices
 from fastlog.receiver.rejections import Rejections
@@ -37,7 +37,7 @@ class Shutdown:
         self,
         loop: Loop,
         journal: Journal,
-        handshakes: Handshakes,
+        handshakes: ClientHandshakes,
         backpressure: Backpressure,
         rejections: Rejections,
         notices: LossNotices,

@@ -9,8 +9,9 @@ from typing import Any, Final
 from fastlog import zstd
 from fastlog.search.groups import read_minutes
 from fastlog.search.layout import RECURRING, Recurring
-from fastlog.sinks.day_chunks import MINUTE, OTHER_MINUTES, text_of
-from fastlog.sinks.day_rows import Columns
+from fastlog.sinks.day_chunks import MINUTE, OTHER_MINUTES
+from fastlog.sinks.day_rows import text_of
+from fastlog.sinks.day_schema import TEXTS
 
 _FAULTS: Final = {
     "a time that is no number": "typeof(created) <> 'real'",
@@ -55,7 +56,7 @@ def find_differences(connection: sqlite3.Connection) -> Iterator[str]:
 def _compare_chunks(connection: sqlite3.Connection) -> Iterator[tuple[int, bool]]:
     """Yield the first id of each chunk, and whether it follows its predecessor and is right."""
     end = 1
-    names = ", ".join(Columns._fields)
+    names = ", ".join(("created", *TEXTS))
     entries = f"SELECT {names} FROM entries WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 our own text
     for first_id, last_id, *content in connection.execute(
         "SELECT first_id, last_id, min_created, max_created, text FROM chunks ORDER BY last_id"
@@ -70,11 +71,11 @@ def _has_content(
     rows: Sequence[tuple[Any, ...]], min_created: float, max_created: float, text: bytes
 ) -> bool:
     """Return whether a chunk of these entries has this content."""
-    part = Columns._make(map(list, zip(*rows, strict=True)))
-    if (min_created, max_created) != (min(part.created), max(part.created)):
+    created, *texts = zip(*rows, strict=True)
+    if (min_created, max_created) != (min(created), max(created)):
         return False
     try:
-        return zstd.decompress(text) == text_of(part).encode()
+        return bool(zstd.decompress(text) == text_of(*texts))
     except (zstd.ZstdError, TypeError):
         return False
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from fastlog.database import is_damage
 from fastlog.errors import DamagedFileError, FastlogError, NewerSchemaError
 from fastlog.search.clauses import install_functions
 from fastlog.search.layout import read_layout
 from fastlog.sinks.day_directory import list_day_files
 from fastlog.sinks.day_schema import check_columns, read_version
-from fastlog.sqlite_damage import is_damage
 
 FRESH = 60.0
 """Seconds for which a file may have no tables, because the sink is just creating it."""

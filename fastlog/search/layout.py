@@ -6,16 +6,9 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from fastlog.record import PROCESS, SITE
 from fastlog.search.clauses import Clause, all_of
-from fastlog.sinks.day_schema import (
-    COUNTED_PROCESS,
-    COUNTED_SITE,
-    JOIN,
-    PROCESS,
-    SITE,
-    SPLIT,
-    read_version,
-)
+from fastlog.sinks.day_schema import COUNTED_PROCESS, COUNTED_SITE, JOIN, SPLIT, read_version
 
 
 class Layout(NamedTuple):

@@ -107,7 +107,7 @@ def _await(service: Service, pid: int, ended: int) -> int:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
     if watch.stopping:
-        raise ReloadError("the server is stopping")
+        raise ReloadError("a stop was requested")
     if not in_time:
         raise ReloadError(f"the new code was not ready to run after {PATIENCE:.0f} s")
     assert status is not None

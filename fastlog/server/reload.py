@@ -48,10 +48,10 @@ def reload(service: Service) -> None:
     try:
         _replace_receiver_and_workers(service)
     except (FastlogError, OSError) as error:
-        log.error("reload: %s; going on as before", error)
+        log.error("reload: %s; the old server continues", error)
         return
     except Exception:
-        log.exception("reload: an internal error of fastlog; going on as before")
+        log.exception("reload: an internal error of fastlog; the old server continues")
         return
     try:
         request_plan(service, final=True)
@@ -125,13 +125,13 @@ def _await(
     watch.wait_until(is_settled, seconds)
     watch.poll(0)  # read the last messages of a receiver that has ended
     if watch.stopping:
-        raise ReloadError("the server is stopping")
+        raise ReloadError("a stop was requested")
     if "cannot" in old.messages:
         raise ReloadError(
             f"the old receiver cannot hand over: {old.messages['cannot'].get('text')}"
         )
     if new.fatal is not None:
-        raise ReloadError(f"the new receiver cannot go on: {new.fatal}")
+        raise ReloadError(f"the new receiver cannot continue: {new.fatal}")
     if not new.is_alive:
         raise ReloadError(f"the new receiver {new.exit_text}")
     if not (old.is_alive or "taken" in new.messages):

@@ -51,8 +51,8 @@ class Sink(ABC):
     """
 
     form: ClassVar[Form] = "records"
-    """The form of the blocks: with `records`, or with the same content as `lines` of JSON, which
-    cost far less to make."""
+    """The form of the blocks: with `records`, or with the same content as `lines` of JSON or as
+    `columns`, which cost far less to make."""
 
     def __init__(self, context: SinkContext) -> None:
         """Keep the context and check the URL, without any I/O.
@@ -129,7 +129,7 @@ class Sink(ABC):
     def offending(self, block: Decoded) -> dict[int, str]:
         """Find the rows that the sink can never store, without any change.
 
-        Called for a block that failed three times, where `form` is `records`.
+        Called for a block that failed three times, where `form` is not `lines`.
 
         Returns:
             The reason by the row's `idx`. These rows are entered into the ledger, and the other

@@ -13,10 +13,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from fastlog.database import Execute, is_damage
 from fastlog.errors import (
     DamagedFileError,
     NewerSchemaError,
@@ -29,12 +30,9 @@ from fastlog.sinks.day_directory import parse_name
 from fastlog.sinks.day_migration import migrate, rebuild_chunks
 from fastlog.sinks.day_rows import EntryWriter
 from fastlog.sinks.day_schema import SCHEMA, VERSION, Summary, check_columns, read_version
-from fastlog.sqlite_damage import is_damage
 
 if TYPE_CHECKING:
     from fastlog.decode import Decoded
-
-Execute = Callable[..., sqlite3.Cursor]
 
 PAGE = 8192
 """Bytes of a page. Twice the default halves the number of pages that are written twice."""
@@ -245,16 +243,19 @@ class DayFile:
     def offending(self, block: Decoded) -> dict[int, str]:
         """Return the rows that SQLite rejects, by `idx`. Each is inserted; all are rolled back."""
         reasons: dict[int, str] = {}
+        columns = block.columns
+        if columns is None:
+            return reasons
         with _translated(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
-                for record in block.records:
+                for at, idx in enumerate(columns.idx):
                     try:
-                        self._entries.insert([block._replace(records=[record])])
+                        self._entries.insert([block._replace(columns=columns.only(at))])
                     except sqlite3.OperationalError:
                         raise
                     except (sqlite3.Error, ValueError, OverflowError) as error:
-                        reasons[record.idx] = f"{type(error).__name__}: {error}"
+                        reasons[idx] = f"{type(error).__name__}: {error}"
             finally:
                 self._roll_back()
         return reasons

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Final
 
+from fastlog.record import PROCESS, SITE
 from fastlog.sinks.day_chunks import Chunks, MinuteBounds
 from fastlog.sinks.day_rows import RecurringRows
 from fastlog.sinks.day_schema import (
@@ -13,8 +14,6 @@ from fastlog.sinks.day_schema import (
     COUNTED_PROCESS,
     COUNTED_SITE,
     ENTRY,
-    PROCESS,
-    SITE,
     TABLES,
     VERSION,
     read_version,

@@ -1,4 +1,4 @@
-"""The rows of a day file: records are split into entries and the values that recur.
+"""The rows of a day file: entries, and the values that recur.
 
 A call site, a process or a block that recurs is stored once, and its entries hold its id. Nothing
 depends on that: two rows of `sites` may be equal, as after a restart.
@@ -7,16 +7,16 @@ depends on that: two rows of `sites` may be equal, as after a restart.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from fastlog.record import Record
-from fastlog.sinks.day_schema import COUNTED_PROCESS, COUNTED_SITE, PROCESS, SITE
+from fastlog.record import PROCESS, SITE
+from fastlog.sinks.day_schema import COUNTED_PROCESS, COUNTED_SITE
 
 if TYPE_CHECKING:
-    from fastlog.decode import Decoded
+    from fastlog.decode import Columns, Combinations, Decoded
 
 ROWS: Final = 40
 """Rows of one statement, which share its cost. Measured: 2.18 µs a row with 20, 1.98 with 40, 1.97
@@ -37,20 +37,28 @@ _INSERT: Final = f"INSERT OR FAIL INTO entries ({', '.join(_COLUMNS)}) VALUES " 
 _INSERT_ONE: Final = _INSERT + _SLOTS
 _INSERT_MANY: Final = _INSERT + ", ".join([_SLOTS] * ROWS)
 
-_site_of = itemgetter(*map(Record._fields.index, SITE))
-_process_of = itemgetter(*map(Record._fields.index, PROCESS))
 
-
-class Columns(NamedTuple):
-    """Columns of consecutive entries, each a list with a value for every entry."""
+class Entries(NamedTuple):
+    """What chunks need of consecutive rows of `entries`: lists with a value for every row."""
 
     created: list[float]
     site_id: list[int]
     process_id: list[int]
-    message: list[str]
-    exc_text: list[str | None]
-    stack_info: list[str | None]
-    extra: list[str]
+    text: bytes
+    """The texts of all rows, as `Columns.text` has them."""
+
+
+def text_of(
+    message: Iterable[str],
+    exc_text: Iterable[str | None],
+    stack_info: Iterable[str | None],
+    extra: Iterable[str],
+) -> bytes:
+    """Return the texts of rows, as `Columns.text` has them."""
+    fields = zip(message, exc_text, stack_info, extra, strict=True)
+    # Normal text has no NUL, but the rows of a file may be of another program.
+    lines = ("\n".join([text or "" for text in row]).replace("\0", " ") for row in fields)
+    return "".join([f"\0\n{line}\n" for line in lines]).encode()
 
 
 class RecurringRows:
@@ -78,6 +86,9 @@ class RecurringRows:
         self._ids: dict[tuple[Any, ...], int] = {}
         self._first: dict[Any, int] = {}
         self._representatives: dict[int, int] = {}
+        self._combinations: Combinations | None = None
+        self._ids_by_number: dict[int, int] = {}
+        """By number in `_combinations`."""
         newest = f"{self._select} ORDER BY id DESC LIMIT {KNOWN // 2}"
         for *values, identifier in self._connection.execute(newest).fetchall()[::-1]:
             self._add(tuple(values), identifier)
@@ -85,6 +96,16 @@ class RecurringRows:
     def forget(self) -> None:
         """Forget the ids of all rows."""
         self._ids, self._first, self._representatives = {}, {}, {}
+        self._ids_by_number = {}
+
+    def ids(self, numbers: Sequence[int], combinations: Combinations) -> list[int]:
+        """Return the ids of the rows that hold some combinations; insert those that none holds."""
+        if combinations is not self._combinations:
+            self._combinations, self._ids_by_number = combinations, {}
+        try:
+            return list(map(self._ids_by_number.__getitem__, numbers))
+        except KeyError:
+            return [self._id(number, combinations) for number in numbers]
 
     def representatives(self, ids: Sequence[int]) -> list[int]:
         """Return for each id the one under which the entries of all rows with the same counted
@@ -103,27 +124,25 @@ class RecurringRows:
             known = self._representatives.setdefault(identifier, identifier)
         return known
 
-    def ids(self, rows: Sequence[tuple[Any, ...]]) -> list[int]:
-        """Return the id of each row. Rows that are not known are inserted."""
-        try:
-            return list(map(self._ids.__getitem__, rows))
-        except KeyError:
-            return list(map(self._id, rows))
-
-    def _id(self, row: tuple[Any, ...]) -> int:
-        known = self._ids.get(row)
+    def _id(self, number: int, combinations: Combinations) -> int:
+        known = self._ids_by_number.get(number)
         if known is not None:
             return known
-        identifier = self._connection.execute(self._insert, row).lastrowid
-        assert identifier is not None
-        self._add(row, identifier)
+        values = combinations[number]
+        identifier = self._ids.get(values)
+        if identifier is None:
+            identifier = self._connection.execute(self._insert, values).lastrowid
+            assert identifier is not None
+            self._add(values, identifier)
+        self._ids_by_number[number] = identifier
         return identifier
 
-    def _add(self, row: tuple[Any, ...], identifier: int) -> None:
+    def _add(self, values: tuple[Any, ...], identifier: int) -> None:
         if len(self._representatives) >= KNOWN:
             self.forget()
-        self._ids[row] = identifier
-        self._representatives[identifier] = self._first.setdefault(self._group_of(row), identifier)
+        self._ids[values] = identifier
+        group = self._group_of(values)
+        self._representatives[identifier] = self._first.setdefault(group, identifier)
 
 
 class EntryWriter:
@@ -145,40 +164,62 @@ class EntryWriter:
         self.sites.forget()
         self.processes.forget()
 
-    def insert(self, blocks: Iterable[Decoded]) -> list[Columns]:
-        """Insert the records of some blocks; return the columns of their entries, in order."""
-        return [self._insert_block(decoded) for decoded in blocks if decoded.records]
+    def insert(self, blocks: Iterable[Decoded]) -> list[Entries]:
+        """Insert the records of some blocks; return the entries of each block, in order.
 
-    def _insert_block(self, decoded: Decoded) -> Columns:
-        records = decoded.records
-        by_name = dict(zip(Record._fields, map(list, zip(*records, strict=True)), strict=True))
-        columns = Columns(
-            by_name["created"],
-            self.sites.ids(list(map(_site_of, records))),
-            self.processes.ids(list(map(_process_of, records))),
-            by_name["message"],
-            by_name["exc_text"],
-            by_name["stack_info"],
-            by_name["extra"],
-        )
-        block = decoded.block
-        block_id = self._connection.execute(
-            "INSERT INTO blocks (node, offset, received) VALUES (?, ?, ?)",
-            (self._node, block.offset, records[0].received),
-        ).lastrowid
-        self._insert_rows(columns, block_id, by_name["idx"])
-        return columns
+        Raises:
+            ValueError: A block was not decoded into columns.
+        """
+        parts: list[Entries] = []
+        rows: list[Iterator[tuple[Any, ...]]] = []
+        for block_id, columns in self._insert_blocks(blocks):
+            entries = self._entries_of(columns)
+            parts.append(entries)
+            rows.append(_rows(block_id, columns, entries))
+        self._insert_rows(chain.from_iterable(rows), sum(len(part.created) for part in parts))
+        return parts
 
-    def _insert_rows(self, columns: Columns, block_id: int | None, idx: list[int]) -> None:
-        rows = zip(
-            *(columns.created, columns.site_id, columns.process_id, repeat(block_id), idx),
-            *columns[3:],
-            strict=False,  # `repeat` has no end
+    def _insert_blocks(self, blocks: Iterable[Decoded]) -> list[tuple[int, Columns]]:
+        """Insert the rows of the blocks that have records; return their ids and columns."""
+        [(last,)] = self._connection.execute("SELECT ifnull(max(id), 0) FROM blocks")
+        rows: list[tuple[int, str, int, float]] = []
+        inserted: list[tuple[int, Columns]] = []
+        for block, columns in ((decoded.block, decoded.columns) for decoded in blocks):
+            if columns is None:
+                raise ValueError(f"block {block.offset} has no columns")
+            if columns.idx:
+                last += 1
+                rows.append((last, self._node, block.offset, block.received))
+                inserted.append((last, columns))
+        self._connection.executemany(
+            "INSERT INTO blocks (id, node, offset, received) VALUES (?, ?, ?, ?)", rows
         )
+        return inserted
+
+    def _entries_of(self, columns: Columns) -> Entries:
+        text = columns.text
+        if text is None:
+            text = text_of(columns.message, columns.exc_text, columns.stack_info, columns.extra)
+        return Entries(
+            columns.created,
+            self.sites.ids(columns.site, columns.sites),
+            self.processes.ids(columns.process, columns.processes),
+            text,
+        )
+
+    def _insert_rows(self, rows: Iterable[tuple[Any, ...]], count: int) -> None:
         values = chain.from_iterable(rows)
-        statements, rest = divmod(len(idx), ROWS)
-        size = ROWS * len(_COLUMNS)
-        many = (list(islice(values, size)) for _ in range(statements))
+        statements, rest = divmod(count, ROWS)
+        many = (list(islice(values, ROWS * len(_COLUMNS))) for _ in range(statements))
         self._connection.executemany(_INSERT_MANY, many)
         one = (list(islice(values, len(_COLUMNS))) for _ in range(rest))
         self._connection.executemany(_INSERT_ONE, one)
+
+
+def _rows(block_id: int, columns: Columns, entries: Entries) -> Iterator[tuple[Any, ...]]:
+    """Return the values of `_COLUMNS` for each record of a block."""
+    return zip(
+        *(entries.created, entries.site_id, entries.process_id, repeat(block_id), columns.idx),
+        *(columns.message, columns.exc_text, columns.stack_info, columns.extra),
+        strict=False,  # `repeat` has no end
+    )

@@ -13,7 +13,7 @@ import sqlite3
 from typing import Final, NamedTuple
 
 from fastlog.errors import DamagedFileError, NewerSchemaError
-from fastlog.record import Record
+from fastlog.record import PROCESS, SITE, Record
 
 VERSION = 3
 """Version 1 had no `step`, `frames` and `sealed_at` in the table `cursor`. In versions 1 and 2,
@@ -21,13 +21,6 @@ VERSION = 3
 SPLIT = 3
 """The first version in which `records` is a view."""
 
-SITE: Final = (
-    *("levelno", "levelname", "name"),
-    *("pathname", "filename", "module", "lineno", "funcName"),
-)
-"""The columns of a call site."""
-PROCESS: Final = ("host", "process", "processName", "thread", "threadName", "taskName")
-"""The columns of a process: a thread of it, and the host that it runs on."""
 COUNTED_SITE: Final = ("levelno", "levelname", "name")
 """The columns of a call site that `site_counts` counts by."""
 COUNTED_PROCESS: Final = ("host",)

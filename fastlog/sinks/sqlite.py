@@ -73,6 +73,8 @@ class _Cursors(NamedTuple):
 class SqliteSink(Sink):
     """`sqlite:` stores in `<data_dir>/logs`, `sqlite:///directory` elsewhere. Exactly once."""
 
+    form = "columns"
+
     def __init__(self, context: SinkContext, *, file_limit: int | None = None) -> None:
         super().__init__(context)
         url = context.url

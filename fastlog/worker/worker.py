@@ -345,7 +345,7 @@ class Worker:
         if self._failures < BLOCK_TRIES:
             raise SinkError(what) from error
         # Lines have no idx: a rejected line cannot be mapped to a row.
-        reasons = self._sink.offending(decoded) if self._sink.form == "records" else {}
+        reasons = self._sink.offending(decoded) if self._sink.form != "lines" else {}
         if not reasons:
             raise SinkError(f"{what}; the sink names no row to leave out") from error
         entries = rejected_rows.entries(decoded.block, reasons, self._name)
@@ -354,8 +354,7 @@ class Worker:
             "sink %s: %d rows of block %d are in the ledger instead: %s",
             *(self._name, len(reasons), decoded.block.offset, next(iter(reasons.values()))),
         )
-        kept = [record for record in decoded.records if record.idx not in reasons]
-        self._batch[0] = decoded._replace(records=kept)
+        self._batch[0] = decoded.without(reasons)
         self._failures = 0
 
     def _sync(self) -> None:

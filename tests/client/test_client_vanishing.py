@@ -16,7 +16,7 @@ from client_handlers import Hook, emit, handler_of
 from client_programs import assert_exact, start, versions
 from client_spools import STAMP, adopt, crash, drain, make, path_of, plain, record, send
 from conditions import wait_for
-from fastlog_client import spool as spool_module
+from fastlog_client import spool_files
 from fastlog_client.gap import DAMAGED, MEMORY_FULL
 from fastlog_client.spool import Spool
 from faults import small_disk
@@ -266,14 +266,14 @@ def test_a_disk_that_fails_as_if_files_were_replaced_leads_to_a_new_folder(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spool = make_full(tmp_path / "spool", 2)
-    write_all, left = spool_module.write_all, [1]
+    write_all, left = spool_files.write_all, [1]
 
     def fail_once(descriptor: int, data: bytes) -> None:
         if left:
             raise OSError(left.pop() and code, os.strerror(code))
         write_all(descriptor, data)
 
-    monkeypatch.setattr(spool_module, "write_all", fail_once)
+    monkeypatch.setattr(spool_files, "write_all", fail_once)
     spool.extend([record(3)], STAMP)
     assert (spool.pending, sum(spool.dropped.values())) == (3, 0)
     assert drain(adopt(crash(spool))) == plain(1, 2, 3)
@@ -322,8 +322,10 @@ def test_it_is_reported_once_and_the_numbers_add_up(tmp_path: Path):
 
 def test_an_idle_process_moves_before_it_logs_again(tmp_path: Path):
     spool = tmp_path / "spool"
-    with FakeServer() as server, handler_of(server, spool=str(spool)) as handler:
-        server.terms.acks = False
+    with (
+        FakeServer(acks=False, keepalive=1) as server,
+        handler_of(server, spool=str(spool), close_timeout=0.1) as handler,
+    ):
         emit(handler, [1])
         wait_for(lambda: server.table.records)
         shutil.rmtree(spool)

@@ -3,8 +3,8 @@
  * The input is one frame. It is translated twice, with a good frame after it: both results are
  * equal, the good frame is plain, and the translation is a list of rows, in data opcodes that the
  * translator writes. As lines, each of the two frames has one: an object if the frame is plain,
- * else an empty line. Then the input is translated as the runs of a block. Built with libFuzzer, or
- * with driver.c where there is none.
+ * else an empty line. As columns, each list has a value for each plain frame. Then the input is
+ * translated as the runs of a block. Built with libFuzzer, or with driver.c where there is none.
  */
 #include "require.h"
 #include "schema.h"
@@ -22,6 +22,9 @@ typedef struct reader {
     size_t depth, marks;
     size_t below[4]; /* values below each open mark */
     int rows;
+    bool lists; /* whether it is the pickle of columns */
+    size_t lengths[LISTS];
+    int closed; /* lists of columns so far */
 } reader;
 
 static uint32_t take(reader *in, int width)
@@ -72,6 +75,29 @@ static void digits(reader *in)
     in->depth++;
 }
 
+static void end_list(reader *in)
+{
+    size_t n = collect(in);
+    REQUIRE(in->depth && (n || in->lists));
+    if (in->lists && in->marks == 1) {
+        REQUIRE(in->closed < LISTS);
+        in->lengths[in->closed++] = n;
+    }
+}
+
+static void end_tuple(reader *in)
+{
+    size_t n = collect(in);
+    if (!in->lists)
+        REQUIRE(n == VALUES && in->marks == 1);
+    else if (in->marks) /* a combination, in a list of the tuple of lists */
+        REQUIRE(in->marks == 2 && (n == 3 || n == 2));
+    else
+        REQUIRE(n == LISTS);
+    in->depth++;
+    in->rows++;
+}
+
 /* Checks one opcode. Returns false after the last. */
 static bool check_opcode(reader *in)
 {
@@ -99,7 +125,7 @@ static bool check_opcode(reader *in)
         in->memo++;
         return true;
     case '(': mark(in); return true;
-    case 'e': REQUIRE(collect(in) > 0 && in->depth); return true;
+    case 'e': end_list(in); return true;
     case 'u': REQUIRE(collect(in) % 2 == 0 && in->depth); return true;
     case '1': collect(in); return true;
     case 's':
@@ -110,11 +136,7 @@ static bool check_opcode(reader *in)
         REQUIRE(in->depth >= 3);
         in->depth -= 2;
         return true;
-    case 't':
-        REQUIRE(collect(in) == VALUES && in->marks == 1);
-        in->depth++;
-        in->rows++;
-        return true;
+    case 't': end_tuple(in); return true;
     case '.': return false;
     default: abort();
     }
@@ -132,6 +154,19 @@ static void check(const uint8_t *data, size_t len, int rows)
     }
     REQUIRE(take(&in, 2) == 0x2e65 && in.p == in.end); /* APPENDS, STOP */
     REQUIRE(in.marks == 1 && in.rows == rows && in.depth == (size_t)rows);
+}
+
+/* Checks a pickle of columns: a tuple of lists that have this length, but for those of the new
+ * combinations, which are no longer. */
+static void check_lists(const uint8_t *data, size_t len, size_t length)
+{
+    reader in = {.p = data, .end = data + len, .lists = true};
+    REQUIRE(take(&in, 2) == 0x0480u); /* PROTO 4 */
+    while (check_opcode(&in))
+        ;
+    REQUIRE(in.p == in.end && !in.marks && in.depth == 1 && in.closed == LISTS - 2 && !in.memo);
+    for (int i = 0; i < in.closed; i++)
+        REQUIRE(i == 1 || i == 3 ? in.lengths[i] <= length : in.lengths[i] == length);
 }
 
 /* Returns the number of frames that have rows. */
@@ -191,6 +226,23 @@ static void check_lines(const uint8_t *run, size_t len, const uint8_t expected[2
     REQUIRE(check_line(second, end, false) == end);
 }
 
+static void check_columns(const uint8_t *run, size_t len, const uint8_t expected[2])
+{
+    static fl_translator *translator;
+    fl_translation made;
+    uint8_t verdicts[2] = {0};
+    if (!translator)
+        translator = fl_translator_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_COLUMNS);
+    REQUIRE(translator);
+    fl_translator_begin(translator, 1.5, 7);
+    REQUIRE(fl_translator_run(translator, run, len, 2, 0, "h", 1, verdicts) >= 0);
+    REQUIRE(fl_translator_end(translator, &made) == 0);
+    REQUIRE(memcmp(verdicts, expected, 2) == 0);
+    size_t plain = (size_t)(verdicts[0] == FL_PLAIN) + 1;
+    check(made.rows, made.rows_len, count_rows(verdicts, 1) - (verdicts[0] == FL_PLAIN));
+    check_lists(made.columns, made.columns_len, plain);
+}
+
 static void check_block(fl_translator *translator, const uint8_t *data, size_t size)
 {
     fl_translation made;
@@ -232,6 +284,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     REQUIRE(again.rows_len == first.rows_len && memcmp(kept, again.rows, first.rows_len) == 0);
     free(kept);
     check_lines(run, (size_t)(end - run), verdicts);
+    check_columns(run, (size_t)(end - run), verdicts);
     check_block(translator, data, size);
     free(run);
     return 0;

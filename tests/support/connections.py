@@ -98,6 +98,23 @@ def many_descriptors(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@contextlib.contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """Leave this process without file descriptors inside the `with` block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                opened.append(os.open("/dev/null", os.O_RDONLY))
+        yield
+    finally:
+        for fd in opened:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
 """Whether AddressSanitizer manages the heap. It allocates more than requested and keeps freed
 memory, so the size of a process proves nothing."""

@@ -28,26 +28,10 @@ from typing import NamedTuple
 import grammar
 import graphs
 from attacks import attacks
-from costly import (
-    BLOCK,
-    CORPUS,
-    KNOWN,
-    LIMITS,
-    WAYS,
-    Choices,
-    Find,
-    FrameGenerator,
-    Way,
-    copies,
-    decoding_cost,
-    generate,
-    load_corpus,
-    save_find,
-    simple_frames,
-    size_of,
-    storing_cost,
-)
+from costly import CORPUS, KNOWN, Find, load_corpus, save_find
+from costly_grammar import LIMITS, Choices, FrameGenerator, generate
 from engines import opcodes, splice
+from frame_cost import BLOCK, WAYS, Way, copies, decoding_cost, simple_frames, size_of, storing_cost
 
 from fastlog.decode import Decoder
 

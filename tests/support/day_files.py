@@ -10,8 +10,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from builders import decoded_of
+
 from fastlog.block import Block
-from fastlog.decode import Decoded
 from fastlog.record import Record
 from fastlog.sinks.day_file import DayFile
 
@@ -82,12 +83,12 @@ def append(file: DayFile, records: Iterable[Record]) -> None:
     cursor = file.read_cursor()
     assert cursor is not None
     end = cursor.offset
-    blocks: list[Decoded] = []
+    blocks = []
     for (offset, received), group in groupby(records, key=attrgetter("offset", "received")):
         part = list(group)
         start, end = end, end + len(part)
         block = Block(offset, end, start, len(part), int(received * 1e6), memoryview(b""))
-        blocks.append(Decoded(block, part, []))
+        blocks.append(decoded_of(block, part))
     if blocks:
         file.append(blocks, cursor.offset)
 

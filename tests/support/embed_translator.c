@@ -1,6 +1,6 @@
 /* embed_translator.c: a C program that embeds the translator. It reads a file of frames, each
  * after its length, and translates each frame, and each beginning of it, at the very end of a page:
- * a read of one byte too many crashes. Run by test_translator.py. */
+ * a read of one byte too many crashes. Run by test_translator_folder.py. */
 #include "fuzz/schema.h"
 
 #include <stdio.h>
@@ -10,8 +10,13 @@
 
 enum { PAGE = 4096 };
 
+typedef struct translators {
+    fl_translator *rows, *lines, *columns;
+} translators;
+
 /* Translates one frame alone. Returns its verdict or an error. */
-static int translate_into(fl_translator *translator, bool lines, const uint8_t *run, size_t len)
+static int translate_into(fl_translator *translator, enum fl_form form, const uint8_t *run,
+                          size_t len)
 {
     fl_translation made;
     uint8_t verdict;
@@ -21,27 +26,36 @@ static int translate_into(fl_translator *translator, bool lines, const uint8_t *
         return result;
     if (fl_translator_end(translator, &made) < 0 || made.rows[made.rows_len - 1] != '.')
         return -1;
-    return lines && made.lines[made.lines_len - 1] != '\n' ? -1 : verdict;
+    if (form == FL_COLUMNS && made.columns[made.columns_len - 1] != '.')
+        return -1;
+    return form == FL_LINES && made.lines[made.lines_len - 1] != '\n' ? -1 : verdict;
 }
 
-/* Translates it in both forms, whose verdicts must be equal. */
-static int translate(fl_translator *rows, fl_translator *lines, const uint8_t *run, size_t len)
+/* Translates it in all forms, whose verdicts must be equal. */
+static int translate(const translators *of, const uint8_t *run, size_t len)
 {
-    int verdict = translate_into(rows, false, run, len);
-    return translate_into(lines, true, run, len) == verdict ? verdict : -1;
+    int verdict = translate_into(of->rows, FL_ROWS, run, len);
+    return translate_into(of->lines, FL_LINES, run, len) == verdict &&
+                   translate_into(of->columns, FL_COLUMNS, run, len) == verdict
+               ? verdict
+               : -1;
+}
+
+static fl_translator *make(enum fl_form form)
+{
+    return fl_translator_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, form);
 }
 
 int main(int argc, char **argv)
 {
     FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
-    fl_translator *rows = fl_translator_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_ROWS);
-    fl_translator *lines = fl_translator_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_LINES);
+    translators of = {make(FL_ROWS), make(FL_LINES), make(FL_COLUMNS)};
     uint8_t *pages =
         mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     static uint8_t frame[PAGE];
     unsigned plain = 0, not_plain = 0;
 
-    if (!file || !rows || !lines || pages == MAP_FAILED)
+    if (!file || !of.rows || !of.lines || !of.columns || pages == MAP_FAILED)
         return 2;
     mprotect(pages + PAGE, PAGE, PROT_NONE);
     while (fread(frame, 1, FL_FRAME_HEADER, file) == FL_FRAME_HEADER) {
@@ -52,21 +66,22 @@ int main(int argc, char **argv)
             uint8_t *run = pages + PAGE - FL_FRAME_HEADER - cut;
             memcpy(run, (uint8_t[]){0, 0, (uint8_t)(cut >> 8), (uint8_t)cut}, FL_FRAME_HEADER);
             memcpy(run + FL_FRAME_HEADER, frame, cut);
-            int verdict = translate(rows, lines, run, FL_FRAME_HEADER + cut);
+            int verdict = translate(&of, run, FL_FRAME_HEADER + cut);
             if (verdict < 0 || (verdict == FL_PLAIN && cut < len)) {
                 fprintf(stderr, "a frame of %zu bytes, cut to %zu: %d\n", len, cut, verdict);
                 return 1;
             }
             run[3]++; /* one byte more than there is, but for the lengths that end in 255 */
-            if (run[3] && translate(rows, lines, run, FL_FRAME_HEADER + cut) != FL_EINVAL)
+            if (run[3] && translate(&of, run, FL_FRAME_HEADER + cut) != FL_EINVAL)
                 return 5;
             plain += verdict == FL_PLAIN;
             not_plain += verdict != FL_PLAIN;
         }
     }
     fclose(file);
-    fl_translator_free(rows);
-    fl_translator_free(lines);
+    fl_translator_free(of.rows);
+    fl_translator_free(of.lines);
+    fl_translator_free(of.columns);
     fl_translator_free(NULL);
     munmap(pages, 2 * PAGE);
     if (strcmp(fl_verdict_text(FL_FORBIDDEN_DUP), "forbidden opcode DUP") || !plain || !not_plain)

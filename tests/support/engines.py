@@ -1,4 +1,4 @@
-"""A comparison of the engines, in both forms; and the shortest frame on which they differ.
+"""A comparison of the engines, in all forms; and the shortest frame on which they differ.
 
 `python tests/support/engines.py FRAME…` compares frames in files (raw, or in base64), and prints
 the differences.
@@ -15,10 +15,12 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+from columns import records_in
+
 from fastlog.block import Block, Kind, make_run
 from fastlog.decode import Decoded, Decoder, Form
 
-FORMS: tuple[Form, ...] = ("records", "lines")
+FORMS: tuple[Form, ...] = ("records", "lines", "columns")
 
 
 def block_of(frames: Sequence[bytes]) -> Block:
@@ -34,7 +36,10 @@ def decoder(engine: str, form: Form) -> Decoder:
 
 def result_of(decoded: Decoded) -> str:
     """Return as text all that a sink and the ledger would get."""
-    records = [tuple(record) for record in decoded.records]
+    found = decoded.records
+    if decoded.columns is not None:
+        found = records_in(decoded.block, decoded.columns)
+    records = [tuple(record) for record in found]
     notes = [(idx, repr(note)) for idx, note, _ in decoded.notices]
     return f"{records}\n{notes}\n{decoded.lines!r}"
 

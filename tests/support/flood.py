@@ -21,7 +21,7 @@ def frame_of(kind: str) -> bytes:
     """Return a frame of this kind, with its length."""
     if kind == "plain":
         return stock_frame("one of very many " * 5, kind="flood", user=7)
-    if kind == "foreign":
+    if kind == "fallback":
         return stock_frame("one of very many", kind="flood", odd=1 << 70)
     if kind == "empty":
         return bytes(4)

@@ -5,6 +5,8 @@ memo slots are set in every way and set again, containers and objects change whi
 them, the record refers to itself. Each frame has only some of these features and a few classes, so
 that rare features occur together more often, and some frames are simple. Most are well-formed.
 `grammar.py` has the scalars and the well-known objects.
+
+This is one file because the writer is one grammar, whose rules call each other and share a memo.
 """
 
 from __future__ import annotations

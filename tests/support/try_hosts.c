@@ -1,5 +1,5 @@
 /* try_hosts.c: compares the table of hosts with an array, while connections of many hosts open and
- * close at random. test_loop.py builds and runs it. */
+ * close at random. test_loop_connections.py builds and runs it. */
 #include "loop/loop_internal.h"
 
 #include <stdio.h>

@@ -49,7 +49,8 @@ def use_socket_handler() -> list[object]:
     numbers += stats["gaps"] + stats["sent_batches"] + stats["resent_records"] + stats["left"]
     numbers += stats["reconnects"] + stats["new_ids"] + stats["spool_bytes"]
     dropped: dict[str, int] = stats["dropped"]
-    names: list[str | None] = [stats["server"], stats["last_error"], fastlog_client.__version__]
+    names: list[str | None] = [stats["client"], stats["server"], stats["last_error"]]
+    names.append(fastlog_client.__version__)
     is_connected: bool = stats["connected"]
     address: str | tuple[str, int] = handler.address
     handler.close()

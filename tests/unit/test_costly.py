@@ -14,22 +14,10 @@ from pathlib import Path
 
 import costliest
 import pytest
-from costly import (
-    CORPUS,
-    DIGITS,
-    KNOWN,
-    WAYS,
-    Find,
-    Way,
-    block_of,
-    copies,
-    decoding_cost,
-    generate,
-    load_corpus,
-    save_find,
-    simple_frames,
-)
+from costly import CORPUS, KNOWN, Find, load_corpus, save_find
+from costly_grammar import DIGITS, generate
 from engines import differing, explain
+from frame_cost import WAYS, Way, block_of, copies, decoding_cost, simple_frames
 
 from fastlog.decode import Decoder
 

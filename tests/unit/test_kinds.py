@@ -1,4 +1,4 @@
-"""`benchmarks/kinds.py`: each frame is a record of its kind, and the table is right."""
+"""The kinds of `benchmarks/kinds.py`: each frame is of its kind, and the table is right."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from places import BENCHMARKS
 sys.path.append(str(BENCHMARKS))
 
 import kinds
+import record_kinds
 
-KINDS = {kind.name: kind for kind in kinds.make_kinds()}
+KINDS = {kind.name: kind for kind in record_kinds.make_kinds()}
 
 
 def extra_of(frame: bytes) -> Any:

@@ -8,6 +8,8 @@ It runs on Python 2.7 and 3, with whatever of the libraries is there. A file beg
 that name the versions; the rest is in base64, and packed with zlib. In it, a line holds name,
 protocol and length of a pickle, which follows. The pickle is the attributes of a record, as
 handlers send them; `x` is what the name says.
+
+This is one file so that an interpreter needs nothing but it.
 """
 
 from __future__ import print_function
@@ -155,6 +157,10 @@ def of_numpy(np):
         made["np_" + name] = getattr(np, name)(7)
         made["np_array_" + name] = np.arange(4, dtype=name)
     made.update({
+        "np_float32_tenth": np.float32(0.1),
+        "np_int8_negative": np.int8(-7),
+        "np_uint64_largest": np.uint64(2**64 - 1),
+        "np_void": np.void(b"ab"),
         "np_nan": np.float64("nan"),
         "np_quarter": np.float64(0.25),
         "np_longdouble": np.longdouble(0.5),
@@ -167,17 +173,29 @@ def of_numpy(np):
         "np_datetime64_day": np.datetime64("2026-11-23"),
         "np_datetime64_ns": np.datetime64("2026-11-23T14:05:06.000789123"),
         "np_datetime64_month": np.datetime64("2026-11"),
+        "np_datetime64_year": np.datetime64("2026"),
+        "np_datetime64_week": np.datetime64("2026-11-19", "W"),
+        "np_datetime64_hour": np.datetime64("2026-11-23T14"),
+        "np_datetime64_second": np.datetime64("2026-11-23T14:05:06"),
+        "np_datetime64_25s": np.datetime64(10, "25s"),
+        "np_datetime64_before_1970": np.datetime64("1969-12-31T23:59:59.5"),
         "np_nat": np.datetime64("NaT"),
         "np_timedelta64": np.timedelta64(90, "s"),
         "np_timedelta64_ms": np.timedelta64(1500, "ms"),
+        "np_timedelta64_ns": np.timedelta64(1, "ns"),
+        "np_timedelta64_month": np.timedelta64(3, "M"),
+        "np_timedelta64_nat": np.timedelta64("NaT"),
         "np_array": np.array([1.5, float("nan"), 3.0]),
         "np_array_2d": np.arange(6).reshape(2, 3),
         "np_array_fortran": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "np_array_fortran_3d": np.asfortranarray(np.arange(12).reshape(2, 3, 2)),
         "np_array_0d": np.array(5),
         "np_array_empty": np.zeros((0, 3)),
+        "np_array_no_columns": np.zeros((2, 0)),
         "np_array_bool": np.array([True, False]),
         "np_array_big_endian": np.arange(3, dtype=">i4"),
         "np_array_str": np.array([u"a", u"bc"]),
+        "np_array_str_utf8": np.array([u"a", u"bc\xe9"]),
         "np_array_bytes": np.array([b"a", b"bc"]),
         "np_array_object": np.array([1, u"a", None], dtype=object),
         "np_array_datetime": np.array(["2026-11-23", "NaT"], dtype="datetime64[D]"),
@@ -185,6 +203,7 @@ def of_numpy(np):
         "np_array_structured": np.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")]),
         "np_record": np.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")])[0],
         "np_array_large": np.zeros(3000),
+        "np_array_long": np.zeros((150, 150), dtype="u1"),
         "np_array_slice": np.arange(10)[::3],
         "np_masked": np.ma.masked_array([1, 2], mask=[0, 1]),
         "np_matrix": np.matrix([[1, 2]]),
@@ -200,20 +219,24 @@ def of_numpy(np):
 def of_pandas(pd):
     moment = pd.Timestamp(MOMENT)
     frame = pd.DataFrame({"a": [1, 2], "b": [u"x", u"y"]})
+    mixed = pd.DataFrame({"a": [1, 2], "b": [0.5, 1.5], "c": [u"x", u"y"]})
     made = {
         "pd_timestamp": moment,
         "pd_timestamp_utc": moment.tz_localize("UTC"),
         "pd_timestamp_zoned": moment.tz_localize("Europe/Berlin"),
         "pd_timestamp_ns": pd.Timestamp("2026-11-23T14:05:06.000789123"),
+        "pd_timestamp_offset": pd.Timestamp("2026-11-23T14:05:06+05:30"),
         "pd_timestamp_day": pd.Timestamp("2026-11-23"),
         "pd_nat": pd.NaT,
         "pd_timedelta": pd.Timedelta(1, "h"),
+        "pd_timedelta_days": pd.Timedelta("1 days 02:00:00.5"),
         "pd_timedelta_ns": pd.Timedelta(1234567891, "ns"),
         "pd_period": pd.Period("2026-11", freq="M"),
         "pd_interval": pd.Interval(0, 1),
         "pd_series": pd.Series([1.5, 2.5], name="s"),
         "pd_series_text": frame["b"],
         "pd_frame": frame,
+        "pd_frame_mixed": mixed,
         "pd_index": pd.Index([1, 2, 3]),
         "pd_range_index": pd.RangeIndex(5),
         "pd_datetime_index": pd.date_range("2026-11-23", periods=3),
@@ -237,9 +260,17 @@ def of_pydantic(pydantic):
         "Order", (pydantic.BaseModel,),
         {"__annotations__": {"items": list, "at": datetime.datetime}, "__module__": "__main__"},
     )  # fmt: skip
-    globals().update(Item=Item, Order=Order)
+    options = {"extra": "allow"}
+    is_new = hasattr(pydantic, "ConfigDict")  # 2.0 or newer
+    Open = type(
+        "Open", (pydantic.BaseModel,),
+        {"__annotations__": {"user": str}, "__module__": "__main__",
+         "model_config" if is_new else "Config": options if is_new else type("C", (), options)},
+    )  # fmt: skip
+    globals().update(Item=Item, Order=Order, Open=Open)
     item = Item(name="book", price=decimal.Decimal("9.90"))
     made = {"pydantic_model": item, "pydantic_nested": Order(items=[item], at=MOMENT)}
+    made["pydantic_extra"] = Open(user="eve", more=1)
     made["pydantic_secret"] = pydantic.SecretStr("hidden")
     try:
         Item(name=None, price="x")
@@ -264,6 +295,7 @@ def of_sqlalchemy(sa):
     with engine.connect() as connection:
         query = sa.text("SELECT 1 AS a, 'x' AS b")
         made["sa_row"] = connection.execute(query).fetchone()
+        made["sa_mapping"] = made["sa_row"]._mapping
         made["sa_rows"] = connection.execute(query).fetchall()
     from sqlalchemy.sql import quoted_name
 
@@ -296,6 +328,8 @@ def of_django(django):
     from django.utils.functional import lazy
     from django.utils.safestring import mark_safe
 
+    from django.utils.translation import pgettext_lazy as translate_in_context
+
     try:
         from django.utils.translation import gettext_lazy as translate
     except ImportError:
@@ -304,6 +338,7 @@ def of_django(django):
     return {
         "django_safe": mark_safe(u"<b>safe</b>"),
         "django_lazy": translate(u"lazy text"),
+        "django_lazy_context": translate_in_context(u"menu", u"lazy text"),
         "django_lazy_call": lazy(with_mark, kind)(u"a"),
         "django_query": QueryDict("a=1&a=2&b=3"),
         "django_multi": MultiValueDict({"a": ["1", "2"]}),

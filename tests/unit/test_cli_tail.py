@@ -1,0 +1,48 @@
+"""`fastlog tail`: the newest records, and those that arrive."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import DEADLINE, Result, Run
+from day_files import make_record, write_day
+
+pytestmark = pytest.mark.usefixtures("nothing_configured")
+
+
+def test_tail_prints_the_newest_in_ascending_order(command: Run, data: Path):
+    lines = command("tail", "-n", 3).out.splitlines()
+    assert [line.partition(" user=")[2] for line in lines] == ["7", "8", "9"]
+    warnings = command("tail", "-n", 2, "--level", "warning").out.splitlines()
+    assert [line.partition(" user=")[2] for line in warnings] == ["5", "9"]
+
+
+def test_tail_prints_twenty_records_by_default(command: Run, data: Path):
+    write_day(data / "logs" / "2026-11-23.db", [make_record(i) for i in range(10, 40)])
+    assert len(command("tail").out.splitlines()) == 20
+
+
+def test_tail_of_nothing_ends_with_1(command: Run, tmp_path: Path):
+    (tmp_path / "fastlog-data").mkdir()
+    assert command("tail") == Result(1, "", "")
+
+
+def test_tail_follows_into_the_next_day_until_interrupted(data: Path):
+    args = [sys.executable, "-m", "fastlog", "tail", "-f", "-n", "1", "--json"]
+    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        seen = [json.loads(process.stdout.readline())["message"]]
+        write_day(data / "logs" / "2026-11-23.db", [make_record(10)])
+        seen.append(json.loads(process.stdout.readline())["message"])
+        write_day(data / "logs" / "2026-11-24.db", [make_record(11)])
+        (data / "logs" / "2026-11-22.db").unlink()
+        seen.append(json.loads(process.stdout.readline())["message"])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE) == 0
+        assert process.stderr.read() == b""
+    assert seen == ["message 9", "message 10", "message 11"]

@@ -1,0 +1,235 @@
+"""Errors of the configuration: one line each, with the place in its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from config_texts import load_text
+
+from fastlog.config import load
+from fastlog.errors import ConfigError
+
+pytestmark = pytest.mark.usefixtures("working_directory")
+
+
+def mistake(text: str, environ: dict[str, str] | None = None, **flags: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_text(text, environ, **flags)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('auth = {keys = "web:x"}', "auth.keys: expected a list of texts, got 'web:x'"),
+        ("auth = {keys = [1]}", "auth.keys: expected a list of texts, got a list"),
+        ('auth = {keys = ["hush"]}', "auth.keys: expected ID:SECRET, the id being letters"),
+        ('auth = {keys = ["a:x", "b:y", "a:x"]}', "auth.keys: 'a' has the same secret twice"),
+        ('auth = {keys = ["a:x", "a:y", "b:y"]}', "auth.keys: 'a' and 'b' have the same secret"),
+        ('auth = {keys = ["a:x", "a:y", "a:z"]}', "auth.keys: 'a' has more than 2 secrets"),
+        (
+            '[[listen]]\nurl = "unix:///s"\nauth = "required"',
+            "auth.keys: a listener has auth = 'required', but no key",
+        ),
+        ('[[listen]]\nurl = "unix:///s"\nauth = "yes"', "expected 'optional' or 'required'"),
+        ('[[listen]]\nurl = "unix:///s"\nstock = "no"', "expected true or false, got 'no'"),
+    ],
+)
+def test_an_error_of_authentication_does_not_contain_the_secret(text: str, expected: str):
+    error = mistake(text)
+    assert expected in error
+    assert "hush" not in error
+
+
+def test_an_error_in_a_value_that_a_flag_overrides_is_reported():
+    assert mistake("data_dir = 3", None, data_dir="right").startswith("fastlog.toml:1: data_dir:")
+
+
+def test_a_file_that_was_named_and_is_missing_is_an_error():
+    with pytest.raises(ConfigError, match=r"^no\.toml: cannot be read: No such file"):
+        load(Path("no.toml"), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "\n[journal]\nsise = 1",
+            "fastlog.toml:3: [journal] has no key 'sise'; did you mean 'size'?",
+        ),
+        ("journel = 1", "fastlog.toml:1: there is no key 'journel'; did you mean 'journal'?"),
+        (
+            "# a comment\n\n[limits]\n\nconnections = 'many'",
+            "fastlog.toml:5: limits.connections: expected an integer, got 'many'",
+        ),
+        (
+            "[limits]\nconnections = true",
+            "fastlog.toml:2: limits.connections: expected an integer, got true",
+        ),
+        (
+            "[limits]\nmax_frame = '16 MiB'",
+            "fastlog.toml:2: limits.max_frame: expected at most 16777215, got '16 MiB'",
+        ),
+        (
+            "limits.max_frame = 0",
+            "fastlog.toml:1: limits.max_frame: expected at least 1, got 0",
+        ),
+        (
+            "[journal]\nsize = 'huge'",
+            "fastlog.toml:2: journal.size: "
+            "expected a size such as 1048576 or \"64 MiB\", got 'huge'",
+        ),
+        (
+            "[journal]\nsize = '100 MiB'",
+            "fastlog.toml:2: journal.size: expected at least two segments (128 MiB), got 100 MiB",
+        ),
+        (
+            "[journal]\nsegment = '1 GiB'",
+            "fastlog.toml:2: journal.size: expected at least two segments (2 GiB), got 1 GiB",
+        ),
+        (
+            "[[sink]]\nurl = 'console:'\nwhen_full = 'skip'",
+            "fastlog.toml:1: sink.when_full: at least one sink must have 'hold', or records may be "
+            "lost",
+        ),
+        (
+            "[journal]\nwhen_full = 'stop'",
+            "fastlog.toml:2: journal.when_full: expected 'drop' or 'pause', got 'stop'",
+        ),
+        (
+            "[retention]\nage = '3 fortnights'",
+            "fastlog.toml:2: retention.age: "
+            "expected a time such as 3600 or \"30 days\", got '3 fortnights'",
+        ),
+        (
+            "[retention]\nage = inf",
+            'fastlog.toml:2: retention.age: expected a time such as 3600 or "30 days", got inf',
+        ),
+        (
+            "[log]\nlevel = 'debug'",
+            "fastlog.toml:2: log.level: there is no 'debug'; did you mean 'DEBUG'?",
+        ),
+        ("limits = 3", "fastlog.toml:1: limits: expected a table [limits], got 3"),
+        (
+            "[limits\nmax_frame = 1",
+            "fastlog.toml:1: not TOML: expected ']' at the end of a table declaration",
+        ),
+        ("a = 1\nb = [1", "fastlog.toml:2: not TOML: unclosed array"),
+        ("listen = []", "fastlog.toml:1: listen: expected a list of URLs, got a list"),
+        ("listen = [3]", "fastlog.toml:1: listen: expected a URL or a table, got 3"),
+        (
+            "listen = [\n  'tcp://127.0.0.1:1',\n  'tls://127.0.0.1:2',\n]",
+            "fastlog.toml:3: listen: tls:// is not supported yet; "
+            "use tcp:// or unix:// instead of 'tls://127.0.0.1:2'",
+        ),
+        (
+            "[[sink]]\nurl = 'sqlite:'\n\n[[sink]]\nurl = 'ndjson:///a'\nname = 'sqlite'\n"
+            "[[sink]]\nurl = 'ndjson:///b'\nname = 'sqlite'",
+            "fastlog.toml:9: sink.name: two sinks are named 'sqlite'",
+        ),
+        ("[[sink]]\nname = 'x'", "fastlog.toml:1: [[sink]] needs a url"),
+        *(
+            (
+                f"[files]\nmode = {mode}",
+                'fastlog.toml:2: files.mode: expected a mode such as "0640", in quotes, got '
+                + shown,
+            )
+            for mode, shown in (("0o640", "416"), ("640", "640"), ("'u=rw'", "'u=rw'"))
+        ),
+        (
+            "[files]\nmode = '0440'",
+            "fastlog.toml:2: files.mode: expected a mode that lets the server read and write, "
+            "got '0440'",
+        ),
+        (
+            "[files]\nmode = '0666'",
+            "fastlog.toml:2: files.mode: expected no more than 0664, got '0666'",
+        ),
+        (
+            "[files]\ngroup = 'amd'",
+            "fastlog.toml:2: files.group: there is no group 'amd'; did you mean 'adm'?",
+        ),
+        (
+            "[[listen]]\nurl = 'unix:///s'\ngroup = 'nonesuch-0'",
+            "fastlog.toml:3: listen.group: there is no group 'nonesuch-0'",
+        ),
+        (
+            "[[listen]]\nurl = 'tcp://127.0.0.1:1'\nmode = '0660'",
+            "fastlog.toml:3: listen.mode: only valid for a Unix socket, not for 'tcp://127.0.0.1:1'",
+        ),
+        (
+            "[[sink]]\nurl = 'sqlite:'\nname = '../x'",
+            "fastlog.toml:3: sink.name: expected letters, digits, '_', '-' and '.', at most 64, "
+            "got '../x'",
+        ),
+        (
+            "[[sink]]\nurl = 'sqlite:'\nwhen_ful = 'hold'",
+            "fastlog.toml:3: [[sink]] has no key 'when_ful'; did you mean 'when_full'?",
+        ),
+        (
+            "sink = ['/var/log/x']",
+            "fastlog.toml:1: sink: "
+            "expected a URL such as sqlite: or ndjson:///path, got '/var/log/x'",
+        ),
+    ],
+)
+def test_an_error_in_the_file_has_its_line(text: str, message: str):
+    assert mistake(text) == message
+
+
+def test_a_file_that_is_not_text_is_an_error():
+    Path("fastlog.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"^fastlog\.toml: is not UTF-8 text$"):
+        load(None, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "FASTLOG_LIMIT_MAX_FRAME",
+            "1",
+            "FASTLOG_LIMIT_MAX_FRAME: there is no such variable; "
+            "did you mean 'FASTLOG_LIMITS_MAX_FRAME'?",
+        ),
+        (
+            "FASTLOG_LIMITS_CONNECTIONS",
+            "many",
+            "FASTLOG_LIMITS_CONNECTIONS: limits.connections: expected an integer, got 'many'",
+        ),
+        ("FASTLOG_LISTEN", "", "FASTLOG_LISTEN: listen: expected a list of URLs, got a list"),
+        ("FASTLOG_DATA_DIR", "", "FASTLOG_DATA_DIR: data_dir: expected a path, got ''"),
+    ],
+)
+def test_an_error_in_a_variable_has_its_name(name: str, value: str, message: str):
+    assert mistake("", {name: value}) == message
+
+
+def test_an_error_in_a_flag_has_its_name():
+    assert mistake("", None, listen=("tcp://host",)) == (
+        "--listen: listen: expected a port in 'tcp://host', such as tcp://host:9020"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "tcp://:9020", "tcp://host:65536", "tcp://host:x", "tcp://host:1/path", "tcp://a@host:1",
+        "tcp://[::1:9020", "unix://path", "unix://host/path", "udp://host:1", "9020", "", "/a",
+        "unix:///" + "x" * 107,
+    ],
+)  # fmt: skip
+def test_a_listener_may_not_be(url: str):
+    assert mistake("", None, listen=(url,)).startswith("--listen: listen")
+
+
+def test_an_address_is_listed_once_unless_its_port_is_0():
+    twice = ("tcp://127.0.0.1:1", "tcp://127.0.0.1:1")
+    assert (
+        mistake("", None, listen=twice) == "--listen: listen: 'tcp://127.0.0.1:1' is listed twice"
+    )
+    free = ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0")
+    assert len(load_text("", None, listen=free).listen) == 2
