@@ -1,15 +1,12 @@
-"""Bulk search: which entries of a chunk may match, found in its whole text at once.
+"""Bulk expressions: what filters are searched for as in the whole text of a chunk.
 
-An expression is searched for as a *bulk expression*, which matches in the text of a chunk wherever
-the original matches in a text of an entry, and perhaps elsewhere. So it finds candidates. Each is
-then checked as a row.
+A bulk expression matches in the text of a chunk wherever the filter matches in a text of an entry,
+and perhaps elsewhere.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Final
 
 from fastlog.errors import ConfigError
@@ -17,15 +14,6 @@ from fastlog.query import Filters
 from fastlog.query.conditions import parse_number
 from fastlog.query.expressions import Expression, compile_regex, compile_text
 from fastlog.query.filters import Condition
-
-NUL: Final = b"\0"
-"""The first byte of an entry, and not in its text."""
-WINDOW: Final = 4096
-"""Bytes that are searched at once where an expression matches over several entries."""
-
-DENSE: Final = 256
-"""An expression that matches in more entries of a chunk than this is left to the check of the rows,
-which costs about as much as finding the place of a match."""
 
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _ANCHORS: Final = {r"\A": "^", r"\z": "$"}
@@ -44,47 +32,6 @@ def bulk_expressions(filters: Filters) -> list[Expression]:
         if pattern is not None and (expression := _compiled(pattern)):
             expressions.append(expression)
     return expressions
-
-
-def candidates(text: bytes, expressions: list[Expression]) -> Sequence[int]:
-    """Return the numbers of the entries of a chunk that may match all expressions, in order."""
-    found: set[int] | None = None
-    for expression in expressions:
-        numbers = list(islice(_entries(text, expression), DENSE + 1))
-        if len(numbers) <= DENSE:
-            found = set(numbers) if found is None else found.intersection(numbers)
-        if found is not None and not found:
-            return ()
-    return range(text.count(NUL)) if found is None else sorted(found)
-
-
-def _entries(text: bytes, expression: Expression) -> Iterator[int]:
-    """Yield the numbers of the entries in which a match begins.
-
-    A match may go over several entries, and hide one inside an entry. So the search continues with
-    the entry behind the one in which it began.
-    """
-    entry, at, end, is_narrow = -1, 0, len(text), False
-    while at < len(text):
-        match = expression.search(text, at, end)
-        if match is None and end == len(text):
-            return
-        if match is None:
-            entry += text.count(NUL, at, end)
-            at = end
-        else:
-            entry += text.count(NUL, at, match.start() + 1)
-            yield entry
-            at = _next_entry(text, match.start() + 1)
-            is_narrow = is_narrow or match.end() > at
-        if is_narrow:  # otherwise each search could read the rest of the chunk
-            end = _next_entry(text, at + WINDOW)
-
-
-def _next_entry(text: bytes, at: int) -> int:
-    """Return where the first entry begins that does not begin before `at`."""
-    found = text.find(NUL, at)
-    return len(text) if found < 0 else found
 
 
 def _of_regex(pattern: str) -> str | None:

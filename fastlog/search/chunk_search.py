@@ -14,7 +14,7 @@ from typing import Final
 from fastlog import zstd
 from fastlog.errors import DamagedFileError
 from fastlog.query.expressions import Expression
-from fastlog.search.bulk import candidates
+from fastlog.search.candidates import candidates
 from fastlog.search.pieces import Batch, Key, Piece, in_order, read_covered, read_pieces
 from fastlog.search.spans import Span
 

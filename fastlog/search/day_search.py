@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Final, NamedTuple
 
 from fastlog.query import Filters
@@ -38,7 +38,7 @@ class DaySearch(NamedTuple):
     """The last record that is searched. Later ones would break the order of the stream."""
     newest_first: bool
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Generator[Row, None, None]:
         """Yield the matching rows by `created`, and equal ones by arrival; or exactly reversed."""
         spans = possible_spans(self.connection, self.layout, self.filters, self.last_id)
         left = yield from self._rows_of_chunks(spans)

@@ -15,7 +15,7 @@ from fastlog.search.layout import condition, read_layout
 from fastlog.search.rows import COLUMN_LIST, Row, checked
 from fastlog.search.stream import Found, found, merge_days
 
-INTERVAL = 0.2
+INTERVAL = 0.1
 """Seconds between two looks at the files."""
 SETTLED = 2.0
 """Seconds after its last change from which on a file is not read again until it changes. Clocks of

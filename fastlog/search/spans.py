@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import groupby
 from typing import NamedTuple
 
 from fastlog.errors import DamagedFileError
@@ -101,18 +102,13 @@ def _read_bounds(connection: sqlite3.Connection) -> MinuteBounds:
     return MinuteBounds(first, end)
 
 
-def _spans(minutes: Iterable[int], bounds: MinuteBounds) -> Iterator[Span]:
+def _spans(minutes: set[int], bounds: MinuteBounds) -> Iterator[Span]:
     """Yield the spans of these minutes in order of time. Adjacent minutes are one span."""
-    others = OTHER_MINUTES in minutes
-    if others:
+    if OTHER_MINUTES in minutes:
         yield Span(-math.inf, float(bounds.first * MINUTE))
-    run: list[int] = []
-    for minute in sorted(set(minutes) - {OTHER_MINUTES}):
-        if run and minute != run[1]:
-            yield Span(float(run[0] * MINUTE), float(run[1] * MINUTE))
-            run = []
-        run = [run[0] if run else minute, minute + 1]
-    if run:
-        yield Span(float(run[0] * MINUTE), float(run[1] * MINUTE))
-    if others:
+    numbered = enumerate(sorted(minutes - {OTHER_MINUTES}))
+    for _, run in groupby(numbered, lambda pair: pair[1] - pair[0]):
+        adjacent = [minute for _, minute in run]
+        yield Span(float(adjacent[0] * MINUTE), float((adjacent[-1] + 1) * MINUTE))
+    if OTHER_MINUTES in minutes:
         yield Span(float(bounds.end * MINUTE), math.inf)

@@ -77,8 +77,9 @@ def _rows(day: Day, filters: Filters, newest_first: bool, unread: Unread | None)
     with unless_gone(day.path, unread), closing(open_day(day.path)) as connection:
         connection.execute("BEGIN")
         layout = read_layout(connection)
-        found = DaySearch(connection, layout, filters, day.last_id, newest_first)
-        yield from checked(found.rows())
+        day_search = DaySearch(connection, layout, filters, day.last_id, newest_first)
+        with closing(day_search.rows()) as rows:
+            yield from checked(rows)
 
 
 def _groups(days: list[Day]) -> list[list[Day]]:

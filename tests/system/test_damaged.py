@@ -137,6 +137,7 @@ def test_following_continues_beside_a_damaged_file_and_in_its_replacement(
 
 QUERY_AS_ANOTHER_USER = """
 import os, sys
+import fastlog.cli.query  # now: the other user may not read the interpreter's files
 from fastlog.cli import fastlog
 from fastlog.cli.command import run
 if os.geteuid() == 0:  # root may read everything

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from fastlog.errors import ConfigError
 from fastlog.query import Condition, Filters
 from fastlog.query.expressions import compile_regex, compile_text, matches
-from fastlog.search import bulk
-from fastlog.search.bulk import bulk_expressions, candidates
+from fastlog.search import candidates as bulk
+from fastlog.search.bulk import bulk_expressions
+from fastlog.search.candidates import candidates
 
 LETTERS = "ab1 .\nkK\N{KELVIN SIGN}sS\N{LATIN SMALL LETTER LONG S}ßẞé\N{EURO SIGN}😀"
 TEXTS = st.text(LETTERS, max_size=6)

@@ -1,0 +1,61 @@
+"""Candidates: the entries of a chunk that may match, found in its whole text at once.
+
+Whether a candidate matches is decided by its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from fastlog.query.expressions import Expression
+
+NUL: Final = b"\0"
+"""The first byte of an entry, and not in its text."""
+WINDOW: Final = 4096
+"""Bytes that are searched at once where an expression matches over several entries."""
+DENSE: Final = 256
+"""An expression that matches in more entries of a chunk than this is left to the check of the rows,
+which costs about as much as finding the place of a match."""
+
+
+def candidates(text: bytes, expressions: list[Expression]) -> Sequence[int]:
+    """Return the numbers of the entries of a chunk that may match all expressions, in order."""
+    found: set[int] | None = None
+    for expression in expressions:
+        numbers = list(islice(_entries(text, expression), DENSE + 1))
+        if len(numbers) <= DENSE:
+            found = set(numbers) if found is None else found.intersection(numbers)
+        if found is not None and not found:
+            return ()
+    return range(text.count(NUL)) if found is None else sorted(found)
+
+
+def _entries(text: bytes, expression: Expression) -> Iterator[int]:
+    """Yield the numbers of the entries in which a match begins.
+
+    A match may go over several entries, and hide one inside an entry. So the search continues with
+    the entry behind the one in which it began.
+    """
+    entry, at, end, is_narrow = -1, 0, len(text), False
+    while at < len(text):
+        match = expression.search(text, at, end)
+        if match is None and end == len(text):
+            return
+        if match is None:
+            entry += text.count(NUL, at, end)
+            at = end
+        else:
+            entry += text.count(NUL, at, match.start() + 1)
+            yield entry
+            at = _next_entry(text, match.start() + 1)
+            is_narrow = is_narrow or match.end() > at
+        if is_narrow:  # otherwise each search could read the rest of the chunk
+            end = _next_entry(text, at + WINDOW)
+
+
+def _next_entry(text: bytes, at: int) -> int:
+    """Return where the first entry begins that does not begin before `at`."""
+    found = text.find(NUL, at)
+    return len(text) if found < 0 else found
