@@ -152,7 +152,7 @@ def test_any_search_gives_the_records_that_match_in_order(
     uncovered: int,
     version: int,
 ):
-    made = [make_record(0, funcName=f"{n}", **fields) for n, fields in enumerate(records)]
+    made = [make_record(0, funcName=f"{n}", offset=n, **fields) for n, fields in enumerate(records)]
     path = tmp_path_factory.mktemp("logs") / START_NAME
     with small(waiting, uncovered):
         if version < 3:
@@ -189,7 +189,9 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(day_chunks, "CHUNK_ENTRIES", CHUNK)
     names = {13: "rare"}
     records = [
-        make_record(0, created=DAY_START + 60 * n, funcName=f"{n}", name=names.get(n, "app"))
+        make_record(
+            0, created=DAY_START + 60 * n, funcName=f"{n}", name=names.get(n, "app"), offset=n
+        )
         for n in range(22)
     ]
     write_day(tmp_path / START_NAME, records)
@@ -238,7 +240,7 @@ def test_a_sender_whose_clock_is_wrong_does_not_make_memory_grow(
 ):
     """Each chunk has an entry of 1970, so that all overlap."""
     records = [
-        make_record(0, created=DAY_START + n if n % CHUNK else 0.0, funcName=f"{n}")
+        make_record(0, created=DAY_START + n if n % CHUNK else 0.0, funcName=f"{n}", offset=n)
         for n in range(400)
     ]
     held: list[int] = []
