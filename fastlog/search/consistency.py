@@ -8,25 +8,26 @@ from typing import Any, Final
 
 from fastlog import zstd
 from fastlog.search.groups import read_minutes
+from fastlog.search.layout import RECURRING, Recurring
 from fastlog.sinks.day_chunks import MINUTE, OTHER_MINUTES
 from fastlog.sinks.day_rows import text_of
-from fastlog.sinks.day_schema import COUNTED_PROCESS, COUNTED_SITE, TEXTS
+from fastlog.sinks.day_schema import TEXTS
 
 _FAULTS: Final = {
-    "the time is no number": "typeof(created) <> 'real'",
-    "a text is none": (
+    "a time that is no number": "typeof(created) <> 'real'",
+    "a text of another type": (
         "typeof(message) <> 'text' OR typeof(extra) <> 'text'"
         " OR typeof(exc_text) NOT IN ('text', 'null') OR typeof(stack_info) NOT IN ('text', 'null')"
     ),
-    "the site is missing": "site_id NOT IN (SELECT id FROM sites)",
-    "the process is missing": "process_id NOT IN (SELECT id FROM processes)",
-    "the block is missing": "block_id NOT IN (SELECT id FROM blocks)",
+    "no site": "site_id NOT IN (SELECT id FROM sites)",
+    "no process": "process_id NOT IN (SELECT id FROM processes)",
+    "no block": "block_id NOT IN (SELECT id FROM blocks)",
 }
-"""What may be wrong with an entry, and the condition that finds it."""
+"""What a damaged entry has, and the condition that finds it."""
 
 
 def find_faults(connection: sqlite3.Connection) -> Iterator[str]:
-    """Yield what is wrong with the entries of a file of the current version.
+    """Yield what is wrong with entries of a file of the current version, each with the first one.
 
     Args:
         connection: In a transaction, so that all is about one state of the file.
@@ -35,7 +36,7 @@ def find_faults(connection: sqlite3.Connection) -> Iterator[str]:
     [found] = connection.execute(f"SELECT {first} FROM entries")  # noqa: S608 our own text
     for fault, first_id in zip(_FAULTS, found, strict=True):
         if first_id is not None:
-            yield f"entry {first_id} is the first of which {fault}"
+            yield f"entry {first_id} has {fault}"
 
 
 def find_differences(connection: sqlite3.Connection) -> Iterator[str]:
@@ -47,22 +48,20 @@ def find_differences(connection: sqlite3.Connection) -> Iterator[str]:
     wrong = [first_id for first_id, is_right in _compare_chunks(connection) if not is_right]
     if wrong:
         yield f"{len(wrong)} chunks differ from their entries, the first begins at {wrong[0]}"
-    if _counts_differ(connection, "site_counts", "site_id", "sites", COUNTED_SITE):
-        yield "site_counts differs from the entries"
-    if _counts_differ(connection, "process_counts", "process_id", "processes", COUNTED_PROCESS):
-        yield "process_counts differs from the entries"
+    for each in RECURRING:
+        if _counts_differ(connection, each):
+            yield f"{each.counts} differs from the entries"
 
 
 def _compare_chunks(connection: sqlite3.Connection) -> Iterator[tuple[int, bool]]:
     """Yield the first id of each chunk, and whether it follows its predecessor and is right."""
     end = 1
+    names = ", ".join(("created", *TEXTS))
+    entries = f"SELECT {names} FROM entries WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 our own text
     for first_id, last_id, *content in connection.execute(
         "SELECT first_id, last_id, min_created, max_created, text FROM chunks ORDER BY last_id"
     ):
-        rows = connection.execute(
-            f"SELECT created, {', '.join(TEXTS)} FROM entries WHERE id BETWEEN ? AND ? ORDER BY id",  # noqa: S608
-            (first_id, last_id),
-        ).fetchall()
+        rows = connection.execute(entries, (first_id, last_id)).fetchall()
         is_whole = first_id == end <= last_id and len(rows) == last_id - first_id + 1
         yield first_id, is_whole and _has_content(rows, *content)
         end = last_id + 1
@@ -81,27 +80,26 @@ def _has_content(
         return False
 
 
-def _counts_differ(
-    connection: sqlite3.Connection, table: str, column: str, owner: str, counted: Sequence[str]
-) -> bool:
+def _counts_differ(connection: sqlite3.Connection, each: Recurring) -> bool:
     """Return whether the counts of any minute differ from the number of covered entries.
 
-    Which of several rows of `owner` with the same counted values the counts name is not compared.
+    Which of several rows with the same counted values the counts name is not compared.
     """
     minutes = read_minutes(connection)
     entries = (
         f"SELECT CASE WHEN created >= :first * {MINUTE} AND created < :end * {MINUTE}"  # noqa: S608 our own text
         f" THEN CAST(created AS INTEGER) / {MINUTE} ELSE {OTHER_MINUTES} END AS minute,"
-        f" {column}, count(*) AS number FROM entries"
+        f" {each.key}, count(*) AS number FROM entries"
         " WHERE id <= (SELECT max(last_id) FROM chunks) GROUP BY 1, 2"
     )
     counts = (
         f"SELECT CASE WHEN minute >= :first AND minute < :end THEN minute ELSE {OTHER_MINUTES} END,"  # noqa: S608
-        f" {column}, -records FROM {table}"
+        f" {each.key}, -records FROM {each.counts}"
     )
     differing = connection.execute(
-        f"SELECT 1 FROM ({entries} UNION ALL {counts}) LEFT JOIN {owner} ON {owner}.id = {column}"  # noqa: S608
-        f" GROUP BY minute, {', '.join(counted)} HAVING sum(number) <> 0 LIMIT 1",
+        f"SELECT 1 FROM ({entries} UNION ALL {counts}) LEFT JOIN {each.table}"  # noqa: S608 our own text
+        f" ON {each.table}.id = {each.key} GROUP BY minute, {', '.join(each.counted)}"
+        " HAVING sum(number) <> 0 LIMIT 1",
         minutes._asdict(),
     )
     return differing.fetchone() is not None

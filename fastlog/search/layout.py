@@ -8,13 +8,7 @@ from typing import Final, NamedTuple
 
 from fastlog.record import PROCESS, SITE
 from fastlog.search.clauses import Clause, all_of
-from fastlog.sinks.day_schema import (
-    COUNTED_PROCESS,
-    COUNTED_SITE,
-    JOIN,
-    SPLIT,
-    read_version,
-)
+from fastlog.sinks.day_schema import COUNTED_PROCESS, COUNTED_SITE, JOIN, SPLIT, read_version
 
 
 class Layout(NamedTuple):

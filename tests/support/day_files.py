@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
-from itertools import groupby
-from operator import attrgetter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +57,17 @@ def make_record(at: int, **fields: Any) -> Record:
     return Record(**(values | fields))
 
 
-def write_day(path: Path, records: Iterable[Record], node: str = NODE) -> Path:
-    """Append records to a day file, which is created if it is missing."""
+def write_day(
+    path: Path, records: Iterable[Record], node: str = NODE, *, per_block: int = 1
+) -> Path:
+    """Append records to a day file, which is created if it is missing.
+
+    Args:
+        per_block: as in `append`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(open_day(path, node)) as file:
-        append(file, records)
+        append(file, records, per_block=per_block)
     return path
 
 
@@ -74,20 +79,23 @@ def open_day(path: Path, node: str = NODE) -> DayFile:
     return file
 
 
-def append(file: DayFile, records: Iterable[Record]) -> None:
+def append(file: DayFile, records: Iterable[Record], *, per_block: int = 1) -> None:
     """Add records in one transaction.
 
-    Consecutive records with the same `offset` and `received` are a block. The cursor does not
-    follow their offsets, which need not rise: it counts the records.
+    The cursor does not follow their offsets, which need not rise: it counts the records.
+
+    Args:
+        per_block: Records of a block, whose `offset` and `received` are those of the first. Many
+            records take much less time in larger blocks.
     """
     cursor = file.read_cursor()
     assert cursor is not None
-    end = cursor.offset
+    rest, end = iter(records), cursor.offset
     blocks: list[Decoded] = []
-    for (offset, received), group in groupby(records, key=attrgetter("offset", "received")):
-        part = list(group)
+    while part := list(islice(rest, per_block)):
         start, end = end, end + len(part)
-        block = Block(offset, end, start, len(part), int(received * 1e6), memoryview(b""))
+        received_us = int(part[0].received * 1e6)
+        block = Block(part[0].offset, end, start, len(part), received_us, memoryview(b""))
         blocks.append(Decoded(block, part, [], columns=columns_of(part)))
     if blocks:
         file.append(blocks, cursor.offset)

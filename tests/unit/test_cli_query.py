@@ -110,7 +110,9 @@ def test_without_a_sqlite_sink_there_is_nothing_to_search(command: Run, tmp_path
 
 
 def test_query_ends_without_an_error_when_the_reader_closes_the_pipe(data: Path):
-    write_day(data / "logs" / "2026-11-23.db", [make_record(i) for i in range(20_000)])
+    write_day(
+        data / "logs" / "2026-11-23.db", [make_record(i) for i in range(20_000)], per_block=100
+    )
     args = [sys.executable, "-m", "fastlog", "query", "--limit", "0"]
     with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None

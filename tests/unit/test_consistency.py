@@ -85,13 +85,13 @@ def test_a_difference_is_named_with_its_repair_which_removes_it(path: Path, stat
 
 
 FAULTS = {
-    "message = x'ff'": "entry 70 is the first of which a text is none",
-    "extra = x'ff'": "entry 70 is the first of which a text is none",
-    "exc_text = x'ff'": "entry 70 is the first of which a text is none",
+    "message = x'ff'": "entry 70 has a text of another type",
+    "extra = x'ff'": "entry 70 has a text of another type",
+    "exc_text = x'ff'": "entry 70 has a text of another type",
     "created = 'x'": "a time of a record is no number",
-    "site_id = 99": "entry 70 is the first of which the site is missing",
-    "process_id = 99": "entry 70 is the first of which the process is missing",
-    "block_id = 999": "entry 70 is the first of which the block is missing",
+    "site_id = 99": "entry 70 has no site",
+    "process_id = 99": "entry 70 has no process",
+    "block_id = 999": "entry 70 has no block",
 }
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from builders import Fuse, in_child
+from commands import Run, command_for
 from day_files import append, make_record, open_day, write_day, write_old_day
 
-from fastlog.cli import fastlog
-from fastlog.cli.command import run
 from fastlog.query import COLUMNS
 from fastlog.search import examine
 from fastlog.sinks import day_chunks, day_file
@@ -37,24 +37,9 @@ RECORDS = [
 ]
 
 
-class Result(NamedTuple):
-    code: int
-    out: list[str]
-    err: list[str]
-
-
-Migrate = Callable[..., Result]
-
-
 @pytest.fixture
-def migrate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Migrate:
-    def run_it(*args: object) -> Result:
-        words = ["migrate", *map(str, args), "--data-dir", str(tmp_path)]
-        code = run(fastlog, "fastlog", words)
-        printed = capsys.readouterr()
-        return Result(code, printed.out.splitlines(), printed.err.splitlines())
-
-    return run_it
+def command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    return command_for(tmp_path, capsys)
 
 
 @pytest.fixture
@@ -75,7 +60,7 @@ def version_of(path: Path) -> int:
 
 
 def test_old_files_of_the_data_directory_are_migrated_and_keep_their_records(
-    migrate: Migrate, logs: Path
+    command: Run, logs: Path
 ) -> None:
     paths = [
         write_old_day(logs / "2023-11-13.db", RECORDS, version=1),
@@ -85,10 +70,10 @@ def test_old_files_of_the_data_directory_are_migrated_and_keep_their_records(
     before = [rows_of(path) for path in paths]
     sizes = [path.stat().st_size for path in paths]
 
-    result = migrate()
+    result = command("migrate")
 
-    assert (result.code, result.err) == (0, [])
-    assert [line.split("; ")[0] for line in result.out] == [
+    assert (result.code, result.err) == (0, "")
+    assert [line.split("; ")[0] for line in result.out.splitlines()] == [
         f"{paths[0]}: migrated from version 1 to 3, gave unused space back",
         f"{paths[1]}: migrated from version 2 to 3, gave unused space back",
         f"{paths[2]}: is of version 3 already",
@@ -99,19 +84,21 @@ def test_old_files_of_the_data_directory_are_migrated_and_keep_their_records(
         path.stat().st_size < 0.8 * size for path, size in zip(paths[:2], sizes, strict=False)
     )
     assert [health.trouble for health in examine(logs, deep=True)] == ["", "", ""]
-    assert migrate().out == [f"{path}: is of version 3 already" for path in paths]
+    assert command("migrate").out.splitlines() == [
+        f"{path}: is of version 3 already" for path in paths
+    ]
 
 
-def test_only_the_named_files_are_migrated(migrate: Migrate, logs: Path, tmp_path: Path) -> None:
+def test_only_the_named_files_are_migrated(command: Run, logs: Path, tmp_path: Path) -> None:
     first = write_old_day(logs / "2023-11-13.db", RECORDS[:10])
     other = write_old_day(logs / "2023-11-14.db", RECORDS[:10])
     elsewhere = write_old_day(tmp_path / "copy" / "2023-11-13.1.db", RECORDS[:10])
-    assert migrate(first, elsewhere).code == 0
+    assert command("migrate", first, elsewhere).code == 0
     assert [version_of(path) for path in (first, other, elsewhere)] == [3, 2, 3]
 
 
 def test_a_file_that_cannot_be_migrated_is_one_line_and_the_others_are_migrated(
-    migrate: Migrate, logs: Path
+    command: Run, logs: Path
 ) -> None:
     sound = write_old_day(logs / "2023-11-20.db", RECORDS[:10])
     (logs / "2023-11-13.db").write_bytes(os.urandom(9000))
@@ -122,13 +109,13 @@ def test_a_file_that_cannot_be_migrated_is_one_line_and_the_others_are_migrated(
         connection.commit()
     (logs / "2023-11-16.db").mkdir()
 
-    result = migrate()
+    result = command("migrate")
 
     assert result.code == 1
     assert version_of(sound) == VERSION
-    assert [line.split(": ", 1)[0] for line in result.err] == ["fastlog migrate"] * 4
+    assert [line.split(": ", 1)[0] for line in result.err.splitlines()] == ["fastlog migrate"] * 4
     for line, path, what in zip(
-        result.err,
+        result.err.splitlines(),
         sorted(logs.glob("2023-11-1*.db")),
         [
             "is damaged (file is not a database)",
@@ -150,14 +137,18 @@ def test_a_file_that_cannot_be_migrated_is_one_line_and_the_others_are_migrated(
     ],
 )
 def test_a_name_of_no_day_file_is_an_error_and_makes_no_file(
-    migrate: Migrate, tmp_path: Path, name: str, what: str
+    command: Run, tmp_path: Path, name: str, what: str
 ) -> None:
-    assert migrate(tmp_path / name) == (1, [], [f"fastlog migrate: {tmp_path / name} {what}"])
+    assert command("migrate", tmp_path / name) == (
+        1,
+        "",
+        f"fastlog migrate: {tmp_path / name} {what}\n",
+    )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_rebuild_makes_the_chunks_of_a_present_file_anew_and_migrates_an_old_one(
-    migrate: Migrate, logs: Path
+    command: Run, logs: Path
 ) -> None:
     present = write_day(logs / "2023-11-14.db", RECORDS)
     old = write_old_day(logs / "2023-11-13.db", RECORDS)
@@ -165,9 +156,9 @@ def test_rebuild_makes_the_chunks_of_a_present_file_anew_and_migrates_an_old_one
         connection.execute("DELETE FROM chunks")
         connection.commit()
 
-    result = migrate("--rebuild")
+    result = command("migrate", "--rebuild")
 
-    assert [line.split("; ")[0] for line in result.out] == [
+    assert [line.split("; ")[0] for line in result.out.splitlines()] == [
         f"{old}: migrated from version 2 to 3, gave unused space back",
         f"{present}: made chunks and counts anew",
     ]
@@ -211,20 +202,37 @@ def test_killed_at_any_statement_of_a_migration_the_file_has_its_records_and_is_
     assert {*versions} == {1, 2, 3}
 
 
+def test_check_names_a_command_that_repairs_what_it_found(command: Run, logs: Path) -> None:
+    path = write_day(logs / "2023-11-14.db", RECORDS)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE site_counts SET records = records + 1")
+        connection.commit()
+
+    result = command("check", "--deep")
+
+    assert result.code == 1
+    [line] = [line for line in result.out.splitlines() if line.startswith("FAILED")]
+    assert line.startswith(f"FAILED  day file {path}: is searched and counted wrongly: ")
+    [repair] = re.findall(r"`fastlog (migrate .*)`", line)
+    assert command(*shlex.split(repair)).code == 0
+    sound = f"ok      1 day files in {logs}: pages, chunks and counts are sound\n"
+    assert sound in command("check", "--deep").out
+
+
 def test_a_file_is_migrated_beside_its_reader_and_rebuilt_beside_its_writer(
-    migrate: Migrate, logs: Path
+    command: Run, logs: Path
 ) -> None:
     path = write_old_day(logs / "2023-11-14.db", RECORDS)
     with closing(sqlite3.connect(path)) as reader:
         messages = reader.execute("SELECT message FROM records ORDER BY created, rowid")
         first = messages.fetchone()
-        assert migrate().code == 0
+        assert command("migrate").code == 0
         assert [first, *messages] == [
             (record.message,) for record in sorted(RECORDS, key=lambda record: record.created)
         ]
     with closing(open_day(path)) as writer:
         append(writer, RECORDS)
-        assert migrate("--rebuild").code == 0
+        assert command("migrate", "--rebuild").code == 0
         append(writer, RECORDS)
     assert len(rows_of(path)) == 3 * len(RECORDS)
     assert [health.trouble for health in examine(logs, deep=True)] == [""]

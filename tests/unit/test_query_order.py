@@ -131,9 +131,11 @@ print(count, tracemalloc.get_traced_memory()[1], grown * 1024)
 
 def test_three_hundred_thousand_rows_are_never_in_memory_together(tmp_path: Path):
     with closing(open_day(tmp_path / "2026-11-22.db")) as connection:
-        append(connection, (make_record(i, message="x" * 100) for i in range(150_000)))
+        records = (make_record(i, message="x" * 100) for i in range(150_000))
+        append(connection, records, per_block=100)
     with closing(open_day(tmp_path / "2026-11-23.db")) as connection:
-        append(connection, (make_record(i + 75_000, message="x" * 100) for i in range(150_000)))
+        records = (make_record(i + 75_000, message="x" * 100) for i in range(150_000))
+        append(connection, records, per_block=100)
     output = subprocess.check_output([sys.executable, "-c", MEASURE, tmp_path], text=True)
     rows, python_peak, grown = map(int, output.split())
     assert rows == 300_000

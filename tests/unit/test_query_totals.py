@@ -47,7 +47,7 @@ def test_names_that_senders_invent_get_a_bounded_number_of_counts(
 
 
 def test_a_search_of_one_minute_does_not_read_the_whole_day(tmp_path: Path):
-    write_day(tmp_path / "2026-11-23.db", [make_record(i) for i in range(50_000)])
+    write_day(tmp_path / "2026-11-23.db", [make_record(i) for i in range(50_000)], per_block=100)
     started = time.perf_counter()
     whole = len(messages(tmp_path))
     middle = time.perf_counter()
