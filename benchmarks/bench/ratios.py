@@ -60,7 +60,7 @@ def report(results: Results, sinks: Sequence[str]) -> str:
         for name, measure in MEASURES.items()
         for row in _row(results, sink, name, measure)
     ]
-    lines = [machine_line(results), "", *table(heads, rows), *arrival(results)]
+    lines = [machine_line(results.machine), "", *table(heads, rows), *arrival(results)]
     return "\n".join(lines) + "\n"
 
 

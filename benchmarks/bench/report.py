@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import methodcaller
 
 from bench.results import Results, Run
@@ -73,16 +73,16 @@ def _titled(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def _machine(results: Results) -> Iterator[str]:
-    yield machine_line(results)
+    yield machine_line(results.machine)
     counts = {len(results.of(s, c)) for s in results.servers for c in results.cases} - {0}
     if counts and max(counts) > 1:
         runs = str(max(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
         yield f"Medians of {runs} runs."
 
 
-def machine_line(results: Results) -> str:
+def machine_line(machine: Mapping[str, str]) -> str:
     """Describe the machine in a sentence."""
-    return "; ".join(f"{name} {value}" for name, value in results.machine.items()) + "."
+    return "; ".join(f"{name} {value}" for name, value in machine.items()) + "."
 
 
 def _unpaced(results: Results) -> list[str]:

@@ -1,0 +1,35 @@
+"""python -m bench.questions [--store 1000000x1 --store 10000000x4] [--repeat 5]"""
+
+from __future__ import annotations
+
+import click
+
+from bench import build, machine
+from bench.places import BUILD
+from bench.questions.measure import measure
+from bench.report import machine_line
+
+
+@click.command(help="Measure what questions to large stores cost, beside other tools.")
+@click.option(
+    "--store",
+    "stores",
+    multiple=True,
+    default=["1000000x1", "10000000x1", "10000000x4"],
+    show_default=True,
+    metavar="RECORDSxDAYS",
+    help="A store to ask. May be repeated. Each is made once, in build/bench/questions.",
+)
+@click.option("--repeat", default=5, show_default=True, type=click.IntRange(1))
+def main(stores: tuple[str, ...], repeat: int) -> None:
+    click.echo(machine_line(machine.describe(build.build())))
+    for store in stores:
+        try:
+            records, days = map(int, store.split("x"))
+        except ValueError:
+            raise click.UsageError(f"--store: expected RECORDSxDAYS, got {store!r}") from None
+        click.echo("\n" + measure(BUILD / "questions", records, days, repeat))
+
+
+if __name__ == "__main__":
+    main()
