@@ -9,7 +9,7 @@ INSTALL = PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 SOURCES = $(wildcard csrc/*.h csrc/*/*) build_ext.py setup.py pyproject.toml client/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test package soak fuzz libfuzzer lint sanitize coverage mutants costliest bench clean
+.PHONY: help run test package soak fuzz libfuzzer lint sanitize coverage mutants costliest bench questions clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -144,6 +144,9 @@ costliest: $(VENV)/test ## search for the frames that cost the most for their le
 
 bench: $(VENV)/bench ## fastlog and its peers, measured; BENCH=--quick only tries that it works
 	PYTHONPATH=benchmarks $(BIN)/python -m bench $(BENCH)
+
+questions: $(VENV)/bench ## what questions to stores of one and ten million records cost; makes the stores first
+	PYTHONPATH=benchmarks $(BIN)/python -m bench.questions $(QUESTIONS)
 
 clean: ## forget what was built
 	rm -rf $(VENV) build dist *.egg-info fastlog/*.so
