@@ -179,7 +179,11 @@ class DrillServer:
     def _owns(self, pid: int) -> bool:
         lock = os.path.realpath(self.data / "lock")
         with contextlib.suppress(OSError):  # it has ended, or belongs to another user
-            return any(os.path.realpath(fd) == lock for fd in Path(f"/proc/{pid}/fd").iterdir())
+            for fd in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):  # it has just closed this one
+                    # Not realpath, which looks at each folder of the path, for all descriptors.
+                    if str(fd.readlink()) == lock:
+                        return True
         return False
 
     def _count(self, text: str) -> int:

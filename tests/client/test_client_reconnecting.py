@@ -112,11 +112,12 @@ def test_after_each_cold_restart_of_the_server_the_first_record_arrives(
     try:
         with client_of(version, "127.0.0.1", str(server.port)) as client:
             for step in range(3):
+                if step:
+                    server.kill()
+                    server.start()
                 expected.append(f"first {step}")
                 assert client.log(expected[-1])
                 server.wait_stored(len(expected))
-                server.kill()
-                server.start()
         assert [row["message"] for row in server.records()] == expected
     finally:
         server.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from fastlog_client.spool import Spool
 STAMP = 1_700_000_000_000_000
 NODE = b"n" * 16
 LARGE = 700
-PACKAGE = Path(client.__file__).parent
+PACKAGE = str(Path(client.__file__).parent) + os.sep
 
 
 class InterruptError(Exception):
@@ -30,18 +31,21 @@ def interrupted(call: Callable[[], object], at: int) -> bool:
     """Call a function; raise before the bytecode with this number, unless the call ends before."""
     left = at
 
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal left
-        if Path(frame.f_code.co_filename).parent != PACKAGE:
+    def trace_call(frame: FrameType, event: str, _: object) -> Any:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return trace
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
         if event == "opcode":
             left -= 1
             if left == 0:
                 raise InterruptError
         return trace
 
-    sys.settrace(trace)
+    sys.settrace(trace_call)
     try:
         call()
     except InterruptError:

@@ -1,4 +1,4 @@
-"""The spool: written records are sent, whatever happens to the process and to the files."""
+"""The spool: written records are sent, whatever happens to the process."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 from builders import in_child
-from client_spools import NODE, STAMP, adopt, crash, drain, make, path_of, plain, record, send
+from client_spools import NODE, STAMP, adopt, crash, drain, left_behind, make, plain, record, send
 from fastlog_client import spool as spool_module
 from fastlog_client import spool_files
-from fastlog_client.entry import ENTRY_MARK
 from fastlog_client.errors import NewIdNeeded
-from fastlog_client.gap import DAMAGED, NOT_ENCODED, SPOOL_FULL, TOO_LARGE
+from fastlog_client.gap import NOT_ENCODED, SPOOL_FULL, TOO_LARGE
 from fastlog_client.spool import Spool
 from fastlog_client.spool_files import _STATE
 from protocol_server import Table
@@ -51,76 +50,6 @@ def test_records_that_are_not_acknowledged_are_kept_at_close(tmp_path: Path):
     spool.extend([record(1)], STAMP)
     spool.close()
     assert drain(adopt(Path(spool.folder))) == plain(1)
-
-
-def test_a_last_record_that_is_torn_at_any_byte_is_cut(tmp_path: Path):
-    spool = make(tmp_path)
-    spool.extend([record(1), record(2)], STAMP)
-    whole = spool._segments[-1].size
-    spool.extend([record(3)], STAMP)
-    end = spool._segments[-1].size
-    folder = crash(spool)
-    for size in range(whole, end):
-        copy = tmp_path / f"{size:032x}"
-        shutil.copytree(folder, copy)
-        os.truncate(next(copy.glob("*.seg")), size)
-        adopted = adopt(copy)
-        assert adopted.next == 3
-        assert drain(adopted) == plain(1, 2)
-        adopted.abandon()
-
-
-@pytest.mark.parametrize("fill", [b"\0", b"\xff", None])
-def test_a_hole_is_a_gap_and_what_follows_is_sent(tmp_path: Path, fill: bytes | None):
-    spool = make(tmp_path)
-    places = []
-    for number in range(1, 6):
-        places.append(spool._segments[-1].size)
-        spool.extend([record(number)], STAMP)
-    path = path_of(spool)
-    folder = crash(spool)
-    data = path.read_bytes()
-    begin, end = places[1], places[3]
-    middle = b"" if fill is None else fill * (end - begin)
-    path.write_bytes(data[:begin] + middle + data[end:])
-    adopted, table = adopt(folder), Table()
-    assert drain(adopted) == [(1, 1), (2, (2, DAMAGED)), (4, 4), (5, 5)]
-    adopted._unsend()
-    send(adopted, table)
-    assert table.is_exact(5)
-    assert adopted.pending == 0
-
-
-def test_a_changed_byte_loses_only_its_record(tmp_path: Path):
-    spool = make(tmp_path)
-    spool.extend([record(1)], STAMP)
-    begin = spool._segments[-1].size
-    spool.extend([record(2)], STAMP)
-    end = spool._segments[-1].size
-    spool.extend([record(3)], STAMP)
-    path = path_of(spool)
-    folder = crash(spool)
-    data = path.read_bytes()
-    for place in range(begin, end):
-        path.write_bytes(data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1 :])
-        adopted = adopt(folder)
-        assert drain(adopted) == [(1, 1), (2, (1, DAMAGED)), (3, 3)], place - begin
-        adopted.abandon()
-
-
-def test_a_removed_segment_is_a_gap(tmp_path: Path):
-    spool = make(tmp_path, 8 * 1024)
-    spool.extend([record(n, 300) for n in range(1, 12)], STAMP)
-    bases = [segment.base for segment in spool._segments]
-    assert len(bases) > 3
-    lost = path_of(spool, 1)
-    folder = crash(spool)
-    lost.unlink()
-    found = drain(adopt(folder))
-    assert (bases[1], (bases[2] - bases[1], DAMAGED)) in found
-    assert [n for n, content in found if n == content] == [
-        n for n in range(1, 12) if not bases[1] <= n < bases[2]
-    ]
 
 
 def test_segments_are_removed_as_they_are_acknowledged(tmp_path: Path):
@@ -217,16 +146,6 @@ def test_what_was_read_is_read_again_over_the_next_connection(tmp_path: Path):
         spool.rewind(13, NODE)
 
 
-def left_behind(base: Path, count: int, sent: int, acked: int) -> Path:
-    """Make the folder of an ended process: so many records were written, sent, acknowledged."""
-    spool = make(base)
-    spool.extend([record(n) for n in range(1, sent + 1)], STAMP)
-    drain(spool)
-    spool.ack(acked, NODE)
-    spool.extend([record(n) for n in range(sent + 1, count + 1)], STAMP)
-    return crash(spool)
-
-
 def test_how_far_was_sent_is_in_the_file_before_it_is(tmp_path: Path):
     spool = make(tmp_path)
     spool.extend([record(n) for n in range(1, 6)], STAMP)
@@ -252,35 +171,6 @@ def test_a_server_cannot_take_from_an_adopted_spool_what_was_not_sent(claimed: i
     send(adopted, table)
     assert table.numbers() == list(range(21, 101))
     assert [sequence for _, sequence, _ in table.records] == list(range(1, 81))
-
-
-@pytest.mark.parametrize("committed", [30, 70, 90])
-def test_a_spool_that_lost_its_end_doubles_nothing_and_declares_the_rest(
-    committed: int, tmp_path: Path
-):
-    folder = left_behind(tmp_path, 90, 90, 20)
-    (segment,) = folder.glob("*.seg")
-    data = segment.read_bytes()
-    ends = [at for at in range(len(data)) if data.startswith(ENTRY_MARK, at)]
-    os.truncate(segment, ends[50] + 7)
-    adopted, table = adopt(folder), Table()
-    table.accepted[adopted.client_id] = committed
-    send(adopted, table)
-    assert table.numbers() == list(range(committed + 1, 51))
-    gaps = [(gap.first, gap.last, gap.reason) for _, gap in table.gaps]
-    begin = max(51, committed + 1)
-    assert gaps == ([(begin, 90, DAMAGED)] if begin <= 90 else [])
-    assert adopted.pending == 0
-
-
-def test_without_a_readable_state_nothing_that_a_server_claims_is_believed(tmp_path: Path):
-    folder = left_behind(tmp_path, 10, 10, 0)
-    (folder / "state").unlink()
-    adopted = adopt(folder)
-    with pytest.raises(NewIdNeeded) as needed:
-        adopted.rewind(4, NODE)
-    assert adopted.renumber(needed.value.claimed) == 4
-    assert drain(adopted) == plain(*range(1, 11))
 
 
 def test_with_fsync_the_state_is_synced_before_a_batch_is_sent(
@@ -359,23 +249,6 @@ def test_a_record_larger_than_a_segment_and_than_a_batch_is_sent(tmp_path: Path)
     spool.extend([record(1), record(2, 3 << 20), record(3)], STAMP)
     send(spool, table)
     assert table.is_exact(3)
-
-
-@pytest.mark.parametrize("damage", ["gone", "empty", "torn", "changed"])
-def test_without_a_readable_state_the_id_is_that_of_the_folder(tmp_path: Path, damage: str):
-    spool = make(tmp_path)
-    spool.extend([record(1)], STAMP)
-    folder = crash(spool)
-    state = folder / "state"
-    data = state.read_bytes()
-    if damage == "gone":
-        state.unlink()
-    else:
-        state.write_bytes({"empty": b"", "torn": data[:20], "changed": b"X" + data[1:]}[damage])
-    adopted = adopt(folder)
-    assert adopted.client_id == spool.client_id
-    assert adopted.incarnation > 1_000_000_000
-    assert drain(adopted) == plain(1)
 
 
 def test_a_spool_that_was_removed_while_it_was_locked_is_not_adopted(

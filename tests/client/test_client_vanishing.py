@@ -322,8 +322,10 @@ def test_it_is_reported_once_and_the_numbers_add_up(tmp_path: Path):
 
 def test_an_idle_process_moves_before_it_logs_again(tmp_path: Path):
     spool = tmp_path / "spool"
-    with FakeServer() as server, handler_of(server, spool=str(spool)) as handler:
-        server.terms.acks = False
+    with (
+        FakeServer(acks=False, keepalive=1) as server,
+        handler_of(server, spool=str(spool), close_timeout=0.1) as handler,
+    ):
         emit(handler, [1])
         wait_for(lambda: server.table.records)
         shutil.rmtree(spool)

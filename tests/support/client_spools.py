@@ -64,3 +64,13 @@ def send(spool: Any, table: Table) -> None:
 
 def plain(*numbers: int) -> list[tuple[int, int]]:
     return [(number, number) for number in numbers]
+
+
+def left_behind(base: Path, count: int, sent: int, acked: int) -> Path:
+    """Make the folder of an ended process: so many records were written, sent, acknowledged."""
+    spool = make(base)
+    spool.extend([record(n) for n in range(1, sent + 1)], STAMP)
+    drain(spool)
+    spool.ack(acked, NODE)
+    spool.extend([record(n) for n in range(sent + 1, count + 1)], STAMP)
+    return crash(spool)

@@ -6,19 +6,27 @@ module, which does not depend on the text of the code.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from conditions import wait_for
-from servers import Server
+from servers import SERVER, Server, processes_of
 
 import fastlog
 
 OLD = "the old server continues"
 NEW = "reload: done"
+
+FUTURE = "from __future__ import annotations\n"
+"""A line that each module has, after which a test can insert code."""
+MAIN = "\nimport os, sys, time\nif __name__ == '__main__':\n    "
+"""Code after `FUTURE` that runs only in the process whose main module it is, not at an import."""
 
 SET_AFTER_IMPORT = """
 import importlib.machinery
@@ -85,3 +93,50 @@ class Installed(Server):
         wait_for(
             lambda: self.count_logged(outcome) > before, f"{outcome}: {self.messages()}", seconds
         )
+
+
+DEADLINES = {
+    "not ready to run": ("server/rehearsal.py", "PATIENCE = 10.0", "PATIENCE = 4.0"),
+    "was not ready after": ("server/reload.py", "READY = 10.0", "READY = 4.0"),
+    "not taken over": ("server/reload.py", "HAND_OVER = 10.0", "HAND_OVER = 4.0"),
+}
+"""By the log text after it has passed: the deadline of each phase, and a shorter one.
+
+The same supervisor has to keep it in the reload that follows and succeeds, on a loaded machine too.
+"""
+
+
+def shorten_the_deadline(server: Installed, reason: str) -> None:
+    """Shorten the deadline that this failure waits for."""
+    for phase, edit in DEADLINES.items():
+        if phase in reason:
+            server.edit(*edit)
+
+
+class Configured(Installed):
+    """A server with all its settings in a configuration file that a test can change."""
+
+    def command(self) -> list[str | Path]:
+        return [SERVER, "--config", self.home / "fastlog.toml"]
+
+    def configure(
+        self, listen: Sequence[str], data_dir: str = "data", more: str = ""
+    ) -> Configured:
+        text = f"listen = {json.dumps(listen)}\ndata_dir = {json.dumps(data_dir)}\n{more}"
+        (self.home / "fastlog.toml").write_text(text)
+        return self
+
+
+def receivers(server: Server) -> list[int]:
+    """Return the pids of the receivers: two, while a reload replaces one by the other."""
+    return [pid for pid, role in processes_of(server.data) if role == "receiver"]
+
+
+def inheritable(pid: int) -> list[str]:
+    """Return the descriptors above 2 that its child processes would inherit."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+        (flags,) = re.findall(r"^flags:\s+(\d+)$", entry.read_text(), flags=re.MULTILINE)
+        if not int(flags, 8) & os.O_CLOEXEC and int(entry.name) > 2:
+            found.append(str(Path(f"/proc/{pid}/fd/{entry.name}").readlink()))
+    return found

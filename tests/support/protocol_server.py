@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -25,7 +25,6 @@ BATCH, GAP, ACK, NOTICE, ERROR, BYE = 0x10, 0x11, 0x20, 0x40, 0x4F, 0x50
 RETRY, FIX_CONFIG, NEW_ID = range(3)
 NODE = b"n" * 16
 NONCE = b"s" * 16
-
 _HEADER = struct.Struct(">2sBBI")
 _HELLO = struct.Struct(">BBH16sQQQ16sI16sB")
 _BATCH = struct.Struct(">QHBBI")
@@ -355,70 +354,3 @@ class FakeServer:
             with self._lock:
                 del self._peers[connection]
             connection.close()
-
-
-class Proxy:
-    """A proxy that resets each connection after so many bytes of the client.
-
-    Args:
-        port: the server's.
-        cuts: for each connection, after how many bytes; those that follow are left alone.
-        drops_answers: whether a connection that will be cut gets no answer but its welcome.
-    """
-
-    def __init__(self, port: int, cuts: Iterable[int], drops_answers: bool = False) -> None:
-        self.cuts_made = 0
-        self._target, self._cuts, self._drops_answers = port, iter(cuts), drops_answers
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> Proxy:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._target))
-            except OSError:
-                client.close()
-                continue
-            cut = next(self._cuts, None)
-            answers = 1 if self._drops_answers and cut is not None else None
-            for work in ((self._forth, client, server, cut), (self._back, server, client, answers)):
-                threading.Thread(target=work[0], args=work[1:], daemon=True).start()
-
-    def _forth(self, client: socket.socket, server: socket.socket, left: int | None) -> None:
-        with suppress(OSError):
-            while left != 0 and (data := client.recv(min(65536, left or 65536))):
-                server.sendall(data)
-                left = None if left is None else left - len(data)
-        if left == 0:
-            self.cuts_made += 1
-            linger = struct.pack("ii", 1, 0)
-            for end in (client, server):
-                with suppress(OSError):
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        _end(client, server)
-
-    def _back(self, server: socket.socket, client: socket.socket, answers: int | None) -> None:
-        with suppress(OSError):
-            while data := server.recv(65536):
-                if answers != 0:
-                    client.sendall(data)
-                    answers = None if answers is None else answers - 1
-        _end(client, server)
-
-
-def _end(*connections: socket.socket) -> None:
-    for connection in connections:
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)

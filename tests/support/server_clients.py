@@ -21,7 +21,7 @@ def handler_of(port: int, **options: Any) -> Iterator[Any]:
     try:
         yield handler
     finally:
-        handler.close_timeout = 2.0
+        handler.close_timeout = min(handler.close_timeout, 2.0)
         handler._outbox.finish()  # what the end of its process does
 
 

@@ -197,18 +197,24 @@ def count_rows(path: Path) -> int:
 
 def processes_of(data: Path) -> list[tuple[int, str]]:
     """Return pid and role of the processes that have this data directory's lock open."""
-    lock = data / "lock"
+    lock = os.path.realpath(data / "lock")
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            if any(os.path.realpath(fd) == str(lock) for fd in (entry / "fd").iterdir()):
+            if lock in _open_files(entry):
                 words = (entry / "cmdline").read_bytes().decode().split("\0")
                 found.append((int(entry.name), _role(words)))
         except OSError:
             continue  # it has just ended, or belongs to another user
     return found
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    for name in os.listdir(process / "fd"):  # noqa: PTH208 - it is called often, for all processes
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            yield os.readlink(f"{process}/fd/{name}")  # noqa: PTH115
 
 
 def _role(words: list[str]) -> str:
@@ -222,3 +228,17 @@ def _role(words: list[str]) -> str:
 def kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def restarted(server: Server, how: str) -> None:
+    """Restart the receiver, or everything, after `kill -9`; or the server after a `stop`."""
+    if how == "receiver":
+        before = server.children()["receiver"]
+        kill(before)
+        wait_for(lambda: server.children().get("receiver", before) != before)
+    elif how == "everything":
+        server.kill()
+        server.start()
+    elif how == "stop":
+        server.stop()
+        server.start()

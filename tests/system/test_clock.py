@@ -225,7 +225,8 @@ def test_a_server_with_a_wrong_clock_deletes_nothing_and_stores_by_day(
             before = server.stored()
             send(server, number)
             server.wait_stored(before + 20)
-            wait_for_housekeeping(server)
+            if number or offset:  # a clock that is right from the start has nothing to delete
+                wait_for_housekeeping(server)
         assert server.losses() == []
         rows = server.records()
         for number, offset in enumerate(steps):

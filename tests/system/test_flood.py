@@ -21,7 +21,9 @@ from servers import Server
 
 FLOODING = SUPPORT / "flood.py"
 CLIENTS = 5
-SECONDS = 6.0
+seconds_of_flood = pytest.mark.parametrize(
+    "seconds", [3.0, pytest.param(20.0, marks=pytest.mark.soak)]
+)
 LATE = 10.0
 """Seconds. Measured are 0.1 on an idle machine, and 60 without rate limits."""
 
@@ -103,13 +105,14 @@ def wait_for_status(server: Server) -> None:
     wait_for(lambda: server.status()["at"] > before)
 
 
+@seconds_of_flood
 @pytest.mark.parametrize("kind", ["plain", "fallback", "worst", "empty"])
-def test_a_flood_does_not_delay_other_clients(tmp_path: Path, kind: str) -> None:
+def test_a_flood_does_not_delay_other_clients(tmp_path: Path, kind: str, seconds: float) -> None:
     with Server(tmp_path) as server:
         quiet = Quiet(server)
         quiet.talk(1.0)
         with flood(server, kind):
-            quiet.talk(SECONDS)
+            quiet.talk(seconds)
             assert quiet.latest < LATE
             wait_for(lambda: "rate-limiting 127.0.0.1:" in server.messages())
         quiet.assert_exact()
@@ -119,12 +122,15 @@ def test_a_flood_does_not_delay_other_clients(tmp_path: Path, kind: str) -> None
         assert {row["reason"] for row in server.rejected()} <= expected, "the end of the flood"
 
 
-def test_a_flood_over_new_connections_does_not_delay_other_clients(tmp_path: Path) -> None:
+@seconds_of_flood
+def test_a_flood_over_new_connections_does_not_delay_other_clients(
+    tmp_path: Path, seconds: float
+) -> None:
     with Server(tmp_path, config="[limits]\nconnections = 500\n") as server:
         quiet = Quiet(server)
         quiet.talk(1.0)
         with flood(server, "plain", 0, "new"):
-            quiet.talk(SECONDS)
+            quiet.talk(seconds)
             assert quiet.latest < LATE
             wait_for(lambda: "rate-limiting 127.0.0.1:" in server.messages())
         quiet.assert_exact()

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from conditions import wait_for
+from installed_server import Installed
 from places import SUPPORT
 from senders import stock_frame
 from servers import FASTLOG, SERVER, Server, kill, processes_of
@@ -90,17 +91,21 @@ def test_a_stop_signal_loses_nothing_that_the_kernel_had_accepted(
 
 
 @pytest.mark.parametrize("flooded", [False, True])
-def test_a_stop_signal_ends_an_idle_or_flooded_server(server: Server, flooded: bool) -> None:
-    client = server.connect(stock_frame())
-    server.wait_stored(1)
-    thread = threading.Thread(target=_flood, args=[client])
-    if flooded:
-        thread.start()
-        wait_for(lambda: server.status().get("frames", 0) > 1000)
-    assert server.stop() == 0  # after 5 s, or after the first 0.1 s without a byte
-    if flooded:
-        thread.join()  # the server closed its connection
-    client.close()
+def test_a_stop_signal_ends_an_idle_or_flooded_server(tmp_path: Path, flooded: bool) -> None:
+    server = Installed(tmp_path)
+    server.set("fastlog.receiver.shutdown", DRAIN_PATIENCE=1.0)  # usually five
+    with server:
+        client = server.connect(stock_frame())
+        server.wait_stored(1)
+        thread = threading.Thread(target=_flood, args=[client])
+        if flooded:
+            thread.start()
+            wait_for(lambda: server.status().get("frames", 0) > 1000)
+        assert server.stop() == 0  # after a second, or after the first 0.1 s without a byte
+        if flooded:
+            thread.join()  # the server closed its connection
+            assert "closing connections after 1 s" in server.messages()
+        client.close()
 
 
 def _flood(client: socket.socket) -> None:

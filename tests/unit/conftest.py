@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_results import Result, Run
+from commands import Result, Run
 from conditions import wait_for
 from day_files import make_record, write_day
 from journal_blocks import KIB, run_of

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from command_results import DEADLINE, STATUS, Result, Run
+from commands import DEADLINE, STATUS, Result, Run
 
 pytestmark = pytest.mark.usefixtures("nothing_configured")
 

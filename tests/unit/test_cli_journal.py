@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_results import Result, Run
+from commands import Result, Run
 
 pytestmark = pytest.mark.usefixtures("nothing_configured")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from command_results import Run
+from commands import Run
 
 from fastlog.cli import fastlog
 from fastlog.cli.command import run

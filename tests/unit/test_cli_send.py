@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_results import DEADLINE, Result, Run
+from commands import DEADLINE, Result, Run
 
 pytestmark = pytest.mark.usefixtures("nothing_configured")
 

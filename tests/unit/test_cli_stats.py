@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from command_results import STATUS, Run
+from commands import STATUS, Run
 from day_files import make_record, write_day
 
 from fastlog.journal import SinkPosition, write_position

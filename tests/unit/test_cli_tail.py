@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_results import DEADLINE, Result, Run
+from commands import DEADLINE, Result, Run
 from day_files import make_record, write_day
 
 pytestmark = pytest.mark.usefixtures("nothing_configured")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,10 +73,14 @@ def test_lines_that_were_not_synced_are_cut_off_and_written_again(tmp_path: Path
     assert all_messages(tmp_path) == messages_of(chain)
 
 
+@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.soak)])
 def test_killed_at_any_step_it_loses_and_doubles_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stride: int
 ) -> None:
-    """A step is a system call of writing, syncing, saving or rotating; also half a write is one."""
+    """A step is a system call of writing, syncing, saving or rotating; also half a write is one.
+
+    With a stride, the first step is another one each time.
+    """
     chain = numbered(6, per_block=4)
     real_write = os.write
 
@@ -110,14 +115,14 @@ def test_killed_at_any_step_it_loses_and_doubles_nothing(
             sink.sync()
             sink.close()
 
-    length, died = 0, True
+    length, died = random.randrange(stride), True
     while died:
         directory = tmp_path / str(length)
         died = in_child(lambda d=directory, n=length: run_sink(d, Fuse(n))) == signal.SIGKILL
         in_child(lambda d=directory, n=length: run_sink(d, Fuse(n // 2)))
         run_sink(directory, None)
         assert all_messages(directory) == messages_of(chain), f"killed at step {length}"
-        length += 1
+        length += stride
     assert len(list((directory / "out").iterdir())) >= 3
     assert length > 50
 
