@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from fastlog import zstd
-from fastlog.search.groups import read_minutes
 from fastlog.search.layout import RECURRING, Recurring
+from fastlog.search.minutes import read_minutes
 from fastlog.sinks.day_chunks import MINUTE, OTHER_MINUTES
 from fastlog.sinks.day_rows import text_of
 from fastlog.sinks.day_schema import TEXTS

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final, NamedTuple
 
-from fastlog.errors import DamagedFileError
 from fastlog.query import Filters
 from fastlog.search.bulk import bulk_expressions
 from fastlog.search.clauses import Clause, all_of, clauses
 from fastlog.search.day_search import DaySearch
 from fastlog.search.layout import Layout, condition, read_layout
+from fastlog.search.minutes import read_minutes
 from fastlog.search.stream import found
 from fastlog.sinks.day_chunks import MINUTE, MinuteBounds
 from fastlog.sinks.day_schema import COUNTED_PROCESS, COUNTED_SITE
@@ -100,21 +100,6 @@ def _hosts(connection: sqlite3.Connection, filters: Filters) -> list[str]:
         wanted.parameters,
     )
     return [host for (host,) in hosts]
-
-
-def read_minutes(connection: sqlite3.Connection) -> MinuteBounds:
-    """Return the minutes that a file counts each by itself.
-
-    Those before 1970 are left out: one of them is `OTHER_MINUTES`.
-
-    Raises:
-        DamagedFileError: The file does not state them. The text names no path.
-    """
-    meta = dict(connection.execute("SELECT key, value FROM meta"))
-    first, end = meta.get("first_minute"), meta.get("end_minute")
-    if not (type(first) is type(end) is int):
-        raise DamagedFileError("is damaged: it does not state the minutes of its counts")
-    return MinuteBounds(max(first, 0), end)
 
 
 def _inside(minutes: MinuteBounds, filters: Filters) -> MinuteBounds:

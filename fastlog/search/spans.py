@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-from fastlog.errors import DamagedFileError
 from fastlog.query import Filters
 from fastlog.search.clauses import Clause, all_of, clauses
 from fastlog.search.layout import RECURRING, Layout, Recurring, condition
+from fastlog.search.minutes import read_minutes
 from fastlog.search.pieces import read_covered
 from fastlog.sinks.day_chunks import MINUTE, OTHER_MINUTES, MinuteBounds
 
@@ -60,7 +60,7 @@ def possible_spans(
     covered = read_covered(connection, last_id) if parts else None
     if covered is None:
         return [wanted]
-    bounds = _read_bounds(connection)
+    bounds = read_minutes(connection)
     minutes = set.intersection(*(_counted(connection, *part) for part in parts))
     own = condition(layout, [clause for _, some in parts for clause in some])
     rows = connection.execute(
@@ -92,14 +92,6 @@ def _counted(connection: sqlite3.Connection, each: Recurring, own: list[Clause])
         wanted.parameters,
     )
     return {minute for (minute,) in rows}
-
-
-def _read_bounds(connection: sqlite3.Connection) -> MinuteBounds:
-    meta = dict(connection.execute("SELECT key, value FROM meta"))
-    first, end = meta.get("first_minute"), meta.get("end_minute")
-    if not (type(first) is type(end) is int):
-        raise DamagedFileError(f"is damaged: it counts the minutes from {first!r} to {end!r}")
-    return MinuteBounds(first, end)
 
 
 def _spans(minutes: set[int], bounds: MinuteBounds) -> Iterator[Span]:
