@@ -302,7 +302,10 @@ def test_entries_that_arrive_during_a_search_are_not_in_it(
         ("UPDATE chunks SET text = x'00'", Filters(grep=("m",)), "a chunk cannot be decompressed"),
         ("UPDATE chunks SET text = 'no'", Filters(grep=("m",)), "a chunk cannot be decompressed"),
         ("UPDATE chunks SET min_created = 'x'", Filters(grep=("m",)), "a chunk has the span"),
-        ("UPDATE meta SET value = 'x' WHERE key = 'first_minute'", Filters(level=10), "it does not state the minutes"),
+        (
+            "UPDATE meta SET value = 'x' WHERE key = 'first_minute'",
+            Filters(level=10), "it does not state the minutes",
+        ),
     ],
 )  # fmt: skip
 def test_damage_of_the_search_structures_is_reported(
