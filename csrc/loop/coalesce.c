@@ -51,7 +51,7 @@ static uint32_t next_delay(const fl_loop *loop, int64_t now)
 {
     uint32_t least = loop->options.coalesce_us, most = loop->options.coalesce_max_us;
     uint64_t until_enough = (uint64_t)(now - loop->gathering_since) * ENOUGH / loop->gathered;
-    bool is_load = until_enough < least && loop->gathered >= LITTLE;
+    bool is_load = (until_enough < least || loop->draining) && loop->gathered >= LITTLE;
     if (is_load || loop->is_one_busy)
         return 0;
     uint64_t delay = loop->delay_us > least ? loop->delay_us : least;
