@@ -7,7 +7,8 @@
  * A delay is at most twice as long as the one before, and as long as ENOUGH bytes take to arrive.
  * Under load that is shorter than the least delay: then there is none. There is none either if one
  * connection sent so much that its socket's buffer may fill up meanwhile, which would make its
- * sender wait. While a connection waits for its rate limit, delays have the least length.
+ * sender wait. While a connection waits for its rate limit, and in the shutdown, delays have the
+ * least length.
  *
  * A delay that brought one frame or batch is followed by one of half its length. So a client that
  * waits for the acknowledgement of each batch is not slowed down, while it is alone.
@@ -18,6 +19,7 @@
 
 enum {
     ENOUGH = 192 * 1024, /* bytes: less than a block, so that one poll can read them */
+    LITTLE = 16 * 1024,  /* bytes: fewer are no load. TCP stalls if small pieces are read at once */
     BUSY = 48 * 1024,    /* bytes of one read, and */
     BUSY_ARRIVALS = 64, /* frames or batches of one read: half of each ends the growth of a delay */
     HANDSHAKE_MS = 100, /* after a frame of a handshake, delays have the least length for so long */
@@ -49,7 +51,8 @@ static uint32_t next_delay(const fl_loop *loop, int64_t now)
 {
     uint32_t least = loop->options.coalesce_us, most = loop->options.coalesce_max_us;
     uint64_t until_enough = (uint64_t)(now - loop->gathering_since) * ENOUGH / loop->gathered;
-    if (until_enough < least || loop->is_one_busy)
+    bool is_load = (until_enough < least || loop->draining) && loop->gathered >= LITTLE;
+    if (is_load || loop->is_one_busy)
         return 0;
     uint64_t delay = loop->delay_us > least ? loop->delay_us : least;
     if (loop->arrivals <= 1)
@@ -58,14 +61,14 @@ static uint32_t next_delay(const fl_loop *loop, int64_t now)
         delay *= 2;
     if (delay > until_enough)
         delay = until_enough;
-    if (delay < least || loop->throttled.count)
+    if (delay < least || loop->throttled.count || loop->draining)
         return least;
     return delay < most ? (uint32_t)delay : most;
 }
 
 void coalesce_begin(fl_loop *loop)
 {
-    if (loop->ready.count || loop->draining || !loop->options.coalesce_us)
+    if (loop->ready.count || !loop->options.coalesce_us)
         return; /* what the poll has left over counts with what it has read */
     int64_t now = monotonic_us();
     if (loop->gathered) {
