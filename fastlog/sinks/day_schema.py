@@ -13,7 +13,8 @@ import sqlite3
 from typing import Final, NamedTuple
 
 from fastlog.errors import DamagedFileError, NewerSchemaError
-from fastlog.record import PROCESS, SITE, Record
+from fastlog.query.filters import COLUMNS
+from fastlog.record import PROCESS, SITE
 
 VERSION = 3
 """Version 1 had no `step`, `frames` and `sealed_at` in the table `cursor`. In versions 1 and 2,
@@ -57,9 +58,6 @@ _OWNER = {
     **dict.fromkeys(BLOCK, "blocks"),
     **dict.fromkeys(ENTRY, "entries"),
 }
-
-COLUMNS: Final = (*Record._fields, "node")
-"""The columns of `records`."""
 
 JOIN: Final = (
     "entries LEFT JOIN sites ON sites.id = site_id LEFT JOIN processes ON processes.id ="
