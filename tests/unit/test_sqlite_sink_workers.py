@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sqlite_stores import make_sink, rows, value
 
 from fastlog.errors import SinkConflictError, SinkUnavailableError
-from fastlog.sinks import day_file
+from fastlog.search import examine
+from fastlog.sinks import day_chunks, day_file
 
 
 def test_two_workers_apply_each_block_once(tmp_path: Path) -> None:
@@ -134,7 +135,11 @@ def test_a_late_worker_cannot_write_to_the_sealed_file_of_the_day_before(tmp_pat
 def test_killed_before_every_third_to_fifth_statement_it_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    """Two days and a file past its limit: every step of storing, sealing, entering, syncing."""
+    """Two days and a file past its limit: every step of storing, sealing, entering, syncing.
+
+    Each block completes a chunk, and chunks and counts agree with the rows in the end.
+    """
+    monkeypatch.setattr(day_chunks, "CHUNK_ENTRIES", 20)
     chain = numbered(5, per_block=30, step=DAY / 2)
     connect = sqlite3.connect
 
@@ -160,6 +165,8 @@ def test_killed_before_every_third_to_fifth_statement_it_loses_and_doubles_nothi
         died = in_child(lambda d=data_dir, n=length: run_sink(d, Fuse(n))) == signal.SIGKILL
         run_sink(data_dir, None)
         assert rows(data_dir) == messages_of(chain), f"killed at statement {length}"
+        troubles = [health.trouble for health in examine(data_dir / "logs", deep=True)]
+        assert not any(troubles), f"killed at statement {length}"
         length += 5 if length > 40 else 3
     assert length > 60
 
