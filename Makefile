@@ -106,7 +106,7 @@ lint: $(VENV)/lint ## ruff, mypy --strict, clang-format, and the C compiler's wa
 # ours: those of the client, of the benchmarks and of the documents.
 DIRECT = $(wildcard $(patsubst %,tests/unit/test_%.py,framer translator_* loop_*))
 WITHOUT_C = $(wildcard $(patsubst %,tests/unit/test_%.py,architecture cli_* config_* mutants)) \
-  $(patsubst %,tests/system/test_%.py,bench bench_against blog_load docs package trickle)
+  $(patsubst %,tests/system/test_%.py,bench bench_against blog_load docs package questions trickle)
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g
 SANITIZED = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1
