@@ -7,6 +7,8 @@
  * A connection that sends the magic number has a client beside its slot. The client outlives the
  * connection until all its records are durable or discarded.
  *
+ * This is one file because all files of the loop work on the same few structures.
+ *
  * Calls between the files go down this list, never up; tests/unit/test_architecture.py checks it:
  *
  *     loop.c poll.c               a loop from its creation to its end; one poll
