@@ -11,7 +11,6 @@ enum {
     USED_MAX = SLOTS / 4 * 3, /* a block may go beyond FULL */
     BYTES_FULL = 8 << 20,
     BYTES_MAX = 16 << 20,
-    NUMBER_FULL = 1 << 29,
 };
 
 bool fl_recurring_init(fl_recurring *recurring)
@@ -32,12 +31,13 @@ void fl_recurring_clear(fl_recurring *recurring)
     recurring->bytes.len = 0;
     recurring->bytes.failed = false;
     recurring->used = recurring->next = 0;
+    recurring->size = 0;
 }
 
 bool fl_recurring_is_full(const fl_recurring *recurring)
 {
-    return recurring->used >= FULL || recurring->bytes.len >= BYTES_FULL ||
-           recurring->next >= NUMBER_FULL;
+    /* The caller keeps each numbered combination, also those that found no room in the table. */
+    return recurring->next >= FULL || recurring->size >= BYTES_FULL;
 }
 
 uint32_t fl_recurring_number(fl_recurring *recurring, const uint8_t *data, size_t len)
@@ -60,5 +60,6 @@ uint32_t fl_recurring_number(fl_recurring *recurring, const uint8_t *data, size_
         fl_buffer_add(bytes, data, len);
         recurring->used++;
     }
+    recurring->size += len;
     return recurring->next++;
 }

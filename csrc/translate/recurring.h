@@ -18,6 +18,7 @@ typedef struct fl_recurring {
     fl_recurring_entry *table; /* by hash */
     uint32_t used;             /* entries of the table */
     uint32_t next;             /* the number of the next new combination */
+    uint64_t size;             /* bytes of all numbered combinations, the unknown ones included */
 } fl_recurring;
 
 /* Prepares a zeroed table. Returns false if there is no memory. */

@@ -23,6 +23,8 @@ OWN: Final = 1 << 30
 """The first number that is not the translator's."""
 OWN_MAX: Final = 16_384
 """Combinations of records that the translator left to Python, until all are forgotten."""
+OWN_CHARACTERS: Final = 8 << 20
+"""Characters that these may have together, until all are forgotten."""
 
 _site_of = itemgetter(*map(Record._fields.index, SITE))
 _process_of = itemgetter(*map(Record._fields.index, PROCESS))
@@ -39,6 +41,7 @@ class Combinations:
         self._known: list[Combination] = [] if known is None else known
         self._own: list[Combination] = []
         self._own_numbers: dict[Combination, int] = {}
+        self._own_characters = 0
 
     def __getitem__(self, number: int) -> Combination:
         return self._known[number] if number < OWN else self._own[number - OWN]
@@ -59,7 +62,9 @@ class Combinations:
                 raise ValueError(f"combination {first} after {len(self._known)}")
             return Combinations(new)
         self._known += new
-        return self if len(self._own) < OWN_MAX else Combinations(self._known)
+        if len(self._own) < OWN_MAX and self._own_characters < OWN_CHARACTERS:
+            return self
+        return Combinations(self._known)
 
     def number(self, combination: Combination) -> int:
         """Return a number for the values of a record that the translator left to Python."""
@@ -67,6 +72,7 @@ class Combinations:
         if number is None:
             number = self._own_numbers[combination] = OWN + len(self._own)
             self._own.append(combination)
+            self._own_characters += sum(len(each) for each in combination if type(each) is str)
         return number
 
 

@@ -58,7 +58,7 @@ def _engine(name: str, form: Form) -> Engine:
 
 
 class Decoder:
-    """Decodes blocks. It keeps nothing from one block to the next.
+    """Decodes blocks. From one block to the next, it keeps only numbers of combinations that recur.
 
     Args:
         engine: `c` translates the frames of a block at once; what is not plain comes as inert

@@ -26,6 +26,9 @@ KNOWN: Final = 32_768
 """Rows of `sites` and of `processes` whose ids are kept in memory, so that no client can make it
 grow without bound. Beyond that, all are forgotten, and those that recur are stored again."""
 
+LONG: Final = 2048
+"""Characters of the texts of a row, beyond which it is not kept in memory, but stored each time."""
+
 _COLUMNS: Final = (
     *("created", "site_id", "process_id", "block_id", "idx"),
     *("message", "exc_text", "stack_info", "extra"),
@@ -90,7 +93,7 @@ class RecurringRows:
         self._ids_by_number: dict[int, int] = {}
         """By number in `_combinations`."""
         newest = f"{self._select} ORDER BY id DESC LIMIT {KNOWN // 2}"
-        for *values, identifier in self._connection.execute(newest).fetchall()[::-1]:
+        for *values, identifier in self._connection.execute(newest):
             self._add(tuple(values), identifier)
 
     def forget(self) -> None:
@@ -140,6 +143,9 @@ class RecurringRows:
     def _add(self, values: tuple[Any, ...], identifier: int) -> None:
         if len(self._representatives) >= KNOWN:
             self.forget()
+        if sum(len(each) for each in values if type(each) is str) > LONG:
+            self._representatives[identifier] = identifier
+            return
         self._ids[values] = identifier
         group = self._group_of(values)
         self._representatives[identifier] = self._first.setdefault(group, identifier)

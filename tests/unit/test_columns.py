@@ -132,3 +132,15 @@ def test_an_error_while_python_reads_a_block_does_not_mix_up_the_next(
         with pytest.raises(MemoryError):
             decoder.decode(block_of(lines([2])))
     assert decode(decoder, lines([3, 1, 2])).site == [0, 1, 2]
+
+
+@pytest.mark.parametrize("numbered_by", ["the translator", "Python"])
+def test_long_combinations_are_not_kept(numbered_by: str) -> None:
+    """A client that sends long names does not make the worker keep them."""
+    line: object = 1 if numbered_by == "the translator" else "1"
+    decoder = Decoder("c", "columns")
+    long = frames({"pathname": f"{n}" + "x" * 500_000, "lineno": line} for n in range(20))
+    before = decode(decoder, long)
+    after = decode(decoder, lines([5]))
+
+    assert after.sites is not before.sites
