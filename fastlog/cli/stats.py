@@ -23,7 +23,7 @@ from fastlog.config import Config
 from fastlog.errors import FastlogError
 from fastlog.ledger import LedgerError
 from fastlog.query import Filters
-from fastlog.search import Totals, Unread, count
+from fastlog.search import Totals, Unread, count_totals
 
 if TYPE_CHECKING:
     from fastlog.journal import SinkPosition
@@ -89,7 +89,7 @@ def stats(config: Config, filters: Filters, as_json: bool, colour: bool | None) 
 
 def _count(config: Config, filters: Filters, unread: Unread) -> Totals:
     try:
-        return count(logs_directory(config), filters, unread)
+        return count_totals(logs_directory(config), filters, unread)
     except FastlogError:
         if config.data_dir.is_dir():  # no sqlite: sink: show the rest
             return Totals(Counter(), Counter(), Counter(), Counter())

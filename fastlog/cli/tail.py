@@ -6,13 +6,14 @@ import sys
 
 import click
 
-from fastlog.cli.command import FAILED, INCOMPLETE, OK, Command
+from fastlog.cli.command import OK, Command
 from fastlog.cli.data_directory import logs_directory, unread_files
-from fastlog.cli.options import config_options, filter_options, style_options
-from fastlog.cli.output import Style, printer
+from fastlog.cli.long_work import LongWork
+from fastlog.cli.options import config_options, filter_options, output_options
+from fastlog.cli.output import Output, prepare_stdout
 from fastlog.config import Config
 from fastlog.query import Filters
-from fastlog.search import follow, newest
+from fastlog.search import Progress, follow, newest
 
 
 @click.command(cls=Command)
@@ -32,23 +33,24 @@ from fastlog.search import follow, newest
     help="Then print new records as they arrive, until interrupted.",
 )
 @filter_options
-@style_options
+@output_options
 @config_options
-def tail(config: Config, filters: Filters, style: Style, lines: int, live: bool) -> int:
+def tail(config: Config, filters: Filters, output: Output, lines: int, live: bool) -> int:
     """Print the newest records, and with -f new ones as they arrive."""
-    logs = logs_directory(config)
-    write, unread = printer(style), unread_files()
-    try:
-        records, position = newest(logs, filters, lines, unread)
-        count = write(records)
+    logs, unread, progress = logs_directory(config), unread_files(), Progress()
+    prepare_stdout(output.style)
+    with LongWork(progress) as work:
+        records, position = newest(logs, filters, lines, unread, progress)
+        work.write(output.header())
+        for found in records:
+            work.write(output.line(found))
         sys.stdout.flush()
-        if not live and unread.files:
-            return INCOMPLETE
-        if not live:
-            return OK if count or not lines else FAILED
-        for batch in follow(logs, filters, position, unread=unread):
-            write(batch)
+        if not live or progress.stopped:
+            is_any = bool(records) or not lines
+            return work.exit_code(is_any=is_any, is_complete=not unread.files)
+        work.stop_bar()
+        for batch in follow(logs, filters, position, unread=unread, progress=progress):
+            for found in batch:
+                work.write(output.line(found))
             sys.stdout.flush()
-    except KeyboardInterrupt:  # the usual way to end -f
-        pass
-    return OK
+    return OK  # Ctrl-C is the usual way to end -f

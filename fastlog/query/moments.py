@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, time, timedelta
+from datetime import datetime, time, timedelta, tzinfo
 
 from fastlog.config import parse_duration
 from fastlog.errors import ConfigError
@@ -11,21 +11,22 @@ from fastlog.errors import ConfigError
 _NUMBER = re.compile(r"[\d.]+")
 
 
-def parse_moment(text: str, now: float) -> float:
+def parse_moment(text: str, now: float, zone: tzinfo | None = None) -> float:
     """Return a moment in seconds since the epoch.
 
-    A date is its first second. A text without a zone is in the local zone.
+    A date is its first second.
 
     Args:
         text: a duration (that long before `now`), an ISO 8601 date or time, `now`, `today`,
             `yesterday`, or `@` and seconds since the epoch.
         now: seconds since the epoch.
+        zone: that of a text without one; `None`: the local one.
 
     Raises:
         ConfigError: The text is none of these.
     """
     word = text.strip()
-    midnight = datetime.combine(datetime.fromtimestamp(now).date(), time())
+    midnight = datetime.combine(datetime.fromtimestamp(now, zone).date(), time(), zone)
     days = {"today": midnight, "yesterday": midnight - timedelta(days=1)}
     try:
         if word.lower() == "now":
@@ -50,5 +51,6 @@ def _parse_duration_or_iso(word: str, now: float, midnight: datetime) -> float:
         pass
     if re.match(r"\d\d?:", word):
         clock = time.fromisoformat(word.zfill(5) if len(word) < 5 else word)
-        return datetime.combine(midnight.date(), clock).timestamp()
-    return datetime.fromisoformat(word).timestamp()
+        return datetime.combine(midnight.date(), clock, midnight.tzinfo).timestamp()
+    moment = datetime.fromisoformat(word)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=midnight.tzinfo)).timestamp()

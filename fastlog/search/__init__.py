@@ -12,15 +12,20 @@ from __future__ import annotations
 from fastlog.search.day_reader import Unread
 from fastlog.search.health import Health, examine
 from fastlog.search.live import follow, newest
+from fastlog.search.progress import Progress
 from fastlog.search.stream import Found, search
-from fastlog.search.totals import Totals, count
+from fastlog.search.totals import OTHERS, Grouping, Totals, count, count_totals
 
 __all__ = [
+    "OTHERS",
     "Found",
+    "Grouping",
     "Health",
+    "Progress",
     "Totals",
     "Unread",
     "count",
+    "count_totals",
     "examine",
     "follow",
     "newest",

@@ -12,6 +12,7 @@ from fastlog.query import Filters
 from fastlog.search.clauses import clauses
 from fastlog.search.day_reader import Day, Unread, list_files, open_day, read_days, unless_gone
 from fastlog.search.layout import condition, read_layout
+from fastlog.search.progress import Progress, stoppable
 from fastlog.search.rows import COLUMN_LIST, Row, checked
 from fastlog.search.stream import Found, found, merge_days
 
@@ -65,15 +66,19 @@ class TailPosition:
 
 
 def newest(
-    logs: Path, filters: Filters, count: int, unread: Unread | None = None
+    logs: Path,
+    filters: Filters,
+    count: int,
+    unread: Unread | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[Found], TailPosition]:
     """Return the newest matching records, oldest first, and the position where `follow` continues.
 
     Args:
-        unread: as in `search`.
+        unread, progress: as in `search`.
     """
     days = read_days(logs, unread=unread)
-    merged = merge_days(days, filters, newest_first=True, unread=unread)
+    merged = merge_days(days, filters, newest_first=True, unread=unread, progress=progress)
     rows: list[Row] = list(islice(merged, count))
     return [found(row) for row in reversed(rows)], TailPosition(days)
 
@@ -84,17 +89,20 @@ def follow(
     position: TailPosition,
     pause: Callable[[float], object] = time.sleep,
     unread: Unread | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[list[Found]]:
-    """Yield what arrives after the position, in batches, in order of arrival, without end.
+    """Yield what arrives after the position, in batches, in order of arrival.
+
+    It ends only when `progress` ends it.
 
     Args:
         pause: called with `INTERVAL` whenever there is nothing new.
-        unread: as in `search`.
+        unread, progress: as in `search`.
     """
-    while True:
+    while progress is None or not progress.must_stop():
         any_new = False
         for path in position.changed(logs):
-            for batch in _read(path, filters, position, unread):
+            for batch in _read(path, filters, position, unread, progress):
                 any_new = True
                 yield batch
         if not any_new:
@@ -102,9 +110,17 @@ def follow(
 
 
 def _read(
-    path: Path, filters: Filters, position: TailPosition, unread: Unread | None
+    path: Path,
+    filters: Filters,
+    position: TailPosition,
+    unread: Unread | None,
+    progress: Progress | None,
 ) -> Iterator[list[Found]]:
-    with unless_gone(path, unread), closing(open_day(path)) as connection:
+    with (
+        unless_gone(path, unread),
+        closing(open_day(path)) as connection,
+        stoppable(connection, progress),
+    ):
         layout = read_layout(connection)
         sql = f"SELECT max({layout.id}) FROM {layout.table}"  # noqa: S608 our own text
         [(last,)] = connection.execute(sql)

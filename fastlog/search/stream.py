@@ -20,6 +20,7 @@ from fastlog.record import Record
 from fastlog.search.day_reader import Day, Unread, open_day, read_days, unless_gone
 from fastlog.search.day_search import DaySearch
 from fastlog.search.layout import read_layout
+from fastlog.search.progress import Progress, stoppable
 from fastlog.search.rows import Row, checked
 
 _CREATED = operator.itemgetter(0)
@@ -33,7 +34,12 @@ class Found(NamedTuple):
 
 
 def search(
-    logs: Path, filters: Filters, *, newest_first: bool = False, unread: Unread | None = None
+    logs: Path,
+    filters: Filters,
+    *,
+    newest_first: bool = False,
+    unread: Unread | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Found]:
     """Yield the records that match, by `created`; of equal ones, those of the earlier file first.
 
@@ -42,30 +48,40 @@ def search(
     Args:
         newest_first: yield exactly the reverse.
         unread: gets the files that cannot be read; the records of the others are yielded.
+        progress: shows how far the search is, and can end it early.
 
     Raises:
         FastlogError: A file cannot be read, and there is no `unread`.
     """
     days = read_days(logs, filters.since, filters.until, unread)
-    return map(found, merge_days(days, filters, newest_first=newest_first, unread=unread))
+    rows = merge_days(days, filters, newest_first=newest_first, unread=unread, progress=progress)
+    return map(found, rows)
 
 
 def merge_days(
-    days: list[Day], filters: Filters, *, newest_first: bool, unread: Unread | None = None
+    days: list[Day],
+    filters: Filters,
+    *,
+    newest_first: bool,
+    unread: Unread | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Row]:
     """Yield the matching rows of files that are given in the order of their days."""
+    if progress is not None:
+        progress.total += sum(day.last_id for day in days)
     groups = _groups(days)
     if newest_first:
         groups = [group[::-1] for group in reversed(groups)]
-    return chain.from_iterable(
+    merged = chain.from_iterable(
         # Equal rows come in the order of the files, which is that of arrival.
         heapq.merge(
-            *(_rows(day, filters, newest_first, unread) for day in group),
+            *(_rows(day, filters, newest_first, unread, progress) for day in group),
             key=_CREATED,
             reverse=newest_first,
         )
         for group in groups
     )
+    return merged if progress is None else _until_stopped(merged, progress)
 
 
 def found(row: Row) -> Found:
@@ -73,13 +89,35 @@ def found(row: Row) -> Found:
     return Found(Record(*row[:-1]), row[-1])
 
 
-def _rows(day: Day, filters: Filters, newest_first: bool, unread: Unread | None) -> Iterator[Row]:
-    with unless_gone(day.path, unread), closing(open_day(day.path)) as connection:
+def _until_stopped(rows: Iterator[Row], progress: Progress) -> Iterator[Row]:
+    """Yield rows until the search must stop; then none, since one file may have ended earlier."""
+    for row in rows:
+        if progress.must_stop():
+            return
+        yield row
+
+
+def _rows(
+    day: Day,
+    filters: Filters,
+    newest_first: bool,
+    unread: Unread | None,
+    progress: Progress | None,
+) -> Iterator[Row]:
+    if progress is not None and progress.must_stop():
+        return
+    with (
+        unless_gone(day.path, unread),
+        closing(open_day(day.path)) as connection,
+        stoppable(connection, progress),
+    ):
         connection.execute("BEGIN")
         layout = read_layout(connection)
         day_search = DaySearch(connection, layout, filters, day.last_id, newest_first)
         with closing(day_search.rows()) as rows:
             yield from checked(rows)
+        if progress is not None:
+            progress.read += day.last_id
 
 
 def _groups(days: list[Day]) -> list[list[Day]]:

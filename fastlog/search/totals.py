@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,9 @@ from typing import Any, NamedTuple
 from fastlog.query import Filters
 from fastlog.search.day_reader import Unread, open_day, read_days, unless_gone
 from fastlog.search.groups import read_groups
+from fastlog.search.progress import Progress
+from fastlog.search.stream import search
+from fastlog.search.values import reader
 
 MAX_NAMES = 10_000
 """Levels, loggers and hosts that are counted each by itself; senders may send any number."""
@@ -32,7 +36,50 @@ class Totals(NamedTuple):
         return self.levels.total()
 
 
-def count(logs: Path, filters: Filters, unread: Unread | None = None) -> Totals:
+class Grouping(NamedTuple):
+    """What records are counted by. Without fields and interval, all are one group."""
+
+    fields: tuple[str, ...] = ()
+    """Names as `reader` takes them."""
+    interval: int | None = None
+    """Seconds of the buckets of `created`."""
+
+
+def count(
+    logs: Path,
+    filters: Filters,
+    groupings: Sequence[Grouping],
+    unread: Unread | None = None,
+    progress: Progress | None = None,
+) -> list[Counter[tuple[Any, ...]]]:
+    """Count the records that match, by groups.
+
+    Args:
+        unread: gets the files that cannot be read; nothing of these is counted.
+        progress: shows how far the count is, and can end it early.
+
+    Returns:
+        The counts of each grouping. A key has the value of each field, `None` where it is missing,
+        and then the first second of the bucket. Groups beyond `MAX_NAMES` are counted as
+        `(OTHERS, …)`.
+
+    Raises:
+        FastlogError: A file cannot be read, and there is no `unread`.
+    """
+    counts: list[Counter[tuple[Any, ...]]] = [Counter() for _ in groupings]
+    readers = [[reader(name) for name in grouping.fields] for grouping in groupings]
+    for found in search(logs, filters, unread=unread, progress=progress):
+        for counter, grouping, read in zip(counts, groupings, readers, strict=True):
+            key = tuple(value(found) for value in read)
+            if grouping.interval is not None:
+                key = (*key, int(found.record.created // grouping.interval) * grouping.interval)
+            if key not in counter and len(counter) >= MAX_NAMES:
+                key = (OTHERS,) * len(key)
+            counter[key] += 1
+    return counts
+
+
+def count_totals(logs: Path, filters: Filters, unread: Unread | None = None) -> Totals:
     """Count the records that match.
 
     Args:

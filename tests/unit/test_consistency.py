@@ -13,7 +13,8 @@ from day_files import START_NAME, append, make_record, open_day, write_day, writ
 
 from fastlog import zstd
 from fastlog.query import Filters
-from fastlog.search import count, examine
+from fastlog.search import count_totals as count
+from fastlog.search import examine
 from fastlog.sinks import day_chunks, day_file
 from fastlog.sinks.day_file import DayFile
 

@@ -10,7 +10,7 @@ from day_files import START, make_record, write_day
 from searches import messages
 
 from fastlog.query import Filters
-from fastlog.search import count
+from fastlog.search import count_totals as count
 
 
 def test_totals_count_by_level_logger_host_and_hour(tmp_path: Path):

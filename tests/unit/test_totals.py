@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from fastlog.query import Condition, Filters
 from fastlog.record import Record
-from fastlog.search import Totals, count
+from fastlog.search import Totals
+from fastlog.search import count_totals as count
 from fastlog.sinks import day_chunks
 
 MIDNIGHT = START - START % 86_400
