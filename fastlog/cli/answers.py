@@ -156,7 +156,7 @@ def count_records(question: Question, counts: CountAnswer, output: Output, work:
     note = ""
     with work:
         if counts.interval is not None:
-            number = _print_histogram(question, counts.interval, output, work)
+            number, note = _print_histogram(question, counts.interval, output, work)
         elif counts.by:
             ranking = _ranking(question, counts)
             number = sum(records for _, records in ranking.groups)
@@ -180,26 +180,30 @@ def _ranking(question: Question, counts: CountAnswer) -> Ranking:
     return Ranking.of(counter, counts.top)
 
 
-def _print_histogram(question: Question, interval: str, output: Output, work: LongWork) -> int:
-    """Print a histogram, and return how many records it has."""
+def _print_histogram(
+    question: Question, interval: str, output: Output, work: LongWork
+) -> tuple[int, str]:
+    """Print a histogram, and return how many records match, and what it leaves out."""
     size = _terminal_size()
     since, until = _asked_span(question.query)
     if interval == AUTO:
         first = since if since is not None else _first_time(question, newest_first=False)
         last = until if until is not None else _first_time(question, newest_first=True)
         if first is None or last is None:
-            return 0
+            return 0, ""
         rows = max(ROWS // 3, min(2 * ROWS, size.lines - 6)) if sys.stdout.isatty() else ROWS
         seconds = choose_interval(first, math.nextafter(last, first), rows)
     else:
         seconds = parse_interval(interval)
-    grouping = Grouping(("level",), seconds)
+    zone = output.zone.tzinfo
+    grouping = Grouping(("level",), seconds, zone)
     [counter] = count(question.logs, question.query, [grouping], question.unread, question.progress)
-    if counter:
-        bars = bars_of(counter, seconds, since, until)
+    bars = bars_of(counter, seconds, zone, since, until)
+    if bars.rows:
         for line in histogram_lines(bars, output, size.columns, sys.stdout.encoding):
             work.write(line)
-    return counter.total()
+    note = f"left out {bars.others:,} records whose interval is not known" if bars.others else ""
+    return counter.total(), note
 
 
 def _asked_span(query: Filters) -> tuple[float | None, float | None]:

@@ -96,7 +96,7 @@ def _table(rows: list[list[str]], *, colour: bool) -> Iterator[str]:
 
 
 def _is_others(key: Key) -> bool:
-    return bool(key) and key[0] == OTHERS
+    return bool(key) and all(value == OTHERS for value in key)
 
 
 def _records(number: int) -> str:

@@ -6,12 +6,13 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import tzinfo
 from typing import Any, Final, NamedTuple
 
 from fastlog.cli.output import Output, Style, csv_line, json_line
 from fastlog.config import parse_duration
 from fastlog.errors import ConfigError
-from fastlog.search import OTHERS
+from fastlog.search.grouping import begin_of_bar
 from fastlog.terminal import DIM, level_colour, one_line, painted
 
 AUTO: Final = "auto"
@@ -25,6 +26,8 @@ ROWS: Final = 30
 """The most rows of a histogram whose interval is chosen."""
 GAP: Final = 5
 """So many empty rows are printed; more are one line."""
+_DAY: Final = 86400
+_NIGHT: Final = 3 * 3600
 _KINDS: Final = 6
 """So many levels have a colour and a character each."""
 _CHARACTERS: Final = "#=+-.:"
@@ -41,13 +44,22 @@ class Bars(NamedTuple):
 
     interval: int
     """Seconds."""
+    zone: tzinfo | None
+    """Where midnight is that intervals are counted from; `None`: here."""
     rows: dict[int, Counter[str]]
     """The counts by level, by the first second of each interval that has records."""
     first: int
     """The first interval that is shown, by its first second."""
     last: int
     others: int
-    """Records whose interval was not told apart."""
+    """Records of no interval: their time is outside the calendar, or there are too many groups."""
+
+    def following(self, start: int) -> int:
+        """Return the first second of the next interval. Changes of the clocks move it."""
+        # Later than midnight, since a day may have 25 hours.
+        later = self.interval + (_NIGHT if self.interval >= _DAY else 0)
+        begin = begin_of_bar(start + later, self.interval, self.zone)
+        return start + self.interval if begin is None or begin <= start else begin
 
 
 def parse_interval(text: str) -> int:
@@ -86,7 +98,11 @@ def choose_interval(first: float, last: float, rows: int = ROWS) -> int:
 
 
 def bars_of(
-    counts: Mapping[Key, int], interval: int, since: float | None, until: float | None
+    counts: Mapping[Key, int],
+    interval: int,
+    zone: tzinfo | None,
+    since: float | None,
+    until: float | None,
 ) -> Bars:
     """Return the rows of counts whose keys are level and first second.
 
@@ -96,14 +112,16 @@ def bars_of(
     rows: dict[int, Counter[str]] = {}
     others = 0
     for (level, start), number in counts.items():
-        if start == OTHERS:
+        if start is None:
             others += number
         else:
             rows.setdefault(start, Counter())["-" if level is None else str(level)] += number
     starts = sorted(rows)
-    first = math.floor(since / interval) * interval if since is not None else starts[0]
-    last = (math.ceil(until / interval) - 1) * interval if until is not None else starts[-1]
-    return Bars(interval, rows, min(first, *starts), max(last, *starts), others)
+    edges = [*starts[:1], *starts[-1:]]
+    for seconds in (since, None if until is None else math.nextafter(until, -math.inf)):
+        begin = None if seconds is None else begin_of_bar(math.floor(seconds), interval, zone)
+        edges += [] if begin is None else [begin]
+    return Bars(interval, zone, rows, min(edges, default=0), max(edges, default=0), others)
 
 
 def histogram_lines(bars: Bars, output: Output, width: int, encoding: str) -> Iterator[str]:
@@ -164,17 +182,19 @@ def _drawn(
 
 
 def _starts(bars: Bars) -> Iterator[tuple[int, int]]:
-    """Yield the rows, as first second and 0, and the long gaps, as the number of empty rows."""
+    """Yield the rows, as first second and 0, and the long gaps, as their first row and length."""
     start = bars.first
-    for full in [*sorted(bars.rows), bars.last + bars.interval]:
+    for full in [*sorted(bars.rows), bars.following(bars.last)]:
         empty = (full - start) // bars.interval
         if empty > GAP:
             yield start, empty
         else:
-            yield from ((start + at * bars.interval, 0) for at in range(empty))
+            while start < full:
+                yield start, 0
+                start = bars.following(start)
         if full in bars.rows:
             yield full, 0
-        start = full + bars.interval
+        start = bars.following(full)
 
 
 def _lengths(counts: Counter[str], levels: list[str], most: int, room: int) -> list[int]:

@@ -10,11 +10,12 @@ memory as a whole. Damage is reported for the file that has it, and the other fi
 from __future__ import annotations
 
 from fastlog.search.day_reader import Unread
+from fastlog.search.grouping import Grouping
 from fastlog.search.health import Health, examine
 from fastlog.search.live import follow, newest
 from fastlog.search.progress import Progress
 from fastlog.search.stream import Found, search
-from fastlog.search.totals import OTHERS, Grouping, Totals, count, count_totals
+from fastlog.search.totals import OTHERS, Totals, count, count_totals
 
 __all__ = [
     "OTHERS",

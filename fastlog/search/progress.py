@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
 
-STEPS: Final = 1000
+STEPS: Final = 100
 """Instructions of SQLite between two questions whether to stop."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 from fastlog.query import Filters
 from fastlog.search.day_reader import Unread, open_day, read_days, unless_gone
+from fastlog.search.grouping import Grouping, begin_of_bar
 from fastlog.search.groups import read_groups
 from fastlog.search.progress import Progress
 from fastlog.search.stream import search
@@ -36,15 +38,6 @@ class Totals(NamedTuple):
         return self.levels.total()
 
 
-class Grouping(NamedTuple):
-    """What records are counted by. Without fields and interval, all are one group."""
-
-    fields: tuple[str, ...] = ()
-    """Names as `reader` takes them."""
-    interval: int | None = None
-    """Seconds of the buckets of `created`."""
-
-
 def count(
     logs: Path,
     filters: Filters,
@@ -60,8 +53,8 @@ def count(
 
     Returns:
         The counts of each grouping. A key has the value of each field, `None` where it is missing,
-        and then the first second of the bucket. Groups beyond `MAX_NAMES` are counted as
-        `(OTHERS, …)`.
+        and then the first second of the bar, `None` outside the calendar. Groups beyond `MAX_NAMES`
+        are counted as `(OTHERS, …)`.
 
     Raises:
         FastlogError: A file cannot be read, and there is no `unread`.
@@ -72,9 +65,11 @@ def count(
         for counter, grouping, read in zip(counts, groupings, readers, strict=True):
             key = tuple(value(found) for value in read)
             if grouping.interval is not None:
-                key = (*key, int(found.record.created // grouping.interval) * grouping.interval)
+                second = math.floor(found.record.created)
+                key = (*key, begin_of_bar(second, grouping.interval, grouping.zone))
             if key not in counter and len(counter) >= MAX_NAMES:
-                key = (OTHERS,) * len(key)
+                bar = () if grouping.interval is None else (None,)
+                key = (OTHERS,) * len(grouping.fields) + bar
             counter[key] += 1
     return counts
 
