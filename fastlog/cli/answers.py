@@ -25,7 +25,7 @@ from fastlog.cli.histogram import (
 )
 from fastlog.cli.long_work import LongWork, report
 from fastlog.cli.output import Output
-from fastlog.query import Filters
+from fastlog.query import Node
 from fastlog.search import Found, Grouping, Progress, Unread, count, search
 from fastlog.search.spans import span_of
 
@@ -37,11 +37,11 @@ class Question(NamedTuple):
     """What is searched, and how far the search is."""
 
     logs: Path
-    query: Filters
+    query: Node
     unread: Unread
     progress: Progress
 
-    def search(self, query: Filters | None = None, *, newest_first: bool) -> Iterator[Found]:
+    def search(self, query: Node | None = None, *, newest_first: bool) -> Iterator[Found]:
         """Yield what the question, or another query in its place, finds."""
         return search(
             self.logs,
@@ -206,7 +206,7 @@ def _print_histogram(
     return counter.total(), note
 
 
-def _asked_span(query: Filters) -> tuple[float | None, float | None]:
+def _asked_span(query: Node) -> tuple[float | None, float | None]:
     """Return the span that a query names. One with a begin and no end goes on until now."""
     since, until = span_of(query)
     if math.isinf(since):

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from fastlog.query import Filters, between, both, equals
+from fastlog.query import Node, between, both, column, equals
 from fastlog.search import Found, Progress, Unread, search
 
 REACH: Final = 86400.0
@@ -31,6 +31,19 @@ class Line(NamedTuple):
     found: Found
     is_match: bool
     begins_group: bool
+
+
+class _PartOf(Progress):
+    """The progress of one of many short searches, which stops with the whole."""
+
+    def __init__(self, whole: Progress) -> None:
+        super().__init__()
+        self._whole = whole
+
+    def must_stop(self) -> bool:
+        self._whole.must_stop()
+        self.stopped = self._whole.stopped
+        return self.stopped is not None
 
 
 class Context(NamedTuple):
@@ -81,26 +94,23 @@ class Context(NamedTuple):
         """Yield what the process of a match has logged before or after it, the nearest first."""
         created = match.record.created
         if newest_first:
-            span = between(created - REACH, math.nextafter(created, math.inf))
+            span = (created - REACH, math.nextafter(created, math.inf))
         else:
-            span = between(created, created + REACH)
+            span = (created, created + REACH)
         found = search(
             self.logs,
-            both(self._same(match), span),
+            both(between(column("created"), *span), *self._same(match)),
             newest_first=newest_first,
             unread=self.unread,
-            progress=self.progress,
+            progress=None if self.progress is None else _PartOf(self.progress),
         )
         key, own = self._key(match), _position(match)
         wanted: Callable[[Position], bool] = own.__gt__ if newest_first else own.__lt__
         return (one for one in found if self._key(one) == key and wanted(_position(one)))
 
-    def _same(self, match: Found) -> Filters:
-        query = between(None, None)
-        for name, value in zip(self.columns, self._key(match), strict=True):
-            if value is not None:  # a missing value is compared record by record
-                query = both(query, equals(name, value))
-        return query
+    def _same(self, match: Found) -> Iterator[Node]:
+        for name in self.columns:
+            yield equals(column(name), getattr(match.record, name))
 
     def _key(self, found: Found) -> Key:
         return tuple(getattr(found.record, name) for name in self.columns)

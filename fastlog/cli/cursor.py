@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fastlog.errors import ConfigError
-from fastlog.query import Filters, between, both
+from fastlog.query import Node, between, both, column
 from fastlog.search import Found
 
 _FORM = re.compile(
@@ -61,11 +61,12 @@ class Cursor(NamedTuple):
         end = "oldest" if self.oldest else "newest"
         return f"{end}:{self.created!r}:{self.node}:{self.offset}:{self.idx}"
 
-    def narrow(self, query: Filters) -> Filters:
+    def narrow(self, query: Node) -> Node:
         """Return the query without what comes before the cursor's time."""
         if self.oldest:
-            return both(query, between(self.created, None))
-        return both(query, between(None, math.nextafter(self.created, math.inf)))
+            return both(query, between(column("created"), self.created, None))
+        end = math.nextafter(self.created, math.inf)
+        return both(query, between(column("created"), None, end))
 
     def rest(self, found: Iterator[Found]) -> Iterator[Found]:
         """Yield the records behind the cursor's.

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from fastlog.errors import ConfigError
+from fastlog.query import COLUMNS, resolve
+from fastlog.query.evaluate import MISSING, value_of
 from fastlog.query.fields import TIMES
 from fastlog.search import Found
-from fastlog.search.values import canonical, reader
 from fastlog.terminal import CYAN, DIM, level_colour, one_line, painted
 from fastlog.zone import Zone
 
 TIME: Final = "time"
 """The field that shows `created` as a date and a time, in every style."""
-MISSING: Final = "-"
+NOTHING: Final = "-"
 """What is printed for a value that the record does not have."""
 _LEVEL_WIDTH: Final = 8
+_COMMA: Final = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')
+"""A comma that is not inside quotes."""
 
 
 class PrintedField:
@@ -30,9 +35,9 @@ class PrintedField:
     def __init__(self, name: str) -> None:
         self.name = name
         """The name that it has in the output: the one that the user has written."""
-        self.column_name = canonical(name)
+        self.column_name = _canonical(name)
         """The name that searches know."""
-        self._read = reader(self.column_name)
+        self._read = _reader(self.column_name)
 
     def value(self, found: Found, zone: Zone) -> Any:
         """Return its value for programs: text, a number, `None` or JSON."""
@@ -78,7 +83,7 @@ def parse_fields(text: str) -> tuple[PrintedField, ...]:
     Raises:
         ConfigError: The list is empty, or a name in it is none.
     """
-    names = [name.strip() for name in text.split(",")]
+    names = [name.strip() for name in _COMMA.split(text)]
     if not all(names):
         raise ConfigError(f"expected names of fields with commas between them, got {text!r}")
     return tuple(map(PrintedField, names))
@@ -87,7 +92,44 @@ def parse_fields(text: str) -> tuple[PrintedField, ...]:
 def shown_value(value: object) -> str:
     """Return a value for people, on one line, with unprintable characters escaped."""
     if value is None:
-        return MISSING
+        return NOTHING
     if isinstance(value, str):
         return one_line(value)
     return one_line(msgspec.json.encode(value).decode())
+
+
+def _canonical(name: str) -> str:
+    """Return the name of a field by which searches know it.
+
+    Raises:
+        ConfigError: There is no such field; the text suggests one.
+    """
+    if name in ("level", "logger"):
+        return "name" if name == "logger" else name
+    field = resolve(name)
+    return field.name if field.path else field.columns[0]
+
+
+def _reader(name: str) -> Callable[[Found], Any]:
+    """Return what reads the value of a field; `None` where it is missing."""
+    if name == "level":
+        return _level
+    if name == "node":
+        return lambda found: found.node
+    field = resolve(name)
+    if not field.path:
+        return lambda found: found.record[COLUMNS.index(name)]
+    value = value_of(field, COLUMNS)
+
+    def read(found: Found) -> Any:
+        found_value = value(found.record)
+        return None if found_value is MISSING else found_value
+
+    return read
+
+
+def _level(found: Found) -> str | None:
+    record = found.record
+    if record.levelname is not None:
+        return record.levelname
+    return None if record.levelno is None else str(record.levelno)

@@ -1,7 +1,7 @@
-"""Options that commands share, as decorators: configuration, filters, and form of output.
+"""Options that commands share, as decorators: configuration, and form of output.
 
 Each decorator replaces its options by one argument of the command: `config: Config`,
-`filters: Filters`, `output: Output`.
+`output: Output`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import functools
 import os
 import re
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, timedelta, timezone, tzinfo
 from pathlib import Path
@@ -19,16 +18,9 @@ from typing import Any
 import click
 
 from fastlog.cli.output import Output, Style
-from fastlog.config import Config, load, nearest
+from fastlog.config import Config, load
 from fastlog.errors import ConfigError
-from fastlog.query import (
-    Filters,
-    check_regex,
-    check_text,
-    parse_condition,
-    parse_level,
-    parse_moment,
-)
+from fastlog.query import parse_zone
 from fastlog.zone import Zone
 
 Function = Callable[..., Any]
@@ -67,81 +59,6 @@ def config_options(function: Function) -> Function:
 def load_config(file: Path | None, **flags: object) -> Config:
     """Load the configuration from the file, the environment of this process, and flags."""
     return load(file, os.environ, flags)
-
-
-def filter_options(function: Function) -> Function:
-    """Add all filters, and `field=value` arguments; the command gets `filters`."""
-
-    @click.option(
-        "--since",
-        metavar="TIME",
-        help="Only records since this time: 1h (ago), 2026-11-23, '2026-11-23 14:30', yesterday.",
-    )
-    @click.option("--until", metavar="TIME", help="Only records before this time.")
-    @click.option(
-        "--level", metavar="LEVEL", help="Only records of this level or above: a name or a number."
-    )
-    @click.option(
-        "--logger",
-        metavar="NAME",
-        multiple=True,
-        help="Only records of this logger or one below it. May be repeated: any.",
-    )
-    @click.option(
-        "--host",
-        metavar="HOST",
-        multiple=True,
-        help="Only records from this host. May be repeated: any.",
-    )
-    @click.option(
-        "--grep",
-        metavar="TEXT",
-        multiple=True,
-        help="Only records with this text in message or traceback, ignoring case.",
-    )
-    @click.option(
-        "--regex",
-        metavar="RE",
-        multiple=True,
-        help="Only records whose message or traceback matches this regular expression.",
-    )
-    @click.option(
-        "--where",
-        metavar="FIELD=VALUE",
-        multiple=True,
-        help="Only records with this value. Also != > < >= <=, and extra.NAME.",
-    )
-    @click.argument("conditions", metavar="[FIELD=VALUE]...", nargs=-1)
-    @functools.wraps(function)
-    def command(
-        since: str | None,
-        until: str | None,
-        level: str | None,
-        logger: tuple[str, ...],
-        host: tuple[str, ...],
-        grep: tuple[str, ...],
-        regex: tuple[str, ...],
-        where: tuple[str, ...],
-        conditions: tuple[str, ...],
-        **rest: Any,
-    ) -> Any:
-        now = time.time()
-        filters = Filters(
-            since=None if since is None else parse_moment(since, now, asked_zone()),
-            until=None if until is None else parse_moment(until, now, asked_zone()),
-            level=None if level is None else parse_level(level),
-            logger=logger,
-            host=host,
-            grep=tuple(map(check_text, grep)),
-            regex=tuple(map(check_regex, regex)),
-            where=tuple(parse_condition(text, now) for text in (*where, *conditions)),
-        )
-        begin, end = filters.since, filters.until
-        if begin is not None and end is not None and begin >= end:
-            raise ConfigError("--since must be before --until")
-        return function(filters=filters, **rest)
-
-    return command
 
 
 def output_options(function: Function) -> Function:
@@ -238,35 +155,31 @@ def _set_zone(context: click.Context, _: click.Parameter, value: bool | str | No
     if _ZONE in context.meta:
         raise click.UsageError("--utc and --tz exclude each other")
     try:
-        context.meta[_ZONE] = UTC if value is True else parse_zone(str(value))
+        context.meta[_ZONE] = UTC if value is True else _zone(str(value))
     except ConfigError as error:
         raise click.UsageError(str(error)) from None  # click does not catch others while it parses
 
 
-def parse_zone(text: str) -> tzinfo:
+def _zone(text: str) -> tzinfo:
     """Return the zone of a name of the time zone database, or of an offset such as `+02:00`.
 
     Raises:
         ConfigError: There is no such zone; the text suggests one.
     """
-    import zoneinfo  # few command lines name a zone
-
     if match := re.fullmatch(r"([+-])(\d\d):?([0-5]\d)", text, re.ASCII):
         offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
         if offset < timedelta(days=1):
             return timezone(-offset if match[1] == "-" else offset)
     try:
-        return zoneinfo.ZoneInfo(text)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        pass
-    known = {name.rpartition("/")[2]: name for name in zoneinfo.available_timezones()}
-    if text.casefold() in (folded := {name.casefold(): known[name] for name in known}):
-        hint = f"; did you mean {folded[text.casefold()]!r}?"
-    else:
-        hint = nearest(text, known.values())
-    if len(hint) > 80:  # the list of all of them
-        hint = "; expected a name such as Europe/Berlin, or an offset such as +02:00"
-    raise ConfigError(f"there is no time zone {text!r}{hint}")
+        return parse_zone(text)
+    except ConfigError:
+        from zoneinfo import available_timezones
+
+        cities = {name.rpartition("/")[2].casefold(): name for name in available_timezones()}
+        if text.casefold() in cities:
+            hint = f"did you mean {cities[text.casefold()]!r}?"
+            raise ConfigError(f"there is no time zone {text!r}; {hint}") from None
+        raise
 
 
 def wants_colour(flag: bool | None) -> bool:

@@ -15,14 +15,15 @@ from fastlog.cli.answers import CountAnswer, Page, Question
 from fastlog.cli.command import Command
 from fastlog.cli.cursor import Cursor
 from fastlog.cli.data_directory import logs_directory, unread_files
+from fastlog.cli.filters import filter_options
 from fastlog.cli.histogram import AUTO, is_interval
 from fastlog.cli.long_work import LongWork
-from fastlog.cli.options import config_options, filter_options, output_options
+from fastlog.cli.options import config_options, output_options
 from fastlog.cli.output import Output, prepare_stdout
 from fastlog.cli.pager import find_pager
 from fastlog.config import Config, parse_duration
 from fastlog.errors import ConfigError
-from fastlog.query import Filters
+from fastlog.query import Node
 from fastlog.search import Progress
 
 LIMIT = 100
@@ -192,12 +193,12 @@ def _reject_options_of_records(instead: str) -> None:
     help="End the search after this time, such as 5s, with what was found; exit code 3.",
 )
 @click.option("--no-pager", is_flag=True, help="Print long output without a pager.")
+@config_options
 @filter_options
 @output_options
-@config_options
 def query(
     config: Config,
-    filters: Filters,
+    query: Node,
     output: Output,
     page: Page,
     counts: CountAnswer | None,
@@ -206,7 +207,7 @@ def query(
 ) -> int:
     """Print the stored records that match, oldest first; or count them."""
     progress = Progress(_end(deadline))
-    question = Question(logs_directory(config), filters, unread_files(), progress)
+    question = Question(logs_directory(config), query, unread_files(), progress)
     prepare_stdout(output.style)
     work = LongWork(progress, None if no_pager else find_pager(os.environ))
     if counts is not None:

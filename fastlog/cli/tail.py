@@ -8,11 +8,12 @@ import click
 
 from fastlog.cli.command import OK, Command
 from fastlog.cli.data_directory import logs_directory, unread_files
+from fastlog.cli.filters import filter_options
 from fastlog.cli.long_work import LongWork
-from fastlog.cli.options import config_options, filter_options, output_options
+from fastlog.cli.options import config_options, output_options
 from fastlog.cli.output import Output, prepare_stdout
 from fastlog.config import Config
-from fastlog.query import Filters
+from fastlog.query import Node
 from fastlog.search import Progress, follow, newest
 
 
@@ -32,25 +33,26 @@ from fastlog.search import Progress, follow, newest
     is_flag=True,
     help="Then print new records as they arrive, until interrupted.",
 )
+@config_options
 @filter_options
 @output_options
-@config_options
-def tail(config: Config, filters: Filters, output: Output, lines: int, live: bool) -> int:
+def tail(config: Config, query: Node, output: Output, lines: int, live: bool) -> int:
     """Print the newest records, and with -f new ones as they arrive."""
     logs, unread, progress = logs_directory(config), unread_files(), Progress()
     prepare_stdout(output.style)
     with LongWork(progress) as work:
-        records, position = newest(logs, filters, lines, unread, progress)
+        records, position = newest(logs, query, lines, unread, progress)
         work.write(output.header())
         for found in records:
             work.write(output.line(found))
-        sys.stdout.flush()
-        if not live or progress.stopped:
-            is_any = bool(records) or not lines
-            return work.exit_code(is_any=is_any, is_complete=not unread.files)
-        work.stop_bar()
-        for batch in follow(logs, filters, position, unread=unread, progress=progress):
+    if not live or progress.stopped:
+        is_any = bool(records) or not lines
+        return work.exit_code(is_any=is_any, is_complete=not unread.files)
+    try:
+        for batch in follow(logs, query, position, unread=unread):
             for found in batch:
-                work.write(output.line(found))
+                sys.stdout.write(output.line(found))
             sys.stdout.flush()
-    return OK  # Ctrl-C is the usual way to end -f
+    except KeyboardInterrupt:  # the usual way to end -f
+        pass
+    return OK

@@ -35,7 +35,7 @@ PATH: Final = rf"[^\W\d](?:[\w-]*\w)?(?:\.{SEGMENT}|\[\d{{1,9}}\])*"
 """What the name of a field looks like: names with dots between them, and `[0]` for members of
 lists. A name behind the first may be quoted."""
 _STEP: Final = re.compile(rf"\.?({SEGMENT})|\[(\d+)\]")
-_MISSPELT: Final = 0.75
+_MISSPELT: Final = 0.85
 """How similar a name and that of a column are where it is taken for a mistake."""
 
 
@@ -87,8 +87,10 @@ def resolve(text: str) -> Field:
     """Return the field that a name means.
 
     Raises:
-        ConfigError: The name is nearly that of a column, and so probably a mistake.
+        ConfigError: The text is no name, or nearly that of a column and so probably a mistake.
     """
+    if not re.fullmatch(PATH, text):
+        raise ConfigError(f'{text!r} is no name of a field; an odd name is extra."ODD NAME"')
     name = ALIASES.get(text, text)
     if name in _COLUMN_FIELDS:
         return _COLUMN_FIELDS[name]

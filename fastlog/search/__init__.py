@@ -1,7 +1,7 @@
-"""Search over the day files of the `sqlite:` sink: filters → SQL → records in order.
+"""Search over the day files of the `sqlite:` sink: a query → records in order, or their number.
 
-    filters = Filters(level=30, logger=("app.db",))
-    for found in search(config.data_dir / "logs", filters): ...
+    query = parse("level>=warning logger:app.db", TimeContext(time.time()))
+    for found in search(config.data_dir / "logs", query): ...
 
 Everything here only reads, beside a server that writes. It streams: the result is never held in
 memory as a whole. Damage is reported for the file that has it, and the other files are read.

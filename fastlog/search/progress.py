@@ -1,58 +1,51 @@
-"""Progress: how far a search is, and whether it has to end before it is complete."""
+"""Progress: how far a search is, and whether it must end."""
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
 
-STEPS: Final = 100
-"""Instructions of SQLite between two questions whether to stop."""
+_STEPS: Final = 100_000
+"""Steps of SQLite's machine after which it asks whether to go on: some milliseconds."""
 
 
 class Progress:
-    """How far a search is. One thread searches; others, and signal handlers, may read and stop it.
+    """The progress of one search. A search that must stop ends early, without an error.
 
     Args:
-        deadline: when the search must end, by `time.monotonic()`.
+        deadline: A time of `time.monotonic()` at which the search must stop.
     """
 
     def __init__(self, deadline: float | None = None) -> None:
-        self._deadline = deadline
+        self._deadline = math.inf if deadline is None else deadline
         self.total = 0
-        """Entries that the search may have to read."""
+        """Entries that the files of the search have."""
         self.read = 0
-        """Entries that it has read."""
+        """Entries that need not be read any more."""
         self.stopped: Literal["deadline", "interrupt"] | None = None
-        """Why the search ended before it was complete."""
+        """Why the search ends early; None while it does not."""
+
+    def interrupt(self) -> None:
+        """Stop the search. A signal handler may call this."""
+        self.stopped = "interrupt"
 
     def must_stop(self) -> bool:
-        """Return whether the search has to end now. Each search asks often."""
-        if (
-            self.stopped is None
-            and self._deadline is not None
-            and time.monotonic() >= self._deadline
-        ):
+        """Return whether the search must end now."""
+        if self.stopped is None and time.monotonic() >= self._deadline:
             self.stopped = "deadline"
         return self.stopped is not None
 
-    def interrupt(self) -> None:
-        """End the search soon. A signal handler may call this."""
-        if self.stopped is None:
-            self.stopped = "interrupt"
-
 
 @contextmanager
-def stoppable(connection: sqlite3.Connection, progress: Progress | None) -> Iterator[None]:
-    """Let a body end early, also while it waits for SQLite, when the progress says so."""
-    if progress is None:
-        yield
-        return
-    connection.set_progress_handler(progress.must_stop, STEPS)
+def stopped_by(progress: Progress, connection: sqlite3.Connection) -> Iterator[None]:
+    """End the statements of a connection, and the body, when the search must stop."""
+    connection.set_progress_handler(progress.must_stop, _STEPS)
     try:
         yield
     except sqlite3.OperationalError:
-        if not progress.must_stop():
+        if progress.stopped is None:
             raise

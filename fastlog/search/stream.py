@@ -11,17 +11,17 @@ import math
 import operator
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from fastlog.query import Filters
+from fastlog.query import EVERYTHING, Node
 from fastlog.record import Record
 from fastlog.search.day_reader import Day, Unread, open_day, read_days, unless_gone
 from fastlog.search.day_search import DaySearch
-from fastlog.search.layout import read_layout
-from fastlog.search.progress import Progress, stoppable
-from fastlog.search.rows import Row, checked
+from fastlog.search.progress import Progress, stopped_by
+from fastlog.search.rows import Row
+from fastlog.search.spans import span_of
 
 _CREATED = operator.itemgetter(0)
 
@@ -35,7 +35,7 @@ class Found(NamedTuple):
 
 def search(
     logs: Path,
-    filters: Filters,
+    query: Node = EVERYTHING,
     *,
     newest_first: bool = False,
     unread: Unread | None = None,
@@ -48,40 +48,41 @@ def search(
     Args:
         newest_first: yield exactly the reverse.
         unread: gets the files that cannot be read; the records of the others are yielded.
-        progress: shows how far the search is, and can end it early.
+        progress: counts what was read. If the search must stop, the records end.
 
     Raises:
         FastlogError: A file cannot be read, and there is no `unread`.
     """
-    days = read_days(logs, filters.since, filters.until, unread)
-    rows = merge_days(days, filters, newest_first=newest_first, unread=unread, progress=progress)
+    days = read_days(logs, span_of(query), unread)
+    progress = progress or Progress()
+    progress.total = sum(day.last_id for day in days)
+    rows = merge_days(days, query, progress, newest_first=newest_first, unread=unread)
     return map(found, rows)
 
 
 def merge_days(
     days: list[Day],
-    filters: Filters,
+    query: Node,
+    progress: Progress,
     *,
     newest_first: bool,
     unread: Unread | None = None,
-    progress: Progress | None = None,
 ) -> Iterator[Row]:
     """Yield the matching rows of files that are given in the order of their days."""
-    if progress is not None:
-        progress.total += sum(day.last_id for day in days)
     groups = _groups(days)
     if newest_first:
         groups = [group[::-1] for group in reversed(groups)]
     merged = chain.from_iterable(
         # Equal rows come in the order of the files, which is that of arrival.
         heapq.merge(
-            *(_rows(day, filters, newest_first, unread, progress) for day in group),
+            *(_rows(day, query, progress, newest_first, unread) for day in group),
             key=_CREATED,
             reverse=newest_first,
         )
         for group in groups
     )
-    return merged if progress is None else _until_stopped(merged, progress)
+    # Where one file has ended early, the rows of others would be behind a gap.
+    return takewhile(lambda _: not progress.must_stop(), merged)
 
 
 def found(row: Row) -> Found:
@@ -89,35 +90,20 @@ def found(row: Row) -> Found:
     return Found(Record(*row[:-1]), row[-1])
 
 
-def _until_stopped(rows: Iterator[Row], progress: Progress) -> Iterator[Row]:
-    """Yield rows until the search must stop; then none, since one file may have ended earlier."""
-    for row in rows:
-        if progress.must_stop():
-            return
-        yield row
-
-
 def _rows(
-    day: Day,
-    filters: Filters,
-    newest_first: bool,
-    unread: Unread | None,
-    progress: Progress | None,
+    day: Day, query: Node, progress: Progress, newest_first: bool, unread: Unread | None
 ) -> Iterator[Row]:
-    if progress is not None and progress.must_stop():
+    if progress.must_stop():
         return
     with (
         unless_gone(day.path, unread),
         closing(open_day(day.path)) as connection,
-        stoppable(connection, progress),
+        stopped_by(progress, connection),
     ):
         connection.execute("BEGIN")
-        layout = read_layout(connection)
-        day_search = DaySearch(connection, layout, filters, day.last_id, newest_first)
-        with closing(day_search.rows()) as rows:
-            yield from checked(rows)
-        if progress is not None:
-            progress.read += day.last_id
+        search = DaySearch(connection, query, day.last_id, progress, newest_first=newest_first)
+        with closing(search.matches()) as rows:
+            yield from rows
 
 
 def _groups(days: list[Day]) -> list[list[Day]]:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("nothing_configured")
 
 @pytest.fixture
 def record(tmp_path: Path) -> None:
-    extra = '{"user":77,"a":{"b":[1,{"c":"x y"}]},"d.e":true,"text":"two\\nlines","none":null}'
+    extra = '{"user":77,"a":{"b":[1,{"c":"x y"}]},"d.e":true,"an, odd":5,"text":"two\\nlines","none":null}'
     write_day(
         tmp_path / "fastlog-data" / "logs" / "2023-11-14.db",
         [make_record(0, message="first\nsecond", exc_text="Error", process=4, extra=extra)],
@@ -45,6 +45,7 @@ def record(tmp_path: Path) -> None:
         ("extra.a.b[7]", "-", None),
         ("extra.user.name", "-", None),
         ("extra.d.e", "true", True),
+        ('extra."an, odd"', "5", 5),
         ("extra.text", r"two\nlines", "two\nlines"),
         ("extra.none", "-", None),
         ("extra.nothing", "-", None),
@@ -110,7 +111,7 @@ def test_a_template_is_a_format_string_of_python(
         (["--fields", "levl"], "there is no field 'levl'; did you mean 'level'?"),
         (["--fields", ""], "expected names of fields with commas between them, got ''"),
         (["--fields", "a,,b"], "expected names of fields with commas between them, got 'a,,b'"),
-        (["--fields", "a b"], "expected a field such as message or extra.user, got 'a b'"),
+        (["--fields", "a b"], "'a b' is no name of a field; an odd name is extra."),
         (["--by", "loger"], "there is no field 'loger'; did you mean 'logger'?"),
         (["--format", "{mesage}"], "--format: there is no field 'mesage'; did you mean 'message'?"),
         (["--format", "{message"], "--format: expected '}' before end of string"),
