@@ -16,7 +16,8 @@ pytestmark = pytest.mark.usefixtures("nothing_configured")
 
 @pytest.fixture
 def record(tmp_path: Path) -> None:
-    extra = '{"user":77,"a":{"b":[1,{"c":"x y"}]},"d.e":true,"an, odd":5,"text":"two\\nlines","none":null}'
+    extra = '{"user":77,"a":{"b":[1,{"c":"x y"}]},"d.e":true,'
+    extra += '"an, odd":5,"text":"two\\nlines","none":null}'
     write_day(
         tmp_path / "fastlog-data" / "logs" / "2023-11-14.db",
         [make_record(0, message="first\nsecond", exc_text="Error", process=4, extra=extra)],
