@@ -12,7 +12,6 @@ import click
 
 from fastlog.cli import answers
 from fastlog.cli.answers import CountAnswer, Page, Question
-from fastlog.cli.command import Command
 from fastlog.cli.cursor import Cursor
 from fastlog.cli.data_directory import logs_directory, unread_files
 from fastlog.cli.filters import filter_options
@@ -21,6 +20,7 @@ from fastlog.cli.long_work import LongWork
 from fastlog.cli.options import config_options, output_options
 from fastlog.cli.output import Output, prepare_stdout
 from fastlog.cli.pager import find_pager
+from fastlog.cli.query_command import QueryCommand
 from fastlog.config import Config, parse_duration
 from fastlog.errors import ConfigError
 from fastlog.query import Node
@@ -31,7 +31,7 @@ OF_RECORDS = ("limit", "oldest", "cursor", "before", "after", "around", "context
 """Parameters that are about printed records. `template` is one too."""
 
 
-class QueryCommand(Command):
+class HistogramCommand(QueryCommand):
     """A command whose option `--histogram` may have a value or not."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -184,7 +184,7 @@ def _reject_options_of_records(instead: str) -> None:
             raise click.UsageError(f"{parameter.opts[-1]} has no meaning with {instead}")
 
 
-@click.command(cls=QueryCommand)
+@click.command(cls=HistogramCommand)
 @page_options
 @count_options
 @click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import msgspec
 
-from fastlog.cli.command import INCOMPLETE, OK, Command, fail
+from fastlog.cli.command import INCOMPLETE, OK, fail
 from fastlog.cli.data_directory import (
     Status,
     Tally,
@@ -20,6 +20,7 @@ from fastlog.cli.data_directory import (
 )
 from fastlog.cli.filters import filter_options
 from fastlog.cli.options import colour_option, config_options, wants_colour
+from fastlog.cli.query_command import QueryCommand
 from fastlog.config import Config
 from fastlog.errors import FastlogError
 from fastlog.ledger import LedgerError
@@ -59,7 +60,7 @@ class Statistics(NamedTuple):
     unread: Unread
 
 
-@click.command(cls=Command)
+@click.command(cls=QueryCommand)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @colour_option
 @config_options
