@@ -181,6 +181,11 @@ def test_the_bar_gives_way_to_output_in_a_terminal(store: Path, tmp_path: Path) 
         text, code = screen.wait_for_end()
         assert "searching" not in text
         assert code == 130
+        screen.run([*slow(store), "--no-pager", "--fields", "message"])
+        screen.wait_for(r"% read")
+        screen.press("C-c")
+        text, _ = screen.wait_for_end()
+        assert text.splitlines()[:2] == ["a" * 20 + "bc"] * 2
 
 
 @NEEDS_TMUX

@@ -55,15 +55,16 @@ def test_cursors_give_all_pages_from_either_end(command: Run, data: Path):
     ]
 
 
+@pytest.mark.parametrize("limit", [1, 3])
 @pytest.mark.parametrize("words", [(), ("--oldest",)])
 def test_pages_of_records_with_equal_times_have_each_once(
-    command: Run, tmp_path: Path, words: tuple[str, ...]
+    command: Run, tmp_path: Path, words: tuple[str, ...], limit: int
 ):
     logs = tmp_path / "fastlog-data" / "logs"
     records = [make_record(at, created=START + at // 5) for at in range(20)]
     write_day(logs / "2023-11-14.db", records[:10], node="ab")
     write_day(logs / "2023-11-15.db", records[7:], node="cd")
-    printed = pages(command, "--limit", 3, *words)
+    printed = pages(command, "--limit", limit, *words)
     if not words:
         printed.reverse()
     everything = command("query", "--json", "--limit", 0)
