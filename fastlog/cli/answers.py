@@ -66,13 +66,18 @@ class Page(NamedTuple):
     context_by: str
 
     @property
+    def from_oldest(self) -> bool:
+        """Whether the matches are found from the oldest one on."""
+        return self.oldest or (not self.limit and self.cursor is None)
+
+    @property
     def has_context(self) -> bool:
         """Whether records around the matches are printed."""
         return bool(self.before or self.after)
 
     def find(self, question: Question) -> Iterator[Found]:
         """Yield the matches, from the end that the page begins at."""
-        newest_first = not self.oldest and (self.limit > 0 or self.cursor is not None)
+        newest_first = not self.from_oldest
         if self.cursor is None:
             return question.search(newest_first=newest_first)
         narrowed = self.cursor.narrow(question.query)
@@ -105,25 +110,22 @@ def print_records(question: Question, page: Page, output: Output, work: LongWork
     with work:
         work.write(output.header())
         found = work.counted(page.find(question))
-        if page.oldest and page.limit and not page.has_context:
-            for each in islice(found, page.limit):
+        if page.from_oldest and not page.has_context:
+            for each in islice(found, page.limit or None):
                 work.write(output.line(each))
                 number, last = number + 1, each
-            is_more = next(found, None) is not None
-        elif page.limit or (not page.oldest and page.cursor is not None):
+            is_more = page.limit > 0 and next(found, None) is not None
+        else:
             some = list(islice(found, page.limit + 1 if page.limit else None))
-            is_more = page.limit > 0 and len(some) > page.limit
+            is_more = 0 < page.limit < len(some)
             some = some[: page.limit or None]
             number, last = len(some), some[-1] if some else None
-            for line in _lines(some if page.oldest else some[::-1], question, page, output):
+            in_order = some if page.from_oldest else some[::-1]
+            for line in _lines(in_order, question, page, output):
                 work.write(line)
-        else:
-            for each in found:
-                work.write(output.line(each))
-                number, last = number + 1, each
     cursor = ""
     if last is not None and (output.is_for_programs or page.cursor is not None):
-        cursor = f"; next page: --cursor {Cursor.behind(last, oldest=page.oldest)}"
+        cursor = f"; next page: --cursor {Cursor.behind(last, oldest=page.from_oldest)}"
     if is_more and not question.progress.stopped:
         end = "oldest" if page.oldest else "newest"
         report(f"printed the {end} {page.limit} records; --limit N prints more{cursor}")

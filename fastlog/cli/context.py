@@ -68,6 +68,10 @@ class Context(NamedTuple):
         last_key: Key | None = None
         for match in matches:
             key, last = self._key(match), printed.get(self._key(match))
+            if self.progress is not None and self.progress.must_stop():
+                if last is None or _position(match) > last:
+                    yield Line(match, is_match=True, begins_group=True)
+                continue
             some, is_adjacent = self._around(match, last)
             for at, found in enumerate(some):
                 begins = at == 0 and not (is_adjacent and key == last_key)

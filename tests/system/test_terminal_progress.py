@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conditions import wait_for
-from day_files import make_record, write_old_day
+from day_files import make_record, write_day, write_old_day
 from servers import FASTLOG
 from terminals import CTRL_C, NEEDS_TMUX, PtyCommand, Screen, clean_environment, interrupt_and_time
 
@@ -30,6 +30,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     directory = tmp_path_factory.mktemp("store")
     write_old_day(directory / "logs" / "2023-11-14.db", records)  # it has no chunks
+    return directory
+
+
+@pytest.fixture(scope="module")
+def chunked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory whose records are in chunks of some megabytes."""
+    letters = random.Random(2)
+    records = [make_record(at, message=text(letters)[:9000]) for at in range(3000)]
+    directory = tmp_path_factory.mktemp("chunked")
+    write_day(directory / "logs" / "2023-11-14.db", records, per_block=500)
     return directory
 
 
@@ -107,6 +117,17 @@ def test_an_interrupt_ends_every_kind_of_answer(store: Path, words: tuple[str, .
         error = process.stderr.read()
         assert error.startswith(b"fastlog query: interrupted; the answer is incomplete")
         assert error.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("words", [("--limit", "0"), ("--count",), ("--by", "level")], ids=" ".join)
+def test_an_interrupt_ends_a_search_of_chunks(chunked: Path, words: tuple[str, ...]) -> None:
+    command = list(map(str, slow(chunked, *words)))
+    with subprocess.Popen(
+        command, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        wait_for(lambda: is_searching(process))
+        assert interrupt_and_time(process) < SOON
+        assert process.returncode == 130
 
 
 def test_ctrl_c_ends_the_first_search_of_tail(store: Path) -> None:
