@@ -198,6 +198,7 @@ def _print_histogram(
     else:
         seconds = parse_interval(interval)
     zone = output.zone.tzinfo
+    question.progress.read = 0  # of another search now
     grouping = Grouping(("level",), seconds, zone)
     [counter] = count(question.logs, question.query, [grouping], question.unread, question.progress)
     bars = bars_of(counter, seconds, zone, since, until)

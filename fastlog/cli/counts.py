@@ -63,20 +63,21 @@ def ranking_lines(
     ranking: Ranking, fields: Sequence[PrintedField], output: Output
 ) -> Iterator[str]:
     """Yield the lines of a table, or those of JSON or CSV."""
-    names = [field.name for field in fields]
-    if output.style is Style.JSON:
-        for key, number in ranking.groups:
-            yield json_line({**dict(zip(names, key, strict=True)), RECORDS: number})
-        return
-    if output.style is Style.CSV:
-        yield csv_line([*names, RECORDS])
-        for key, number in ranking.groups:
-            yield csv_line([*key, number])
-        return
 
     def columns(key: Key) -> Iterator[tuple[PrintedField, Any]]:
         return zip(fields, key, strict=True)
 
+    names = [field.name for field in fields]
+    if output.is_for_programs:
+        if output.style is Style.CSV:
+            yield csv_line([*names, RECORDS])
+        for key, number in ranking.groups:
+            values = [field.for_programs(value, output.zone) for field, value in columns(key)]
+            if output.style is Style.CSV:
+                yield csv_line([*values, number])
+            else:
+                yield json_line({**dict(zip(names, values, strict=True)), RECORDS: number})
+        return
     rows = [
         [f"{number:,}", *(field.shown(value, output.zone) for field, value in columns(key))]
         for key, number in ranking.groups

@@ -41,10 +41,15 @@ class PrintedField:
 
     def value(self, found: Found, zone: Zone) -> Any:
         """Return its value for programs: text, a number, `None` or JSON."""
-        value = self._read(found)
+        return self.for_programs(self._read(found), zone)
+
+    def for_programs(self, value: Any, zone: Zone) -> Any:
+        """Return a value of this field for programs, as `value` does."""
         if self.name == TIME:
             return zone.iso(value)
-        return msgspec.Raw(value.encode()) if self.column_name == "extra" else value
+        if self.column_name == "extra":
+            return msgspec.Raw((value or "{}").encode())
+        return value
 
     def text(self, found: Found, zone: Zone) -> str:
         """Return its value for people, on one line, with unprintable characters escaped."""

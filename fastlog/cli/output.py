@@ -59,7 +59,7 @@ class Output(NamedTuple):
             return json_line(self._named_values(found, is_match))
         if self.style is Style.CSV:
             marks = [is_match] if self.marks_matches else []
-            return csv_line([*map(_cell, self._values(found)), *map(_cell, marks)])
+            return csv_line([*self._values(found), *marks])
         return self._text(found, is_match) + "\n"
 
     def _text(self, found: Found, is_match: bool) -> str:
@@ -100,7 +100,7 @@ def csv_line(values: Iterable[object]) -> str:
     import csv  # other styles start without it
 
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
+    csv.writer(line, lineterminator="\n").writerow(map(_cell, values))
     return line.getvalue()
 
 

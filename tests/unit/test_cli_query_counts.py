@@ -70,6 +70,22 @@ def test_by_an_extra_and_by_a_missing_value(command: Run, data: Path):
     assert command("query", "--by", "threadName").out.splitlines()[1] == "     10  -"
 
 
+def test_by_times_and_whole_extras_is_as_printed_fields_are(command: Run, tmp_path: Path):
+    write(tmp_path, START, START, extra='{"a":[1,2]}')
+    found = json.loads(command("query", "--by", "time,created,extra,extra.a", "--json").out)
+    assert found == {
+        "time": "2023-11-14T22:13:20.000000+00:00",
+        "created": START,
+        "extra": {"a": [1, 2]},
+        "extra.a": "[1,2]",
+        "records": 2,
+    }
+    rows = command("query", "--by", "time,extra", "--csv").out.splitlines()
+    assert rows[1] == '2023-11-14T22:13:20.000000+00:00,"{""a"":[1,2]}",2'
+    shown = command("query", "--by", "time,extra", "--utc").out.splitlines()
+    assert shown[1] == '      2  2023-11-14 22:13:20.000+00:00  {"a":[1,2]}'
+
+
 def test_top_limits_the_groups_and_the_rest_is_reported(command: Run, data: Path):
     printed = command("query", "--by", "user", "--top", 4)
     assert len(printed.out.splitlines()) == 5
