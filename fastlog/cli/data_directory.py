@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
+from fastlog.cli.safe_text import print_line
 from fastlog.config import Config
 from fastlog.errors import FastlogError
 from fastlog.search.day_reader import Unread, open_file
@@ -89,7 +90,7 @@ def logs_directory(config: Config) -> Path:
 def unread_files() -> Unread:
     """Return a collector of unreadable day files, which prints each to stderr."""
     command = click.get_current_context().command_path
-    return Unread(lambda line: click.echo(f"{command}: {' '.join(line.split())}", err=True))
+    return Unread(lambda line: print_line(f"{command}: {' '.join(line.split())}", err=True))
 
 
 def read_status(data_dir: Path) -> Status | None:
