@@ -10,6 +10,7 @@ from fastlog.cli.command import FAILED, INCOMPLETE, OK, Command
 from fastlog.cli.data_directory import logs_directory, unread_files
 from fastlog.cli.options import config_options, filter_options, style_options
 from fastlog.cli.output import Style, printer
+from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
 from fastlog.query import Filters
 from fastlog.search import search
@@ -29,6 +30,7 @@ from fastlog.search import search
 def query(config: Config, filters: Filters, style: Style, limit: int) -> int:
     """Print the stored records that match, oldest first."""
     logs, unread = logs_directory(config), unread_files()
+    report_unstored(config)
     if not limit:
         count = printer(style)(search(logs, filters, unread=unread))
     else:
