@@ -1,12 +1,10 @@
-"""Read the files of a data directory: status, ledger, lock, and the path of the day files."""
+"""Find the store of a data directory, and read its status and its lock."""
 
 from __future__ import annotations
 
 import fcntl
-import sqlite3
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -17,7 +15,7 @@ import msgspec
 from fastlog.cli.safe_text import print_line
 from fastlog.config import Config
 from fastlog.errors import ConfigError, FastlogError
-from fastlog.search.day_reader import Unread, open_file
+from fastlog.search.day_reader import Unread
 from fastlog.sinks.day_directory import list_day_files
 
 FRESH = 5.0
@@ -62,21 +60,14 @@ class Status(msgspec.Struct):
     sinks: dict[str, str] | None = None
     """The URLs of the server's sinks by name, without options; `None`: an older server wrote it."""
 
+    @property
+    def fill(self) -> float:
+        """How full the journal is: 1.0 at its limit."""
+        return self.size / self.limit if self.limit else 0.0
+
     def is_fresh(self) -> bool:
         """Return whether a running receiver has written this status."""
         return abs(time.time() - self.at) < FRESH
-
-
-class Tally(msgspec.Struct, frozen=True):
-    """The rows of the ledger with one reason."""
-
-    reason: str
-    count: int
-    """How many records, without those whose number is unknown."""
-    unknown: int
-    """How many spans of records whose number is unknown."""
-    last: float
-    """The time of the last, in seconds since the epoch."""
 
 
 class Store(NamedTuple):
@@ -197,36 +188,3 @@ def is_running(data_dir: Path) -> bool:
     except BlockingIOError:
         return True
     return False
-
-
-def read_tallies(data_dir: Path) -> tuple[list[Tally], list[Tally]]:
-    """Return rejections and losses of the ledger by reason, the most frequent first.
-
-    Raises:
-        LedgerError: the ledger is damaged, or a newer fastlog has written it.
-    """
-    from fastlog.ledger import LedgerError, check_layout  # a search starts without it
-
-    path = data_dir / "ledger.db"
-    if not path.exists():
-        return [], []
-    try:
-        with closing(open_file(path)) as ledger:
-            if not check_layout(ledger, path):
-                return [], []
-            return _tally(ledger, "rejected", "received"), _tally(ledger, "losses", "last")
-    except sqlite3.DatabaseError as error:
-        raise LedgerError(
-            f"ledger {path} cannot be read ({error}); a running server renames a damaged ledger "
-            "and begins a new one"
-        ) from None
-
-
-def _tally(ledger: sqlite3.Connection, table: str, moment: str) -> list[Tally]:
-    from fastlog.ledger import total
-
-    rows = ledger.execute(
-        f"SELECT reason, {total('max(count, 0)')}, {total('max(-count, 0)')},"  # noqa: S608 our own text
-        f" max({moment}) FROM {table} GROUP BY reason ORDER BY 2 DESC, 1"
-    )
-    return [Tally(*row) for row in rows]

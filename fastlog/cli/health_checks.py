@@ -102,7 +102,7 @@ def _sink_failures(sink: SinkReport, now: float) -> Iterator[str]:
     elif sink.cursor is None:
         yield "the sink has never been opened; the server's log has the reason"
     for handler, failures in sink.failing.items():
-        yield f"handler {handler} has failed {failures} times"
+        yield f"handler {handler} has failed {failures} times since it last worked"
     if sink.lag_seconds is not None and sink.lag_seconds > BEHIND:
         records = "an unknown number of" if sink.lag_records is None else sink.lag_records
         oldest = format_duration(sink.lag_seconds)

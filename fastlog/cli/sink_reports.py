@@ -11,6 +11,7 @@ from fastlog.block import Block
 from fastlog.cli.data_directory import Status
 from fastlog.errors import FastlogError
 from fastlog.journal import (
+    UNKNOWN,
     JournalReader,
     ProgressPage,
     SinkPosition,
@@ -21,6 +22,9 @@ from fastlog.worker.life import Life, read_lives
 
 SILENT = 30.0
 """Seconds without a sign of life after which a worker is not taken for alive."""
+
+READ_BYTES = 4096
+"""Bytes to read of the journal for the time of one block."""
 
 
 class SinkReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,13 +100,13 @@ def _report(
     )
     if position is None:
         return report
-    cursor = _newest_cursor(data_dir, name, position)
+    cursor, index = _newest_cursor(data_dir, name, position)
     return msgspec.structs.replace(
         report,
         cursor=cursor,
         durable=position.durable,
         lag_bytes=None if status is None else max(0, status.durable - cursor),
-        lag_records=_records_behind(position, cursor, status),
+        lag_records=_records_behind(cursor, index, status),
         lag_seconds=_seconds_behind(data_dir, position, cursor, status, now),
         at=position.at,
         error=position.error,
@@ -111,22 +115,27 @@ def _report(
     )
 
 
-def _newest_cursor(data_dir: Path, name: str, position: SinkPosition) -> int:
-    """Return the cursor: the progress page has it some milliseconds after each batch."""
+def _newest_cursor(data_dir: Path, name: str, position: SinkPosition) -> tuple[int, int | None]:
+    """Return the cursor, and the ordinal of the frame there; None: the worker does not know it.
+
+    The progress page has them some milliseconds after each batch, the position after a second.
+    """
     try:
         with closing(ProgressPage(data_dir, name, position.node)) as page:
             reading = page.read()
     except (OSError, ValueError):
-        return position.cursor
-    return position.cursor if reading is None else max(position.cursor, reading.applied)
+        reading = None
+    if reading is None or reading.applied <= position.cursor:
+        return position.cursor, position.index
+    return reading.applied, None if reading.frame == UNKNOWN else reading.frame
 
 
-def _records_behind(position: SinkPosition, cursor: int, status: Status | None) -> int | None:
+def _records_behind(cursor: int, index: int | None, status: Status | None) -> int | None:
     if status is None:
         return None
     if cursor >= status.durable:
         return 0
-    return None if position.index is None else max(0, status.index - position.index)
+    return None if index is None else max(0, status.index - index)
 
 
 def _seconds_behind(
@@ -156,6 +165,6 @@ def _seconds_behind(
 
 def _first_blocks(reader: JournalReader, cursor: int) -> list[Block]:
     try:
-        return reader.read(cursor, 1)
+        return reader.read(cursor, READ_BYTES)
     except SkippedError as skipped:  # released: the sink continues behind the gap
-        return reader.read(skipped.oldest, 1)
+        return reader.read(skipped.oldest, READ_BYTES)
