@@ -23,6 +23,7 @@ from fastlog.cli.data_directory import is_running, read_status
 from fastlog.cli.health_checks import check_health
 from fastlog.cli.journal_checks import check_journal
 from fastlog.cli.options import config_options
+from fastlog.cli.retention_preview import preview
 from fastlog.cli.safe_text import print_json, print_line
 from fastlog.config import Config, format_duration
 from fastlog.errors import FastlogError
@@ -37,9 +38,20 @@ from fastlog.server.lock import lock as lock_data_dir
 @click.option(
     "--deep", is_flag=True, help="Read every page of every day file. Takes seconds per gigabyte."
 )
+@click.option(
+    "--retention",
+    multiple=True,
+    is_flag=False,
+    flag_value="",
+    metavar="[KEY=VALUE]",
+    help="Only print what retention would delete now, as configured or with this setting: age=7d, "
+    "days=7, size=1GiB or keep_free=5GiB. May be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 @config_options
-def check(config: Config, repair: bool, deep: bool, as_json: bool) -> int:
+def check(
+    config: Config, repair: bool, deep: bool, retention: tuple[str, ...], as_json: bool
+) -> int:
     """Check configuration and files, and the health of a running server.
 
     Prints one line for each check, and exits with 1 if one has FAILED. Changes nothing, except
@@ -47,7 +59,7 @@ def check(config: Config, repair: bool, deep: bool, as_json: bool) -> int:
     """
     if repair:
         return _repair(config)
-    verdicts = _check_all(config, deep=deep)
+    verdicts = preview(config, retention) if retention else _check_all(config, deep=deep)
     if as_json:
         print_json([_to_tree(verdict) for verdict in verdicts])
     else:

@@ -86,7 +86,7 @@ def find_store(config: Config) -> Store:
         ConfigError: The data directory is none, or its server stores elsewhere.
     """
     data_dir = config.data_dir
-    stores = _stores({sink.name: sink.url for sink in config.sinks}, data_dir)
+    stores = stores_of(config)
     store = stores[0] if stores else Store("", data_dir / "logs")
     sinks = _sinks_of_server(data_dir)
     if not stores and sinks is None and data_dir.is_dir():
@@ -119,6 +119,11 @@ def logs_directory(config: Config) -> Path:
         ConfigError: as `find_store` does.
     """
     return find_store(config).logs
+
+
+def stores_of(config: Config) -> list[Store]:
+    """Return the day files of each `sqlite:` sink of the configuration."""
+    return _stores({sink.name: sink.url for sink in config.sinks}, config.data_dir)
 
 
 def _stores(sinks: Mapping[str, str], data_dir: Path) -> list[Store]:
