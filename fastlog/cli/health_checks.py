@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastlog.cli.checks import State, Verdict
 from fastlog.cli.data_directory import Status
-from fastlog.cli.sink_reports import SILENT, SinkReport, read_sinks
+from fastlog.cli.sink_reports import SILENT, SinkReport, read_sinks, shown_age
 from fastlog.cli.tallies import Tally, read_tallies
 from fastlog.config import format_duration
 from fastlog.ledger import LedgerError
@@ -75,7 +75,7 @@ def _reasons(tallies: list[Tally]) -> str:
     recent = [tally for tally in tallies if tally.recent or tally.recent_unknown]
     recent.sort(key=lambda tally: -tally.recent)
     shown = ", ".join(tally.reason for tally in recent[:REASONS])
-    more = f", and {len(recent) - REASONS} other reasons" if len(recent) > REASONS else ""
+    more = f", and {len(recent) - REASONS} more" if len(recent) > REASONS else ""
     return f": {shown}{more}" if shown else ""
 
 
@@ -89,9 +89,7 @@ def _check_sink(sink: SinkReport, now: float) -> list[Verdict]:
     if found:
         return found
     records = "?" if sink.lag_records is None else str(sink.lag_records)
-    alive = "not known"
-    if sink.alive_at is not None:
-        alive = f"{format_duration(max(0.0, now - sink.alive_at))} ago"
+    alive = "not known" if sink.alive_at is None else shown_age(now - sink.alive_at)
     text = f"{records} records behind; last sign of life: {alive}"
     return [Verdict(State.OK, subject, text)]
 

@@ -9,6 +9,7 @@ import msgspec
 
 from fastlog.block import Block
 from fastlog.cli.data_directory import Status
+from fastlog.config import format_duration
 from fastlog.errors import FastlogError
 from fastlog.journal import (
     UNKNOWN,
@@ -62,6 +63,11 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True):
         A worker that waits inside its sink's own call gives none either.
         """
         return self.alive_at is not None and now - self.alive_at > SILENT
+
+
+def shown_age(seconds: float) -> str:
+    """Format how long ago something was; workers give several signs of life a second."""
+    return "under 1 s ago" if seconds < 1 else f"{format_duration(seconds)} ago"
 
 
 def read_sinks(data_dir: Path, status: Status | None, now: float) -> list[SinkReport]:

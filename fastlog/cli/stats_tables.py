@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastlog.cli.data_directory import Status
-from fastlog.cli.sink_reports import SinkReport
+from fastlog.cli.sink_reports import SinkReport, shown_age
 from fastlog.cli.stats_data import Statistics
 from fastlog.cli.tallies import Tally
 from fastlog.config import format_duration, format_size
@@ -132,7 +132,7 @@ def _sink_table(found: Statistics) -> Table:
             "?" if sink.lag_records is None else str(sink.lag_records),
             "?" if sink.lag_bytes is None else format_size(sink.lag_bytes),
             "?" if sink.lag_seconds is None else format_duration(sink.lag_seconds),
-            "?" if sink.alive_at is None else f"{_since(found, sink.alive_at)} ago",
+            "?" if sink.alive_at is None else shown_age(found.at - sink.alive_at),
             sink.when_full or "?",
         )
     return table
