@@ -10,12 +10,13 @@ import click
 
 from fastlog.cli.command import INCOMPLETE, OK, USAGE, Command, fail
 from fastlog.cli.data_directory import unread_files
-from fastlog.cli.options import colour_option, config_options, filter_options, wants_colour
+from fastlog.cli.filters import filter_options
+from fastlog.cli.options import colour_option, config_options, wants_colour
 from fastlog.cli.safe_text import escape_unencodable, print_json
 from fastlog.cli.stats_data import Statistics, collect, to_tree
 from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
-from fastlog.query import Filters
+from fastlog.query import Node
 from fastlog.search import Unread
 
 EVERY = 2.0
@@ -53,29 +54,29 @@ def _read_interval(
     help=f"Print it again and again, every {EVERY:.0f} seconds or so many, until interrupted.",
 )
 @colour_option
-@filter_options
 @config_options
+@filter_options
 def stats(
-    config: Config, filters: Filters, as_json: bool, watch: float | None, colour: bool | None
+    config: Config, query: Node, as_json: bool, watch: float | None, colour: bool | None
 ) -> int:
     """Count the stored records; show losses, rejections, sinks and receiver."""
     escape_unencodable()
     show = _show_json if as_json else _printer(config, colour=wants_colour(colour))
     if watch is None:
-        return _print_once(config, filters, show)
+        return _print_once(config, query, show)
     from fastlog.cli.watch import repeat
 
     def print_next() -> None:
-        show(collect(config, filters, Unread(lambda line: None), time.time()))
+        show(collect(config, query, Unread(lambda line: None), time.time()))
 
     repeat(print_next, watch, clear=not as_json and sys.stdout.isatty())
     return OK
 
 
-def _print_once(config: Config, filters: Filters, show: Callable[[Statistics], None]) -> int:
+def _print_once(config: Config, query: Node, show: Callable[[Statistics], None]) -> int:
     path = click.get_current_context().command_path
     unread = unread_files()
-    found = collect(config, filters, unread, time.time())
+    found = collect(config, query, unread, time.time())
     code = INCOMPLETE if unread.files else OK
     if found.not_counted:
         code = fail(path, found.not_counted, USAGE)

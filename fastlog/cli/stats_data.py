@@ -12,8 +12,8 @@ from fastlog.cli.tallies import Tally, read_tallies
 from fastlog.config import Config
 from fastlog.errors import ConfigError
 from fastlog.ledger import LedgerError
-from fastlog.query import Filters
-from fastlog.search import Totals, Unread, count
+from fastlog.query import EVERYTHING, Node
+from fastlog.search import Totals, Unread, count_totals
 
 RECENT = 300.0
 """Seconds that count as recent where the receiver does not say how many it counts."""
@@ -55,7 +55,7 @@ class Statistics(NamedTuple):
         return RECENT if self.status is None else self.status.recent_seconds
 
 
-def collect(config: Config, filters: Filters, unread: Unread, now: float) -> Statistics:
+def collect(config: Config, query: Node, unread: Unread, now: float) -> Statistics:
     """Collect what is known about a data directory.
 
     Args:
@@ -64,7 +64,7 @@ def collect(config: Config, filters: Filters, unread: Unread, now: float) -> Sta
     Raises:
         ConfigError: It is no data directory.
     """
-    totals, not_counted = _count(config, filters, unread)
+    totals, not_counted = _count(config, query, unread)
     status = read_status(config.data_dir)
     rejected: list[Tally] | None
     losses: list[Tally] | None
@@ -78,7 +78,7 @@ def collect(config: Config, filters: Filters, unread: Unread, now: float) -> Sta
     return Statistics(
         at=now,
         data_dir=config.data_dir,
-        is_filtered=filters != Filters(),
+        is_filtered=query != EVERYTHING,
         totals=totals,
         not_counted=not_counted,
         rejected=rejected,
@@ -91,10 +91,10 @@ def collect(config: Config, filters: Filters, unread: Unread, now: float) -> Sta
     )
 
 
-def _count(config: Config, filters: Filters, unread: Unread) -> tuple[Totals, str]:
+def _count(config: Config, query: Node, unread: Unread) -> tuple[Totals, str]:
     """Return the counts of records, and why there are none; "" if there are."""
     try:
-        return count(find_store(config).logs, filters, unread), ""
+        return count_totals(find_store(config).logs, query, unread), ""
     except ConfigError as error:
         if read_status(config.data_dir) is None:
             raise

@@ -15,13 +15,15 @@ from fastlog.cli.sink_reports import SinkReport, shown_age
 from fastlog.cli.stats_data import Statistics
 from fastlog.cli.tallies import Tally
 from fastlog.config import format_duration, format_size
-from fastlog.search.totals import MAX_NAMES, OTHERS
+from fastlog.search.totals import MAX_GROUPS, OTHERS
 from fastlog.terminal import one_line
 
 TOP = 10
 """How many names each table of counts shows; `--json` has all."""
 HOURS = 48
 """How many hours the tables show: the newest."""
+NO_DATE = -1
+"""The key under which `Totals.hours` counts all times outside the calendar."""
 
 
 def print_tables(found: Statistics, *, colour: bool) -> None:
@@ -71,7 +73,7 @@ def _print_counts(console: Console, found: Statistics) -> None:
         console.print(_hour_table(totals.hours))
         if any(OTHERS in counts for counts in names.values()):
             console.print(
-                f"{OTHERS}: names after the first {MAX_NAMES}, which are counted together"
+                f"{OTHERS}: names after the first {MAX_GROUPS}, which are counted together"
             )
     if found.is_filtered:
         console.print("The filters restrict only the counts of records above.")
@@ -106,7 +108,8 @@ def _hour_table(hours: Counter[int]) -> Table:
     most = max(hours[hour] for hour in shown)
     for hour in shown:
         bar = "█" * max(1, round(hours[hour] / most * 40))
-        table.add_row(_shown_time(hour, "minutes"), str(hours[hour]), bar)
+        shown_hour = "(no date)" if hour == NO_DATE else _shown_time(hour, "minutes")
+        table.add_row(shown_hour, str(hours[hour]), bar)
     return table
 
 

@@ -209,7 +209,7 @@ def test_stats_says_what_its_tables_leave_out(
     earlier = next(line for line in shown.splitlines() if line.startswith("(12 earlier)"))
     hours = json.loads(command("stats", "--json").out)["hours"]
     assert int(earlier.split()[2]) == sum(list(hours.values())[:12])
-    monkeypatch.setattr("fastlog.search.totals.MAX_NAMES", 20)
+    monkeypatch.setattr("fastlog.search.totals.MAX_GROUPS", 20)
     shown = command("stats").out
     assert "(others)" in shown
     assert "counted together" in shown
