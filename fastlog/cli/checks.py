@@ -137,8 +137,8 @@ def check_ledger(data_dir: Path) -> Verdict:
         return Verdict(State.WARNING, subject, f"cannot be read now: {error}")
     aside = path.with_name(path.name + DAMAGED)
     if aside.exists():
-        text = f"sound; {aside.name} is an earlier, damaged ledger: inspect it, then remove it"
-        return Verdict(State.WARNING, subject, text)
+        text = f"sound; {aside.name} is an earlier, damaged ledger: inspect it, then delete it"
+        return Verdict(State.FAILED, subject, text)
     return Verdict(State.OK, subject, "sound")
 
 
@@ -157,7 +157,7 @@ def check_day_files(logs: Path, *, deep: bool) -> list[Verdict]:
         subject = f"day file {file.path}"
         if file.set_aside:
             advice = '; `sqlite3 FILE ".recover"` may save its records; delete it afterwards'
-            verdicts.append(Verdict(State.WARNING, subject, file.trouble + advice))
+            verdicts.append(Verdict(State.FAILED, subject, file.trouble + advice))
         elif file.trouble:
             verdicts.append(Verdict(State.FAILED, subject, file.trouble))
         else:

@@ -10,6 +10,7 @@ from fastlog.cli.data_directory import Status
 from fastlog.cli.sink_reports import SILENT, SinkReport, read_sinks, shown_age
 from fastlog.cli.tallies import Tally, read_tallies
 from fastlog.config import format_duration
+from fastlog.config.urls import public_url
 from fastlog.ledger import LedgerError
 
 BEHIND = 60.0
@@ -33,10 +34,21 @@ def check_health(
         if sink.configured is not False:
             verdicts += _check_sink(sink, now)
     if status.sinks is not None:
-        for name in sorted(configured.keys() - status.sinks.keys()):
-            text = "the running server has no such sink; reload it, or name its configuration"
-            verdicts.append(Verdict(State.WARNING, f"worker {name}", text))
+        verdicts += _compare_sinks(configured, status.sinks)
     return verdicts
+
+
+def _compare_sinks(configured: Mapping[str, str], running: Mapping[str, str]) -> Iterator[Verdict]:
+    """Warn of each sink of the configuration that the server does not have, or has elsewhere."""
+    for name, url in sorted(configured.items()):
+        if name not in running:
+            what = "the running server has no such sink"
+        elif public_url(url) != running[name]:
+            what = f"the running server stores in {running[name]}, not in {public_url(url)}"
+        else:
+            continue
+        text = f"{what}; reload it, or name its configuration with --config"
+        yield Verdict(State.WARNING, f"configuration of sink {name}", text)
 
 
 def _check_receiver(status: Status, now: float) -> Verdict:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from fastlog.config import Config
+from fastlog.config.urls import public_url
 from fastlog.core import Loop
 from fastlog.files import replace_file
 from fastlog.journal import Journal
@@ -78,7 +78,7 @@ class Status:
             "recent_rejected": self._recent.rejected,
             "recent_seconds": SECONDS,
             "failure": journal.failure,
-            "sinks": {sink.name: _shown_url(sink.url) for sink in self._config.sinks},
+            "sinks": {sink.name: public_url(sink.url) for sink in self._config.sinks},
         }
         try:
             replace_file(self._config.data_dir / "status.json", json.dumps(status).encode())
@@ -109,8 +109,3 @@ class Status:
             dropped=previous.dropped + self._notices.dropped,
             rejected=dict(rejected),
         )
-
-
-def _shown_url(url: str) -> str:
-    """Return the URL of a sink without user, password and options, which may be secret."""
-    return re.sub("(?<=://)[^/]*@", "", re.split("[?#]", url)[0])

@@ -62,7 +62,7 @@ class Check:
 
     def tree(self) -> list[dict[str, str]]:
         result = self._command("check", "--config", self._config, "--json")
-        found: list[dict[str, str]] = json.loads(result.out)
+        found: list[dict[str, str]] = json.loads(result.out.splitlines()[-1])
         assert result.code == (1 if any(each["state"] == "failed" for each in found) else 0)
         return found
 
@@ -172,6 +172,25 @@ def test_a_server_that_does_not_run_any_more_is_a_warning(tmp_path: Path, check:
 def test_the_sinks_of_another_configuration_are_a_warning(tmp_path: Path, check: Check) -> None:
     with Server(tmp_path, sinks=[f"ndjson://{tmp_path}/x"]) as server:
         wait_for(lambda: server.status())
-        found = {each["subject"]: each for each in check.tree()}
-        assert found["worker sqlite"]["state"] == "warning"
-        assert "the running server has no such sink" in found["worker sqlite"]["text"]
+        [warning] = [each for each in check.tree() if each["state"] == "warning"]
+        assert warning["subject"] == "configuration of sink sqlite"
+        assert warning["text"].startswith("the running server has no such sink; reload it")
+        server.stop()
+    with Server(tmp_path, sinks=[f"sqlite://{tmp_path}/days"]) as server:
+        text = f"the running server stores in sqlite://{tmp_path}/days, not in sqlite:; reload it"
+        wait_for(lambda: any(each["text"].startswith(text) for each in check.tree()))
+
+
+def test_a_day_file_that_was_set_aside_fails_until_it_is_deleted(
+    tmp_path: Path, check: Check
+) -> None:
+    with Server(tmp_path) as server:
+        server.connect(stock_frame("hello")).close()
+        server.wait_stored(1)
+        wait_for(lambda: not check.failed())
+        aside = server.logs / "2020-01-01.db.damaged"
+        aside.write_bytes(b"x")
+        [line] = check.failed()
+        assert line.startswith(f"day file {aside}: was damaged, and a sink set it aside")
+        aside.unlink()
+        assert check.failed() == []
