@@ -61,7 +61,8 @@ def stats(
 ) -> int:
     """Count the stored records; show losses, rejections, sinks and receiver."""
     escape_unencodable()
-    show = _show_json if as_json else _printer(config, colour=wants_colour(colour))
+    in_place = watch is not None and not as_json and sys.stdout.isatty()
+    show = _show_json if as_json else _printer(wants_colour(colour), in_window=in_place)
     if watch is None:
         return _print_once(config, query, show)
     from fastlog.cli.watch import repeat
@@ -69,7 +70,7 @@ def stats(
     def print_next() -> None:
         show(collect(config, query, Unread(lambda line: None), time.time()))
 
-    repeat(print_next, watch, clear=not as_json and sys.stdout.isatty())
+    repeat(print_next, watch, clear=in_place)
     return OK
 
 
@@ -92,7 +93,7 @@ def _show_json(found: Statistics) -> None:
     print_json(to_tree(found))
 
 
-def _printer(config: Config, *, colour: bool) -> Callable[[Statistics], None]:
+def _printer(colour: bool, *, in_window: bool) -> Callable[[Statistics], None]:
     from fastlog.cli.stats_tables import print_tables  # rich takes a while to import
 
-    return lambda found: print_tables(found, colour=colour)
+    return lambda found: print_tables(found, colour=colour, in_window=in_window)

@@ -26,13 +26,25 @@ NO_DATE = -1
 """The key under which `Totals.hours` counts all times outside the calendar."""
 
 
-def print_tables(found: Statistics, *, colour: bool) -> None:
-    """Print what was found in a data directory."""
-    console = Console(no_color=not colour, force_terminal=colour, highlight=False)
+def print_tables(found: Statistics, *, colour: bool, in_window: bool = False) -> None:
+    """Print what was found in a data directory.
+
+    Args:
+        in_window: print what has to fit into a window: wrap all lines to its width, and print the
+            counts of records last, since there may be no room for them.
+    """
+    console = Console(
+        no_color=not colour, force_terminal=colour, highlight=False, soft_wrap=not in_window
+    )
     console.print(_text(_headline(found)))
     for path, trouble in found.unread.files.items():
         console.print(_text(f"not counted, or not all of it: {path} {trouble}"))
-    _print_counts(console, found)
+    parts = [_print_counts, _print_state]
+    for print_part in reversed(parts) if in_window else parts:
+        print_part(console, found)
+
+
+def _print_state(console: Console, found: Statistics) -> None:
     for title, tallies in (("rejected", found.rejected), ("lost", found.losses)):
         if tallies:
             console.print(_tally_table(title, tallies, found.recent_seconds))
@@ -76,7 +88,9 @@ def _print_counts(console: Console, found: Statistics) -> None:
                 f"{OTHERS}: names after the first {MAX_GROUPS}, which are counted together"
             )
     if found.is_filtered:
-        console.print("The filters restrict only the counts of records above.")
+        console.print(
+            "Filters restrict only the counts of records: by level, logger, host and hour."
+        )
 
 
 def _table(*columns: str) -> Table:

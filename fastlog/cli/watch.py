@@ -64,10 +64,12 @@ def _show_in_place(print_next: Callable[[], None]) -> None:
     with redirect_stdout(captured):
         print_next()
     lines = captured.getvalue().splitlines()
-    room = shutil.get_terminal_size().lines - 1
+    window = shutil.get_terminal_size()
+    room = window.lines - 1
     if len(lines) > room:
         hidden = len(lines) - room + 1
-        lines[room - 1 :] = [f"({hidden} more lines: enlarge the window, or omit --watch)"]
+        text = f"({hidden} more lines: enlarge the window, or omit --watch)"
+        lines[room - 1 :] = [text[: window.columns]]
     text = "".join(f"{CLEAR_LINE}{line}\n" for line in lines)
     sys.stdout.write(HOME + text + CLEAR_BELOW)
     sys.stdout.flush()

@@ -216,7 +216,7 @@ def test_stats_says_what_its_tables_leave_out(
 
 
 def test_stats_says_what_filters_do_not_restrict(command: Run, used_data: Path):
-    note = "The filters restrict only the counts of records above."
+    note = "Filters restrict only the counts of records: by level, logger, host and hour."
     assert note not in command("stats").out
     shown = command("stats", "--logger", "app.db").out
     assert "5 records in fastlog-data that match" in shown
@@ -232,3 +232,11 @@ def test_stats_without_an_encoding_for_its_bars_escapes_them(data: Path):
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert "\\u2588" in done.stdout
+
+
+def test_lines_about_sinks_are_not_wrapped_through_a_pipe(command: Run, used_data: Path):
+    error = "cannot write: " + "a very long reason " * 10
+    write_position(
+        used_data, "sqlite", SinkPosition(cursor=0, durable=0, index=0, at=1.0, error=error)
+    )
+    assert f"\nsink sqlite: {error}\n" in command("stats").out
