@@ -6,11 +6,11 @@ A field is a column of the record, an attribute that the application added (`ext
 
 from __future__ import annotations
 
-import difflib
 import re
 from enum import Enum
 from typing import Final, NamedTuple
 
+from fastlog.config import closest
 from fastlog.errors import ConfigError
 from fastlog.record import Record
 
@@ -34,7 +34,7 @@ SEGMENT: Final = r'(?:[^\W](?:[\w-]*\w)?|"(?:[^"\\]|\\.)+")'
 PATH: Final = rf"[^\W\d](?:[\w-]*\w)?(?:\.{SEGMENT}|\[\d{{1,9}}\])*"
 """What the name of a field looks like: names with dots between them, and `[0]` for members of
 lists. A name behind the first may be quoted."""
-_STEP: Final = re.compile(rf"\.?({SEGMENT})|\[(\d+)\]")
+_STEP: Final = rf"\.?({SEGMENT})|\[(\d+)\]"
 _MISSPELT: Final = 0.85
 """How similar a name and that of a column are where it is taken for a mistake."""
 
@@ -97,17 +97,15 @@ def resolve(text: str) -> Field:
     if name == "note":
         return NOTE
     path = tuple(
-        int(index) if index else _unquoted(segment) for segment, index in _STEP.findall(text)
+        int(index) if index else _unquoted(segment) for segment, index in re.findall(_STEP, text)
     )
     if path[0] == "extra":
         return Field(text, Kind.EXTRA, ("extra",), path[1:])
     if len(path) == 1:
-        known = [*COLUMNS, *ALIASES, *SPECIAL]
-        folded = {each.casefold(): each for each in known}
-        close = difflib.get_close_matches(text.casefold(), folded, n=1, cutoff=_MISSPELT)
-        if close:
+        close = closest(text, [*COLUMNS, *ALIASES, *SPECIAL], _MISSPELT)
+        if close is not None:
             raise ConfigError(
-                f"there is no field {text!r}; did you mean {folded[close[0]]!r}?"
+                f"there is no field {text!r}; did you mean {close!r}?"
                 f" An extra of this name is extra.{text}"
             )
     return Field(f"extra.{text}", Kind.EXTRA, ("extra",), path)

@@ -6,24 +6,25 @@ begin, so that `created:2026-11-23` matches that day and `created>2026-11-23` wh
 
 from __future__ import annotations
 
-import difflib
 import re
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
-from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from fastlog.config import parse_duration
+from fastlog.config import closest, parse_duration
 from fastlog.errors import ConfigError
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 _WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _WORDS: Final = ("now", "today", "yesterday", "boot", *_WEEKDAYS)
-_MONTH: Final = re.compile(r"(\d{4})-(\d\d)")
-_DATE_AND_TIME: Final = re.compile(
+_MONTH: Final = r"(\d{4})-(\d\d)"
+_DATE_AND_TIME: Final = (
     r"(?P<date>\d{4}-\d\d-\d\d)?"
     r"(?:(?(date)[T ]\s*)(?P<clock>\d\d?:\d\d(?::\d\d(?:[.,]\d{1,9})?)?))?"
-    r"\s*(?P<zone>Z|z|[+-]\d\d(?::?\d\d)?|[A-Za-z][\w/+-]*)?",
-    re.ASCII,
+    r"\s*(?P<zone>Z|z|[+-]\d\d(?::?\d\d)?|[A-Za-z][\w/+-]*)?"
 )
+"""These are compiled when they are used: few queries have a time."""
 _DAY: Final = timedelta(days=1)
 _MIDNIGHT: Final = time()
 _EARLIEST_NUMBER: Final = 1e8
@@ -69,9 +70,8 @@ def parse_moment(text: str, context: TimeContext) -> Moment:
         found = None
     if found is not None:
         return found
-    close = difflib.get_close_matches(word.casefold(), _WORDS, n=1, cutoff=0.7)
-    if close:
-        raise ConfigError(f"{text!r} is no time; did you mean {close[0]!r}?")
+    if (close := closest(word, _WORDS, 0.7)) is not None:
+        raise ConfigError(f"{text!r} is no time; did you mean {close!r}?")
     raise ConfigError(
         "expected a time such as 1h, yesterday, monday, 2026-11-23, '2026-11-23 14:30'"
         f" or 14:30, got {text!r}"
@@ -88,7 +88,7 @@ def _parse(word: str, context: TimeContext) -> Moment | None:
         return _day(day, context.zone)
     if re.fullmatch(r"@?-?\d+(\.\d*)?", word, re.ASCII):
         return _epoch(word)
-    if match := _MONTH.fullmatch(word):
+    if match := re.fullmatch(_MONTH, word, re.ASCII):
         first = date(int(match[1]), int(match[2]), 1)
         following = (first + 31 * _DAY).replace(day=1)
         return Moment(_midnight(first, context.zone), _midnight(following, context.zone))
@@ -126,7 +126,7 @@ def _epoch(word: str) -> Moment | None:
 
 
 def _date_and_time(word: str, context: TimeContext) -> Moment | None:
-    match = _DATE_AND_TIME.fullmatch(word)
+    match = re.fullmatch(_DATE_AND_TIME, word, re.ASCII)
     if match is None or not (match["date"] or match["clock"]):
         return None
     zone = context.zone if match["zone"] is None else _zone(match["zone"])
@@ -168,15 +168,13 @@ def parse_zone(name: str) -> ZoneInfo:
     Raises:
         ConfigError: There is none of this name.
     """
-    import zoneinfo
+    import zoneinfo  # it takes a while to import, and few queries name a zone
 
     try:
-        return ZoneInfo(name)
+        return zoneinfo.ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        known = {each.casefold(): each for each in zoneinfo.available_timezones()}
-        words = [*known, *_WORDS]
-        close = difflib.get_close_matches(name.casefold(), words, n=1, cutoff=0.7)
-        hint = f"; did you mean {known.get(close[0], close[0])!r}?" if close else ""
+        close = closest(name, [*zoneinfo.available_timezones(), *_WORDS], 0.7)
+        hint = f"; did you mean {close!r}?" if close is not None else ""
         raise ConfigError(f"there is no time zone {name!r}{hint}") from None
 
 

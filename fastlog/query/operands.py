@@ -5,13 +5,12 @@ Errors say what is wrong with the value. They do not say where: the parser adds 
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 from collections.abc import Callable
 from typing import Final, NamedTuple, cast
 
-from fastlog.config import nearest
+from fastlog.config import closest, nearest
 from fastlog.errors import ConfigError
 from fastlog.query.expressions import compile_regex, compile_text
 from fastlog.query.fields import ANYWHERE, NOTE, SPECIAL, Field, Kind, column, resolve
@@ -33,7 +32,7 @@ from fastlog.query.tree import (
 )
 
 LEVELS: Final = logging.getLevelNamesMapping()
-_ADDRESS_BEGIN: Final = re.compile(r"\d{1,3}(\.\d{1,3}){0,2}\.?")
+_ADDRESS_BEGIN: Final = r"\d{1,3}(\.\d{1,3}){0,2}\.?"
 
 
 class Operand(NamedTuple):
@@ -195,8 +194,7 @@ def _misspelt_level(text: str) -> str | None:
     """Return the level that a name is nearly, or abbreviates; None for a name of its own."""
     names = [name.lower() for name in LEVELS]
     begun = [name for name in names if name.startswith(text.lower())]
-    close = begun or difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.75)
-    return close[0] if close else None
+    return begun[0] if begun else closest(text, names, 0.75)
 
 
 def _logger(operator: str, operand: Operand) -> Node:
@@ -260,7 +258,7 @@ def _equals_text(field: Field, operand: Operand) -> Node:
         return _matches(field, operand.text)
     if operand.has_wildcard:
         return _matches(field, whole(operand.pattern, ignore_case=False))
-    if field.name == "host" and _ADDRESS_BEGIN.fullmatch(operand.text):
+    if field.name == "host" and re.fullmatch(_ADDRESS_BEGIN, operand.text, re.ASCII):
         begin = operand.text.rstrip(".")
         raise ConfigError(
             f"{operand.text} is no whole address; host:{begin}.* matches all that begin with it"

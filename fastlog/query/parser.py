@@ -32,16 +32,16 @@ MAX_LENGTH: Final = 64 << 10
 MAX_DEPTH: Final = 50
 """Parentheses inside each other."""
 
-_SPACE: Final = re.compile(r"\s*")
-_COMPARISON: Final = re.compile(rf"({PATH})(?::|\s*(?:!=|<=|>=|=|<|>))")
-_OPERATOR: Final = re.compile(r"!=|<=|>=|=|<|>")
-_KEYWORD: Final = re.compile(r"(AND|OR|NOT|TO)(?=[\s()\]]|$)")
-_LIKE_KEYWORD: Final = re.compile(r"(and|or|not|And|Or|Not)(?=[\s()]|$)")
+_SPACE: Final = r"\s*"
+_COMPARISON: Final = rf"({PATH})(?::|\s*(?:!=|<=|>=|=|<|>))"
+_OPERATOR: Final = r"!=|<=|>=|=|<|>"
+_KEYWORD: Final = r"(AND|OR|NOT|TO)(?=[\s()\]]|$)"
+_LIKE_KEYWORD: Final = r"(and|or|not|And|Or|Not)(?=[\s()]|$)"
 _ESCAPABLE: Final = frozenset(' \t\n*"\\()[]/:=<>!-')
 """Characters that a backslash makes literal. Before any other, it stands for itself."""
-_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_REGEX: Final = re.compile(r"/((?:[^/\\]|\\.)*)/", re.DOTALL)
-_END: Final = re.compile(r"[\s)\]]|$")
+_QUOTED: Final = r'"((?:[^"\\]|\\.)*)"'
+_REGEX: Final = r"/((?:[^/\\]|\\.)*)/"
+_END: Final = r"[\s)\]]|$"
 
 
 class QueryError(ConfigError):
@@ -117,13 +117,13 @@ class _Parser:
             self._fail("expected a term, and the query ends")
         if self._next_is("("):
             return self._group()
-        if match := _KEYWORD.match(self._text, self._at):
+        if match := self._match(_KEYWORD, self._at):
             self._fail(f'expected a term, got {match[1]}; quote the word: "{match[1]}"')
-        if match := _LIKE_KEYWORD.match(self._text, self._at):
+        if match := self._match(_LIKE_KEYWORD, self._at):
             self._fail(
                 f'write {match[1].upper()} for the operator, or quote the word: "{match[1]}"'
             )
-        if match := _COMPARISON.match(self._text, self._at):
+        if match := self._match(_COMPARISON, self._at):
             return self._comparison(match)
         operand = self._value(may_be_regex=False)
         return self._checked(operand.at, lambda: word(operand))
@@ -183,7 +183,7 @@ class _Parser:
             if self._sees_keyword("OR"):
                 self._take_keyword("OR")
                 continue
-            if match := _KEYWORD.match(self._text, self._at):
+            if match := self._match(_KEYWORD, self._at):
                 self._fail(f'expected a value, got {match[1]}; quote the word: "{match[1]}"')
             parts.append(leaf(self._value()))
         if not parts:
@@ -232,7 +232,7 @@ class _Parser:
 
     def _quoted(self) -> Operand:
         start = self._at
-        match = _QUOTED.match(self._text, start)
+        match = self._match(_QUOTED, start)
         if match is None:
             self._fail("this quote is not closed")
         self._at = match.end()
@@ -242,8 +242,8 @@ class _Parser:
 
     def _regex(self) -> Operand:
         start = self._at
-        match = _REGEX.match(self._text, start)
-        if match is None or not _END.match(self._text, match.end()):
+        match = self._match(_REGEX, start)
+        if match is None or not self._match(_END, match.end()):
             self._fail(
                 'expected /regex/ with "\\/" for each slash in it, and (?i) at its begin to ignore'
                 ' case; quote a path: "/srv/app"'
@@ -268,7 +268,7 @@ class _Parser:
                 break
             elif char in '("':
                 self._fail(f"put the whole text in quotes, or write \\{char}")
-            elif self._at == start and _OPERATOR.match(text, self._at):
+            elif self._at == start and self._match(_OPERATOR, self._at):
                 self._fail(
                     f"expected a field before {char}, as in lineno{char}10; or quote the text"
                 )
@@ -287,8 +287,11 @@ class _Parser:
         except ConfigError as error:
             raise QueryError(str(error), self._text, at) from None
 
+    def _match(self, pattern: str, at: int) -> re.Match[str] | None:
+        return re.compile(pattern, re.DOTALL).match(self._text, at)
+
     def _require_end(self, where: str) -> None:
-        if not _END.match(self._text, self._at):
+        if not self._match(_END, self._at):
             self._fail(f"expected a space {where}")
 
     def _take_keyword(self, keyword: str) -> bool:
@@ -299,7 +302,7 @@ class _Parser:
         return True
 
     def _sees_keyword(self, keyword: str) -> bool:
-        match = _KEYWORD.match(self._text, self._at)
+        match = self._match(_KEYWORD, self._at)
         return match is not None and match[1] == keyword
 
     def _next_is(self, char: str) -> bool:
@@ -309,7 +312,7 @@ class _Parser:
         return self._at >= len(self._text)
 
     def _skip_space(self) -> None:
-        match = _SPACE.match(self._text, self._at)
+        match = self._match(_SPACE, self._at)
         assert match is not None
         self._at = match.end()
 
