@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import click
 
@@ -16,6 +17,7 @@ from fastlog.cli.safe_text import escape_unencodable, print_json
 from fastlog.cli.stats_data import Statistics, collect, to_tree
 from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
+from fastlog.errors import ConfigError
 from fastlog.query import Node
 from fastlog.search import Unread
 
@@ -77,12 +79,12 @@ def stats(
 def _print_once(config: Config, query: Node, show: Callable[[Statistics], None]) -> int:
     path = click.get_current_context().command_path
     unread = unread_files()
+    with suppress(ConfigError):  # the directory is wrong: `collect` raises it, or keeps the text
+        report_unstored(config)
     found = collect(config, query, unread, time.time())
     code = INCOMPLETE if unread.files else OK
     if found.not_counted:
         code = fail(path, found.not_counted, USAGE)
-    else:
-        report_unstored(config)
     if found.ledger_error:
         code = fail(path, found.ledger_error, code or INCOMPLETE)
     show(found)

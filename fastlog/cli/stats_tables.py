@@ -22,6 +22,8 @@ TOP = 10
 """How many names each table of counts shows; `--json` has all."""
 HOURS = 48
 """How many hours the tables show: the newest."""
+LONG_CALL = 1.0
+"""Seconds that a call of a sink may take without a line about it."""
 NO_DATE = -1
 """The key under which `Totals.hours` counts all times outside the calendar."""
 
@@ -45,6 +47,8 @@ def print_tables(found: Statistics, *, colour: bool, in_window: bool = False) ->
 
 
 def _print_state(console: Console, found: Statistics) -> None:
+    if found.ledger_error:
+        console.print(_text(found.ledger_error))
     for title, tallies in (("rejected", found.rejected), ("lost", found.losses)):
         if tallies:
             console.print(_tally_table(title, tallies, found.recent_seconds))
@@ -68,7 +72,7 @@ def _headline(found: Statistics) -> str:
     files = f"{unread} day file{'' if unread == 1 else 's'}"
     match = " that match" if found.is_filtered else ""
     if found.not_counted:
-        return f"records in {found.data_dir}: not counted"
+        return f"records in {found.data_dir}: not counted, since {found.not_counted}"
     if found.records is None:
         return f"records in {found.data_dir}{match}: unknown, since {files} cannot be read"
     rest = f", without those of {files} that cannot be read" if unread else ""
@@ -173,6 +177,8 @@ def _sink_lines(found: Statistics) -> Iterator[str]:
 
 def _life_lines(found: Statistics, sink: SinkReport) -> Iterator[str]:
     if sink.in_call_since is not None:
+        if found.at - sink.in_call_since < LONG_CALL:
+            return
         waiting = _since(found, sink.in_call_since)
         yield f"sink {sink.name}: the worker is inside the sink's own {sink.in_call}, for {waiting}"
     elif found.is_running and sink.is_silent(found.at):

@@ -151,7 +151,8 @@ def test_a_worker_inside_a_call_of_its_sink_is_shown_as_that(tmp_path: Path, com
         blocked = wait_for(lambda: (found := sink(command, "blocking"))["in_call"] and found)
         assert blocked["in_call"] == "apply"
         assert blocked["in_call_since"] is not None
-        assert "sink blocking: the worker is inside the sink's own apply, for " in lines(command)
+        text = "sink blocking: the worker is inside the sink's own apply, for "
+        wait_for(lambda: text in lines(command))
         with fifo.open("w"):
             wait_for(lambda: not sink(command, "blocking")["in_call"])
         assert "sink blocking" not in lines(command)
