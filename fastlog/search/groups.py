@@ -211,8 +211,8 @@ class _Rows:
         counts: list[Counter[Any]] = [Counter() for _ in self._groupings]
         while some := rows.fetchmany(_ROWS):
             columns = list(zip(*some, strict=True))
-            for counter, keys in zip(counts, self._key_sets, strict=True):
-                counter.update(zip(*(columns[at] for at in keys), columns[-1], strict=True))
+            for counter, places in zip(counts, self._key_sets, strict=True):
+                counter.update(zip(*(columns[at] for at in places), columns[-1], strict=True))
             if max(map(len, counts)) > _ENTRIES:
                 yield from self._resolve(counts)
         yield from self._resolve(counts)

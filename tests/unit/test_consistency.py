@@ -129,9 +129,20 @@ def test_two_rows_with_the_same_values_are_counted_as_one_or_as_two(path: Path) 
     assert count_totals(path.parent).loggers["app.0"] == sum(r.name == "app.0" for r in RECORDS)
 
 
+def test_killed_at_every_seventh_statement_of_a_rebuild_the_file_is_as_before_or_repaired(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_rebuilds(path, monkeypatch, step=7)
+
+
+@pytest.mark.soak
 def test_killed_at_any_statement_of_a_rebuild_the_file_is_as_before_or_repaired(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kill_rebuilds(path, monkeypatch, step=1)
+
+
+def kill_rebuilds(path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     change(path, "UPDATE site_counts SET records = 5", "UPDATE chunks SET text = x'ff'")
     damaged = path.read_bytes()
     [before] = troubles(path)
@@ -157,7 +168,7 @@ def test_killed_at_any_statement_of_a_rebuild_the_file_is_as_before_or_repaired(
         states += troubles(path)
         for companion in path.parent.glob(f"{path.name}-*"):
             companion.unlink()
-        length += 7
+        length += step
     assert len(states) > 20
     assert states == [before] * states.count(before) + [""] * states.count("")
     assert states[-1] == ""
