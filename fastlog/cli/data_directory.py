@@ -20,8 +20,8 @@ from fastlog.sinks.day_directory import list_day_files
 
 FRESH = 5.0
 """Age in seconds above which a status is stale: a receiver that runs writes one each second."""
-_MARKS = ("lock", "journal", "positions", "status.json", "ledger.db", "logs")
-"""A data directory has at least one of these."""
+_MARKS = ("lock", "journal", "positions", "status.json", "ledger.db")
+"""A data directory has at least one of these, or day files."""
 
 
 class Status(msgspec.Struct):
@@ -164,7 +164,9 @@ def _require_data_directory(path: Path) -> None:
 
 def is_data_directory(path: Path) -> bool:
     """Return whether the directory holds data of a server."""
-    return any((path / name).exists() for name in _MARKS)
+    logs = path / "logs"
+    has_days = logs.is_dir() and bool(list_day_files(logs))
+    return has_days or any((path / name).exists() for name in _MARKS)
 
 
 def unread_files() -> Unread:

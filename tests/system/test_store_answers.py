@@ -133,7 +133,10 @@ def command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     [
         ([], "the data directory {d} does not exist; name it with --data-dir"),
         (["d/"], "{d} is no data directory, as no server has run in it; name the server's"),
-        (["d/x.db"], "{d} is no data directory, as no server has run in it; name the server's"),
+        (
+            ["d/logs/x.log"],
+            "{d} is no data directory, as no server has run in it; name the server's",
+        ),
         (["d/2026-11-23.db"], "it holds day files itself: did you mean --data-dir {parent}?"),
         (["d/fastlog-data/lock"], "did you mean --data-dir {d}/fastlog-data?"),
         (["d"], "{d} is not a directory; name the data directory with --data-dir"),

@@ -112,7 +112,7 @@ def test_stats_does_not_guess_how_many_records_a_sink_is_behind(
 
 
 def test_stats_of_a_new_directory_shows_no_records_and_no_receiver(command: Run, tmp_path: Path):
-    (tmp_path / "fastlog-data" / "logs").mkdir(parents=True)
+    (tmp_path / "fastlog-data" / "journal").mkdir(parents=True)
     shown = command("stats")
     assert shown.code == 0
     assert shown.out.splitlines() == [
