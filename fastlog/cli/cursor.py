@@ -51,8 +51,8 @@ class Cursor(NamedTuple):
             created = float(match["created"])
         except ValueError:
             raise ConfigError(
-                f"--cursor: {text!r} is no cursor; take it from the last line on stderr of the"
-                " page before"
+                f"--cursor: {text!r} is no cursor; take it from the line that the page before has"
+                " printed on stderr"
             ) from None
         oldest = match["end"] == "oldest"
         return cls(oldest, created, match["node"], int(match["offset"]), int(match["idx"]))

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from fastlog.cli.safe_text import csv_cell
 from fastlog.query import COLUMNS
 from fastlog.search import Found
+from fastlog.terminal import DIM, escape_json, painted, render
 from fastlog.zone import LOCAL, Zone
 
 if TYPE_CHECKING:
@@ -63,8 +65,6 @@ class Output(NamedTuple):
         return self._text(found, is_match) + "\n"
 
     def _text(self, found: Found, is_match: bool) -> str:
-        from fastlog.terminal import DIM, painted, render  # other styles start without it
-
         colour = self.style is Style.COLOUR
         if self.template is not None:
             text = self.template.line(found, self.zone)
@@ -92,7 +92,7 @@ class Output(NamedTuple):
 
 def json_line(values: dict[str, Any]) -> str:
     """Return an object as a line of JSON."""
-    return msgspec.json.encode(values).decode() + "\n"
+    return escape_json(msgspec.json.encode(values).decode()) + "\n"
 
 
 def csv_line(values: Iterable[object]) -> str:
@@ -100,7 +100,7 @@ def csv_line(values: Iterable[object]) -> str:
     import csv  # other styles start without it
 
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(map(_cell, values))
+    csv.writer(line, lineterminator="\n").writerow(csv_cell(_cell(value)) for value in values)
     return line.getvalue()
 
 

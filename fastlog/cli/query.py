@@ -21,6 +21,7 @@ from fastlog.cli.options import config_options, output_options
 from fastlog.cli.output import Output, prepare_stdout
 from fastlog.cli.pager import find_pager
 from fastlog.cli.query_command import QueryCommand
+from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config, parse_duration
 from fastlog.errors import ConfigError
 from fastlog.query import Node
@@ -208,6 +209,7 @@ def query(
     """Print the stored records that match, oldest first; or count them."""
     progress = Progress(_end(deadline))
     question = Question(logs_directory(config), query, unread_files(), progress)
+    report_unstored(config)
     prepare_stdout(output.style)
     work = LongWork(progress, None if no_pager else find_pager(os.environ))
     if counts is not None:

@@ -13,6 +13,7 @@ from fastlog.cli.long_work import LongWork
 from fastlog.cli.options import config_options, output_options
 from fastlog.cli.output import Output, prepare_stdout
 from fastlog.cli.query_command import QueryCommand
+from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
 from fastlog.query import Node
 from fastlog.search import Progress, follow, newest
@@ -40,6 +41,7 @@ from fastlog.search import Progress, follow, newest
 def tail(config: Config, query: Node, output: Output, lines: int, live: bool) -> int:
     """Print the newest records, and with -f new ones as they arrive."""
     logs, unread, progress = logs_directory(config), unread_files(), Progress()
+    report_unstored(config, at_end=not live)
     prepare_stdout(output.style)
     with LongWork(progress) as work:
         records, position = newest(logs, query, lines, unread, progress)

@@ -87,6 +87,8 @@ def test_there_are_colours_in_a_terminal_and_none_through_a_pipe(
         ("--format", "{level} {name} {message} {threadName} {exc_text} {extra}"),
         ("--by", "level,name,threadName"),
         ("--by", "extra", "--json"),
+        ("--histogram", "1h", "--csv"),
+        ("--fields", "level,message,extra", "--csv"),
     ],
     ids=" ".join,
 )
