@@ -17,7 +17,7 @@ REHEARSAL_TIMEOUT = 20
 """Seconds after which SIGALRM ends a rehearsal."""
 
 
-@click.command(cls=Command)
+@click.command("fastlog-server", cls=Command)
 @config_option
 @click.option(
     "--listen",

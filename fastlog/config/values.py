@@ -19,11 +19,17 @@ from fastlog.errors import ConfigError
 def nearest(word: str, valid: Iterable[str]) -> str:
     """Return `; did you mean 'size'?`, or the list of valid words if none of them is near."""
     words = sorted(valid)
-    folded = {each.casefold(): each for each in words}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.55)
-    if close:
-        return f"; did you mean {folded[close[0]]!r}?"
+    close = closest(word, words)
+    if close is not None:
+        return f"; did you mean {close!r}?"
     return f"; there are {', '.join(words)}" if words else ""
+
+
+def closest(word: str, valid: Iterable[str]) -> str | None:
+    """Return the valid word that is nearest to a mistyped one; None if none of them is near."""
+    folded = {each.casefold(): each for each in valid}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.55)
+    return folded[close[0]] if close else None
 
 
 def read_value(annotation: object, value: object, *, textual: bool) -> Any:
