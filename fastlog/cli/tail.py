@@ -10,6 +10,7 @@ from fastlog.cli.command import FAILED, INCOMPLETE, OK, Command
 from fastlog.cli.data_directory import logs_directory, unread_files
 from fastlog.cli.options import config_options, filter_options, style_options
 from fastlog.cli.output import Style, printer
+from fastlog.cli.standard_output import sleep_while_read
 from fastlog.config import Config
 from fastlog.query import Filters
 from fastlog.search import follow, newest
@@ -46,7 +47,7 @@ def tail(config: Config, filters: Filters, style: Style, lines: int, live: bool)
             return INCOMPLETE
         if not live:
             return OK if count or not lines else FAILED
-        for batch in follow(logs, filters, position, unread=unread):
+        for batch in follow(logs, filters, position, sleep_while_read, unread):
             write(batch)
             sys.stdout.flush()
     except KeyboardInterrupt:  # the usual way to end -f
