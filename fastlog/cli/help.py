@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from fastlog.cli.command import OK, Command, find_command
+from fastlog.cli.completion import complete_command
 
 
 @click.command(cls=Command)
-@click.argument("command", nargs=-1)
+@click.argument("command", nargs=-1, shell_complete=complete_command)
 @click.pass_context
 def help(ctx: click.Context, command: tuple[str, ...]) -> int:  # noqa: A001 the name of the command
     """Print the help of a command.

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from fastlog.cli.completion import complete_directory, complete_field, complete_level
 from fastlog.cli.output import Style
 from fastlog.config import Config, load
 from fastlog.errors import ConfigError
@@ -52,6 +53,7 @@ def config_options(function: Function) -> Function:
     @click.option(
         "--data-dir",
         metavar="DIR",
+        shell_complete=complete_directory,
         help="The server's data directory (default: as configured).",
     )
     @functools.wraps(function)
@@ -76,7 +78,10 @@ def filter_options(function: Function) -> Function:
     )
     @click.option("--until", metavar="TIME", help="Only records before this time.")
     @click.option(
-        "--level", metavar="LEVEL", help="Only records of this level or above: a name or a number."
+        "--level",
+        metavar="LEVEL",
+        shell_complete=complete_level,
+        help="Only records of this level or above: a name or a number.",
     )
     @click.option(
         "--logger",
@@ -106,9 +111,12 @@ def filter_options(function: Function) -> Function:
         "--where",
         metavar="FIELD=VALUE",
         multiple=True,
+        shell_complete=complete_field,
         help="Only records with this value. Also != > < >= <=, and extra.NAME.",
     )
-    @click.argument("conditions", metavar="[FIELD=VALUE]...", nargs=-1)
+    @click.argument(
+        "conditions", metavar="[FIELD=VALUE]...", nargs=-1, shell_complete=complete_field
+    )
     @functools.wraps(function)
     def command(
         since: str | None,
