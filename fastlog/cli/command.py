@@ -61,7 +61,8 @@ class Group(Helpful, click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        find_command(self, ctx, args[0])
+        if not ctx.resilient_parsing:  # as for completion
+            find_command(self, ctx, args[0])
         return super().resolve_command(ctx, args)
 
 

@@ -56,6 +56,16 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
+def test_nothing_is_completed_behind_a_command_that_does_not_exist() -> None:
+    done = subprocess.run(
+        [BIN / "fastlog"],
+        env={**os.environ, "_FASTLOG_COMPLETE": "bash_complete", "COMP_CWORD": "2",
+             "COMP_WORDS": "fastlog\nqurey\n--l"},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize("shell", START)
 def test_the_tab_key_completes(shell: str, tmp_path: Path) -> None:
     lines = documented(shell)
