@@ -7,7 +7,9 @@ import logging
 import click
 from click.shell_completion import CompletionItem
 
-from fastlog.query import COLUMNS
+from fastlog.query.fields import ALIASES, COLUMNS
+
+_FIELDS = (*COLUMNS, *ALIASES, "level", "logger", "note")
 
 
 def complete_level(
@@ -23,7 +25,7 @@ def complete_field(
     _ctx: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Return the fields of a record that begin with the text, each with the `=` that follows it."""
-    return _matching([*(f"{name}=" for name in COLUMNS if name != "extra"), "extra."], incomplete)
+    return _matching([*(f"{name}=" for name in _FIELDS if name != "extra"), "extra."], incomplete)
 
 
 def complete_directory(

@@ -18,12 +18,13 @@ from fastlog.cli.data_directory import (
     read_tallies,
     unread_files,
 )
-from fastlog.cli.options import colour_option, config_options, filter_options, wants_colour
+from fastlog.cli.filters import filter_options
+from fastlog.cli.options import colour_option, config_options, wants_colour
 from fastlog.config import Config
 from fastlog.errors import FastlogError
 from fastlog.ledger import LedgerError
-from fastlog.query import Filters
-from fastlog.search import Totals, Unread, count
+from fastlog.query import Node
+from fastlog.search import Totals, Unread, count_totals
 
 if TYPE_CHECKING:
     from fastlog.journal import SinkPosition
@@ -61,12 +62,12 @@ class Statistics(NamedTuple):
 @click.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @colour_option
-@filter_options
 @config_options
-def stats(config: Config, filters: Filters, as_json: bool, colour: bool | None) -> int:
+@filter_options
+def stats(config: Config, query: Node, as_json: bool, colour: bool | None) -> int:
     """Count the stored records; show losses, rejections, sinks and receiver."""
     unread = unread_files()
-    totals = _count(config, filters, unread)
+    totals = _count(config, query, unread)
     code = INCOMPLETE if unread.files else OK
     status = read_status(config.data_dir)
     rejected: list[Tally] | None
@@ -87,9 +88,9 @@ def stats(config: Config, filters: Filters, as_json: bool, colour: bool | None) 
     return code
 
 
-def _count(config: Config, filters: Filters, unread: Unread) -> Totals:
+def _count(config: Config, query: Node, unread: Unread) -> Totals:
     try:
-        return count(logs_directory(config), filters, unread)
+        return count_totals(logs_directory(config), query, unread)
     except FastlogError:
         if config.data_dir.is_dir():  # no sqlite: sink: show the rest
             return Totals(Counter(), Counter(), Counter(), Counter())

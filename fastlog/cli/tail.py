@@ -8,11 +8,12 @@ import click
 
 from fastlog.cli.command import FAILED, INCOMPLETE, OK, Command
 from fastlog.cli.data_directory import logs_directory, unread_files
-from fastlog.cli.options import config_options, filter_options, style_options
+from fastlog.cli.filters import filter_options
+from fastlog.cli.options import config_options, style_options
 from fastlog.cli.output import Style, printer
 from fastlog.cli.standard_output import sleep_while_read
 from fastlog.config import Config
-from fastlog.query import Filters
+from fastlog.query import Node
 from fastlog.search import follow, newest
 
 
@@ -32,22 +33,22 @@ from fastlog.search import follow, newest
     is_flag=True,
     help="Then print new records as they arrive, until interrupted.",
 )
+@config_options
 @filter_options
 @style_options
-@config_options
-def tail(config: Config, filters: Filters, style: Style, lines: int, live: bool) -> int:
+def tail(config: Config, query: Node, style: Style, lines: int, live: bool) -> int:
     """Print the newest records, and with -f new ones as they arrive."""
     logs = logs_directory(config)
     write, unread = printer(style), unread_files()
     try:
-        records, position = newest(logs, filters, lines, unread)
+        records, position = newest(logs, query, lines, unread)
         count = write(records)
         sys.stdout.flush()
         if not live and unread.files:
             return INCOMPLETE
         if not live:
             return OK if count or not lines else FAILED
-        for batch in follow(logs, filters, position, sleep_while_read, unread):
+        for batch in follow(logs, query, position, sleep_while_read, unread):
             write(batch)
             sys.stdout.flush()
     except KeyboardInterrupt:  # the usual way to end -f

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import types
@@ -22,20 +21,25 @@ from fastlog.config.units import (
 from fastlog.errors import ConfigError
 
 
+def closest(word: str, valid: Iterable[str], least: float = 0.55) -> str | None:
+    """Return the valid word that is most similar to a word, in any case; None if none is similar.
+
+    Args:
+        least: The similarity from which on words are similar, from 0 to 1: 1 for equal words.
+    """
+    import difflib  # only mistakes need it
+
+    folded = {each.casefold(): each for each in valid}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=least)
+    return folded[close[0]] if close else None
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """Return `; did you mean 'size'?`, or the list of valid words if none of them is near."""
     words = sorted(valid)
-    close = closest(word, words)
-    if close is not None:
+    if (close := closest(word, words)) is not None:
         return f"; did you mean {close!r}?"
     return f"; there are {', '.join(words)}" if words else ""
-
-
-def closest(word: str, valid: Iterable[str]) -> str | None:
-    """Return the valid word that is nearest to a mistyped one; None if none of them is near."""
-    folded = {each.casefold(): each for each in valid}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.55)
-    return folded[close[0]] if close else None
 
 
 def correct_units(text: str, parse: Callable[[str], object]) -> str:

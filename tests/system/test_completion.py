@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 from servers import BIN
-from terminals import END, HOME, Terminal
+from typed_shells import END, HOME, TypedShell
 
 LINES = {
     "fastlog qu": "fastlog query",
@@ -19,6 +19,7 @@ LINES = {
     "fastlog query --level W": "fastlog query --level WARNING",
     "fastlog send --level crit": "fastlog send --level CRITICAL",
     "fastlog query --where levelna": "fastlog query --where levelname=",
+    "fastlog query log": "fastlog query logger=",
     "fastlog tail funcN": "fastlog tail funcName=",
     "fastlog journal du": "fastlog journal dump",
     "fastlog help journal du": "fastlog help journal dump",
@@ -70,7 +71,7 @@ def test_nothing_is_completed_behind_a_command_that_does_not_exist() -> None:
 def test_the_tab_key_completes(shell: str, tmp_path: Path) -> None:
     lines = documented(shell)
     words, before = START[shell]
-    with Terminal(words, environment(tmp_path)) as terminal:
+    with TypedShell(words, environment(tmp_path)) as terminal:
         terminal.type(f"cd '{tmp_path}'\n{before}{lines}echo is''ready\n")
         terminal.wait("(isready)")
         for typed, completed in LINES.items():

@@ -117,7 +117,7 @@ def test_each_example_is_a_command_line_of_its_command(name: str, line: str):
         ),
         (
             "fastlog query --level warnign",
-            "fastlog query: there is no level 'warnign'; did you mean 'WARNING'?",
+            "fastlog query: --level: there is no level 'warnign'; did you mean 'WARNING'?",
         ),
         ("fastlog query --limit", "fastlog query: Option '--limit' requires an argument."),
     ],

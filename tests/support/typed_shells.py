@@ -1,4 +1,4 @@
-"""A program in a pseudo-terminal, to which a test types."""
+"""A shell in a pseudo-terminal, to which a test types."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ HOME, END = "\x01", "\x05"
 """Ctrl-A and Ctrl-E: to the beginning and the end of the line."""
 
 
-class Terminal:
-    """A program in a pseudo-terminal of its own; killed at the end."""
+class TypedShell:
+    """A shell in a pseudo-terminal of its own; killed at the end."""
 
     def __init__(self, words: Sequence[str], environ: Mapping[str, str]) -> None:
         self.output = ""
@@ -31,7 +31,7 @@ class Terminal:
             finally:
                 os._exit(127)
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> TypedShell:
         return self
 
     def __exit__(
