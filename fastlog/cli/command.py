@@ -132,7 +132,9 @@ def find_command(group: click.Group, ctx: click.Context, name: str) -> click.Com
 
 def fail(path: str, message: str, code: int) -> int:
     """Print one line to stderr, and return `code`."""
-    click.echo(f"{path}: {' '.join(message.split())}", err=True)
+    from fastlog.terminal import one_line  # errors are rare: import it late
+
+    click.echo(f"{path}: {one_line(' '.join(message.split()))}", err=True)
     return code
 
 

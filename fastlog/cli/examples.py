@@ -27,6 +27,10 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
         Example("Check the configuration that the server would read.", "fastlog check"),
         Example("Check another configuration.", "fastlog check --config fastlog.toml"),
         Example("Look for damage in every page of every day file.", "fastlog check --deep"),
+        Example(
+            "Print what retention would delete if it kept seven days.",
+            "fastlog check --retention age=7d",
+        ),
     ),
     "fastlog drill": (
         Example("Test this machine for half a minute.", "fastlog drill"),
@@ -90,6 +94,7 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
         Example("Count all records, and show what was lost.", "fastlog stats"),
         Example("Count the errors of the last hour.", "fastlog stats --since 1h --level ERROR"),
         Example("Print everything for a script.", "fastlog stats --json"),
+        Example("Print it again every five seconds.", "fastlog stats --watch 5"),
     ),
     "fastlog tail": (
         Example("Print the newest 20 records.", "fastlog tail"),

@@ -11,6 +11,7 @@ import click
 from fastlog.cli.command import OK, Command
 from fastlog.cli.completion import complete_level
 from fastlog.cli.options import config_options
+from fastlog.cli.safe_text import print_line
 from fastlog.config import Config
 from fastlog.config.urls import check_listen
 from fastlog.errors import ConfigError, FastlogError
@@ -65,7 +66,7 @@ def send(config: Config, message: str, level: str, logger: str, url: str | None)
         ) from None
     finally:
         handler.close()
-    click.echo(f"sent to {target}")
+    print_line(f"sent to {target}")
     return OK
 
 

@@ -12,6 +12,7 @@ from fastlog.cli.filters import filter_options
 from fastlog.cli.options import config_options, style_options
 from fastlog.cli.output import Style, printer
 from fastlog.cli.standard_output import sleep_while_read
+from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
 from fastlog.query import Node
 from fastlog.search import follow, newest
@@ -39,6 +40,7 @@ from fastlog.search import follow, newest
 def tail(config: Config, query: Node, style: Style, lines: int, live: bool) -> int:
     """Print the newest records, and with -f new ones as they arrive."""
     logs = logs_directory(config)
+    report_unstored(config, at_end=not live)
     write, unread = printer(style), unread_files()
     try:
         records, position = newest(logs, query, lines, unread)

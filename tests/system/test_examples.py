@@ -41,7 +41,9 @@ LINES = [
     each.line
     for name, examples in EXAMPLES.items()
     for each in examples
-    if name not in ("fastlog drill", "fastlog-server") and " -f" not in each.line
+    if name not in ("fastlog drill", "fastlog-server")
+    and " -f" not in each.line
+    and "--watch" not in each.line
 ]
 """The examples that end by themselves, and soon."""
 

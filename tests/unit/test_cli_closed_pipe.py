@@ -1,4 +1,4 @@
-"""`fastlog tail -f` and the end of its reader, while no record arrives."""
+"""`fastlog tail -f`, `stats --watch`, and the end of their reader, while no record arrives."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("nothing_configured")
 TAIL = [sys.executable, "-m", "fastlog", "tail", "-f", "-n", "1", "--json"]
 
 
-def started(output: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(TAIL, stdout=output, stderr=subprocess.PIPE)
+def started(output: int, words: list[str] = TAIL) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(words, stdout=output, stderr=subprocess.PIPE)
 
 
 def has_ended_quietly(process: subprocess.Popen[bytes]) -> bool:
@@ -36,6 +36,16 @@ def test_tail_ends_when_its_pipe_is_closed(data: Path):
     with started(writer) as process:
         os.close(writer)
         assert b"message 9" in os.read(reader, 4096)
+        os.close(reader)
+        assert has_ended_quietly(process)
+
+
+def test_stats_ends_when_its_pipe_is_closed(data: Path):
+    reader, writer = os.pipe()
+    words = [sys.executable, "-m", "fastlog", "stats", "--json", "--watch", "80000"]
+    with started(writer, words) as process:
+        os.close(writer)
+        assert b'"records":10' in os.read(reader, 65536)
         os.close(reader)
         assert has_ended_quietly(process)
 
