@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from fastlog.cli.completion import complete_directory
 from fastlog.cli.output import Output, Style
 from fastlog.config import Config, load
 from fastlog.errors import ConfigError
@@ -47,6 +48,7 @@ def config_options(function: Function) -> Function:
     @click.option(
         "--data-dir",
         metavar="DIR",
+        shell_complete=complete_directory,
         help="The server's data directory (default: as configured).",
     )
     @functools.wraps(function)

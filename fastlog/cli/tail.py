@@ -13,6 +13,7 @@ from fastlog.cli.long_work import LongWork
 from fastlog.cli.options import config_options, output_options
 from fastlog.cli.output import Output, prepare_stdout
 from fastlog.cli.query_command import QueryCommand
+from fastlog.cli.standard_output import sleep_while_read
 from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
 from fastlog.query import Node
@@ -52,7 +53,7 @@ def tail(config: Config, query: Node, output: Output, lines: int, live: bool) ->
         is_any = bool(records) or not lines
         return work.exit_code(is_any=is_any, is_complete=not unread.files)
     try:
-        for batch in follow(logs, query, position, unread=unread):
+        for batch in follow(logs, query, position, sleep_while_read, unread):
             for found in batch:
                 sys.stdout.write(output.line(found))
             sys.stdout.flush()

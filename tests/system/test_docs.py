@@ -29,7 +29,7 @@ from fastlog.query import resolve
 
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text("utf-8")
-SHARED = {"--config", "--data-dir", "--help"}
+SHARED = {"--config", "--data-dir", "-h", "--help"}
 """Options that are described once, for all commands."""
 
 COMMANDS: dict[str, click.Command] = {}

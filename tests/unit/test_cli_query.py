@@ -89,7 +89,7 @@ def test_query_reads_where_the_sqlite_sink_stores(command: Run, tmp_path: Path):
         (["--since", "1h", "--until", "2h"], "--since must be before --until"),
         (["--json", "--csv"], "--json and --csv exclude each other"),
         (["--limit", "-1"], "Invalid value for '--limit'"),
-        (["--sinse", "1h"], "No such option '--sinse'"),
+        (["--sinse", "1h"], "there is no option '--sinse'; did you mean '--since'?"),
         (["--config", "missing.toml"], "missing.toml: cannot be read: No such file or directory"),
     ],
 )
