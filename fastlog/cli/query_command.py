@@ -37,7 +37,7 @@ class QueryCommand(Command):
             elif _is_short(word) and not _matches(word, flags, valued):
                 if f"-{word}" in valued | flags:
                     raise click.UsageError(
-                        f"No such option {word!r}; did you mean '-{word}'?"
+                        f"there is no option {word!r}; did you mean '-{word}'?"
                         f" (The records without this word: 'NOT {word[1:]}'.)",
                         ctx,
                     )

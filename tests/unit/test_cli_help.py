@@ -104,8 +104,8 @@ def test_each_example_is_a_command_line_of_its_command(name: str, line: str):
         ),
         ("fastlog --verison", "fastlog: there is no option '--verison'; did you mean '--version'?"),
         (
-            "fastlog tail -z",
-            "fastlog tail: there is no option '-z'; fastlog tail -h lists the options",
+            "fastlog check -z",
+            "fastlog check: there is no option '-z'; fastlog check -h lists the options",
         ),
         (
             "fastlog-server --lisen x",

@@ -64,10 +64,10 @@ def test_stats_takes_terms(command: Run, data: Path):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("-limit", "No such option '-limit'; did you mean '--limit'?"),
-        ("-json", "No such option '-json'; did you mean '--json'?"),
-        ("--jsn", "No such option '--jsn'"),
-        ("-5", "No such option '-5'"),
+        ("-limit", "there is no option '-limit'; did you mean '--limit'?"),
+        ("-json", "there is no option '-json'; did you mean '--json'?"),
+        ("--jsn", "there is no option '--jsn'; did you mean '--json'?"),
+        ("-5", "there is no option '-5'"),
     ],
 )
 def test_a_mistyped_option_is_no_term(command: Run, data: Path, word: str, message: str):
