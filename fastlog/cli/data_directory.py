@@ -25,6 +25,8 @@ class Status(msgspec.Struct):
 
     at: float
     durable: int = 0
+    durable_received: float | None = None
+    """When the newest durable block was received, in seconds since the epoch; `None`: unknown."""
     oldest: int = 0
     index: int = 0
     size: int = 0
@@ -44,6 +46,11 @@ class Status(msgspec.Struct):
     frames: int = 0
     dropped: int = 0
     rejected: dict[str, int] = {}
+    recent_dropped: int = 0
+    """Records dropped in the last `recent_seconds`."""
+    recent_rejected: int = 0
+    """What the receiver rejected in the last `recent_seconds`."""
+    recent_seconds: float = 300.0
     failure: str | None = None
     """Why the journal cannot be written now; `None`: it can."""
 
