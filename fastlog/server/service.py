@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from fastlog.server import listeners
+from fastlog.server.life_watch import LifeWatch
 from fastlog.server.listeners import Bound
 from fastlog.server.plan import Plan
 from fastlog.server.process import Process
@@ -50,7 +52,8 @@ class Service:
         """Make a service whose children are not started yet."""
         workers = {name: make_worker(name, plan, inherited) for name in plan.sinks}
         receiver = make_receiver(plan, inherited, bound)
-        return cls(plan, inherited, bound, Watch(), receiver, workers)
+        watch = Watch(LifeWatch(Path(plan.data_dir)))
+        return cls(plan, inherited, bound, watch, receiver, workers)
 
     def ready_line(self) -> str:
         """Return the line that is printed when the service is ready."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ CHECK_INTERVAL = 1.0
 """Seconds between checks that the page is in place, and between attempts to make it."""
 _UPDATE, _PID, _STARTED, _AT, _CALL, _CHECK = range(6)
 _SLOT_WORDS = _CHECK + 1
+_PAGE = struct.Struct(f"={2 * _SLOT_WORDS}Q")
 _READS = 100
 """Attempts to read a page whose slots are both being updated."""
 
@@ -54,18 +56,17 @@ class Life(NamedTuple):
 
 
 class LifePage(SharedPage):
-    """The page of the sink `name`; `writable` for its one worker.
+    """The page of the sink `name`, for its one worker.
 
     Raises:
-        OSError: The file cannot be made, or does not exist yet.
+        OSError: The file cannot be made.
     """
 
-    def __init__(self, data_dir: Path, name: str, *, writable: bool = False) -> None:
-        path = data_dir / "positions" / f"{name}{SUFFIX}"
-        if writable:
-            make_directory(path.parent)
-        super().__init__(path, 2 * _SLOT_WORDS, writable=writable)
-        slot = self._newest_slot()
+    def __init__(self, data_dir: Path, name: str) -> None:
+        path = _path(data_dir, name)
+        make_directory(path.parent)
+        super().__init__(path, _PAGE.size // 8, writable=True)
+        slot = _newest_slot(self.words.tolist())
         self._update = slot[_UPDATE] if slot is not None else 0
 
     def publish(self, pid: int, started: int, at: float, call: int) -> None:
@@ -75,29 +76,6 @@ class LifePage(SharedPage):
         words.append(reduce(xor, words) ^ ALL_BITS)
         for place, word in enumerate(words, self._update % 2 * _SLOT_WORDS):
             self.words[place] = word
-
-    def read(self) -> Life | None:
-        """Return the newest sign; None if there is none.
-
-        A worker that was killed inside a call waits in none, so its process is looked up.
-        """
-        for _ in range(_READS):
-            words = self._newest_slot()
-            if words is not None:
-                break
-        else:
-            return None
-        pid, started = words[_PID], words[_STARTED]
-        life = Life(words[_AT] / 1e6, None, "", pid, words[_UPDATE])
-        if not 0 < words[_CALL] < len(CALLS) or started_at(pid) != started:
-            return life
-        return life._replace(in_call_since=life.at, call=CALLS[words[_CALL]])
-
-    def _newest_slot(self) -> list[int] | None:
-        words = self.words.tolist()
-        slots = [words[:_SLOT_WORDS], words[_SLOT_WORDS:]]
-        whole = [slot for slot in slots if reduce(xor, slot) == ALL_BITS]
-        return max(whole, default=None)
 
 
 class SignsOfLife:
@@ -153,7 +131,7 @@ class SignsOfLife:
                     return
                 self._page.close()
                 self._page = None
-            self._page = LifePage(self._data_dir, self._name, writable=True)
+            self._page = LifePage(self._data_dir, self._name)
         except OSError as error:  # as on a full disk; other parts log that
             log.debug("sink %s: cannot make its life page: %s", self._name, error.strerror)
 
@@ -167,11 +145,46 @@ def read_lives(data_dir: Path) -> dict[str, Life]:
     with contextlib.suppress(OSError):  # no descriptor is free
         for path in sorted((data_dir / "positions").glob(f"*{SUFFIX}")):
             name = path.name.removesuffix(SUFFIX)
-            with contextlib.suppress(OSError), LifePage(data_dir, name) as page:
-                life = page.read()
-                if life is not None:
-                    found[name] = life
+            if (life := read_life(data_dir, name)) is not None:
+                found[name] = life
     return found
+
+
+def read_life(data_dir: Path, name: str) -> Life | None:
+    """Return what the worker of one sink has published last; None if there is nothing.
+
+    The file is read, not mapped: nothing that another program does to it can harm the reader.
+    """
+    for _ in range(_READS):
+        try:
+            with _path(data_dir, name).open("rb", buffering=0) as file:
+                content = file.read(_PAGE.size)
+        except OSError:
+            return None
+        if len(content) < _PAGE.size:
+            return None
+        words = _newest_slot(list(_PAGE.unpack(content)))
+        if words is not None:
+            return _decode(words)
+    return None
+
+
+def _newest_slot(words: list[int]) -> list[int] | None:
+    slots = [words[:_SLOT_WORDS], words[_SLOT_WORDS:]]
+    return max((slot for slot in slots if reduce(xor, slot) == ALL_BITS), default=None)
+
+
+def _decode(words: list[int]) -> Life:
+    pid = words[_PID]
+    life = Life(words[_AT] / 1e6, None, "", pid, words[_UPDATE])
+    # A worker that was killed inside a call waits in none, so its process is looked up.
+    if not 0 < words[_CALL] < len(CALLS) or started_at(pid) != words[_STARTED]:
+        return life
+    return life._replace(in_call_since=life.at, call=CALLS[words[_CALL]])
+
+
+def _path(data_dir: Path, name: str) -> Path:
+    return data_dir / "positions" / f"{name}{SUFFIX}"
 
 
 def state_of(pid: int) -> tuple[str, int]:

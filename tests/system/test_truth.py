@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from conditions import wait_for
-from faults import SMALL_JOURNAL, stopped
+from faults import SMALL_JOURNAL, numbers, stopped
 from installed_server import Installed
 from plugins import install
-from senders import stock_frame
+from senders import Sender, stock_frame
 from servers import Server
 
 from fastlog.journal import read_positions
@@ -122,3 +123,67 @@ def test_records_dropped_lately_are_counted_and_survive_a_reload(tmp_path: Path)
         after = server.status()
         assert (after["recent_dropped"], after["dropped"]) == (before["dropped"],) * 2
         assert after["recent_rejected"] == 1
+
+
+def test_a_worker_without_a_sign_of_life_is_reported_and_replaced_exactly(tmp_path: Path) -> None:
+    server = Installed(tmp_path, sinks=["sqlite:", f"ndjson://{tmp_path}/app.ndjson"])
+    server.set("fastlog.server.life_watch", SILENCE=2.0, INTERVAL=0.1)
+    with server:
+        sender = Sender("a", lambda: server.port)
+        wait_for(lambda: server.stored() > 100)
+        before = server.children()
+        os.kill(before["worker sqlite"], signal.SIGSTOP)
+        wait_for(lambda: server.children().get("worker sqlite") not in (None, *before.values()))
+        stored = server.stored()
+        wait_for(lambda: server.stored() > stored + 100)
+        sender.stop()
+        server.reload()
+        assert server.stop() == 0
+        assert numbers(server.records())["a"] == list(range(sender.sent)), "each once, in order"
+
+        (line,) = [line for line in server.messages().splitlines() if "sign of life" in line]
+        assert "ERROR supervisor: sink sqlite: its worker (pid " in line
+        assert f"{before['worker sqlite']}, stopped by a signal) has given no sign of life" in line
+        assert "ndjson: its worker" not in server.messages()
+
+
+def test_a_worker_that_hangs_outside_its_sink_is_replaced_too(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    server = Installed(tmp_path)
+    server.edit(
+        "worker/worker.py",
+        "        self._signs.give()  # a batch may take long\n",
+        f"        while __import__('os').path.exists({str(gate)!r}):\n            pass\n",
+    )
+    server.set("fastlog.server.life_watch", SILENCE=2.0, INTERVAL=0.1)
+    with server:
+        before = server.children()["worker sqlite"]
+        server.connect(stock_frame("hello")).close()
+        wait_for(lambda: server.children().get("worker sqlite", before) != before)
+        gate.unlink()
+        server.wait_stored(1)
+        assert "sink sqlite: its worker" in server.messages()
+
+
+def test_a_worker_that_waits_inside_a_call_of_its_sink_is_reported_and_not_replaced(
+    tmp_path: Path, fifo: Path
+) -> None:
+    install(tmp_path / "plugins", {"blocking": BLOCKING})
+    server = Installed(tmp_path, sinks=[f"blocking://{fifo}"])
+    server.set("fastlog.server.life_watch", SILENCE=2.0, INTERVAL=0.1)
+    server.add_path(tmp_path / "plugins")
+    with server:
+        before = server.children()["worker blocking"]
+        server.connect(stock_frame("hello")).close()
+        wait_for(lambda: "waiting inside its sink's own call of apply()" in server.messages())
+        since = read_lives(server.data)["blocking"].in_call_since
+        assert since is not None
+        wait_for(lambda: server.status()["at"] > since + 5, "twice the time has passed")
+        assert server.children()["worker blocking"] == before
+        with fifo.open("w"):
+            wait_for(lambda: "sink blocking: its worker continues; it was" in server.messages())
+        assert server.children()["worker blocking"] == before
+        lines = [line for line in server.messages().splitlines() if "its worker" in line]
+        assert len(lines) == 2
+        assert "WARNING supervisor: sink blocking: its worker (pid " in lines[0]

@@ -64,7 +64,7 @@ def test_a_worker_that_was_killed_inside_a_call_waits_in_none(tmp_path: Path) ->
 def test_a_page_of_an_earlier_process_with_the_same_pid_shows_no_call(
     tmp_path: Path, signs: SignsOfLife
 ) -> None:
-    with LifePage(tmp_path, "s", writable=True) as page:
+    with LifePage(tmp_path, "s") as page:
         page.publish(os.getpid(), started=7, at=5.0, call=1)
     assert read_lives(tmp_path)["s"].in_call_since is None
     signs.give()
@@ -97,7 +97,7 @@ def test_without_a_place_for_the_page_a_worker_goes_on(
 def test_a_worker_that_is_stopped_while_it_gives_a_sign_shows_the_one_before(
     tmp_path: Path, clock: Clock
 ) -> None:
-    with LifePage(tmp_path, "s", writable=True) as page:
+    with LifePage(tmp_path, "s") as page:
         for at in range(1, 12):
             page.publish(7, 7, float(at), 0)
             words = page.words.tolist()
@@ -116,7 +116,7 @@ def test_a_worker_that_is_stopped_while_it_gives_a_sign_shows_the_one_before(
 def test_an_empty_page_shows_nothing(tmp_path: Path) -> None:
     (tmp_path / "positions").mkdir()
     (tmp_path / "positions" / "empty.life").touch()
-    LifePage(tmp_path, "new", writable=True).close()
+    LifePage(tmp_path, "new").close()
     assert read_lives(tmp_path) == {}
 
 
