@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from fastlog.config.load import load
+from fastlog.config.places import check_places, missing_parent
 from fastlog.config.sources import find_file
 from fastlog.config.tree import (
     AuthConfig,
@@ -38,11 +39,13 @@ __all__ = [
     "LogConfig",
     "RetentionConfig",
     "SinkConfig",
+    "check_places",
     "find_file",
     "format_duration",
     "format_size",
     "from_json",
     "load",
+    "missing_parent",
     "nearest",
     "parse_duration",
     "parse_size",
