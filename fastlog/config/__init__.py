@@ -25,7 +25,7 @@ from fastlog.config.tree import (
     to_json,
 )
 from fastlog.config.units import format_duration, format_size, parse_duration, parse_size
-from fastlog.config.values import nearest
+from fastlog.config.values import closest, nearest
 
 __all__ = [
     "AuthConfig",
@@ -40,6 +40,7 @@ __all__ = [
     "RetentionConfig",
     "SinkConfig",
     "check_places",
+    "closest",
     "find_file",
     "format_duration",
     "format_size",

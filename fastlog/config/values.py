@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import types
@@ -16,13 +15,24 @@ from fastlog.config.units import format_size, parse_duration, parse_size
 from fastlog.errors import ConfigError
 
 
+def closest(word: str, valid: Iterable[str], least: float) -> str | None:
+    """Return the valid word that is most similar to a word, in any case; None if none is similar.
+
+    Args:
+        least: The similarity from which on words are similar, from 0 to 1: 1 for equal words.
+    """
+    import difflib  # only mistakes need it
+
+    folded = {each.casefold(): each for each in valid}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=least)
+    return folded[close[0]] if close else None
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """Return `; did you mean 'size'?`, or the list of valid words if none of them is near."""
     words = sorted(valid)
-    folded = {each.casefold(): each for each in words}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.55)
-    if close:
-        return f"; did you mean {folded[close[0]]!r}?"
+    if (close := closest(word, words, 0.55)) is not None:
+        return f"; did you mean {close!r}?"
     return f"; there are {', '.join(words)}" if words else ""
 
 

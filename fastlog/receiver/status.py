@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from fastlog.config import Config
+from fastlog.config.urls import public_url
 from fastlog.core import Loop
 from fastlog.files import replace_file
 from fastlog.journal import Journal
@@ -77,6 +78,7 @@ class Status:
             "recent_rejected": self._recent.rejected,
             "recent_seconds": SECONDS,
             "failure": journal.failure,
+            "sinks": {sink.name: public_url(sink.url) for sink in self._config.sinks},
         }
         try:
             path = self._config.data_dir / "status.json"

@@ -1,7 +1,7 @@
-"""Search over the day files of the `sqlite:` sink: filters → SQL → records in order.
+"""Search over the day files of the `sqlite:` sink: a query → records in order, or their number.
 
-    filters = Filters(level=30, logger=("app.db",))
-    for found in search(config.data_dir / "logs", filters): ...
+    query = parse("level>=warning logger:app.db", TimeContext(time.time()))
+    for found in search(config.data_dir / "logs", query): ...
 
 Everything here only reads, beside a server that writes. It streams: the result is never held in
 memory as a whole. Damage is reported for the file that has it, and the other files are read.
@@ -10,17 +10,23 @@ memory as a whole. Damage is reported for the file that has it, and the other fi
 from __future__ import annotations
 
 from fastlog.search.day_reader import Unread
+from fastlog.search.grouping import Grouping
 from fastlog.search.health import Health, examine
 from fastlog.search.live import follow, newest
+from fastlog.search.progress import Progress
 from fastlog.search.stream import Found, search
-from fastlog.search.totals import Totals, count
+from fastlog.search.totals import OTHERS, Totals, count, count_totals
 
 __all__ = [
+    "OTHERS",
     "Found",
+    "Grouping",
     "Health",
+    "Progress",
     "Totals",
     "Unread",
     "count",
+    "count_totals",
     "examine",
     "follow",
     "newest",

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from fastlog.database import is_damage
 from fastlog.errors import DamagedFileError, FastlogError, NewerSchemaError
-from fastlog.search.clauses import install_functions
 from fastlog.search.layout import read_layout
+from fastlog.search.spans import EVER, Span
 from fastlog.sinks.day_directory import list_day_files
 from fastlog.sinks.day_schema import check_columns, read_version
 
@@ -60,38 +60,28 @@ def list_files(logs: Path) -> list[Path]:
     return [logs / str(name) for name in list_day_files(logs)]
 
 
-def read_days(
-    logs: Path,
-    since: float | None = None,
-    until: float | None = None,
-    unread: Unread | None = None,
-) -> list[Day]:
+def read_days(logs: Path, span: Span = EVER, unread: Unread | None = None) -> list[Day]:
     """Return the day files that hold records of a time span, in the order of their days.
 
     Args:
-        since, until, unread: as in `read_day`.
+        span, unread: as in `read_day`.
     """
-    days = (read_day(path, since, until, unread) for path in list_files(logs))
+    days = (read_day(path, span, unread) for path in list_files(logs))
     return [day for day in days if day is not None]
 
 
-def read_day(
-    path: Path,
-    since: float | None = None,
-    until: float | None = None,
-    unread: Unread | None = None,
-) -> Day | None:
+def read_day(path: Path, span: Span = EVER, unread: Unread | None = None) -> Day | None:
     """Return what a file holds now; None when it holds nothing of the time span, or is gone.
 
     Args:
-        since, until: as in `Filters`.
+        span: of `created`.
         unread: gets the file when it cannot be read; without it, that is an error.
 
     Raises:
         FastlogError: The file cannot be read, and there is no `unread`.
     """
     with unless_gone(path, unread), closing(open_day(path)) as connection:
-        if not _may_hold(connection, since, until):
+        if not _may_hold(connection, span):
             return None
         table, each, *_ = read_layout(connection)
         first, last, last_id = connection.execute(
@@ -102,31 +92,27 @@ def read_day(
             if not (type(first) is type(last) is float):
                 raise DamagedFileError("is damaged: a time of a record is no number")
             day = Day(path, first, last, last_id)
-            return day if _overlap(first, last, since, until) else None
+            return day if span.reaches(first, last) else None
     return None
 
 
-def _may_hold(connection: sqlite3.Connection, since: float | None, until: float | None) -> bool:
+def _may_hold(connection: sqlite3.Connection, span: Span) -> bool:
     """Return False when the span in the table `meta` excludes the wanted one.
 
     That reads one page, where the index takes a dozen. The sink writes the span in the transaction
     of the records; a file that was made otherwise may lack it.
     """
-    if since is None and until is None:
+    if span == EVER:
         return True
-    span = dict(
+    stated = dict(
         connection.execute(
             "SELECT key, value FROM meta WHERE key IN ('min_created', 'max_created')"
         )
     )
-    first, last = span.get("min_created"), span.get("max_created")
+    first, last = stated.get("min_created"), stated.get("max_created")
     if not (type(first) is type(last) is float):
         return True
-    return _overlap(first, last, since, until)
-
-
-def _overlap(first: float, last: float, since: float | None, until: float | None) -> bool:
-    return (since is None or last >= since) and (until is None or first < until)
+    return span.reaches(first, last)
 
 
 @contextmanager
@@ -211,7 +197,6 @@ def _connect(path: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=10.0, isolation_level=None)
     try:
         connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()  # opens it for real
-        install_functions(connection)
     except BaseException:
         connection.close()
         raise

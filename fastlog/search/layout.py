@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from fastlog.record import PROCESS, SITE
-from fastlog.search.clauses import Clause, all_of
 from fastlog.sinks.day_schema import COUNTED_PROCESS, COUNTED_SITE, JOIN, SPLIT, read_version
 
 
@@ -50,18 +48,3 @@ RECURRING: Final = (
 def read_layout(connection: sqlite3.Connection) -> Layout:
     """Return the layout of an open day file."""
     return _SPLIT if (read_version(connection) or 0) >= SPLIT else _FLAT
-
-
-def condition(layout: Layout, clauses: Iterable[Clause]) -> Clause:
-    """Return the conditions on a row as one.
-
-    Few rows of the small tables meet those on recurring values. Their ids are found first.
-    """
-    rest, parts = list(clauses), []
-    for each in RECURRING if layout.is_split else ():
-        if own := [clause for clause in rest if clause.column in each.columns]:
-            rest = [clause for clause in rest if clause not in own]
-            wanted = all_of(own)
-            ids = f"SELECT id FROM {each.table} WHERE {wanted.sql}"  # noqa: S608 our own text
-            parts.append(Clause(f"{each.key} IN ({ids})", wanted.parameters))
-    return all_of([*parts, *rest])

@@ -8,10 +8,11 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from fastlog.query import Filters
-from fastlog.search.clauses import clauses
+from fastlog.query import Node, compile_query
 from fastlog.search.day_reader import Day, Unread, list_files, open_day, read_days, unless_gone
-from fastlog.search.layout import condition, read_layout
+from fastlog.search.layout import read_layout
+from fastlog.search.narrowing import Narrowing
+from fastlog.search.progress import Progress
 from fastlog.search.rows import COLUMN_LIST, Row, checked
 from fastlog.search.stream import Found, found, merge_days
 
@@ -65,22 +66,28 @@ class TailPosition:
 
 
 def newest(
-    logs: Path, filters: Filters, count: int, unread: Unread | None = None
+    logs: Path,
+    query: Node,
+    count: int,
+    unread: Unread | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[Found], TailPosition]:
     """Return the newest matching records, oldest first, and the position where `follow` continues.
 
     Args:
-        unread: as in `search`.
+        unread, progress: as in `search`.
     """
     days = read_days(logs, unread=unread)
-    merged = merge_days(days, filters, newest_first=True, unread=unread)
+    progress = progress or Progress()
+    progress.total = sum(day.last_id for day in days)
+    merged = merge_days(days, query, progress, newest_first=True, unread=unread)
     rows: list[Row] = list(islice(merged, count))
     return [found(row) for row in reversed(rows)], TailPosition(days)
 
 
 def follow(
     logs: Path,
-    filters: Filters,
+    query: Node,
     position: TailPosition,
     pause: Callable[[float], object] = time.sleep,
     unread: Unread | None = None,
@@ -94,7 +101,7 @@ def follow(
     while True:
         any_new = False
         for path in position.changed(logs):
-            for batch in _read(path, filters, position, unread):
+            for batch in _read(path, query, position, unread):
                 any_new = True
                 yield batch
         if not any_new:
@@ -102,23 +109,26 @@ def follow(
 
 
 def _read(
-    path: Path, filters: Filters, position: TailPosition, unread: Unread | None
+    path: Path, query: Node, position: TailPosition, unread: Unread | None
 ) -> Iterator[list[Found]]:
     with unless_gone(path, unread), closing(open_day(path)) as connection:
         layout = read_layout(connection)
+        connection.execute("BEGIN")
         sql = f"SELECT max({layout.id}) FROM {layout.table}"  # noqa: S608 our own text
         [(last,)] = connection.execute(sql)
         known = position.last_ids.get(path, 0)
         if last is None or last <= known:
             return
-        wanted = condition(layout, clauses(filters))
+        narrowing = Narrowing(connection, layout, query)
+        wanted, is_wanted = narrowing.condition, compile_query(narrowing.rest)
         rows = connection.execute(
             f"SELECT {COLUMN_LIST} FROM {layout.source} WHERE {layout.id} > ? AND {layout.id} <= ?"  # noqa: S608
             f" AND {wanted.sql} ORDER BY {layout.id}",
             (known, last, *wanted.parameters),
         )
         while batch := rows.fetchmany(BATCH):
-            yield [found(row) for row in checked(batch)]
+            if some := [found(row) for row in filter(is_wanted, checked(batch))]:
+                yield some
         position.last_ids[path] = last
 
 

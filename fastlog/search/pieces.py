@@ -42,6 +42,8 @@ class Batch(NamedTuple):
     edge: float
     """All entries whose `created` comes before this were yielded with this batch, and those before
     it; none of the others."""
+    read: int
+    """Entries of the piece that was read for it."""
 
 
 def read_covered(connection: sqlite3.Connection, last_id: int) -> int | None:
@@ -91,11 +93,12 @@ def in_order(
     sign = -1 if newest_first else 1
     edges = [_edge(piece, newest_first=newest_first) for piece in pieces]
     waiting: list[Key] = []  # sorted
-    for edge, some in zip([*edges[1:], math.inf], keys, strict=False):
+    for piece, edge, some in zip(pieces, [*edges[1:], math.inf], keys, strict=False):
         waiting += [(sign * created, sign * entry) for created, entry in some]
         waiting.sort()
         due = bisect_left(waiting, (edge,))
-        yield Batch([sign * entry for _, entry in waiting[:due]], sign * edge)
+        ids = [sign * entry for _, entry in waiting[:due]]
+        yield Batch(ids, sign * edge, piece.last_id - piece.first_id + 1)
         del waiting[:due]
         if len(waiting) > WAITING:
             break

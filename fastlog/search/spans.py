@@ -6,16 +6,18 @@ without any entry of the wanted ones need not be read.
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from collections.abc import Iterator
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
-from fastlog.query import Filters
-from fastlog.search.clauses import Clause, all_of, clauses
-from fastlog.search.layout import RECURRING, Layout, Recurring, condition
+from fastlog.query import Node, both
+from fastlog.query.tree import Compares, conjuncts
+from fastlog.search.layout import RECURRING, Recurring
 from fastlog.search.minutes import read_minutes
+from fastlog.search.narrowing import Narrowing, all_of, ids_clause
 from fastlog.search.pieces import read_covered
 from fastlog.sinks.day_chunks import MINUTE, OTHER_MINUTES, MinuteBounds
 
@@ -40,58 +42,77 @@ class Span(NamedTuple):
         return self.since <= last and first < self.until
 
 
-def span_of(filters: Filters) -> Span:
-    """Return the span that the filters ask for."""
-    since = -math.inf if filters.since is None else filters.since
-    return Span(since, math.inf if filters.until is None else filters.until)
+EVER: Final = Span(-math.inf, math.inf)
+NEVER: Final = Span(math.inf, -math.inf)
+
+
+def span_of(query: Node) -> Span:
+    """Return the span of `created` outside which nothing matches, as far as the query states it."""
+    span = EVER
+    for part in conjuncts(query):
+        if isinstance(part, Compares) and part.field.name == "created":
+            span = span.overlap(_of_comparison(part))
+    return span
+
+
+def without_times(query: Node) -> Node:
+    """Return what `span_of` does not say of a query."""
+    parts = (
+        part
+        for part in conjuncts(query)
+        if not (isinstance(part, Compares) and part.field.name == "created")
+    )
+    return both(*parts)
+
+
+def _of_comparison(leaf: Compares) -> Span:
+    time = float(leaf.value)
+    if leaf.operator in (">", ">="):
+        return Span(time if leaf.operator == ">=" else math.nextafter(time, math.inf), math.inf)
+    return Span(-math.inf, time) if leaf.operator == "<" else Span.up_to(time)
 
 
 def possible_spans(
-    connection: sqlite3.Connection, layout: Layout, filters: Filters, last_id: int
+    connection: sqlite3.Connection, narrowing: Narrowing, wanted: Span, last_id: int
 ) -> list[Span]:
     """Return spans outside which no record matches, in order of time. They do not overlap.
 
     Args:
         connection: In a transaction, so that all that is read is of one state of the file.
+        wanted: The span that the query states.
         last_id: The last record that is searched.
     """
-    wanted = span_of(filters)
-    parts = _by_table(filters) if layout.is_split else []
-    covered = read_covered(connection, last_id) if parts else None
+    tables = [(each, rows) for each in RECURRING if (rows := narrowing.wanted(each)) is not None]
+    covered = read_covered(connection, last_id) if tables else None
     if covered is None:
         return [wanted]
     bounds = read_minutes(connection)
-    minutes = set.intersection(*(_counted(connection, *part) for part in parts))
-    own = condition(layout, [clause for _, some in parts for clause in some])
-    rows = connection.execute(
+    minutes = set.intersection(*(_counted(connection, *table) for table in tables))
+    own = all_of(ids_clause(each, rows) for each, rows in tables)
+    uncovered = connection.execute(
         f"SELECT created FROM entries WHERE id > ? AND id <= ? AND {own.sql}",  # noqa: S608 our own text
         (covered, last_id, *own.parameters),
     )
-    minutes |= {bounds.minute(created) for (created,) in rows}
+    minutes |= {bounds.minute(created) for (created,) in uncovered}
     overlaps = (span.overlap(wanted) for span in _spans(minutes, bounds))
     return [span for span in overlaps if span.since < span.until]
 
 
-def _by_table(filters: Filters) -> list[tuple[Recurring, list[Clause]]]:
-    """Return the tables of recurring values that some filters are about, with these."""
-    found = (
-        (each, [clause for clause in clauses(filters) if clause.column in each.columns])
-        for each in RECURRING
-    )
-    return [(each, own) for each, own in found if own]
-
-
-def _counted(connection: sqlite3.Connection, each: Recurring, own: list[Clause]) -> set[int]:
+def _counted(
+    connection: sqlite3.Connection, each: Recurring, wanted: dict[int, tuple[Any, ...]]
+) -> set[int]:
     """Return the minutes that have entries with the counted values of a wanted row."""
-    wanted, names = all_of(own), ", ".join(each.counted)
-    equal = " AND ".join(f"{each.table}.{name} IS wanted.{name}" for name in each.counted)
-    rows = connection.execute(
-        f"SELECT DISTINCT minute FROM {each.counts} WHERE {each.key} IN (SELECT {each.table}.id"  # noqa: S608 our own text
-        f" FROM (SELECT DISTINCT {names} FROM {each.table} WHERE {wanted.sql}) AS wanted"
-        f" JOIN {each.table} ON {equal})",
-        wanted.parameters,
+    names = ", ".join(f"[{name}]" for name in each.counted)
+    places = [each.columns.index(name) for name in each.counted]
+    values = {tuple(row[at] for at in places) for row in wanted.values()}
+    rows = connection.execute(f"SELECT id, {names} FROM {each.table}")  # noqa: S608 our own text
+    ids = [key for key, *counted in rows if tuple(counted) in values]
+    minutes = connection.execute(
+        f"SELECT DISTINCT minute FROM {each.counts}"  # noqa: S608 our own text
+        f" WHERE {each.key} IN (SELECT value FROM json_each(?))",
+        (json.dumps(ids),),
     )
-    return {minute for (minute,) in rows}
+    return {minute for (minute,) in minutes}
 
 
 def _spans(minutes: set[int], bounds: MinuteBounds) -> Iterator[Span]:

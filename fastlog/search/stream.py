@@ -15,12 +15,13 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from fastlog.query import Filters
+from fastlog.query import EVERYTHING, Node
 from fastlog.record import Record
 from fastlog.search.day_reader import Day, Unread, open_day, read_days, unless_gone
 from fastlog.search.day_search import DaySearch
-from fastlog.search.layout import read_layout
-from fastlog.search.rows import Row, checked
+from fastlog.search.progress import Progress, stopped_by
+from fastlog.search.rows import Row
+from fastlog.search.spans import span_of
 
 _CREATED = operator.itemgetter(0)
 
@@ -33,7 +34,12 @@ class Found(NamedTuple):
 
 
 def search(
-    logs: Path, filters: Filters, *, newest_first: bool = False, unread: Unread | None = None
+    logs: Path,
+    query: Node = EVERYTHING,
+    *,
+    newest_first: bool = False,
+    unread: Unread | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Found]:
     """Yield the records that match, by `created`; of equal ones, those of the earlier file first.
 
@@ -42,16 +48,25 @@ def search(
     Args:
         newest_first: yield exactly the reverse.
         unread: gets the files that cannot be read; the records of the others are yielded.
+        progress: counts what was read. If the search must stop, the records end.
 
     Raises:
         FastlogError: A file cannot be read, and there is no `unread`.
     """
-    days = read_days(logs, filters.since, filters.until, unread)
-    return map(found, merge_days(days, filters, newest_first=newest_first, unread=unread))
+    days = read_days(logs, span_of(query), unread)
+    progress = progress or Progress()
+    progress.total = sum(day.last_id for day in days)
+    rows = merge_days(days, query, progress, newest_first=newest_first, unread=unread)
+    return map(found, rows)
 
 
 def merge_days(
-    days: list[Day], filters: Filters, *, newest_first: bool, unread: Unread | None = None
+    days: list[Day],
+    query: Node,
+    progress: Progress,
+    *,
+    newest_first: bool,
+    unread: Unread | None = None,
 ) -> Iterator[Row]:
     """Yield the matching rows of files that are given in the order of their days."""
     groups = _groups(days)
@@ -60,7 +75,7 @@ def merge_days(
     return chain.from_iterable(
         # Equal rows come in the order of the files, which is that of arrival.
         heapq.merge(
-            *(_rows(day, filters, newest_first, unread) for day in group),
+            *(_rows(day, query, progress, newest_first, unread) for day in group),
             key=_CREATED,
             reverse=newest_first,
         )
@@ -73,13 +88,20 @@ def found(row: Row) -> Found:
     return Found(Record(*row[:-1]), row[-1])
 
 
-def _rows(day: Day, filters: Filters, newest_first: bool, unread: Unread | None) -> Iterator[Row]:
-    with unless_gone(day.path, unread), closing(open_day(day.path)) as connection:
+def _rows(
+    day: Day, query: Node, progress: Progress, newest_first: bool, unread: Unread | None
+) -> Iterator[Row]:
+    if progress.must_stop():
+        return
+    with (
+        unless_gone(day.path, unread),
+        closing(open_day(day.path)) as connection,
+        stopped_by(progress, connection),
+    ):
         connection.execute("BEGIN")
-        layout = read_layout(connection)
-        day_search = DaySearch(connection, layout, filters, day.last_id, newest_first)
-        with closing(day_search.rows()) as rows:
-            yield from checked(rows)
+        search = DaySearch(connection, query, day.last_id, progress, newest_first=newest_first)
+        with closing(search.matches()) as rows:
+            yield from rows
 
 
 def _groups(days: list[Day]) -> list[list[Day]]:

@@ -13,7 +13,7 @@ import sqlite3
 from typing import Final, NamedTuple
 
 from fastlog.errors import DamagedFileError, NewerSchemaError
-from fastlog.query.filters import COLUMNS
+from fastlog.query.fields import COLUMNS
 from fastlog.record import PROCESS, SITE
 
 VERSION = 3

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastlog.query import Filters
-from fastlog.search import search
+from queries import parsed
 
-EVERYTHING = Filters()
+from fastlog.search import Totals, count_totals, search
 
 
-def messages(logs: Path, filters: Filters = EVERYTHING, **options: Any) -> list[str]:
-    return [found.record.message for found in search(logs, filters, **options)]
+def messages(logs: Path, query: str = "", **options: Any) -> list[str]:
+    return [found.record.message for found in search(logs, parsed(query), **options)]
+
+
+def totals(logs: Path, query: str = "") -> Totals:
+    return count_totals(logs, parsed(query))

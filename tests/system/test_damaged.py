@@ -17,7 +17,7 @@ from day_files import make_record, write_day
 from senders import stock_frame
 from servers import Server
 
-from fastlog.query import Filters
+from fastlog.query import EVERYTHING
 from fastlog.search import Unread, follow, newest
 
 HEALTHY = ["message 0", "message 1", "message 2"]
@@ -108,7 +108,7 @@ def test_following_continues_beside_a_damaged_file_and_in_its_replacement(
     write_day(path, [make_record(0), make_record(1)])
     lines: list[str] = []
     unread = Unread(lines.append)
-    _, position = newest(tmp_path, Filters(), 0, unread)
+    _, position = newest(tmp_path, EVERYTHING, 0, unread)
 
     def damage() -> None:
         path.unlink()
@@ -129,7 +129,7 @@ def test_following_continues_beside_a_damaged_file_and_in_its_replacement(
         step()
 
     with pytest.raises(RuntimeError):
-        for batch in follow(tmp_path, Filters(), position, pause, unread):
+        for batch in follow(tmp_path, EVERYTHING, position, pause, unread):
             seen += [found.record.message for found in batch]
     assert seen == ["message 2"]
     assert len(lines) == 1

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from queries import parsed
 
 from fastlog.errors import ConfigError
-from fastlog.query import Condition, Filters
-from fastlog.query.expressions import compile_regex, compile_text, matches
+from fastlog.query import COLUMNS, Node, any_of, both, compile_query
+from fastlog.query.expressions import compile_regex
+from fastlog.query.operands import phrase, regex
 from fastlog.search import candidates as bulk
 from fastlog.search.bulk import bulk_expressions
 from fastlog.search.candidates import candidates
@@ -45,18 +47,16 @@ def chunk(entries: list[tuple[str, str | None]]) -> bytes:
     return "".join(f"\0\n{text}\n{trace or ''}\n\n{{}}\n" for text, trace in entries).encode()
 
 
-def missed(filters: Filters, entries: list[tuple[str, str | None]]) -> set[int]:
+def row(message: str, exc_text: str | None) -> list[object]:
+    texts = {"message": message, "exc_text": exc_text, "extra": "{}"}
+    return [texts.get(name) for name in COLUMNS]
+
+
+def missed(query: Node, entries: list[tuple[str, str | None]]) -> set[int]:
     """Return the entries that match by themselves and are no candidates."""
-    expressions = [compile_text(text) for text in filters.grep]
-    expressions += [compile_regex(pattern) for pattern in filters.regex]
-    expected = {
-        number
-        for number, texts in enumerate(entries)
-        if all(
-            any(text is not None and matches(each, text) for text in texts) for each in expressions
-        )
-    }
-    bulk_of = bulk_expressions(filters)
+    is_wanted = compile_query(query)
+    expected = {number for number, texts in enumerate(entries) if is_wanted(row(*texts))}
+    bulk_of = bulk_expressions(query)
     return expected - {*candidates(chunk(entries), bulk_of)} if bulk_of else set()
 
 
@@ -75,25 +75,26 @@ def test_no_entry_that_a_pattern_matches_is_missed(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bulk, "DENSE", dense)
         patch.setattr(bulk, "WINDOW", window)
-        assert missed(Filters(regex=(pattern,)), entries) == set()
+        assert missed(regex(pattern), entries) == set()
 
 
 @settings(deadline=None)
-@given(st.lists(TEXTS, min_size=1, max_size=2), ENTRIES)
+@given(st.lists(TEXTS.filter(bool), min_size=1, max_size=2), ENTRIES)
 def test_no_entry_with_a_text_is_missed(texts: list[str], entries: list[tuple[str, str | None]]):
-    assert missed(Filters(grep=tuple(texts)), entries) == set()
+    assert missed(both(*map(phrase, texts)), entries) == set()
+    assert missed(any_of(map(phrase, texts)), entries) == set()
 
 
-def numbers(filters: Filters, *texts: str) -> list[int]:
-    return list(candidates(chunk([(text, None) for text in texts]), bulk_expressions(filters)))
+def numbers(query: Node, *texts: str) -> list[int]:
+    return list(candidates(chunk([(text, None) for text in texts]), bulk_expressions(query)))
 
 
 def test_only_entries_that_match_are_candidates():
     texts = ("one", "two", "one and two", "", "three")
-    assert numbers(Filters(regex=("^o",)), *texts) == [0, 2]
-    assert numbers(Filters(regex=(r"\Aone\z",)), *texts) == [0]
-    assert numbers(Filters(grep=("ONE", "two")), *texts) == [2]
-    assert numbers(Filters(regex=("(?s)two.*three",)), *texts, "two, then\nthree") == [1, 2, 5]
+    assert numbers(regex("^o"), *texts) == [0, 2]
+    assert numbers(regex(r"\Aone\z"), *texts) == [0]
+    assert numbers(both(phrase("ONE"), phrase("two")), *texts) == [2]
+    assert numbers(regex("(?s)two.*three"), *texts, "two, then\nthree") == [1, 2, 5]
 
 
 def test_a_pattern_that_matches_nearly_everywhere_leaves_all_to_the_rows(
@@ -101,14 +102,14 @@ def test_a_pattern_that_matches_nearly_everywhere_leaves_all_to_the_rows(
 ):
     monkeypatch.setattr(bulk, "DENSE", 2)
     texts = ("aaa", "a", "ab", "b", "")
-    assert numbers(Filters(regex=("a",)), *texts) == [0, 1, 2, 3, 4]
-    assert numbers(Filters(regex=("a", "b")), *texts) == [2, 3]
+    assert numbers(regex("a"), *texts) == [0, 1, 2, 3, 4]
+    assert numbers(both(regex("a"), regex("b")), *texts) == [2, 3]
 
 
 @pytest.mark.parametrize("pattern", [r"\Qa.b\E", "(?-m:^a$)", "a(?i-s)b"])
 def test_a_pattern_that_has_no_certain_bulk_form_is_not_used(pattern: str):
     compile_regex(pattern)
-    assert bulk_expressions(Filters(regex=(pattern,))) == []
+    assert bulk_expressions(regex(pattern)) == []
 
 
 def test_a_match_over_many_entries_does_not_make_the_search_quadratic():
@@ -132,46 +133,36 @@ class CountedExpression:
 
 
 @pytest.mark.parametrize(
-    ("condition", "extra", "matches"),
+    ("query", "extra", "is_candidate"),
     [
-        (("extra.user", "=", "77"), '{"user":77}', True),
-        (("extra.user", "=", "77"), '{"user":"77"}', True),
-        (("extra.user", "=", "77"), '{"user":77.0}', True),
-        (("extra.user", "=", "77"), '{"user": 77}', True),
-        (("extra.user", "=", "77"), '{"user":770}', False),
-        (("extra.user", "=", "77"), '{"other":77}', False),
-        (("extra.user", "=", "-7"), '{"user":-7}', True),
-        (("extra.user", "=", "77.0"), '{"user":77}', True),
-        (("extra.user", "=", "1.5"), '{"user":1.5}', True),
-        (("extra.user", "=", "+77"), '{"user":77}', True),
-        (("extra.user", "=", "1e3"), '{"user":1000}', True),
-        (("extra.user", "=", "0"), '{"user":-0.0}', True),
-        (("extra.user", "=", "0"), '{"user":false}', True),
-        (("extra.user", "=", "1"), '{"user":true}', True),
-        (("extra.user", "=", "true"), '{"user":true}', True),
-        (("extra.user", "=", "true"), '{"user":"true"}', True),
-        (("extra.user", "=", "x y"), '{"user":"x y"}', True),
-        (("extra.user", "=", "x y"), '{"user":"x yz"}', False),
-        (("extra.user", "=", 'a"b'), '{"user":"a\\"b"}', True),
-        (("extra.user", "=", "[1]"), '{"user":[1]}', True),
-        (("extra.user", "=", "é"), '{"user":"\\u00e9"}', True),
-        (("extra.user", ">", "7"), '{"user":77}', True),
-        (("extra.user", ">", "7"), '{"other":77}', False),
-        (("extra.a.b", "=", "77"), '{"a":{"b":77}}', True),
-        (("extra.a.b", "=", "77"), '{"a.b":77}', True),
-        (("extra.a.b", "=", "77"), '{"a":77}', False),
+        ("user=77", '{"user":77}', True), ("user=77", '{"user":"77"}', True),
+        ("user=77", '{"user":77.0}', True), ("user=77", '{"user": 77}', True),
+        ("user=77", '{"user":770}', False), ("user=77", '{"other":77}', False),
+        ("user=-7", '{"user":-7}', True), ("user=77.0", '{"user":77}', True),
+        ("user=1.5", '{"user":1.5}', True), ("user=+77", '{"user":77}', True),
+        ("user=1e3", '{"user":1000}', True), ("user=0", '{"user":-0.0}', True),
+        ("user=1", '{"user":1.0}', True), ("user=true", '{"user":true}', True),
+        ("user=true", '{"user":"true"}', True), ('user="x y"', '{"user":"x y"}', True),
+        ('user="x y"', '{"user":"x yz"}', False), ('user=a\\"b', '{"user":"a\\"b"}', True),
+        ('user="[1]"', '{"user":[1]}', True), ("user=é", '{"user":"\\u00e9"}', True),
+        ("user>7", '{"user":77}', True), ("user>7", '{"other":77}', False),
+        ("user:*", '{"user":77}', True), ("user:*", '{"other":77}', False),
+        ("a.b=77", '{"a":{"b":77}}', True), ("a.b=77", '{"a.b":77}', True),
+        ("a.b=77", '{"a":77}', False), ("extra.a[0]=77", '{"a":[77]}', True),
+        ("extra.a[0].b=77", '{"a":[{"b":77}]}', True),
+        ("has:note", '{"!notes":["x"]}', True), ("has:note", '{"notes":["x"]}', False),
+        ("one OR user=77", '{"user":77}', True), ("one OR user=77", '{"user":78}', False),
+        (r'say OR "\"hi\""', '{"user":"\\"hi\\""}', True),
     ],
 )  # fmt: skip
-def test_a_condition_on_an_attribute_is_a_text_that_the_extra_must_have(
-    condition: tuple[str, str, str], extra: str, matches: bool
-):
-    [expression] = bulk_expressions(Filters(where=(Condition(*condition),)))
+def test_a_query_is_a_text_that_an_entry_must_have(query: str, extra: str, is_candidate: bool):
+    [expression] = bulk_expressions(parsed(query))
     text = f"\0\nmessage\n\n\n{extra}\n".encode()
-    assert (list(candidates(text, [expression])) == [0]) == matches
+    assert (list(candidates(text, [expression])) == [0]) == is_candidate
 
 
 @pytest.mark.parametrize(
-    "condition", [("extra.user", "!=", "77"), ("extra.é", "=", "77"), ("levelno", "=", "77")]
+    "query", ["user!=77", "extra.é=77", "lineno=77", "one OR lineno=77", "-one", "user:/x/"]
 )
-def test_a_condition_without_a_certain_text_is_not_used(condition: tuple[str, str, str]):
-    assert bulk_expressions(Filters(where=(Condition(*condition),))) == []
+def test_a_query_without_a_certain_text_is_not_searched_in_bulk(query: str):
+    assert bulk_expressions(parsed(query)) == []

@@ -12,8 +12,7 @@ from builders import Fuse, in_child
 from day_files import START_NAME, append, make_record, open_day, write_day, write_old_day
 
 from fastlog import zstd
-from fastlog.query import Filters
-from fastlog.search import count, examine
+from fastlog.search import count_totals, examine
 from fastlog.sinks import day_chunks, day_file
 from fastlog.sinks.day_file import DayFile
 
@@ -81,7 +80,7 @@ def test_a_difference_is_named_with_its_repair_which_removes_it(path: Path, stat
     ]
     rebuild(path)
     assert troubles(path) == [""]
-    assert count(path.parent, Filters()).records == len(RECORDS)
+    assert count_totals(path.parent).records == len(RECORDS)
 
 
 FAULTS = {
@@ -127,12 +126,23 @@ def test_two_rows_with_the_same_values_are_counted_as_one_or_as_two(path: Path) 
         "UPDATE OR IGNORE site_counts SET site_id = 100 WHERE site_id = 1 AND minute % 2",
     )
     assert troubles(path) == [""]
-    assert count(path.parent, Filters()).loggers["app.0"] == sum(r.name == "app.0" for r in RECORDS)
+    assert count_totals(path.parent).loggers["app.0"] == sum(r.name == "app.0" for r in RECORDS)
 
 
+def test_killed_at_every_seventh_statement_of_a_rebuild_the_file_is_as_before_or_repaired(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_rebuilds(path, monkeypatch, step=7)
+
+
+@pytest.mark.soak
 def test_killed_at_any_statement_of_a_rebuild_the_file_is_as_before_or_repaired(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kill_rebuilds(path, monkeypatch, step=1)
+
+
+def kill_rebuilds(path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     change(path, "UPDATE site_counts SET records = 5", "UPDATE chunks SET text = x'ff'")
     damaged = path.read_bytes()
     [before] = troubles(path)
@@ -158,7 +168,7 @@ def test_killed_at_any_statement_of_a_rebuild_the_file_is_as_before_or_repaired(
         states += troubles(path)
         for companion in path.parent.glob(f"{path.name}-*"):
             companion.unlink()
-        length += 7
+        length += step
     assert len(states) > 20
     assert states == [before] * states.count(before) + [""] * states.count("")
     assert states[-1] == ""
@@ -174,4 +184,4 @@ def test_a_writer_continues_behind_chunks_that_another_process_has_made_anew(
             rebuild(path)
             append(writer, RECORDS)
             assert troubles(path) == [""]
-    assert count(path.parent, Filters()).records == 5 * len(RECORDS) + 40
+    assert count_totals(path.parent).records == 5 * len(RECORDS) + 40

@@ -15,7 +15,6 @@ from places import SUPPORT
 from searches import messages
 
 from fastlog.errors import FastlogError
-from fastlog.query import Filters
 from fastlog.search import Unread, day_reader, search
 
 
@@ -35,7 +34,7 @@ def test_a_search_sees_what_was_committed_while_the_writer_continues(tmp_path: P
         writer.connection.execute("UPDATE entries SET message = 'not yet'")
         assert messages(tmp_path) == ["message 0", "message 2"]
         writer.connection.execute("ROLLBACK")
-        records = search(tmp_path, Filters())
+        records = search(tmp_path)
         append(writer, [make_record(1)])  # after the search began: not in it
         assert [found.record.message for found in records] == ["message 0", "message 2"]
 
@@ -60,12 +59,11 @@ def test_a_file_whose_writer_was_killed_is_read(tmp_path: Path):
 READ_ONLY_USER = """
 import os, sys
 from pathlib import Path
-from fastlog.query import Filters
 from fastlog.search import search
 if os.geteuid() == 0:  # root may write everywhere
     os.setuid(65534)
 assert not os.access(sys.argv[1], os.W_OK)
-for found in search(Path(sys.argv[1]), Filters()):
+for found in search(Path(sys.argv[1])):
     print(found.record.message)
 """
 
@@ -92,7 +90,7 @@ def test_a_file_is_read_by_a_user_without_write_permission(stopped: bool):
 def test_a_file_that_retention_deletes_during_the_search_is_skipped(tmp_path: Path):
     for day in range(3):
         write_day(tmp_path / f"2026-11-0{day + 1}.db", [make_record(day)])
-    records = search(tmp_path, Filters())
+    records = search(tmp_path)
     assert next(records).record.message == "message 0"
     (tmp_path / "2026-11-02.db").unlink()
     assert [found.record.message for found in records] == ["message 2"]

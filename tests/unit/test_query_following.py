@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from day_files import START, make_record, write_day
+from queries import parsed
 
-from fastlog.query import Filters
+from fastlog.query import EVERYTHING, Node
 from fastlog.search import follow, newest
 from fastlog.search.day_reader import open_day as open_reading
 
@@ -19,7 +20,7 @@ from fastlog.search.day_reader import open_day as open_reading
 def test_the_newest_are_the_last_by_created_over_all_files(tmp_path: Path):
     write_day(tmp_path / "2026-11-22.db", [make_record(i) for i in range(10)])
     write_day(tmp_path / "2026-11-23.db", [make_record(i) for i in (3, 20)])
-    records, _ = newest(tmp_path, Filters(), 3)
+    records, _ = newest(tmp_path, EVERYTHING, 3)
     assert [found.record.message for found in records] == ["message 8", "message 9", "message 20"]
 
 
@@ -36,11 +37,11 @@ class Script:
         step()
 
 
-def followed(logs: Path, filters: Filters, *steps: Any) -> list[str]:
-    _, position = newest(logs, filters, 0)
+def followed(logs: Path, query: Node, *steps: Any) -> list[str]:
+    _, position = newest(logs, query, 0)
     seen: list[str] = []
     with pytest.raises(TimeoutError):
-        for batch in follow(logs, filters, position, Script(*steps)):
+        for batch in follow(logs, query, position, Script(*steps)):
             seen += [found.record.message for found in batch]
     return seen
 
@@ -49,7 +50,7 @@ def test_following_gives_each_new_record_once_in_order_of_arrival(tmp_path: Path
     path = write_day(tmp_path / "2026-11-23.db", [make_record(0)])
     seen = followed(
         tmp_path,
-        Filters(),
+        EVERYTHING,
         lambda: write_day(path, [make_record(5), make_record(4)]),
         lambda: None,
         lambda: write_day(path, [make_record(i) for i in range(10, 1210)]),
@@ -59,7 +60,7 @@ def test_following_gives_each_new_record_once_in_order_of_arrival(tmp_path: Path
 
 def test_following_begins_before_anything_is_stored(tmp_path: Path):
     path = tmp_path / "logs" / "2026-11-23.db"
-    assert followed(path.parent, Filters(), lambda: write_day(path, [make_record(0)])) == [
+    assert followed(path.parent, EVERYTHING, lambda: write_day(path, [make_record(0)])) == [
         "message 0"
     ]
 
@@ -73,7 +74,7 @@ def test_following_continues_in_the_next_file_and_misses_nothing_of_the_last(tmp
         write_day(tmp_path / "2026-11-24.db", [make_record(3)])
 
     later = tmp_path / "2026-11-24.db"
-    seen = followed(tmp_path, Filters(), midnight, lambda: write_day(later, [make_record(4)]))
+    seen = followed(tmp_path, EVERYTHING, midnight, lambda: write_day(later, [make_record(4)]))
     assert seen == ["message 1", "message 2", "message 3", "message 4"]
 
 
@@ -82,7 +83,7 @@ def test_following_finds_records_beside_the_file_of_a_future_day(tmp_path: Path)
     today = tmp_path / "2026-11-23.db"
     seen = followed(
         tmp_path,
-        Filters(),
+        EVERYTHING,
         lambda: write_day(today, [make_record(1)]),
         lambda: write_day(future, [make_record(2)]),
         lambda: write_day(today, [make_record(3)]),
@@ -108,7 +109,7 @@ def test_following_reads_only_what_has_changed(tmp_path: Path, monkeypatch: pyte
 
     age()
     monkeypatch.setattr("fastlog.search.live.open_day", spy)
-    assert followed(tmp_path, Filters(), lambda: None, lambda: None, grow) == ["message 9"]
+    assert followed(tmp_path, EVERYTHING, lambda: None, lambda: None, grow) == ["message 9"]
     assert set(read) == {"2026-11-21.db"}
 
 
@@ -122,7 +123,7 @@ def test_following_survives_the_deletion_of_old_files(tmp_path: Path):
         current.unlink()
 
     later = tmp_path / "2026-11-24.db"
-    seen = followed(tmp_path, Filters(), retire, lambda: write_day(later, [make_record(3)]))
+    seen = followed(tmp_path, EVERYTHING, retire, lambda: write_day(later, [make_record(3)]))
     assert seen == ["message 2", "message 3"]
 
 
@@ -130,7 +131,7 @@ def test_following_filters_and_skips_what_does_not_match(tmp_path: Path):
     path = write_day(tmp_path / "2026-11-23.db", [make_record(0)])
     seen = followed(
         tmp_path,
-        Filters(level=30),
+        parsed("level>=30"),
         lambda: write_day(path, [make_record(1), make_record(2, levelno=40)]),
         lambda: write_day(path, [make_record(3)]),
     )

@@ -12,14 +12,13 @@ import pytest
 from day_files import START, append, make_record, open_day, write_day
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from queries import parsed
 from searches import messages
 
-from fastlog.query import Filters
-from fastlog.search import search
+from fastlog.search import Progress, search
 from fastlog.search.day_reader import open_day as open_reading
 from fastlog.search.day_reader import read_day
 from fastlog.search.day_search import DaySearch
-from fastlog.search.layout import read_layout
 from fastlog.search.spans import Span
 
 
@@ -28,7 +27,7 @@ def test_records_come_back_whole(tmp_path: Path):
         1, lineno=7, thread=2**63 - 1, extra='{"a":{"b":[1,null]}}', exc_text="é", idx=3
     )
     write_day(tmp_path / "2026-11-23.db", [record], node="cafe")
-    assert list(search(tmp_path, Filters())) == [(record, "cafe")]
+    assert list(search(tmp_path)) == [(record, "cafe")]
 
 
 def test_records_are_ordered_by_created_and_equal_ones_by_arrival(tmp_path: Path):
@@ -90,7 +89,7 @@ def test_a_file_is_opened_when_its_first_record_is_due(
         return open_reading(path)
 
     monkeypatch.setattr("fastlog.search.stream.open_day", spy)
-    records = search(tmp_path, Filters())
+    records = search(tmp_path)
     assert opened == []
     next(records)
     assert opened == ["2026-11-01.db"]
@@ -103,11 +102,12 @@ def test_a_search_walks_the_index_and_sorts_nothing(tmp_path: Path, newest_first
     path = write_day(tmp_path / "2026-11-23.db", [make_record(i) for i in range(100)])
     day = read_day(path)
     assert day is not None
-    filters = Filters(level=30, logger=("a",), grep=("x",))
+    query = parsed("level>=30 logger:a x")
     with closing(open_reading(path)) as connection:
-        layout = read_layout(connection)
-        search_of_day = DaySearch(connection, layout, filters, day.last_id, newest_first)
-        sql, parameters = search_of_day.walk(Span(START, START + 9))
+        search_of_day = DaySearch(
+            connection, query, day.last_id, Progress(), newest_first=newest_first
+        )
+        sql, parameters = search_of_day._walk(Span(START, START + 9))
         plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()
     text = " ".join(row[3] for row in plan)
     assert "USING INDEX entries_created" in text
@@ -117,13 +117,12 @@ def test_a_search_walks_the_index_and_sorts_nothing(tmp_path: Path, newest_first
 MEASURE = """
 import resource, sys, tracemalloc
 from pathlib import Path
-from fastlog.query import Filters
-from fastlog.search import search
+from fastlog.search import Progress, search
 logs = Path(sys.argv[1])
-next(search(logs, Filters()))  # all that is imported and cached once
+next(search(logs))  # all that is imported and cached once
 tracemalloc.start()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-count = sum(1 for _ in search(logs, Filters()))
+count = sum(1 for _ in search(logs))
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 print(count, tracemalloc.get_traced_memory()[1], grown * 1024)
 """

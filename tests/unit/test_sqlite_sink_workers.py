@@ -135,6 +135,20 @@ def test_a_late_worker_cannot_write_to_the_sealed_file_of_the_day_before(tmp_pat
 def test_killed_before_every_third_to_fifth_statement_it_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
+    kill_before_statements(tmp_path, monkeypatch, batch, steps=(3, 5))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("batch", [1, 2])
+def test_killed_before_any_statement_it_loses_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    kill_before_statements(tmp_path, monkeypatch, batch, steps=(1, 1))
+
+
+def kill_before_statements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, steps: tuple[int, int]
+) -> None:
     """Two days and a file past its limit: every step of storing, sealing, entering, syncing.
 
     Each block completes a chunk, and chunks and counts agree with the rows in the end.
@@ -167,7 +181,7 @@ def test_killed_before_every_third_to_fifth_statement_it_loses_and_doubles_nothi
         assert rows(data_dir) == messages_of(chain), f"killed at statement {length}"
         troubles = [health.trouble for health in examine(data_dir / "logs", deep=True)]
         assert not any(troubles), f"killed at statement {length}"
-        length += 5 if length > 40 else 3
+        length += steps[length > 40]
     assert length > 60
 
 
