@@ -118,6 +118,8 @@ class Journal:
         if state is None:
             reserve(directory)
             self._writer.publish_durable()
+        self._needed_from = 0
+        """The offset below which no sink needs anything."""
         self._released: list[Segment] = []
         self._snapshot: Snapshot | None = None
         self._check_requested = False
@@ -198,7 +200,7 @@ class Journal:
                 return Full.MEMORY
             limit = self._size_limit + (self._segment_size if over_size else 0)
             if self.size and self.size + block_size > limit:
-                if self._writer.needed_from < self.end:
+                if self._needed_from < self.end:
                     return Full.SIZE
                 # Everything is released, but in the open segment: it can go when another is begun.
                 self._writer.begin_new_segment = True
@@ -267,9 +269,10 @@ class Journal:
                 self._snapshot = snapshot
                 if not self._is_nearly_full():  # on a full disk, sinks skip one at a time
                     needed = min(needed, by_all)
-            self._writer.needed_from = needed
-            if self._writer.disk.is_full and segments and needed >= self._queue.written:
-                # Everything written is released. It can be deleted when another segment is begun,
+            self._needed_from = needed
+            stored = self._writer.stored = max(by_all, by_holding)
+            if self._writer.disk.is_full and segments and stored >= self._queue.written:
+                # Nothing written is held any more. It can be deleted when another segment is begun,
                 # which needs hardly any space.
                 self._writer.begin_new_segment = segments[-1].start < self._queue.written
             if make_snapshot and self._writer.snapshot_missing:

@@ -80,8 +80,8 @@ class SegmentWriter:
         """The segments that are not released, oldest first; guarded by the lock."""
         self.sync_due: float | None = None
         """When written blocks are to be synced, by the monotonic clock; None: there are none."""
-        self.needed_from = 0
-        """The offset below which no sink needs anything; guarded by the lock."""
+        self.stored = 0
+        """The offset up to which the sinks that hold the journal have stored it."""
         self.begin_new_segment = False
         """Set to end the open segment early, before it is full."""
         self.snapshot_missing = False
@@ -119,7 +119,7 @@ class SegmentWriter:
         if not self._queue:
             return
         try:
-            room = self.disk.room(self._queue.written - self.needed_from)
+            room = self.disk.room(self._queue.written - self.stored)
         except OSError:
             room = 0  # the write below finds out why
         with self._lock:

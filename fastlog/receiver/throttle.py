@@ -253,10 +253,11 @@ class ThrottleLog:
         peers = sorted(self._loop.throttled(), key=itemgetter(1), reverse=True)
         peer = peers[0][0] if peers else "connections that are over now"
         others = f" and {len(peers) - 1} others" if len(peers) > 1 else ""
+        times = f"{new} time" if new == 1 else f"{new} times"
         span = f" in {since:.0f} s" if since < 2 * LOG_INTERVAL else ""
         sink, lag = self._throttle.slowest, self._throttle.lag
         why = f"sink {sink} is {lag:.1f} s behind" if sink else "no sink makes progress"
         log.warning(
-            "rate-limiting %s%s (%d times%s): %s; clients wait, and nothing is lost",
-            *(peer, others, new, span, why),
+            "rate-limiting %s%s (%s%s): %s; clients wait, and nothing is lost",
+            *(peer, others, times, span, why),
         )

@@ -93,8 +93,9 @@ def test_a_full_disk_is_one_line_and_its_end_another_however_often_it_is_full(
     assert "[Errno 5] Input/output error; records wait" in caplog.records[-1].getMessage()
 
 
+@pytest.mark.parametrize("skips", [False, True], ids=["all stored", "another sink skips"])
 def test_an_open_segment_that_is_stored_is_freed_while_the_disk_is_full(
-    disk: FakeDisk, directory: Path
+    disk: FakeDisk, directory: Path, skips: bool
 ) -> None:
     journal = Journal(directory, delay=0)
     journal.append(run_of(bytes(100 * KIB)), 1)
@@ -107,10 +108,12 @@ def test_an_open_segment_that_is_stored_is_freed_while_the_disk_is_full(
     assert len(segments(directory)) == 1, "a byte of it is not stored"
 
     def is_deleted() -> bool:
-        journal.release(stored, stored)  # as the receiver does once a second
+        # As the receiver does once a second.
+        journal.release(by_all=0 if skips else stored, by_holding=stored)
         return not (directory / f"{0:020}.seg").exists()
 
     wait_for(is_deleted)
+    assert journal.failure
     disk.free = MIB
     wait_for(lambda: journal.durable == journal.end)
     assert journal.failure is None

@@ -30,7 +30,7 @@ def test_throttled_connections_are_one_line_a_minute_with_a_sum_and_the_sink(
     own.update(final=True)
     lines = [record.getMessage() for record in caplog.records]
     assert lines[:2] == [
-        "rate-limiting 10.0.0.6:1 and 2 others (1 times): sink audit is 1.3 s behind; "
+        "rate-limiting 10.0.0.6:1 and 2 others (1 time): sink audit is 1.3 s behind; "
         "clients wait, and nothing is lost",
         "rate-limiting 10.0.0.6:1 and 2 others (60 times in 60 s): sink audit is 1.3 s behind; "
         "clients wait, and nothing is lost",
