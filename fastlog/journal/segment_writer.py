@@ -12,6 +12,7 @@ import contextlib
 import errno
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -38,6 +39,7 @@ SLOW_SYNC = 0.05
 slow syncs would do nothing else."""
 _RETRY = 0.5
 """Seconds between attempts while the disk fails."""
+_UNWRITTEN = "the client table cannot be written"
 _CHECK_INTERVAL = 1.0
 """Seconds between checks for removed segments other than the open one."""
 
@@ -121,7 +123,7 @@ class SegmentWriter:
         try:
             room = self.disk.room(self._queue.written - self.stored)
         except OSError:
-            room = 0  # the write below finds out why
+            room = sys.maxsize  # the directory was removed: the write and its sync find that out
         with self._lock:
             group = self._queue.next_group(min(self._room(), max(0, room)), _GROUP_BLOCKS)
         buffers = self._pack(group)
@@ -234,10 +236,10 @@ class SegmentWriter:
         try:
             write_snapshot(self._path, snapshot)
         except OSError as error:
-            self._say_once("the client table cannot be written", error)
+            self._say_once(_UNWRITTEN, error)
             time.sleep(_RETRY)
             return False
-        self._said.clear()
+        self._said.discard(_UNWRITTEN)
         return True
 
     def delete(self, released: list[Segment]) -> None:
@@ -253,7 +255,12 @@ class SegmentWriter:
     def _say_once(self, what: str, error: OSError) -> None:
         if what not in self._said:
             self._said.add(what)
-            _log.error("journal: %s: %s; no segment is deleted until then", what, error.strerror)
+            _log.error(
+                "journal %s: %s: %s; segments are kept until then",
+                self._path,
+                what,
+                error.strerror,
+            )
 
     # ---- files that another program removes -------------------------------------------------
 

@@ -89,6 +89,8 @@ class Throttle:
         """Seconds that the slowest sink needs for the unapplied data."""
         self.slowest = ""
         """The name of that sink; "" if no sink makes progress."""
+        self.stalled: list[str] = []
+        """The names of the sinks that make no progress."""
 
     def update(self, end: int, index: int, durable: int) -> None:
         """Read the progress pages and set the rate limits, if that is due.
@@ -110,6 +112,7 @@ class Throttle:
         for sink in self._sinks:
             sink.update(now, end, index, durable)
         working = [sink for sink in self._sinks if sink.is_working]
+        self.stalled = [sink.name for sink in self._sinks if not sink.is_working]
         unapplied = max((sink.unapplied for sink in working), default=0)
         self.lag, speed, self.slowest = max(
             ((sink.lag, sink.speed, sink.name) for sink in working), default=(0.0, 0, "")
@@ -256,7 +259,8 @@ class ThrottleLog:
         times = f"{new} time" if new == 1 else f"{new} times"
         span = f" in {since:.0f} s" if since < 2 * LOG_INTERVAL else ""
         sink, lag = self._throttle.slowest, self._throttle.lag
-        why = f"sink {sink} is {lag:.1f} s behind" if sink else "no sink makes progress"
+        stalled = ", ".join(self._throttle.stalled)
+        why = f"sink {sink} is {lag:.1f} s behind" if sink else f"no progress of sink {stalled}"
         log.warning(
             "rate-limiting %s%s (%s%s): %s; clients wait, and nothing is lost",
             *(peer, others, times, span, why),

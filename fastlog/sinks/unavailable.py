@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from pathlib import Path
 
 from fastlog.config import format_size
@@ -58,5 +59,6 @@ def _free(path: Path) -> int:
             disk = os.statvfs(place)
         except OSError:
             continue
-        return disk.f_bavail * disk.f_frsize
+        # A file system without a size does not know.
+        return disk.f_bavail * disk.f_frsize if disk.f_blocks else sys.maxsize
     return 0

@@ -17,7 +17,7 @@ def test_throttled_connections_are_one_line_a_minute_with_a_sum_and_the_sink(
     clock, stats = Clock(0.0), SimpleNamespace(throttlings=0)
     peers = [("10.0.0.5:77", 3), ("10.0.0.6:1", 9), ("10.0.0.7:1", 1)]
     loop: Any = SimpleNamespace(stats=lambda: stats, throttled=lambda: peers)
-    throttle: Any = SimpleNamespace(slowest="audit", lag=1.26)
+    throttle: Any = SimpleNamespace(slowest="audit", lag=1.26, stalled=["sqlite"])
     own = ThrottleLog(loop, throttle, clock)
     own.update()
     assert caplog.records == []
@@ -36,5 +36,5 @@ def test_throttled_connections_are_one_line_a_minute_with_a_sum_and_the_sink(
         "clients wait, and nothing is lost",
     ]
     assert lines[-1].startswith("rate-limiting connections that are over now (29 times in 29 s): ")
-    assert "no sink makes progress" in lines[-1]
+    assert "no progress of sink sqlite; clients wait" in lines[-1]
     assert len(lines) == 9
