@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from conditions import wait_for
 from day_files import make_record, write_day
-from faults import numbers, small_disk, stopped
+from faults import SMALL_JOURNAL, numbers, small_disk, stopped
 from lossless_clients import FAST, Client, assert_exact
 from senders import stock_frame
 from servers import FASTLOG, Server, rows
@@ -156,3 +157,18 @@ def test_a_full_disk_of_a_sink_is_said_in_one_line(tmp_path: Path) -> None:
         assert len(lines) == 2
         assert all("its records wait in the journal" in line for line in lines)
         assert "Traceback" not in server.messages()
+
+
+def test_the_log_names_the_sink_that_a_full_journal_waits_for(tmp_path: Path) -> None:
+    config = f'sink = ["ndjson://{tmp_path}/a.ndjson", "sqlite:"]\n{SMALL_JOURNAL}'
+    with Server(tmp_path, config=config) as server:
+        with stopped(server.children()["worker ndjson"]):
+            send(server, 0, 3000)
+            wait_for(lambda: "journal full; it waits for sink ndjson (" in server.messages())
+            send(server, 3000, 3000)
+            wait_for(lambda: server.status()["frames"] == 6000)
+        assert server.messages().count("dropped records of stock clients") == 1, "once a minute"
+        assert server.stop() == 0
+        lines = [line for line in server.messages().splitlines() if "dropped records" in line]
+        counts = [int(re.findall(r"\((\d+)", line)[-1]) for line in lines]
+        assert sum(counts) == sum(row["count"] for row in server.losses())
