@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from fastlog.config.load import load
-from fastlog.config.places import check_places, missing_parent
+from fastlog.config.places import check_places, parent_fault
 from fastlog.config.sources import find_file
 from fastlog.config.tree import (
     AuthConfig,
@@ -46,8 +46,8 @@ __all__ = [
     "format_size",
     "from_json",
     "load",
-    "missing_parent",
     "nearest",
+    "parent_fault",
     "parse_duration",
     "parse_size",
     "to_json",

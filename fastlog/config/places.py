@@ -24,23 +24,24 @@ def check_places(config: Config) -> None:
         ConfigError: One has none.
     """
     for sink in config.sinks:
-        missing = missing_parent(sink.url, config.data_dir)
-        if missing is not None:
-            raise ConfigError(
-                f"sink {sink.name}: the directory {missing} does not exist; make it, or correct "
-                f"the URL {sink.url!r}"
-            )
+        if fault := parent_fault(sink.url, config.data_dir):
+            raise ConfigError(f"sink {sink.name}: {fault}, or correct the URL {sink.url!r}")
 
 
-def missing_parent(url: str, data_dir: Path) -> Path | None:
-    """Return the missing parent directory of a sink outside the data directory, if it is missing.
+def parent_fault(url: str, data_dir: Path) -> str:
+    """Return what is wrong with the parent directory of a sink, and what to do; "" if nothing.
 
-    The directory itself of a `sqlite:` sink is made by the sink.
+    The directory itself of a `sqlite:` sink is made by the sink, and so is everything inside the
+    data directory.
     """
     parts = urlsplit(url)
     if parts.scheme not in _IN_PATH or not parts.path:
-        return None
+        return ""
     parent = Path(parts.path).parent
     place, home = os.path.realpath(parent), os.path.realpath(data_dir)
     is_inside = os.path.commonpath([place, home]) == home
-    return None if is_inside or parent.is_dir() else parent
+    if is_inside or parent.is_dir():
+        return ""
+    if parent.exists():
+        return f"{parent} is not a directory; remove it"
+    return f"the directory {parent} does not exist; make it"
