@@ -19,8 +19,10 @@ from fastlog.config import format_duration, format_size
 _log = logging.getLogger(__name__)
 
 FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
-PARTS = 16
+PARTS = 32
 """A segment has at most one part in this many of the disk: only whole segments can be deleted."""
+RESERVE = 64 << 20
+"""Bytes that stay free, at least, for the logs and batches of sinks; more if segments are large."""
 RESERVED_PARTS = 8
 """The most that stays free: one part in this many of the disk."""
 MIN_SEGMENT = 64 << 10
@@ -55,7 +57,7 @@ class Disk:
 
     Args:
         path: The directory.
-        segment_size: Bytes of a segment. Two of them stay free, or less on a small disk.
+        segment_size: Bytes of a segment. Sinks need the space of two to free one.
         consequence: What happens to records while the disk fails, for the log.
         monotonic: A monotonic clock, in seconds.
     """
@@ -133,4 +135,5 @@ class Disk:
         )
 
     def _reserve(self, disk: os.statvfs_result) -> int:
-        return min(2 * self._segment_size, disk.f_blocks * disk.f_frsize // RESERVED_PARTS)
+        part = disk.f_blocks * disk.f_frsize // RESERVED_PARTS
+        return min(max(2 * self._segment_size, RESERVE), part)

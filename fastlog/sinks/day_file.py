@@ -220,6 +220,11 @@ class DayFile:
         if identity_of(self.path) != self._identity:
             raise SinkUnavailableError(f"{self.path} was removed or replaced while it was open")
 
+    def truncate_log(self) -> None:
+        """Give back the space of the write-ahead log, as far as no reader needs it."""
+        with contextlib.suppress(sqlite3.Error):
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def rebuild(self) -> None:
         """Make the chunks and the counts of the file anew, from its entries."""
         with self._transaction(durable=True):

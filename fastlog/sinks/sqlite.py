@@ -152,8 +152,17 @@ class SqliteSink(Sink):
             # Everything is written twice: into SQLite's log, and into the file. A failure here
             # leaves the file open, so that it can be synced.
             size = sum(decoded.block.end - decoded.block.offset for decoded in same_day)
-            require_room(self._directory.path, 2 * size)
+            self._require_room(2 * size)
             self._guarded(partial(self._store, same_day))
+
+    def _require_room(self, size: int) -> None:
+        try:
+            require_room(self._directory.path, size)
+        except SinkUnavailableError:
+            if self._file is None:
+                raise
+            self._file.truncate_log()
+            require_room(self._directory.path, size)
 
     def cursor(self) -> int:
         return self._cursor

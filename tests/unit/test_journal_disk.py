@@ -14,7 +14,7 @@ from conditions import wait_for
 from journal_blocks import KIB, payloads, read_all, run_of
 
 from fastlog.journal import Journal
-from fastlog.journal.disk import PARTS, RESERVED_PARTS, SETTLED, Disk, segment_size
+from fastlog.journal.disk import PARTS, RESERVE, RESERVED_PARTS, SETTLED, Disk, segment_size
 from fastlog.journal.segment import segments
 
 MIB = 1 << 20
@@ -53,22 +53,25 @@ def test_segments_are_a_quarter_of_the_journal_and_a_part_of_the_disk(
 def test_a_write_leaves_space_to_the_sinks_as_far_as_they_need_it(
     disk: FakeDisk, tmp_path: Path
 ) -> None:
-    own = Disk(tmp_path, segment_size=10 * MIB, consequence="")
-    disk.free = 50 * MIB
+    own = Disk(tmp_path, segment_size=40 * MIB, consequence="")
+    disk.free = 110 * MIB
     assert own.room(unstored=1 << 30) == 30 * MIB, "two segments stay free"
-    disk.free = 20 * MIB
+    disk.free = 50 * MIB
     assert own.room(unstored=1 << 30) <= 0
-    assert own.room(unstored=20 * MIB) <= 0
-    assert own.room(unstored=0) == 10 * MIB, "a half: it will be needed once more"
-    disk.size = 80 * MIB
-    assert own.room(unstored=1 << 30) == 20 * MIB - 80 * MIB // RESERVED_PARTS
+    assert own.room(unstored=50 * MIB) <= 0
+    assert own.room(unstored=0) == 25 * MIB, "a half: it will be needed once more"
+    disk.size = 320 * MIB
+    assert own.room(unstored=1 << 30) == 50 * MIB - 320 * MIB // RESERVED_PARTS
+    small = Disk(tmp_path, segment_size=1, consequence="")
+    disk.size, disk.free = 1 << 40, 100 * MIB
+    assert small.room(unstored=1 << 30) == 100 * MIB - RESERVE
 
 
 def test_a_full_disk_is_one_line_and_its_end_another_however_often_it_is_full(
     disk: FakeDisk, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock(100.0)
-    own = Disk(tmp_path, 10 * MIB, "records wait", clock)
+    own = Disk(tmp_path, 40 * MIB, "records wait", clock)
     disk.free = MIB
     full = OSError(errno.ENOSPC, "No space left on device")
     for _ in range(5):
@@ -79,8 +82,8 @@ def test_a_full_disk_is_one_line_and_its_end_another_however_often_it_is_full(
         own.report()
         assert (own.failure, own.is_full) == (None, False)
     assert [record.getMessage() for record in caplog.records] == [
-        f"journal {tmp_path}: cannot write: disk full: 1 MiB are free, and 20 MiB must be left for "
-        "the sinks; make room for 19 MiB or more; records wait"
+        f"journal {tmp_path}: cannot write: disk full: 1 MiB are free, and 80 MiB must be left for "
+        "the sinks; make room for 79 MiB or more; records wait"
     ]
     clock.now += SETTLED
     own.report()
