@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from fastlog.config import Config
+from fastlog.config import Config, check_places
 from fastlog.errors import FastlogError
 from fastlog.server.plan import Plan, make_plan, read_plan
 from fastlog.server.service import Service
@@ -48,6 +48,7 @@ def rehearse(read_config: Callable[[], Config], state_fd: int) -> int:
     for module in RUNS:
         importlib.import_module(module)
     config = read_config()
+    check_places(msgspec.structs.replace(config, data_dir=Path(state.data_dir)))
     for sink in config.sinks:
         make_sink(
             SinkContext(sink.name, urlsplit(sink.url), Path(state.data_dir), config.retention)
