@@ -49,7 +49,7 @@ BROKEN = {
     "a command that is no Python": (("cli/serve.py", FUTURE, "def\n"), "SyntaxError: invalid"),
     "a program that knows nothing of a rehearsal": (
         ("cli/serve.py", '"--rehearse-fd"', '"--renamed-fd", "rehearse_fd"'),
-        "fastlog-server: No such option '--rehearse-fd'",
+        "fastlog-server: there is no option '--rehearse-fd'",
     ),
     "a program that prints nonsense": (
         ("cli/serve.py", "    sys.exit(run(", "    sys.exit(print('ha'))\n    sys.exit(run("),

@@ -218,7 +218,7 @@ def test_only_attributes_without_information_are_dropped() -> None:
     assert extra_of(asctime="12:00") == {"asctime": "12:00"}
     assert extra_of(args=[1], exc_info=True) == {"args": [1], "exc_info": True}
     assert extra_of(args={}, msg="m", message="m") == {}
-    assert extra_of(host="theirs", extra={"a": 1}) == {"host": "theirs", "extra": {"a": 1}}
+    assert extra_of(host="theirs", extra={"a": 1}) == {"host": "theirs", "a": 1}
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
