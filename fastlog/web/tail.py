@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from fastlog.search import Found, Progress, Unread, missed
 from fastlog.web.answers import encode_record, record_object
-from fastlog.web.broadcast import MOST, QUEUED, Batch, Place, Tail
+from fastlog.web.broadcast import MOST, QUEUED, Batch, Place, Tail, make_batches
 from fastlog.web.counts import read_fields
 from fastlog.web.endpoint import Endpoint, Values
 from fastlog.web.parameters import QUERY, ZONE, Parameter
