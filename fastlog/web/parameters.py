@@ -74,7 +74,7 @@ ZONE = Parameter(
     "tz", "text", "The IANA zone of the times in the query (default: that of the server)."
 )
 DEADLINE = Parameter(
-    "deadline", "seconds", "Seconds after which the search ends with what it has.", 2.0, 0.01, 10
+    "deadline", "seconds", "Seconds after which the search ends with what it has.", 2.0, 0.1, 10
 )
 
 
