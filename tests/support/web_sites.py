@@ -36,6 +36,51 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
+class Event(NamedTuple):
+    """A server-sent event."""
+
+    kind: str
+    data: Any
+    id: str | None
+
+
+class Events:
+    """The events of a tail, as a browser reads them."""
+
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        self._answer = urlopen(Request(url, headers=headers), timeout=SECONDS)
+        assert self._answer.headers["content-type"].startswith("text/event-stream")
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._answer.close()
+
+    def __iter__(self) -> Iterator[Event]:
+        fields: dict[str, str] = {}
+        for line in self._answer:
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name:
+                fields[name] = value
+            elif "event" in fields:
+                yield Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
+                fields = {}
+
+    def messages(self, count: int) -> list[str]:
+        """Return the messages of new records, once there are as many, or they were dropped."""
+        found: list[str] = []
+        dropped = 0
+        for event in self:
+            if event.kind == "records":
+                found += [record["message"] for record in event.data]
+            elif event.kind == "dropped":
+                dropped += event.data["dropped"]
+            if len(found) + dropped >= count:
+                break
+        return found
+
+
 class Site:
     """A web server that runs."""
 
@@ -57,6 +102,10 @@ class Site:
         """Send a POST below `/api/v1`, as the page does."""
         own = {"X-Fastlog": "1", **(headers or {})}
         return self.request(f"/api/v1{path}", body, own)
+
+    def tail(self, headers: dict[str, str] | None = None, **parameters: object) -> Events:
+        """Open a tail. It gets what arrives from now on."""
+        return Events(f"{self.url}/api/v1/tail?{urlencode(parameters)}", headers or {})
 
     def request(
         self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -104,20 +153,30 @@ def serving(data_dir: Path, *, config: str = "", url: str = "http://127.0.0.1:0"
     assert status == 0
 
 
-def make_store(data_dir: Path, records: Iterable[Record]) -> Path:
-    """Write a data directory with a day file, and return it."""
+def make_store(data_dir: Path, records: Iterable[Record], *, per_block: int = 1) -> Path:
+    """Write a data directory with a day file, and return it.
+
+    Args:
+        per_block: as in `numbered`.
+    """
     (data_dir / "positions").mkdir(parents=True, exist_ok=True)
     (data_dir / "lock").touch()
-    write_day(data_dir / "logs" / START_NAME, records)
+    write_day(data_dir / "logs" / START_NAME, records, per_block=per_block)
     return data_dir
 
 
-def numbered(count: int, **fields: Any) -> Iterator[Record]:
-    """Yield records, each a second after the one before, of four levels and three loggers."""
+def numbered(count: int, *, per_block: int = 1, **fields: Any) -> Iterator[Record]:
+    """Yield records, each a second after the one before, of four levels and three loggers.
+
+    Args:
+        per_block: Records of a block. Many records take much less time in larger blocks.
+    """
     levels = ((20, "INFO"), (20, "INFO"), (30, "WARNING"), (40, "ERROR"))
     for at in range(count):
         levelno, levelname = levels[at % 4]
-        own = {
+        own: dict[str, Any] = {
+            "offset": at - at % per_block,
+            "idx": at % per_block,
             "levelno": levelno,
             "levelname": levelname,
             "name": ("app", "app.db", "web")[at % 3],

@@ -111,7 +111,7 @@ def test_an_empty_store_has_no_records(tmp_path: Path):
 
 def test_a_search_that_its_deadline_ends_continues_and_ends(tmp_path: Path):
     """Each page gets nearer to the end, also where nothing is found."""
-    data_dir = make_store(tmp_path, numbered(60_000))
+    data_dir = make_store(tmp_path, numbered(60_000, per_block=500), per_block=500)
     with serving(data_dir) as site:
         cursor, scanned, parts = None, 0.0, 0
         while parts == 0 or cursor is not None:
