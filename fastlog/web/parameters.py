@@ -42,7 +42,7 @@ class Parameter(NamedTuple):
                 )
             return text
         is_integer = self.kind == "integer"
-        pattern = r"-?\d{1,15}" if is_integer else r"-?\d{1,15}(\.\d{1,9})?"
+        pattern = r"-?\d{1,15}" if is_integer else r"-?\d{1,15}(\.\d{1,20})?"
         value = float(text) if re.fullmatch(pattern, text, re.ASCII) else math.nan
         if not self.least <= value <= self.most:
             what = "an integer" if is_integer else "a number"

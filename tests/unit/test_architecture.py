@@ -26,7 +26,7 @@ LAYERS = [
     {"protocol", "query", "database"},
     {"block", "config"},
     {"record", "core", "files"},
-    {"errors", "eventlog", "version", "clock"},
+    {"errors", "eventlog", "version", "clock", "zone"},
     {"bounded_counter", "zstd"},
 ]
 """From the top down. A part imports from below, and from beside it only within its own folder."""
