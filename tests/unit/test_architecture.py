@@ -17,7 +17,8 @@ PACKAGE = ROOT / "fastlog"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"drill"},
+    {"drill", "web"},
+    {"status"},
     {"server", "search"},
     {"worker", "receiver"},
     {"child"},
