@@ -11,6 +11,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fastlog.csv_cells import csv_cell
 from fastlog.query import COLUMNS, Node
 from fastlog.search import Found, Progress, Unread, count, search
 from fastlog.web.answers import encode_record, json_answer
@@ -38,7 +39,7 @@ async def _export(site: Site, request: Request, values: Values) -> Response:
     span = [question.moment(name, values[name]) for name in ("since", "until")]
     query = within(question.query, *span)
     form = values["format"]
-    stream = site.searches.stream(lambda progress: _chunks(site, query, form, progress))
+    stream = site.exports.stream(lambda progress: _chunks(site, query, form, progress))
     chunks = await stream.__aenter__()
 
     async def body() -> AsyncGenerator[bytes, None]:
@@ -70,7 +71,7 @@ def _chunks(site: Site, query: Node, form: str, progress: Progress) -> Iterator[
 
 def _csv_line(values: Iterator[object] | tuple[object, ...]) -> bytes:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
+    csv.writer(line, lineterminator="\n").writerow(map(csv_cell, values))
     return line.getvalue().encode()
 
 
@@ -118,7 +119,7 @@ ENDPOINTS = (
         _export,
         (QUERY, ZONE, SINCE, UNTIL, _FORMAT),
         {"type": "string"},
-        media_type="application/x-ndjson",
+        media_types=("application/x-ndjson", "text/csv"),
     ),
     Endpoint(
         "/export/size",

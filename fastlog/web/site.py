@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
@@ -19,6 +19,9 @@ from fastlog.web.status_reader import StatusReader
 
 T = TypeVar("T")
 
+EXPORTS: Final = 2
+"""Exports at a time; they may take long, so they have threads of their own."""
+
 
 class Site:
     """The store that is served, the searches that run, and the tails that follow.
@@ -30,6 +33,7 @@ class Site:
     def __init__(self, config: Config, logs: Path) -> None:
         self.config, self.logs = config, logs
         self.searches = Searches(config.web.searches)
+        self.exports = Searches(EXPORTS)
         self.broadcast = Broadcast(logs, config.web.tails)
         self.status = StatusReader(config)
         self.access = Access.of(config.web)
@@ -37,6 +41,7 @@ class Site:
     def close(self) -> None:
         """End everything that runs."""
         self.searches.close()
+        self.exports.close()
         self.broadcast.close()
 
     async def ask(

@@ -181,6 +181,6 @@ ENDPOINTS = (
             Parameter("after", "text", "The id of a record after which to begin (default: now)."),
         ),
         {"type": "string"},
-        media_type="text/event-stream",
+        media_types=("text/event-stream",),
     ),
 )
