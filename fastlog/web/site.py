@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar
 from starlette.requests import Request
 
 from fastlog.config import Config
-from fastlog.query import Node, between, both, column
+from fastlog.query import between, both, column
 from fastlog.search import Progress, Unread
+from fastlog.status.data_directory import boot_of
 from fastlog.web.access import Access
 from fastlog.web.broadcast import Broadcast
 from fastlog.web.question import Question, read_query, time_context
@@ -58,18 +59,21 @@ class Site:
             RequestError: The query is wrong, or there are too many searches.
             DisconnectedError: The client has gone.
         """
-        context = time_context(values)
-        query = read_query(values.get("q") or "", context)
+        question = self.question(values)
 
         def run(progress: Progress) -> T:
-            unread = Unread(lambda line: None)
-            question = Question(self.logs, query, context, progress, unread)
-            span = [question.moment(name, values.get(name)) for name in ("since", "until")]
-            return work(question._replace(query=within(query, *span)))
+            return work(question._replace(progress=progress))
 
         return await self.searches.run(request, values.get("deadline") or 2.0, run)
 
+    def question(self, values: dict[str, Any]) -> Question:
+        """Return what a request asks.
 
-def within(query: Node, since: float | None, until: float | None) -> Node:
-    """Return a query for a span of time."""
-    return both(query, between(column("created"), since, until))
+        Raises:
+            RequestError: The query or a time is wrong.
+        """
+        context = time_context(values, boot_of(self.config.data_dir))
+        query = read_query(values.get("q") or "", context)
+        question = Question(self.logs, query, context, Progress(), Unread(lambda line: None))
+        span = [question.moment(name, values.get(name)) for name in ("since", "until")]
+        return question._replace(query=both(query, between(column("created"), *span)))

@@ -92,3 +92,19 @@ def test_a_long_query_is_read(site: Site):
     assert site.get("/counts", q=long[:60_000])["total"] == 0
     answer = site.ask("/counts", q="x" * 70_000)
     assert answer.status == 400
+
+
+def test_a_connection_that_sends_no_whole_request_is_closed(site: Site):
+    host, port = urlsplit(site.url).netloc.split(":")
+    for start in (b"", b"GET /api/v1/session HT"):
+        with socket.create_connection((host, int(port)), timeout=60) as client:
+            client.sendall(start)
+            assert client.recv(1000) == b""
+
+
+@pytest.mark.parametrize("path", ["/tail", "/export", "/records"])
+def test_head_is_not_allowed(site: Site, path: str):
+    host, port = urlsplit(site.url).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        client.sendall(f"HEAD /api/v1{path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert client.recv(1000).startswith(b"HTTP/1.1 405 ")
