@@ -156,6 +156,7 @@ def find_page(question: Question, order: str, limit: int, start: Cursor | None) 
             size += _size(each)
             place = Cursor(order, each.record.created, window, identity(each))
         if progress.must_stop():
+            question.progress.must_stop()  # its deadline is over, too: the answer says so
             place = place._replace(window=max(SHORTEST, window / SHRINKING))
             return Page(records, place, _share(whole, place))
         window *= GROWTH
