@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conditions import wait_for
 from day_files import NODE, START_NAME, append, make_record, open_day
-from web_sites import Event, Events, Site, make_store, numbered, serving
+from web_sites import Site, make_store, numbered, serving
 
 from fastlog.sinks.day_file import DayFile
 
@@ -45,57 +44,23 @@ def numbers(*of: int) -> list[str]:
     return [f"message {number}" for number in of]
 
 
-def settle(events: Events, store: Store) -> None:
-    """Wait until a tail gets what arrives: the server looks at the store when it has a tail."""
-    found: list[Event] = []
-
-    def read() -> None:
-        found.append(next(iter(events)))
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    at = 1_000_000
-
-    def arrives() -> bool:
-        nonlocal at
-        at += 1
-        store.add(at, levelno=40, levelname="ERROR", message="begin")
-        reader.join(0.2)
-        return bool(found)
-
-    wait_for(arrives, "the tail gets a record")
-
-
-def rest(events: Events, count: int) -> list[str]:
-    """Return messages without those of `settle`."""
-    found: list[str] = []
-    for event in events:
-        if event.kind == "records":
-            found += [each["message"] for each in event.data if each["message"] != "begin"]
-        if len(found) >= count:
-            break
-    return found
-
-
 def test_new_records_that_match_come_in_order_of_arrival(store: Store):
     with store.site.tail(q="level:error") as events:
-        settle(events, store)
         store.add(12, 11, levelno=40, levelname="ERROR")
         store.add(13)
         store.add(14, levelno=40, levelname="ERROR")
-        assert rest(events, 3) == numbers(12, 11, 14)
+        assert events.messages(3) == numbers(12, 11, 14)
 
 
 def test_a_burst_comes_in_batches_of_200_at_most(store: Store):
     with store.site.tail() as events:
-        settle(events, store)
         store.add(*range(100, 700))
         sizes: list[int] = []
         found: list[str] = []
         for event in events:
             assert event.kind == "records"
             sizes.append(len(event.data))
-            found += [each["message"] for each in event.data if each["message"] != "begin"]
+            found += [each["message"] for each in event.data]
             assert event.id == event.data[-1]["id"]
             if len(found) == 600:
                 break
@@ -105,16 +70,16 @@ def test_a_burst_comes_in_batches_of_200_at_most(store: Store):
 
 def test_what_comes_too_fast_is_dropped_and_counted(store: Store):
     with store.site.tail() as events:
-        settle(events, store)
         store.add(*range(100, 5100))
         found, dropped = [], 0
         for event in events:
             if event.kind == "dropped":
                 dropped += event.data["dropped"]
-            else:
-                found += [each["message"] for each in event.data if each["message"] != "begin"]
-            if len(found) + dropped >= 5000:
+            elif event.kind == "records":
+                found += [each["message"] for each in event.data]
+            if len(found) + dropped >= 5000 or event.kind == "ping":
                 break
+    assert len(found) + dropped == 5000
     assert dropped >= 5000 - 2000
     assert found == numbers(*range(5100 - len(found), 5100))
 
@@ -155,11 +120,9 @@ def test_fifty_tails_get_every_record(store: Store):
     """Each has a queue of its own; the store is read once for all."""
     tails = [store.site.tail(q="level:error" if at % 2 else "") for at in range(50)]
     try:
-        settle(tails[0], store)
-        settle(tails[1], store)
         store.add(*range(100, 400), levelno=40, levelname="ERROR")
         for events in tails:
-            assert rest(events, 300) == numbers(*range(100, 400))
+            assert events.messages(300) == numbers(*range(100, 400))
     finally:
         for events in tails:
             events.__exit__()
