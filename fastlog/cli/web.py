@@ -13,7 +13,10 @@ from fastlog.child import log_to_stderr
 from fastlog.cli.command import OK, Command
 from fastlog.cli.completion import complete_directory
 from fastlog.cli.options import config_option, load_config
+from fastlog.config.urls import check_web
+from fastlog.errors import ConfigError
 from fastlog.server.installed_web import check_installed
+from fastlog.status.data_directory import logs_directory
 
 if TYPE_CHECKING:
     from fastlog.web.service import Service
@@ -49,14 +52,23 @@ def web(
     check_installed()
     if make_password:
         return _make_password()
+    if url is not None:
+        _check(url)
     config = load_config(config_file, data_dir=data_dir, **{"web.url": url})
     if not config.web.url:
         config = load_config(config_file, data_dir=data_dir, **{"web.url": DEFAULT_URL})
     log_to_stderr("web", config.log.level)
     from fastlog.web.service import Service
 
-    Service(config).run(_prepare)
+    Service(config, logs_directory(config)).run(_prepare)
     return OK
+
+
+def _check(url: str) -> None:
+    try:
+        check_web(url)
+    except ConfigError as error:
+        raise ConfigError(f"--url: {error}") from None
 
 
 def _prepare(service: Service) -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 from fastlog.child import Child, LostError, Signals, arguments, log_to_stderr
-from fastlog.errors import FastlogError
+from fastlog.config import Config
+from fastlog.errors import ConfigError, FastlogError
+from fastlog.status.data_directory import stores_of
 from fastlog.web.service import Service
 
 
@@ -25,11 +28,24 @@ def main(argv: list[str]) -> int:
     log_to_stderr("web", child.config.log.level)
     try:
         with child.signals() as signals:
-            Service(child.config).run(lambda service: _watch(child, signals, service))
+            service = Service(child.config, _logs(child.config))
+            service.run(lambda service: _watch(child, signals, service))
     except FastlogError as error:
         child.fail(error)
         return 1
     return 0
+
+
+def _logs(config: Config) -> Path:
+    """Return the day files of this server, whatever an earlier one has left in its status.
+
+    Raises:
+        ConfigError: It stores none.
+    """
+    stores = stores_of(config)
+    if not stores:
+        raise ConfigError("web.url: there is no sqlite: sink whose records can be served; add one")
+    return stores[0].logs
 
 
 def _watch(child: Child, signals: Signals, service: Service) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,7 +15,6 @@ import uvicorn
 
 from fastlog.config import Config
 from fastlog.errors import FastlogError
-from fastlog.status.data_directory import logs_directory
 from fastlog.web.access import is_loopback
 from fastlog.web.application import make_application
 from fastlog.web.connection import Connection
@@ -32,16 +32,19 @@ URL_BYTES: Final = 256 << 10
 
 
 class Service:
-    """Serves the store of a configuration.
+    """Serves a store.
+
+    Args:
+        logs: The directory of the day files.
 
     Raises:
-        FastlogError: There is no store, or the address cannot be listened on.
+        FastlogError: The address cannot be listened on, or the password file is wrong.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, logs: Path) -> None:
         parts = urlsplit(config.web.url)
         host, port = parts.hostname or "", parts.port or 0
-        site = Site(config, logs_directory(config))
+        site = Site(config, logs)
         self._socket = _listen(host, port, config.web.url)
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"

@@ -154,8 +154,30 @@ def test_a_wrong_address_is_one_line(tmp_path: Path, url: str, expected: str):
         done = run(*command, url, "--data-dir", tmp_path)
         assert done.returncode == 2
         [line] = done.stderr.splitlines()
-        assert line.startswith(("fastlog-server: --web: web.url:", "fastlog web: --web: web.url:"))
+        assert line.startswith(("fastlog-server: --web: web.url:", "fastlog web: --url:"))
         assert expected in line
+
+
+def test_a_server_without_a_store_has_no_page(tmp_path: Path):
+    done = run(
+        *(SERVER, "--data-dir", tmp_path / "data", "--listen", "tcp://127.0.0.1:0"),
+        *("--web", ANY_PORT, "--sink", f"ndjson://{tmp_path}/records.ndjson"),
+    )
+    assert done.returncode == 2
+    assert "there is no sqlite: sink" in done.stderr.splitlines()[-1]
+
+
+def test_a_server_that_stores_elsewhere_than_before_serves_its_own_store(tmp_path: Path):
+    for name in ("old", "new"):
+        with Server(tmp_path, web=ANY_PORT, sinks=[f"sqlite://{tmp_path}/{name}"]) as server:
+            site = site_of(server)
+            send(server, name)
+            wait_for(lambda: name in messages(site), "the record is stored")  # noqa: B023
+            assert server.stop() == 0
+
+
+def messages(site: Site) -> set[str]:
+    return {record["message"] for record in site.get("/records")["records"]}
 
 
 def test_a_directory_without_a_store_is_one_line(tmp_path: Path):
