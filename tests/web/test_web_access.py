@@ -198,3 +198,17 @@ def test_a_wrong_password_file_is_one_line(
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert expected in line
+
+
+@pytest.mark.parametrize("token", ["ci", "ci:short", "c i:0123456789abcdef", "ci:0123456789abcdeé"])
+def test_a_wrong_token_is_one_line_that_does_not_show_it(tmp_path: Path, token: str):
+    config = tmp_path / "web.toml"
+    config.write_text(f'[web]\ntokens = ["{token}"]\n')
+    done = subprocess.run(
+        [FASTLOG, "web", "--data-dir", tmp_path, "--config", config],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert f"{config}:2: web.tokens: expected NAME:TOKEN" in line
+    assert token not in line
