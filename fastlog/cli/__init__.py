@@ -18,7 +18,10 @@ class Commands(Group):
     the time, since it needs few of the others' libraries.
     """
 
-    NAMES = ("check", "drill", "help", "journal", "migrate", "query", "send", "stats", "tail")
+    NAMES = (
+        *("check", "drill", "help", "journal", "migrate", "query", "send", "stats", "tail"),
+        "web",
+    )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.NAMES)

@@ -103,6 +103,10 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
             "Wait for the next record of a logger.", "fastlog tail -n 0 -f --logger app | head -1"
         ),
     ),
+    "fastlog web": (
+        Example("Serve page and API on http://127.0.0.1:9080.", "fastlog web"),
+        Example("Serve them at another address.", "fastlog web --url http://127.0.0.1:8000"),
+    ),
     "fastlog-server": (
         Example("Listen on 127.0.0.1:9020, and store in ./fastlog-data.", "fastlog-server"),
         Example(
@@ -113,7 +117,10 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
             "Write JSON lines beside the store.",
             "fastlog-server --sink sqlite: --sink ndjson:///var/log/app.ndjson",
         ),
-        Example("Read a configuration.", "fastlog-server --config fastlog.toml"),
+        Example(
+            "Read a configuration, and serve a page too.",
+            "fastlog-server --config fastlog.toml --web http://127.0.0.1:9080",
+        ),
     ),
 }
 """By the full name of the command."""

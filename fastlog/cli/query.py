@@ -13,7 +13,6 @@ import click
 from fastlog.cli import answers
 from fastlog.cli.answers import CountAnswer, Page, Question
 from fastlog.cli.cursor import Cursor
-from fastlog.cli.data_directory import logs_directory, unread_files
 from fastlog.cli.filters import filter_options
 from fastlog.cli.histogram import AUTO, is_interval
 from fastlog.cli.long_work import LongWork
@@ -21,11 +20,13 @@ from fastlog.cli.options import config_options, output_options
 from fastlog.cli.output import Output, prepare_stdout
 from fastlog.cli.pager import find_pager
 from fastlog.cli.query_command import QueryCommand
+from fastlog.cli.unread import unread_files
 from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config, parse_duration
 from fastlog.errors import ConfigError
 from fastlog.query import Node
 from fastlog.search import Progress
+from fastlog.status.data_directory import logs_directory
 
 LIMIT = 100
 OF_RECORDS = ("limit", "oldest", "cursor", "before", "after", "around", "context_by", "fields")

@@ -7,17 +7,18 @@ import sys
 import click
 
 from fastlog.cli.command import OK
-from fastlog.cli.data_directory import logs_directory, unread_files
 from fastlog.cli.filters import filter_options
 from fastlog.cli.long_work import LongWork
 from fastlog.cli.options import config_options, output_options
 from fastlog.cli.output import Output, prepare_stdout
 from fastlog.cli.query_command import QueryCommand
 from fastlog.cli.standard_output import sleep_while_read
+from fastlog.cli.unread import unread_files
 from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
 from fastlog.query import Node
 from fastlog.search import Progress, follow, newest
+from fastlog.status.data_directory import logs_directory
 
 
 @click.command(cls=QueryCommand)

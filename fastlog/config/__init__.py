@@ -21,6 +21,7 @@ from fastlog.config.tree import (
     LogConfig,
     RetentionConfig,
     SinkConfig,
+    WebConfig,
     from_json,
     to_json,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "LogConfig",
     "RetentionConfig",
     "SinkConfig",
+    "WebConfig",
     "check_places",
     "closest",
     "find_file",

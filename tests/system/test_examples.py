@@ -41,7 +41,7 @@ LINES = [
     each.line
     for name, examples in EXAMPLES.items()
     for each in examples
-    if name not in ("fastlog drill", "fastlog-server")
+    if name not in ("fastlog drill", "fastlog web", "fastlog-server")
     and " -f" not in each.line
     and "--watch" not in each.line
 ]

@@ -20,7 +20,7 @@ from plugins import BLOCKING, install
 from senders import stock_frame
 from servers import FASTLOG, Server
 
-from fastlog.cli import sink_reports
+from fastlog.status import sink_reports
 
 LOGGING = """
 [handlers.broken]

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import click
 import msgspec
 
-from fastlog.cli.safe_text import print_line
 from fastlog.config import Config
 from fastlog.errors import ConfigError, FastlogError
-from fastlog.search.day_reader import Unread
 from fastlog.sinks.day_directory import list_day_files
 
 FRESH = 5.0
@@ -169,12 +166,6 @@ def is_data_directory(path: Path) -> bool:
     return has_days or any((path / name).exists() for name in _MARKS)
 
 
-def unread_files() -> Unread:
-    """Return a collector of unreadable day files, which prints each to stderr."""
-    command = click.get_current_context().command_path
-    return Unread(lambda line: print_line(f"{command}: {' '.join(line.split())}", err=True))
-
-
 def read_status(data_dir: Path) -> Status | None:
     """Return the last status; `None` if no receiver has run in this directory."""
     path, failure = data_dir / "status.json", ""
@@ -198,3 +189,11 @@ def is_running(data_dir: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def boot_of(data_dir: Path) -> float | None:
+    """Return when a server last took the lock of the data directory, in seconds since the epoch."""
+    try:
+        return (data_dir / "lock").stat().st_mtime
+    except OSError:
+        return None
