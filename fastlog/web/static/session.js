@@ -1,0 +1,50 @@
+// The login, where the server asks for one.
+
+import { ask, send } from "./api.js";
+import { byId } from "./dom.js";
+
+/** Returns when the user may read: at once, or after a login. */
+export async function login() {
+  let session;
+  try {
+    session = await ask("/session");
+  } catch {
+    return; // the first question will say what is wrong
+  }
+  const isNeeded = session.login_needed ?? session.login ?? false;
+  if (session.user ?? session.logged_in) showLogout();
+  if (!isNeeded) return;
+  await askPassword();
+  showLogout();
+}
+
+function askPassword() {
+  const dialog = byId("login");
+  const error = byId("login-error");
+  dialog.addEventListener("cancel", (event) => event.preventDefault());
+  dialog.showModal();
+  return new Promise((resolve) => {
+    byId("login-form").addEventListener("submit", async (event) => {
+      event.preventDefault();
+      error.textContent = "";
+      try {
+        await send("/login", { password: byId("password").value });
+      } catch (failure) {
+        error.textContent = failure.message;
+        byId("password").select();
+        return;
+      }
+      dialog.close();
+      resolve();
+    });
+  });
+}
+
+function showLogout() {
+  const button = byId("logout");
+  button.hidden = false;
+  button.onclick = async () => {
+    await send("/logout", {});
+    location.reload();
+  };
+}
