@@ -18,7 +18,7 @@ class Commands(click.Group):
     the time, since it needs few of the others' libraries.
     """
 
-    NAMES = ("check", "drill", "journal", "migrate", "query", "send", "stats", "tail")
+    NAMES = ("check", "drill", "journal", "migrate", "query", "send", "stats", "tail", "web")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.NAMES)

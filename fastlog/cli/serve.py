@@ -33,6 +33,11 @@ REHEARSAL_TIMEOUT = 20
     help="Store records in this sink, such as sqlite: or ndjson:///FILE. May be repeated.",
 )
 @click.option(
+    "--web",
+    metavar="URL",
+    help="Serve the page and the API on this address: http://127.0.0.1:9080.",
+)
+@click.option(
     "--rehearse-fd",
     type=int,
     hidden=True,
@@ -45,6 +50,7 @@ def server(
     listen: tuple[str, ...],
     data_dir: str | None,
     sink: tuple[str, ...],
+    web: str | None,
     rehearse_fd: int | None,
     resume_fd: int | None,
 ) -> int:
@@ -55,7 +61,8 @@ def server(
     """
 
     def read() -> Config:
-        return load_config(config_file, listen=listen, data_dir=data_dir, sink=sink)
+        flags = {"listen": listen, "data_dir": data_dir, "sink": sink, "web.url": web}
+        return load_config(config_file, **flags)
 
     if rehearse_fd is not None:
         signal.alarm(REHEARSAL_TIMEOUT)  # the supervisor may be gone, and an import may hang

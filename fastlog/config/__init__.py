@@ -20,6 +20,7 @@ from fastlog.config.tree import (
     LogConfig,
     RetentionConfig,
     SinkConfig,
+    WebConfig,
     from_json,
     to_json,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "LogConfig",
     "RetentionConfig",
     "SinkConfig",
+    "WebConfig",
     "closest",
     "find_file",
     "format_duration",

@@ -32,6 +32,8 @@ from fastlog.config.values import nearest, read_value, shown
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.files import group_id
 
+SHORTEST_TOKEN = 16
+"""Characters of a bearer token, which are not to be guessed."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 
@@ -212,6 +214,7 @@ def _check_together(config: Config, origin: Mapping[tuple[str, str], Setting]) -
     if (group := origin.get(("files", "group"))) is not None:
         _check_group(group, ["files", "group"], "files.group", config.files.group)
     _check_keys(config, origin.get(("auth", "keys")))
+    _check_web(config, origin)
 
 
 def _check_group(setting: Setting, path: KeyPath, name: str, group: str) -> None:
@@ -246,3 +249,22 @@ def _check_keys(config: Config, setting: Setting | None) -> None:
         where = setting.source if setting else Source("the configuration")
         text = "auth.keys: a listener has auth = 'required', but no key is configured"
         raise where.error(["auth", "keys"], text)
+
+
+def _check_web(config: Config, origin: Mapping[tuple[str, str], Setting]) -> None:
+    """Check the web server. No error contains a token."""
+    if config.web.url:
+        setting = origin["web", "url"]
+        try:
+            urls.check_web(config.web.url)
+        except ConfigError as error:
+            message = f"web.url: {error}"
+            raise setting.source.error(["web", "url"], message, setting.value) from None
+    for token in config.web.tokens:
+        name, _, secret = token.partition(":")
+        if not (_NAME.fullmatch(name) and len(secret) >= SHORTEST_TOKEN and secret.isascii()):
+            message = (
+                "web.tokens: expected NAME:TOKEN, the name being letters, digits, '_', '-' and '.',"
+                f" the token {SHORTEST_TOKEN} ASCII characters at least"
+            )
+            raise origin["web", "tokens"].source.error(["web", "tokens"], message)

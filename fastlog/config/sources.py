@@ -20,6 +20,10 @@ DEFAULT_FILE = Path("fastlog.toml")
 PREFIX = "FASTLOG_"
 TOP_KEYS = ("data_dir", "listen", "sink")
 """The keys outside all tables."""
+PATHS = ("web.password_file",)
+"""Keys of files, which are relative to the file that has the key."""
+FLAGS = {"web.url": "--web"}
+"""Flags that are not named like their keys."""
 
 
 class Setting(NamedTuple):
@@ -75,6 +79,8 @@ def file_settings(file: Path) -> Iterator[Setting]:
             if not isinstance(value, dict):
                 raise source.error([name], f"{name}: expected a table [{name}], got {shown(value)}")
             for key, inner in value.items():
+                if f"{name}.{key}" in PATHS and isinstance(inner, str) and inner:
+                    inner = str(file.parent / inner)
                 yield Setting(name, key, inner, source, textual=False)
         elif name == "data_dir" and isinstance(value, str) and value:
             # relative to the file, so that it does not depend on the current directory
@@ -117,6 +123,7 @@ def flag_settings(flags: Mapping[str, object]) -> Iterator[Setting]:
         if value is None or value == ():
             continue
         section, _, key = name.rpartition(".")
-        source = Source("--" + name.replace("_", "-").replace(".", "-"))
+        flag = "--" + name.replace("_", "-").replace(".", "-")
+        source = Source(FLAGS.get(name, flag))
         given = list(value) if isinstance(value, tuple) else value
         yield Setting(section, key, given, source, textual=True)

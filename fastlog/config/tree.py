@@ -115,6 +115,23 @@ class RetentionConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Bytes of all files of a sink."""
 
 
+class WebConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The web server: page and API."""
+
+    url: str = ""
+    """Where the server serves them, as `http://host:port`; empty: nowhere."""
+    password_file: Path | None = None
+    """A file with the password that is needed, as `fastlog web --make-password` prints it."""
+    tokens: list[str] = []
+    """Bearer tokens, each `NAME:TOKEN`."""
+    hosts: list[str] = []
+    """Further names that browsers may use for the server."""
+    searches: Annotated[int, Meta(ge=1, le=256)] = 4
+    """Searches at a time; others wait."""
+    tails: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    """Tails at a time."""
+
+
 class DecodeConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """How frames become records."""
 
@@ -144,6 +161,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     clients: ClientsConfig = ClientsConfig()
     auth: AuthConfig = AuthConfig()
     retention: RetentionConfig = RetentionConfig()
+    web: WebConfig = WebConfig()
     decode: DecodeConfig = DecodeConfig()
     log: LogConfig = LogConfig()
 
@@ -155,6 +173,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "clients": ClientsConfig,
     "auth": AuthConfig,
     "retention": RetentionConfig,
+    "web": WebConfig,
     "decode": DecodeConfig,
     "log": LogConfig,
 }

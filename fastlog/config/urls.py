@@ -45,6 +45,26 @@ def _check_tcp(parts: SplitResult, url: str) -> None:
         raise ConfigError(f"expected a port in {url!r}, such as tcp://{parts.netloc}:9020")
 
 
+def check_web(url: str) -> None:
+    """Check that a web server can listen on the URL.
+
+    Raises:
+        ConfigError: it cannot; the text lacks the place, which the caller adds.
+    """
+    parts = _split(url)
+    if parts.scheme == "https":
+        raise ConfigError(f"https is left to a proxy in front; use http:// instead of {url!r}")
+    rest = (parts.query, parts.fragment, parts.username)
+    if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or any(rest):
+        raise ConfigError(f"expected http://host:port, such as http://127.0.0.1:9080, got {url!r}")
+    try:
+        port = parts.port
+    except ValueError:
+        raise ConfigError(f"expected a port from 0 to 65535 in {url!r}") from None
+    if port is None:
+        raise ConfigError(f"expected a port in {url!r}, such as http://{parts.netloc}:9080")
+
+
 def check_sink(url: str) -> None:
     """Check that the text is a URL. `fastlog.sinks` checks whether such a sink exists.
 

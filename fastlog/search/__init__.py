@@ -12,7 +12,8 @@ from __future__ import annotations
 from fastlog.search.day_reader import Unread
 from fastlog.search.grouping import Grouping
 from fastlog.search.health import Health, examine
-from fastlog.search.live import follow, newest
+from fastlog.search.live import follow, missed, newest, read_new
+from fastlog.search.lookup import find_record
 from fastlog.search.progress import Progress
 from fastlog.search.stream import Found, search
 from fastlog.search.totals import OTHERS, Totals, count, count_totals
@@ -28,7 +29,10 @@ __all__ = [
     "count",
     "count_totals",
     "examine",
+    "find_record",
     "follow",
+    "missed",
     "newest",
+    "read_new",
     "search",
 ]

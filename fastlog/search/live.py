@@ -11,6 +11,7 @@ from pathlib import Path
 from fastlog.query import Node, compile_query
 from fastlog.search.day_reader import Day, Unread, list_files, open_day, read_days, unless_gone
 from fastlog.search.layout import read_layout
+from fastlog.search.lookup import begins_after, entry_of
 from fastlog.search.narrowing import Narrowing
 from fastlog.search.progress import Progress
 from fastlog.search.rows import COLUMN_LIST, Row, checked
@@ -100,16 +101,75 @@ def follow(
     """
     while True:
         any_new = False
-        for path in position.changed(logs):
-            for batch in _read(path, query, position, unread):
-                any_new = True
-                yield batch
+        for batch in read_new(logs, query, position, unread):
+            any_new = True
+            yield batch
         if not any_new:
             pause(INTERVAL)
 
 
+def read_new(
+    logs: Path,
+    query: Node,
+    position: TailPosition,
+    unread: Unread | None = None,
+    *,
+    at_most: int | None = None,
+    skipped: Callable[[int], object] = lambda _: None,
+) -> Iterator[list[Found]]:
+    """Yield what has arrived after the position, in batches, in order of arrival.
+
+    The position is moved when the iterator is at its end.
+
+    Args:
+        unread: as in `search`.
+        at_most: of more new records in a file, only the newest are looked at.
+        skipped: gets the number of the others.
+    """
+    for path in position.changed(logs):
+        yield from _read(path, query, position, unread, at_most, skipped)
+
+
+def missed(
+    logs: Path,
+    query: Node,
+    place: tuple[str, int, int],
+    unread: Unread | None = None,
+    *,
+    at_most: int = 20_000,
+    skipped: Callable[[int], object] = lambda _: None,
+) -> Iterator[list[Found]]:
+    """Yield what arrived after a record, in batches, in order of arrival, up to now.
+
+    Args:
+        place: node, offset and number of the record. If it is gone, nothing is yielded.
+        unread: as in `search`.
+        at_most, skipped: as in `read_new`.
+    """
+    days = read_days(logs, unread=unread)
+    position = TailPosition(days)
+    ends = dict(position.last_ids)
+    behind = False
+    for day in days:
+        with unless_gone(day.path, unread), closing(open_day(day.path)) as connection:
+            layout = read_layout(connection)
+            key = entry_of(connection, layout, *place)
+            if key is not None:
+                position.last_ids[day.path], behind = key, True
+            elif behind and begins_after(connection, layout, *place[:2]):
+                position.last_ids[day.path] = 0
+    for path in ends:
+        if position.last_ids[path] < ends[path]:
+            yield from _read(path, query, position, unread, at_most, skipped)
+
+
 def _read(
-    path: Path, query: Node, position: TailPosition, unread: Unread | None
+    path: Path,
+    query: Node,
+    position: TailPosition,
+    unread: Unread | None,
+    at_most: int | None,
+    skipped: Callable[[int], object],
 ) -> Iterator[list[Found]]:
     with unless_gone(path, unread), closing(open_day(path)) as connection:
         layout = read_layout(connection)
@@ -119,6 +179,9 @@ def _read(
         known = position.last_ids.get(path, 0)
         if last is None or last <= known:
             return
+        if at_most is not None and last - known > at_most:
+            skipped(last - known - at_most)
+            known = position.last_ids[path] = last - at_most
         narrowing = Narrowing(connection, layout, query)
         wanted, is_wanted = narrowing.condition, compile_query(narrowing.rest)
         rows = connection.execute(

@@ -30,6 +30,8 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     stores: list[str]
     """Where the sinks store, for the ready line."""
     log_level: str
+    web: str = ""
+    """Where the web server is to serve; "" for nowhere."""
     files: Access = Access()
     """Mode and group of the files that the server makes."""
     sockets: list[Access] = []
@@ -58,6 +60,7 @@ def make_plan(config: Config, *, data_dir: str | None = None) -> Plan:
         sinks=[sink.name for sink in config.sinks],
         stores=[_store(config, sink.url) for sink in config.sinks],
         log_level=config.log.level,
+        web=config.web.url,
         files=Access.of(config.files.mode, config.files.group),
         sockets=[Access.of(listen.mode, listen.group) for listen in config.listen],
         remarks=remarks,

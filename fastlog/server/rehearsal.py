@@ -18,6 +18,7 @@ import msgspec
 
 from fastlog.config import Config
 from fastlog.errors import FastlogError
+from fastlog.server.installed_web import check_installed
 from fastlog.server.plan import Plan, make_plan, read_plan
 from fastlog.server.service import Service
 from fastlog.server.spawn import describe, memory_file, read_file, reap, spawn
@@ -48,6 +49,9 @@ def rehearse(read_config: Callable[[], Config], state_fd: int) -> int:
     for module in RUNS:
         importlib.import_module(module)
     config = read_config()
+    if config.web.url:
+        check_installed()
+        importlib.import_module("fastlog.web.__main__")
     for sink in config.sinks:
         make_sink(
             SinkContext(sink.name, urlsplit(sink.url), Path(state.data_dir), config.retention)

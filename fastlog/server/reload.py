@@ -24,7 +24,7 @@ from fastlog.files import set_access
 from fastlog.server import listeners
 from fastlog.server.process import Process
 from fastlog.server.rehearsal import ReloadError, request_plan
-from fastlog.server.service import WORKER_END, Service, make_receiver, make_worker
+from fastlog.server.service import WORKER_END, Service, make_receiver, make_web, make_worker
 from fastlog.server.state import replace_self
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,8 @@ HAND_OVER = 10.0
 """Seconds within which it must have the handover state."""
 RETIRE = 5.0
 """Seconds that the old receiver has to end: it has no work left."""
+WEB_END = 5.0
+"""Seconds that the web server has to end its answers."""
 WORKERS = WORKER_END + 10.0
 """Seconds to wait for the workers before the supervisor replaces itself."""
 
@@ -74,6 +76,7 @@ def _replace_receiver_and_workers(service: Service) -> None:
         raise
     listeners.close(change.removed)
     service.plan, service.bound = plan, change.bound
+    _replace_web(service)
     _replace_workers(service)
 
 
@@ -184,3 +187,21 @@ def _replace_workers(service: Service) -> None:
         )
 
     watch.wait_until(lambda: are_replaced() or watch.stopping, WORKERS)
+
+
+# ---- the web server ----------------------------------------------------------------------------
+
+
+def _replace_web(service: Service) -> None:
+    """Start the web server anew. Nothing waits for it: it only reads the store."""
+    plan, watch, web = service.plan, service.watch, service.web
+    if not plan.web:
+        service.web = None
+        if web is not None:
+            watch.forget(web)
+            web.terminate(WEB_END)
+        return
+    service.web = web = web or make_web(plan, service.inherited)
+    web.config = plan.config
+    web.terminate(WEB_END)
+    watch.keep_alive(web)

@@ -14,7 +14,10 @@ from fastlog.server.watch import Watch
 
 RECEIVER_BACKOFF = 5.0
 WORKER_BACKOFF = 30.0
+WEB_BACKOFF = 30.0
 """The longest wait before a restart, in seconds."""
+WEB = ":web"
+"""The name of the web server's process, which no sink can have."""
 WORKER_END = 15.0
 """Seconds that the workers have to store what is journaled; the next start stores the rest."""
 
@@ -44,19 +47,30 @@ class Service:
     receiver: Process
     workers: dict[str, Process]
     """By the name of the sink."""
+    web: Process | None
+    """The web server, if there is one."""
 
     @classmethod
     def of(cls, plan: Plan, inherited: Inherited, bound: list[Bound]) -> Service:
         """Make a service whose children are not started yet."""
         workers = {name: make_worker(name, plan, inherited) for name in plan.sinks}
         receiver = make_receiver(plan, inherited, bound)
-        return cls(plan, inherited, bound, Watch(), receiver, workers)
+        web = make_web(plan, inherited) if plan.web else None
+        return cls(plan, inherited, bound, Watch(), receiver, workers, web)
+
+    def process(self, name: str) -> Process | None:
+        """Return a process by its name; None if the plan has none of this name."""
+        if not name:
+            return self.receiver
+        return self.web if name == WEB else self.workers.get(name)
 
     def ready_line(self) -> str:
         """Return the line that is printed when the service is ready."""
         urls = " ".join(listeners.url_of(one) for bound in self.bound for one in bound.sockets)
         stores = " ".join(self.plan.stores)
-        return f"fastlog-server {self.plan.version} listening on {urls}; storing in {stores}"
+        line = f"fastlog-server {self.plan.version} listening on {urls}; storing in {stores}"
+        ready = self.web.messages.get("serving", {}) if self.web is not None else {}
+        return f"{line}; page at {ready['url']}" if "url" in ready else line
 
     def close(self) -> None:
         """Close the listeners, and unlock the data directory."""
@@ -89,4 +103,11 @@ def make_worker(name: str, plan: Plan, inherited: Inherited) -> Process:
         WORKER_BACKOFF,
         config=plan.config,
         inherit=inherited,
+    )
+
+
+def make_web(plan: Plan, inherited: Inherited) -> Process:
+    """Make a web server that is not started."""
+    return Process(
+        WEB, "web", "fastlog.web", [], WEB_BACKOFF, config=plan.config, inherit=inherited
     )

@@ -139,8 +139,8 @@ def resume(memory: int) -> Service:
     service = Service.of(plan, state.inherited, bound)
     service.watch.reloading = state.reload_again
     for child in state.children:
-        process = service.workers.get(child.name) if child.name else service.receiver
-        if process is None:  # its sink was removed from the configuration, and it is about to end
+        process = service.process(child.name)
+        if process is None:  # it was removed from the configuration, and is about to end
             process = make_worker(child.name, plan, state.inherited)
             process.restarts = False
         process.adopt(child)

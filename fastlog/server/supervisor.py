@@ -19,6 +19,7 @@ from fastlog.errors import FastlogError
 from fastlog.files import set_access
 from fastlog.journal import make_wakeup
 from fastlog.server import listeners, state
+from fastlog.server.installed_web import check_installed
 from fastlog.server.lock import lock as lock_data_dir
 from fastlog.server.plan import make_plan
 from fastlog.server.process import Process
@@ -45,6 +46,8 @@ def serve(config: Config) -> int:
     """
     log_to_stderr("supervisor", config.log.level)
     allow_many_files()
+    if config.web.url:
+        check_installed()
     plan = make_plan(config)
     set_access(plan.files)
     lock = lock_data_dir(Path(plan.data_dir), plan.files)
@@ -150,7 +153,11 @@ class Supervisor:
                 self._start(worker)
         for worker in workers:
             self._await(worker)
-        for process in (receiver, *workers):
+        web = self._service.web
+        if web is not None and not self._watch.stopping:
+            self._start(web)
+            self._await(web)
+        for process in (receiver, *workers, *([] if web is None else [web])):
             if not self._watch.stopping:
                 self._watch.keep_alive(process)
 

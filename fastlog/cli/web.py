@@ -1,0 +1,72 @@
+"""`fastlog web`: serve the page and the API over a store."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fastlog.child import log_to_stderr
+from fastlog.cli.command import OK, Command
+from fastlog.cli.options import config_option, load_config
+from fastlog.server.installed_web import check_installed
+
+if TYPE_CHECKING:
+    from fastlog.web.service import Service
+
+DEFAULT_URL = "http://127.0.0.1:9080"
+
+
+@click.command(cls=Command)
+@click.option(
+    "--url",
+    metavar="URL",
+    help=f"Serve on this address (default: as configured, else {DEFAULT_URL}).",
+)
+@click.option(
+    "--make-password",
+    is_flag=True,
+    help="Read a password, and print what the file web.password_file has to contain.",
+)
+@click.option(
+    "--data-dir",
+    metavar="DIR",
+    help="The server's data directory (default: as configured).",
+)
+@config_option
+def web(
+    config_file: Path | None, url: str | None, data_dir: str | None, make_password: bool
+) -> int:
+    """Serve a page and a JSON API over the stored records, until interrupted.
+
+    It works beside a server, and without one.
+    """
+    check_installed()
+    if make_password:
+        return _make_password()
+    config = load_config(config_file, data_dir=data_dir, **{"web.url": url})
+    if not config.web.url:
+        config = load_config(config_file, data_dir=data_dir, **{"web.url": DEFAULT_URL})
+    log_to_stderr("web", config.log.level)
+    from fastlog.web.service import Service
+
+    Service(config).run(_prepare)
+    return OK
+
+
+def _prepare(service: Service) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, service.stop)
+    click.echo(f"fastlog web serving {service.url}/")
+
+
+def _make_password() -> int:
+    from fastlog.web.passwords import hash_password
+
+    password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    click.echo(hash_password(password))
+    return OK

@@ -1,0 +1,20 @@
+"""Whether the libraries of the extra `web` are installed."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from fastlog.errors import ConfigError
+
+
+def check_installed() -> None:
+    """Check that the web server can run.
+
+    Raises:
+        ConfigError: A library is missing.
+    """
+    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"the web server needs {' and '.join(missing)}: pip install 'fastlog-server[web]'"
+        )

@@ -1,0 +1,55 @@
+"""The process of the web server.
+
+`python -m fastlog.web --config-fd N --control-fd N`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from fastlog.child import Child, LostError, Signals, arguments, log_to_stderr
+from fastlog.errors import FastlogError
+from fastlog.web.service import Service
+
+
+def main(argv: list[str]) -> int:
+    """Run the web server.
+
+    Returns:
+        0 after a request to stop; 1 after an error, which was reported to the supervisor.
+    """
+    values = arguments(argv, {"config-fd": int, "control-fd": int})
+    child = Child.from_fds(values["config-fd"], values["control-fd"])
+    log_to_stderr("web", child.config.log.level)
+    try:
+        with child.signals() as signals:
+            Service(child.config).run(lambda service: _watch(child, signals, service))
+    except FastlogError as error:
+        child.fail(error)
+        return 1
+    return 0
+
+
+def _watch(child: Child, signals: Signals, service: Service) -> None:
+    """Report that the server is ready, and stop it on signals and when the supervisor ends."""
+
+    def woken() -> None:
+        try:
+            signals.wait(0)
+        except LostError:
+            os._exit(1)  # at once: there is nothing to finish
+        if signals.stopping():
+            service.stop()
+
+    loop = asyncio.get_running_loop()
+    for fd in signals.filenos():
+        loop.add_reader(fd, woken)
+    child.send({"type": "serving", "url": service.url})
+    child.send({"type": "ready"})
+    woken()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,51 @@
+"""Answers as JSON, and records as the API shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from fastlog.query import COLUMNS
+from fastlog.search import Found
+
+_encoder = msgspec.json.Encoder()
+
+
+def json_answer(
+    body: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return an answer with a JSON body."""
+    return Response(
+        _encoder.encode(body), status, dict(headers or {}), media_type="application/json"
+    )
+
+
+def id_of(found: Found) -> str:
+    """Return the id of a record: journal, block, and number in the block."""
+    return f"{found.node}:{found.record.offset}:{found.record.idx}"
+
+
+def record_object(found: Found) -> dict[str, Any]:
+    """Return a record as an object for JSON: the columns, its time as text, and its id."""
+    values: dict[str, Any] = dict(zip(COLUMNS, (*found.record, found.node), strict=True))
+    values["extra"] = msgspec.Raw(found.record.extra.encode())
+    values["time"] = utc_text(found.record.created)
+    values["id"] = id_of(found)
+    return values
+
+
+def encode_record(found: Found) -> bytes:
+    """Return a record as JSON."""
+    return _encoder.encode(record_object(found))
+
+
+def utc_text(seconds: float) -> str | None:
+    """Return a time in the form of ISO 8601 with microseconds; None outside the calendar."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+    except (ValueError, OverflowError, OSError):
+        return None

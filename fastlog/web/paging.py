@@ -1,0 +1,179 @@
+"""Pages of records, from either end of the store, with a cursor where the next page begins.
+
+A page is searched window by window, each with a longer span of time than the one before. So a
+search that its deadline ends has come to a place where the next one continues, also where nothing
+was found.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from fastlog.errors import ConfigError
+from fastlog.query import Node, between, both, column
+from fastlog.search import Found, search
+from fastlog.search.day_reader import read_days
+from fastlog.search.spans import Span, span_of
+from fastlog.web.question import Question
+
+FIRST_WINDOW: Final = 3600.0
+"""Seconds of the first window."""
+SHORTEST: Final = 1.0
+GROWTH: Final = 4
+SHRINKING: Final = 16
+"""By which a window was too long that a deadline has ended."""
+MAX_BYTES: Final = 8 << 20
+"""Characters of the texts of a page, after which it ends; a record may have megabytes."""
+
+_FORM: Final = re.compile(
+    r"(?P<order>newest|oldest):(?P<time>-?\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?)"
+    r":(?P<window>\d{1,12}(?:\.\d{1,6})?)"
+    r"(?::(?P<node>[\w-]{1,64}):(?P<offset>\d{1,18}):(?P<idx>\d{1,18}))?",
+    re.ASCII,
+)
+
+
+class Cursor(NamedTuple):
+    """Where a page begins: behind a record, or at a time."""
+
+    order: str
+    """`newest` (first) or `oldest`."""
+    time: float
+    """`created` of the record; or the time where the search of the page before has ended."""
+    window: float
+    """Seconds of the first window."""
+    record: tuple[str, int, int] | None = None
+    """Node, offset and number of the record; None: nothing at the time was read."""
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Return the cursor of a text.
+
+        Raises:
+            ConfigError: It is none.
+        """
+        match = _FORM.fullmatch(text)
+        if match is None or not math.isfinite(float(match["time"])):
+            raise ConfigError(f"{text[:80]!r} is no cursor; take it from the answer before")
+        record = None
+        if match["node"] is not None:
+            record = (match["node"], int(match["offset"]), int(match["idx"]))
+        window = max(SHORTEST, float(match["window"]))
+        return cls(match["order"], float(match["time"]), window, record)
+
+    def __str__(self) -> str:
+        place = "" if self.record is None else ":{}:{}:{}".format(*self.record)
+        return f"{self.order}:{self.time!r}:{self.window:.6f}{place}"
+
+    @property
+    def span(self) -> Span:
+        """The times at which the rest of the records may be."""
+        if self.order == "oldest":
+            return Span(self.time, math.inf)
+        if self.record is None:
+            return Span(-math.inf, self.time)
+        return Span.up_to(self.time)
+
+    def rest(self, found: Iterator[Found]) -> Iterator[Found]:
+        """Yield the records behind the cursor's, in its direction."""
+        for each in found:
+            if not self._is_read(each):
+                yield each
+                if each.record.created != self.time:
+                    yield from found
+                    return
+
+    def _is_read(self, found: Found) -> bool:
+        if self.record is None or found.record.created != self.time:
+            return False
+        place, own = (found.record.offset, found.record.idx), self.record[1:]
+        if found.node != self.record[0]:
+            return False  # another journal wrote in the same microsecond: rather twice than never
+        return place <= own if self.order == "oldest" else place >= own
+
+
+class Page(NamedTuple):
+    """Some records in the order of the cursor."""
+
+    records: list[Found]
+    cursor: Cursor | None
+    """Where the next page begins; None if there is none."""
+    scanned: float
+    """The share of the time of all records that was searched, from 0 to 1."""
+
+
+def find_page(question: Question, order: str, limit: int, start: Cursor | None) -> Page:
+    """Search a page.
+
+    Args:
+        limit: The most records of it, at least 1.
+        start: Where it begins; None for the end of the store.
+    """
+    query = question.query
+    days = read_days(question.logs, span_of(query), question.unread)
+    if not days:
+        return Page([], None, 1.0)
+    whole = span_of(query).overlap(
+        Span(min(day.first for day in days), Span.up_to(max(day.last for day in days)).until)
+    )
+    edge = whole.until if order == "newest" else whole.since
+    place = start or Cursor(order, edge, FIRST_WINDOW)
+    span, window = whole.overlap(place.span), place.window
+    records: list[Found] = []
+    size = 0
+    while span.since < span.until:
+        part, span = _split(span, order, window)
+        found = _search(question, query, order, part)
+        for each in found if start is None else start.rest(found):
+            if question.progress.must_stop():  # the record may be behind a gap
+                break
+            if len(records) == limit or size > MAX_BYTES:
+                return Page(records, place, _share(whole, place))
+            records.append(each)
+            size += _size(each)
+            place = Cursor(order, each.record.created, window, identity(each))
+        if question.progress.must_stop():
+            place = place._replace(window=max(SHORTEST, window / SHRINKING))
+            return Page(records, place, _share(whole, place))
+        window *= GROWTH
+        place = Cursor(order, part.since if order == "newest" else part.until, window)
+    return Page(records, None, 1.0)
+
+
+def identity(found: Found) -> tuple[str, int, int]:
+    """Return journal, block and number of a record."""
+    return (found.node, found.record.offset, found.record.idx)
+
+
+def _size(found: Found) -> int:
+    record = found.record
+    texts = (record.message, record.extra, record.exc_text, record.stack_info)
+    return sum(len(text) for text in texts if text)
+
+
+def _split(span: Span, order: str, window: float) -> tuple[Span, Span]:
+    """Return the window at the begin of a span, and the rest."""
+    if order == "oldest":
+        middle = min(span.until, max(span.since + window, math.nextafter(span.since, math.inf)))
+        return Span(span.since, middle), Span(middle, span.until)
+    middle = max(span.since, min(span.until - window, math.nextafter(span.until, -math.inf)))
+    return Span(middle, span.until), Span(span.since, middle)
+
+
+def _search(question: Question, query: Node, order: str, span: Span) -> Iterator[Found]:
+    return search(
+        question.logs,
+        both(query, between(column("created"), span.since, span.until)),
+        newest_first=order == "newest",
+        unread=question.unread,
+        progress=question.progress,
+    )
+
+
+def _share(whole: Span, place: Cursor) -> float:
+    length = whole.until - whole.since
+    done = whole.until - place.time if place.order == "newest" else place.time - whole.since
+    return min(1.0, max(0.0, done / length)) if length > 0 else 1.0

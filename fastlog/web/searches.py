@@ -1,0 +1,166 @@
+"""Searches: they run in threads, a limited number at a time, and end when nobody waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from starlette.requests import Request
+
+from fastlog.search import Progress
+from fastlog.web.failures import RequestError
+
+T = TypeVar("T")
+
+PATIENCE: Final = 5.0
+"""Seconds that a request waits for its turn."""
+WAITING: Final = 64
+"""Requests that may wait."""
+CHUNKS: Final = 4
+"""Chunks of a stream that are made before the client has read them."""
+
+
+class DisconnectedError(Exception):
+    """The client has closed the connection, so nobody reads the answer."""
+
+
+class Searches:
+    """Runs searches.
+
+    Args:
+        at_once: How many run at the same time; others wait.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._free = asyncio.Semaphore(at_once)
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="search")
+        self._waiting = 0
+        self._running: set[Progress] = set()
+
+    def close(self) -> None:
+        """Stop all searches."""
+        for progress in self._running:
+            progress.interrupt()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def run(self, request: Request, seconds: float, work: Callable[[Progress], T]) -> T:
+        """Run a search in a thread, and return its result.
+
+        Args:
+            seconds: After which the search must end, from its begin.
+            work: Gets the progress, which it has to obey.
+
+        Raises:
+            RequestError: There are too many searches.
+            DisconnectedError: The client has gone. The search was stopped.
+        """
+        async with self._turn():
+            progress = Progress(time.monotonic() + seconds)
+            loop = asyncio.get_running_loop()
+            job = loop.run_in_executor(self._threads, work, progress)
+            gone: asyncio.Future[None] = asyncio.ensure_future(_disconnected(request))
+            self._running.add(progress)
+            try:
+                await _first(job, gone)
+                if not job.done():
+                    raise DisconnectedError
+                return job.result()
+            finally:
+                gone.cancel()
+                await self._end(progress, job)
+
+    @asynccontextmanager
+    async def stream(
+        self, make: Callable[[Progress], Iterator[bytes]]
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Let a thread make the chunks of a body. It waits while the client does not read.
+
+        Args:
+            make: Yields the chunks. It has to obey the progress.
+
+        Raises:
+            RequestError: There are too many searches.
+        """
+        async with self._turn():
+            progress = Progress()
+            loop = asyncio.get_running_loop()
+            chunks: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS)
+
+            def put(chunk: bytes | None) -> None:
+                asyncio.run_coroutine_threadsafe(chunks.put(chunk), loop).result()
+
+            def work() -> None:
+                for chunk in make(progress):
+                    put(chunk)
+                    if progress.must_stop():
+                        return
+                put(None)
+
+            job = loop.run_in_executor(self._threads, work)
+            self._running.add(progress)
+            try:
+                yield _taken(chunks, job)
+            finally:
+                progress.interrupt()
+                while not job.done():  # it may wait for room
+                    with contextlib.suppress(asyncio.QueueEmpty):
+                        chunks.get_nowait()
+                    await asyncio.wait({job}, timeout=0.05)
+                await self._end(progress, job)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        busy = RequestError(
+            "too many searches are running; try again", 503, headers={"Retry-After": "1"}
+        )
+        if self._waiting >= WAITING:
+            raise busy
+        self._waiting += 1
+        try:
+            await asyncio.wait_for(self._free.acquire(), PATIENCE)
+        except TimeoutError:
+            raise busy from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    async def _end(self, progress: Progress, job: asyncio.Future[T]) -> None:
+        """Wait until the thread has ended, so that the next search has a free one."""
+        if not job.done():
+            progress.interrupt()
+            await asyncio.shield(_first(job))
+        self._running.discard(progress)
+
+
+async def _taken(
+    chunks: asyncio.Queue[bytes | None], job: asyncio.Future[None]
+) -> AsyncIterator[bytes]:
+    while True:
+        getting = asyncio.ensure_future(chunks.get())
+        await _first(getting, job)
+        if not getting.done() and chunks.empty():
+            getting.cancel()
+            job.result()  # it has failed
+            return
+        chunk = await getting
+        if chunk is None:
+            return
+        yield chunk
+
+
+async def _first(*futures: asyncio.Future[Any]) -> None:
+    """Wait until one of them is done."""
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

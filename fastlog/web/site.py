@@ -1,0 +1,68 @@
+"""Site: what all requests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+
+from fastlog.config import Config
+from fastlog.query import Node, between, both, column
+from fastlog.search import Progress, Unread
+from fastlog.web.access import Access
+from fastlog.web.broadcast import Broadcast
+from fastlog.web.question import Question, read_query, time_context
+from fastlog.web.searches import Searches
+
+T = TypeVar("T")
+
+
+class Site:
+    """The store that is served, the searches that run, and the tails that follow.
+
+    Args:
+        logs: The directory of the day files.
+    """
+
+    def __init__(self, config: Config, logs: Path) -> None:
+        self.config, self.logs = config, logs
+        self.searches = Searches(config.web.searches)
+        self.broadcast = Broadcast(logs, config.web.tails)
+        self.access = Access.of(config.web)
+
+    def close(self) -> None:
+        """End everything that runs."""
+        self.searches.close()
+        self.broadcast.close()
+
+    async def ask(
+        self, request: Request, values: dict[str, Any], work: Callable[[Question], T]
+    ) -> T:
+        """Run a search for the query of a request.
+
+        Args:
+            values: The parameters of the request: `q`, `tz`, and if it has them `deadline`, `since`
+                and `until`.
+            work: Runs in a thread.
+
+        Raises:
+            RequestError: The query is wrong, or there are too many searches.
+            DisconnectedError: The client has gone.
+        """
+        context = time_context(values)
+        query = read_query(values.get("q") or "", context)
+
+        def run(progress: Progress) -> T:
+            unread = Unread(lambda line: None)
+            question = Question(self.logs, query, context, progress, unread)
+            span = [question.moment(name, values.get(name)) for name in ("since", "until")]
+            return work(question._replace(query=within(query, *span)))
+
+        return await self.searches.run(request, values.get("deadline") or 2.0, run)
+
+
+def within(query: Node, since: float | None, until: float | None) -> Node:
+    """Return a query for a span of time."""
+    return both(query, between(column("created"), since, until))
