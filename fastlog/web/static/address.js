@@ -7,7 +7,7 @@ export const DEFAULT_COLUMNS = ["time", "level", "name", "message"];
 
 const DEFAULTS = {
   mode: "search", q: "", since: "", until: "", tz: LOCAL_ZONE, by: "level", order: "newest",
-  columns: DEFAULT_COLUMNS, facets: [], open: [], wrap: false, extras: false, fold: true,
+  columns: DEFAULT_COLUMNS, facets: [], open: [], wrap: false, extras: false, fold: true, all: false,
 };
 
 /** Returns the view that an address describes. What is wrong in it is ignored. */
@@ -39,4 +39,9 @@ export function write(view) {
   }
   const query = text.toString();
   return query ? `?${query}` : location.pathname;
+}
+
+/** Returns the mode in which a range of time means something. */
+export function leaveLive(mode) {
+  return mode === "live" ? "search" : mode;
 }

@@ -4,7 +4,7 @@ import { Question } from "./api.js";
 import { el } from "./dom.js";
 import { levelOf, rank } from "./levels.js";
 import { loggerTree } from "./logger-tree.js";
-import { chosen, quoted, within, without } from "./query-text.js";
+import { chosen, quoted, without } from "./query-text.js";
 import { cut, grouped, textOf, visible } from "./text.js";
 
 const USUAL = ["level", "logger", "host", "process"];
@@ -81,10 +81,9 @@ class Facet {
 
   async load() {
     if (!this.element.open) return this.stop();
-    const { q, since, until, mode, tz } = this.view.state;
+    const { q, tz } = this.view.state;
     // Its own terms do not narrow a facet: the other values stay, to be chosen beside the first.
-    const others = without(q, this.field);
-    const query = mode === "live" ? others : within(others, since, until);
+    const query = this.view.countQuery(without(q, this.field));
     const isTree = this.field === "logger";
     try {
       const answer = await this.#question.ask("/counts", { q: query, tz, by: this.field, top: isTree ? LOGGERS : TOP });

@@ -2,6 +2,7 @@
 
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { Question } from "./api.js";
+import { leaveLive } from "./address.js";
 import { el } from "./dom.js";
 import { colourOf, levelOf, rank } from "./levels.js";
 import { grouped, visible, cut } from "./text.js";
@@ -28,7 +29,7 @@ export class Histogram {
     const { by } = this.view.state;
     this.place.setAttribute("aria-busy", "true");
     try {
-      const answer = await this.#question.ask("/histogram", { ...this.view.question, bars: BARS, by });
+      const answer = await this.#question.ask("/histogram", { q: this.view.countQuery(), tz: this.view.state.tz, bars: BARS, by });
       if (!answer) return;
       this.#answer = { ...answer, bars: withEmpty(answer.bars, answer) };
       this.#draw();
@@ -74,7 +75,8 @@ export class Histogram {
     const [fromDay, from] = dayAndTime(first, this.view.state.tz, 0);
     const [toDay, to] = dayAndTime(end, this.view.state.tz, 0);
     const records = `${complete ? "" : "more than "}${grouped(all)} record${all === 1 ? "" : "s"}`;
-    this.title.textContent = `${records}, ${fromDay} ${from} to ${toDay === fromDay ? "" : `${toDay} `}${to}, ${span(interval)} a bar`;
+    const range = `${fromDay} ${from} to ${toDay === fromDay ? "" : `${toDay} `}${to}, ${span(interval)} a bar`;
+    this.title.replaceChildren(records, el("span", { class: "quiet" }, ` ${range}`));
     this.place.setAttribute("aria-label", `Histogram: ${this.title.textContent}`);
     this.legend.replaceChildren(...names.map((name, at) => {
       const count = name === REST ? all - names.slice(0, -1).reduce((sum, one) => sum + totals.get(one), 0) : totals.get(name);
@@ -145,7 +147,7 @@ export class Histogram {
     if (width < 5) return;
     const [since, until] = [left, left + width].map((x) => plot.posToVal(x, "x"));
     plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-    this.view.change({ since: asQueryTime(since), until: asQueryTime(until) });
+    this.view.change({ since: asQueryTime(since), until: asQueryTime(until), mode: leaveLive(this.view.state.mode) });
   }
 
   #resize() {

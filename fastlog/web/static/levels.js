@@ -24,7 +24,7 @@ export function rank(name) {
   return -(NAMES.get(String(name).toUpperCase()) ?? -1);
 }
 
-/** Returns the colour of a kind of level in the present theme. */
+/** Returns the colour of the bars of a kind of level in the present theme. */
 export function colourOf(kind) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--level-${kind}`).trim();
+  return getComputedStyle(document.documentElement).getPropertyValue(`--bar-${kind}`).trim();
 }

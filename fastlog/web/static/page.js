@@ -106,6 +106,7 @@ class Page {
   #connect() {
     const { view } = this;
     view.on(["mode", "q", "since", "until", "order", "fold"], () => this.run());
+    view.on(["all"], () => (view.state.mode === "problems" ? this.run() : null));
     view.on(["tz"], () => (/^$|Z$/.test(view.state.since + view.state.until) ? null : this.run()));
     view.on(["by"], () => this.histogram.load());
     byId("modes").addEventListener("click", (event) => {

@@ -2,7 +2,8 @@
 
 import { Question } from "./api.js";
 import { el, svg } from "./dom.js";
-import { add } from "./query-text.js";
+import { levelOf } from "./levels.js";
+import { add, split, within } from "./query-text.js";
 import { cells } from "./record-line.js";
 import { counted, cut, grouped, visible } from "./text.js";
 import { ago, full } from "./times.js";
@@ -22,7 +23,7 @@ export class Problems {
   async load(onError) {
     if (!this.place.children.length) this.place.replaceChildren(el("p", { class: "empty" }, "Grouping records …"));
     try {
-      const answer = await this.#question.ask("/problems", { ...this.view.question, limit: 50 });
+      const answer = await this.#question.ask("/problems", { q: this.#query(), tz: this.view.state.tz, limit: 50 });
       if (answer) this.#show(answer);
       onError(null);
     } catch (error) {
@@ -31,13 +32,26 @@ export class Problems {
     }
   }
 
+  /** Returns the query with what makes a record a problem, unless the user wants all. */
+  #query() {
+    const { q, since, until, all } = this.view.state;
+    return within(all || split(q) === null ? q : add(q, "(level>=warning OR has:exc_text)"), since, until);
+  }
+
+  #choice() {
+    const { all } = this.view.state;
+    return el("div", { class: "problem-choice" },
+      el("p", { class: "quiet" }, all ? "Records of all levels, grouped by what they say." : "Warnings, errors and tracebacks, grouped by what they say."),
+      el("button", { type: "button", on: { click: () => this.view.change({ all: !all }) } }, all ? "Only problems" : "All levels"));
+  }
+
   #show({ problems, complete }) {
     if (!problems.length) {
-      this.place.replaceChildren(el("p", { class: "empty" }, "No problems: no tracebacks, warnings or errors match."));
+      this.place.replaceChildren(this.#choice(), el("p", { class: "empty" }, "No records match."));
       return;
     }
     const part = complete ? null : el("p", { class: "quiet" }, "A part of the store was read in time: counts are at least these.");
-    this.place.replaceChildren(...[part, el("ol", { class: "problem-list" }, problems.map((one) => this.#problem(one)))].filter(Boolean));
+    this.place.replaceChildren(...[this.#choice(), part, el("ol", { class: "problem-list" }, problems.map((one) => this.#problem(one)))].filter(Boolean));
   }
 
   #problem(problem) {
@@ -46,7 +60,8 @@ export class Problems {
       if (example.open && example.children.length === 1) example.append(this.detailOf(problem.example));
     } } }, el("summary", {}, "Newest example ", el("span", { class: "line" }, cells(problem.example, { ...this.view.state, columns: ["time", "level", "name", "message"], wrap: false, extras: false }))));
     const times = `${full(problem.first, tz, 0)} to ${full(problem.last, tz, 0)}`;
-    return el("li", { class: `problem ${problem.kind}` },
+    const { kind } = levelOf(problem.example.levelno, problem.example.levelname);
+    return el("li", { class: `problem level-${kind}` },
       el("div", { class: "problem-head" },
         el("span", { class: "problem-count" }, grouped(problem.records), el("span", { class: "quiet" }, problem.records === 1 ? " time" : " times")),
         el("div", { class: "problem-title" },

@@ -1,6 +1,7 @@
 // The range of time, and the zone in which times are shown and understood.
 
 import { byId, el } from "./dom.js";
+import { leaveLive } from "./address.js";
 import { dayAndTime, offsetOf, zones } from "./times.js";
 
 const RELATIVE = [
@@ -26,26 +27,26 @@ export class Range {
       byId(id).addEventListener("change", (event) => { field.value = event.target.value; });
     }
     this.#showZones();
-    view.on(["since", "until", "tz"], () => this.#show());
+    view.on(["since", "until", "tz", "mode"], () => this.#show());
     this.#show();
   }
 
   #choose(since, until) {
     this.popover.hidePopover();
-    this.view.change({ since, until });
+    this.view.change({ since, until, mode: leaveLive(this.view.state.mode) });
   }
 
   #show() {
-    const { since, until, tz } = this.view.state;
+    const { since, until, tz, mode } = this.view.state;
     this.since.value = since;
     this.until.value = until;
-    this.button.querySelector("span").textContent = nameOf(since, until, tz);
+    this.button.querySelector("span").textContent = mode === "live" ? "From now on" : nameOf(since, until, tz);
     for (const button of byId("range-presets").children) {
       button.setAttribute("aria-pressed", String(!until && button.dataset.since === since));
     }
     byId("zone").value = tz;
     byId("zone-offset").textContent = offsetOf(tz);
-    byId("zoom-out").hidden = !since && !until;
+    byId("zoom-out").hidden = (!since && !until) || mode === "live";
   }
 
   #showZones() {

@@ -3,6 +3,7 @@
 import { ask, askText } from "./api.js";
 import { announce, el } from "./dom.js";
 import { jsonTree } from "./json-tree.js";
+import { levelOf } from "./levels.js";
 import { extraName, term } from "./query-text.js";
 import { cells } from "./record-line.js";
 import { cut, grouped, textOf, visible } from "./text.js";
@@ -78,7 +79,8 @@ export class RecordDetail {
   }
 
   #aroundLine(one, record, state) {
-    const link = el("a", { href: this.#link(one), class: "line", title: "Open this record" }, cells(one, state));
+    const { kind } = levelOf(one.levelno, one.levelname);
+    const link = el("a", { href: this.#link(one), class: `line level-${kind}`, title: "Open this record" }, cells(one, state));
     return el("li", { "aria-current": one.id === record.id ? "true" : null }, link);
   }
 

@@ -12,7 +12,7 @@ export const COLUMNS = new Map([
   ["funcName", "Function"], ["pathname", "Path"], ["received", "Received"],
 ]);
 const WIDTHS = new Map([
-  ["time", "23ch"], ["received", "23ch"], ["level", "11ch"], ["name", "minmax(10ch, 20ch)"],
+  ["time", "24ch"], ["received", "24ch"], ["level", "11ch"], ["name", "minmax(10ch, 20ch)"],
   ["message", "minmax(20ch, 1fr)"], ["process", "8ch"], ["lineno", "6ch"], ["thread", "16ch"],
 ]);
 const LINE = 600, WRAPPED = 4000;

@@ -4,6 +4,7 @@ import { el } from "./dom.js";
 import { levelOf } from "./levels.js";
 import { cells, gridOf, headingOf } from "./record-line.js";
 import { counted, oneLine } from "./text.js";
+import { offsetOf } from "./times.js";
 import { VirtualList } from "./virtual-list.js";
 
 export class RecordList {
@@ -160,9 +161,9 @@ export class RecordList {
   }
 
   #showColumns() {
-    const { columns, wrap } = this.view.state;
+    const { columns, wrap, tz } = this.view.state;
     this.scroller.parentElement.style.setProperty("--columns", gridOf(columns));
     this.scroller.classList.toggle("wrapped", wrap);
-    this.header.replaceChildren(...columns.map((column) => el("span", { class: "cell" }, headingOf(column))));
+    this.header.replaceChildren(...columns.map((column) => el("span", { class: "cell" }, column === "time" ? `Time (${offsetOf(tz)})` : headingOf(column))));
   }
 }

@@ -51,7 +51,7 @@ export class RecordsState {
   showTail({ isPaused, waiting, dropped, rate, connection, error }) {
     if (error) this.showError(error);
     if (this.view.state.mode !== "live") return;
-    const parts = [{ live: "Live", connecting: "Connecting …", reconnecting: "Connection lost, trying again …", closed: "The server ended the tail" }[connection]];
+    const parts = [{ live: "Live", connecting: "Connecting …", reconnecting: "Connection lost, trying again …" }[connection]];
     if (isPaused) parts[0] = "Paused";
     if (connection === "live") parts.push(`${rate < 10 && rate > 0 ? rate.toFixed(1) : grouped(Math.round(rate))} records/s`);
     if (dropped) parts.push(`${counted(dropped, "record")} not shown: too many at once`);

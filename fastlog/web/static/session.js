@@ -11,10 +11,8 @@ export async function login() {
   } catch {
     return; // the first question will say what is wrong
   }
-  const isNeeded = session.login_needed ?? session.login ?? false;
-  if (session.user ?? session.logged_in) showLogout();
-  if (!isNeeded) return;
-  await askPassword();
+  if (!session.login_needed) return;
+  if (!session.logged_in) await askPassword();
   showLogout();
 }
 

@@ -91,7 +91,7 @@ function detailsOf(status, problems, notes, zone) {
   const fill = status.journal_fill ?? receiver?.fill;
   const meter = el("meter", { min: 0, max: 1, high: FILLING, value: fill ?? 0, "aria-label": "Fill of the journal" });
   const rows = [
-    ["Server", status.running ? "running" : "not running"],
+    ["Server", status.running === undefined ? undefined : status.running ? "running" : "not running"],
     receiver && ["Connections", `${receiver.connections}, of which ${receiver.clients} with fastlog_client`],
     receiver && ["Received since the start", counted(receiver.frames, "record")],
     receiver && ["Journal", [meter, ` ${Math.round((fill ?? 0) * 100)} % of ${size(receiver.limit)}`]],

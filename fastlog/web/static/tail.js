@@ -8,7 +8,7 @@ import { fold } from "./folding.js";
 import { counted } from "./text.js";
 
 const SHOWN = 20_000, WAITING = 10_000, CONTEXT = 100;
-const DRAW_EVERY = 100; // ms
+const DRAW_EVERY = 100, RECONNECT = 3000; // ms
 
 export class Tail {
   #source = null;
@@ -16,6 +16,7 @@ export class Tail {
   #timer = 0;
   #ids = new Set();
   #arrivals = [];
+  #lastId = "";
 
   /** `onState({ isPaused, waiting, dropped, rate, connection, error })` is called after changes. */
   constructor(view, list, onState) {
@@ -31,6 +32,7 @@ export class Tail {
     this.isActive = true;
     this.isPaused = this.isHeld = this.hasBegun = false;
     this.dropped = 0;
+    this.#lastId = "";
     this.#waiting = [];
     this.#ids = new Set();
     this.list.list.sticksToEnd = true;
@@ -83,12 +85,23 @@ export class Tail {
   }
 
   #connect() {
-    const source = new EventSource(addressOf("/tail", this.view.question));
+    const source = new EventSource(addressOf("/tail", { ...this.view.question, after: this.#lastId }));
     this.#source = source;
     source.addEventListener("open", () => this.#connected("live"));
-    source.addEventListener("error", () => this.#connected(source.readyState === EventSource.CLOSED ? "closed" : "reconnecting"));
-    source.addEventListener("records", (event) => this.#arrived(parse(event.data)));
+    source.addEventListener("error", () => this.#failed(source));
+    source.addEventListener("records", (event) => {
+      this.#lastId = event.lastEventId;
+      this.#arrived(parse(event.data));
+    });
     source.addEventListener("dropped", (event) => this.#drop(JSON.parse(event.data).dropped));
+  }
+
+  #failed(source) {
+    this.#connected("reconnecting");
+    if (source.readyState !== EventSource.CLOSED) return; // the browser tries again
+    setTimeout(() => {
+      if (this.#source === source) this.#connect();
+    }, RECONNECT);
   }
 
   #connected(connection) {

@@ -6,6 +6,9 @@ import { within } from "./query-text.js";
 // Changes of these go to the history, so that Back undoes them.
 const STEPS = ["mode", "q", "since", "until", "order"];
 
+// The range of the counts beside a live tail.
+const LIVE_RANGE = "15min";
+
 export class View {
   #listeners = [];
 
@@ -38,6 +41,12 @@ export class View {
   /** The parameters of every question about the records of this view. */
   get question() {
     return { q: this.query, tz: this.state.tz };
+  }
+
+  /** Returns the query of counts: with the range of time, or beside a live tail, the last minutes. */
+  countQuery(q = this.state.q) {
+    const { since, until, mode } = this.state;
+    return mode === "live" ? within(q, LIVE_RANGE, "") : within(q, since, until);
   }
 
   #become(next) {
