@@ -122,3 +122,15 @@ def one_line(text: object) -> str:
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def several_lines(text: object) -> str:
+    """Return the text with unprintable characters escaped; line ends and tabs stay."""
+    return _escaped(text)
+
+
+def escape_json(text: str) -> str:
+    """Return JSON without line ends so that a terminal can show it; the values do not change."""
+    if text.isascii() and "\x7f" not in text:  # JSON itself escapes the other control characters
+        return text
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

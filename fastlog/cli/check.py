@@ -1,11 +1,9 @@
-"""`fastlog check`: check whether a server with this configuration would work."""
+"""`fastlog check`: check whether a server with this configuration works, or would work."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
-from pathlib import Path
 
 import click
 
@@ -19,18 +17,18 @@ from fastlog.cli.checks import (
     check_modes,
     check_sink,
     day_directories,
-    existing_parent,
 )
 from fastlog.cli.command import FAILED, OK, Command
-from fastlog.cli.data_directory import Status, is_running, read_status
+from fastlog.cli.data_directory import is_running, read_status
+from fastlog.cli.health_checks import check_health
+from fastlog.cli.journal_checks import check_journal
 from fastlog.cli.options import config_options
-from fastlog.config import Config, format_duration, format_size
+from fastlog.cli.retention_preview import preview
+from fastlog.cli.safe_text import print_json, print_line
+from fastlog.config import Config, format_duration
 from fastlog.errors import FastlogError
 from fastlog.files import Access, set_access
 from fastlog.server.lock import lock as lock_data_dir
-
-STATUS_TIMEOUT = 3.0
-"""Seconds to wait for the receiver's next status."""
 
 
 @click.command(cls=Command)
@@ -40,29 +38,71 @@ STATUS_TIMEOUT = 3.0
 @click.option(
     "--deep", is_flag=True, help="Read every page of every day file. Takes seconds per gigabyte."
 )
+@click.option(
+    "--retention",
+    multiple=True,
+    is_flag=False,
+    flag_value="",
+    metavar="[KEY=VALUE]",
+    help="Only print what retention would delete now, as configured or with this setting: age=7d, "
+    "days=7, size=1GiB or keep_free=5GiB. May be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 @config_options
-def check(config: Config, repair: bool, deep: bool) -> int:
-    """Check configuration, listeners, sinks, day files, ledger and journal.
+def check(
+    config: Config, repair: bool, deep: bool, retention: tuple[str, ...], as_json: bool
+) -> int:
+    """Check configuration and files, and the health of a running server.
 
-    Prints one line for each. Changes nothing, except with --repair, and does not disturb a running
-    server.
+    Prints one line for each check, and exits with 1 if one has FAILED. Changes nothing, except
+    with --repair, and does not disturb a running server.
     """
     if repair:
         return _repair(config)
-    running = is_running(config.data_dir)
-    verdicts = [Verdict(State.OK, "config", "valid"), check_directory(config.data_dir)]
+    verdicts = preview(config, retention) if retention else _check_all(config, deep=deep)
+    if as_json:
+        print_json([_to_tree(verdict) for verdict in verdicts])
+    else:
+        for verdict in verdicts:
+            text = " ".join(verdict.text.split())
+            print_line(f"{verdict.state.value:8}{verdict.subject}: {text}")
+    return FAILED if any(verdict.state is State.FAILED for verdict in verdicts) else OK
+
+
+def _check_all(config: Config, *, deep: bool) -> list[Verdict]:
+    data_dir = config.data_dir
+    running = is_running(data_dir)
+    verdicts = [Verdict(State.OK, "config", "valid"), check_directory(data_dir)]
     verdicts += check_modes(config)
     verdicts += [check_listener(listener.url, running=running) for listener in config.listen]
     verdicts += [check_sink(sink, config) for sink in config.sinks]
     for logs in day_directories(config):
         verdicts += check_day_files(logs, deep=deep)
-    verdicts.append(check_ledger(config.data_dir))
-    verdicts.append(
-        _check_journal(config.data_dir / "journal") or _check_journal_space(config, running=running)
-    )
-    for verdict in verdicts:
-        click.echo(f"{verdict.state.value:8}{verdict.subject}: {' '.join(verdict.text.split())}")
-    return FAILED if any(verdict.state is State.FAILED for verdict in verdicts) else OK
+    verdicts.append(check_ledger(data_dir))
+    try:
+        status = read_status(data_dir)
+    except FastlogError as error:
+        status = None
+        verdicts.append(Verdict(State.FAILED, "receiver", str(error)))
+    verdicts.append(check_journal(config, status, running=running))
+    if running and status is None:
+        verdicts.append(Verdict(State.WARNING, "receiver", "has written no status yet"))
+    elif running and status is not None:
+        configured = {sink.name: sink.url for sink in config.sinks}
+        verdicts += check_health(data_dir, configured, status, time.time())
+    elif status is not None:
+        age = format_duration(abs(time.time() - status.at))
+        verdicts.append(Verdict(State.WARNING, "server", f"not running; last status {age} ago"))
+    return verdicts
+
+
+def _to_tree(verdict: Verdict) -> dict[str, str]:
+    """Return what `--json` prints for a verdict."""
+    return {
+        "state": verdict.state.name.lower(),
+        "subject": verdict.subject,
+        "text": " ".join(verdict.text.split()),
+    }
 
 
 def _repair(config: Config) -> int:
@@ -78,56 +118,7 @@ def _repair(config: Config) -> int:
 
     lock = lock_data_dir(data_dir, access)  # so that no server starts meanwhile
     try:
-        click.echo(repair(data_dir / "journal"))
+        print_line(repair(data_dir / "journal"))
     finally:
         os.close(lock)
     return OK
-
-
-def _check_journal(directory: Path) -> Verdict | None:
-    """Return a failure if this version cannot read the journal, or only after a repair."""
-    from fastlog.journal import examine
-
-    try:
-        examine(directory)
-    except FastlogError as error:
-        return Verdict(State.FAILED, "journal", str(error))
-    except OSError as error:
-        return Verdict(State.FAILED, "journal", f"{error.filename}: {error.strerror}")
-    return None
-
-
-def _check_journal_space(config: Config, *, running: bool) -> Verdict:
-    """Estimate how long the journal can hold records if no sink stores any."""
-    free = shutil.disk_usage(existing_parent(config.data_dir)).free
-    first = read_status(config.data_dir)
-    if not running or first is None or not first.is_fresh():
-        state = State.OK if free >= config.journal.size else State.WARNING
-        text = (
-            f"may grow to {format_size(config.journal.size)}, {format_size(free)} are free; "
-            "the server is not running, so its rate is unknown"
-        )
-        return Verdict(state, "journal", text)
-    if first.failure:
-        return Verdict(State.FAILED, "journal", first.failure)
-    second = _next_status(config.data_dir, first)
-    rate = (second.durable - first.durable) / max(second.at - first.at, 1e-3)
-    room = min(max(0, second.limit - second.size), free)
-    used = f"{format_size(second.size)} of {format_size(second.limit)} used"
-    if rate <= 0:
-        return Verdict(State.OK, "journal", f"{used}; no records arrive at present")
-    text = (
-        f"{used}; at the present {format_size(rate)}/s it lasts {format_duration(room / rate)} "
-        f"if no sink stores anything ({format_size(free)} of disk are free)"
-    )
-    return Verdict(State.OK if room / rate > 60 else State.WARNING, "journal", text)
-
-
-def _next_status(data_dir: Path, first: Status) -> Status:
-    deadline = time.monotonic() + STATUS_TIMEOUT
-    while time.monotonic() < deadline:
-        status = read_status(data_dir)
-        if status is not None and status.at > first.at:
-            return status
-        time.sleep(0.1)
-    return first

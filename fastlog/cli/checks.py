@@ -29,7 +29,11 @@ from fastlog.server.lock import mode_warning
 from fastlog.sinks import SinkContext, make_sink
 
 MIN_FREE = 64 << 20
-"""Bytes of free disk space below which a check warns."""
+"""Bytes of free disk space below which any disk is nearly full."""
+MAX_FREE = 1 << 30
+"""Bytes of free disk space from which on no disk is nearly full."""
+FREE_PART = 20
+"""Between the two, a disk is nearly full if less than one part in this many is free."""
 
 _LOAD_LOGGING = """
 import logging.config, sys, tomllib
@@ -133,8 +137,8 @@ def check_ledger(data_dir: Path) -> Verdict:
         return Verdict(State.WARNING, subject, f"cannot be read now: {error}")
     aside = path.with_name(path.name + DAMAGED)
     if aside.exists():
-        text = f"sound; {aside.name} is an earlier, damaged ledger: inspect it, then remove it"
-        return Verdict(State.WARNING, subject, text)
+        text = f"sound; {aside.name} is an earlier, damaged ledger: inspect it, then delete it"
+        return Verdict(State.FAILED, subject, text)
     return Verdict(State.OK, subject, "sound")
 
 
@@ -153,7 +157,7 @@ def check_day_files(logs: Path, *, deep: bool) -> list[Verdict]:
         subject = f"day file {file.path}"
         if file.set_aside:
             advice = '; `sqlite3 FILE ".recover"` may save its records; delete it afterwards'
-            verdicts.append(Verdict(State.WARNING, subject, file.trouble + advice))
+            verdicts.append(Verdict(State.FAILED, subject, file.trouble + advice))
         elif file.trouble:
             verdicts.append(Verdict(State.FAILED, subject, file.trouble))
         else:
@@ -254,6 +258,9 @@ def _unwritable(directory: Path, *, make: bool = True) -> str:
 
 
 def _check_space(subject: str, path: Path, text: str) -> Verdict:
-    free = shutil.disk_usage(existing_parent(path)).free
-    state = State.OK if free >= MIN_FREE else State.WARNING
-    return Verdict(state, subject, f"{text}; {format_size(free)} are free")
+    disk = shutil.disk_usage(existing_parent(path))
+    free = format_size(disk.free)
+    if disk.free < max(MIN_FREE, min(disk.total // FREE_PART, MAX_FREE)):
+        text = f"{text}; the disk is nearly full: {free} of {format_size(disk.total)} are free"
+        return Verdict(State.FAILED, subject, text)
+    return Verdict(State.OK, subject, f"{text}; {free} are free")

@@ -63,7 +63,9 @@ def run(command: click.Command, name: str, args: Sequence[str] | None = None) ->
 
 def fail(path: str, message: str, code: int) -> int:
     """Print one line to stderr, and return `code`."""
-    click.echo(f"{path}: {' '.join(message.split())}", err=True)
+    from fastlog.terminal import one_line  # errors are rare: import it late
+
+    click.echo(f"{path}: {one_line(' '.join(message.split()))}", err=True)
     return code
 
 

@@ -1,23 +1,27 @@
-"""Read the files of a data directory: status, ledger, lock, and the path of the day files."""
+"""Find the store of a data directory, and read its status and its lock."""
 
 from __future__ import annotations
 
 import fcntl
-import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import click
 import msgspec
 
+from fastlog.cli.safe_text import print_line
 from fastlog.config import Config
-from fastlog.errors import FastlogError
-from fastlog.search.day_reader import Unread, open_file
+from fastlog.errors import ConfigError, FastlogError
+from fastlog.search.day_reader import Unread
+from fastlog.sinks.day_directory import list_day_files
 
 FRESH = 5.0
 """Age in seconds above which a status is stale: a receiver that runs writes one each second."""
+_MARKS = ("lock", "journal", "positions", "status.json", "ledger.db")
+"""A data directory has at least one of these, or day files."""
 
 
 class Status(msgspec.Struct):
@@ -25,6 +29,8 @@ class Status(msgspec.Struct):
 
     at: float
     durable: int = 0
+    durable_received: float | None = None
+    """When the newest durable block was received, in seconds since the epoch; `None`: unknown."""
     oldest: int = 0
     index: int = 0
     size: int = 0
@@ -44,59 +50,136 @@ class Status(msgspec.Struct):
     frames: int = 0
     dropped: int = 0
     rejected: dict[str, int] = {}
+    recent_dropped: int = 0
+    """Records dropped in the last `recent_seconds`."""
+    recent_rejected: int = 0
+    """What the receiver rejected in the last `recent_seconds`."""
+    recent_seconds: float = 300.0
     failure: str | None = None
     """Why the journal cannot be written now; `None`: it can."""
+    sinks: dict[str, str] | None = None
+    """The URLs of the server's sinks by name, without options; `None`: an older server wrote it."""
+
+    @property
+    def fill(self) -> float:
+        """How full the journal is: 1.0 at its limit."""
+        return self.size / self.limit if self.limit else 0.0
 
     def is_fresh(self) -> bool:
         """Return whether a running receiver has written this status."""
         return abs(time.time() - self.at) < FRESH
 
 
-class Tally(msgspec.Struct, frozen=True):
-    """The rows of the ledger with one reason."""
+class Store(NamedTuple):
+    """The day files that commands search."""
 
-    reason: str
-    count: int
-    """How many records, without those whose number is unknown."""
-    unknown: int
-    """How many spans of records whose number is unknown."""
-    last: float
-    """The time of the last, in seconds since the epoch."""
+    sink: str
+    """The name of the sink that writes them; "" if no sink of the configuration does."""
+    logs: Path
+    """Their directory, which may not exist yet."""
+
+
+def find_store(config: Config) -> Store:
+    """Return the day files of the first `sqlite:` sink.
+
+    Raises:
+        ConfigError: The data directory is none, or its server stores elsewhere.
+    """
+    data_dir = config.data_dir
+    stores = stores_of(config)
+    store = stores[0] if stores else Store("", data_dir / "logs")
+    sinks = _sinks_of_server(data_dir)
+    if not stores and sinks is None and data_dir.is_dir():
+        raise ConfigError(
+            "the configuration has no sqlite: sink, so there are no records to search; add one"
+        )
+    if store.logs == data_dir / "logs" or not store.logs.is_dir():
+        _require_data_directory(data_dir)
+    if sinks is None:
+        return store
+    used = _stores(sinks, data_dir)
+    if not used:
+        raise ConfigError(
+            f"the server of {data_dir} has no sqlite: sink, so there are no records to search; "
+            f"its sinks: {', '.join(sinks.values())}"
+        )
+    for one in used:
+        if one.logs.resolve() == store.logs.resolve():
+            return one
+    raise ConfigError(
+        f"the server of {data_dir} stores in {used[0].logs}, not in {store.logs}; name its "
+        f"configuration with --config, or set FASTLOG_SINK=sqlite://{used[0].logs.absolute()}"
+    )
 
 
 def logs_directory(config: Config) -> Path:
-    """Return the directory of the first `sqlite:` sink, or the default directory if it exists.
+    """Return the directory of the day files to search.
 
     Raises:
-        FastlogError: there are no day files to search.
+        ConfigError: as `find_store` does.
     """
-    urls = [urlsplit(sink.url) for sink in config.sinks]
-    stores = [url for url in urls if url.scheme == "sqlite"]
-    if stores and stores[0].path:
-        return Path(stores[0].path)
-    if not config.data_dir.is_dir():
-        raise FastlogError(
-            f"the data directory {config.data_dir} does not exist; name it with --data-dir"
-        )
-    logs = config.data_dir / "logs"
-    if not stores and not logs.is_dir():
-        raise FastlogError(
-            "the configuration has no sqlite: sink, so there are no records to search; add one"
-        )
-    return logs
+    return find_store(config).logs
+
+
+def stores_of(config: Config) -> list[Store]:
+    """Return the day files of each `sqlite:` sink of the configuration."""
+    return _stores({sink.name: sink.url for sink in config.sinks}, config.data_dir)
+
+
+def _stores(sinks: Mapping[str, str], data_dir: Path) -> list[Store]:
+    urls = ((name, urlsplit(url)) for name, url in sinks.items())
+    return [
+        Store(name, Path(url.path) if url.path else data_dir / "logs")
+        for name, url in urls
+        if url.scheme == "sqlite"
+    ]
+
+
+def _sinks_of_server(data_dir: Path) -> dict[str, str] | None:
+    """Return the URLs of the server's sinks by name; None if they are not known."""
+    try:
+        status = read_status(data_dir)
+    except FastlogError:  # a damaged status hinders no search; `fastlog check` reports it
+        return None
+    return None if status is None else status.sinks
+
+
+def _require_data_directory(path: Path) -> None:
+    """Raise an error that helps to find the data directory if this is none."""
+    if not path.exists():
+        raise ConfigError(f"the data directory {path} does not exist; name it with --data-dir")
+    if not path.is_dir():
+        raise ConfigError(f"{path} is not a directory; name the data directory with --data-dir")
+    if is_data_directory(path):
+        return
+    within = path / Config().data_dir
+    if list_day_files(path):
+        hint = f"it holds day files itself: did you mean --data-dir {path.absolute().parent}?"
+    elif is_data_directory(within):
+        hint = f"did you mean --data-dir {within}?"
+    else:
+        hint = "name the server's directory with --data-dir"
+    raise ConfigError(f"{path} is no data directory, as no server has run in it; {hint}")
+
+
+def is_data_directory(path: Path) -> bool:
+    """Return whether the directory holds data of a server."""
+    logs = path / "logs"
+    has_days = logs.is_dir() and bool(list_day_files(logs))
+    return has_days or any((path / name).exists() for name in _MARKS)
 
 
 def unread_files() -> Unread:
     """Return a collector of unreadable day files, which prints each to stderr."""
     command = click.get_current_context().command_path
-    return Unread(lambda line: click.echo(f"{command}: {' '.join(line.split())}", err=True))
+    return Unread(lambda line: print_line(f"{command}: {' '.join(line.split())}", err=True))
 
 
 def read_status(data_dir: Path) -> Status | None:
     """Return the last status; `None` if no receiver has run in this directory."""
     try:
         return msgspec.json.decode((data_dir / "status.json").read_bytes(), type=Status)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except msgspec.MsgspecError as error:
         raise FastlogError(f"{data_dir / 'status.json'}: {error}") from None
@@ -107,41 +190,8 @@ def is_running(data_dir: Path) -> bool:
     try:
         with (data_dir / "lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except BlockingIOError:
         return True
     return False
-
-
-def read_tallies(data_dir: Path) -> tuple[list[Tally], list[Tally]]:
-    """Return rejections and losses of the ledger by reason, the most frequent first.
-
-    Raises:
-        LedgerError: the ledger is damaged, or a newer fastlog has written it.
-    """
-    from fastlog.ledger import LedgerError, check_layout  # a search starts without it
-
-    path = data_dir / "ledger.db"
-    if not path.exists():
-        return [], []
-    try:
-        with closing(open_file(path)) as ledger:
-            if not check_layout(ledger, path):
-                return [], []
-            return _tally(ledger, "rejected", "received"), _tally(ledger, "losses", "last")
-    except sqlite3.DatabaseError as error:
-        raise LedgerError(
-            f"ledger {path} cannot be read ({error}); a running server renames a damaged ledger "
-            "and begins a new one"
-        ) from None
-
-
-def _tally(ledger: sqlite3.Connection, table: str, moment: str) -> list[Tally]:
-    from fastlog.ledger import total
-
-    rows = ledger.execute(
-        f"SELECT reason, {total('max(count, 0)')}, {total('max(-count, 0)')},"  # noqa: S608 our own text
-        f" max({moment}) FROM {table} GROUP BY reason ORDER BY 2 DESC, 1"
-    )
-    return [Tally(*row) for row in rows]

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-import msgspec
 from rich.console import Console
 
 from fastlog.cli.command import FAILED, OK, Command
 from fastlog.cli.options import colour_option, wants_colour
+from fastlog.cli.safe_text import print_json, print_line
 from fastlog.drill import SECONDS, Interrupts, Outcome, has_package, run
 from fastlog.drill.report import print_outcome, to_tree
 from fastlog.errors import FastlogError
@@ -74,7 +74,7 @@ def _progress_printer(seed: int) -> Callable[[str], None]:
     began = time.monotonic()
 
     def print_step(step: str) -> None:
-        click.echo(f"{time.monotonic() - began:5.1f} s  {step}", err=True)
+        print_line(f"{time.monotonic() - began:5.1f} s  {step}", err=True)
 
     print_step(f"seed {seed}")
     return print_step
@@ -84,11 +84,11 @@ def _report(
     outcome: Outcome, directory: Path | None, *, as_json: bool, colour: bool | None
 ) -> None:
     if as_json:
-        click.echo(msgspec.json.encode(to_tree(outcome, directory)).decode())
+        print_json(to_tree(outcome, directory))
         return
     console = Console(no_color=not wants_colour(colour), highlight=False)
     if not console.is_terminal:
         console.width = _WIDTH
     print_outcome(outcome, console)
     if directory is not None:
-        click.echo(f"the files are in {directory}")
+        print_line(f"the files are in {directory}")

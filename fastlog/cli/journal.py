@@ -6,6 +6,7 @@ import click
 
 from fastlog.cli.command import OK, Command
 from fastlog.cli.options import config_options
+from fastlog.cli.safe_text import print_line
 from fastlog.config import Config
 from fastlog.errors import FastlogError
 
@@ -36,5 +37,5 @@ def dump(config: Config, start: int, frames: bool) -> int:
     from fastlog.journal import dump as dump_journal
 
     for line in dump_journal(directory, start=start, frames=frames):
-        click.echo(line)
+        print_line(line)
     return OK

@@ -11,6 +11,7 @@ from fastlog.cli.checks import day_directories
 from fastlog.cli.command import FAILED, OK, Command, fail
 from fastlog.cli.data_directory import logs_directory
 from fastlog.cli.options import config_options
+from fastlog.cli.safe_text import print_line
 from fastlog.config import Config, format_size
 from fastlog.errors import FastlogError
 from fastlog.search.day_reader import list_files
@@ -34,7 +35,7 @@ def migrate(config: Config, files: tuple[Path, ...], rebuild: bool) -> int:
     code = OK
     for path in files or _all_files(config):
         try:
-            click.echo(f"{path}: {_migrate(path, rebuild=rebuild)}")
+            print_line(f"{path}: {_migrate(path, rebuild=rebuild)}")
         except FastlogError as error:
             code = fail(click.get_current_context().command_path, str(error), FAILED)
     return code

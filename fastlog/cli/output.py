@@ -10,8 +10,10 @@ from enum import Enum
 
 import msgspec
 
+from fastlog.cli.safe_text import csv_cell
 from fastlog.query import COLUMNS
 from fastlog.search import Found
+from fastlog.terminal import escape_json
 
 Print = Callable[[Iterable[Found]], int]
 
@@ -46,7 +48,7 @@ def to_json(found: Found) -> str:
     """Return a record as a line of JSON, with the names of `COLUMNS`."""
     fields = dict(zip(COLUMNS, _values(found), strict=True))
     fields["extra"] = msgspec.Raw(found.record.extra.encode())
-    return msgspec.json.encode(fields).decode() + "\n"
+    return escape_json(msgspec.json.encode(fields).decode()) + "\n"
 
 
 def _printer(line: Callable[[Found], str]) -> Print:
@@ -66,7 +68,7 @@ def _values(found: Found) -> tuple[object, ...]:
 
 def _csv_line(values: Iterable[object]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
+    csv.writer(line, lineterminator="\n").writerow(map(csv_cell, values))
     return line.getvalue()
 
 

@@ -11,6 +11,7 @@ from fastlog.cli.data_directory import logs_directory, unread_files
 from fastlog.cli.filters import filter_options
 from fastlog.cli.options import config_options, style_options
 from fastlog.cli.output import Style, printer
+from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
 from fastlog.query import Node
 from fastlog.search import search
@@ -30,6 +31,7 @@ from fastlog.search import search
 def query(config: Config, query: Node, style: Style, limit: int) -> int:
     """Print the stored records that match, oldest first."""
     logs, unread = logs_directory(config), unread_files()
+    report_unstored(config)
     if not limit:
         count = printer(style)(search(logs, query, unread=unread))
     else:

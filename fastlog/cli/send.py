@@ -10,6 +10,7 @@ import click
 
 from fastlog.cli.command import OK, Command
 from fastlog.cli.options import config_options
+from fastlog.cli.safe_text import print_line
 from fastlog.config import Config
 from fastlog.config.urls import check_listen
 from fastlog.errors import ConfigError, FastlogError
@@ -60,7 +61,7 @@ def send(config: Config, message: str, level: str, logger: str, url: str | None)
         ) from None
     finally:
         handler.close()
-    click.echo(f"sent to {target}")
+    print_line(f"sent to {target}")
     return OK
 
 

@@ -1,140 +1,101 @@
-"""`fastlog stats`: count stored and lost records, and show the lag of each sink."""
+"""`fastlog stats`: count stored and lost records, and show the state of sinks and receiver."""
 
 from __future__ import annotations
 
-from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 
 import click
-import msgspec
 
-from fastlog.cli.command import INCOMPLETE, OK, Command, fail
-from fastlog.cli.data_directory import (
-    Status,
-    Tally,
-    logs_directory,
-    read_status,
-    read_tallies,
-    unread_files,
-)
+from fastlog.cli.command import INCOMPLETE, OK, USAGE, Command, fail
+from fastlog.cli.data_directory import unread_files
 from fastlog.cli.filters import filter_options
 from fastlog.cli.options import colour_option, config_options, wants_colour
+from fastlog.cli.safe_text import escape_unencodable, print_json
+from fastlog.cli.stats_data import Statistics, collect, to_tree
+from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
-from fastlog.errors import FastlogError
-from fastlog.ledger import LedgerError
+from fastlog.errors import ConfigError
 from fastlog.query import Node
-from fastlog.search import Totals, Unread, count_totals
+from fastlog.search import Unread
 
-if TYPE_CHECKING:
-    from fastlog.journal import SinkPosition
-
-
-class SinkLag(msgspec.Struct, frozen=True):
-    """How far a sink is behind the receiver."""
-
-    name: str
-    cursor: int
-    durable: int
-    lag_bytes: int | None
-    lag_records: int | None
-    """Frames, each of which is a record or a rejection. `None`: no receiver has run, or the worker
-    does not know (it was killed, and the sink has been unreachable since)."""
-    at: float
-    error: str | None
-    when_full: str
+EVERY = 2.0
+"""Seconds between two outputs of `--watch`."""
+SHORTEST, LONGEST = 0.1, 86_400.0
+"""The range that may be given instead."""
 
 
-class Statistics(NamedTuple):
-    """All that the command shows."""
-
-    totals: Totals
-    rejected: list[Tally] | None
-    """None: the ledger cannot be read."""
-    losses: list[Tally] | None
-    """None: the ledger cannot be read."""
-    sinks: list[SinkLag]
-    status: Status | None
-    """None: no receiver has run."""
-    unread: Unread
+def _read_interval(
+    context: click.Context, parameter: click.Parameter, value: object
+) -> float | None:
+    """Return the seconds of `--watch`; None: it is not given."""
+    if value is None:
+        return None
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = 0.0
+    if not SHORTEST <= seconds <= LONGEST:
+        raise click.BadParameter(
+            f"expected {SHORTEST} to {LONGEST:.0f} seconds, got {str(value)!r}; "
+            "write --watch=5, or put --watch last"
+        )
+    return seconds
 
 
 @click.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@click.option(
+    "--watch",
+    is_flag=False,
+    flag_value=str(EVERY),
+    callback=_read_interval,
+    metavar="[SECONDS]",
+    help=f"Print it again and again, every {EVERY:.0f} seconds or so many, until interrupted.",
+)
 @colour_option
 @config_options
 @filter_options
-def stats(config: Config, query: Node, as_json: bool, colour: bool | None) -> int:
+def stats(
+    config: Config, query: Node, as_json: bool, watch: float | None, colour: bool | None
+) -> int:
     """Count the stored records; show losses, rejections, sinks and receiver."""
-    unread = unread_files()
-    totals = _count(config, query, unread)
-    code = INCOMPLETE if unread.files else OK
-    status = read_status(config.data_dir)
-    rejected: list[Tally] | None
-    losses: list[Tally] | None
-    try:
-        rejected, losses = read_tallies(config.data_dir)
-    except LedgerError as error:
-        rejected = losses = None
-        code = fail(click.get_current_context().command_path, str(error), INCOMPLETE)
-    sinks = _read_lags(config.data_dir, status)
-    found = Statistics(totals, rejected, losses, sinks, status, unread)
-    if as_json:
-        click.echo(_to_json(found))
-    else:
-        from fastlog.cli.stats_tables import print_tables  # rich takes a while to import
+    escape_unencodable()
+    in_place = watch is not None and not as_json and sys.stdout.isatty()
+    show = _show_json if as_json else _printer(wants_colour(colour), in_window=in_place)
+    if watch is None:
+        return _print_once(config, query, show)
+    from fastlog.cli.watch import repeat
 
-        print_tables(found, config.data_dir, colour=wants_colour(colour))
+    def print_next() -> None:
+        show(collect(config, query, Unread(lambda line: None), time.time()))
+
+    repeat(print_next, watch, clear=in_place)
+    return OK
+
+
+def _print_once(config: Config, query: Node, show: Callable[[Statistics], None]) -> int:
+    path = click.get_current_context().command_path
+    unread = unread_files()
+    with suppress(ConfigError):  # the directory is wrong: `collect` raises it, or keeps the text
+        report_unstored(config)
+    found = collect(config, query, unread, time.time())
+    code = INCOMPLETE if unread.files else OK
+    if found.not_counted:
+        code = fail(path, found.not_counted, USAGE)
+    if found.ledger_error:
+        code = fail(path, found.ledger_error, code or INCOMPLETE)
+    show(found)
     return code
 
 
-def _count(config: Config, query: Node, unread: Unread) -> Totals:
-    try:
-        return count_totals(logs_directory(config), query, unread)
-    except FastlogError:
-        if config.data_dir.is_dir():  # no sqlite: sink: show the rest
-            return Totals(Counter(), Counter(), Counter(), Counter())
-        raise
+def _show_json(found: Statistics) -> None:
+    print_json(to_tree(found))
 
 
-def _read_lags(data_dir: Path, status: Status | None) -> list[SinkLag]:
-    from fastlog.journal import read_positions
+def _printer(colour: bool, *, in_window: bool) -> Callable[[Statistics], None]:
+    from fastlog.cli.stats_tables import print_tables  # rich takes a while to import
 
-    return [
-        SinkLag(
-            name=name,
-            cursor=position.cursor,
-            durable=position.durable,
-            lag_bytes=None if status is None else max(0, status.durable - position.cursor),
-            lag_records=_records_behind(position, status),
-            at=position.at,
-            error=position.error,
-            when_full=position.when_full,
-        )
-        for name, position in sorted(read_positions(data_dir).items())
-    ]
-
-
-def _records_behind(position: SinkPosition, status: Status | None) -> int | None:
-    if status is None:
-        return None
-    if position.cursor >= status.durable:
-        return 0
-    return None if position.index is None else max(0, status.index - position.index)
-
-
-def _to_json(found: Statistics) -> str:
-    totals = found.totals
-    tree: dict[str, Any] = {
-        "records": totals.records,
-        "levels": dict(totals.levels.most_common()),
-        "loggers": dict(totals.loggers.most_common()),
-        "hosts": dict(totals.hosts.most_common()),
-        "hours": {str(hour): number for hour, number in sorted(totals.hours.items())},
-        "rejected": found.rejected,
-        "losses": found.losses,
-        "sinks": found.sinks,
-        "receiver": found.status,
-        "unread": {str(path): what for path, what in found.unread.files.items()},
-    }
-    return msgspec.json.encode(tree).decode()
+    return lambda found: print_tables(found, colour=colour, in_window=in_window)

@@ -11,6 +11,7 @@ from fastlog.cli.data_directory import logs_directory, unread_files
 from fastlog.cli.filters import filter_options
 from fastlog.cli.options import config_options, style_options
 from fastlog.cli.output import Style, printer
+from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
 from fastlog.query import Node
 from fastlog.search import follow, newest
@@ -38,6 +39,7 @@ from fastlog.search import follow, newest
 def tail(config: Config, query: Node, style: Style, lines: int, live: bool) -> int:
     """Print the newest records, and with -f new ones as they arrive."""
     logs = logs_directory(config)
+    report_unstored(config, at_end=not live)
     write, unread = printer(style), unread_files()
     try:
         records, position = newest(logs, query, lines, unread)

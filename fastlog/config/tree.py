@@ -107,12 +107,14 @@ class AuthConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RetentionConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long stored records are kept, until the first of two limits."""
+    """How long stored records are kept, until the first of three limits."""
 
     age: Annotated[float, Meta(gt=0, extra=TIME)] = 30 * 86400.0
     """Age in seconds."""
     size: Annotated[int, Meta(ge=1, extra=SIZE)] = 10 * GIB
     """Bytes of all files of a sink."""
+    keep_free: Annotated[int, Meta(ge=0, extra=SIZE)] = 0
+    """Bytes that are to be free on the disk of the files; 0: however many."""
 
 
 class WebConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -81,3 +81,8 @@ def _split(url: str) -> SplitResult:
         return urlsplit(url)
     except ValueError as error:  # a malformed IPv6 address
         raise ConfigError(f"not a URL: {url!r} ({error})") from None
+
+
+def public_url(url: str) -> str:
+    """Return the URL of a sink without user, password and options, which may be secret."""
+    return re.sub("(?<=://)[^/]*@", "", re.split("[?#]", url)[0])

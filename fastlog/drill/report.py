@@ -16,6 +16,7 @@ from fastlog.drill.clients import Kind
 from fastlog.drill.comparison import Account, Row, compare_numbers, count_breaches, is_broken
 from fastlog.drill.harness import ClientRun, Phase
 from fastlog.drill.stored import LedgerTotals, read_ledger, read_numbers
+from fastlog.terminal import one_line
 from fastlog.version import __version__
 
 
@@ -137,7 +138,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     ledger = outcome.ledger
     for title, counts in (("lost", ledger.losses), ("rejected", ledger.rejected)):
         for reason, count in counts.items():
-            console.print(f"the ledger has {count} {title}: {reason}")
+            console.print(Text(f"the ledger has {count} {title}: {one_line(reason)}"))
 
 
 def _row_table(rows: list[Row]) -> Table:

@@ -50,6 +50,8 @@ class JournalState(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     segments: list[int]
     """The journal offset of the first byte of each segment, oldest first."""
+    received_us: int = 0
+    """When the last block was received, in microseconds since the epoch; 0 if that is not known."""
 
 
 class Journal:
@@ -98,7 +100,7 @@ class Journal:
         self._segment_size = min(segment, size // 4)  # only whole segments can be released
         self._clock = clock
         self._lock = threading.Condition()
-        self._queue = BlockQueue(recovered.end, recovered.index, memory)
+        self._queue = BlockQueue(recovered.end, recovered.index, memory, recovered.received_us)
         self._writer = SegmentWriter(
             *(directory, self.node, self._secret, self._queue, self._lock, recovered.segments),
             segment_size=self._segment_size,
@@ -129,6 +131,12 @@ class Journal:
     def durable(self) -> int:
         """The durable offset."""
         return self._queue.durable
+
+    @property
+    def durable_received(self) -> float | None:
+        """When the newest durable block was received, in seconds since the epoch; None while that
+        is not known."""
+        return self._queue.durable_received_us / 1e6 or None
 
     @property
     def index(self) -> int:
@@ -220,6 +228,7 @@ class Journal:
             end=self.end,
             index=self.index,
             segments=[segment.start for segment in self._writer.segments],
+            received_us=self._queue.durable_received_us,
         )
 
     def release(
@@ -358,4 +367,4 @@ def _open_identity(directory: Path) -> tuple[str, bytes]:
 
 def _recovered_from(directory: Path, state: JournalState) -> Recovered:
     kept = [Segment(segment_path(directory, start), start) for start in state.segments]
-    return Recovered(kept, state.end, state.index, cut=0)
+    return Recovered(kept, state.end, state.index, cut=0, received_us=state.received_us)

@@ -37,11 +37,15 @@ class BlockQueue:
         end: Journal offset of the next block.
         index: Ordinal of the next frame.
         memory_limit: Bytes that all blocks together may have.
+        received_us: When the last block before `end` was received, in microseconds since the epoch;
+            0 if that is not known.
     """
 
-    def __init__(self, end: int, index: int, memory_limit: int) -> None:
+    def __init__(self, end: int, index: int, memory_limit: int, received_us: int = 0) -> None:
         self.end = self.written = self.durable = end
         self.index = index
+        self.durable_received_us = received_us
+        """When the newest durable block was received; 0 if that is not known."""
         self.memory = 0
         """Bytes of all blocks."""
         self.unwritten = 0
@@ -109,6 +113,8 @@ class BlockQueue:
     def mark_durable(self) -> None:
         """Count all written blocks as durable, and drop them."""
         self.durable = self.written
+        if self._written:
+            self.durable_received_us = self._written[-1].received_us
         self.memory -= sum(block.size for block in self._written)
         self._written.clear()
 

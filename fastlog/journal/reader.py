@@ -99,7 +99,8 @@ class JournalReader:
         until = durable if until is None else min(until, durable)
         if segment.start > offset:
             raise self._skipped(offset, segment)
-        data = self._pread(segment, offset, min(max_bytes, until - offset))
+        size = max(HEADER.size, max_bytes)  # less would not tell a block from damage
+        data = self._pread(segment, offset, min(size, until - offset))
         if not data and (following := self._following(offset)) is not None:
             raise self._skipped(offset, following)
         next_header = read_header(memoryview(data), 0, offset, self._secret)

@@ -42,6 +42,8 @@ class Recovered:
     """Ordinal of the next frame."""
     cut: int
     """Bytes of the torn tail that were cut off."""
+    received_us: int = 0
+    """When the last block was received, in microseconds since the epoch; 0 if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Scan:
     """The highest durable offset that one of its valid blocks holds."""
     excess: int
     """Bytes behind `end`."""
+    received_us: int
+    """When the last of its valid blocks was received; 0 if there is none."""
 
 
 def check_versions(directory: Path) -> None:
@@ -130,9 +134,9 @@ def scan(
     if until is not None:
         data = data[: until - segment.start]
     view = memoryview(data)
-    end, durable = segment.start, 0
+    end, durable, received_us = segment.start, 0, 0
     for block, header in blocks(view, segment.start, secret):
-        end, index = block.end, block.index + block.frames
+        end, index, received_us = block.end, block.index + block.frames, block.received_us
         durable = max(durable, header.durable)
         if visit is not None:
             visit(block)
@@ -142,7 +146,7 @@ def scan(
         for block, header in blocks(view[later:], segment.start + later, secret):
             at = block.end - segment.start
             durable = max(durable, header.durable)
-    return Scan(end, index, durable, excess)
+    return Scan(end, index, durable, excess, received_us)
 
 
 def recover(
@@ -158,7 +162,7 @@ def recover(
     """
     found = segments(directory)
     at = found[0].start if found else 0
-    index = cut = 0
+    index = cut = received_us = 0
     durable = known_durable(directory) if found else 0
     removed = read_removed(directory)
     for i, segment in enumerate(found):
@@ -170,6 +174,7 @@ def recover(
         seen = scan(segment, following, index, secret, visit)
         at, index = seen.end, seen.index
         durable = max(durable, seen.durable)
+        received_us = seen.received_us or received_us
         missing = following is not None and at != following
         if missing and not is_removed(removed, at, following or 0):
             raise _damaged(segment.path, at, f"{(following or 0) - at} bytes there cannot be read")
@@ -178,7 +183,7 @@ def recover(
         raise _damaged(found[-1].path, at, f"{durable - at} bytes there cannot be read")
     if found:
         _make_durable(found[-1], max(durable, found[-1].start), at)
-    return Recovered(found, at, index, cut)
+    return Recovered(found, at, index, cut, received_us)
 
 
 def _make_durable(last: Segment, durable: int, end: int) -> None:

@@ -36,6 +36,11 @@ class SinkPosition(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     """The error that stops the sink now."""
     when_full: str = "hold"
+    stored_received: float | None = None
+    """When the newest applied block was received; None while that is not known."""
+    failing: dict[str, int] = {}
+    """What fails in the sink now, beside `error`, with the number of failures: the handlers of a
+    `logging:` sink."""
     version: int = VERSION
     """Of this format."""
 

@@ -19,6 +19,7 @@ from fastlog.protocol.handshake import HandshakeProtocol
 from fastlog.receiver.backpressure import Backpressure
 from fastlog.receiver.client_handshakes import ClientHandshakes
 from fastlog.receiver.loss_notices import LossNotices
+from fastlog.receiver.recent_counts import Slot
 from fastlog.receiver.rejections import Rejections
 from fastlog.receiver.status import Counters, Status
 from fastlog.record import Notice
@@ -39,6 +40,8 @@ class HandoverState(msgspec.Struct, kw_only=True):
     clients: Snapshot
     """The client table, as of the journal's end."""
     counters: Counters
+    recent: list[Slot] = []
+    """See `RecentCounts.slots`."""
     notices: list[Notice]
     """Loss notices that are not in the journal."""
     pending: tuple[bytes, int] | None
@@ -86,6 +89,7 @@ class Handover:
                 journal=self._journal.state(),
                 clients=clients,
                 counters=self._status.counters(),
+                recent=self._status.recent_slots(),
                 notices=self._notices.take(),
                 pending=self._backpressure.pending,
                 fingerprints=self._protocol.fingerprints(),
@@ -103,7 +107,7 @@ class Handover:
 
     def restore(self, state: HandoverState, connections: list[ExportedConnection]) -> None:
         """Take over the connections and all that is not in the journal."""
-        self._status.previous = state.counters
+        self._status.restore(state.counters, state.recent)
         self._notices.put_back(state.notices)
         for connection in connections:
             client = self._loop.take(connection)

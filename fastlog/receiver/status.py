@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from fastlog.config import Config
+from fastlog.config.urls import public_url
 from fastlog.core import Loop
 from fastlog.files import replace_file
 from fastlog.journal import Journal
 from fastlog.receiver.loss_notices import LossNotices
+from fastlog.receiver.recent_counts import SECONDS, RecentCounts, Slot
 from fastlog.receiver.throttle import Throttle
 
 log = logging.getLogger(__name__)
@@ -46,15 +48,23 @@ class Status:
     ) -> None:
         self._config, self._loop, self._journal = config, loop, journal
         self._notices, self._throttle, self._clock = notices, throttle, clock
-        self.previous = Counters()
+        self._previous = Counters()
         """What the receivers before this one have counted."""
+        self._recent = RecentCounts()
+
+    def restore(self, counters: Counters, recent: Sequence[Slot]) -> None:
+        """Continue what the previous receiver has counted."""
+        self._previous = counters
+        self._recent.restore(recent, counters.dropped, sum(counters.rejected.values()))
 
     def write(self) -> None:
         """Replace `status.json`."""
         stats, journal = self._loop.stats(), self._journal
+        counters = self._update_recent()
         status = {
             "at": self._clock(),
             "durable": journal.durable,
+            "durable_received": journal.durable_received,
             "oldest": journal.oldest,
             "index": journal.index,
             "size": journal.size,
@@ -63,17 +73,31 @@ class Status:
             "clients": stats.clients,
             "throttled": stats.throttled,
             "lag": self._throttle.lag,
-            **msgspec.structs.asdict(self.counters()),
+            **msgspec.structs.asdict(counters),
+            "recent_dropped": self._recent.dropped,
+            "recent_rejected": self._recent.rejected,
+            "recent_seconds": SECONDS,
             "failure": journal.failure,
+            "sinks": {sink.name: public_url(sink.url) for sink in self._config.sinks},
         }
         try:
             replace_file(self._config.data_dir / "status.json", json.dumps(status).encode())
         except OSError as error:
             log.debug("status.json: %s", error)  # the disk is full: the journal has logged that
 
+    def recent_slots(self) -> list[Slot]:
+        """Return the counts of the last minutes, for `restore` in the next receiver."""
+        self._update_recent()
+        return self._recent.slots()
+
+    def _update_recent(self) -> Counters:
+        counters = self.counters()
+        self._recent.update(counters.dropped, sum(counters.rejected.values()))
+        return counters
+
     def counters(self) -> Counters:
         """Return the counters of this receiver and those before it."""
-        stats, previous = self._loop.stats(), self.previous
+        stats, previous = self._loop.stats(), self._previous
         rejected = Counter(previous.rejected)
         rejected.update(stats.rejected)
         return Counters(

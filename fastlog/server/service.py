@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from fastlog.server import listeners
+from fastlog.server.life_watch import LifeWatch
 from fastlog.server.listeners import Bound
 from fastlog.server.plan import Plan
 from fastlog.server.process import Process
@@ -56,7 +58,8 @@ class Service:
         workers = {name: make_worker(name, plan, inherited) for name in plan.sinks}
         receiver = make_receiver(plan, inherited, bound)
         web = make_web(plan, inherited) if plan.web else None
-        return cls(plan, inherited, bound, Watch(), receiver, workers, web)
+        watch = Watch(LifeWatch(Path(plan.data_dir)))
+        return cls(plan, inherited, bound, watch, receiver, workers, web)
 
     def process(self, name: str) -> Process | None:
         """Return a process by its name; None if the plan has none of this name."""

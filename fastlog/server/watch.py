@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from fastlog.errors import ConfigError, JournalDamagedError
+from fastlog.server.life_watch import LifeWatch
 from fastlog.server.process import Process
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Watch:
     """Watches the children, and the signals of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, lives: LifeWatch) -> None:
+        self._lives = lives
         self._selector = selectors.DefaultSelector()
         self.processes: list[Process] = []
         """All children that are alive or are to be restarted."""
@@ -106,11 +108,13 @@ class Watch:
             FastlogError: The receiver reports an error that a restart cannot repair.
         """
         due = [when for process in self.processes if (when := process.due()) is not None]
-        timeout = max(0.0, min(due) - time.monotonic()) if due else None
+        due.append(self._lives.due())
+        timeout = max(0.0, min(due) - time.monotonic())
         if at_most is not None:
-            timeout = at_most if timeout is None else min(timeout, at_most)
+            timeout = min(timeout, at_most)
         for key, _ in self._selector.select(timeout):
             key.data()
+        self._lives.check(self.processes)
         for process in list(self.processes):
             process.kill_if_overdue()
             if process.start_at is not None and process.start_at <= time.monotonic():

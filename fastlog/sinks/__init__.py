@@ -126,6 +126,14 @@ class Sink(ABC):
         retention may free a full disk. An error is logged and has no other effect.
         """
 
+    def failing(self) -> dict[str, int]:
+        """Return the parts of the sink that fail now, each with its number of failures.
+
+        For sinks that lose records without an exception, as handlers of `logging` do. Called about
+        once a second, without I/O.
+        """
+        return {}
+
     def offending(self, block: Decoded) -> dict[int, str]:
         """Find the rows that the sink can never store, without any change.
 

@@ -1,27 +1,21 @@
 """The directory of day files: `2026-11-23.db`, and `2026-11-23.1.db` where a day continues.
 
-This file decides which day file a block belongs to, which files are old enough to delete, and the
-name under which a damaged one is kept: `2026-11-23.db.damaged`, or `2026-11-23.db.1.damaged` for
-the next.
+This file decides which day file a block belongs to, and the name under which a damaged one is kept:
+`2026-11-23.db.damaged`, or `2026-11-23.db.1.damaged` for the next.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from fastlog.config import format_duration, format_size
 from fastlog.files import sync_directory
-from fastlog.sinks.day_schema import Summary
-
-log = logging.getLogger(__name__)
 
 DAY = 86_400
 _NAME = re.compile(r"(\d{4}-\d\d-\d\d)(?:\.([1-9]\d*))?\.db", re.ASCII)
@@ -97,9 +91,6 @@ class DayDirectory:
         """
         self.path = path
         self._limit = limit
-        self._age_from: dict[DayFileName, float] = {}
-        """When the age of a file begins to count, for the files that were expired by name."""
-        self._undeletable: set[DayFileName] = set()
 
     def names(self) -> list[DayFileName]:
         """Return the files that exist, oldest first."""
@@ -129,52 +120,33 @@ class DayDirectory:
             name = name.successor()
         return name
 
-    def retire(
-        self,
-        now: float | None,
-        age: float,
-        size: int,
-        current: DayFileName | None,
-        read_summary: Callable[[Path], Summary],
-    ) -> None:
-        """Delete what is too old, then the oldest files while all together are too big.
+    def is_regular(self, name: DayFileName) -> bool:
+        """Return whether this is a regular file, and not a link to one."""
+        try:
+            return stat.S_ISREG(self.file(name).lstat().st_mode)
+        except OSError:
+            return False
 
-        The newest file and the current one are never deleted. A file that cannot be deleted is
-        tried again at the next call.
+    def last_write(self, name: DayFileName) -> float:
+        """Return when a file or a companion was last modified; 0.0 when that is not known."""
+        times = [0.0]
+        for path in self._with_companions(name):
+            try:
+                times.append(path.stat().st_mtime)
+            except OSError:
+                continue
+        return max(times)
 
-        Args:
-            now: seconds since the epoch; None while the clock is not trusted, and then no file is
-                too old.
-            age: seconds.
-            size: bytes.
-            current: the file where the cursor is; None when it is not known, and then the file
-                that was written last is kept instead.
-            read_summary: called for a file that is too old by its name, or that is deleted
-                because of the size.
+    def delete(self, path: Path) -> None:
+        """Delete a day file and its companions.
+
+        Raises:
+            OSError: It, or a companion, still exists.
         """
-        names = [name for name in self.names() if _is_regular(self.file(name))]
-        sizes = {name: self.size(name) for name in names}
-        total = sum(sizes.values())
-        if current is None:
-            # Clocks of file systems are coarse: of two files with equal times, the newer is kept.
-            current = max(names, key=lambda name: (self._last_write(name), name), default=None)
-        for name in names[:-1]:
-            if name == current:
-                self._age_from.pop(name, None)
-                continue
-            if now is not None and self._is_expired(name, now, age, read_summary):
-                reason = f"older than {format_duration(age)}"
-            elif total > size:
-                reason = f"all day files together were over {format_size(size)}"
-            else:
-                continue
-            span = _format_span(read_summary(self.file(name)))
-            if self._delete(name):
-                log.info(
-                    "retention: deleted %s: %s; %s, %s",
-                    *(self.file(name), reason, format_size(sizes[name]), span),
-                )
-            total -= sizes[name]
+        # The database is deleted first. `delete_orphans` removes a log without its database, but
+        # a database without its log would look whole and lack rows.
+        for suffix in ("", *_COMPANIONS):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
 
     def set_aside(self, name: DayFileName) -> Path:
         """Rename a damaged file and its companions, so that they are not read as a day file.
@@ -219,70 +191,9 @@ class DayDirectory:
         for suffix in _COMPANIONS:
             yield database.with_name(database.name + suffix)
 
-    def _is_expired(
-        self, name: DayFileName, now: float, age: float, read_summary: Callable[[Path], Summary]
-    ) -> bool:
-        """Return whether a file is old by its name, and by the moment of its last seal.
-
-        A server whose clock began in 1970 stores into a file of that day. Once the clock is
-        right, the age of that file counts from the seal, and not from its name.
-        """
-        if name.end + age >= now:
-            return False
-        if name not in self._age_from:
-            sealed_at = read_summary(self.file(name)).sealed_at
-            usable = sealed_at is not None and name.end < sealed_at <= now
-            self._age_from[name] = sealed_at if usable and sealed_at is not None else name.end
-        return self._age_from[name] + age < now
-
-    def _last_write(self, name: DayFileName) -> float:
-        """Return when a file or a companion was last modified; 0.0 when that is not known."""
-        times = [0.0]
-        for path in self._with_companions(name):
-            try:
-                times.append(path.stat().st_mtime)
-            except OSError:
-                continue
-        return max(times)
-
-    def _delete(self, name: DayFileName) -> bool:
-        # The database is deleted first. `delete_orphans` removes a log without its database, but
-        # a database without its log would look whole and lack rows.
-        try:
-            for path in self._with_companions(name):
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            if name not in self._undeletable:
-                log.warning("retention: cannot delete %s: %s", self.file(name), error.strerror)
-            self._undeletable.add(name)
-            return False
-        self._age_from.pop(name, None)
-        return True
-
-
-def _is_regular(path: Path) -> bool:
-    """Return whether this is a regular file, and not a link to one."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False
-
 
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _format_span(summary: Summary) -> str:
-    if summary.first is None or summary.last is None:
-        return "the time of its records is not known"
-    return f"records of {_format_time(summary.first)} to {_format_time(summary.last)}"
-
-
-def _format_time(seconds: float) -> str:
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, OverflowError, OSError):
-        return f"@{seconds:.0f}"

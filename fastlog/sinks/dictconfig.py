@@ -61,6 +61,8 @@ class LoggingSink(Sink):
         self._loggers: dict[str, logging.Logger] = {}
         self._handlers: list[logging.Handler] = []
         self._failures = 0
+        self._failing: dict[str, int] = {}
+        """Failures by handler since it worked last; a handler that works is not in it."""
         self._logged_at = float("-inf")
 
     def open(self, node: str) -> int:
@@ -84,19 +86,22 @@ class LoggingSink(Sink):
                 try:
                     handler.flush()
                 except Exception:
-                    self._count_error()
+                    self._count_error(handler)
         return self._cursor.save()
 
     def tick(self) -> None:
         """Log the handler errors that were counted since the last log line."""
         self._log_errors()
 
+    def failing(self) -> dict[str, int]:
+        return dict(self._failing)
+
     def close(self) -> None:
         for handler in self._handlers:
             try:
                 handler.close()
             except Exception:
-                self._count_error()
+                self._count_error(handler)
         self._handlers.clear()
         self._loggers.clear()
 
@@ -116,7 +121,34 @@ class LoggingSink(Sink):
             raise ConfigError(f"{self._path}: {error} ({reason})") from error
         self._handlers = list(_handlers())
         for handler in self._handlers:
-            handler.handleError = self._count_error  # type: ignore[method-assign]
+            self._watch(handler)
+
+    def _watch(self, handler: logging.Handler) -> None:
+        """Count the handler's failures, and notice when it works again.
+
+        A handler does not report that it has worked: it calls `handleError` if it has not.
+        """
+        if "handleError" in vars(handler):
+            return  # the sink was closed and opened again, and the handler is still there
+        emit, name, failed = handler.emit, _name_of(handler), False
+
+        def handle_error(record: logging.LogRecord) -> None:
+            nonlocal failed
+            failed = True
+            self._count_error(handler)
+
+        def watched_emit(record: logging.LogRecord) -> None:
+            nonlocal failed
+            failed = False
+            try:
+                emit(record)
+            except Exception:  # the other handlers get the record all the same
+                handle_error(record)
+            if not failed:
+                self._failing.pop(name, None)
+
+        handler.handleError = handle_error  # type: ignore[method-assign]
+        handler.emit = watched_emit  # type: ignore[method-assign]
 
     def _handle(self, record: Record) -> None:
         logger = self._logger(record.name or "root")
@@ -124,8 +156,8 @@ class LoggingSink(Sink):
             # As in the Cookbook's listener, the levels of loggers are ignored and those of handlers
             # apply: the application has already decided what to log.
             logger.handle(rebuild(record))
-        except Exception:
-            self._count_error()
+        except Exception:  # a filter, which may belong to a logger or a handler
+            self._count_error(None)
 
     def _logger(self, name: str) -> logging.Logger:
         """Return the logger of a name; its nearest ancestor where the bounds do not allow it."""
@@ -142,9 +174,12 @@ class LoggingSink(Sink):
                 return logging.getLogger()
         return self._loggers.setdefault(name, logging.getLogger(name))
 
-    def _count_error(self, record: logging.LogRecord | None = None) -> None:
-        """Count a handler's error. Replaces `Handler.handleError`."""
+    def _count_error(self, handler: logging.Handler | None) -> None:
+        """Count an error of a handler; None: of another part."""
         self._failures += 1
+        if handler is not None:
+            name = _name_of(handler)
+            self._failing[name] = self._failing.get(name, 0) + 1
         self._log_errors(sys.exc_info()[1])
 
     def _log_errors(self, error: BaseException | None = None) -> None:
@@ -153,6 +188,10 @@ class LoggingSink(Sink):
             last = f", the last: {error!r}" if error is not None else ""
             log.error("sink %s: %d handler errors%s", self.context.name, self._failures, last)
             self._failures, self._logged_at = 0, now
+
+
+def _name_of(handler: logging.Handler) -> str:
+    return handler.name or type(handler).__name__
 
 
 def rebuild(record: Record) -> logging.LogRecord:

@@ -1,8 +1,8 @@
 """Scheme `sqlite`: one SQLite file a UTC day, records and cursor in one transaction.
 
-`day_directory.py` has the names of the files and decides which to delete; `day_file.py` has the
-transactions of one file. This file combines them: it finds the file with the node's cursor, and
-moves the cursor to the next file.
+`day_directory.py` has the names of the files, `day_retention.py` deletes old ones, and
+`day_file.py` has the transactions of one file. This file combines them: it finds the file with the
+node's cursor, and moves the cursor to the next file.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from fastlog.sinks.day_directory import (
     list_damaged,
     parse_name,
 )
-from fastlog.sinks.day_file import CursorRow, DayFile, read_cursor, read_summary
-from fastlog.sinks.day_schema import Summary
+from fastlog.sinks.day_file import CursorRow, DayFile, read_cursor
+from fastlog.sinks.day_retention import DayRetention
 from fastlog.sinks.options import Options
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ class SqliteSink(Sink):
         path = Path(url.path) if url.path else context.data_dir / "logs"
         limit = file_limit or options.size("file_size") or FILE_LIMIT
         self._directory = DayDirectory(path, limit)
+        self._retention = DayRetention(
+            context.name, self._directory, context.retention, context.steady
+        )
         self._watch = ClockWatch(context.clock, context.steady)
         self._node = ""
         self._cursor = 0
@@ -156,14 +159,8 @@ class SqliteSink(Sink):
         return self._cursor
 
     def tick(self) -> None:
-        retention = self.context.retention
         reading = self._watch.read()
-        self._directory.retire(
-            reading.now if reading.trusted else None,
-            *(retention.age, retention.size),
-            current=self._current,
-            read_summary=_summary_of,
-        )
+        self._retention.retire(reading.now if reading.trusted else None, self._current)
 
     def offending(self, block: Decoded) -> dict[int, str]:
         return self._file_for(block.block.received_us).offending(block)
@@ -338,10 +335,3 @@ def _read_twice(path: Path, node: str) -> CursorRow | None:
         return read_cursor(path, node)
     except DamagedFileError:
         return read_cursor(path, node)
-
-
-def _summary_of(path: Path) -> Summary:
-    try:
-        return read_summary(path)
-    except SinkUnavailableError:
-        return Summary()

@@ -15,6 +15,7 @@ from fastlog.web.access import Access
 from fastlog.web.broadcast import Broadcast
 from fastlog.web.question import Question, read_query, time_context
 from fastlog.web.searches import Searches
+from fastlog.web.status_reader import StatusReader
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ class Site:
         self.config, self.logs = config, logs
         self.searches = Searches(config.web.searches)
         self.broadcast = Broadcast(logs, config.web.tails)
+        self.status = StatusReader(config)
         self.access = Access.of(config.web)
 
     def close(self) -> None:

@@ -1,5 +1,4 @@
-"""The worker: one process for each sink, which follows the journal with its own cursor."""
+"""The worker: one process for each sink, which follows the journal with its own cursor.
 
-from fastlog.worker.worker import CursorAheadError, Worker, make_worker
-
-__all__ = ["CursorAheadError", "Worker", "make_worker"]
+This file imports nothing: the commands and the supervisor read `life.py` without the decoder.
+"""

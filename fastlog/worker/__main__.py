@@ -10,11 +10,16 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from fastlog.child import Child, LostError, arguments, log_to_stderr
-from fastlog.errors import FastlogError
-from fastlog.journal import WakeupReader
-from fastlog.worker.worker import make_worker
+from fastlog.config import Config
+from fastlog.decode import Decoder
+from fastlog.errors import ConfigError, FastlogError
+from fastlog.journal import JournalReader, WakeupReader
+from fastlog.ledger import Ledger
+from fastlog.sinks import SinkContext, make_sink
+from fastlog.worker.worker import Worker
 
 COLLECT_INTERVAL = 60.0
 """Seconds between collections of reference cycles."""
@@ -65,6 +70,30 @@ def _collecting(wait: Callable[[float], object]) -> Callable[[float], None]:
         wait(seconds)
 
     return wait_and_collect
+
+
+def make_worker(config: Config, name: str) -> Worker:
+    """Make the worker of the sink that the config calls `name`.
+
+    Raises:
+        ConfigError: there is no such sink, or its URL is wrong.
+        JournalError: there is no journal yet.
+    """
+    settings = next((sink for sink in config.sinks if sink.name == name), None)
+    if settings is None:
+        raise ConfigError(f"the configuration has no sink called {name!r}")
+    sink = make_sink(SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention))
+    reader = JournalReader(config.data_dir / "journal")
+    return Worker(
+        reader,
+        Decoder(config.decode.engine, sink.form),
+        sink,
+        Ledger(config.data_dir / "ledger.db"),
+        name,
+        config.data_dir,
+        when_full=settings.when_full,
+        segment=config.journal.segment,
+    )
 
 
 if __name__ == "__main__":

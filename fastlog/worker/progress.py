@@ -38,8 +38,8 @@ class Progress:
         """The sink's cursor, as far as this worker knows."""
         self.index: int | None = None
         """Ordinal of the first frame behind the cursor; None while it is unknown."""
-        self._received: float | None = None
-        """When the last applied block was received."""
+        self.received: float | None = None
+        """When the newest applied block was received; None while it is unknown."""
         self._went_back = False
         """Whether the sink's cursor is before what it had made durable, and no block was applied
         since."""
@@ -51,6 +51,10 @@ class Progress:
             last: the position that was written last, if there is one.
             index: the ordinal at the cursor, if the sink stores it.
         """
+        if self.received is None or cursor < self.cursor:
+            # Where newer blocks are applied, too, this is older than the truth, until the next one.
+            is_known = last is not None and cursor >= last.cursor
+            self.received = last.stored_received if last is not None and is_known else None
         self.cursor = cursor
         self.index = 0 if cursor == 0 else self._find(cursor, last) if index is None else index
         self._went_back = last is not None and cursor < last.durable
@@ -59,7 +63,7 @@ class Progress:
         """Move the cursor behind a block that the sink has applied."""
         self.cursor = block.end
         self.index = block.index + block.frames
-        self._received = block.received
+        self.received = block.received
         self._went_back = False
 
     def block_read(self, block: Block) -> None:
@@ -101,7 +105,7 @@ class Progress:
             peer="",
             reason=REMOVED if skipped.removed else "the journal was full and the sink behind",
             count=count,
-            first=self._received or (now if last is None else last.at),
+            first=self.received or (now if last is None else last.at),
             last=now,
             detail=f"sink {name}, journal offsets {self.cursor} to {skipped.oldest}; counted in "
             "frames, with those that are no records",
@@ -121,7 +125,7 @@ class Progress:
             peer="",
             reason="stored, then gone: a day file was damaged or removed",
             count=count,
-            first=self._received or (now if last is None else last.at),
+            first=self.received or (now if last is None else last.at),
             last=now,
             detail=f"sink {self._name}, journal offsets {self.cursor} to {skipped.oldest}; counted "
             f"in frames, with those that are no records; {missing}",

@@ -34,8 +34,20 @@ class SinkStatus:
         self.last: SinkPosition | None = known if known is not None and known.node == node else None
         """The position written last, also by an earlier process; None for a new sink."""
 
-    def write(self, cursor: int, durable: int, index: int | None) -> None:
-        """Write the position, if it has changed, for the receiver and for `fastlog stats`."""
+    def write(
+        self,
+        cursor: int,
+        durable: int,
+        index: int | None,
+        received: float | None,
+        failing: dict[str, int],
+    ) -> None:
+        """Write the position, if it has changed, for the receiver and for `fastlog stats`.
+
+        Args:
+            received: When the newest applied block was received.
+            failing: See `Sink.failing`.
+        """
         self._write(
             SinkPosition(
                 node=self._node,
@@ -45,6 +57,8 @@ class SinkStatus:
                 at=self._clock(),
                 error=self._error,
                 when_full=self._when_full,
+                stored_received=received,
+                failing=failing,
             )
         )
 

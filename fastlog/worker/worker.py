@@ -10,10 +10,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from fastlog.block import Block
-from fastlog.config import Config
 from fastlog.decode import Decoded, Decoder
 from fastlog.errors import (
     ConfigError,
@@ -24,14 +22,16 @@ from fastlog.errors import (
     SinkUnavailableError,
 )
 from fastlog.eventlog import EventLog
-from fastlog.journal import JournalReader, SkippedError
+from fastlog.journal import SkippedError
 from fastlog.ledger import Entry, Ledger
 from fastlog.record import Rejection, host_of
-from fastlog.sinks import Sink, SinkContext, make_sink
+from fastlog.sinks import Sink
 from fastlog.worker import rejected_rows
+from fastlog.worker.life import SignsOfLife
 from fastlog.worker.progress import Progress, Reader
 from fastlog.worker.sink_status import SinkStatus
 from fastlog.worker.throughput import Throughput, weight_of
+from fastlog.worker.watched_sink import WatchedSink
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +77,12 @@ class Worker:
         segment: int = 64 << 20,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        signs: SignsOfLife | None = None,
     ) -> None:
         self._reader = reader
         self._decoder = decoder
-        self._sink = sink
+        self._signs = signs or SignsOfLife(data_dir, name, clock, monotonic)
+        self._sink = WatchedSink(sink, self._signs)
         self._ledger = ledger
         self._name = name
         self._data_dir = data_dir
@@ -129,6 +131,7 @@ class Worker:
         Raises:
             ConfigError: the sink cannot work the way it is configured.
         """
+        self._signs.give()
         try:
             self._ledger.open()
             self._open()
@@ -144,6 +147,7 @@ class Worker:
         Returns:
             Seconds until there may be more to do; 0 when there is more now.
         """
+        self._signs.give()
         now = self._monotonic()
         delay = self._retry_at - now
         if delay <= 0:
@@ -185,6 +189,7 @@ class Worker:
         self._throughput.close()
         self._sink.close()
         self._ledger.close()
+        self._signs.close()
 
     def _delay_after(self, error: Exception) -> float:
         """Record an error; return the seconds until the next attempt."""
@@ -278,7 +283,7 @@ class Worker:
                 break
         if not count:
             return
-        batch = [self._decoder.decode(block) for block in self._blocks[:count]]
+        batch = [self._decode(block) for block in self._blocks[:count]]
         entries = [
             Entry(
                 decoded.block.offset, located.idx, located.notice, received=decoded.block.received
@@ -292,6 +297,10 @@ class Worker:
         del self._blocks[:count]
         self._batch = batch
         self._next = batch[-1].block.end
+
+    def _decode(self, block: Block) -> Decoded:
+        self._signs.give()  # a batch may take long
+        return self._decoder.decode(block)
 
     def _read(self) -> list[Block]:
         try:
@@ -364,33 +373,12 @@ class Worker:
         cursor = self._progress.cursor
         if self._durable != cursor:
             self._durable = self._sink.sync()
-        self._status.write(cursor, self._durable, self._progress.index)
+        progress = self._progress
+        self._status.write(
+            *(cursor, self._durable, progress.index, progress.received, self._sink.failing())
+        )
 
 
 def _one_line(text: str) -> str:
     """Return the text in a form that is safe to log: any client may have sent a part of it."""
     return "".join(c if c.isprintable() else "?" for c in text[:REASON_CHARACTERS])
-
-
-def make_worker(config: Config, name: str) -> Worker:
-    """Make the worker of the sink that the config calls `name`.
-
-    Raises:
-        ConfigError: there is no such sink, or its URL is wrong.
-        JournalError: there is no journal yet.
-    """
-    settings = next((sink for sink in config.sinks if sink.name == name), None)
-    if settings is None:
-        raise ConfigError(f"the configuration has no sink called {name!r}")
-    sink = make_sink(SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention))
-    reader = JournalReader(config.data_dir / "journal")
-    return Worker(
-        reader,
-        Decoder(config.decode.engine, sink.form),
-        sink,
-        Ledger(config.data_dir / "ledger.db"),
-        name,
-        config.data_dir,
-        when_full=settings.when_full,
-        segment=config.journal.segment,
-    )

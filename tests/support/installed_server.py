@@ -82,6 +82,10 @@ class Installed(Server):
         text = SET_AFTER_IMPORT.replace("{constants!r}", repr(constants_of))
         (self.site / "sitecustomize.py").write_text(text)
 
+    def add_path(self, directory: Path) -> None:
+        """Let the server import from another directory, too."""
+        self._env["PYTHONPATH"] += f"{os.pathsep}{directory}"
+
     def count_logged(self, text: str) -> int:
         """Return how often the log has this text."""
         return self.messages().count(text)

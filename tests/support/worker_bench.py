@@ -15,7 +15,7 @@ from fastlog.decode import Decoded, Decoder
 from fastlog.journal import ProgressPage, Reading, SinkPosition, read_positions
 from fastlog.ledger import Ledger
 from fastlog.sinks import Sink
-from fastlog.worker import Worker
+from fastlog.worker.worker import Worker
 
 
 class ListSink(Sink):
@@ -29,6 +29,7 @@ class ListSink(Sink):
         self.names_rows = True
         self.errors: list[Exception] = []
         self.calls: list[int] = []
+        self.failures: dict[str, int] = {}
         self.opened = self.ticks = 0
 
     def open(self, node: str) -> int:
@@ -57,6 +58,9 @@ class ListSink(Sink):
 
     def tick(self) -> None:
         self.ticks += 1
+
+    def failing(self) -> dict[str, int]:
+        return dict(self.failures)
 
     def offending(self, block: Decoded) -> dict[int, str]:
         if not self.names_rows:

@@ -152,7 +152,7 @@ def test_a_file_of_1970_ages_from_the_time_at_which_the_clock_was_corrected(
     assert files(tmp_path) == ["2026-11-23.db"]
     [line] = [record.message for record in caplog.records if "retention" in record.message]
     name = tmp_path / "logs" / "1970-01-01.db"
-    assert line.startswith(f"retention: deleted {name}: older than 24 hours; ")
+    assert line.startswith(f"sink sqlite: retention: deleted {name}: older than 24 hours; ")
     assert line.endswith("iB, records of 2026-11-23 00:00:00 UTC to 2026-11-23 00:00:00 UTC")
 
 

@@ -106,7 +106,7 @@ def test_the_reasons_in_the_examples_exist():
 
 
 def test_the_filters_are_described():
-    shared = {"--json", "--color", "--no-color"} | SHARED
+    shared = {"--json", "--watch", "--color", "--no-color"} | SHARED
     filters = options(COMMANDS["fastlog stats"]) - shared
     described = {first.split()[0] for first in table(sections("commands.md")["Filters"])}
     assert described == {*filters, "QUERY"}

@@ -24,7 +24,15 @@ from fastlog.server import listeners
 
 MADE = {
     *("node", "secret", "durable", "clients.0", "lock", "status.json", "ledger.db"),
-    *("ledger.db-wal", "sqlite.json", "sqlite.progress", "ndjson.json", "app.ndjson", "run.sock"),
+    *(
+        "ledger.db-wal",
+        "sqlite.json",
+        "sqlite.progress",
+        "sqlite.life",
+        "ndjson.json",
+        "app.ndjson",
+        "run.sock",
+    ),
 }
 
 

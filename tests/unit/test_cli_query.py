@@ -99,16 +99,16 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize("name", ["query", "tail", "stats"])
-def test_a_missing_data_directory_is_one_line_and_exit_code_1(command: Run, name: str):
+def test_a_missing_data_directory_is_one_line_and_exit_code_2(command: Run, name: str):
     message = "the data directory none does not exist; name it with --data-dir"
-    assert command(name, "--data-dir", "none") == Result(1, "", f"fastlog {name}: {message}\n")
+    assert command(name, "--data-dir", "none") == Result(2, "", f"fastlog {name}: {message}\n")
 
 
 def test_without_a_sqlite_sink_there_is_nothing_to_search(command: Run, tmp_path: Path):
     (tmp_path / "fastlog-data").mkdir()
     (tmp_path / "fastlog.toml").write_text('sink = ["ndjson:///x"]')
     message = "the configuration has no sqlite: sink, so there are no records to search; add one"
-    assert command("query") == Result(1, "", f"fastlog query: {message}\n")
+    assert command("query") == Result(2, "", f"fastlog query: {message}\n")
 
 
 def test_query_ends_without_an_error_when_the_reader_closes_the_pipe(data: Path):

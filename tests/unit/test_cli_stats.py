@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -52,6 +55,10 @@ def used_data(data: Path) -> Path:
     return data
 
 
+OLD = {"recent": 0, "recent_unknown": 0}
+"""Of a tally whose rows are not of the last minutes."""
+
+
 def test_stats_json_counts_records_losses_and_lags(command: Run, used_data: Path):
     result = command("stats", "--json")
     stats = json.loads(result.out)
@@ -62,11 +69,11 @@ def test_stats_json_counts_records_losses_and_lags(command: Run, used_data: Path
     assert stats["hosts"] == {"127.0.0.1": 10}
     assert sum(stats["hours"].values()) == 10
     assert stats["rejected"] == [
-        {"reason": "malformed pickle: truncated", "count": 4, "unknown": 0, "last": 2.0}
+        {"reason": "malformed pickle: truncated", "count": 4, "unknown": 0, "last": 2.0, **OLD}
     ]
     assert stats["losses"] == [
-        {"reason": "journal full", "count": 8, "unknown": 1, "last": 3.0},
-        {"reason": "journal damage", "count": 0, "unknown": 3, "last": 3.0},
+        {"reason": "journal full", "count": 8, "unknown": 1, "last": 3.0, **OLD},
+        {"reason": "journal damage", "count": 0, "unknown": 3, "last": 3.0, **OLD},
     ]
     [sink] = stats["sinks"]
     assert (sink["name"], sink["cursor"], sink["lag_bytes"], sink["lag_records"]) == (
@@ -105,7 +112,7 @@ def test_stats_does_not_guess_how_many_records_a_sink_is_behind(
 
 
 def test_stats_of_a_new_directory_shows_no_records_and_no_receiver(command: Run, tmp_path: Path):
-    (tmp_path / "fastlog-data").mkdir()
+    (tmp_path / "fastlog-data" / "journal").mkdir(parents=True)
     shown = command("stats")
     assert shown.code == 0
     assert shown.out.splitlines() == [
@@ -189,3 +196,47 @@ def test_stats_and_check_report_an_unreadable_ledger_in_one_line(
     assert checked.code == 1
     (line,) = [line for line in checked.out.splitlines() if "ledger" in line]
     assert line.startswith("FAILED")
+
+
+def test_stats_says_what_its_tables_leave_out(
+    command: Run, data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    records = [make_record(n * 3600, name=f"logger {n}", host=f"host {n}") for n in range(60)]
+    write_day(data / "logs" / "2026-11-24.db", records)
+    shown = command("stats").out
+    assert "(52 more)" in shown  # of 62 loggers
+    assert "(51 more)" in shown  # of 61 hosts
+    earlier = next(line for line in shown.splitlines() if line.startswith("(12 earlier)"))
+    hours = json.loads(command("stats", "--json").out)["hours"]
+    assert int(earlier.split()[2]) == sum(list(hours.values())[:12])
+    monkeypatch.setattr("fastlog.search.totals.MAX_GROUPS", 20)
+    shown = command("stats").out
+    assert "(others)" in shown
+    assert "counted together" in shown
+
+
+def test_stats_says_what_filters_do_not_restrict(command: Run, used_data: Path):
+    note = "Filters restrict only the counts of records: by level, logger, host and hour."
+    assert note not in command("stats").out
+    shown = command("stats", "--logger", "app.db").out
+    assert "5 records in fastlog-data that match" in shown
+    assert note in shown
+    assert json.loads(command("stats", "--level", "INFO", "--json").out)["is_filtered"]
+
+
+def test_stats_without_an_encoding_for_its_bars_escapes_them(data: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "fastlog", "stats"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2588" in done.stdout
+
+
+def test_lines_about_sinks_are_not_wrapped_through_a_pipe(command: Run, used_data: Path):
+    error = "cannot write: " + "a very long reason " * 10
+    write_position(
+        used_data, "sqlite", SinkPosition(cursor=0, durable=0, index=0, at=1.0, error=error)
+    )
+    assert f"\nsink sqlite: {error}\n" in command("stats").out

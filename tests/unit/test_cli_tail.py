@@ -28,7 +28,7 @@ def test_tail_prints_twenty_records_by_default(command: Run, data: Path):
 
 
 def test_tail_of_nothing_ends_with_1(command: Run, tmp_path: Path):
-    (tmp_path / "fastlog-data").mkdir()
+    (tmp_path / "fastlog-data" / "journal").mkdir(parents=True)
     assert command("tail") == Result(1, "", "")
 
 

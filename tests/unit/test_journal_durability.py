@@ -12,7 +12,7 @@ import pytest
 from conditions import wait_for
 from journal_blocks import KIB, payloads, read_all, run_of
 
-from fastlog.journal import Full, Journal, segment_writer
+from fastlog.journal import Full, Journal, JournalReader, segment_writer
 from fastlog.journal.segment import segments
 
 
@@ -28,6 +28,15 @@ def test_blocks_are_read_in_order_with_their_ordinals(directory: Path) -> None:
         (0, 2, 1_700_000_000.25),
         (2, 1, 1_700_000_000.25),
     ]
+
+
+def test_one_block_is_read_however_few_bytes_are_wanted(filled: Path) -> None:
+    reader = JournalReader(filled)
+    first = reader.read(0)[0]
+    for max_bytes in (1, 50, len(first.payload)):
+        [block] = reader.read(0, max_bytes)
+        assert (block.offset, block.end, block.index) == (first.offset, first.end, first.index)
+    reader.close()
 
 
 def test_a_reader_sees_nothing_that_is_not_durable(

@@ -53,3 +53,16 @@ def test_the_queue_is_awaited_until_the_awaited_blocks_are_durable() -> None:
     queue.mark_durable()
     assert not queue.is_awaited
     assert not queue.is_empty
+
+
+def test_the_queue_knows_when_the_newest_durable_block_was_received() -> None:
+    queue = BlockQueue(end=0, index=0, memory_limit=1 << 20, received_us=3)
+    for at in (5, 6, 4):
+        queue.append(b"a", frames=1, received_us=at)
+    queue.mark_written(2)
+    assert queue.durable_received_us == 3
+    queue.mark_durable()
+    assert queue.durable_received_us == 6
+    queue.mark_written(1)
+    queue.mark_durable()
+    assert queue.durable_received_us == 4, "the clock went back: the newest is the last"

@@ -157,3 +157,19 @@ def test_a_valid_block_behind_a_torn_one_does_not_make_that_damage(directory: Pa
     recovered = Journal(directory)
     assert recovered.end == blocks[0].end
     recovered.close()
+
+
+def test_a_journal_knows_when_its_newest_durable_block_was_received(directory: Path) -> None:
+    times = iter([10.0, 20.5])
+    journal = Journal(directory, delay=0, clock=lambda: next(times))
+    assert journal.durable_received is None
+    journal.append(run_of(b"a"), 1)
+    journal.append(run_of(b"b"), 1)
+    assert journal.flush(30)
+    assert journal.durable_received == 20.5
+    state = journal.state()
+    journal.close()
+    for known in (None, state):
+        again = Journal(directory, state=known)
+        assert again.durable_received == 20.5
+        again.close()

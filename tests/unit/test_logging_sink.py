@@ -134,9 +134,6 @@ def test_a_handler_that_raises_affects_no_other_and_is_logged_once(
     monkeypatch: pytest.MonkeyPatch,
     raising: str,
 ) -> None:
-    sink = configure(tmp_path)
-    sink.open(NODE)
-
     def fail(record: logging.LogRecord) -> None:
         raise ValueError("bad handler")
 
@@ -151,6 +148,8 @@ def test_a_handler_that_raises_affects_no_other_and_is_logged_once(
             self.handleError(record)
 
     monkeypatch.setattr(logging.FileHandler, "emit", emit)
+    sink = configure(tmp_path)
+    sink.open(NODE)
     dictconfig.log.addHandler(caplog.handler)
     try:
         apply_records(sink, *[make_record("bad")] * 5, make_record("good"))
@@ -208,3 +207,31 @@ def test_a_wrong_configuration_is_explained(tmp_path: Path, text: str | None, wh
 def test_a_wrong_url_is_explained(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError, match="logging:"):
         LoggingSink(make_context(tmp_path, url))
+
+
+def test_a_handler_is_failing_from_a_failure_until_it_works_again(tmp_path: Path) -> None:
+    sink = configure(
+        tmp_path,
+        more=f'''
+        [handlers.broken]
+        class = "logging.FileHandler"
+        filename = "{tmp_path}/broken.log"
+        level = "ERROR"
+        [loggers.app]
+        handlers = ["broken"]
+        ''',
+    )
+    sink.open(NODE)
+    broken = logging.getLogger("app").handlers[0]
+    broken.setFormatter(logging.Formatter("%(nothing)s"))
+    first, second, third = numbered(3)
+    error, info = (make_record("m", name="app", levelno=level) for level in (40, 20))
+    sink.apply([first._replace(records=[error] * 3)])
+    assert sink.failing() == {"broken": 3}
+    sink.apply([second._replace(records=[info])])  # below the level of the handler
+    assert sink.failing() == {"broken": 3}
+    broken.setFormatter(None)
+    sink.apply([third._replace(records=[error])])
+    assert sink.failing() == {}
+    sink.close()
+    assert len(written(tmp_path)) == 5, "the other handler got every record"

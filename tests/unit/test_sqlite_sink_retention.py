@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from builders import DAY, MONDAY, NODE, Clock, make_chain, numbered
@@ -12,6 +13,7 @@ from fastlog.clock import TRIAL
 from fastlog.config import RetentionConfig
 from fastlog.errors import SinkUnavailableError
 from fastlog.sinks.day_directory import DayDirectory
+from fastlog.sinks.day_retention import DayRetention
 from fastlog.sinks.sqlite import SqliteSink
 
 
@@ -103,3 +105,105 @@ def test_files_that_an_interrupted_deletion_left_are_deleted(tmp_path: Path) -> 
     make_sink(tmp_path).open(NODE)
 
     assert sorted(path.name for path in logs.iterdir()) == ["notes.db-wal", "readme"]
+
+
+def test_the_oldest_files_are_deleted_while_too_little_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "fastlog.sinks")
+    clock = Clock()
+    ten_days(tmp_path, clock, RetentionConfig()).close()
+    disk = FakeDisk(monkeypatch, tmp_path / "logs", size=1 << 20)
+    oldest = disk.used_by("2026-11-23.db")
+    sink = make_sink(
+        tmp_path,
+        clock=clock,
+        steady=clock,
+        retention=RetentionConfig(keep_free=disk.free() + oldest + 1),
+    )
+    sink.open(NODE)
+    sink.tick()
+    assert files(tmp_path)[0] == "2026-11-25.db", "two files are needed, and no more"
+    sink.tick()
+    assert files(tmp_path)[0] == "2026-11-25.db"
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert "sink sqlite: retention: deleted" in lines[0]
+    assert "of the disk were free" in lines[0]
+
+
+def test_a_reader_that_keeps_a_deleted_file_does_not_cost_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    ten_days(tmp_path, clock, RetentionConfig()).close()
+    disk = FakeDisk(monkeypatch, tmp_path / "logs", size=1 << 20)
+    keep_free = RetentionConfig(keep_free=disk.free() + 1)
+    sink = make_sink(tmp_path, clock=clock, steady=clock, retention=keep_free)
+    sink.open(NODE)
+    disk.held["2026-11-23.db"] = disk.used_by("2026-11-23.db")
+    for _ in range(100):
+        sink.tick()
+        clock.now += 1
+    assert files(tmp_path)[0] == "2026-11-24.db"
+    disk.held.clear()
+    sink.tick()
+    assert files(tmp_path)[0] == "2026-11-24.db"
+    disk.others = 1 << 22  # other programs fill the disk
+    sink.tick()
+    assert files(tmp_path) == ["2026-12-02.db"]
+
+
+def test_a_limit_of_free_space_that_cannot_be_reached_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    ten_days(tmp_path, clock, RetentionConfig()).close()
+    FakeDisk(monkeypatch, tmp_path / "logs", size=1 << 20)
+    keep_free = RetentionConfig(keep_free=1 << 21)
+    sink = make_sink(tmp_path, clock=clock, steady=clock, retention=keep_free)
+    sink.open(NODE)
+    for _ in range(5):
+        sink.tick()
+    assert files(tmp_path) == ["2026-12-02.db"]
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "sink sqlite: retention: keep_free is 2 MiB, but" in warnings[0]
+
+
+class FakeDisk:
+    """What `statvfs` says of the day files: a disk of `size` bytes that they and others use."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, logs: Path, size: int) -> None:
+        self._logs, self._size = logs, size
+        self.others = 0
+        self.held: dict[str, int] = {}
+        """Files that a process keeps open, with their sizes: deleted, they still need the space."""
+        monkeypatch.setattr(
+            "fastlog.sinks.day_retention.os.statvfs",
+            lambda path: SimpleNamespace(f_bavail=self.free(), f_frsize=1),
+        )
+
+    def used_by(self, name: str) -> int:
+        return sum(path.stat().st_size for path in self._logs.glob(f"{name}*"))
+
+    def free(self) -> int:
+        held = sum(size for name, size in self.held.items() if not (self._logs / name).exists())
+        return self._size - self.used_by("") - self.others - held
+
+
+def test_a_preview_lists_what_would_be_deleted_and_deletes_nothing(tmp_path: Path) -> None:
+    ten_days(tmp_path, Clock(), RetentionConfig()).close()
+    before = files(tmp_path)
+    directory = DayDirectory(tmp_path / "logs", 1)
+
+    def preview(**limits: float) -> list[str]:
+        retention = DayRetention("sqlite", directory, RetentionConfig(**limits))  # type: ignore[arg-type]
+        return [deletion.file.path.name for deletion in retention.preview()]
+
+    assert preview(age=1e9) == []
+    assert preview(size=1, age=1e9) == before[:-1]
+    assert preview(keep_free=1 << 60, age=1e9) == before[:-1]
+    assert files(tmp_path) == before
+    empty = DayRetention("sqlite", DayDirectory(tmp_path / "none", 1), RetentionConfig(size=1))
+    assert empty.preview() == []

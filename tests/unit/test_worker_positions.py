@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from builders import NODE, make_context
-from worker_bench import Bench, chain_of
+from worker_bench import Bench, ListSink, chain_of
 
+from fastlog.decode import Decoded
 from fastlog.errors import SinkUnavailableError
 from fastlog.sinks.sqlite import SqliteSink
-from fastlog.worker import CursorAheadError
+from fastlog.worker.life import read_lives
+from fastlog.worker.worker import CursorAheadError
 
 
 def test_a_worker_applies_durable_blocks_and_writes_its_position(tmp_path: Path) -> None:
@@ -187,3 +190,45 @@ def test_two_workers_with_real_sinks_store_every_record_once(tmp_path: Path) -> 
         with closing(sqlite3.connect(path)) as connection:
             stored += [row[0] for row in connection.execute("SELECT message FROM records")]
     assert sorted(stored) == sorted(f"{n}.{k}" for n in range(20) for k in range(3))
+
+
+def test_the_position_has_the_time_of_receipt_of_the_newest_applied_block(tmp_path: Path) -> None:
+    blocks = chain_of(["a"], ["b"])
+    bench = Bench(tmp_path, blocks)
+    bench.journal.durable_offset = blocks[0].end
+    bench.run()
+    assert bench.position().stored_received == blocks[0].received
+    bench.start()  # the next process knows it before it applies anything
+    bench.run(seconds=1.0)
+    assert bench.position().stored_received == blocks[0].received
+    bench.journal.durable_offset = blocks[1].end
+    bench.run(2, 1.0)
+    assert bench.position().stored_received == blocks[1].received
+
+
+def test_the_position_has_what_fails_in_the_sink(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, chain_of(["a"]))
+    bench.sink.failures["mail"] = 3
+    bench.run()
+    assert bench.position().failing == {"mail": 3}
+    assert bench.position().error is None
+    bench.sink.failures.clear()
+    bench.run(seconds=1.0)
+    assert bench.position().failing == {}
+
+
+def test_a_worker_shows_the_call_of_its_sink_that_it_is_in(tmp_path: Path) -> None:
+    seen = []
+
+    class Looking(ListSink):
+        def apply(self, blocks: Sequence[Decoded]) -> None:
+            seen.append(read_lives(tmp_path)["list"])
+            super().apply(blocks)
+
+    bench = Bench(tmp_path, chain_of(["a"]), Looking(tmp_path))
+    bench.run()
+    bench.run(seconds=7.0)
+    (during,) = seen
+    assert (during.call, during.in_call_since) == ("apply", bench.clock.now - 7)
+    after = read_lives(tmp_path)["list"]
+    assert (after.call, after.at) == ("", bench.clock.now)

@@ -1,0 +1,77 @@
+"""`fastlog check --retention`: what retention would delete now. Deletes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import get_type_hints
+
+import msgspec
+
+from fastlog.cli.checks import State, Verdict
+from fastlog.cli.data_directory import find_store, stores_of
+from fastlog.config import Config, RetentionConfig, format_duration, format_size, nearest
+from fastlog.config.values import read_value
+from fastlog.errors import ConfigError
+from fastlog.sinks.day_directory import DayDirectory
+from fastlog.sinks.day_retention import DayRetention
+
+_KEYS = RetentionConfig.__struct_fields__
+DAYS = "days"
+"""A short form of `age`: `days=7` is `age=7d`."""
+
+
+def preview(config: Config, settings: Sequence[str]) -> list[Verdict]:
+    """Return what retention would delete of each `sqlite:` sink.
+
+    Args:
+        settings: `KEY=VALUE` for each setting that replaces one of the configuration; empty texts
+            stand for none.
+
+    Raises:
+        ConfigError: A setting is wrong, or there are no day files.
+    """
+    retention = _read_settings(config.retention, [text for text in settings if text])
+    find_store(config)  # raises the error of a wrong directory
+    verdicts: list[Verdict] = []
+    for store in stores_of(config):
+        verdicts += _preview_store(store.sink, store.logs, retention)
+    return verdicts
+
+
+def _preview_store(sink: str, logs: Path, retention: RetentionConfig) -> Iterator[Verdict]:
+    directory = DayDirectory(logs, 0)
+    sizes = [directory.size(name) for name in directory.names()]
+    deletions = DayRetention(sink, directory, retention).preview()
+    gained = 0
+    for file, reason in deletions:
+        gained += file.size
+        text = f"would be deleted: {reason}; {format_size(file.size)}"
+        yield Verdict(State.OK, f"day file {file.path}", text)
+    limits = (
+        f"age {format_duration(retention.age)}, size {format_size(retention.size)}, "
+        f"keep_free {format_size(retention.keep_free)}"
+    )
+    text = (
+        f"would delete {len(deletions)} of {len(sizes)} day files, "
+        f"{format_size(gained)} of {format_size(sum(sizes))} ({limits})"
+    )
+    yield Verdict(State.OK, f"retention of sink {sink}", text)
+
+
+def _read_settings(retention: RetentionConfig, settings: Sequence[str]) -> RetentionConfig:
+    kinds = get_type_hints(RetentionConfig, include_extras=True)
+    values: dict[str, object] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--retention: expected KEY=VALUE, such as age=7d, got {text!r}")
+        if key == DAYS:
+            key, value = "age", f"{value} days"
+        if key not in _KEYS:
+            raise ConfigError(f"--retention has no setting {key!r}{nearest(key, [*_KEYS, DAYS])}")
+        try:
+            values[key] = read_value(kinds[key], value, textual=True)
+        except ConfigError as error:
+            raise ConfigError(f"--retention {text!r}: {error}") from None
+    return msgspec.structs.replace(retention, **values)

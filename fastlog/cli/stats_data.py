@@ -1,0 +1,126 @@
+"""What `fastlog stats` shows, collected from the files of a data directory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastlog.cli.data_directory import Status, find_store, is_running, read_status
+from fastlog.cli.sink_reports import SinkReport, read_sinks
+from fastlog.cli.tallies import Tally, read_tallies
+from fastlog.config import Config
+from fastlog.errors import ConfigError
+from fastlog.ledger import LedgerError
+from fastlog.query import EVERYTHING, Node
+from fastlog.search import Totals, Unread, count_totals
+
+RECENT = 300.0
+"""Seconds that count as recent where the receiver does not say how many it counts."""
+
+
+class Statistics(NamedTuple):
+    """All that the command shows."""
+
+    at: float
+    """When it was collected, in seconds since the epoch."""
+    data_dir: Path
+    is_filtered: bool
+    """Whether filters restrict the counts of records."""
+    totals: Totals
+    not_counted: str
+    """Why no records were counted; "" if they were."""
+    rejected: list[Tally] | None
+    """None: the ledger cannot be read."""
+    losses: list[Tally] | None
+    """None: the ledger cannot be read."""
+    ledger_error: str
+    """Why the ledger cannot be read; "" if it can."""
+    sinks: list[SinkReport]
+    status: Status | None
+    """None: no receiver has run."""
+    is_running: bool
+    unread: Unread
+
+    @property
+    def records(self) -> int | None:
+        """The number of records; None if none of them could be counted."""
+        if self.not_counted or (self.unread.files and not self.totals.records):
+            return None
+        return self.totals.records
+
+    @property
+    def recent_seconds(self) -> float:
+        """How many seconds before `at` count as recent."""
+        return RECENT if self.status is None else self.status.recent_seconds
+
+
+def collect(config: Config, query: Node, unread: Unread, now: float) -> Statistics:
+    """Collect what is known about a data directory.
+
+    Args:
+        unread: gets the day files that cannot be read.
+
+    Raises:
+        ConfigError: It is no data directory.
+    """
+    totals, not_counted = _count(config, query, unread)
+    status = read_status(config.data_dir)
+    rejected: list[Tally] | None
+    losses: list[Tally] | None
+    since = now - (RECENT if status is None else status.recent_seconds)
+    ledger_error = ""
+    try:
+        rejected, losses = read_tallies(config.data_dir, since)
+    except LedgerError as error:
+        rejected = losses = None
+        ledger_error = str(error)
+    return Statistics(
+        at=now,
+        data_dir=config.data_dir,
+        is_filtered=query != EVERYTHING,
+        totals=totals,
+        not_counted=not_counted,
+        rejected=rejected,
+        losses=losses,
+        ledger_error=ledger_error,
+        sinks=read_sinks(config.data_dir, status, now),
+        status=status,
+        is_running=is_running(config.data_dir),
+        unread=unread,
+    )
+
+
+def _count(config: Config, query: Node, unread: Unread) -> tuple[Totals, str]:
+    """Return the counts of records, and why there are none; "" if there are."""
+    try:
+        return count_totals(find_store(config).logs, query, unread), ""
+    except ConfigError as error:
+        if read_status(config.data_dir) is None:
+            raise
+        return Totals(Counter(), Counter(), Counter(), Counter()), str(error)  # show the rest
+
+
+def to_tree(found: Statistics) -> dict[str, Any]:
+    """Return the statistics as what `fastlog stats --json` prints."""
+    totals, status = found.totals, found.status
+    return {
+        "at": found.at,
+        "records": found.records,
+        "is_complete": not (found.unread.files or found.not_counted or found.ledger_error),
+        "is_filtered": found.is_filtered,
+        "levels": dict(totals.levels.most_common()),
+        "loggers": dict(totals.loggers.most_common()),
+        "hosts": dict(totals.hosts.most_common()),
+        "hours": {str(hour): number for hour, number in sorted(totals.hours.items())},
+        "not_counted": found.not_counted or None,
+        "unread": {str(path): what for path, what in found.unread.files.items()},
+        "rejected": found.rejected,
+        "losses": found.losses,
+        "ledger_error": found.ledger_error or None,
+        "recent_seconds": found.recent_seconds,
+        "sinks": found.sinks,
+        "running": found.is_running,
+        "journal_fill": None if status is None else status.fill,
+        "receiver": status,
+    }
