@@ -24,6 +24,8 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 WIDE = {"width": 1440, "height": 900}
+ANSWER = ".record, .problem, .empty:not([hidden]), #query-error:not([hidden])"
+"""What is on the page once the server has answered."""
 PHONE = {"width": 390, "height": 844}
 
 
@@ -39,6 +41,7 @@ def find_chromium() -> str:
 def chromium() -> Iterator[Browser]:
     """Run Chromium."""
     sync_api = pytest.importorskip("playwright.sync_api")
+    sync_api.expect.set_options(timeout=SECONDS * 1000)
     path = find_chromium()
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
@@ -68,8 +71,21 @@ class Tab:
     def open(self, address: str = "/") -> Page:
         """Open an address of the server, and return the page when it shows its first answer."""
         self.page.goto(self.url + address)
-        self.page.wait_for_function("document.body.dataset.mode !== undefined")
+        self.page.locator(ANSWER).first.wait_for()
         return self.page
+
+    def messages(self) -> list[str]:
+        """Return the messages of the records in view."""
+        return list(self.page.locator(".record > .line .c-message").all_inner_texts())
+
+    def query(self) -> str:
+        """Return the text in the box."""
+        return str(self.page.locator("#query").input_value())
+
+    def search(self, query: str) -> None:
+        """Type a query, and run it."""
+        self.page.locator("#query").fill(query)
+        self.page.keyboard.press("Enter")
 
     def close(self) -> None:
         self.context.close()

@@ -1,4 +1,7 @@
-"""Servers and tabs for tests of the page."""
+"""Servers and tabs for tests of the page.
+
+They end with each module: Playwright's event loop must not be there when other tests run theirs.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +10,39 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browsers import Tab, chromium
-from web_sites import NOW, Site, demonstration
+from page_sites import NOW, PageSite, demonstration
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    Open = Callable[..., Tab]
 
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
-def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site with 3,000 records of a shop, which no test may add to."""
-    with Site(tmp_path_factory.mktemp("shop")) as site:
+@pytest.fixture(scope="module")
+def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
+    """A site with 3,000 records of a shop, to which no test may add."""
+    with PageSite(tmp_path_factory.mktemp("shop")) as site:
         site.write(demonstration(NOW))
         yield site
 
 
 @pytest.fixture
-def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def empty(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
     """A site without records."""
-    with Site(tmp_path_factory.mktemp("site")) as empty:
-        yield empty
+    with PageSite(tmp_path_factory.mktemp("site")) as site:
+        yield site
 
 
 @pytest.fixture
-def open_tab(browser: Browser) -> Iterator[Open]:
-    """A function that opens a tab at a site; afterwards no tab may have had an error."""
+def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
+    """A function that opens a tab at a site. Afterwards no tab may have had an error."""
     tabs: list[Tab] = []
 
-    def open_(site: Site, **options: Any) -> Tab:
+    def open_(site: PageSite, **options: Any) -> Tab:
         tabs.append(Tab(browser, site.url, **options))
         return tabs[-1]
 

@@ -144,9 +144,11 @@ export class VirtualList {
     const wanted = new Set();
     for (let index = first; index < last; index += 1) wanted.add(this.rows[index].key);
     for (const key of [...this.#elements.keys()]) if (!wanted.has(key)) this.#remove(key);
+    const elements = [];
+    for (let index = first; index < last; index += 1) elements.push(this.#elementAt(index));
     let before = this.body.firstElementChild;
-    for (let index = first; index < last; index += 1) {
-      const element = this.#elementAt(index);
+    for (const [at, element] of elements.entries()) {
+      const index = first + at;
       if (element === before) before = before.nextElementSibling;
       else this.body.insertBefore(element, before);
       element.style.transform = `translateY(${this.#offset(index)}px)`;

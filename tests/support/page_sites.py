@@ -18,7 +18,7 @@ from servers import FASTLOG, Server
 NOW = time.time()
 
 
-class Site:
+class PageSite:
     """A server and a `fastlog web` over its store."""
 
     def __init__(self, home: Path) -> None:
@@ -29,7 +29,7 @@ class Site:
         self._web: subprocess.Popen[str] | None = None
         self._handler: logging.handlers.SocketHandler | None = None
 
-    def __enter__(self) -> Site:
+    def __enter__(self) -> PageSite:
         self.server.start()
         self._handler = logging.handlers.SocketHandler("127.0.0.1", self.server.port)
         self.start_web()
@@ -86,7 +86,7 @@ def make_record(message: str, **fields: Any) -> logging.LogRecord:
     extra = fields.pop("extra", {})
     raised = fields.pop("raised", None)
     record = logging.LogRecord(
-        name, level, "/srv/app/shop/views.py", 42, message, None, raised, "handle"
+        name, level, "/srv/shop/orders/views.py", 42, message, None, raised, "handle"
     )
     vars(record).update(extra)
     vars(record).update(fields)
@@ -106,6 +106,19 @@ def _query(error: Exception) -> None:
     raise error
 
 
+TRACEBACK = """\
+Traceback (most recent call last):
+  File "/srv/shop/orders/views.py", line 88, in submit
+    order = pool.fetch(number, timeout=5)
+            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  File "/srv/shop/db/pool.py", line 141, in fetch
+    return self._connection(timeout).execute(QUERY, number)
+           ^^^^^^^^^^^^^^^^^^^^^^^^^
+  File "/srv/shop/db/pool.py", line 97, in _connection
+    raise TimeoutError(f"after {timeout} s: {self.name}")
+TimeoutError: after 5 s: postgres at 10.0.0.9"""
+
+
 def demonstration(now: float, count: int = 3000) -> Iterable[logging.LogRecord]:
     """Yield the records of a small shop over three hours, the oldest first."""
     for number in range(count):
@@ -118,11 +131,15 @@ def _of_shop(number: int, created: float) -> logging.LogRecord:
     common = {"created": created, "process": 4101 + number % 3, "processName": "gunicorn"}
     user = {"user": 70 + number % 9, "trace_id": trace}
     if number % 211 == 17:
-        timeout = TimeoutError("after 5 s: postgres at 10.0.0.9")
         return make_record(
             f"query failed for order {number}", level=logging.ERROR, name="shop.db.pool",
-            raised=raised(timeout), extra={**user, "db": {"host": "10.0.0.9", "pool": [3, 8]}},
+            exc_text=TRACEBACK, extra={**user, "db": {"host": "10.0.0.9", "pool": [3, 8]}},
             **common,
+        )  # fmt: skip
+    if number % 211 in (12, 13, 14, 15, 16):
+        return make_record(
+            f"connection to postgres refused, attempt {number % 211 - 11}", level=logging.WARNING,
+            name="shop.db.pool", **common,
         )  # fmt: skip
     if number % 1409 == 300:
         return make_record(
