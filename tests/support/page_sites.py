@@ -136,9 +136,9 @@ def _of_shop(number: int, created: float) -> logging.LogRecord:
             exc_text=TRACEBACK, extra={**user, "db": {"host": "10.0.0.9", "pool": [3, 8]}},
             **common,
         )  # fmt: skip
-    if number % 211 in (12, 13, 14, 15, 16):
+    if number % 211 in (4, 5, 6, 7, 8):
         return make_record(
-            f"connection to postgres refused, attempt {number % 211 - 11}", level=logging.WARNING,
+            f"connection to postgres refused, attempt {number % 211 - 3}", level=logging.WARNING,
             name="shop.db.pool", **common,
         )  # fmt: skip
     if number % 1409 == 300:
@@ -157,6 +157,7 @@ def _of_shop(number: int, created: float) -> logging.LogRecord:
         )  # fmt: skip
     path = ("/cart", "/checkout", "/product/1234", "/login", "/")[number % 5]
     return make_record(
-        f"GET {path} 200 in {number * 31 % 190 + 3} ms", name=f"shop.web.{('shop', 'api')[number % 2]}",
+        f"GET {path} 200 in {number * 31 % 190 + 3} ms",
+        name=("shop.web.shop", "shop.web.api")[number % 2],
         extra={**user, "status": 200}, **common,
     )  # fmt: skip

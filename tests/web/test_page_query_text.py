@@ -10,7 +10,22 @@ from fastlog.query import COLUMNS, TimeContext, compile_query, parse
 
 pytest.importorskip("playwright.sync_api")
 
-VALUES = ["plain", "two words", 'quo"te', "back\\slash", "OR", "to", "a:b", "-minus", "*", "", "(x", "é", "/re/", "a\tb"]
+VALUES = [
+    "plain",
+    "two words",
+    'quo"te',
+    "back\\slash",
+    "OR",
+    "to",
+    "a:b",
+    "-minus",
+    "*",
+    "",
+    "(x",
+    "é",
+    "/re/",
+    "a\tb",
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +47,11 @@ def edit(browser, shop):
 
 
 def matches(query: str, **fields) -> bool:
-    row = {name: None for name in COLUMNS}
+    row = dict.fromkeys(COLUMNS)
     row |= {"message": "m", "extra": "{}", "created": time.time(), **fields}
-    return compile_query(parse(query, TimeContext(time.time())))(tuple(row[name] for name in COLUMNS))
+    return compile_query(parse(query, TimeContext(time.time())))(
+        tuple(row[name] for name in COLUMNS)
+    )
 
 
 @pytest.mark.parametrize("value", VALUES)

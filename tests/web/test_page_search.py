@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from browsers import Tab
+from conditions import wait_for
 from page_sites import make_record
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -18,18 +19,20 @@ def test_search_shows_the_newest_records_first(shop, open_tab):
 
 
 def test_scrolling_reaches_the_oldest_record_with_few_elements(empty, open_tab):
-    empty.write(make_record(f"number {at}", created=1.8e9 + at, extra={"n": at}) for at in range(2500))
+    empty.write(
+        make_record(f"number {at}", created=1.8e9 + at, extra={"n": at}) for at in range(2500)
+    )
     tab = open_tab(empty)
     page = tab.open("/?fold=0")
-    most = 0
-    for _ in range(200):
-        if "number 0" in tab.messages():
-            break
+    counts = []
+
+    def is_at_the_end() -> bool:
         page.locator("#records").evaluate("list => { list.scrollTop = list.scrollHeight; }")
-        most = max(most, page.locator(".record").count())
-        page.wait_for_timeout(30)
-    assert tab.messages()[-1] == "number 0"
-    assert most < 100
+        counts.append(page.locator(".record").count())
+        return "number 0" in tab.messages()
+
+    wait_for(is_at_the_end, "the oldest record", 60)
+    assert max(counts) < 100
     expect(page.locator("#records-state")).to_have_text("2,500 records, all that match")
 
 
@@ -94,7 +97,7 @@ def test_repeats_fold_and_unfold(empty, open_tab):
     tab = open_tab(empty)
     page = tab.open()
     assert tab.messages() == ["done", "attempt 5 of job 0x0005"]
-    page.locator(".repeats", has_text="×5").click()
+    page.locator(".repeats", has_text="\N{MULTIPLICATION SIGN}5").click()
     expect(page.locator(".record")).to_have_count(6)
 
 

@@ -99,7 +99,8 @@ def test_every_record_of_a_flood_is_shown_or_counted_as_not_shown(empty, open_ta
     empty.log("the last")
     expect(page.locator(".record", has_text="the last")).to_be_visible(timeout=90_000)
     shown = int(page.locator(".record").last.get_attribute("aria-posinset"))
-    gaps = int(page.evaluate("""async () => {
+    gaps = int(
+        page.evaluate("""async () => {
         const list = document.querySelector("#records");
         const texts = new Set();
         for (let top = 0; top < list.scrollHeight; top += list.clientHeight / 2) {
@@ -108,7 +109,8 @@ def test_every_record_of_a_flood_is_shown_or_counted_as_not_shown(empty, open_ta
             for (const gap of list.querySelectorAll(".gap-row")) texts.add(gap.style.transform);
         }
         return texts.size;
-    }"""))
+    }""")
+    )
     found = re.search(r"([\d,]+) records? not shown", page.locator("#records-state").inner_text())
     dropped = int(found[1].replace(",", "")) if found else 0
     assert shown - gaps + dropped == count + 1

@@ -1,12 +1,14 @@
-"""What the list shows and how: columns, wrapping, extras, theme, address, saved searches, export."""
+"""What is shown and how: columns, wrapping, theme, saved searches, exports, problems, status."""
 
 from __future__ import annotations
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from conditions import wait_for
 from page_sites import make_record
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -39,11 +41,14 @@ def test_long_messages_wrap_on_demand_and_rows_do_not_overlap(empty, open_tab):
     page.locator("#records").focus()
     page.keyboard.press("w")
     expect(page.locator("#records.wrapped")).to_be_visible()
-    boxes = "all => all.map(one => { const box = one.getBoundingClientRect(); return [box.top, box.bottom]; })"
-    page.wait_for_timeout(300)
-    spans = page.locator(".record").evaluate_all(boxes)
-    assert spans[1][1] - spans[1][0] > 50
-    assert all(abs(one[1] - two[0]) < 1.5 for one, two in zip(spans, spans[1:], strict=False))
+    edges = "all => all.map(one => one.getBoundingClientRect()).map(box => [box.top, box.bottom])"
+
+    def follow_each_other() -> bool:
+        spans = page.locator(".record").evaluate_all(edges)
+        assert spans[1][1] - spans[1][0] > 50
+        return all(abs(one[1] - two[0]) < 1.5 for one, two in pairwise(spans))
+
+    wait_for(follow_each_other, "each row begins where the one before it ends")
 
 
 def test_extras_stand_beside_the_message_on_demand(shop, open_tab):
@@ -90,23 +95,23 @@ def test_a_saved_search_brings_its_view_back(shop, open_tab):
     expect(page.locator("#saved-none")).to_be_visible()
 
 
-@pytest.mark.parametrize("format", ["ndjson", "csv"])
-def test_an_export_is_exactly_what_matches_with_its_size_first(format, shop, open_tab, tmp_path):
+@pytest.mark.parametrize("kind", ["ndjson", "csv"])
+def test_an_export_is_exactly_what_matches_with_its_size_first(kind, shop, open_tab, tmp_path):
     page = open_tab(shop).open("/?q=level:error")
     page.get_by_role("button", name="Export").click()
     expect(page.locator("#export-query")).to_have_text("level:error")
     expect(page.locator("#export-size")).to_contain_text("15 records, about")
-    page.locator(f"input[value={format}]").check()
+    page.locator(f"input[value={kind}]").check()
     with page.expect_download() as started:
         page.get_by_role("button", name="Download").click()
     path = tmp_path / "export"
     started.value.save_as(path)
-    assert {record["levelname"] for record in read(path, format)} == {"ERROR"}
-    assert len(read(path, format)) == 15
+    assert {record["levelname"] for record in read(path, kind)} == {"ERROR"}
+    assert len(read(path, kind)) == 15
 
 
-def read(path: Path, format: str):
-    if format == "csv":
+def read(path: Path, kind: str):
+    if kind == "csv":
         with path.open(newline="") as file:
             return list(csv.DictReader(file))
     return [json.loads(line) for line in path.read_text().splitlines()]
