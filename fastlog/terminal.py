@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from fastlog.record import Record
+from fastlog.zone import LOCAL, Zone
 
 _RESET = "\x1b[0m"
-_DIM = "\x1b[2m"
-_CYAN = "\x1b[36m"
+DIM = "\x1b[2m"
+CYAN = "\x1b[36m"
 _LEVELS = ((50, "\x1b[1;97;41m"), (40, "\x1b[31m"), (30, "\x1b[33m"), (20, "\x1b[32m"))
 """A level has the colour of the first level here that it reaches."""
 
@@ -29,29 +29,36 @@ _UNSAFE = re.compile(
 _BARE = re.compile(r'[^\s"=]+')
 
 
-def render(record: Record | Mapping[str, Any], colour: bool) -> str:
+def render(
+    record: Record | Mapping[str, Any], colour: bool, zone: Zone = LOCAL, *, faint: bool = False
+) -> str:
     """Return the record as terminal text, without a line end after the last line.
 
     Args:
         record: a record, or any mapping with the record's names. Missing names count as None;
             `extra` is JSON text or an object.
         colour: whether to use ANSI colours.
+        zone: the zone of the time.
+        faint: whether all of it is less bright, if colours are used.
     """
+    if faint and colour:
+        lines = render(record, False, zone).split("\n")
+        return "\n".join(painted(line, DIM, colour) for line in lines)  # pagers colour each line
     fields: Mapping[str, Any] = record._asdict() if isinstance(record, Record) else record
     get = fields.get
     level = get("levelname") or get("levelno")
     level_text = one_line("-" if level is None else level).ljust(8)
     message, *more = _escaped(get("message") or "").split("\n")
     parts = [
-        _coloured(_time(get("created")), _DIM, colour),
-        _coloured(level_text, _level_colour(get("levelno")), colour),
-        _coloured(one_line(get("name") or "-"), _CYAN, colour),
-        _coloured(one_line(_origin(fields)), _DIM, colour),
+        painted(zone.text(get("created")), DIM, colour),
+        painted(level_text, level_colour(get("levelno")), colour),
+        painted(one_line(get("name") or "-"), CYAN, colour),
+        painted(one_line(_origin(fields)), DIM, colour),
         message,
     ]
     extra = _extra(get("extra"))
     if extra:
-        parts.append(_coloured(extra, _DIM, colour))
+        parts.append(painted(extra, DIM, colour))
     lines = [" ".join(parts), *more]
     for name in ("exc_text", "stack_info"):
         if text := get(name):
@@ -59,23 +66,16 @@ def render(record: Record | Mapping[str, Any], colour: bool) -> str:
     return _INDENT.join(lines)
 
 
-def _coloured(text: str, code: str, colour: bool) -> str:
+def painted(text: str, code: str, colour: bool) -> str:
+    """Return the text in a colour, if colours are used."""
     return f"{code}{text}{_RESET}" if colour and code else text
 
 
-def _time(created: object) -> str:
-    """Return local time with milliseconds."""
-    try:
-        moment = datetime.fromtimestamp(float(created))  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError, OSError):
-        return str(created)  # no date has this time
-    return moment.isoformat(" ", "milliseconds")
-
-
-def _level_colour(levelno: object) -> str:
+def level_colour(levelno: object) -> str:
+    """Return the code of a level's colour; "" if the level is unknown."""
     if not isinstance(levelno, int):
         return ""
-    return next((code for least, code in _LEVELS if levelno >= least), _DIM)
+    return next((code for least, code in _LEVELS if levelno >= least), DIM)
 
 
 def _origin(fields: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ process is the end of a handler (`process.end_of_process`).
 Each module imports only modules above it in this list:
 
     compat        what differs between interpreters and systems
+    arguments     checks of single arguments
     record        a LogRecord as bytes
     gap           dropped records, and the reasons
     errors        exceptions that the sender handles

@@ -22,7 +22,7 @@ except ImportError:
 
 
 PYTHON_2 = sys.version_info[0] == 2
-TEXT_TYPES = (str, type(""))
+TEXT_TYPES = (str, type(b"".decode()))  # the second is `unicode` in Python 2
 OS_ERRORS = (EnvironmentError, socket.error, select.error)  # one class, from Python 3.3 on
 getpid = os.getpid
 HAS_FORK_HOOKS = hasattr(os, "register_at_fork")

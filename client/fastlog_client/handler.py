@@ -7,6 +7,7 @@ import logging
 import logging.handlers
 import time
 
+from fastlog_client.arguments import check_number, parse_port
 from fastlog_client.compat import HAS_FORK_HOOKS, fcntl, getpid, monotonic
 from fastlog_client.directory import find_spool_folders
 from fastlog_client.files import make_directory
@@ -41,7 +42,7 @@ class SocketHandler(logging.Handler):
     file survives the process, and with `spool_fsync` a loss of power too.
 
     Args:
-        host: of the server; or the path of its Unix socket, with no port.
+        host: of the server; or the path of its Unix socket, which has a `/`, with no port.
         port: of the server.
         key: `id:secret`, as the server has it in its configuration.
         max_bytes: limit of what waits in memory, with 64 bytes added for each record.
@@ -93,8 +94,6 @@ class SocketHandler(logging.Handler):
             _StandardHandler.__init__(self, host, port)  # of a DatagramHandler: ours replaces its
             return  # base class in logging.handlers
         check_methods(type(self))
-        self.host, self.port = host, port
-        self.address = host if port is None else (host, port)
         self.closeOnError = False  # has no meaning here: nothing is closed by an error of `emit`
         self._has_own_pickles = type(self).makePickle != SocketHandler.makePickle
         self._options = Options(
@@ -110,8 +109,11 @@ class SocketHandler(logging.Handler):
             connect_timeout=connect_timeout,
             close_timeout=close_timeout,
             retry_interval=retry_interval,
+            on_error=on_error,
             wall_clock=wall_clock,
         )
+        self.host, self.port = host, None if port is None else parse_port(port)
+        self.address = host if port is None else (host, self.port)
         self._reporter = Reporter(host if port is None else "%s:%s" % (host, port), on_error)
         directory = self._options.spool
         if directory is not None:
@@ -223,6 +225,7 @@ class SocketHandler(logging.Handler):
 
     @close_timeout.setter
     def close_timeout(self, seconds):
+        check_number("close_timeout", seconds, 0)
         self._options.close_timeout = seconds
 
     def flush(self, timeout=None):

@@ -4,11 +4,25 @@
 from __future__ import absolute_import, division, print_function
 
 import os
-import socket
 
+from fastlog_client.arguments import (
+    check_callable,
+    check_flag,
+    check_number,
+    parse_address,
+    parse_key,
+)
 from fastlog_client.connection import BackOff
 
 _POLICIES = ("drop_newest", "drop_oldest", "block", "spool")
+_NUMBERS = (  # and their least values
+    ("max_bytes", 1),
+    ("block_timeout", 0),
+    ("spool_max_bytes", 1),
+    ("connect_timeout", 0.001),
+    ("close_timeout", 0),
+    ("retry_interval", 0),
+)
 _NOT_CALLED = ("createSocket", "makeSocket", "send")  # methods of the standard handler
 
 
@@ -20,17 +34,23 @@ class Options(object):
     """
 
     def __init__(self, host, port, key, when_full, spool, **others):
+        self.address, self.key = parse_address(host, port), parse_key(key)
         if when_full not in _POLICIES:
-            raise ValueError("when_full must be one of %s" % ", ".join(_POLICIES))
+            policies = ", ".join(_POLICIES)
+            raise ValueError("when_full must be one of %s, got %r" % (policies, when_full))
         if when_full == "spool" and spool is None:
             raise ValueError("when_full='spool' needs a directory: spool='/path'")
-        self.address, self.key = _parse_address(host, port), _parse_key(key)
+        for name, least in _NUMBERS:
+            check_number(name, others[name], least)
+        check_callable("wall_clock", others["wall_clock"])
+        if others["on_error"] is not None:
+            check_callable("on_error", others["on_error"])
         self.when_full = when_full
-        self.spool = None if spool is None else os.path.abspath(spool)  # also after a chdir()
+        self.spool = _parse_spool(spool)
         self.max_bytes = others["max_bytes"]
         self.block_timeout = others["block_timeout"]
         self.spool_max_bytes = others["spool_max_bytes"]
-        self.spool_fsync = others["spool_fsync"]
+        self.spool_fsync = check_flag("spool_fsync", others["spool_fsync"])
         self.connect_timeout = others["connect_timeout"]
         self.close_timeout = others["close_timeout"]
         self.retry_interval = others["retry_interval"]
@@ -54,26 +74,15 @@ def check_methods(handler):
             )
 
 
-def _parse_address(host, port):
-    if port is None:
-        if not host:
-            raise ValueError("host must be a name or a path")
-        if not hasattr(socket, "AF_UNIX"):
-            raise ValueError("there are no Unix sockets on this system: port must be given")
-        return host
-    if "/" in host:
-        raise ValueError("a Unix path takes no port: %s" % host)
-    # As bytes already: else the sender would import a codec for it. That stalls while Python 2
-    # imports something else, and a fork at this moment would leave the child without the codec.
-    return (host.encode("idna"), int(port))
-
-
-def _parse_key(key):
-    if key is None:
+def _parse_spool(spool):
+    if spool is None:
         return None
-    name, colon, secret = key.partition(":")
-    if not (name and colon and secret):
-        raise ValueError("key must be id:secret")
-    return tuple(
-        part if isinstance(part, bytes) else part.encode("utf-8") for part in (name, secret)
-    )
+    path = None
+    if spool and not isinstance(spool, (bool, int)):  # numbers are descriptors to some functions
+        try:
+            path = os.path.abspath(spool)  # absolute: it stays the same after a chdir()
+        except (TypeError, AttributeError):
+            pass  # raised below: here, Python 3 would print two errors
+    if path is None:
+        raise ValueError("spool must be the path of a directory, got %r" % (spool,))
+    return path

@@ -7,6 +7,7 @@ import logging.handlers
 import socket
 import time
 
+from fastlog_client.arguments import check_number, parse_address, parse_port
 from fastlog_client.compat import OS_ERRORS
 from fastlog_client.record import encode_with_text
 from fastlog_client.session import LENGTH
@@ -29,9 +30,17 @@ class ReconnectingSocketHandler(_StandardHandler):
         host: of the receiver; or the path of its Unix socket, with no port.
         port: of the receiver.
         timeout: seconds that one attempt to connect or to send may block.
+
+    Raises:
+        ValueError: an argument makes no sense.
     """
 
     def __init__(self, host, port=None, timeout=1.0):
+        if isinstance(self, ReconnectingSocketHandler):  # not a DatagramHandler that has it as base
+            parse_address(host, port)
+            port = None if port is None else parse_port(port)
+            if timeout is not None:
+                check_number("timeout", timeout, 0.001)
         self._has_failed = False
         _StandardHandler.__init__(self, host, port)
         self.timeout = timeout

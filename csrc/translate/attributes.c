@@ -6,6 +6,12 @@
  */
 #include "attributes.h"
 
+enum {
+    MEMBERS_MAX = 256,       /* of a dict, and attributes beside it: as MEMBERS in validation.py */
+    NAMES_TO_COMPARE = 1024, /* members of a dict, times attributes */
+    LONGEST_NAME = 256,      /* of a member, in bytes */
+};
+
 static void add_extra(fl_row *row, const fl_value *key, const fl_value *value)
 {
     row->extra[row->extra_used++] = (fl_attribute){key, value};
@@ -26,6 +32,7 @@ static int set_field(fl_row *row, const fl_pool *pool, int column, const fl_valu
         add_extra(row, key, value);
         break;
     case FL_COL_TWIN: add_extra(row, key, value); break;
+    case FL_COL_NESTED: add_extra(row, key, value); return FL_PLAIN;
     default: return FL_PLAIN;
     }
     /* An object may be rendered as a value that is dropped. */
@@ -48,6 +55,54 @@ static int set_all(fl_row *row, const fl_pool *pool, const fl_value *record)
         if (verdict)
             return verdict;
     }
+    return FL_PLAIN;
+}
+
+/* Whether a member may become an attribute: its name is clean text that no attribute has. */
+static bool may_be_lifted(const fl_row *row, const fl_value *key)
+{
+    if (key->kind != FL_K_TEXT || key->len > LONGEST_NAME ||
+        fl_columns_find(&row->columns, key->at.text, key->len) >= 0)
+        return false;
+    for (size_t i = 0; i < row->extra_used; i++) {
+        const fl_value *other = row->extra[i].key;
+        if (other->kind == FL_K_BYTES || other->kind == FL_K_UNCLEAN)
+            return false; /* its name is not known here */
+        if (other->kind == FL_K_TEXT && other->len == key->len &&
+            fl_same(other->at.text, key->at.text, key->len))
+            return false;
+    }
+    return true;
+}
+
+/* Replaces the attribute FL_COL_NESTED, if it is a dict, by its members. Where one of these must
+ * stay in it, Python decides. */
+static int lift_members(fl_row *row, const fl_pool *pool)
+{
+    const fl_value *nested = NULL;
+    for (size_t i = 0; i < row->columns.n; i++)
+        if (row->columns.of[i].kind == FL_COL_NESTED)
+            nested = row->values[i];
+    if (!nested || nested->kind != FL_K_DICT)
+        return FL_PLAIN;
+    const fl_items *items = &fl_node_of(pool, nested)->items;
+    size_t members = items->len / 2, at = 0;
+    while (row->extra[at].value != nested)
+        at++;
+    if (fl_node_of(pool, nested)->is_shared || members > MEMBERS_MAX ||
+        row->extra_used > MEMBERS_MAX || members * row->extra_used > NAMES_TO_COMPARE)
+        return FL_FALLBACK;
+    fl_walk walk = fl_walk_over(pool, items);
+    for (const fl_value *key; (key = fl_walk_next(&walk)); fl_walk_next(&walk))
+        if (!may_be_lifted(row, key))
+            return FL_FALLBACK;
+    row->extra_used--;
+    memmove(&row->extra[at + members], &row->extra[at + 1],
+            (row->extra_used - at) * sizeof *row->extra);
+    row->extra_used += members;
+    walk = fl_walk_over(pool, items);
+    for (const fl_value *key; (key = fl_walk_next(&walk)); at++)
+        row->extra[at] = (fl_attribute){key, fl_walk_next(&walk)};
     return FL_PLAIN;
 }
 
@@ -167,6 +222,8 @@ static int drop_twin(fl_row *row, fl_pool *pool)
 int fl_attributes_sort(fl_row *row, fl_pool *pool, const fl_value *record)
 {
     int verdict = set_all(row, pool, record);
+    if (!verdict)
+        verdict = lift_members(row, pool);
     if (!verdict)
         verdict = check_columns(row, pool);
     if (!verdict)

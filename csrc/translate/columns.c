@@ -48,7 +48,7 @@ static bool index_name(fl_columns *columns, size_t index)
 bool fl_columns_add(fl_columns *columns, const fl_column *column)
 {
     size_t len = strlen(column->name), index = columns->n;
-    if (index == FL_COLUMNS_MAX || column->kind > FL_COL_TWIN || len >= FL_COLUMN_NAME ||
+    if (index == FL_COLUMNS_MAX || column->kind > FL_COL_NESTED || len >= FL_COLUMN_NAME ||
         column->group > FL_GROUPS)
         return false;
     fl_column_info *info = &columns->of[index];

@@ -44,7 +44,7 @@ enum fl_form {
     FL_COLUMNS, /* lists of the values of plain frames, which then have no row in the pickle */
 };
 
-/* What a column holds. The last four kinds are of attributes that have no column. */
+/* What a column holds. The last five kinds are of attributes that have no column. */
 enum fl_column_kind {
     FL_COL_TIME,    /* an attribute: a number from bounds->first to below last; else `received` */
     FL_COL_INTEGER, /* an attribute: an integer of 64 bits, or None */
@@ -60,6 +60,7 @@ enum fl_column_kind {
     FL_COL_EMPTY,  /* dropped if it is None or empty */
     FL_COL_ARGS,   /* the same, and the frame is not plain otherwise */
     FL_COL_TWIN,   /* dropped if it is None or equals the message */
+    FL_COL_NESTED, /* a dict whose members become attributes; another value stays as it is */
 };
 
 /* Flags of a column. */

@@ -7,18 +7,21 @@ from importlib import import_module
 
 import click
 
-from fastlog.cli.command import run
+from fastlog.cli.command import Group, run
 from fastlog.version import __version__
 
 
-class Commands(click.Group):
+class Commands(Group):
     """A group whose commands are imported when they are used.
 
     The command `NAME` is the function `NAME` of `fastlog/cli/NAME.py`. A search starts in half of
     the time, since it needs few of the others' libraries.
     """
 
-    NAMES = ("check", "drill", "journal", "migrate", "query", "send", "stats", "tail", "web")
+    NAMES = (
+        *("check", "drill", "help", "journal", "migrate", "query", "send", "stats", "tail"),
+        "web",
+    )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.NAMES)

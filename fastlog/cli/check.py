@@ -19,7 +19,6 @@ from fastlog.cli.checks import (
     day_directories,
 )
 from fastlog.cli.command import FAILED, OK, Command
-from fastlog.cli.data_directory import is_running, read_status
 from fastlog.cli.health_checks import check_health
 from fastlog.cli.journal_checks import check_journal
 from fastlog.cli.options import config_options
@@ -29,6 +28,7 @@ from fastlog.config import Config, format_duration
 from fastlog.errors import FastlogError
 from fastlog.files import Access, set_access
 from fastlog.server.lock import lock as lock_data_dir
+from fastlog.status.data_directory import is_running, read_status
 
 
 @click.command(cls=Command)

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from fastlog.cli.completion import complete_field, complete_level
+from fastlog.cli.options import asked_zone
 from fastlog.config import Config
 from fastlog.errors import ConfigError
 from fastlog.query import (
@@ -44,7 +46,10 @@ def filter_options(function: Function) -> Function:
     )
     @click.option("--until", metavar="TIME", help="Only records before this time.")
     @click.option(
-        "--level", metavar="LEVEL", help="Only records of this level or above: a name or a number."
+        "--level",
+        metavar="LEVEL",
+        shell_complete=complete_level,
+        help="Only records of this level or above: a name or a number.",
     )
     @click.option(
         "--logger",
@@ -74,13 +79,14 @@ def filter_options(function: Function) -> Function:
         "--where",
         metavar="QUERY",
         multiple=True,
+        shell_complete=complete_field,
         help="Only records that match this query, such as extra.user=77.",
     )
-    @click.argument("terms", metavar="[QUERY]...", nargs=-1)
+    @click.argument("terms", metavar="[QUERY]...", nargs=-1, shell_complete=complete_field)
     @functools.wraps(function)
     def command(config: Config, terms: tuple[str, ...], **given: Any) -> Any:
         flags = {name: given.pop(name) for name in _FLAGS}
-        context = TimeContext(time.time(), boot=_boot(config.data_dir))
+        context = TimeContext(time.time(), asked_zone(), _boot(config.data_dir))
         query = both(parse(" ".join(terms), context), *_of_flags(flags, context))
         return function(config=config, query=query, **given)
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fastlog.cli.checks import State, Verdict
-from fastlog.cli.data_directory import Status
-from fastlog.cli.sink_reports import SILENT, SinkReport, read_sinks, shown_age
-from fastlog.cli.tallies import Tally, read_tallies
 from fastlog.config import format_duration
 from fastlog.config.urls import public_url
 from fastlog.ledger import LedgerError
+from fastlog.status.data_directory import Status
+from fastlog.status.sink_reports import SILENT, SinkReport, read_sinks, shown_age
+from fastlog.status.tallies import Tally, read_tallies
 
 BEHIND = 60.0
 """Seconds that a record may wait for a sink."""

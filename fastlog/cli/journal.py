@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from fastlog.cli.command import OK, Command
+from fastlog.cli.command import OK, Command, Group
 from fastlog.cli.options import config_options
 from fastlog.cli.safe_text import print_line
 from fastlog.config import Config
 from fastlog.errors import FastlogError
 
 
-@click.group()
+@click.group(cls=Group)
 def journal() -> None:
     """Inspect the journal, for debugging."""
 

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from fastlog.cli.checks import State, Verdict, existing_parent
-from fastlog.cli.data_directory import Status, read_status
 from fastlog.config import Config, format_duration, format_size
 from fastlog.errors import FastlogError
+from fastlog.status.data_directory import Status, read_status
 
 STATUS_TIMEOUT = 3.0
 """Seconds to wait for the receiver's next status."""

@@ -9,7 +9,6 @@ import click
 
 from fastlog.cli.checks import day_directories
 from fastlog.cli.command import FAILED, OK, Command, fail
-from fastlog.cli.data_directory import logs_directory
 from fastlog.cli.options import config_options
 from fastlog.cli.safe_text import print_line
 from fastlog.config import Config, format_size
@@ -18,6 +17,7 @@ from fastlog.search.day_reader import list_files
 from fastlog.sinks.day_directory import parse_name
 from fastlog.sinks.day_file import DayFile
 from fastlog.sinks.day_schema import VERSION
+from fastlog.status.data_directory import logs_directory
 
 
 @click.command(cls=Command)

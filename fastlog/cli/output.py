@@ -1,21 +1,24 @@
-"""Print found records to stdout."""
+"""Output: found records as the lines that a command prints, in one of several styles."""
 
 from __future__ import annotations
 
-import csv
 import io
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from fastlog.cli.safe_text import csv_cell
 from fastlog.query import COLUMNS
 from fastlog.search import Found
-from fastlog.terminal import escape_json
+from fastlog.terminal import DIM, escape_json, painted, render
+from fastlog.zone import LOCAL, Zone
 
-Print = Callable[[Iterable[Found]], int]
+if TYPE_CHECKING:
+    from fastlog.cli.fields import PrintedField
+    from fastlog.cli.template import Template
 
 
 class Style(Enum):
@@ -27,55 +30,91 @@ class Style(Enum):
     CSV = "csv"
 
 
-def printer(style: Style) -> Print:
-    """Return a function that prints records to stdout and returns how many it printed.
+class Output(NamedTuple):
+    """What is printed of each record, and in which form."""
 
-    It prints each record as soon as it is found.
-    """
-    _prepare_stdout(style)
-    if style is Style.JSON:
-        return _printer(to_json)
-    if style is Style.CSV:
-        sys.stdout.write(_csv_line(COLUMNS))
-        return _printer(lambda found: _csv_line(_values(found)))
-    from fastlog.terminal import render  # only these two styles need it: import it late
+    style: Style
+    fields: tuple[PrintedField, ...] = ()
+    """The fields to print; (): the usual ones of the style."""
+    template: Template | None = None
+    """The line to print instead of fields."""
+    zone: Zone = LOCAL
+    """The zone of times."""
+    marks_matches: bool = False
+    """Whether records are printed that do not match, and the others are marked."""
 
-    coloured = style is Style.COLOUR
-    return _printer(lambda found: render(found.record, coloured) + "\n")
+    @property
+    def is_for_programs(self) -> bool:
+        """Whether the style is one that programs read."""
+        return self.style in (Style.JSON, Style.CSV)
+
+    def header(self) -> str:
+        """Return what comes before the first record."""
+        if self.style is not Style.CSV:
+            return ""
+        names = [field.name for field in self.fields] or COLUMNS
+        return csv_line([*names, *(["match"] if self.marks_matches else [])])
+
+    def line(self, found: Found, *, is_match: bool = True) -> str:
+        """Return the text of a record, with the end of its last line."""
+        if self.style is Style.JSON:
+            return json_line(self._named_values(found, is_match))
+        if self.style is Style.CSV:
+            marks = [is_match] if self.marks_matches else []
+            return csv_line([*self._values(found), *marks])
+        return self._text(found, is_match) + "\n"
+
+    def _text(self, found: Found, is_match: bool) -> str:
+        colour = self.style is Style.COLOUR
+        if self.template is not None:
+            text = self.template.line(found, self.zone)
+        elif self.fields:
+            own = colour and is_match
+            text = " ".join(field.column(found, self.zone, colour=own) for field in self.fields)
+        else:
+            return render(found.record, colour, self.zone, faint=not is_match)
+        return text if is_match else painted(text, DIM, colour)
+
+    def _values(self, found: Found) -> list[Any]:
+        if not self.fields:
+            return [*found.record, found.node]
+        return [field.value(found, self.zone) for field in self.fields]
+
+    def _named_values(self, found: Found, is_match: bool) -> dict[str, Any]:
+        if self.fields:
+            named = {field.name: field.value(found, self.zone) for field in self.fields}
+        else:
+            named = {"created": None, "time": self.zone.iso(found.record.created)}
+            named |= zip(COLUMNS, (*found.record, found.node), strict=True)
+            named["extra"] = msgspec.Raw(found.record.extra.encode())
+        return named | {"match": is_match} if self.marks_matches else named
 
 
-def to_json(found: Found) -> str:
-    """Return a record as a line of JSON, with the names of `COLUMNS`."""
-    fields = dict(zip(COLUMNS, _values(found), strict=True))
-    fields["extra"] = msgspec.Raw(found.record.extra.encode())
-    return escape_json(msgspec.json.encode(fields).decode()) + "\n"
+def json_line(values: dict[str, Any]) -> str:
+    """Return an object as a line of JSON."""
+    return escape_json(msgspec.json.encode(values).decode()) + "\n"
 
 
-def _printer(line: Callable[[Found], str]) -> Print:
-    def write(records: Iterable[Found]) -> int:
-        count = 0
-        for found in records:
-            sys.stdout.write(line(found))
-            count += 1
-        return count
+def csv_line(values: Iterable[object]) -> str:
+    """Return values as a line of CSV."""
+    import csv  # other styles start without it
 
-    return write
-
-
-def _values(found: Found) -> tuple[object, ...]:
-    return (*found.record, found.node)
-
-
-def _csv_line(values: Iterable[object]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(map(csv_cell, values))
+    csv.writer(line, lineterminator="\n").writerow(csv_cell(_cell(value)) for value in values)
     return line.getvalue()
 
 
-def _prepare_stdout(style: Style) -> None:
+def prepare_stdout(style: Style) -> None:
     """Encode JSON and CSV as UTF-8; in other styles, escape what the terminal cannot show."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         if style in (Style.JSON, Style.CSV):
             sys.stdout.reconfigure(encoding="utf-8")
         else:
             sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _cell(value: object) -> object:
+    """Return what CSV has for a value: text, a number, nothing, or JSON."""
+    if isinstance(value, bool | list | dict | msgspec.Raw):
+        return msgspec.json.encode(value).decode()
+    return value

@@ -9,12 +9,12 @@ from typing import get_type_hints
 import msgspec
 
 from fastlog.cli.checks import State, Verdict
-from fastlog.cli.data_directory import find_store, stores_of
 from fastlog.config import Config, RetentionConfig, format_duration, format_size, nearest
 from fastlog.config.values import read_value
 from fastlog.errors import ConfigError
 from fastlog.sinks.day_directory import DayDirectory
 from fastlog.sinks.day_retention import DayRetention
+from fastlog.status.data_directory import find_store, stores_of
 
 _KEYS = RetentionConfig.__struct_fields__
 DAYS = "days"

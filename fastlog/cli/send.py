@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import click
 
 from fastlog.cli.command import OK, Command
+from fastlog.cli.completion import complete_level
 from fastlog.cli.options import config_options
 from fastlog.cli.safe_text import print_line
 from fastlog.config import Config
@@ -27,7 +28,11 @@ class _Handler(SocketHandler):
 @click.command(cls=Command)
 @click.argument("message")
 @click.option(
-    "--level", default="INFO", metavar="LEVEL", help="Level of the record (default: INFO)."
+    "--level",
+    default="INFO",
+    metavar="LEVEL",
+    shell_complete=complete_level,
+    help="Level of the record (default: INFO).",
 )
 @click.option(
     "--logger",

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from fastlog.cli.command import Command, run
+from fastlog.cli.completion import complete_directory
 from fastlog.cli.options import config_option, load_config
 from fastlog.config import Config
 from fastlog.version import __version__
@@ -17,7 +18,7 @@ REHEARSAL_TIMEOUT = 20
 """Seconds after which SIGALRM ends a rehearsal."""
 
 
-@click.command(cls=Command)
+@click.command("fastlog-server", cls=Command)
 @config_option
 @click.option(
     "--listen",
@@ -25,7 +26,12 @@ REHEARSAL_TIMEOUT = 20
     multiple=True,
     help="Listen on this address: tcp://HOST:PORT or unix:///PATH. May be repeated.",
 )
-@click.option("--data-dir", metavar="DIR", help="Keep all data in this directory.")
+@click.option(
+    "--data-dir",
+    metavar="DIR",
+    shell_complete=complete_directory,
+    help="Keep all data in this directory.",
+)
 @click.option(
     "--sink",
     metavar="URL",

@@ -9,17 +9,18 @@ from contextlib import suppress
 
 import click
 
-from fastlog.cli.command import INCOMPLETE, OK, USAGE, Command, fail
-from fastlog.cli.data_directory import unread_files
+from fastlog.cli.command import INCOMPLETE, OK, USAGE, fail
 from fastlog.cli.filters import filter_options
 from fastlog.cli.options import colour_option, config_options, wants_colour
+from fastlog.cli.query_command import QueryCommand
 from fastlog.cli.safe_text import escape_unencodable, print_json
-from fastlog.cli.stats_data import Statistics, collect, to_tree
+from fastlog.cli.unread import unread_files
 from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
 from fastlog.errors import ConfigError
 from fastlog.query import Node
 from fastlog.search import Unread
+from fastlog.status.statistics import Statistics, collect, to_tree
 
 EVERY = 2.0
 """Seconds between two outputs of `--watch`."""
@@ -45,7 +46,7 @@ def _read_interval(
     return seconds
 
 
-@click.command(cls=Command)
+@click.command(cls=QueryCommand)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option(
     "--watch",

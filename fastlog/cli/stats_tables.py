@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fastlog.cli.data_directory import Status
-from fastlog.cli.sink_reports import SinkReport, shown_age
-from fastlog.cli.stats_data import Statistics
-from fastlog.cli.tallies import Tally
 from fastlog.config import format_duration, format_size
 from fastlog.search.totals import MAX_GROUPS, OTHERS
+from fastlog.status.data_directory import Status
+from fastlog.status.sink_reports import SinkReport, shown_age
+from fastlog.status.statistics import Statistics
+from fastlog.status.tallies import Tally
 from fastlog.terminal import one_line
 
 TOP = 10

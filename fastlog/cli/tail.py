@@ -6,18 +6,22 @@ import sys
 
 import click
 
-from fastlog.cli.command import FAILED, INCOMPLETE, OK, Command
-from fastlog.cli.data_directory import logs_directory, unread_files
+from fastlog.cli.command import OK
 from fastlog.cli.filters import filter_options
-from fastlog.cli.options import config_options, style_options
-from fastlog.cli.output import Style, printer
+from fastlog.cli.long_work import LongWork
+from fastlog.cli.options import config_options, output_options
+from fastlog.cli.output import Output, prepare_stdout
+from fastlog.cli.query_command import QueryCommand
+from fastlog.cli.standard_output import sleep_while_read
+from fastlog.cli.unread import unread_files
 from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
 from fastlog.query import Node
-from fastlog.search import follow, newest
+from fastlog.search import Progress, follow, newest
+from fastlog.status.data_directory import logs_directory
 
 
-@click.command(cls=Command)
+@click.command(cls=QueryCommand)
 @click.option(
     "-n",
     "--lines",
@@ -35,22 +39,24 @@ from fastlog.search import follow, newest
 )
 @config_options
 @filter_options
-@style_options
-def tail(config: Config, query: Node, style: Style, lines: int, live: bool) -> int:
+@output_options
+def tail(config: Config, query: Node, output: Output, lines: int, live: bool) -> int:
     """Print the newest records, and with -f new ones as they arrive."""
-    logs = logs_directory(config)
+    logs, unread, progress = logs_directory(config), unread_files(), Progress()
     report_unstored(config, at_end=not live)
-    write, unread = printer(style), unread_files()
+    prepare_stdout(output.style)
+    with LongWork(progress) as work:
+        records, position = newest(logs, query, lines, unread, progress)
+        work.write(output.header())
+        for found in records:
+            work.write(output.line(found))
+    if not live or progress.stopped:
+        is_any = bool(records) or not lines
+        return work.exit_code(is_any=is_any, is_complete=not unread.files)
     try:
-        records, position = newest(logs, query, lines, unread)
-        count = write(records)
-        sys.stdout.flush()
-        if not live and unread.files:
-            return INCOMPLETE
-        if not live:
-            return OK if count or not lines else FAILED
-        for batch in follow(logs, query, position, unread=unread):
-            write(batch)
+        for batch in follow(logs, query, position, sleep_while_read, unread):
+            for found in batch:
+                sys.stdout.write(output.line(found))
             sys.stdout.flush()
     except KeyboardInterrupt:  # the usual way to end -f
         pass

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from fastlog.cli.data_directory import find_store, is_running, read_status
 from fastlog.cli.safe_text import print_line
 from fastlog.config import Config
 from fastlog.errors import FastlogError
+from fastlog.status.data_directory import find_store, is_running, read_status
 
 if TYPE_CHECKING:
     from fastlog.journal import JournalReader

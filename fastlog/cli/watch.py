@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 
+from fastlog.cli.standard_output import sleep_while_read
+
 HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
@@ -25,7 +27,7 @@ def repeat(print_next: Callable[[], None], seconds: float, *, clear: bool) -> No
         while not interrupted():
             began = time.monotonic()
             show(print_next)
-            time.sleep(max(0.0, began + seconds - time.monotonic()))
+            sleep_while_read(max(0.0, began + seconds - time.monotonic()))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import click
 
 from fastlog.child import log_to_stderr
 from fastlog.cli.command import OK, Command
+from fastlog.cli.completion import complete_directory
 from fastlog.cli.options import config_option, load_config
 from fastlog.server.installed_web import check_installed
 
@@ -34,6 +35,7 @@ DEFAULT_URL = "http://127.0.0.1:9080"
 @click.option(
     "--data-dir",
     metavar="DIR",
+    shell_complete=complete_directory,
     help="The server's data directory (default: as configured).",
 )
 @config_option

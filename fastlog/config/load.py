@@ -9,7 +9,7 @@ import grp
 import re
 import typing
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def _build(settings: list[Setting]) -> Config:
         elif setting.key == "sink":
             top["sinks"] = _read_sinks(setting)
         else:
-            hint = nearest(setting.key, [*TOP_KEYS, *SECTIONS])
+            hint = _suggest_key(setting.key, [*TOP_KEYS, *SECTIONS])
             raise setting.source.error([setting.key], f"there is no key {setting.key!r}{hint}")
     top |= {name: SECTIONS[name](**values) for name, values in sections.items()}
     config = Config(**top)
@@ -80,11 +80,19 @@ def _build(settings: list[Setting]) -> Config:
     return config
 
 
+def _suggest_key(key: str, valid: Iterable[str]) -> str:
+    """Return a hint: the tables that have this key, or the nearest valid one here."""
+    tables = [f"[{name}]" for name, struct in SECTIONS.items() if key in struct.__struct_fields__]
+    if tables:
+        return f"; it is a key of {' and of '.join(tables)}"
+    return nearest(key, valid)
+
+
 def _read(struct: type[Struct], setting: Setting) -> Any:
     section, key = setting.section, setting.key
     path = [section, key] if section else [key]
     if key not in struct.__struct_fields__:
-        hint = nearest(key, struct.__struct_fields__)
+        hint = _suggest_key(key, struct.__struct_fields__)
         raise setting.source.error(path, f"[{section}] has no key {key!r}{hint}")
     annotation = typing.get_type_hints(struct, include_extras=True)[key]
     try:
@@ -99,6 +107,9 @@ def _items(setting: Setting, allowed: tuple[str, ...]) -> Iterator[tuple[KeyPath
     key, value, source = setting.key, setting.value, setting.source
     if isinstance(value, str):
         value = [value]
+    if isinstance(value, dict):
+        message = f"{key}: expected URLs, or tables that begin with [[{key}]], got one table"
+        raise source.error([key], message)
     if not isinstance(value, list) or not value:
         raise source.error([key], f"{key}: expected a list of URLs, got {shown(value)}")
     for at, item in enumerate(value):

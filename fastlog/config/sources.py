@@ -18,6 +18,8 @@ from fastlog.errors import ConfigError
 
 DEFAULT_FILE = Path("fastlog.toml")
 PREFIX = "FASTLOG_"
+NO_SETTINGS = ("FASTLOG_CONFIG", "FASTLOG_PAGER")
+"""Variables that name the file to read, and the pager of commands."""
 TOP_KEYS = ("data_dir", "listen", "sink")
 """The keys outside all tables."""
 PATHS = ("web.password_file",)
@@ -104,10 +106,10 @@ def environ_settings(environ: Mapping[str, str]) -> Iterator[Setting]:
         for key in struct.__struct_fields__:
             valid[f"{PREFIX}{section}_{key}".upper()] = (section, key)
     for name in sorted(environ):
-        if not name.startswith(PREFIX) or name == "FASTLOG_CONFIG":
+        if not name.startswith(PREFIX) or name in NO_SETTINGS:
             continue
         if name not in valid:
-            hint = nearest(name, [*valid, "FASTLOG_CONFIG"])
+            hint = nearest(name, [*valid, *NO_SETTINGS])
             raise ConfigError(f"{name}: there is no such variable{hint}")
         section, key = valid[name]
         value: object = environ[name]

@@ -24,6 +24,9 @@ _TIMES = {
     **dict.fromkeys(("d", "day", "days"), 86400.0),
     **dict.fromkeys(("w", "week", "weeks"), 7 * 86400.0),
 }
+SIZE_NAMES = ("bytes", "KiB", "MiB", "GiB", "TiB", "kB", "MB", "GB", "TB")
+TIME_NAMES = ("ms", "s", "seconds", "min", "minutes", "hours", "days", "weeks")
+"""The units that errors suggest. Others are accepted too."""
 _AMOUNT = r"\d+(?:\.\d+)?"
 _SIZE = re.compile(rf"({_AMOUNT})\s*([a-z]*)", re.ASCII)
 _PART = re.compile(rf"({_AMOUNT})\s*([a-z]+)\s*", re.ASCII)

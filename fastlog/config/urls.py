@@ -1,12 +1,16 @@
-"""Check the URLs of listeners and sinks."""
+"""Check the URLs of listeners and sinks, and suggest a valid one for a mistyped one."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import SplitResult, urlsplit
 
+from fastlog.config.values import closest
 from fastlog.errors import ConfigError
 
+_ADDRESS = re.compile(r"[\w.:\[\]-]+", re.ASCII)
+"""A host, a port, or both."""
+_PORT = 9020
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _SUN_PATH = 107
 """The longest path of a Unix socket on Linux, in bytes."""
@@ -18,6 +22,13 @@ def check_listen(url: str) -> None:
     Raises:
         ConfigError: it cannot; the text lacks the place, which the caller adds.
     """
+    try:
+        _check_listen(url)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{_suggest_listen(url)}") from None
+
+
+def _check_listen(url: str) -> None:
     parts = _split(url)
     if parts.scheme == "tcp":
         _check_tcp(parts, url)
@@ -42,7 +53,7 @@ def _check_tcp(parts: SplitResult, url: str) -> None:
     if not parts.hostname:
         raise ConfigError(f"expected a host in {url!r}; 0.0.0.0 or [::] listens on every address")
     if port is None:
-        raise ConfigError(f"expected a port in {url!r}, such as tcp://{parts.netloc}:9020")
+        raise ConfigError(f"expected a port in {url!r}, such as tcp://{parts.netloc}:{_PORT}")
 
 
 def check_web(url: str) -> None:
@@ -72,8 +83,44 @@ def check_sink(url: str) -> None:
         ConfigError: it is not; the text lacks the place, which the caller adds.
     """
     if not _SCHEME.match(url):
-        raise ConfigError(f"expected a URL such as sqlite: or ndjson:///path, got {url!r}")
+        expected = "expected a URL such as sqlite: or ndjson:///path"
+        raise ConfigError(f"{expected}, got {url!r}{_suggest_sink(url)}")
     _split(url)
+
+
+def suggest_path(url: SplitResult) -> str:
+    """Return `; did you mean 'ndjson:///var/…'?` for a path behind two slashes, or ""."""
+    return f"; did you mean '{url.scheme}:///{url.netloc}{url.path}'?" if url.netloc else ""
+
+
+def _suggest_listen(url: str) -> str:
+    """Return `; did you mean 'tcp://…'?`, or "" if nothing valid is near."""
+    scheme, colon, rest = url.partition(":")
+    near = closest(scheme, ("tcp", "unix")) if colon else None
+    place = rest.strip("/")
+    candidates = []
+    if near is not None and place:
+        candidates.append(f"{near}:{'///' if near == 'unix' else '//'}{place}")
+    if url.startswith("/"):
+        candidates.append(f"unix://{url}")
+    elif url.isdecimal():
+        candidates.append(f"tcp://127.0.0.1:{url}")
+    elif _ADDRESS.fullmatch(url):
+        candidates += [f"tcp://{url}", f"tcp://{url}:{_PORT}"]
+    for candidate in candidates:
+        try:
+            _check_listen(candidate)
+        except ConfigError:
+            continue
+        return f"; did you mean {candidate!r}?"
+    return ""
+
+
+def _suggest_sink(url: str) -> str:
+    if url.startswith("/"):
+        return f"; did you mean {f'ndjson://{url}'!r}?"
+    near = closest(url, ("console", "sqlite"))  # the sinks that need no path
+    return f"; did you mean '{near}:'?" if near else ""
 
 
 def _split(url: str) -> SplitResult:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 import re
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from msgspec import Meta
 
-from fastlog.config.units import format_size, parse_duration, parse_size
+from fastlog.config.units import (
+    SIZE_NAMES,
+    TIME_NAMES,
+    format_size,
+    parse_duration,
+    parse_size,
+)
 from fastlog.errors import ConfigError
 
 
-def closest(word: str, valid: Iterable[str], least: float) -> str | None:
+def closest(word: str, valid: Iterable[str], least: float = 0.55) -> str | None:
     """Return the valid word that is most similar to a word, in any case; None if none is similar.
 
     Args:
@@ -31,9 +37,24 @@ def closest(word: str, valid: Iterable[str], least: float) -> str | None:
 def nearest(word: str, valid: Iterable[str]) -> str:
     """Return `; did you mean 'size'?`, or the list of valid words if none of them is near."""
     words = sorted(valid)
-    if (close := closest(word, words, 0.55)) is not None:
+    if (close := closest(word, words)) is not None:
         return f"; did you mean {close!r}?"
     return f"; there are {', '.join(words)}" if words else ""
+
+
+def correct_units(text: str, parse: Callable[[str], object]) -> str:
+    """Return `; did you mean '30 days'?` for a size or a time with a mistyped unit, or "".
+
+    Args:
+        parse: `parse_size` or `parse_duration`.
+    """
+    names = SIZE_NAMES if parse is parse_size else TIME_NAMES
+    near = re.sub(r"[A-Za-z]+", lambda word: closest(word[0], names) or word[0], text)
+    try:
+        parse(near)
+    except ValueError:
+        return ""
+    return f"; did you mean {near!r}?"
 
 
 def read_value(annotation: object, value: object, *, textual: bool) -> Any:
@@ -123,7 +144,8 @@ def _read_number(unit: str | None, value: object, *, textual: bool) -> int | flo
                 return parse_duration(value)
             except ValueError:
                 pass
-        raise ConfigError(f'expected a time such as 3600 or "30 days", got {shown(value)}')
+        hint = correct_units(value, parse_duration) if isinstance(value, str) else ""
+        raise ConfigError(f'expected a time such as 3600 or "30 days", got {shown(value)}{hint}')
     if number:
         return int(value)  # type: ignore[call-overload,no-any-return]
     if isinstance(value, str) and (unit == "size" or textual):
@@ -132,7 +154,8 @@ def _read_number(unit: str | None, value: object, *, textual: bool) -> int | flo
         except ValueError:
             pass
     if unit == "size":
-        raise ConfigError(f'expected a size such as 1048576 or "64 MiB", got {shown(value)}')
+        hint = correct_units(value, parse_size) if isinstance(value, str) else ""
+        raise ConfigError(f'expected a size such as 1048576 or "64 MiB", got {shown(value)}{hint}')
     raise ConfigError(f"expected an integer, got {shown(value)}")
 
 

@@ -37,9 +37,9 @@ class Column(NamedTuple):
     - `message`: a str
     - `host`, `received`, `offset`, `idx`: an argument of `Translator.begin` or `Translator.run`
     - `extra`: all other attributes, as JSON text of an object
-    - `silent`, `empty`, `args`, `twin`: no column. `silent` drops the attribute; `empty` drops it
-      if it is None or empty; `args` does the same, and the frame is not plain otherwise; `twin`
-      drops it if it is None or equals the message
+    - `silent`, `empty`, `args`, `twin`, `nested`: no column. `silent` drops the attribute; `empty`
+      drops it if it is None or empty; `args` does the same, and the frame is not plain otherwise;
+      `twin` drops it if it is None or equals the message; `nested` replaces a dict by its members
     """
     recurs: bool = False
     """Whether its values recur from row to row: then each is written once."""

@@ -5,18 +5,28 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any, Final
 
-from fastlog.decode.inert_tree import is_dict, is_empty, is_object, kind_of
+from fastlog.decode.inert_tree import is_dict, is_empty, is_object, kind_of, pairs_node
 from fastlog.decode.object_reader import ObjectReader
 from fastlog.decode.texts import clean, text_of
-from fastlog.decode.validation import COLUMNS, DROPPED, DROPPED_IF_EMPTY, MESSAGE, TWIN
+from fastlog.decode.validation import (
+    COLUMNS,
+    DROPPED,
+    DROPPED_IF_EMPTY,
+    MEMBERS,
+    MESSAGE,
+    NESTED,
+    RESERVED,
+    TWIN,
+)
 from fastlog.errors import RejectedError
 
-_DROP, _DROP_IF_EMPTY, _TWIN = -1, -2, -3
+_DROP, _DROP_IF_EMPTY, _TWIN, _NESTED = -1, -2, -3, -4
 _SLOTS: Final = {
     **{"msg" if name == "message" else name: at for at, name in enumerate(COLUMNS)},
     **dict.fromkeys(DROPPED, _DROP),
     **dict.fromkeys(DROPPED_IF_EMPTY, _DROP_IF_EMPTY),
     TWIN: _TWIN,
+    NESTED: _NESTED,
 }
 """What becomes of an attribute, by its name: the index of its column, or one of the above."""
 _SLOTS_BY_BYTES: Final = {name.encode(): at for name, at in _SLOTS.items()}
@@ -65,7 +75,7 @@ class Attributes:
         """Add attributes: key, value, key, value, …."""
         values, rest, slots = self.values, self.rest, _SLOTS
         raw: list[Any] = []
-        twin = False
+        twin = nested = False
         each = iter(flat)
         for key, value in zip(each, each, strict=True):
             kind = type(key)
@@ -85,10 +95,15 @@ class Attributes:
             elif slot == _TWIN:
                 twin = True
                 rest += (key, value)
+            elif slot == _NESTED:
+                nested = True
+                rest += (key, value)
             elif slot == _DROP_IF_EMPTY and not (is_empty(value) or value in ("", b"")):
                 rest += (key, value)
         if raw:
             self._add_named_by_bytes(flat, raw)
+        if nested:
+            self.rest = _lifted(self.rest)
         if twin:
             self._choose_message()
         self.has_twin = twin and self.message != TWIN
@@ -118,6 +133,39 @@ class Attributes:
             )
         )
         self.message = TWIN
+
+
+def _lifted(rest: list[Any]) -> list[Any]:
+    """Return the keys and values with the members of a dict `extra` in its place.
+
+    A member stays in `extra` if its name is no text, has a meaning as an attribute, or is that of
+    another attribute; and all do beyond the bounds of `MEMBERS`.
+    """
+    if len(rest) > 2 * MEMBERS:
+        return rest
+    names = [_name(key) for key in rest[::2]]
+    at = 2 * names.index(NESTED)
+    node = rest[at + 1]
+    if not is_dict(node) or names.count(NESTED) > 1 or len(node["pairs"]) > 2 * MEMBERS:
+        return rest
+    taken = RESERVED.union(name for name in names if name is not None)
+    lifted: list[Any] = []
+    kept: list[Any] = []
+    for pair in zip(node["pairs"][::2], node["pairs"][1::2], strict=True):
+        name = _name(pair[0])
+        (kept if name is None or name in taken else lifted).extend(pair)
+    if kept:
+        lifted += rest[at], pairs_node(kept)
+    return [*rest[:at], *lifted, *rest[at + 2 :]]
+
+
+def _name(key: Any) -> str | None:
+    """Return the name of an attribute; None if it is no text, or too long."""
+    if type(key) in _TEXT_TYPES and len(key) > MEMBERS:
+        return None
+    if type(key) is str:
+        return clean(key)
+    return text_of(key) if type(key) is bytes else None
 
 
 def without_twin(rest: list[Any], message: str) -> list[Any]:

@@ -31,6 +31,7 @@ from fastlog.decode.validation import (
     DROPPED,
     DROPPED_IF_EMPTY,
     LEVEL,
+    NESTED,
     TIMES,
     TRACES,
     TWIN,
@@ -89,6 +90,7 @@ def columns() -> Iterator[Column]:
     for name in DROPPED_IF_EMPTY:
         yield Column(name, "args" if name == ARGS else "empty")
     yield Column(TWIN, "twin")
+    yield Column(NESTED, "nested")
 
 
 def meanings() -> Iterator[str]:

@@ -27,7 +27,10 @@ from fastlog.decode.validation import (
     DROPPED,
     DROPPED_IF_EMPTY,
     EMPTY,
+    MEMBERS,
+    NESTED,
     NO_TRACE,
+    RESERVED,
     TIMES,
     validate,
 )
@@ -190,10 +193,32 @@ def _read(frame: bytes, received: float) -> tuple[Any, dict[str, Any]] | None:
     for name in DROPPED_IF_EMPTY:
         if name in extra and extra[name] in EMPTY:
             del extra[name]
+    if type(extra.get(NESTED)) is dict:
+        lifted = _lifted(extra)
+        if lifted is None:
+            return None
+        extra = lifted
     if "args" in extra or not _complete(columns, received):
         return None
     is_flat = _CONTAINERS.isdisjoint(map(type, extra.values()))
     return (columns, extra) if is_flat or not _is_deep(extra, frame) else None
+
+
+def _lifted(extra: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the attributes with the members of `NESTED` in its place; None if one must stay."""
+    members = extra[NESTED]
+    if max(len(extra), len(members), *map(len, members)) > MEMBERS:
+        return None
+    if not (RESERVED.isdisjoint(members) and extra.keys().isdisjoint(members)):
+        return None
+    names = list(extra)
+    at = names.index(NESTED)
+    before, after = names[:at], names[at + 1 :]
+    return {
+        **{name: extra[name] for name in before},
+        **members,
+        **{name: extra[name] for name in after},
+    }
 
 
 def _finite(text: str) -> float:

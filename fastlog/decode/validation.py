@@ -32,6 +32,9 @@ ARGS: Final = "args"
 DROPPED_IF_EMPTY: Final = ("args", "exc_info", "asctime")
 TWIN: Final = "message"
 """The attribute that is dropped if it equals `msg`."""
+NESTED: Final = "extra"
+"""The attribute whose members become attributes if it is a dict: loguru's, and `extra={"extra":
+{…}}`."""
 TRACES: Final = ("exc_text", "stack_info")
 """Text of several lines. Formatters and loggers put other values into these fields too."""
 LEVEL: Final = ("levelno", "levelname")
@@ -65,6 +68,11 @@ T = TypeVar("T")
 
 COLUMNS: Final = Record._fields[:17]
 """The fields of the schema, in order; clients send `message` as `msg`."""
+MEMBERS: Final = 256
+"""Members of `NESTED`, and attributes beside it, up to which it is taken apart; and characters of
+the name of a member. A name may be repeated for two bytes, so comparing more would be costly."""
+RESERVED: Final = frozenset((*COLUMNS, *FIELDS, *DROPPED, *DROPPED_IF_EMPTY, TWIN, NESTED))
+"""The names of attributes that have a meaning, which a member of `NESTED` does not take over."""
 MESSAGE: Final = COLUMNS.index("message")
 KINDS: Final[tuple[type[Any], ...]] = tuple(
     float if name == "created" else int if name in _INTEGERS else str for name in COLUMNS

@@ -40,6 +40,7 @@ def search_chunks(
     last_id: int,
     *,
     newest_first: bool,
+    must_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Batch]:
     """Yield the entries that may match, in batches, as `in_order` does.
 
@@ -50,6 +51,7 @@ def search_chunks(
         expressions: Of `bulk_expressions`.
         spans: Chunks without any entry in one of these are not read.
         last_id: The last entry that is searched. Later ones may be yielded all the same.
+        must_stop: Asked by the threads. When it is true, the rest of the batches is incomplete.
     """
     covered = read_covered(connection, last_id)
     if covered is None:
@@ -64,7 +66,7 @@ def search_chunks(
     with ThreadPoolExecutor(THREADS) as pool:
 
         def search(compressed: bytes) -> Numbers:
-            return pool.submit(_candidates, expressions, compressed)
+            return pool.submit(_candidates, expressions, compressed, must_stop)
 
         keys = (_read_keys(connection, *each) for each in _searched(connection, pieces, search))
         yield from in_order(pieces, keys, newest_first=newest_first)
@@ -91,13 +93,17 @@ def _read_text(connection: sqlite3.Connection, chunk: Piece) -> bytes:
     return compressed
 
 
-def _candidates(expressions: list[Expression], compressed: bytes) -> Sequence[int]:
+def _candidates(
+    expressions: list[Expression], compressed: bytes, must_stop: Callable[[], bool]
+) -> Sequence[int]:
     """Return the numbers of the entries of a chunk that may match."""
+    if must_stop():
+        return ()
     try:
         text = zstd.decompress(compressed)
     except (zstd.ZstdError, TypeError) as error:
         raise DamagedFileError(f"is damaged: a chunk cannot be decompressed: {error}") from None
-    return candidates(text, expressions)
+    return candidates(text, expressions, must_stop)
 
 
 def _read_keys(

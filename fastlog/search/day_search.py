@@ -79,7 +79,12 @@ class DaySearch:
         expressions = bulk_expressions(self._query) if self._layout.is_split else []
         if expressions:
             for ids, time, read in search_chunks(
-                self._connection, expressions, spans, self._last_id, newest_first=self._newest_first
+                self._connection,
+                expressions,
+                spans,
+                self._last_id,
+                newest_first=self._newest_first,
+                must_stop=self._progress.must_stop,
             ):
                 if ids:
                     yield from self._connection.execute(*self._pick(ids))

@@ -11,7 +11,7 @@ import math
 import operator
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +72,7 @@ def merge_days(
     groups = _groups(days)
     if newest_first:
         groups = [group[::-1] for group in reversed(groups)]
-    return chain.from_iterable(
+    merged = chain.from_iterable(
         # Equal rows come in the order of the files, which is that of arrival.
         heapq.merge(
             *(_rows(day, query, progress, newest_first, unread) for day in group),
@@ -81,6 +81,8 @@ def merge_days(
         )
         for group in groups
     )
+    # Where one file has ended early, the rows of others would be behind a gap.
+    return takewhile(lambda _: not progress.must_stop(), merged)
 
 
 def found(row: Row) -> Found:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fastlog.config.urls import suggest_path
 from fastlog.errors import ConfigError
 from fastlog.record import Record
 from fastlog.sinks import Sink, SinkContext
@@ -55,7 +56,10 @@ class LoggingSink(Sink):
         url = context.url
         Options(url, [])
         if url.netloc or not url.path.startswith("/"):
-            raise ConfigError(f"expected logging:///path/of/config.toml, got {url.geturl()!r}")
+            hint = suggest_path(url)
+            raise ConfigError(
+                f"expected logging:///path/of/config.toml, got {url.geturl()!r}{hint}"
+            )
         self._path = Path(url.path)
         self._cursor = SavedCursor(context)
         self._loggers: dict[str, logging.Logger] = {}

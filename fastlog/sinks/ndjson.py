@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastlog.config.urls import suggest_path
 from fastlog.errors import ConfigError, SinkConflictError
 from fastlog.sinks import Sink, SinkContext
 from fastlog.sinks.line_file import LineFile, Rotation
@@ -32,7 +33,8 @@ class NdjsonSink(Sink):
         super().__init__(context)
         url = context.url
         if url.netloc or not url.path.startswith("/") or url.path.endswith("/"):
-            raise ConfigError(f"expected ndjson:///path/of/file, got {url.geturl()!r}")
+            hint = suggest_path(url)
+            raise ConfigError(f"expected ndjson:///path/of/file, got {url.geturl()!r}{hint}")
         options = Options(url, ["rotate_size", "rotate_every", "keep"])
         rotation = Rotation(
             size=options.size("rotate_size"),

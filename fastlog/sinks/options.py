@@ -7,7 +7,7 @@ from typing import TypeVar
 from urllib.parse import SplitResult, parse_qsl
 
 from fastlog.config import parse_duration, parse_size
-from fastlog.config.values import nearest
+from fastlog.config.values import correct_units, nearest
 from fastlog.errors import ConfigError
 
 T = TypeVar("T")
@@ -59,5 +59,6 @@ class Options:
         except ValueError:
             value = None
         if not value or value < 0:  # type: ignore[operator]
-            raise ConfigError(f"{self._scheme}: {name} is {expected}, not {text!r}")
+            hint = "" if parse is int else correct_units(text, parse)
+            raise ConfigError(f"{self._scheme}: {name} is {expected}, not {text!r}{hint}")
         return value

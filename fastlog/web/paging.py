@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from fastlog.errors import ConfigError
-from fastlog.query import Node, between, both, column
-from fastlog.search import Found, search
+from fastlog.query import between, both, column
+from fastlog.search import Found, Progress, search
 from fastlog.search.day_reader import read_days
 from fastlog.search.spans import Span, span_of
 from fastlog.web.question import Question
@@ -25,6 +26,8 @@ SHORTEST: Final = 1.0
 GROWTH: Final = 4
 SHRINKING: Final = 16
 """By which a window was too long that a deadline has ended."""
+PATIENCE: Final = 10.0
+"""Seconds that a window of the shortest length may take."""
 MAX_BYTES: Final = 8 << 20
 """Characters of the texts of a page, after which it ends; a record may have megabytes."""
 
@@ -95,6 +98,22 @@ class Cursor(NamedTuple):
         return place <= own if self.order == "oldest" else place >= own
 
 
+class _Patient(Progress):
+    """The progress of the first window of a page, which may take longer than the deadline.
+
+    So each page comes nearer to the end, however short its deadline is.
+    """
+
+    def __init__(self, whole: Progress) -> None:
+        super().__init__(time.monotonic() + PATIENCE)
+        self._whole = whole
+
+    def must_stop(self) -> bool:
+        if self._whole.stopped == "interrupt":
+            self.stopped = "interrupt"
+        return super().must_stop()
+
+
 class Page(NamedTuple):
     """Some records in the order of the cursor."""
 
@@ -112,11 +131,10 @@ def find_page(question: Question, order: str, limit: int, start: Cursor | None) 
         limit: The most records of it, at least 1.
         start: Where it begins; None for the end of the store.
     """
-    query = question.query
-    days = read_days(question.logs, span_of(query), question.unread)
+    days = read_days(question.logs, span_of(question.query), question.unread)
     if not days:
         return Page([], None, 1.0)
-    whole = span_of(query).overlap(
+    whole = span_of(question.query).overlap(
         Span(min(day.first for day in days), Span.up_to(max(day.last for day in days)).until)
     )
     edge = whole.until if order == "newest" else whole.since
@@ -126,16 +144,18 @@ def find_page(question: Question, order: str, limit: int, start: Cursor | None) 
     size = 0
     while span.since < span.until:
         part, span = _split(span, order, window)
-        found = _search(question, query, order, part)
+        is_least = place == start and window <= SHORTEST
+        progress = _Patient(question.progress) if is_least else question.progress
+        found = _search(question, progress, order, part)
         for each in found if start is None else start.rest(found):
-            if question.progress.must_stop():  # the record may be behind a gap
+            if progress.must_stop():  # the record may be behind a gap
                 break
             if len(records) == limit or size > MAX_BYTES:
                 return Page(records, place, _share(whole, place))
             records.append(each)
             size += _size(each)
             place = Cursor(order, each.record.created, window, identity(each))
-        if question.progress.must_stop():
+        if progress.must_stop():
             place = place._replace(window=max(SHORTEST, window / SHRINKING))
             return Page(records, place, _share(whole, place))
         window *= GROWTH
@@ -163,13 +183,13 @@ def _split(span: Span, order: str, window: float) -> tuple[Span, Span]:
     return Span(middle, span.until), Span(span.since, middle)
 
 
-def _search(question: Question, query: Node, order: str, span: Span) -> Iterator[Found]:
+def _search(question: Question, progress: Progress, order: str, span: Span) -> Iterator[Found]:
     return search(
         question.logs,
-        both(query, between(column("created"), span.since, span.until)),
+        both(question.query, between(column("created"), span.since, span.until)),
         newest_first=order == "newest",
         unread=question.unread,
-        progress=question.progress,
+        progress=progress,
     )
 
 

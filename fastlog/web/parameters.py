@@ -42,7 +42,7 @@ class Parameter(NamedTuple):
                 )
             return text
         is_integer = self.kind == "integer"
-        pattern = r"-?\d{1,15}" if is_integer else r"-?\d{1,15}(\.\d{1,9})?"
+        pattern = r"-?\d{1,15}" if is_integer else r"-?\d{1,15}(\.\d{1,20})?"
         value = float(text) if re.fullmatch(pattern, text, re.ASCII) else math.nan
         if not self.least <= value <= self.most:
             what = "an integer" if is_integer else "a number"
@@ -74,7 +74,7 @@ ZONE = Parameter(
     "tz", "text", "The IANA zone of the times in the query (default: that of the server)."
 )
 DEADLINE = Parameter(
-    "deadline", "seconds", "Seconds after which the search ends with what it has.", 2.0, 0.01, 10
+    "deadline", "seconds", "Seconds after which the search ends with what it has.", 2.0, 0.1, 10
 )
 
 

@@ -29,7 +29,6 @@ class Pattern(NamedTuple):
     """What records of one problem have in common."""
 
     kind: Literal["traceback", "message"]
-    title: str
     text: str
     """A message with its variable parts masked; or exception and frames."""
     query: str
@@ -40,6 +39,26 @@ def pattern_of(record: Record) -> Pattern:
     if record.exc_text and (frames := _FRAME.findall(record.exc_text)):
         return _of_traceback(exception_of(record.exc_text), tuple(frames[-_FRAMES:]))
     return _of_message(record.message[:LONGEST], len(record.message) > LONGEST)
+
+
+def title_of(record: Record) -> str:
+    """Return a line for the problem that a record is an example of."""
+    if record.exc_text and _FRAME.search(record.exc_text):
+        for line in reversed(record.exc_text.rstrip().split("\n")):
+            if _EXCEPTION.match(line):
+                return masked(line[:LONGEST])
+    return masked(record.message[:LONGEST])
+
+
+def masked(text: str) -> str:
+    """Return a text without what differs between records of one problem."""
+
+    def mask(match: re.Match[str]) -> str:
+        kind = match.lastgroup or "text"
+        quote = match[0][0] if kind == "text" else ""
+        return quote + _SHOWN[kind] + quote
+
+    return _VARIABLE.sub(mask, text)
 
 
 def exception_of(traceback: str) -> str:
@@ -57,23 +76,21 @@ def _of_traceback(exception: str, frames: tuple[tuple[str, str], ...]) -> Patter
     text = "\n".join([name, *(f"{path} in {inner}" for path, inner in frames)])
     frame = rf'File "{escape(file)}", line \d+, in {escape(function)}'
     end = rf"(?s).*\n{escape(exception)}(:|\n|\z)" if exception else ""
-    return Pattern("traceback", f"{name} in {function}", text, f"traceback:/{frame}{end}/")
+    return Pattern("traceback", text, f"traceback:/{frame}{end}/")
 
 
 @lru_cache(maxsize=65_536)
 def _of_message(message: str, is_cut: bool) -> Pattern:
-    shown, expression, at = "", "", 0
+    expression, at = "", 0
     for match in _VARIABLE.finditer(message):
         before = message[at : match.start()]
         kind = match.lastgroup or "text"
         quote = match[0][0] if kind == "text" else ""
-        shown += before + quote + _SHOWN[kind] + quote
         expression += escape(before) + quote + (r"[^\n]*" if quote else r"[\w.,:-]+") + quote
         at = match.end()
-    rest = message[at:]
-    shown += rest + ("…" if is_cut else "")
-    expression += escape(rest) + ("" if is_cut else r"\z")
-    return Pattern("message", shown, shown, rf"message:/\A{expression}/ -has:exc_text")
+    expression += escape(message[at:]) + ("" if is_cut else r"\z")
+    text = masked(message) + ("…" if is_cut else "")
+    return Pattern("message", text, rf"message:/\A{expression}/ -traceback:*")
 
 
 def escape(text: str) -> str:

@@ -13,7 +13,7 @@ from fastlog.web.answers import json_answer, record_object
 from fastlog.web.counts import SINCE, UNTIL
 from fastlog.web.endpoint import Endpoint, Values
 from fastlog.web.parameters import DEADLINE, QUERY, ZONE, Parameter
-from fastlog.web.patterns import Pattern, pattern_of
+from fastlog.web.patterns import Pattern, pattern_of, title_of
 from fastlog.web.question import Question
 from fastlog.web.schemas import COUNT, FLAG, NUMBER, RECORD, TEXT, array, obj
 from fastlog.web.site import Site
@@ -37,7 +37,7 @@ class _Group:
             points[min(POINTS - 1, max(0, int((time - since) / width)))] += 1
         return {
             "kind": self.pattern.kind,
-            "title": self.pattern.title,
+            "title": title_of(self.newest.record),
             "pattern": self.pattern.text,
             "query": self.pattern.query,
             "records": len(self.times),

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from fastlog.cli.data_directory import logs_directory
 from fastlog.config import Config
 from fastlog.errors import FastlogError
+from fastlog.status.data_directory import logs_directory
 from fastlog.web.access import is_loopback
 from fastlog.web.application import make_application
 from fastlog.web.site import Site

@@ -7,10 +7,10 @@ import math
 import time
 from typing import Any, Final
 
-from fastlog.cli.stats_data import collect, to_tree
 from fastlog.config import Config
 from fastlog.query import EVERYTHING
 from fastlog.search import Unread
+from fastlog.status.statistics import collect, to_tree
 from fastlog.version import __version__
 
 FRESH: Final = 1.0

@@ -233,3 +233,29 @@ def test_lines_that_another_handler_has_left_in_the_record_are_sent_as_text():
         handler.handle(made)
         assert handler.flush()
         assert server.table.records[0][2]["exc_text"] == "Traceback:\nno"
+
+
+LINES = """
+import logging, pickle, sys
+import fastlog_client
+class Lines(logging.Formatter):
+    def formatException(self, ei):
+        return [u"first\\n", u"second"]
+try:
+    1 / 0
+except ZeroDivisionError:
+    made = logging.LogRecord("app", 20, "app.py", 7, "x", (), sys.exc_info())
+handler = fastlog_client.SocketHandler("127.0.0.1", 9020)
+handler.setFormatter(Lines())
+print(repr(str(pickle.loads(handler.makePickle(made)[4:])["exc_text"])))
+"""
+
+
+@pytest.mark.parametrize("version", interpreters())
+def test_lines_of_a_traceback_may_be_unicode_in_each_python(version: str):
+    done = subprocess.run(
+        [interpreters()[version], "-c", LINES],
+        env=environment(PYTHONPATH=str(CLIENT)),
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("'first\\nsecond'\n", "")

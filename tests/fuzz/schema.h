@@ -17,6 +17,7 @@ static const fl_column COLUMNS[] = {
     {"args", NULL, FL_COL_ARGS, 0, 0},
     {"asctime", NULL, FL_COL_EMPTY, 0, 0},
     {"message", NULL, FL_COL_TWIN, 0, 0},
+    {"extra", NULL, FL_COL_NESTED, 0, 0},
 };
 
 static const fl_bounds BOUNDS = {32, 20000, 64, 1 << 20, 8, 8192, 6,  512,

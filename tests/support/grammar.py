@@ -20,7 +20,7 @@ NUMBERS = (0, 1, -1, 255, 256, 65535, 65536, 2**31 - 1, 2**31, -(2**31), 2**63 -
 LARGE = (2**63, 2**64 - 1, 2**64, -(2**63) - 1, 10**30, 2**128 - 1, 2**128, 10**4095, 10**4097)
 FLOATS = (0.0, -0.0, 1.5, 0.1, 1e16, 1e-5, 1e-7, 5e-324, 1.7e308, 1700000000.25, 123456.789)
 STRANGE = (float("nan"), float("inf"), float("-inf"))
-NAMES = (*sorted(FIELDS), *DROPPED, *DROPPED_IF_EMPTY, "message", "user", "request_id", "!notes")
+NAMES = (*sorted(FIELDS), *DROPPED, *DROPPED_IF_EMPTY, "message", "user", "extra", "!notes")
 GLOBALS = (
     *("_codecs encode", "builtins bytes", "__builtin__ bytearray", "__builtin__ set"),
     *("builtins frozenset", "collections OrderedDict", "collections Counter"),

@@ -42,6 +42,7 @@ class Server:
         listen: Sequence[str] = ("tcp://127.0.0.1:0",),
         sinks: Sequence[str] = (),
         config: str = "",
+        web: str = "",
         env: dict[str, str] | None = None,
         open_files: int | None = None,
     ) -> None:
@@ -50,6 +51,7 @@ class Server:
         """The directory of the day files."""
         self.log = home / "server.log"
         self._config, self._listen, self._sinks = config, listen, sinks
+        self._web = web
         self._env = {**os.environ, **(env or {})}
         self._open_files = open_files
         self.process: subprocess.Popen[str] | None = None
@@ -63,6 +65,8 @@ class Server:
             command += ["--listen", url]
         for url in self._sinks:
             command += ["--sink", url]
+        if self._web:
+            command += ["--web", self._web]
         if self._config:
             path = self.home / "fastlog.toml"
             path.write_text(self._config)
@@ -220,6 +224,8 @@ def _open_files(process: Path) -> Iterator[str]:
 def _role(words: list[str]) -> str:
     if "fastlog.receiver" in words:
         return "receiver"
+    if "fastlog.web" in words:
+        return "web"
     if "fastlog.worker" in words:
         return f"worker {words[words.index('--sink') + 1]}"
     return "supervisor"

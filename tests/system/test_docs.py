@@ -29,7 +29,7 @@ from fastlog.query import resolve
 
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text("utf-8")
-SHARED = {"--config", "--data-dir", "--help"}
+SHARED = {"--config", "--data-dir", "-h", "--help"}
 """Options that are described once, for all commands."""
 
 COMMANDS: dict[str, click.Command] = {}
@@ -72,7 +72,7 @@ def test_every_command_has_a_section_and_every_section_a_command():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_section_of_a_command_names_its_options_and_no_others(name: str):
     text = re.sub(r"^```.*?^```", "", sections("commands.md")[name], flags=re.M | re.S)
-    described = set(re.findall(r"(?<=`)--?[a-z][a-z-]*", text))
+    described = set(re.findall(r"(?<=`)--?[A-Za-z][a-z-]*", text))
     assert described | SHARED == options(COMMANDS[name]) | SHARED
 
 
@@ -89,7 +89,7 @@ def test_the_examples_use_only_options_and_fields_that_exist():
     text = (DOCS / "commands.md").read_text("utf-8")
     for line in re.findall(r"^\$ (fastlog[^|\n]*)", text, flags=re.MULTILINE):
         name = max((name for name in COMMANDS if f"{line} ".startswith(f"{name} ")), key=len)
-        used = set(re.findall(r"(?<= )--?[a-z][a-z-]*", line))
+        used = set(re.findall(r"(?<= )--?[A-Za-z][a-z-]*", line))
         assert used <= options(COMMANDS[name]), line
         for field in re.findall(r"[ '](\w+(?:\.\w+)*)(?:=|>=)", line):
             resolve(field)  # fails if it is misspelt

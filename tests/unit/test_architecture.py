@@ -17,7 +17,8 @@ PACKAGE = ROOT / "fastlog"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"drill"},
+    {"drill", "web"},
+    {"status"},
     {"server", "search"},
     {"worker", "receiver"},
     {"child"},
@@ -26,7 +27,7 @@ LAYERS = [
     {"protocol", "query", "database"},
     {"block", "config"},
     {"record", "core", "files"},
-    {"errors", "eventlog", "version", "clock"},
+    {"errors", "eventlog", "version", "clock", "zone"},
     {"bounded_counter", "zstd"},
 ]
 """From the top down. A part imports from below, and from beside it only within its own folder."""

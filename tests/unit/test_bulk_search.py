@@ -68,6 +68,7 @@ def missed(query: Node, entries: list[tuple[str, str | None]]) -> set[int]:
 def test_no_entry_that_a_pattern_matches_is_missed(
     pattern: str, entries: list[tuple[str, str | None]], dense: int, window: int
 ):
+    assume(pattern)
     try:
         compile_regex(pattern)
     except ConfigError:
@@ -75,6 +76,7 @@ def test_no_entry_that_a_pattern_matches_is_missed(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bulk, "DENSE", dense)
         patch.setattr(bulk, "WINDOW", window)
+        patch.setattr(bulk, "LONG_WINDOW", 2 * window)
         assert missed(regex(pattern), entries) == set()
 
 
@@ -118,6 +120,14 @@ def test_a_match_over_many_entries_does_not_make_the_search_quadratic():
     expression = CountedExpression()
     assert len(list(bulk._entries(text, expression))) == 20_000
     assert expression.bytes < 20_000 * 2 * bulk.WINDOW + len(text)
+
+
+def test_a_search_of_a_chunk_ends_soon_when_it_must_stop():
+    text = chunk([("b" * 200, None)] * 20_000)
+    expression = CountedExpression()
+    answers = iter([False, False])
+    assert list(bulk._entries(text, expression, lambda: next(answers, True))) == []
+    assert 0 < expression.bytes < 3 * bulk.LONG_WINDOW < len(text)
 
 
 class CountedExpression:

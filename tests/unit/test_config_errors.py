@@ -172,7 +172,8 @@ def test_a_file_that_was_named_and_is_missing_is_an_error():
         (
             "sink = ['/var/log/x']",
             "fastlog.toml:1: sink: "
-            "expected a URL such as sqlite: or ndjson:///path, got '/var/log/x'",
+            "expected a URL such as sqlite: or ndjson:///path, got '/var/log/x'; "
+            "did you mean 'ndjson:///var/log/x'?",
         ),
     ],
 )

@@ -45,6 +45,19 @@ def test_records_are_ordered_by_created_and_equal_ones_by_arrival(tmp_path: Path
     assert messages(tmp_path, newest_first=True) == ["e", "d", "c", "b", "a"]
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_search_that_is_stopped_leaves_no_gap(tmp_path: Path, newest_first: bool):
+    """A file whose search has ended may hold what comes before the rows of the others."""
+    for day in range(3):
+        records = [make_record(at, created=START + 3 * at + day) for at in range(100)]
+        write_day(tmp_path / f"2026-11-2{day}.db", records, per_block=20)
+    progress = Progress()
+    found = search(tmp_path, newest_first=newest_first, progress=progress)
+    assert [next(found).record.created for _ in range(10)]
+    progress.interrupt()
+    assert list(found) == []
+
+
 @settings(deadline=None, max_examples=50)  # it writes files
 @given(
     files=st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=6),

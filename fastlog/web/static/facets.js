@@ -40,12 +40,12 @@ export class Facets {
       this.view.change({ facets: this.view.state.facets.filter((one) => one !== field) });
     });
     this.#panels.set(field, panel);
-    this.place.append(panel.element);
+    this.place.append(panel.place);
   }
 
   #close(field) {
     this.#panels.get(field).stop();
-    this.#panels.get(field).element.remove();
+    this.#panels.get(field).place.remove();
     this.#panels.delete(field);
   }
 
@@ -70,9 +70,9 @@ class Facet {
     Object.assign(this, { view, field, filter });
     this.list = el("div", { class: "facet-values" });
     this.element = el("details", { class: "facet", open: field === "level" || field === "logger" || Boolean(onRemove), on: { toggle: () => this.load() } },
-      el("summary", {}, visible(field),
-        onRemove && el("button", { type: "button", class: "remove", "aria-label": `Remove ${field}`, on: { click: (event) => { event.preventDefault(); onRemove(); } } }, "×")),
-      this.list);
+      el("summary", {}, visible(field)), this.list);
+    this.place = el("div", { class: "facet-place" }, this.element,
+      onRemove && el("button", { type: "button", class: "remove", "aria-label": `Remove ${field}`, on: { click: onRemove } }, "×"));
   }
 
   stop() {

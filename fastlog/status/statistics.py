@@ -6,14 +6,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastlog.cli.data_directory import Status, find_store, is_running, read_status
-from fastlog.cli.sink_reports import SinkReport, read_sinks
-from fastlog.cli.tallies import Tally, read_tallies
 from fastlog.config import Config
 from fastlog.errors import ConfigError
 from fastlog.ledger import LedgerError
 from fastlog.query import EVERYTHING, Node
 from fastlog.search import Totals, Unread, count_totals
+from fastlog.status.data_directory import Status, find_store, is_running, read_status
+from fastlog.status.sink_reports import SinkReport, read_sinks
+from fastlog.status.tallies import Tally, read_tallies
 
 RECENT = 300.0
 """Seconds that count as recent where the receiver does not say how many it counts."""

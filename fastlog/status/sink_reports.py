@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 
 from fastlog.block import Block
-from fastlog.cli.data_directory import Status
 from fastlog.config import format_duration
 from fastlog.errors import FastlogError
 from fastlog.journal import (
@@ -19,6 +18,7 @@ from fastlog.journal import (
     SkippedError,
     read_positions,
 )
+from fastlog.status.data_directory import Status
 from fastlog.worker.life import Life, read_lives
 
 SILENT = 30.0

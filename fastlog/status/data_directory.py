@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import click
 import msgspec
 
-from fastlog.cli.safe_text import print_line
 from fastlog.config import Config
 from fastlog.errors import ConfigError, FastlogError
-from fastlog.search.day_reader import Unread
 from fastlog.sinks.day_directory import list_day_files
 
 FRESH = 5.0
@@ -167,12 +164,6 @@ def is_data_directory(path: Path) -> bool:
     logs = path / "logs"
     has_days = logs.is_dir() and bool(list_day_files(logs))
     return has_days or any((path / name).exists() for name in _MARKS)
-
-
-def unread_files() -> Unread:
-    """Return a collector of unreadable day files, which prints each to stderr."""
-    command = click.get_current_context().command_path
-    return Unread(lambda line: print_line(f"{command}: {' '.join(line.split())}", err=True))
 
 
 def read_status(data_dir: Path) -> Status | None:

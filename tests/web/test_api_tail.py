@@ -1,0 +1,182 @@
+"""The API's tail: new records as server-sent events."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conditions import wait_for
+from day_files import NODE, START_NAME, append, make_record, open_day
+from web_sites import Event, Events, Site, make_store, numbered, serving
+
+from fastlog.sinks.day_file import DayFile
+
+pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
+
+
+class Store:
+    """A store that grows, and its web server."""
+
+    def __init__(self, file: DayFile, site: Site) -> None:
+        self._file, self.site = file, site
+
+    def add(self, *numbers: int, **fields: object) -> None:
+        append(
+            self._file,
+            [make_record(at, offset=numbers[0], idx=n, **fields) for n, at in enumerate(numbers)],
+            per_block=len(numbers),
+        )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    data_dir = make_store(tmp_path, numbered(3))
+    file = open_day(data_dir / "logs" / START_NAME)
+    try:
+        with serving(data_dir) as site:
+            yield Store(file, site)
+    finally:
+        file.close()
+
+
+def numbers(*of: int) -> list[str]:
+    return [f"message {number}" for number in of]
+
+
+def settle(events: Events, store: Store) -> None:
+    """Wait until a tail gets what arrives: the server looks at the store when it has a tail."""
+    found: list[Event] = []
+
+    def read() -> None:
+        found.append(next(iter(events)))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    at = 1_000_000
+
+    def arrives() -> bool:
+        nonlocal at
+        at += 1
+        store.add(at, levelno=40, levelname="ERROR", message="begin")
+        reader.join(0.2)
+        return bool(found)
+
+    wait_for(arrives, "the tail gets a record")
+
+
+def rest(events: Events, count: int) -> list[str]:
+    """Return messages without those of `settle`."""
+    found: list[str] = []
+    for event in events:
+        if event.kind == "records":
+            found += [each["message"] for each in event.data if each["message"] != "begin"]
+        if len(found) >= count:
+            break
+    return found
+
+
+def test_new_records_that_match_come_in_order_of_arrival(store: Store):
+    with store.site.tail(q="level:error") as events:
+        settle(events, store)
+        store.add(12, 11, levelno=40, levelname="ERROR")
+        store.add(13)
+        store.add(14, levelno=40, levelname="ERROR")
+        assert rest(events, 3) == numbers(12, 11, 14)
+
+
+def test_a_burst_comes_in_batches_of_200_at_most(store: Store):
+    with store.site.tail() as events:
+        settle(events, store)
+        store.add(*range(100, 700))
+        sizes: list[int] = []
+        found: list[str] = []
+        for event in events:
+            assert event.kind == "records"
+            sizes.append(len(event.data))
+            found += [each["message"] for each in event.data if each["message"] != "begin"]
+            assert event.id == event.data[-1]["id"]
+            if len(found) == 600:
+                break
+    assert found == numbers(*range(100, 700))
+    assert max(sizes) == 200
+
+
+def test_what_comes_too_fast_is_dropped_and_counted(store: Store):
+    with store.site.tail() as events:
+        settle(events, store)
+        store.add(*range(100, 5100))
+        found, dropped = [], 0
+        for event in events:
+            if event.kind == "dropped":
+                dropped += event.data["dropped"]
+            else:
+                found += [each["message"] for each in event.data if each["message"] != "begin"]
+            if len(found) + dropped >= 5000:
+                break
+    assert dropped >= 5000 - 2000
+    assert found == numbers(*range(5100 - len(found), 5100))
+
+
+@pytest.mark.parametrize("how", ["header", "parameter"])
+def test_a_tail_continues_behind_the_last_event(store: Store, how: str):
+    store.add(10, 11, 12, 13)
+    place = f"{NODE}:10:1"
+    if how == "header":
+        events = store.site.tail({"Last-Event-ID": place})
+    else:
+        events = store.site.tail(after=place)
+    with events:
+        assert events.messages(2) == numbers(12, 13)
+        store.add(20, 21)
+        assert events.messages(2) == numbers(20, 21)
+
+
+def test_of_what_a_tail_has_missed_it_gets_the_newest(store: Store):
+    store.add(*range(100, 4100))
+    with store.site.tail(after=f"{NODE}:100:0") as events:
+        dropped = next(iter(events))
+        assert (dropped.kind, dropped.data) == ("dropped", {"dropped": 1999})
+        found = events.messages(2000)
+    assert found == numbers(*range(2100, 4100))
+
+
+def test_an_event_has_the_columns_that_are_asked_for(store: Store):
+    with store.site.tail(columns="level,message,extra.user", after=f"{NODE}:1:0") as events:
+        event = next(iter(events))
+    [record] = event.data
+    assert record.keys() == {
+        "created", "time", "id", "levelno", "levelname", "message", "extra",
+    }  # fmt: skip
+
+
+def test_fifty_tails_get_every_record(store: Store):
+    """Each has a queue of its own; the store is read once for all."""
+    tails = [store.site.tail(q="level:error" if at % 2 else "") for at in range(50)]
+    try:
+        settle(tails[0], store)
+        settle(tails[1], store)
+        store.add(*range(100, 400), levelno=40, levelname="ERROR")
+        for events in tails:
+            assert rest(events, 300) == numbers(*range(100, 400))
+    finally:
+        for events in tails:
+            events.__exit__()
+
+
+def test_too_many_tails_are_turned_away(tmp_path: Path):
+    with serving(make_store(tmp_path, []), config="[web]\ntails = 2\n") as site:
+        with site.tail(), site.tail():
+            answer = site.ask("/tail")
+            assert answer.status == 503
+            assert "web.tails" in answer.json["error"]["message"]
+        wait_for(lambda: tail_opens(site), "a closed tail makes room")
+
+
+def tail_opens(site: Site) -> bool:
+    try:
+        site.tail().__exit__()
+    except OSError:
+        return False
+    return True
