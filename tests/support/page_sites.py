@@ -21,10 +21,11 @@ NOW = time.time()
 class PageSite:
     """A server and a `fastlog web` over its store."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, web_config: str = "") -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.server = Server(home)
         self.url = ""
+        self._web_config = web_config
         self.sent = 0
         self._web: subprocess.Popen[str] | None = None
         self._handler: logging.handlers.SocketHandler | None = None
@@ -43,7 +44,11 @@ class PageSite:
 
     def start_web(self) -> None:
         """Serve the page; on the same address as before, if there was one."""
-        command = [FASTLOG, "web", "--url", self.url or "http://127.0.0.1:0"]
+        command: list[str | Path] = [FASTLOG, "web", "--url", self.url or "http://127.0.0.1:0"]
+        if self._web_config:
+            path = self.server.home / "web.toml"
+            path.write_text(self._web_config)
+            command += ["--config", path]
         with self.server.log.open("a") as log:
             self._web = subprocess.Popen(
                 [*command, "--data-dir", self.server.data],

@@ -79,7 +79,18 @@ class Page {
     else if (mode === "live") await this.tail.start();
     else await this.search.start();
     this.count();
-    if (mode === "search" && this.view.state.open.length) await showLinked(this.view, this.list);
+    if (this.view.state.open.length) await this.#showOpen(mode);
+  }
+
+  /** Shows the record of a link; after another query, forgets what is no longer there. */
+  async #showOpen(mode) {
+    if (!this.hasLinked && mode === "search") {
+      this.hasLinked = true;
+      await showLinked(this.view, this.list);
+      return;
+    }
+    const here = new Set(this.list.rows.map((row) => row.record?.id));
+    this.view.change({ open: this.view.state.open.filter((id) => here.has(id)) });
   }
 
   /** Asks for counts anew: the histogram and the facets. */

@@ -130,7 +130,8 @@ export class Search {
   }
 
   #fold(records, rows) {
-    const fresh = rows ? records.filter(({ id }) => !rows.some((row) => row.isApart && row.record.id === id)) : records;
+    const apart = new Set(rows?.filter((row) => row.isApart).map((row) => row.record.id));
+    const fresh = records.filter(({ id }) => !apart.has(id)); // a linked record is there already
     return fold(fresh, this.view.state.fold, (id) => this.list.isOpen(id), rows);
   }
 

@@ -12,14 +12,17 @@ export async function login() {
     return; // the first question will say what is wrong
   }
   if (!session.login_needed) return;
-  if (!session.logged_in) await askPassword();
+  if (!session.logged_in) await askPassword(session.can_log_in);
   showLogout();
 }
 
-function askPassword() {
+function askPassword(hasPassword) {
   const dialog = byId("login");
   const error = byId("login-error");
   dialog.addEventListener("cancel", (event) => event.preventDefault());
+  if (!hasPassword) {
+    byId("login-form").replaceChildren("This server has no password. It takes requests with a bearer token only.");
+  }
   dialog.showModal();
   return new Promise((resolve) => {
     byId("login-form").addEventListener("submit", async (event) => {

@@ -140,6 +140,7 @@ export class Tail {
     if (last?.gap) last.gap += count;
     else this.#waiting.push({ gap: count });
     this.dropped += count;
+    this.#arrivals.push([performance.now(), count]);
     this.#schedule();
   }
 
