@@ -152,6 +152,17 @@ RECORD = (
 )
 
 
+def test_a_restart_before_the_first_record_loses_no_record(empty, open_tab):
+    tab = open_tab(empty)
+    page = tab.open(LIVE)
+    expect(page.locator("#records-state")).to_contain_text("Live")
+    empty.stop_web()
+    expect(page.locator("#records-state")).to_contain_text("Connection lost")
+    empty.log("meanwhile")
+    empty.start_web()
+    expect(page.locator(".record", has_text="meanwhile")).to_be_visible()
+
+
 def test_a_restart_of_the_web_process_loses_no_record_of_a_tail(empty, open_tab):
     tab = open_tab(empty)
     page = tab.open(LIVE)

@@ -8,7 +8,7 @@ import { fold } from "./folding.js";
 import { counted } from "./text.js";
 
 const SHOWN = 20_000, WAITING = 10_000, CONTEXT = 100;
-const DRAW_EVERY = 100, RECONNECT = 3000; // ms
+const DRAW_EVERY = 100, RECONNECT = 3000, SLEEP_AFTER = 60_000; // ms
 
 export class Tail {
   #source = null;
@@ -25,12 +25,13 @@ export class Tail {
     this.onState = onState;
     this.isActive = false;
     list.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    document.addEventListener("visibilitychange", () => this.#visibilityChanged());
   }
 
   async start() {
     this.stop();
     this.isActive = true;
-    this.isPaused = this.isHeld = this.hasBegun = false;
+    this.isPaused = this.isHeld = this.hasBegun = this.isAsleep = false;
     this.dropped = 0;
     this.#lastId = "";
     this.#waiting = [];
@@ -45,6 +46,7 @@ export class Tail {
       if (this.#source === source) this.#begin(records.reverse());
     } catch (error) {
       if (this.#source !== source) return;
+      if (!isRefusal(error)) return this.#failed(source);
       this.stop();
       this.list.setRows([]);
       this.#tell(error);
@@ -96,12 +98,36 @@ export class Tail {
     source.addEventListener("dropped", (event) => this.#drop(JSON.parse(event.data).dropped));
   }
 
+  /** Connects again after a while: EventSource itself gives up after some errors. */
   #failed(source) {
+    source.close();
     this.#connected("reconnecting");
-    if (source.readyState !== EventSource.CLOSED) return; // the browser tries again
     setTimeout(() => {
-      if (this.#source === source) this.#connect();
+      if (this.#source === source && !this.isAsleep) this.#resume();
     }, RECONNECT);
+  }
+
+  /** Continues behind the last record; from the begin, if there was none. */
+  #resume() {
+    if (!this.#lastId) return this.start();
+    const known = this.list.rows.flatMap(({ record, repeats = [] }) => (record ? [record, ...repeats] : []));
+    this.#ids = new Set([...known, ...this.#waiting].map(({ id }) => id)); // the server may begin earlier
+    this.#connect();
+  }
+
+  /** Closes the connection of a hidden tab after a minute: a browser has few for all its tabs. */
+  #visibilityChanged() {
+    clearTimeout(this.sleepTimer);
+    if (!this.isActive) return;
+    if (document.hidden) {
+      this.sleepTimer = setTimeout(() => {
+        this.isAsleep = true;
+        this.#source?.close();
+      }, SLEEP_AFTER);
+    } else if (this.isAsleep) {
+      this.isAsleep = false;
+      this.#resume();
+    }
   }
 
   #connected(connection) {
@@ -111,6 +137,7 @@ export class Tail {
 
   #begin(records) {
     for (const { id } of records) this.#ids.add(id);
+    this.#lastId ||= records.at(-1)?.id ?? "";
     this.#waiting = this.#waiting.filter((one) => !one.id || !this.#ids.has(one.id));
     this.list.setRows(this.#rows(records, []));
     this.list.list.scrollToEnd();
@@ -121,7 +148,7 @@ export class Tail {
 
   #arrived(records) {
     this.#arrivals.push([performance.now(), records.length]);
-    for (const record of records) this.#waiting.push(record);
+    for (const record of records) if (!this.#ids.has(record.id)) this.#waiting.push(record);
     const excess = this.#waiting.length - WAITING;
     if (excess > 0) this.#forget(excess);
     this.#schedule();
@@ -208,3 +235,8 @@ export class Tail {
 }
 
 let gapNumber = 0;
+
+/** Returns whether the server does not want to answer, rather than cannot at present. */
+function isRefusal(error) {
+  return error.status >= 400 && error.status < 500 && error.status !== 429;
+}
