@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -27,6 +26,7 @@ from fastlog.query import (
 )
 from fastlog.query.operands import compare, operand_of, phrase, regex
 from fastlog.query.tree import Compares
+from fastlog.status.data_directory import boot_of
 
 Function = Callable[..., Any]
 
@@ -86,19 +86,11 @@ def filter_options(function: Function) -> Function:
     @functools.wraps(function)
     def command(config: Config, terms: tuple[str, ...], **given: Any) -> Any:
         flags = {name: given.pop(name) for name in _FLAGS}
-        context = TimeContext(time.time(), asked_zone(), _boot(config.data_dir))
+        context = TimeContext(time.time(), asked_zone(), boot_of(config.data_dir))
         query = both(parse(" ".join(terms), context), *_of_flags(flags, context))
         return function(config=config, query=query, **given)
 
     return command
-
-
-def _boot(data_dir: Path) -> float | None:
-    """Return when a server last took the lock of the data directory, in seconds since the epoch."""
-    try:
-        return (data_dir / "lock").stat().st_mtime
-    except OSError:
-        return None
 
 
 def _of_flags(flags: dict[str, Any], context: TimeContext) -> Iterable[Node]:

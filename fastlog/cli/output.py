@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from fastlog.cli.safe_text import csv_cell
+from fastlog.csv_cells import csv_cell
 from fastlog.query import COLUMNS
 from fastlog.search import Found
 from fastlog.terminal import DIM, escape_json, painted, render

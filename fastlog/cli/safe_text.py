@@ -1,7 +1,6 @@
 """Printing of text that records, clients and other programs may have chosen.
 
-Such text must not control a terminal, must not look like another line, and must not be run by a
-spreadsheet.
+Such text must not control a terminal, and must not look like another line.
 """
 
 from __future__ import annotations
@@ -12,11 +11,7 @@ import sys
 import click
 import msgspec
 
-from fastlog.terminal import escape_json, one_line, several_lines
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""With these first characters, spreadsheets take a cell for a formula; the last four are the wide
-forms of the first four."""
+from fastlog.terminal import escape_json, one_line
 
 
 def print_line(text: object, *, err: bool = False) -> None:
@@ -27,18 +22,6 @@ def print_line(text: object, *, err: bool = False) -> None:
 def print_json(value: object) -> None:
     """Print one line of JSON."""
     click.echo(escape_json(msgspec.json.encode(value, enc_hook=str).decode()))
-
-
-def csv_cell(value: object) -> object:
-    """Return a value of a record as a cell of CSV.
-
-    Control characters in texts are escaped, except line ends and tabs. A text that a spreadsheet
-    would run as a formula gets an apostrophe in front, by which spreadsheets mark text.
-    """
-    if not isinstance(value, str):
-        return value
-    text = several_lines(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def escape_unencodable() -> None:

@@ -8,23 +8,38 @@ from pathlib import Path
 
 from fastlog.search.day_reader import Unread, list_files, open_day, unless_gone
 from fastlog.search.layout import Layout, read_layout
+from fastlog.search.progress import Progress, stopped_by
 from fastlog.search.rows import COLUMN_LIST, checked
 from fastlog.search.stream import Found, found
 
 
 def find_record(
-    logs: Path, node: str, offset: int, idx: int, *, unread: Unread | None = None
+    logs: Path,
+    node: str,
+    offset: int,
+    idx: int,
+    *,
+    unread: Unread | None = None,
+    progress: Progress | None = None,
 ) -> Found | None:
     """Return a record; None if there is none of this id.
 
     Args:
         unread: gets the files that cannot be read.
+        progress: if the search must stop, nothing is found.
 
     Raises:
         FastlogError: A file cannot be read, and there is no `unread`.
     """
+    progress = progress or Progress()
     for path in reversed(list_files(logs)):
-        with unless_gone(path, unread), closing(open_day(path)) as connection:
+        if progress.must_stop():
+            break
+        with (
+            unless_gone(path, unread),
+            closing(open_day(path)) as connection,
+            stopped_by(progress, connection),
+        ):
             connection.execute("BEGIN")
             layout = read_layout(connection)
             key = entry_of(connection, layout, node, offset, idx)

@@ -186,3 +186,11 @@ def is_running(data_dir: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def boot_of(data_dir: Path) -> float | None:
+    """Return when a server last took the lock of the data directory, in seconds since the epoch."""
+    try:
+        return (data_dir / "lock").stat().st_mtime
+    except OSError:
+        return None

@@ -74,6 +74,9 @@ def _api_routes(site: Site) -> Iterator[Route]:
 def _handler(site: Site, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
         try:
+            if request.method != endpoint.method:  # HEAD of a tail would not end
+                allow = {"Allow": endpoint.method}
+                raise RequestError(f"{request.method} is not allowed here", 405, headers=allow)
             if not (endpoint.is_open or site.access.is_allowed(request)):
                 challenge = {"WWW-Authenticate": "Bearer"}
                 raise RequestError("log in first, or send a token", 401, headers=challenge)

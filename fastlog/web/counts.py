@@ -17,7 +17,7 @@ from fastlog.web.endpoint import Endpoint, Values
 from fastlog.web.failures import RequestError
 from fastlog.web.parameters import DEADLINE, QUERY, ZONE, Parameter
 from fastlog.web.question import Question
-from fastlog.web.schemas import COUNT, FLAG, array, obj
+from fastlog.web.schemas import COUNT, FLAG, list_of, obj
 from fastlog.web.site import Site
 
 MOST_FIELDS = 4
@@ -105,9 +105,9 @@ ENDPOINTS = (
             DEADLINE,
         ),
         obj(
-            groups=array(
+            groups=list_of(
                 obj(
-                    values=array({"type": ["string", "integer", "number", "null"]}),
+                    values=list_of({"type": ["string", "integer", "number", "null"]}),
                     records=COUNT,
                 )
             ),

@@ -30,7 +30,7 @@ class Endpoint(NamedTuple):
     answer: Schema = {"type": "object"}  # noqa: RUF012 it is not changed
     """The JSON schema of the answer."""
     method: str = "GET"
-    media_type: str = "application/json"
+    media_types: tuple[str, ...] = ("application/json",)
     body: Schema | None = None
     """The JSON schema of the request's body."""
     failures: tuple[int, ...] = ()

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from itertools import islice
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fastlog.query import COLUMNS, Node
+from fastlog.csv_cells import csv_cell
+from fastlog.errors import FastlogError
+from fastlog.query import COLUMNS
 from fastlog.search import Found, Progress, Unread, count, search
+from fastlog.search.day_reader import read_days
+from fastlog.search.spans import span_of
 from fastlog.web.answers import encode_record, json_answer
+from fastlog.web.closing_stream import ClosingStream
 from fastlog.web.counts import SINCE, UNTIL
 from fastlog.web.endpoint import Endpoint, Values
 from fastlog.web.parameters import DEADLINE, QUERY, ZONE, Parameter
-from fastlog.web.question import Question, read_query, time_context
+from fastlog.web.question import Question
 from fastlog.web.schemas import COUNT, FLAG, obj
-from fastlog.web.site import Site, within
-from fastlog.web.tail import ClosingStream
+from fastlog.web.site import Site
 
 CHUNK: Final = 1 << 16
 """Bytes that are sent at once."""
@@ -33,44 +39,43 @@ Encode = Callable[[Found], bytes]
 
 
 async def _export(site: Site, request: Request, values: Values) -> Response:
-    context = time_context(values)
-    question = Question(site.logs, read_query(values["q"], context), context, Progress(), _quiet())
-    span = [question.moment(name, values[name]) for name in ("since", "until")]
-    query = within(question.query, *span)
+    question = site.question(values)
+    unread = Unread(lambda line: None)
+    await asyncio.to_thread(read_days, site.logs, span_of(question.query), unread)
     form = values["format"]
-    stream = site.searches.stream(lambda progress: _chunks(site, query, form, progress))
-    chunks = await stream.__aenter__()
-
-    async def body() -> AsyncGenerator[bytes, None]:
-        try:
-            async for chunk in chunks:
-                yield chunk
-        finally:
-            await stream.__aexit__(None, None, None)
-
-    headers = {"Content-Disposition": f'attachment; filename="records.{form}"'}
-    return ClosingStream(body(), media_type=_MEDIA_TYPES[form], headers=headers)
+    async with AsyncExitStack() as held:
+        chunks = await held.enter_async_context(
+            site.exports.stream(lambda progress: _chunks(question, form, progress, unread))
+        )
+        headers = {
+            "Content-Disposition": f'attachment; filename="records.{form}"',
+            "X-Fastlog-Complete": "false" if unread.files else "true",
+        }
+        return ClosingStream(chunks, held.pop_all(), _MEDIA_TYPES[form], headers)
 
 
-def _quiet() -> Unread:
-    return Unread(lambda line: None)
+def _chunks(question: Question, form: str, progress: Progress, unread: Unread) -> Iterator[bytes]:
+    """Yield the body.
 
-
-def _chunks(site: Site, query: Node, form: str, progress: Progress) -> Iterator[bytes]:
-    encode = ENCODERS[form]
+    Raises:
+        FastlogError: A file turned out to be damaged; the header does not say so.
+    """
+    encode, known = ENCODERS[form], len(unread.files)
     buffer = bytearray(_csv_line(COLUMNS) if form == "csv" else b"")
-    for found in search(site.logs, query, unread=_quiet(), progress=progress):
+    for found in search(question.logs, question.query, unread=unread, progress=progress):
         buffer += encode(found)
         if len(buffer) >= CHUNK:
             yield bytes(buffer)
             buffer.clear()
+    if len(unread.files) > known:
+        raise FastlogError(f"cannot be read to the end: {', '.join(map(str, unread.files))}")
     if buffer:
         yield bytes(buffer)
 
 
 def _csv_line(values: Iterator[object] | tuple[object, ...]) -> bytes:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
+    csv.writer(line, lineterminator="\n").writerow(map(csv_cell, values))
     return line.getvalue().encode()
 
 
@@ -118,7 +123,7 @@ ENDPOINTS = (
         _export,
         (QUERY, ZONE, SINCE, UNTIL, _FORMAT),
         {"type": "string"},
-        media_type="application/x-ndjson",
+        media_types=("application/x-ndjson", "text/csv"),
     ),
     Endpoint(
         "/export/size",

@@ -19,7 +19,7 @@ from fastlog.web.answers import json_answer
 from fastlog.web.endpoint import Endpoint, Values
 from fastlog.web.parameters import DEADLINE, QUERY, ZONE
 from fastlog.web.question import Question
-from fastlog.web.schemas import COUNT, FLAG, TEXT, array, obj
+from fastlog.web.schemas import COUNT, FLAG, TEXT, list_of, obj
 from fastlog.web.site import Site
 
 NEWEST: Final = 1000
@@ -101,6 +101,6 @@ ENDPOINTS = (
         f"The fields of the newest {NEWEST} records that match.",
         _fields,
         (QUERY, ZONE, DEADLINE),
-        obj(fields=array(obj(name=TEXT, kind=TEXT, records=COUNT)), complete=FLAG),
+        obj(fields=list_of(obj(name=TEXT, kind=TEXT, records=COUNT)), complete=FLAG),
     ),
 )

@@ -19,7 +19,7 @@ from fastlog.web.endpoint import Endpoint, Values
 from fastlog.web.failures import RequestError
 from fastlog.web.parameters import DEADLINE, QUERY, ZONE, Parameter
 from fastlog.web.question import Question
-from fastlog.web.schemas import COUNT, FLAG, NUMBER, array, obj
+from fastlog.web.schemas import COUNT, FLAG, NUMBER, list_of, obj
 from fastlog.web.site import Site
 
 _DAY: Final = 86_400
@@ -132,7 +132,9 @@ ENDPOINTS = (
             interval=COUNT,
             first=NUMBER,
             end=NUMBER,
-            bars=array(obj(begin=NUMBER, counts={"type": "object", "additionalProperties": COUNT})),
+            bars=list_of(
+                obj(begin=NUMBER, counts={"type": "object", "additionalProperties": COUNT})
+            ),
             others=COUNT,
             complete=FLAG,
         ),

@@ -57,7 +57,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.method != "GET":
         schema = {"type": "string", "const": "1"}
         parameters.append({"name": CSRF_HEADER, "in": "header", "required": True, "schema": schema})
-    answer = {endpoint.media_type: {"schema": _with_references(endpoint.answer)}}
+    schema = _with_references(endpoint.answer)
+    answer = {media_type: {"schema": schema} for media_type in endpoint.media_types}
     failure = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     statuses = {400, 401, 403, 503, *endpoint.failures}
     operation: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from fastlog.web.endpoint import Endpoint, Values
 from fastlog.web.parameters import DEADLINE, QUERY, ZONE, Parameter
 from fastlog.web.patterns import Pattern, pattern_of, title_of
 from fastlog.web.question import Question
-from fastlog.web.schemas import COUNT, FLAG, NUMBER, RECORD, TEXT, array, obj
+from fastlog.web.schemas import COUNT, FLAG, NUMBER, RECORD, TEXT, list_of, obj
 from fastlog.web.site import Site
 
 POINTS: Final = 24
@@ -27,7 +28,7 @@ GROUPS: Final = 5000
 class _Group:
     def __init__(self, pattern: Pattern, newest: Found) -> None:
         self.pattern, self.newest = pattern, newest
-        self.times: list[float] = []
+        self.times = array("d")
 
     def tell(self, since: float, until: float) -> dict[str, Any]:
         """Return the group as the API shows it."""
@@ -112,7 +113,7 @@ ENDPOINTS = (
             DEADLINE,
         ),
         obj(
-            problems=array(
+            problems=list_of(
                 obj(
                     kind={"type": "string", "enum": ["traceback", "message"]},
                     title=TEXT,
@@ -121,7 +122,7 @@ ENDPOINTS = (
                     records=COUNT,
                     first=NUMBER,
                     last=NUMBER,
-                    sparkline=array(COUNT),
+                    sparkline=list_of(COUNT),
                     example=RECORD,
                 )
             ),

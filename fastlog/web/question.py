@@ -45,15 +45,18 @@ class Question(NamedTuple):
             raise RequestError(f"{name}: {error}") from None
 
 
-def time_context(values: Mapping[str, Any]) -> TimeContext:
+def time_context(values: Mapping[str, Any], boot: float | None) -> TimeContext:
     """Return what times mean in a request.
+
+    Args:
+        boot: When the server was last started.
 
     Raises:
         RequestError: There is no such zone.
     """
     zone = values.get("tz")
     try:
-        return TimeContext(time.time(), parse_zone(zone) if zone else None)
+        return TimeContext(time.time(), parse_zone(zone) if zone else None, boot)
     except ConfigError as error:
         raise RequestError(f"tz: {error}") from None
 

@@ -21,7 +21,7 @@ from fastlog.web.failures import RequestError
 from fastlog.web.paging import Cursor, find_page, identity
 from fastlog.web.parameters import DEADLINE, QUERY, ZONE, Parameter
 from fastlog.web.question import Question
-from fastlog.web.schemas import FLAG, NULLABLE_TEXT, NUMBER, RECORD, UNREAD, array, obj
+from fastlog.web.schemas import FLAG, NULLABLE_TEXT, NUMBER, RECORD, UNREAD, list_of, obj
 from fastlog.web.site import Site
 
 REACH = 86400.0
@@ -68,7 +68,10 @@ def read_id(text: str) -> tuple[str, int, int]:
 
 
 def _find(question: Question, place: tuple[str, int, int]) -> Found:
-    found = find_record(question.logs, *place, unread=question.unread)
+    progress = question.progress
+    found = find_record(question.logs, *place, unread=question.unread, progress=progress)
+    if found is None and progress.stopped is not None:
+        raise RequestError("the record was not found in time; try again", 503)
     if found is None:
         raise RequestError("there is no such record; it may have been deleted by retention", 404)
     return found
@@ -149,7 +152,7 @@ def _position(found: Found) -> tuple[float, int, int, str]:
     return (found.record.created, offset, idx, node)
 
 
-_SOME = obj(records=array(RECORD), complete=FLAG)
+_SOME = obj(records=list_of(RECORD), complete=FLAG)
 ENDPOINTS = (
     Endpoint(
         "/records",
@@ -166,7 +169,7 @@ ENDPOINTS = (
             DEADLINE,
         ),
         obj(
-            records=array(RECORD),
+            records=list_of(RECORD),
             cursor=NULLABLE_TEXT,
             complete=FLAG,
             scanned=NUMBER,

@@ -18,7 +18,7 @@ NULLABLE_NUMBER: Final[Schema] = {"type": ["number", "null"]}
 FLAG: Final[Schema] = {"type": "boolean"}
 
 
-def array(items: Schema) -> Schema:
+def list_of(items: Schema) -> Schema:
     """Return the schema of a list."""
     return {"type": "array", "items": items}
 
@@ -39,6 +39,6 @@ def _column(name: str) -> Schema:
 
 
 RECORD: Final = obj(**{name: _column(name) for name in COLUMNS}, time=NULLABLE_TEXT, id=TEXT)
-UNREAD: Final = array(TEXT)
+UNREAD: Final = list_of(TEXT)
 """What was left out: day files that cannot be read."""
 ERROR: Final = obj(error=obj(message=TEXT, column={"type": ["integer", "null"]}))

@@ -17,6 +17,7 @@ from fastlog.errors import FastlogError
 from fastlog.status.data_directory import logs_directory
 from fastlog.web.access import is_loopback
 from fastlog.web.application import make_application
+from fastlog.web.connection import Connection
 from fastlog.web.site import Site
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ BACKLOG: Final = 128
 END: Final = 2
 """Seconds that open requests have when the service stops."""
 CONNECTIONS: Final = 500
-"""Connections at a time; further ones get the answer 503."""
+"""Connections at a time besides those of tails; further ones get the answer 503."""
 URL_BYTES: Final = 256 << 10
 """Bytes of the head of a request: a query of 65,536 characters may need three times as many."""
 
@@ -59,12 +60,12 @@ class Service:
                 make_application(site, hosts),
                 log_config=None,
                 access_log=False,
-                http="h11",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=CONNECTIONS,
+                limit_concurrency=CONNECTIONS + config.web.tails,
                 timeout_graceful_shutdown=END,
                 h11_max_incomplete_event_size=URL_BYTES,
             )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
 from fastlog.config import Config
-from fastlog.query import Node, between, both, column
+from fastlog.query import between, both, column
 from fastlog.search import Progress, Unread
+from fastlog.status.data_directory import boot_of
 from fastlog.web.access import Access
 from fastlog.web.broadcast import Broadcast
 from fastlog.web.question import Question, read_query, time_context
@@ -18,6 +19,9 @@ from fastlog.web.searches import Searches
 from fastlog.web.status_reader import StatusReader
 
 T = TypeVar("T")
+
+EXPORTS: Final = 2
+"""Exports at a time; they may take long, so they have threads of their own."""
 
 
 class Site:
@@ -30,6 +34,7 @@ class Site:
     def __init__(self, config: Config, logs: Path) -> None:
         self.config, self.logs = config, logs
         self.searches = Searches(config.web.searches)
+        self.exports = Searches(EXPORTS)
         self.broadcast = Broadcast(logs, config.web.tails)
         self.status = StatusReader(config)
         self.access = Access.of(config.web)
@@ -37,6 +42,7 @@ class Site:
     def close(self) -> None:
         """End everything that runs."""
         self.searches.close()
+        self.exports.close()
         self.broadcast.close()
 
     async def ask(
@@ -53,18 +59,21 @@ class Site:
             RequestError: The query is wrong, or there are too many searches.
             DisconnectedError: The client has gone.
         """
-        context = time_context(values)
-        query = read_query(values.get("q") or "", context)
+        question = self.question(values)
 
         def run(progress: Progress) -> T:
-            unread = Unread(lambda line: None)
-            question = Question(self.logs, query, context, progress, unread)
-            span = [question.moment(name, values.get(name)) for name in ("since", "until")]
-            return work(question._replace(query=within(query, *span)))
+            return work(question._replace(progress=progress))
 
         return await self.searches.run(request, values.get("deadline") or 2.0, run)
 
+    def question(self, values: dict[str, Any]) -> Question:
+        """Return what a request asks.
 
-def within(query: Node, since: float | None, until: float | None) -> Node:
-    """Return a query for a span of time."""
-    return both(query, between(column("created"), since, until))
+        Raises:
+            RequestError: The query or a time is wrong.
+        """
+        context = time_context(values, boot_of(self.config.data_dir))
+        query = read_query(values.get("q") or "", context)
+        question = Question(self.logs, query, context, Progress(), Unread(lambda line: None))
+        span = [question.moment(name, values.get(name)) for name in ("since", "until")]
+        return question._replace(query=both(query, between(column("created"), *span)))

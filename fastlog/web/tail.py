@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from fastlog.search import Found, Progress, Unread, missed
 from fastlog.web.answers import encode_record, record_object
 from fastlog.web.broadcast import MOST, QUEUED, Batch, Place, Tail, make_batches
+from fastlog.web.closing_stream import ClosingStream
 from fastlog.web.counts import read_fields
 from fastlog.web.endpoint import Endpoint, Values
 from fastlog.web.parameters import QUERY, ZONE, Parameter
-from fastlog.web.question import read_query, time_context
 from fastlog.web.records import read_id
 from fastlog.web.site import Site
 
@@ -32,56 +33,21 @@ CATCH_UP: Final = MOST * QUEUED
 
 
 async def _tail(site: Site, request: Request, values: Values) -> Response:
-    query = read_query(values["q"], time_context(values))
+    query = site.question(values).query
     encode = _encoder(read_fields("columns", values["columns"], most=30))
     after = request.headers.get("last-event-id") or values["after"]
     place = read_id(after) if after else None
     tail = Tail(query, encode)
     site.broadcast.add(tail)  # before the search, so that nothing arrives in between
-    try:
+    async with AsyncExitStack() as held:
+        held.callback(site.broadcast.remove, tail)
         first: list[Found] = []
         dropped = 0
         if place is not None:
             first, dropped = await _missed(site, request, tail, place)
-    except BaseException:
-        site.broadcast.remove(tail)
-        raise
-
-    async def events() -> AsyncGenerator[bytes, None]:
-        try:
-            yield b"retry: 2000\n\n"
-            async for event in _events(tail, first, dropped):
-                yield event
-        finally:
-            site.broadcast.remove(tail)
-
-    return ClosingStream(
-        events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
-
-
-class ClosingStream(StreamingResponse):
-    """A stream that is closed, and so gives back what it holds, when the client has gone."""
-
-    def __init__(
-        self,
-        body: AsyncGenerator[bytes, None],
-        media_type: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(body, media_type=media_type, headers=headers)
-        self._body = body
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        streaming = asyncio.ensure_future(self.stream_response(send))
-        gone = asyncio.ensure_future(self.listen_for_disconnect(receive))
-        try:
-            await asyncio.wait({streaming, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-            streaming.cancel()
-            await asyncio.gather(streaming, gone, return_exceptions=True)
-            await self._body.aclose()
+        return ClosingStream(
+            _events(tail, first, dropped), held.pop_all(), media_type="text/event-stream"
+        )
 
 
 async def _missed(
@@ -105,6 +71,7 @@ async def _missed(
 
 
 async def _events(tail: Tail, first: list[Found], dropped: int) -> AsyncIterator[bytes]:
+    yield b"retry: 2000\n\n"
     known = {(each.node, each.record.offset, each.record.idx) for each in first}
     for batch in make_batches(first, tail.encode, dropped):
         yield _event(batch)
@@ -181,6 +148,6 @@ ENDPOINTS = (
             Parameter("after", "text", "The id of a record after which to begin (default: now)."),
         ),
         {"type": "string"},
-        media_type="text/event-stream",
+        media_types=("text/event-stream",),
     ),
 )

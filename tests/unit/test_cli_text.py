@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from journal_blocks import run_of
 
-from fastlog.cli.safe_text import csv_cell
+from fastlog.csv_cells import csv_cell
 from fastlog.journal import Journal
 from fastlog.query import COLUMNS
 from fastlog.terminal import escape_json

@@ -157,3 +157,10 @@ def test_an_export_as_csv_has_a_header(site: Site):
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 75
     assert rows[0]["message"] == "message 3"
+
+
+def test_an_export_as_csv_runs_nothing_in_a_spreadsheet(tmp_path: Path):
+    data_dir = make_store(tmp_path, [make_record(0, message="=1+1\x1b[31m")])
+    with serving(data_dir) as site:
+        text = site.ask("/export", format="csv").body.decode()
+    assert "'=1+1\\x1b[31m" in text
