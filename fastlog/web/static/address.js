@@ -2,12 +2,24 @@
 
 import { LOCAL_ZONE, isZone } from "./times.js";
 
-export const MODES = ["search", "live", "problems"];
+const MODES = ["search", "live", "problems"];
 export const DEFAULT_COLUMNS = ["time", "level", "name", "message"];
 
 const DEFAULTS = {
-  mode: "search", q: "", since: "", until: "", tz: LOCAL_ZONE, by: "level", order: "newest",
-  columns: DEFAULT_COLUMNS, facets: [], open: [], wrap: false, extras: false, fold: true, all: false,
+  mode: "search",
+  q: "",
+  since: "",
+  until: "",
+  tz: LOCAL_ZONE,
+  by: "level",
+  order: "newest",
+  columns: DEFAULT_COLUMNS,
+  facets: [],
+  open: [],
+  wrap: false,
+  extras: false,
+  fold: true,
+  all: false,
 };
 
 /** Returns the view that an address describes. What is wrong in it is ignored. */

@@ -5,7 +5,7 @@ const ROOT = "/api/v1";
 const LONG_INTEGER = /\d{16}/;
 
 /** An answer that is an error; `column` says where a query is wrong, counted from 1, or is null. */
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(status, message, column = null) {
     super(message);
     this.status = status;
@@ -35,11 +35,13 @@ export async function askText(path, parameters, signal) {
 
 /** Sends a change to the server. The header shows it that the request is from this page. */
 export async function send(path, body) {
-  const text = await read(() => fetch(addressOf(path), {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-Fastlog": "1" },
-    body: JSON.stringify(body),
-  }));
+  const text = await read(() =>
+    fetch(addressOf(path), {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-Fastlog": "1" },
+      body: JSON.stringify(body),
+    }),
+  );
   return text ? parse(text) : null;
 }
 

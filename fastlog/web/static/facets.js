@@ -8,7 +8,8 @@ import { chosen, quoted, without } from "./query-text.js";
 import { cut, grouped, textOf, visible } from "./text.js";
 
 const USUAL = ["level", "logger", "host", "process"];
-const TOP = 12, LOGGERS = 500;
+const TOP = 12,
+  LOGGERS = 500;
 
 export class Facets {
   #panels = new Map();
@@ -36,9 +37,16 @@ export class Facets {
   }
 
   #open(field) {
-    const panel = new Facet(this.view, field, this.filter, USUAL.includes(field) ? null : () => {
-      this.view.change({ facets: this.view.state.facets.filter((one) => one !== field) });
-    });
+    const panel = new Facet(
+      this.view,
+      field,
+      this.filter,
+      USUAL.includes(field)
+        ? null
+        : () => {
+            this.view.change({ facets: this.view.state.facets.filter((one) => one !== field) });
+          },
+    );
     this.#panels.set(field, panel);
     this.place.append(panel.place);
   }
@@ -53,8 +61,14 @@ export class Facets {
     try {
       const answer = await this.#fields.ask("/fields", this.view.question);
       if (!answer) return;
-      const names = answer.fields.filter(({ kind }) => kind !== "time").map(({ name }) => name).filter((name) => !shown.includes(name));
-      this.chooser.replaceChildren(el("option", { value: "" }, "Add a field …"), ...names.map((name) => el("option", { value: name }, visible(name))));
+      const names = answer.fields
+        .filter(({ kind }) => kind !== "time")
+        .map(({ name }) => name)
+        .filter((name) => !shown.includes(name));
+      this.chooser.replaceChildren(
+        el("option", { value: "" }, "Add a field …"),
+        ...names.map((name) => el("option", { value: name }, visible(name))),
+      );
       this.fields = answer.fields;
       this.onFields?.(answer.fields);
     } catch {
@@ -69,10 +83,27 @@ class Facet {
   constructor(view, field, filter, onRemove) {
     Object.assign(this, { view, field, filter });
     this.list = el("div", { class: "facet-values" });
-    this.element = el("details", { class: "facet", open: field === "level" || field === "logger" || Boolean(onRemove), on: { toggle: () => this.load() } },
-      el("summary", {}, visible(field)), this.list);
-    this.place = el("div", { class: "facet-place" }, this.element,
-      onRemove && el("button", { type: "button", class: "remove", "aria-label": `Remove ${field}`, on: { click: onRemove } }, "×"));
+    this.element = el(
+      "details",
+      {
+        class: "facet",
+        open: field === "level" || field === "logger" || Boolean(onRemove),
+        on: { toggle: () => this.load() },
+      },
+      el("summary", {}, visible(field)),
+      this.list,
+    );
+    this.place = el(
+      "div",
+      { class: "facet-place" },
+      this.element,
+      onRemove &&
+        el(
+          "button",
+          { type: "button", class: "remove", "aria-label": `Remove ${field}`, on: { click: onRemove } },
+          "×",
+        ),
+    );
   }
 
   stop() {
@@ -86,7 +117,12 @@ class Facet {
     const query = this.view.countQuery(without(q, this.field));
     const isTree = this.field === "logger";
     try {
-      const answer = await this.#question.ask("/counts", { q: query, tz, by: this.field, top: isTree ? LOGGERS : TOP });
+      const answer = await this.#question.ask("/counts", {
+        q: query,
+        tz,
+        by: this.field,
+        top: isTree ? LOGGERS : TOP,
+      });
       if (answer) this.#show(answer);
     } catch (error) {
       if (error.status !== 400) this.list.replaceChildren(el("p", { class: "error-text" }, error.message));
@@ -99,38 +135,79 @@ class Facet {
     if (this.field === "level") groups.sort((a, b) => rank(a.value) - rank(b.value));
     const most = Math.max(1, ...groups.map(({ records }) => records));
     const make = (group, name) => this.#value(group, name, state, most);
-    const content = this.field === "logger"
-      ? loggerTree(groups, make, this.list)
-      : el("ul", {}, groups.map((group) => el("li", {}, make(group, null))));
+    const content =
+      this.field === "logger"
+        ? loggerTree(groups, make, this.list)
+        : el(
+            "ul",
+            {},
+            groups.map((group) => el("li", {}, make(group, null))),
+          );
     const more = answer.other_groups
-      ? el("p", { class: "quiet" }, `${grouped(answer.other_groups)} more values, ${grouped(answer.other_records)} records`) : null;
-    const part = answer.complete ? null : el("p", { class: "quiet" }, "Counted in a part of the store: at least");
+      ? el(
+          "p",
+          { class: "quiet" },
+          `${grouped(answer.other_groups)} more values, ${grouped(answer.other_records)} records`,
+        )
+      : null;
+    const part = answer.complete
+      ? null
+      : el("p", { class: "quiet" }, "Counted in a part of the store: at least");
     const focused = document.activeElement?.dataset.value;
     const hadFocus = this.list.contains(document.activeElement);
-    this.list.replaceChildren(...[part, groups.length ? content : el("p", { class: "quiet" }, "none"), more].filter(Boolean));
-    if (hadFocus) [...this.list.querySelectorAll("button")].find((one) => one.dataset.value === focused)?.focus();
+    this.list.replaceChildren(
+      ...[part, groups.length ? content : el("p", { class: "quiet" }, "none"), more].filter(Boolean),
+    );
+    if (hadFocus)
+      [...this.list.querySelectorAll("button")].find((one) => one.dataset.value === focused)?.focus();
   }
 
   #value({ value, records }, name, { included, excluded }, most) {
-    const written = value === null ? null : this.field === "level" ? quoted(String(value).toLowerCase()) : quoted(value);
-    const isIncluded = included.has(written), isExcluded = excluded.has(written);
+    const written =
+      value === null ? null : this.field === "level" ? quoted(String(value).toLowerCase()) : quoted(value);
+    const isIncluded = included.has(written),
+      isExcluded = excluded.has(written);
     const shown = name ?? (value === null ? "(none)" : visible(cut(textOf(value), 60)) || "(empty)");
     const asked = this.field === "level" && value !== null ? String(value).toLowerCase() : value;
     const bar = el("span", { class: "facet-bar", "aria-hidden": "true" });
     bar.style.width = `${(records / most) * 100}%`;
     const level = this.field === "level" ? levelOf(null, value) : null;
-    return el("div", { class: `facet-value${isIncluded ? " included" : ""}${isExcluded ? " excluded" : ""}` },
-      el("button", {
-        type: "button", class: `include${level ? ` level-${level.kind}` : ""}`, "aria-pressed": String(isIncluded), data: { value: `+${value}` },
-        title: `Include ${shown}`, "aria-label": `Include ${shown}, ${grouped(records)} records`,
-        on: { click: (event) => this.filter(this.field, asked, event.altKey) },
-      },
+    return el(
+      "div",
+      { class: `facet-value${isIncluded ? " included" : ""}${isExcluded ? " excluded" : ""}` },
+      el(
+        "button",
+        {
+          type: "button",
+          class: `include${level ? ` level-${level.kind}` : ""}`,
+          "aria-pressed": String(isIncluded),
+          data: { value: `+${value}` },
+          title: `Include ${shown}`,
+          "aria-label": `Include ${shown}, ${grouped(records)} records`,
+          on: { click: (event) => this.filter(this.field, asked, event.altKey) },
+        },
         bar,
-        el("span", { class: "facet-name" }, level ? el("span", { class: "sign", "aria-hidden": "true" }, level.sign) : null, shown),
-        el("span", { class: "facet-count" }, grouped(records))),
-      el("button", {
-        type: "button", class: "exclude", "aria-pressed": String(isExcluded), "aria-label": `Exclude ${shown}`, title: `Exclude ${shown}`, data: { value: `-${value}` },
-        on: { click: () => this.filter(this.field, asked, true) },
-      }, "−"));
+        el(
+          "span",
+          { class: "facet-name" },
+          level ? el("span", { class: "sign", "aria-hidden": "true" }, level.sign) : null,
+          shown,
+        ),
+        el("span", { class: "facet-count" }, grouped(records)),
+      ),
+      el(
+        "button",
+        {
+          type: "button",
+          class: "exclude",
+          "aria-pressed": String(isExcluded),
+          "aria-label": `Exclude ${shown}`,
+          title: `Exclude ${shown}`,
+          data: { value: `-${value}` },
+          on: { click: () => this.filter(this.field, asked, true) },
+        },
+        "−",
+      ),
+    );
   }
 }

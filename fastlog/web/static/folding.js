@@ -1,7 +1,7 @@
 // Folds repeats: records one after the other that say the same, but for numbers.
 
 /** Returns what repeats have in common. */
-export function patternOf(record) {
+function patternOf(record) {
   const message = record.message.slice(0, 300).replace(/0x[0-9a-f]+|[0-9a-f]{8,}|\d+/gi, "#");
   return `${record.levelno}\n${record.name}\n${record.exc_text ? "raised" : ""}\n${message}`;
 }
@@ -12,7 +12,13 @@ export function fold(records, isFolding, isOpen, rows = []) {
   let last = rows.at(-1);
   for (const record of records) {
     const pattern = isFolding ? patternOf(record) : null;
-    if (pattern !== null && last?.record && last.pattern === pattern && !isOpen(record.id) && !isOpen(last.record.id)) {
+    if (
+      pattern !== null &&
+      last?.record &&
+      last.pattern === pattern &&
+      !isOpen(record.id) &&
+      !isOpen(last.record.id)
+    ) {
       last.repeats.push(record);
       last.isChanged = true;
       continue;

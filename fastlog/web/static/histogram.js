@@ -8,7 +8,9 @@ import { colourOf, levelOf, rank } from "./levels.js";
 import { grouped, visible, cut } from "./text.js";
 import { asQueryTime, dayAndTime, span } from "./times.js";
 
-const BARS = 80, HEIGHT = 112, SERIES = 7;
+const BARS = 80,
+  HEIGHT = 112,
+  SERIES = 7;
 const REST = "(others)"; // also the name that the server gives to rare values
 
 export class Histogram {
@@ -29,7 +31,12 @@ export class Histogram {
     const { by } = this.view.state;
     this.place.setAttribute("aria-busy", "true");
     try {
-      const answer = await this.#question.ask("/histogram", { q: this.view.countQuery(), tz: this.view.state.tz, bars: BARS, by });
+      const answer = await this.#question.ask("/histogram", {
+        q: this.view.countQuery(),
+        tz: this.view.state.tz,
+        bars: BARS,
+        by,
+      });
       if (!answer) return;
       this.#answer = { ...answer, bars: withEmpty(answer.bars, answer) };
       this.#draw();
@@ -57,7 +64,11 @@ export class Histogram {
     this.#plot?.destroy();
     this.columns = columns;
     this.names = names;
-    this.#plot = new uPlot(this.#options(names), [answer.bars.map((bar) => bar.begin), ...stacked(columns)], this.place);
+    this.#plot = new uPlot(
+      this.#options(names),
+      [answer.bars.map((bar) => bar.begin), ...stacked(columns)],
+      this.place,
+    );
     this.#describe(totals, names);
   }
 
@@ -78,28 +89,52 @@ export class Histogram {
     const range = `${fromDay} ${from} to ${toDay === fromDay ? "" : `${toDay} `}${to}, ${span(interval)} a bar`;
     this.title.replaceChildren(records, el("span", { class: "quiet" }, ` ${range}`));
     this.place.setAttribute("aria-label", `Histogram: ${this.title.textContent}`);
-    this.legend.replaceChildren(...names.map((name, at) => {
-      const count = name === REST ? all - names.slice(0, -1).reduce((sum, one) => sum + totals.get(one), 0) : totals.get(name);
-      const swatch = el("span", { class: "swatch", "aria-hidden": "true" });
-      swatch.style.background = this.#colour(name, at);
-      const shown = visible(cut(name || "(none)", 40));
-      return el("li", {}, el("button", {
-        type: "button", disabled: name === REST, title: name === REST ? null : `Include ${shown}`,
-        on: { click: () => this.onInclude(this.view.state.by, name || null) },
-      }, swatch, shown, el("span", { class: "quiet" }, ` ${grouped(count)}`)));
-    }));
+    this.legend.replaceChildren(
+      ...names.map((name, at) => {
+        const count =
+          name === REST
+            ? all - names.slice(0, -1).reduce((sum, one) => sum + totals.get(one), 0)
+            : totals.get(name);
+        const swatch = el("span", { class: "swatch", "aria-hidden": "true" });
+        swatch.style.background = this.#colour(name, at);
+        const shown = visible(cut(name || "(none)", 40));
+        return el(
+          "li",
+          {},
+          el(
+            "button",
+            {
+              type: "button",
+              disabled: name === REST,
+              title: name === REST ? null : `Include ${shown}`,
+              on: { click: () => this.onInclude(this.view.state.by, name || null) },
+            },
+            swatch,
+            shown,
+            el("span", { class: "quiet" }, ` ${grouped(count)}`),
+          ),
+        );
+      }),
+    );
   }
 
   #colour(name, at) {
     if (this.view.state.by === "level") return colourOf(levelOf(null, name).kind);
-    return getComputedStyle(document.documentElement).getPropertyValue(`--series-${at % 7}`).trim();
+    return getComputedStyle(document.documentElement)
+      .getPropertyValue(`--series-${at % 7}`)
+      .trim();
   }
 
   #options(names) {
     const style = getComputedStyle(document.documentElement);
     const [quiet, grid] = ["--quiet", "--line"].map((name) => style.getPropertyValue(name).trim());
     const { first, end, interval, bars } = this.#answer;
-    const axis = { stroke: quiet, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 }, font: "11px system-ui" };
+    const axis = {
+      stroke: quiet,
+      grid: { stroke: grid, width: 1 },
+      ticks: { stroke: grid, width: 1, size: 4 },
+      font: "11px system-ui",
+    };
     const paths = uPlot.paths.bars({ size: [0.86, 60], align: 1 });
     return {
       width: this.place.clientWidth || 600,
@@ -108,7 +143,9 @@ export class Histogram {
       padding: [8, 8, 0, 0],
       tzDate: (epoch) => uPlot.tzDate(new Date(epoch * 1000), this.view.state.tz),
       scales: {
-        x: { range: () => [bars[0]?.begin ?? first, Math.max(end, (bars.at(-1)?.begin ?? first) + interval)] },
+        x: {
+          range: () => [bars[0]?.begin ?? first, Math.max(end, (bars.at(-1)?.begin ?? first) + interval)],
+        },
         y: { range: (_, low, high) => [0, Math.max(1, high)] },
       },
       axes: [
@@ -116,7 +153,15 @@ export class Histogram {
         { ...axis, size: 46, space: 28, incrs: WHOLE, values: (_, counts) => counts.map(short) },
       ],
       // The highest stack is drawn first, and the next ones over it.
-      series: [{}, ...names.map((name, at) => ({ fill: this.#colour(name, at), width: 0, paths, points: { show: false } }))],
+      series: [
+        {},
+        ...names.map((name, at) => ({
+          fill: this.#colour(name, at),
+          width: 0,
+          paths,
+          points: { show: false },
+        })),
+      ],
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false, dist: 5 } },
       hooks: {
         setCursor: [(plot) => this.#read(plot)],
@@ -138,7 +183,9 @@ export class Histogram {
     const digits = interval < 1 ? 3 : 0;
     const [day, from] = dayAndTime(bars[index].begin, this.view.state.tz, digits);
     const [, to] = dayAndTime(bars[index].begin + interval, this.view.state.tz, digits);
-    const counts = this.names.map((name, series) => [name, this.columns[series][index]]).filter(([, count]) => count);
+    const counts = this.names
+      .map((name, series) => [name, this.columns[series][index]])
+      .filter(([, count]) => count);
     this.readout.textContent = `${day} ${from} – ${to}  ${counts.map(([name, count]) => `${cut(visible(name || "(none)"), 30)} ${grouped(count)}`).join("  ") || "none"}`;
   }
 
@@ -147,15 +194,22 @@ export class Histogram {
     if (width < 5) return;
     const [since, until] = [left, left + width].map((x) => plot.posToVal(x, "x"));
     plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-    this.view.change({ since: asQueryTime(since), until: asQueryTime(until), mode: leaveLive(this.view.state.mode) });
+    this.view.change({
+      since: asQueryTime(since),
+      until: asQueryTime(until),
+      mode: leaveLive(this.view.state.mode),
+    });
   }
 
   #resize() {
-    if (this.#plot && this.place.clientWidth) this.#plot.setSize({ width: this.place.clientWidth, height: HEIGHT });
+    if (this.#plot && this.place.clientWidth)
+      this.#plot.setSize({ width: this.place.clientWidth, height: HEIGHT });
   }
 }
 
-const WHOLE = [1, 2, 5].flatMap((step) => Array.from({ length: 10 }, (_, power) => step * 10 ** power)).sort((a, b) => a - b);
+const WHOLE = [1, 2, 5]
+  .flatMap((step) => Array.from({ length: 10 }, (_, power) => step * 10 ** power))
+  .sort((a, b) => a - b);
 const AXIS_TIMES = [
   [86400 * 28, "{YYYY}-{MM}", null, null, null, null, null, null, 1],
   [86400, "{MM}-{DD}", "\n{YYYY}", null, null, null, null, null, 1],
@@ -169,7 +223,8 @@ function withEmpty(bars, { first, end, interval }) {
   const all = [];
   const fillTo = (time) => {
     let next = all.length ? all.at(-1).begin + interval : first;
-    for (; next < time - interval / 2 && all.length < 2000; next += interval) all.push({ begin: next, counts: {} });
+    for (; next < time - interval / 2 && all.length < 2000; next += interval)
+      all.push({ begin: next, counts: {} });
   };
   for (const bar of bars) {
     fillTo(bar.begin);
@@ -181,19 +236,26 @@ function withEmpty(bars, { first, end, interval }) {
 
 function totalsOf(bars) {
   const totals = new Map();
-  for (const bar of bars) for (const [name, count] of Object.entries(bar.counts)) totals.set(name, (totals.get(name) ?? 0) + count);
+  for (const bar of bars)
+    for (const [name, count] of Object.entries(bar.counts)) totals.set(name, (totals.get(name) ?? 0) + count);
   return totals;
 }
 
 function countIn(bar, name, names) {
   if (name !== REST || !names.includes(REST)) return Object.hasOwn(bar.counts, name) ? bar.counts[name] : 0;
-  return Object.entries(bar.counts).reduce((sum, [one, count]) => (one !== REST && names.includes(one) ? sum : sum + count), 0);
+  return Object.entries(bar.counts).reduce(
+    (sum, [one, count]) => (one !== REST && names.includes(one) ? sum : sum + count),
+    0,
+  );
 }
 
 /** Returns each column with all after it added: the first is the highest. */
 function stacked(columns) {
   const sums = columns.at(-1).map(() => 0);
-  return columns.toReversed().map((column) => column.map((count, at) => (sums[at] += count))).toReversed();
+  return columns
+    .toReversed()
+    .map((column) => column.map((count, at) => (sums[at] += count)))
+    .toReversed();
 }
 
 function short(count) {

@@ -3,17 +3,24 @@
 import { el } from "./dom.js";
 import { cut, textOf, visible } from "./text.js";
 
-const MANY = 200, LONG = 2000;
+const MANY = 200,
+  LONG = 2000;
 
 /** Makes a tree of [name, value] pairs. `actionsOf(path, value)` makes what stands beside a leaf. */
 export function jsonTree(entries, actionsOf, path = []) {
   const shown = entries.slice(0, MANY);
-  const list = el("ul", { class: "json-tree" }, shown.map(([name, value]) => node(name, value, actionsOf, [...path, name])));
+  const list = el(
+    "ul",
+    { class: "json-tree" },
+    shown.map(([name, value]) => node(name, value, actionsOf, [...path, name])),
+  );
   if (entries.length > MANY) {
     const more = el("button", { type: "button" }, `Show ${entries.length - MANY} more`);
     more.addEventListener("click", () => {
       more.replaceWith();
-      list.append(...entries.slice(MANY).map(([name, value]) => node(name, value, actionsOf, [...path, name])));
+      list.append(
+        ...entries.slice(MANY).map(([name, value]) => node(name, value, actionsOf, [...path, name])),
+      );
     });
     return el("div", {}, list, more);
   }

@@ -8,7 +8,13 @@ const LEVELS = [
   [-Infinity, "debug", "·"],
 ];
 const NAMES = new Map([
-  ["CRITICAL", 50], ["FATAL", 50], ["ERROR", 40], ["WARNING", 30], ["WARN", 30], ["INFO", 20], ["DEBUG", 10],
+  ["CRITICAL", 50],
+  ["FATAL", 50],
+  ["ERROR", 40],
+  ["WARNING", 30],
+  ["WARN", 30],
+  ["INFO", 20],
+  ["DEBUG", 10],
 ]);
 
 /** Returns the kind and the sign of a level, by number or by name. */

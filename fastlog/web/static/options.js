@@ -14,7 +14,9 @@ export class Options {
   constructor(view) {
     this.view = view;
     for (const name of SWITCHES) {
-      byId(`option-${name}`).addEventListener("change", (event) => view.change({ [name]: event.target.checked }));
+      byId(`option-${name}`).addEventListener("change", (event) =>
+        view.change({ [name]: event.target.checked }),
+      );
     }
     byId("option-order").addEventListener("change", (event) => view.change({ order: event.target.value }));
     byId("columns-reset").addEventListener("click", () => view.change({ columns: DEFAULT_COLUMNS }));
@@ -41,9 +43,21 @@ export class Options {
     for (const name of SWITCHES) byId(`option-${name}`).checked = state[name];
     byId("option-order").value = state.order;
     const names = [...new Set([...COLUMNS.keys(), ...this.#fields, ...state.columns])];
-    byId("columns").replaceChildren(...names.map((name) => el("label", {},
-      el("input", { type: "checkbox", checked: state.columns.includes(name), value: name, on: { change: (event) => this.#choose(name, event.target.checked) } }),
-      visible(COLUMNS.get(name) ?? name))));
+    byId("columns").replaceChildren(
+      ...names.map((name) =>
+        el(
+          "label",
+          {},
+          el("input", {
+            type: "checkbox",
+            checked: state.columns.includes(name),
+            value: name,
+            on: { change: (event) => this.#choose(name, event.target.checked) },
+          }),
+          visible(COLUMNS.get(name) ?? name),
+        ),
+      ),
+    );
   }
 
   #choose(name, isChosen) {
@@ -53,15 +67,19 @@ export class Options {
     const at = others.at(-1) === "message" && name !== "message" ? -1 : others.length;
     const next = isChosen ? others.toSpliced(at, 0, name) : others;
     this.view.change({ columns: next.length ? next : DEFAULT_COLUMNS });
-    byId("columns").querySelector(`input[value=${CSS.escape(name)}]`)?.focus();
+    byId("columns")
+      .querySelector(`input[value=${CSS.escape(name)}]`)
+      ?.focus();
   }
 }
 
 /** Applies the theme that was chosen, or that of the system. */
-export function showTheme() {
+function showTheme() {
   const chosen = localStorage.getItem(THEME) ?? "system";
-  const isDark = chosen === "dark" || (chosen !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+  const isDark =
+    chosen === "dark" || (chosen !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
   document.documentElement.dataset.theme = isDark ? "dark" : "light";
-  for (const button of byId("themes").children) button.setAttribute("aria-pressed", String(button.value === chosen));
+  for (const button of byId("themes").children)
+    button.setAttribute("aria-pressed", String(button.value === chosen));
   dispatchEvent(new Event("themechange"));
 }

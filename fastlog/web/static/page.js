@@ -41,10 +41,14 @@ class Page {
     this.tail = new Tail(view, this.list, (state) => this.state.showTail(state));
     this.problems = new Problems(view, byId("problems"), (record) => this.detail.make(record));
     this.histogram = new Histogram(view, byId("histogram"), {
-      legend: byId("histogram-legend"), readout: byId("histogram-readout"), title: byId("histogram-title"),
+      legend: byId("histogram-legend"),
+      readout: byId("histogram-readout"),
+      title: byId("histogram-title"),
       onInclude: (field, value) => this.filter(field, value, false),
     });
-    this.facets = new Facets(view, byId("facet-list"), byId("facet-field"), (...filter) => this.filter(...filter));
+    this.facets = new Facets(view, byId("facet-list"), byId("facet-field"), (...filter) =>
+      this.filter(...filter),
+    );
     this.box = new QueryBox(view, () => this.refresh());
     this.options = new Options(view);
     new Range(view);
@@ -156,7 +160,11 @@ class Page {
     this.options.offer(fields);
     const extras = fields.filter(({ kind }) => kind === "extra").map(({ name }) => name);
     const names = [...new Set([...HISTOGRAM_FIELDS, ...extras, this.view.state.by])];
-    byId("histogram-by").replaceChildren(...names.map((name) => el("option", { value: name, selected: name === this.view.state.by }, visible(name))));
+    byId("histogram-by").replaceChildren(
+      ...names.map((name) =>
+        el("option", { value: name, selected: name === this.view.state.by }, visible(name)),
+      ),
+    );
   }
 }
 

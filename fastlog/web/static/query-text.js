@@ -16,7 +16,8 @@ export function quoted(value) {
 /** Returns the name of an attribute of `extra` as the query language writes it. */
 export function extraName(name) {
   return /^[\p{L}_](?:[\p{L}\p{N}_-]*[\p{L}\p{N}_])?$/u.test(name)
-    ? `extra.${name}` : `extra."${name.replace(/[\\"]/g, "\\$&")}"`;
+    ? `extra.${name}`
+    : `extra."${name.replace(/[\\"]/g, "\\$&")}"`;
 }
 
 /** Returns the term that asks for a value of a field; null asks for records without the field. */
@@ -28,7 +29,9 @@ export function term(field, value) {
 /** Splits a query at the spaces of its top level. Returns null if it is not balanced. */
 export function split(text) {
   const terms = [];
-  let depth = 0, begin = 0, at = 0;
+  let depth = 0,
+    begin = 0,
+    at = 0;
   const end = (to) => {
     if (to > begin) terms.push(text.slice(begin, to));
     begin = to + 1;

@@ -5,8 +5,14 @@ import { leaveLive } from "./address.js";
 import { dayAndTime, offsetOf, zones } from "./times.js";
 
 const RELATIVE = [
-  ["15min", "Last 15 minutes"], ["1h", "Last hour"], ["6h", "Last 6 hours"], ["24h", "Last 24 hours"],
-  ["7d", "Last 7 days"], ["30d", "Last 30 days"], ["today", "Today"], ["", "All time"],
+  ["15min", "Last 15 minutes"],
+  ["1h", "Last hour"],
+  ["6h", "Last 6 hours"],
+  ["24h", "Last 24 hours"],
+  ["7d", "Last 7 days"],
+  ["30d", "Last 30 days"],
+  ["today", "Today"],
+  ["", "All time"],
 ];
 
 export class Range {
@@ -16,15 +22,30 @@ export class Range {
     this.popover = byId("range-popover");
     this.since = byId("range-since");
     this.until = byId("range-until");
-    byId("range-presets").append(...RELATIVE.map(([since, name]) => el("button", {
-      type: "button", data: { since }, on: { click: () => this.#choose(since, "") },
-    }, name)));
+    byId("range-presets").append(
+      ...RELATIVE.map(([since, name]) =>
+        el(
+          "button",
+          {
+            type: "button",
+            data: { since },
+            on: { click: () => this.#choose(since, "") },
+          },
+          name,
+        ),
+      ),
+    );
     byId("range-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#choose(this.since.value.trim(), this.until.value.trim());
     });
-    for (const [id, field] of [["pick-since", this.since], ["pick-until", this.until]]) {
-      byId(id).addEventListener("change", (event) => { field.value = event.target.value; });
+    for (const [id, field] of [
+      ["pick-since", this.since],
+      ["pick-until", this.until],
+    ]) {
+      byId(id).addEventListener("change", (event) => {
+        field.value = event.target.value;
+      });
     }
     this.#showZones();
     view.on(["since", "until", "tz", "mode"], () => this.#show());
@@ -40,7 +61,8 @@ export class Range {
     const { since, until, tz, mode } = this.view.state;
     this.since.value = since;
     this.until.value = until;
-    this.button.querySelector("span").textContent = mode === "live" ? "From now on" : nameOf(since, until, tz);
+    this.button.querySelector("span").textContent =
+      mode === "live" ? "From now on" : nameOf(since, until, tz);
     for (const button of byId("range-presets").children) {
       button.setAttribute("aria-pressed", String(!until && button.dataset.since === since));
     }

@@ -24,7 +24,10 @@ export class RecordList {
       render: (row) => this.#element(row),
       isVariable: (row) => view.state.wrap || (row.record && this.isOpen(row.record.id)),
       usualHeight: () => this.usualHeight,
-      onView,
+      onView: (first, last) => {
+        scroller.setAttribute("role", this.rows.length ? "feed" : "group"); // a feed has articles
+        onView(first, last);
+      },
     });
     this.#measure();
     this.#showColumns();
@@ -103,10 +106,16 @@ export class RecordList {
     const line = el(
       "div",
       { class: "line", on: { click: (event) => this.#clicked(event, row) } },
-      el("button", {
-        class: "disclosure", type: "button", "aria-expanded": String(isOpen),
-        "aria-label": isOpen ? "Close record" : "Open record",
-      }, el("span", { "aria-hidden": "true" }, "›")),
+      el(
+        "button",
+        {
+          class: "disclosure",
+          type: "button",
+          "aria-expanded": String(isOpen),
+          "aria-label": isOpen ? "Close record" : "Open record",
+        },
+        el("span", { "aria-hidden": "true" }, "›"),
+      ),
       cells(record, this.view.state),
       this.#repeats(row),
     );
@@ -117,15 +126,31 @@ export class RecordList {
 
   #repeats(row) {
     if (!row.repeats?.length) return null;
-    return el("button", {
-      class: "repeats", type: "button", "aria-label": `Unfold ${counted(row.repeats.length + 1, "similar record")}`,
-      title: "Similar records, one after the other: show each",
-      on: { click: (event) => { event.stopPropagation(); this.#unfold(row); } },
-    }, `×${row.repeats.length + 1}`);
+    return el(
+      "button",
+      {
+        class: "repeats",
+        type: "button",
+        "aria-label": `Unfold ${counted(row.repeats.length + 1, "similar record")}`,
+        title: "Similar records, one after the other: show each",
+        on: {
+          click: (event) => {
+            event.stopPropagation();
+            this.#unfold(row);
+          },
+        },
+      },
+      `×${row.repeats.length + 1}`,
+    );
   }
 
   #unfold(row) {
-    const rows = [row.record, ...row.repeats].map((record) => ({ key: record.id, record, repeats: [], pattern: null }));
+    const rows = [row.record, ...row.repeats].map((record) => ({
+      key: record.id,
+      record,
+      repeats: [],
+      pattern: null,
+    }));
     this.list.replace(this.rows.indexOf(row), rows);
   }
 
@@ -164,6 +189,10 @@ export class RecordList {
     const { columns, wrap, tz } = this.view.state;
     this.scroller.parentElement.style.setProperty("--columns", gridOf(columns));
     this.scroller.classList.toggle("wrapped", wrap);
-    this.header.replaceChildren(...columns.map((column) => el("span", { class: "cell" }, column === "time" ? `Time (${offsetOf(tz)})` : headingOf(column))));
+    this.header.replaceChildren(
+      ...columns.map((column) =>
+        el("span", { class: "cell" }, column === "time" ? `Time (${offsetOf(tz)})` : headingOf(column)),
+      ),
+    );
   }
 }

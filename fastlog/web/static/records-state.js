@@ -45,22 +45,33 @@ export class RecordsState {
     if (error) this.#say("");
     else if (isAsking && !records) this.#say(isReadingOn ? `Searching: ${part} …` : "Searching …");
     else if (isReadingOn) this.#say(`${counted(records, "record")} so far, ${part} …`);
-    else this.#say(isComplete ? `${counted(records, "record")}, all that match` : `${counted(records, "record")} read; scroll for more`);
+    else
+      this.#say(
+        isComplete
+          ? `${counted(records, "record")}, all that match`
+          : `${counted(records, "record")} read; scroll for more`,
+      );
   }
 
   showTail({ isPaused, waiting, dropped, rate, connection, error }) {
     if (error) this.showError(error);
     if (this.view.state.mode !== "live") return;
-    const parts = [{ live: "Live", connecting: "Connecting …", reconnecting: "Connection lost, trying again …" }[connection]];
+    const parts = [
+      { live: "Live", connecting: "Connecting …", reconnecting: "Connection lost, trying again …" }[
+        connection
+      ],
+    ];
     if (isPaused) parts[0] = "Paused";
-    if (connection === "live") parts.push(`${rate < 10 && rate > 0 ? rate.toFixed(1) : grouped(Math.round(rate))} records/s`);
+    if (connection === "live")
+      parts.push(`${rate < 10 && rate > 0 ? rate.toFixed(1) : grouped(Math.round(rate))} records/s`);
     if (dropped) parts.push(`${counted(dropped, "record")} not shown: too many at once`);
     this.#say(parts.join(" · "));
     this.line.dataset.live = isPaused ? "paused" : connection;
     this.pause.textContent = isPaused ? "Follow" : "Pause";
     this.waiting.hidden = !isPaused || !waiting;
     this.waiting.textContent = `${counted(waiting, "new record")} ↓`;
-    this.empty.hidden = this.page.list.rows.length > 0 || isPaused || connection === "connecting" || Boolean(error);
+    this.empty.hidden =
+      this.page.list.rows.length > 0 || isPaused || connection === "connecting" || Boolean(error);
     this.empty.textContent = "Waiting for records that match …";
   }
 

@@ -19,7 +19,9 @@ export class SavedSearches {
   #load() {
     try {
       const found = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-      return Array.isArray(found) ? found.filter((one) => typeof one?.name === "string" && typeof one?.address === "string") : [];
+      return Array.isArray(found)
+        ? found.filter((one) => typeof one?.name === "string" && typeof one?.address === "string")
+        : [];
     } catch {
       return [];
     }
@@ -44,12 +46,38 @@ export class SavedSearches {
 
   #show() {
     const searches = this.#load();
-    byId("saved-list").replaceChildren(...searches.map(({ name, address }) => el("li", {},
-      el("button", { type: "button", class: "saved-open", on: { click: () => {
-        byId("saved-popover").hidePopover();
-        this.view.change(read(address.startsWith("?") ? address : ""));
-      } } }, name),
-      el("button", { type: "button", class: "remove", "aria-label": `Delete ${name}`, on: { click: () => this.#store(this.#load().filter((one) => one.name !== name)) } }, "×"))));
+    byId("saved-list").replaceChildren(
+      ...searches.map(({ name, address }) =>
+        el(
+          "li",
+          {},
+          el(
+            "button",
+            {
+              type: "button",
+              class: "saved-open",
+              on: {
+                click: () => {
+                  byId("saved-popover").hidePopover();
+                  this.view.change(read(address.startsWith("?") ? address : ""));
+                },
+              },
+            },
+            name,
+          ),
+          el(
+            "button",
+            {
+              type: "button",
+              class: "remove",
+              "aria-label": `Delete ${name}`,
+              on: { click: () => this.#store(this.#load().filter((one) => one.name !== name)) },
+            },
+            "×",
+          ),
+        ),
+      ),
+    );
     byId("saved-none").hidden = searches.length > 0;
   }
 }

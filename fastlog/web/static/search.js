@@ -3,7 +3,8 @@
 import { Question, ask } from "./api.js";
 import { fold } from "./folding.js";
 
-const FIRST = 50, NEXT = 200;
+const FIRST = 50,
+  NEXT = 200;
 // So many rows are ready below the last one in view.
 const AHEAD = 100;
 // Pages that a refresh reads to find where the known records begin.
@@ -137,8 +138,12 @@ export class Search {
 
   #tell(error = null) {
     this.onState({
-      isAsking: this.#isAsking, isComplete: this.#cursor === null, isStopped: this.isStopped,
-      scanned: this.scanned, records: this.records, error,
+      isAsking: this.#isAsking,
+      isComplete: this.#cursor === null,
+      isStopped: this.isStopped,
+      scanned: this.scanned,
+      records: this.records,
+      error,
     });
   }
 }

@@ -19,9 +19,13 @@ export async function login() {
 function askPassword(hasPassword) {
   const dialog = byId("login");
   const error = byId("login-error");
-  dialog.addEventListener("cancel", (event) => event.preventDefault());
+  // Browsers let a second Escape close any dialog: open it again until the password was right.
+  const reopen = () => dialog.showModal();
+  dialog.addEventListener("close", reopen);
   if (!hasPassword) {
-    byId("login-form").replaceChildren("This server has no password. It takes requests with a bearer token only.");
+    byId("login-form").replaceChildren(
+      "This server has no password. It takes requests with a bearer token only.",
+    );
   }
   dialog.showModal();
   return new Promise((resolve) => {
@@ -35,6 +39,7 @@ function askPassword(hasPassword) {
         byId("password").select();
         return;
       }
+      dialog.removeEventListener("close", reopen);
       dialog.close();
       resolve();
     });

@@ -7,8 +7,12 @@ import { addressOf, ask, parse } from "./api.js";
 import { fold } from "./folding.js";
 import { counted } from "./text.js";
 
-const SHOWN = 20_000, WAITING = 10_000, CONTEXT = 100;
-const DRAW_EVERY = 100, RECONNECT = 3000, SLEEP_AFTER = 60_000; // ms
+const SHOWN = 20_000,
+  WAITING = 10_000,
+  CONTEXT = 100;
+const DRAW_EVERY = 100,
+  RECONNECT = 3000,
+  SLEEP_AFTER = 60_000; // ms
 
 export class Tail {
   #source = null;
@@ -206,7 +210,10 @@ export class Tail {
         continue;
       }
       end();
-      made.push({ key: `gap ${gapNumber++}`, text: `${counted(one.gap, "record")} not shown here: too many at once. Search finds them.` });
+      made.push({
+        key: `gap ${gapNumber++}`,
+        text: `${counted(one.gap, "record")} not shown here: too many at once. Search finds them.`,
+      });
     }
     end();
     return made;

@@ -1,7 +1,8 @@
 // Texts of records, made fit to show: nothing in them hides, moves or recolours what is beside it.
 
 // Control characters, and the marks that change the direction of text or cannot be seen.
-const INVISIBLE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const INVISIBLE =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
 /** Returns a text with its invisible characters as escapes, such as \x1b. Lines and tabs stay. */
 export function visible(text) {
@@ -30,11 +31,13 @@ export function textOf(value) {
 }
 
 /** Returns a value as JSON. Integers too long for a number of JavaScript keep all their digits. */
-export function toJson(value) {
+function toJson(value) {
   if (typeof value === "bigint") return value.toString();
   if (Array.isArray(value)) return `[${value.map(toJson).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
-  return `{${Object.entries(value).map(([name, part]) => `${JSON.stringify(name)}:${toJson(part)}`).join(",")}}`;
+  return `{${Object.entries(value)
+    .map(([name, part]) => `${JSON.stringify(name)}:${toJson(part)}`)
+    .join(",")}}`;
 }
 
 /** Returns a number as people read it, with separators. */

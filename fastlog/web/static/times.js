@@ -24,8 +24,15 @@ function parts(epoch, zone) {
   let format = formats.get(zone);
   if (!format) {
     format = new Intl.DateTimeFormat("en-GB", {
-      timeZone: zone, hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit",
-      hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "longOffset",
+      timeZone: zone,
+      hourCycle: "h23",
+      year: "numeric",
+      month: "2-digit",
+      day: "2-digit",
+      hour: "2-digit",
+      minute: "2-digit",
+      second: "2-digit",
+      timeZoneName: "longOffset",
     });
     formats.set(zone, format);
   }
@@ -61,8 +68,13 @@ export function asQueryTime(epoch) {
 /** Returns seconds as a short span: "3 min". */
 export function span(seconds) {
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  for (const [length, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
-    if (seconds >= 2 * length || (unit !== "d" && seconds === length)) return `${Math.round(seconds / length)} ${unit}`;
+  for (const [length, unit] of [
+    [86400, "d"],
+    [3600, "h"],
+    [60, "min"],
+  ]) {
+    if (seconds >= 2 * length || (unit !== "d" && seconds === length))
+      return `${Math.round(seconds / length)} ${unit}`;
   }
   return `${Math.round(seconds)} s`;
 }

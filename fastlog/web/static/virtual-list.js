@@ -113,7 +113,8 @@ export class VirtualList {
 
   /** Scrolls no further than needed to show a row. */
   reveal(index) {
-    const top = this.#offset(index), bottom = top + Math.min(this.#heights[index], this.scroller.clientHeight);
+    const top = this.#offset(index),
+      bottom = top + Math.min(this.#heights[index], this.scroller.clientHeight);
     if (top < this.scroller.scrollTop) this.scroller.scrollTop = top;
     else if (bottom > this.scroller.scrollTop + this.scroller.clientHeight) {
       this.scroller.scrollTop = bottom - this.scroller.clientHeight;
@@ -138,7 +139,8 @@ export class VirtualList {
     if (this.#isPlacing) return;
     this.#isPlacing = true;
     this.#resizeBody();
-    const top = this.scroller.scrollTop, height = this.scroller.clientHeight;
+    const top = this.scroller.scrollTop,
+      height = this.scroller.clientHeight;
     const first = Math.max(0, this.#indexAt(top) - OVERSCAN);
     const last = Math.min(this.rows.length, this.#indexAt(top + height) + OVERSCAN + 1);
     const wanted = new Set();
@@ -182,10 +184,13 @@ export class VirtualList {
   }
 
   #measured(entries) {
-    let least = Infinity, above = 0;
+    let least = Infinity,
+      above = 0;
     const top = this.scroller.scrollTop;
     for (const { target } of entries) {
-      const row = target.virtualRow, index = this.rows.indexOf(row), height = target.offsetHeight;
+      const row = target.virtualRow,
+        index = this.rows.indexOf(row),
+        height = target.offsetHeight;
       if (index < 0 || !height || !target.isConnected || height === this.#heights[index]) continue;
       if (this.#offset(index) + this.#heights[index] <= top) above += height - this.#heights[index];
       this.#heights[index] = height;
@@ -239,7 +244,8 @@ export class VirtualList {
 
   #indexAt(position) {
     this.#total();
-    let low = 0, high = this.rows.length;
+    let low = 0,
+      high = this.rows.length;
     while (low < high) {
       const middle = (low + high) >> 1;
       if (this.#offsets[middle + 1] <= position) low = middle + 1;
