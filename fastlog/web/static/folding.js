@@ -1,5 +1,8 @@
 // Folds repeats: records one after the other that say the same, but for numbers.
 
+// A line stands for so many records at most; then another begins.
+const MOST = 500;
+
 /** Returns what repeats have in common. */
 function patternOf(record) {
   const message = record.message.slice(0, 300).replace(/0x[0-9a-f]+|[0-9a-f]{8,}|\d+/gi, "#");
@@ -16,6 +19,7 @@ export function fold(records, isFolding, isOpen, rows = []) {
       pattern !== null &&
       last?.record &&
       last.pattern === pattern &&
+      last.repeats.length < MOST &&
       !isOpen(record.id) &&
       !isOpen(last.record.id)
     ) {

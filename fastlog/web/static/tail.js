@@ -192,7 +192,7 @@ export class Tail {
     const added = this.#rows(arrived, rows);
     if (rows.at(-1)?.isChanged) list.refresh(rows.at(-1));
     list.append(added);
-    const excess = rows.length - SHOWN;
+    const excess = excessOf(rows);
     if (excess > 0) list.dropFirst(excess);
     list.scrollToEnd();
   }
@@ -242,6 +242,15 @@ export class Tail {
 }
 
 let gapNumber = 0;
+
+/** Returns how many of the first rows to drop, so that the list holds no more records than it may. */
+function excessOf(rows) {
+  const recordsOf = ({ repeats = [] }) => 1 + repeats.length;
+  let records = rows.reduce((sum, row) => sum + recordsOf(row), 0);
+  let count = 0;
+  for (; records > SHOWN && count < rows.length - 1; count += 1) records -= recordsOf(rows[count]);
+  return count;
+}
 
 /** Returns whether the server does not want to answer, rather than cannot at present. */
 function isRefusal(error) {
