@@ -7,6 +7,7 @@ otherwise. An existing file keeps its mode and its group.
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import stat
@@ -150,15 +151,28 @@ def make_directory(path: Path) -> bool:
     return True
 
 
-def replace_file(path: Path, content: bytes, *, durable: bool = False) -> None:
+def replace_file(
+    path: Path, content: bytes, *, durable: bool = False, in_place_if_full: bool = False
+) -> None:
     """Replace a file atomically.
 
     Args:
         durable: Sync it, so that it survives a power cut when the call returns.
+        in_place_if_full: Write over the old content, padded with spaces, if the disk has no space
+            for a new file. This is not atomic: readers must tolerate a torn file.
 
     Raises:
         OSError: The file still has its old content.
     """
+    try:
+        _replace(path, content, durable=durable)
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not (in_place_if_full and is_full and _overwrite(path, content)):
+            raise
+
+
+def _replace(path: Path, content: bytes, *, durable: bool) -> None:
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.unlink(missing_ok=True)  # left by a process that had this pid and died here
     fd = open_file(new, os.O_WRONLY | os.O_EXCL)
@@ -174,6 +188,24 @@ def replace_file(path: Path, content: bytes, *, durable: bool = False) -> None:
         raise
     if durable:
         sync_directory(path.parent)
+
+
+def _overwrite(path: Path, content: bytes) -> bool:
+    """Write over a file within the space that it has; return false if it has too little."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(fd)
+        if len(content) > max(status.st_size, 512 * status.st_blocks):
+            return False
+        content = content.ljust(status.st_size)
+        return os.pwrite(fd, content, 0) == len(content)
+    except OSError:
+        return False  # a file system that never writes in place
+    finally:
+        os.close(fd)
 
 
 def sync_directory(directory: Path) -> None:

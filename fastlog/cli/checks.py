@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from fastlog.config import Config, SinkConfig, format_size
+from fastlog.config import Config, SinkConfig, format_size, parent_fault
 from fastlog.errors import FastlogError
 from fastlog.files import Access
 from fastlog.ledger import DAMAGED, LedgerError, check_whole
@@ -108,6 +108,8 @@ def check_sink(sink: SinkConfig, config: Config) -> Verdict:
     """Check that the sink can be made and would work."""
     subject = f"sink {sink.name}"
     context = SinkContext(sink.name, urlsplit(sink.url), config.data_dir, config.retention)
+    if fault := parent_fault(sink.url, config.data_dir):
+        return Verdict(State.FAILED, subject, fault)
     try:
         made = make_sink(context)
         own: Callable[[], object] | None = getattr(made, "check", None)

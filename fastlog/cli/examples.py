@@ -67,12 +67,12 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
             "fastlog query --since yesterday --level WARNING --logger app.db",
         ),
         Example(
-            "Print the records that have a text and an attribute.",
-            "fastlog query --grep 'disk is slow' extra.user=77",
+            "Print what was logged by the same process around the last error.",
+            "fastlog query --level ERROR --limit 1 -C 5",
         ),
         Example(
-            "Print the slow ones of two hours, as a regular expression finds them.",
-            "fastlog query --since 2h --regex 'took \\d{4,} ms' 'lineno>10'",
+            "Count the records of each logger and level, the most frequent first.",
+            "fastlog query --since 1d --by logger,level",
         ),
         Example(
             "Export all records of today as JSON lines.",

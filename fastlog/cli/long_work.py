@@ -41,7 +41,8 @@ class LongWork:
     """A search and its output. A context manager, used once, in the main thread.
 
     Args:
-        progress: of the search. Ctrl-C interrupts it; a second Ctrl-C raises `KeyboardInterrupt`.
+        progress: of the search. Ctrl-C interrupts it. A second Ctrl-C, and the first one when the
+            search is over, raises `KeyboardInterrupt`, and no more is printed.
         pager: the command line of a pager, which starts with the first output.
     """
 
@@ -49,6 +50,7 @@ class LongWork:
         self._progress, self._command = progress, pager
         self._pager: Pager | None = None
         self._left_pager = False
+        self._is_over = False
         self._terminal = sys.stderr
         self._bar = ProgressBar(progress, self._terminal) if _can_erase(sys.stderr) else None
         self._shares_terminal = sys.stdout.isatty()
@@ -107,6 +109,10 @@ class LongWork:
                 self._pager = Pager(self._command, self._leave_pager)
             (self._pager or sys.stdout).write(text)
 
+    def end_search(self) -> None:
+        """Say that only output is left."""
+        self._is_over = True
+
     def stop_bar(self) -> None:
         """Erase the bar, and show it no more."""
         self._end.set()
@@ -133,7 +139,7 @@ class LongWork:
         return OK if is_any or self._left_pager else FAILED
 
     def _interrupt(self, _: int, __: FrameType | None) -> None:
-        if self._progress.stopped == "interrupt":
+        if self._is_over or self._progress.stopped == "interrupt":
             raise KeyboardInterrupt
         self._progress.interrupt()
 

@@ -150,7 +150,7 @@ def count_options(function: Function) -> Function:
     @click.option(
         "--histogram",
         metavar="[INTERVAL]",
-        help="Print bars of how many records match in each 1m, 1h, 1d …, by level.",
+        help="Print bars of how many records match in each interval, such as 1h, by level.",
     )
     @functools.wraps(function)
     def command(

@@ -49,7 +49,7 @@ class QueryCommand(Command):
 
 
 def _is_short(word: str) -> bool:
-    return re.match(r"-[^-\d]", word) is not None
+    return re.match(r"-[^-\d].", word) is not None  # one letter alone is a mistyped option
 
 
 def _matches(word: str, flags: set[str], valued: set[str]) -> bool:

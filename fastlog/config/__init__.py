@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from fastlog.config.load import load
+from fastlog.config.places import check_places, parent_fault
 from fastlog.config.sources import find_file
 from fastlog.config.tree import (
     AuthConfig,
@@ -40,6 +41,7 @@ __all__ = [
     "RetentionConfig",
     "SinkConfig",
     "WebConfig",
+    "check_places",
     "closest",
     "find_file",
     "format_duration",
@@ -47,6 +49,7 @@ __all__ = [
     "from_json",
     "load",
     "nearest",
+    "parent_fault",
     "parse_duration",
     "parse_size",
     "to_json",

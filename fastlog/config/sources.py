@@ -108,6 +108,8 @@ def environ_settings(environ: Mapping[str, str]) -> Iterator[Setting]:
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in NO_SETTINGS:
             continue
+        if name not in valid and _is_of_a_service(name, environ[name]):
+            continue
         if name not in valid:
             hint = nearest(name, [*valid, *NO_SETTINGS])
             raise ConfigError(f"{name}: there is no such variable{hint}")
@@ -117,6 +119,29 @@ def environ_settings(environ: Mapping[str, str]) -> Iterator[Setting]:
             separator = r"[,\s]+" if key == "listen" else r"\s+"  # a sink's URL may have commas
             value = [part for part in re.split(separator, environ[name]) if part]
         yield Setting(section, key, value, Source(name), textual=True)
+
+
+_ADDRESS = r"[0-9A-Fa-f.:]+"
+_SERVICE = (
+    (r"SERVICE_HOST", _ADDRESS),
+    (r"SERVICE_PORT(_[A-Z0-9_]+)?", r"\d+"),
+    (r"PORT(_\d+_(TCP|UDP|SCTP))?", r"(tcp|udp|sctp)://[][0-9A-Fa-f.:]+"),
+    (r"PORT_\d+_(TCP|UDP|SCTP)_PROTO", r"tcp|udp|sctp"),
+    (r"PORT_\d+_(TCP|UDP|SCTP)_PORT", r"\d+"),
+    (r"PORT_\d+_(TCP|UDP|SCTP)_ADDR", _ADDRESS),
+    (r"NAME", r"/.+/.+"),
+    (r"ENV_.+", r".*"),
+)
+"""The variables that Kubernetes sets in every pod for a Service named fastlog, or whose name begins
+with it, and Docker for a link of that name: patterns of the name after the Service's, and of the
+value."""
+
+
+def _is_of_a_service(name: str, value: str) -> bool:
+    return any(
+        re.fullmatch(rf"{PREFIX}([A-Z0-9_]+_)?{pattern}", name) and re.fullmatch(values, value)
+        for pattern, values in _SERVICE
+    )
 
 
 def flag_settings(flags: Mapping[str, object]) -> Iterator[Setting]:

@@ -122,8 +122,9 @@ class WebConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str = ""
     """Where the server serves them, as `http://host:port`; empty: nowhere."""
-    password_file: Path | None = None
-    """A file with the password that is needed, as `fastlog web --make-password` prints it."""
+    password_file: str = ""
+    """The path of a file with the password that is needed, as `fastlog web --make-password` prints
+    it; empty: none."""
     tokens: list[str] = []
     """Bearer tokens, each `NAME:TOKEN`."""
     hosts: list[str] = []

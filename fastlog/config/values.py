@@ -73,7 +73,7 @@ def read_value(annotation: object, value: object, *, textual: bool) -> Any:
         kind, meta = get_args(annotation)
     if get_origin(kind) is Literal:
         return _read_choice(get_args(kind), value)
-    if kind is Path or kind == Path | None:
+    if kind is Path:
         return _read_path(value)
     if kind is str:
         bits = (meta.extra or {}).get("bits")

@@ -18,6 +18,7 @@ import msgspec
 from fastlog.block import HEADER, Block
 from fastlog.errors import JournalGoneError
 from fastlog.files import make_directory
+from fastlog.journal.disk import Disk, segment_size
 from fastlog.journal.queue import BlockQueue
 from fastlog.journal.recovery import Recovered, examine, known_durable, recover
 from fastlog.journal.secret import make_secret, read_secret
@@ -67,6 +68,7 @@ class Journal:
         clock: The wall clock, for the times at which blocks are received.
         visit: Called with every block that is there at the start, in order.
         on_durable: Called in the journal's thread with the new durable offset.
+        consequence: What happens to records while the disk fails, for the log.
         state: The state of the previous writer, which must have ended before anything is
             appended. Nothing is read then, and nothing written until something is appended.
 
@@ -86,6 +88,7 @@ class Journal:
         clock: Callable[[], float] = time.time,
         visit: Callable[[Block], None] | None = None,
         on_durable: Callable[[int], None] | None = None,
+        consequence: str = "new blocks stay in memory until it can",
         state: JournalState | None = None,
     ) -> None:
         if state is None:
@@ -95,14 +98,19 @@ class Journal:
             self.node, self._secret = state.node, state.secret
             recovered = _recovered_from(directory, state)
         if recovered.cut:
-            _log.warning("journal: cut a torn tail of %d bytes at %d", recovered.cut, recovered.end)
+            _log.warning(
+                "journal %s: cut %d bytes behind offset %d, which a crash left; nothing of them "
+                "was acknowledged",
+                *(directory, recovered.cut, recovered.end),
+            )
         self._size_limit = size
-        self._segment_size = min(segment, size // 4)  # only whole segments can be released
+        self._segment_size = segment_size(directory, segment, size)
         self._clock = clock
         self._lock = threading.Condition()
         self._queue = BlockQueue(recovered.end, recovered.index, memory, recovered.received_us)
         self._writer = SegmentWriter(
             *(directory, self.node, self._secret, self._queue, self._lock, recovered.segments),
+            Disk(directory, self._segment_size, consequence),
             segment_size=self._segment_size,
             delay=max(0.0, delay - _GATHER),
             on_durable=on_durable,
@@ -111,6 +119,7 @@ class Journal:
             reserve(directory)
             self._writer.publish_durable()
         self._needed_from = 0
+        """The offset below which no sink needs anything."""
         self._released: list[Segment] = []
         self._snapshot: Snapshot | None = None
         self._check_requested = False
@@ -162,7 +171,7 @@ class Journal:
     @property
     def failure(self) -> str | None:
         """The operation that fails on disk now, and its error; None while the disk works."""
-        return self._writer.failure
+        return self._writer.disk.failure
 
     def look(self) -> None:
         """Make the thread check soon that its files are in place. Call it about once a second,
@@ -249,7 +258,8 @@ class Journal:
         """
         with self._lock:
             segments = self._writer.segments
-            needed = max(by_all, by_holding) if self._is_nearly_full() else by_all
+            is_short = self._is_nearly_full() or self._writer.disk.is_full
+            needed = max(by_all, by_holding) if is_short else by_all
             snapshot = None
             if make_snapshot and len(segments) > 1 and segments[1].start <= needed:
                 snapshot = make_snapshot()
@@ -257,9 +267,14 @@ class Journal:
             while len(segments) > 1 and segments[1].start <= needed:
                 self._released.append(segments.pop(0))
                 self._snapshot = snapshot
-                if not self._is_nearly_full():
+                if not self._is_nearly_full():  # on a full disk, sinks skip one at a time
                     needed = min(needed, by_all)
             self._needed_from = needed
+            stored = self._writer.stored = max(by_all, by_holding)
+            if self._writer.disk.is_full and segments and stored >= self._queue.written:
+                # Nothing written is held any more. It can be deleted when another segment is begun,
+                # which needs hardly any space.
+                self._writer.begin_new_segment = segments[-1].start < self._queue.written
             if make_snapshot and self._writer.snapshot_missing:
                 self._snapshot = self._snapshot or make_snapshot()
             if self._released or self._snapshot is not None:
@@ -296,7 +311,7 @@ class Journal:
                 if due is not None and (self._is_urgent() or time.monotonic() >= due):
                     self._writer.sync()
         except JournalGoneError as error:
-            self._writer.failure, self.crash = str(error), error
+            self._writer.disk.failure, self.crash = str(error), error
         except BaseException as error:
             _log.exception("journal: the thread died")
             self.crash = error

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from fastlog.files import is_at, open_file, sync_directory
 from fastlog.journal.directory import JournalDirectory
+from fastlog.journal.disk import Disk, DiskFullError
 from fastlog.journal.durable_offset import DurableOffset
 from fastlog.journal.queue import BlockQueue, QueuedBlock
 from fastlog.journal.segment import Header, Segment, pack_header, segment_path
@@ -37,6 +39,7 @@ SLOW_SYNC = 0.05
 slow syncs would do nothing else."""
 _RETRY = 0.5
 """Seconds between attempts while the disk fails."""
+_UNWRITTEN = "the client table cannot be written"
 _CHECK_INTERVAL = 1.0
 """Seconds between checks for removed segments other than the open one."""
 
@@ -50,6 +53,7 @@ class SegmentWriter:
         lock: Guards `queue` and `segments`. Notified when blocks become durable.
         segments: The existing segments, oldest first.
         segment_size: Bytes after which a new segment is begun.
+        disk: The directory's disk, and its failures.
         delay: Seconds from one fdatasync to the next.
         on_durable: Called with the new durable offset after each sync.
     """
@@ -62,6 +66,7 @@ class SegmentWriter:
         queue: BlockQueue,
         lock: threading.Condition,
         segments: list[Segment],
+        disk: Disk,
         *,
         segment_size: int,
         delay: float,
@@ -71,12 +76,14 @@ class SegmentWriter:
         self._queue, self._lock = queue, lock
         self._segment_size, self._delay = segment_size, delay
         self._on_durable = on_durable
+        self.disk = disk
+        """Its failures: the journal cannot be written while there is one."""
         self.segments = segments
         """The segments that are not released, oldest first; guarded by the lock."""
-        self.failure: str | None = None
-        """The operation that fails now and its error; None while the disk works."""
         self.sync_due: float | None = None
         """When written blocks are to be synced, by the monotonic clock; None: there are none."""
+        self.stored = 0
+        """The offset up to which the sinks that hold the journal have stored it."""
         self.begin_new_segment = False
         """Set to end the open segment early, before it is full."""
         self.snapshot_missing = False
@@ -87,6 +94,8 @@ class SegmentWriter:
         self._sync_failed = False  # for the open segment: nothing more is written to it
         self._synced_at, self._sync_seconds = time.monotonic(), 0.0
         self._checked_at = time.monotonic()
+        self._said: set[str] = set()
+        """Errors that were logged, and have not been over since."""
         # Open the segment that is written next, so that it can be copied when it is removed.
         with contextlib.suppress(FileNotFoundError):
             if self.segments:
@@ -109,20 +118,26 @@ class SegmentWriter:
         """Write some queued blocks with one system call."""
         if self._is_segment_full() and not self.sync():
             return  # the queue has another order now
-        with self._lock:
-            group = self._queue.next_group(self._room(), _GROUP_BLOCKS)
-        if not group:
+        if not self._queue:
             return
+        try:
+            room = self.disk.room(self._queue.written - self.stored)
+        except OSError:
+            room = sys.maxsize  # the directory was removed: the write and its sync find that out
+        with self._lock:
+            group = self._queue.next_group(min(self._room(), max(0, room)), _GROUP_BLOCKS)
         buffers = self._pack(group)
         size = sum(map(len, buffers))
         try:
             fd = self._segment_for(group[0].offset)
+            if size > room:
+                raise DiskFullError
             at = group[0].offset - self.segments[-1].start
             written = os.pwritev(fd, buffers, at)
             if written != size:
                 raise OSError(errno.ENOSPC, f"only {written} of {size} bytes were written")
         except OSError as error:
-            self._record_failure("write", error)
+            self.disk.failed("write", error)
             self._truncate_failed_write()
             return
         with self._lock:
@@ -145,7 +160,7 @@ class SegmentWriter:
         try:
             os.fdatasync(self._fd)
         except OSError as error:
-            self._record_failure("sync", error)
+            self.disk.failed("sync", error)
             self._requeue()
             return False
         if not self.check_files():
@@ -157,7 +172,7 @@ class SegmentWriter:
             self._queue.mark_durable()
             self._lock.notify_all()  # flush() waits for it
         self.publish_durable()
-        self._record_recovery()
+        self.disk.worked()
         if self._on_durable is not None:
             self._on_durable(self._queue.durable)
         return True
@@ -221,9 +236,10 @@ class SegmentWriter:
         try:
             write_snapshot(self._path, snapshot)
         except OSError as error:
-            _log.error("journal: cannot write the client table: %s", error.strerror)
+            self._say_once(_UNWRITTEN, error)
             time.sleep(_RETRY)
             return False
+        self._said.discard(_UNWRITTEN)
         return True
 
     def delete(self, released: list[Segment]) -> None:
@@ -234,7 +250,17 @@ class SegmentWriter:
             if released:
                 sync_directory(self._path)
         except OSError as error:
-            _log.error("journal: cannot delete %s: %s", segment.path, error.strerror)
+            self._say_once(f"{segment.path} cannot be deleted", error)
+
+    def _say_once(self, what: str, error: OSError) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            _log.error(
+                "journal %s: %s: %s; segments are kept until then",
+                self._path,
+                what,
+                error.strerror,
+            )
 
     # ---- files that another program removes -------------------------------------------------
 
@@ -243,11 +269,12 @@ class SegmentWriter:
         try:
             self._restore_files()
         except OSError as error:
-            self._record_failure("restore its files", error)
+            self.disk.failed("restore its files", error)
             time.sleep(_RETRY)
             return False
-        if self.failure is not None and self._queue.is_empty:
-            self._record_recovery()
+        if self._queue.is_empty:
+            self.disk.worked()
+        self.disk.report()
         return True
 
     def _restore_files(self) -> None:
@@ -346,19 +373,7 @@ class SegmentWriter:
                 os.ftruncate(self._fd, self._queue.written - self.segments[-1].start)
             except OSError as error:
                 # The next write goes to the same place in any case.
-                self._record_failure("truncate", error)
+                self.disk.failed("truncate", error)
         if self.sync_due is not None:
             self.sync()  # earlier writes need not wait for this one
         time.sleep(_RETRY)
-
-    def _record_recovery(self) -> None:
-        if self.failure is not None:
-            _log.warning("journal: the disk takes blocks again")
-            self.failure = None
-
-    def _record_failure(self, operation: str, error: OSError) -> None:
-        if self.failure is None:
-            _log.error(
-                "journal: cannot %s: %s; new blocks stay in memory until it can", operation, error
-            )
-        self.failure = f"cannot {operation}: {error.strerror or error}"

@@ -46,10 +46,12 @@ class SinkPosition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_position(data_dir: Path, name: str, position: SinkPosition) -> None:
-    """Write the position of the sink `name`, atomically."""
+    """Write the position of the sink `name`: atomically, while the disk is not full."""
     directory = data_dir / "positions"
     make_directory(directory)
-    replace_file(directory / f"{name}.json", msgspec.json.encode(position))
+    path = directory / f"{name}.json"
+    # On a full disk, segments can be deleted only after the positions of the sinks have moved.
+    replace_file(path, msgspec.json.encode(position), in_place_if_full=True)
 
 
 def read_positions(data_dir: Path) -> dict[str, SinkPosition]:

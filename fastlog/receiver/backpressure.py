@@ -112,11 +112,17 @@ class Backpressure:
             self._loop.discarded()
             reason = self._journal.failure or full.value
             if dropped := self._notices.add_lost_block(runs, reason):
-                self._events.add("dropped", f"dropped records: {reason}", dropped)
+                self._events.add("dropped", self._describe_loss(full, reason), dropped)
         else:
             self.pending = runs, frames
         if was_pending != (self.pending is not None):
             self._loop.pause(not was_pending)
+
+    def _describe_loss(self, full: Full, reason: str) -> str:
+        what = f"dropped records of stock clients, which are in the ledger: {reason}"
+        if full is Full.SIZE:
+            return f"{what}; it waits for sink {self._segments.slowest}"
+        return what
 
     def _must_drop(self, full: Full) -> bool:
         if self._pauses_when_full:

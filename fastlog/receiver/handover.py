@@ -127,7 +127,7 @@ class Handover:
         self._rejections.collect()
         self._rejections.collect_unreported()
         self._notices.append_to(self._journal)
-        self._events.flush()
+        self._events.flush(final=True)
         deadline = time.monotonic() + FLUSH_PATIENCE
         while True:
             self._handshakes.acknowledge()

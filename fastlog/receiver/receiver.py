@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from fastlog.block import LENGTH, Block, runs
-from fastlog.config import Config, ListenConfig
+from fastlog.config import Config, ListenConfig, format_size
 from fastlog.core import ExportedConnection, Loop
 from fastlog.errors import FastlogError
 from fastlog.eventlog import EventLog
@@ -36,6 +36,8 @@ from fastlog.receiver.throttle import Throttle, ThrottleLog
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_INTERVAL = 1.0
+DROPPED_INTERVAL = 60.0
+"""Seconds from one log line about dropped records to the next."""
 RESERVED_FILES = 64
 """Descriptors that connections leave to the journal and everything else."""
 
@@ -69,7 +71,7 @@ class Receiver:
         self._workers = None if wakeup is None else Wakeup(wakeup)
         self._journal_wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         """Wakes the loop when the journal is durable up to a new offset."""
-        self._events = EventLog(log)
+        self._events = EventLog(log, {"dropped": DROPPED_INTERVAL})
         clients = Clients()
         journal = self._journal = _open_journal(config, clock, clients, state, self._on_durable)
         loop = self._loop = _make_loop(config, self._on_block, len(connections))
@@ -98,7 +100,7 @@ class Receiver:
         )
         holding = [sink.name for sink in config.sinks if sink.when_full == "hold"]
         self._throttle = Throttle(loop, config.limits, config.data_dir, journal.node, holding)
-        self._throttle_log = ThrottleLog(loop, self._events)
+        self._throttle_log = ThrottleLog(loop, self._throttle)
         self._status = Status(config, loop, journal, self._notices, self._throttle, clock)
         leftovers = Leftovers(config.data_dir)
         self._handover = Handover(
@@ -150,12 +152,14 @@ class Receiver:
             while not self._stopping:
                 self._poll(woken)
             self._shutdown.drain(lambda seconds: self._poll(woken, seconds))
+            self._throttle_log.update(final=True)
         finally:
             self._shutdown.finish()
             os.close(self._journal_wakeup)
 
     def freeze(self) -> tuple[HandoverState, list[int]]:
         """Stop reading and return the state for the next receiver; see `Handover.freeze`."""
+        self._throttle_log.update(final=True)
         return self._handover.freeze()
 
     def thaw(self, state: HandoverState) -> None:
@@ -247,6 +251,7 @@ def _open_journal(
         clock=clock,
         visit=visit,
         on_durable=on_durable,
+        consequence=_consequence(config),
         state=None if state is None else state.journal,
     )
     if state is None and snapshot_offset < journal.oldest:
@@ -256,6 +261,17 @@ def _open_journal(
             directory,
         )
     return journal
+
+
+def _consequence(config: Config) -> str:
+    """Return what happens to records while the journal cannot be written."""
+    memory = format_size(config.journal.memory)
+    if config.journal.when_full == "pause":
+        return f"records wait in memory ({memory}), then no client is read until it can"
+    return (
+        f"records wait in memory ({memory}), then those of stock clients are dropped and counted; "
+        "fastlog clients keep theirs"
+    )
 
 
 def _make_loop(config: Config, on_block: Callable[[bytes, int], None], handed_over: int) -> Loop:

@@ -18,6 +18,8 @@ class SegmentRelease:
         self._data_dir, self._journal, self._handshakes = config.data_dir, journal, handshakes
         self._sinks = {sink.name: sink.when_full for sink in config.sinks}
         """By name: whether a full journal waits for the sink ("hold") or not ("skip")."""
+        self.slowest = ""
+        """The sink that holds the journal's oldest blocks, as of the last `release`."""
         self._unknown: set[str] = set()
         """Sinks with a position that are not in the configuration; each is logged once."""
 
@@ -34,6 +36,8 @@ class SegmentRelease:
             for name in self._sinks
         }
         holding = [durable[name] for name, when_full in self._sinks.items() if when_full == "hold"]
+        holders = [name for name, when_full in self._sinks.items() if when_full == "hold"]
+        self.slowest = min(holders, key=lambda name: durable[name], default="")
         by_all = min(durable.values())
         by_holding = min(holding, default=self._journal.durable)
         self._journal.release(by_all, by_holding, self._handshakes.snapshot)

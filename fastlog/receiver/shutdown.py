@@ -92,4 +92,4 @@ class Shutdown:
         for runs in self._journal.close():
             self._notices.add_lost_block(runs, self._journal.failure or STOPPED)
         self._leftovers.write(self._notices.take())
-        self._events.flush()
+        self._events.flush(final=True)

@@ -81,9 +81,10 @@ class Status:
             "sinks": {sink.name: public_url(sink.url) for sink in self._config.sinks},
         }
         try:
-            replace_file(self._config.data_dir / "status.json", json.dumps(status).encode())
+            path = self._config.data_dir / "status.json"
+            replace_file(path, json.dumps(status).encode(), in_place_if_full=True)
         except OSError as error:
-            log.debug("status.json: %s", error)  # the disk is full: the journal has logged that
+            log.debug("status.json: %s", error)  # the disk fails: the journal has logged that
 
     def recent_slots(self) -> list[Slot]:
         """Return the counts of the last minutes, for `restore` in the next receiver."""

@@ -15,6 +15,7 @@ All amounts are weights: bytes of the journal, and `FRAME_WEIGHT` for each frame
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterable
 from operator import itemgetter
@@ -22,8 +23,9 @@ from pathlib import Path
 
 from fastlog.config import LimitsConfig
 from fastlog.core import FRAME_WEIGHT, Loop
-from fastlog.eventlog import EventLog
 from fastlog.journal import UNKNOWN, ProgressPage, Reading
+
+log = logging.getLogger(__name__)
 
 MIN_CONNECTION_RATE = 256 << 10
 """Weight per second that each connection keeps, however many there are. A stock handler drops
@@ -41,6 +43,8 @@ UPDATE_WEIGHT = 64 << 10, 1 << 20
 OPEN_INTERVAL = 0.1
 """Seconds between attempts to open the progress page of a sink that has none yet."""
 MAX_SYNC_TIME = 1.0
+LOG_INTERVAL = 60.0
+"""Seconds between two log lines about throttled connections."""
 STALLED_AFTER = 2.0
 """Seconds without progress, while there is work, after which a sink counts as down; also the time
 that a sink has to start."""
@@ -83,6 +87,10 @@ class Throttle:
             loop.limit_poll(self._update_weight)
         self.lag = 0.0
         """Seconds that the slowest sink needs for the unapplied data."""
+        self.slowest = ""
+        """The name of that sink; "" if no sink makes progress."""
+        self.stalled: list[str] = []
+        """The names of the sinks that make no progress."""
 
     def update(self, end: int, index: int, durable: int) -> None:
         """Read the progress pages and set the rate limits, if that is due.
@@ -104,8 +112,11 @@ class Throttle:
         for sink in self._sinks:
             sink.update(now, end, index, durable)
         working = [sink for sink in self._sinks if sink.is_working]
+        self.stalled = [sink.name for sink in self._sinks if not sink.is_working]
         unapplied = max((sink.unapplied for sink in working), default=0)
-        self.lag, speed = max(((sink.lag, sink.speed) for sink in working), default=(0.0, 0))
+        self.lag, speed, self.slowest = max(
+            ((sink.lag, sink.speed, sink.name) for sink in working), default=(0.0, 0, "")
+        )
         self._update_rounds(received, unapplied)
         if unapplied > self._bound:
             self._limit(MIN_CONNECTION_RATE, MIN_HOST_RATE)
@@ -167,6 +178,7 @@ class _Sink:
 
     def __init__(self, data_dir: Path, name: str, node: str) -> None:
         self._place = data_dir, name, node
+        self.name = name
         self._page: ProgressPage | None = None
         self._reading: Reading | None = None
         self._since = 0.0
@@ -220,19 +232,36 @@ class _Sink:
 
 
 class ThrottleLog:
-    """Logs which peers are rate-limited."""
+    """Logs which peers are rate-limited, and why: at once, then once a minute with a sum."""
 
-    def __init__(self, loop: Loop, events: EventLog) -> None:
-        self._loop, self._events = loop, events
+    def __init__(
+        self, loop: Loop, throttle: Throttle, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._loop, self._throttle, self._monotonic = loop, throttle, monotonic
         self._throttlings = 0
+        """How many the log has."""
+        self._logged_at = float("-inf")
 
-    def update(self) -> None:
-        """Log what happened since the last call. Call this once a second."""
-        throttlings = self._loop.stats().throttlings
-        new, self._throttlings = throttlings - self._throttlings, throttlings
-        if not new:
+    def update(self, *, final: bool = False) -> None:
+        """Log what is due. Call this once a second.
+
+        Args:
+            final: Log also what is not due yet: this process ends.
+        """
+        throttlings, now = self._loop.stats().throttlings, self._monotonic()
+        new, since = throttlings - self._throttlings, now - self._logged_at
+        if not new or (since < LOG_INTERVAL and not final):
             return
+        self._throttlings, self._logged_at = throttlings, now
         peers = sorted(self._loop.throttled(), key=itemgetter(1), reverse=True)
-        peer = peers[0][0] if peers else "a closed connection"
+        peer = peers[0][0] if peers else "connections that are over now"
         others = f" and {len(peers) - 1} others" if len(peers) > 1 else ""
-        self._events.add("throttled", f"rate-limiting {peer}{others}", new)
+        times = f"{new} time" if new == 1 else f"{new} times"
+        span = f" in {since:.0f} s" if since < 2 * LOG_INTERVAL else ""
+        sink, lag = self._throttle.slowest, self._throttle.lag
+        stalled = ", ".join(self._throttle.stalled)
+        why = f"sink {sink} is {lag:.1f} s behind" if sink else f"no progress of sink {stalled}"
+        log.warning(
+            "rate-limiting %s%s (%s%s): %s; clients wait, and nothing is lost",
+            *(peer, others, times, span, why),
+        )

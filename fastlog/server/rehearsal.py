@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from fastlog.config import Config
+from fastlog.config import Config, check_places
 from fastlog.errors import FastlogError
 from fastlog.server.installed_web import check_installed
 from fastlog.server.plan import Plan, make_plan, read_plan
@@ -52,6 +52,7 @@ def rehearse(read_config: Callable[[], Config], state_fd: int) -> int:
     if config.web.url:
         check_installed()
         importlib.import_module("fastlog.web.__main__")
+    check_places(msgspec.structs.replace(config, data_dir=Path(state.data_dir)))
     for sink in config.sinks:
         make_sink(
             SinkContext(sink.name, urlsplit(sink.url), Path(state.data_dir), config.retention)

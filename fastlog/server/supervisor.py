@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fastlog.child import log_to_stderr
-from fastlog.config import Config
+from fastlog.config import Config, check_places
 from fastlog.errors import FastlogError
 from fastlog.files import set_access
 from fastlog.journal import make_wakeup
@@ -44,6 +44,7 @@ def serve(config: Config) -> int:
     Raises:
         FastlogError: The service cannot start or continue; the text says why.
     """
+    check_places(config)
     log_to_stderr("supervisor", config.log.level)
     allow_many_files()
     if config.web.url:

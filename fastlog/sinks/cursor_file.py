@@ -10,6 +10,7 @@ import msgspec
 from fastlog.errors import SinkConflictError, SinkError, SinkUnavailableError
 from fastlog.files import make_directory, replace_file
 from fastlog.sinks import SinkContext
+from fastlog.sinks.unavailable import unavailable
 
 if TYPE_CHECKING:
     from fastlog.block import Block
@@ -63,7 +64,7 @@ class CursorFile(Generic[T]):
             make_directory(self.path.parent)
             replace_file(self.path, msgspec.json.encode(cursor) + b"\n", durable=True)
         except OSError as error:
-            raise SinkUnavailableError(f"cannot write {self.path}: {error.strerror}") from error
+            raise unavailable(self.path, error) from error
 
 
 class SavedCursor:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastlog.database import Execute, is_damage
+from fastlog.database import Execute, checkpoint_pages, is_damage
 from fastlog.errors import (
     DamagedFileError,
     NewerSchemaError,
@@ -30,6 +30,7 @@ from fastlog.sinks.day_directory import parse_name
 from fastlog.sinks.day_migration import migrate, rebuild_chunks
 from fastlog.sinks.day_rows import EntryWriter
 from fastlog.sinks.day_schema import SCHEMA, VERSION, Summary, check_columns, read_version
+from fastlog.sinks.unavailable import unavailable
 
 if TYPE_CHECKING:
     from fastlog.decode import Decoded
@@ -40,7 +41,6 @@ under load, but each small transaction writes several whole pages."""
 
 _NONE: dict[None, None] = {}
 _BUSY_TIMEOUT = 5.0
-_CHECKPOINT_PAGES = 2048
 _WAL_LIMIT = 64 << 20
 """Bytes to which the write-ahead log is truncated after a long read transaction let it grow."""
 
@@ -220,6 +220,11 @@ class DayFile:
         if identity_of(self.path) != self._identity:
             raise SinkUnavailableError(f"{self.path} was removed or replaced while it was open")
 
+    def truncate_log(self) -> None:
+        """Give back the space of the write-ahead log, as far as no reader needs it."""
+        with contextlib.suppress(sqlite3.Error):
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def rebuild(self) -> None:
         """Make the chunks and the counts of the file anew, from its entries."""
         with self._transaction(durable=True):
@@ -277,7 +282,7 @@ class DayFile:
             check_columns(self.connection, version)
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
-        execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages(self.path, PAGE)}")
         execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
         execute("PRAGMA cache_size = -16384")
         if version is None:
@@ -377,7 +382,7 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if is_damage(error):
             raise _damaged(path, f"is damaged ({error})") from error
-        raise SinkUnavailableError(f"{path}: {error}") from error
+        raise unavailable(path, error) from error
     except sqlite3.DatabaseError as error:
         if is_damage(error):
             raise _damaged(path, f"is damaged ({error})") from error
@@ -385,7 +390,7 @@ def _translated(path: Path) -> Iterator[None]:
             raise
         raise SinkUnavailableError(f"{path}: {error}") from error
     except OSError as error:
-        raise SinkUnavailableError(f"{path}: {error.strerror}") from error
+        raise unavailable(path, error) from error
 
 
 def _damaged(path: Path, text: str) -> DamagedFileError:

@@ -190,7 +190,11 @@ class LoggingSink(Sink):
         now = time.monotonic()
         if self._failures and now - self._logged_at >= REPORT_EVERY:
             last = f", the last: {error!r}" if error is not None else ""
-            log.error("sink %s: %d handler errors%s", self.context.name, self._failures, last)
+            names = ", ".join(sorted(self._failing)) or "which work again"
+            log.error(
+                "sink %s: %d errors of handlers (%s)%s; only these have lost the records",
+                *(self.context.name, self._failures, names, last),
+            )
             self._failures, self._logged_at = 0, now
 
 

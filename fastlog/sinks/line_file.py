@@ -26,6 +26,7 @@ from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.files import Identity, identity_of, make_directory, open_file, sync_directory
 from fastlog.sinks import SinkContext
 from fastlog.sinks.cursor_file import Cursor, CursorFile
+from fastlog.sinks.unavailable import require_room, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,7 @@ class LineFile:
     def append(self, buffers: Sequence[bytes], offset: int) -> None:
         """Write whole lines: all up to a journal offset."""
         self._reopen()
+        require_room(self.path, sum(map(len, buffers)))
         with self._guarded():
             self._length += _write(self._fd, buffers)
             self.offset = offset
@@ -300,7 +302,7 @@ class LineFile:
             yield
         except OSError as error:
             self.close()
-            raise SinkUnavailableError(f"{self.path}: {error.strerror}") from error
+            raise unavailable(self.path, error) from error
         except SinkUnavailableError:
             self.close()
             raise

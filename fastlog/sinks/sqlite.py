@@ -33,6 +33,7 @@ from fastlog.sinks.day_directory import (
 from fastlog.sinks.day_file import CursorRow, DayFile, read_cursor
 from fastlog.sinks.day_retention import DayRetention
 from fastlog.sinks.options import Options
+from fastlog.sinks.unavailable import require_room, unavailable
 
 if TYPE_CHECKING:
     from fastlog.decode import Decoded
@@ -115,7 +116,7 @@ class SqliteSink(Sink):
             sync_directory(path.parent)
             self._directory.delete_orphans()
         except OSError as error:
-            raise SinkUnavailableError(f"{path}: {error.strerror}") from error
+            raise unavailable(path, error) from error
         try:
             found = self._find()
         except SinkUnavailableError:
@@ -148,7 +149,20 @@ class SqliteSink(Sink):
                 raise SinkConflictError(
                     f"{self._directory.path}: block {same_day[0].block.offset} is stored already"
                 )
+            # Everything is written twice: into SQLite's log, and into the file. A failure here
+            # leaves the file open, so that it can be synced.
+            size = sum(decoded.block.end - decoded.block.offset for decoded in same_day)
+            self._require_room(2 * size)
             self._guarded(partial(self._store, same_day))
+
+    def _require_room(self, size: int) -> None:
+        try:
+            require_room(self._directory.path, size)
+        except SinkUnavailableError:
+            if self._file is None:
+                raise
+            self._file.truncate_log()
+            require_room(self._directory.path, size)
 
     def cursor(self) -> int:
         return self._cursor

@@ -168,12 +168,15 @@ def is_data_directory(path: Path) -> bool:
 
 def read_status(data_dir: Path) -> Status | None:
     """Return the last status; `None` if no receiver has run in this directory."""
-    try:
-        return msgspec.json.decode((data_dir / "status.json").read_bytes(), type=Status)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except msgspec.MsgspecError as error:
-        raise FastlogError(f"{data_dir / 'status.json'}: {error}") from None
+    path, failure = data_dir / "status.json", ""
+    for _ in range(3):  # on a full disk it is written in place, and may be read in between
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Status)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except msgspec.MsgspecError as error:
+            failure = str(error)
+    raise FastlogError(f"{path}: {failure}")
 
 
 def is_running(data_dir: Path) -> bool:

@@ -8,6 +8,7 @@ import ipaddress
 import secrets
 import time
 from collections import OrderedDict
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -54,7 +55,7 @@ class Access:
         """
         path = config.password_file
         tokens = [token.partition(":")[2] for token in config.tokens]
-        return cls(read_password_file(path) if path is not None else "", tokens)
+        return cls(read_password_file(Path(path)) if path else "", tokens)
 
     @property
     def is_needed(self) -> bool:

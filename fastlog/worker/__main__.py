@@ -17,6 +17,7 @@ from fastlog.config import Config
 from fastlog.decode import Decoder
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.journal import JournalReader, WakeupReader
+from fastlog.journal.disk import segment_size
 from fastlog.ledger import Ledger
 from fastlog.sinks import SinkContext, make_sink
 from fastlog.worker.worker import Worker
@@ -92,7 +93,9 @@ def make_worker(config: Config, name: str) -> Worker:
         name,
         config.data_dir,
         when_full=settings.when_full,
-        segment=config.journal.segment,
+        segment=segment_size(
+            config.data_dir / "journal", config.journal.segment, config.journal.size
+        ),
     )
 
 

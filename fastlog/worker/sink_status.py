@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from fastlog.config import format_duration
 from fastlog.errors import SinkError
 from fastlog.journal import SinkPosition, read_positions, write_position
 
@@ -15,6 +16,10 @@ log = logging.getLogger(__name__)
 
 FIRST_DELAY, LAST_DELAY = 0.1, 5.0
 """Seconds between attempts while the sink fails: the first, and the longest."""
+
+SETTLED = 5.0
+"""Seconds without a failure after which the log says that the sink works again. A disk that is
+almost full is full every few moments."""
 
 
 class SinkStatus:
@@ -30,6 +35,12 @@ class SinkStatus:
         self._clock = clock
         self._error: str | None = None
         self._delay = 0.0
+        self._failing_since: float | None = None
+        """When the failure began that the log has; None if the log says that the sink works."""
+        self._works_since: float | None = None
+        """When it ended; None while it lasts."""
+        self._is_unwritable = False
+        """Whether the log says that the position cannot be written."""
         known = read_positions(data_dir).get(name)
         self.last: SinkPosition | None = known if known is not None and known.node == node else None
         """The position written last, also by an earlier process; None for a new sink."""
@@ -70,18 +81,30 @@ class SinkStatus:
         """
         expected = isinstance(error, SinkError)
         text = str(error) if expected else f"{type(error).__name__}: {error}"
-        if self._error is None:
-            log.warning("sink %s: %s; trying again", self._name, text, exc_info=not expected)
+        if self._failing_since is None:
+            log.warning(
+                "sink %s: %s; trying again, its records wait in the journal",
+                *(self._name, text),
+                exc_info=not expected,
+            )
+            self._failing_since = self._clock()
+        self._works_since = None
         self._delay = min(max(2 * self._delay, FIRST_DELAY), LAST_DELAY)
         self._set_error(text)
         return self._delay
 
     def recovered(self) -> None:
-        """Record that the sink works, and log it if it has failed before."""
-        if self._error is not None:
-            log.info("sink %s works again", self._name)
-            self._delay = 0.0
+        """Record that the sink works; log it, once it has worked for a while after a failure."""
+        if self._failing_since is None:
+            return
+        now = self._clock()
+        if self._works_since is None:
+            self._works_since, self._delay = now, 0.0
             self._set_error(None)
+        if now >= self._works_since + SETTLED:
+            seconds = max(0.0, self._works_since - self._failing_since)
+            log.info("sink %s works again, after %s", self._name, format_duration(seconds))
+            self._failing_since = self._works_since = None
 
     def _set_error(self, error: str | None) -> None:
         self._error = error
@@ -97,6 +120,12 @@ class SinkStatus:
         try:
             write_position(self._data_dir, self._name, position)
         except OSError as error:
-            log.warning("sink %s: cannot write its position: %s", self._name, error.strerror)
+            if not self._is_unwritable:
+                log.warning(
+                    "sink %s: cannot write its position: %s; the journal keeps what the sink has "
+                    "stored until it can",
+                    *(self._name, error.strerror),
+                )
+            self._is_unwritable = True
         else:
-            self.last = position
+            self.last, self._is_unwritable = position, False

@@ -6,9 +6,10 @@ killed at any moment; the next one reads the cursor from the sink and continues 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastlog.block import Block
@@ -24,11 +25,11 @@ from fastlog.errors import (
 from fastlog.eventlog import EventLog
 from fastlog.journal import SkippedError
 from fastlog.ledger import Entry, Ledger
-from fastlog.record import Rejection, host_of
 from fastlog.sinks import Sink
 from fastlog.worker import rejected_rows
 from fastlog.worker.life import SignsOfLife
 from fastlog.worker.progress import Progress, Reader
+from fastlog.worker.rejection_log import log_rejections
 from fastlog.worker.sink_status import SinkStatus
 from fastlog.worker.throughput import Throughput, weight_of
 from fastlog.worker.watched_sink import WatchedSink
@@ -47,8 +48,6 @@ BLOCK_TRIES = 3
 """Failures of a block before its rows are tried one by one."""
 AHEAD_SECONDS = 10.0
 """Seconds that the durable offset may be below the sink's cursor, while the receiver starts."""
-REASON_CHARACTERS = 300
-"""Characters of a reason that are logged."""
 STOP_SECONDS = 10.0
 """Seconds to catch up in after a request to stop."""
 
@@ -159,7 +158,12 @@ class Worker:
 
     def _run_once(self, now: float) -> float:
         try:
-            found = self._advance()
+            try:
+                found = self._advance()
+            except SinkUnavailableError:
+                # What is applied may be all that the journal needs to make room on a full disk.
+                self._sync_applied()
+                raise
             # A whole segment is synced at once, so that the journal can release it: a small journal
             # would be full before the interval is over.
             is_segment = self._progress.cursor - self._durable >= self._segment
@@ -236,7 +240,10 @@ class Worker:
         part = self._batch[:1] if self._one_by_one else self._batch
         try:
             self._sink.apply(part)
-        except (SinkUnavailableError, SinkConflictError):
+        except SinkUnavailableError:
+            self._one_by_one = True  # on a full disk, less may fit
+            raise
+        except SinkConflictError:
             raise
         except Exception as error:
             self._handle_rejection(part, error)
@@ -293,7 +300,8 @@ class Worker:
         ]
         if entries:
             known = self._ledger.record(self._reader.node, entries, batch[-1].block.end)
-            self._log_rejections(decoded for decoded in batch if decoded.block.offset >= known)
+            # Those before `known` another worker has entered, and so logged.
+            log_rejections(self._events, [one for one in batch if one.block.offset >= known])
         del self._blocks[:count]
         self._batch = batch
         self._next = batch[-1].block.end
@@ -316,14 +324,6 @@ class Worker:
             self._progress.block_read(blocks[0])
         return blocks
 
-    def _log_rejections(self, found: Iterable[Decoded]) -> None:
-        """Log the rejections that no other worker has entered, and so logged, before."""
-        for decoded in found:
-            for _, notice, by_receiver in decoded.notices:
-                if isinstance(notice, Rejection) and not by_receiver:
-                    text = f"rejected frames of {host_of(notice.peer)}: {notice.reason}"
-                    self._events.add("rejected", _one_line(text), notice.count)
-
     def _drop_applied(self) -> list[Block]:
         """Remove from the batch the blocks that the sink has applied, and return them."""
         cursor = self._sink.cursor()
@@ -345,7 +345,10 @@ class Worker:
             SinkError: The block is to be tried again later.
         """
         if len(part) > 1:
-            log.warning("sink %s: %r; applying blocks one by one", self._name, error)
+            log.warning(
+                "sink %s: it rejects a batch (%s: %s); applying its %d blocks one by one",
+                *(self._name, type(error).__name__, error, len(part)),
+            )
             self._one_by_one = True
             return
         (decoded,) = part
@@ -366,6 +369,12 @@ class Worker:
         self._batch[0] = decoded.without(reasons)
         self._failures = 0
 
+    def _sync_applied(self) -> None:
+        """Try to sync what is applied, while the sink fails."""
+        if self._durable != self._progress.cursor:
+            with contextlib.suppress(Exception):  # the error that was there before is reported
+                self._sync()
+
     def _sync(self) -> None:
         """Make the sink durable, and write its position."""
         if not self._opened:
@@ -377,8 +386,3 @@ class Worker:
         self._status.write(
             *(cursor, self._durable, progress.index, progress.received, self._sink.failing())
         )
-
-
-def _one_line(text: str) -> str:
-    """Return the text in a form that is safe to log: any client may have sent a part of it."""
-    return "".join(c if c.isprintable() else "?" for c in text[:REASON_CHARACTERS])

@@ -7,6 +7,32 @@ from pathlib import Path
 
 from fastlog.sinks import GROUP
 
+BLOCKING = """
+import os
+from fastlog.sinks import Sink
+
+class Sink(Sink):
+    at = 0
+
+    def open(self, node):
+        return self.at
+
+    def apply(self, blocks):
+        with open(self.context.url.path):  # a FIFO: this waits until something writes to it
+            pass
+        self.at = blocks[-1].block.end
+
+    def cursor(self):
+        return self.at
+
+    def sync(self):
+        return self.at
+
+    def close(self):
+        pass
+"""
+"""A sink whose `apply` waits until the test opens a FIFO."""
+
 
 def install(
     site: Path, sources: Mapping[str, str], *, points: Mapping[str, str] | None = None

@@ -13,7 +13,8 @@ from plugins import install
 from senders import stock_frame
 from servers import Server
 
-from fastlog.cli import health_checks, sink_reports
+from fastlog.cli import health_checks
+from fastlog.status import sink_reports
 
 CONFIG = 'listen = ["tcp://127.0.0.1:0"]\n'
 FAILING = """

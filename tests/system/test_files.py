@@ -99,7 +99,7 @@ def say(server: Server, path: Path, count: int = 20) -> None:
 def test_all_files_of_a_server_are_private_with_any_umask(umask: int) -> None:
     interpreter()
     with shared_directory(OTHER_USER) as home:
-        lines, path = home / "out" / "app.ndjson", home / "run.sock"
+        lines, path = home / "data" / "out" / "app.ndjson", home / "run.sock"
         server = UmaskServer(
             home, umask, OTHER_USER,
             listen=["tcp://127.0.0.1:0", f"unix://{path}"],

@@ -46,7 +46,7 @@ def test_the_page_has_each_command_with_its_options_and_examples(name: str, page
     if name != program:
         [text] = re.findall(rf"^\.SS {name}\n(.*?)(?=^\.S[SH] )", text, flags=re.M | re.S)
     terms = re.findall(r"^\.TP\n\\fB(.*)\\fR$", text, flags=re.MULTILINE)
-    found = {word for term in terms for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", term)}
+    found = {word for term in terms for word in re.findall(r"(?<![\w-])--?[A-Za-z][a-z-]*", term)}
     assert visible_options(contexts()[name]) - found == set()
     lines = text.splitlines()
     assert [each.line for each in EXAMPLES[name] if each.line not in lines] == []

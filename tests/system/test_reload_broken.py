@@ -89,12 +89,12 @@ BROKEN = {
         "the new receiver ended with 1",
     ),
     "a receiver that is killed when it has the descriptors": (
-        ("receiver/handover.py", "        self._status.previous = state.counters\n",
+        ("receiver/handover.py", "        self._status.restore(state.counters, state.recent)\n",
          "        import os; os.kill(os.getpid(), 9)\n"),
         "the new receiver was killed by SIGKILL",
     ),
     "a receiver that hangs when it has the descriptors": (
-        ("receiver/handover.py", "        self._status.previous = state.counters\n",
+        ("receiver/handover.py", "        self._status.restore(state.counters, state.recent)\n",
          "        time.sleep(600)\n"),
         "the new receiver had not taken over after 4 s",
     ),

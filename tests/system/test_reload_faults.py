@@ -20,6 +20,9 @@ from installed_server import FUTURE, MAIN, NEW, OLD, Installed, receivers, short
 from senders import Sender, stock_frame
 from servers import Server, kill, processes_of
 
+RESTORE = "        self._status.restore(state.counters, state.recent)\n"
+"""A line of `receiver/handover.py`: the new receiver has the state, and uses it."""
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Installed]:
@@ -105,8 +108,8 @@ def test_if_the_new_receiver_dies_after_taking_over_the_old_one_resumes(
     client = server.connect(stock_frame("before"))
     server.wait_stored(1)
     before = server.children()["receiver"]
-    server.edit("receiver/handover.py", "        self._status.previous = state.counters\n",
-                "        self._status.previous = state.counters\n"
+    server.edit("receiver/handover.py", RESTORE,
+                RESTORE +
                 f"        import os; os.kill({server.pid}, 19)\n")  # fmt: skip
     os.kill(server.pid, signal.SIGHUP)
     wait_for(lambda: state_of(server.pid) == "T", "the supervisor stands still")
@@ -171,7 +174,7 @@ def test_a_receiver_that_keeps_dying_is_replaced_by_a_reload(tmp_path: Path) -> 
     [
         ("worker/worker.py", FUTURE, FUTURE + "import time; time.sleep(600)\n"),
         ("receiver/__main__.py", FUTURE, FUTURE + MAIN + "time.sleep(600)\n"),
-        ("receiver/handover.py", "        self._status.previous = state.counters\n",
+        ("receiver/handover.py", RESTORE,
          "        time.sleep(600)\n"),
     ],
     ids=["rehearsal", "ready", "taking over"],
@@ -203,7 +206,7 @@ def test_a_supervisor_that_is_killed_during_a_reload_leaves_no_process_and_no_lo
 ) -> None:
     client = server.connect(stock_frame("before"))
     server.wait_stored(1)
-    server.edit("receiver/handover.py", "        self._status.previous = state.counters\n",
+    server.edit("receiver/handover.py", RESTORE,
                 "        open('taking', 'w').close(); time.sleep(2)\n")  # fmt: skip
     os.kill(server.pid, signal.SIGHUP)
     wait_for((server.home / "taking").exists)

@@ -16,11 +16,11 @@ import pytest
 from commands import Run, command_for
 from conditions import wait_for
 from faults import SMALL_JOURNAL, stopped
-from plugins import install
+from plugins import BLOCKING, install
 from senders import stock_frame
 from servers import FASTLOG, Server
 
-from fastlog.cli import sink_reports
+from fastlog.status import sink_reports
 
 LOGGING = """
 [handlers.broken]
@@ -35,29 +35,6 @@ import logging
 class Broken(logging.Handler):
     def emit(self, record):
         raise RuntimeError("no such device")
-"""
-BLOCKING = """
-from fastlog.sinks import Sink
-
-class Sink(Sink):
-    at = 0
-
-    def open(self, node):
-        return self.at
-
-    def apply(self, blocks):
-        with open(self.context.url.path):  # a FIFO: this waits until something writes to it
-            pass
-        self.at = blocks[-1].block.end
-
-    def cursor(self):
-        return self.at
-
-    def sync(self):
-        return self.at
-
-    def close(self):
-        pass
 """
 
 

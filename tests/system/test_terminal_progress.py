@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import random
 import re
 import signal
 import subprocess
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 from conditions import wait_for
@@ -239,3 +245,38 @@ def test_a_second_ctrl_c_ends_at_once(store: Path) -> None:
         assert process.returncode == 130
         assert process.stderr is not None
         assert b"Traceback" not in process.stderr.read()
+
+
+def test_ctrl_c_ends_output_that_nobody_reads(store: Path) -> None:
+    with unread(store, "--limit", "9999") as process:
+        assert interrupt_and_time(process) < SOON
+        assert process.returncode == 130
+
+
+def test_more_ctrl_c_end_a_search_whose_output_nobody_reads(store: Path) -> None:
+    with unread(store, "--limit", "0") as process:
+
+        def has_ended() -> bool:
+            process.send_signal(signal.SIGINT)
+            return process.poll() is not None
+
+        wait_for(has_ended)
+        assert process.returncode in (130, -signal.SIGINT)  # one may come at the very end
+
+
+@contextmanager
+def unread(store: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a query that has filled the pipe to which it prints."""
+    command = [str(FASTLOG), "query", "--data-dir", str(store), *words]
+    with subprocess.Popen(command, env=clean_environment(), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        wait_for(lambda: is_filled(process.stdout))
+        yield process
+
+
+def is_filled(pipe: IO[bytes] | None) -> bool:
+    """Return whether a pipe has so much that the next record does not fit into it."""
+    assert pipe is not None
+    waiting = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, waiting)
+    return waiting[0] > fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // 2

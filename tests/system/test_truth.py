@@ -10,38 +10,12 @@ import pytest
 from conditions import wait_for
 from faults import SMALL_JOURNAL, numbers, stopped
 from installed_server import Installed
-from plugins import install
+from plugins import BLOCKING, install
 from senders import Sender, stock_frame
 from servers import Server
 
 from fastlog.journal import read_positions
 from fastlog.worker.life import read_lives
-
-BLOCKING = """
-import os
-from fastlog.sinks import Sink
-
-class Sink(Sink):
-    at = 0
-
-    def open(self, node):
-        return self.at
-
-    def apply(self, blocks):
-        with open(self.context.url.path):  # a FIFO: this waits until something writes to it
-            pass
-        self.at = blocks[-1].block.end
-
-    def cursor(self):
-        return self.at
-
-    def sync(self):
-        return self.at
-
-    def close(self):
-        pass
-"""
-"""A sink whose `apply` waits until the test opens a FIFO."""
 
 
 @pytest.fixture

@@ -105,7 +105,8 @@ def test_a_removed_journal_is_restored_with_all_acknowledged_records(
 
 
 def test_a_segment_removed_just_before_a_reload_is_not_lost(tmp_path: Path) -> None:
-    out = tmp_path / "out"
+    out = tmp_path / "data" / "out"  # in the data directory, a sink makes it
+    out.parent.mkdir(0o700)
     out.write_text("in the way, so that the sink takes nothing")
     with (
         Server(tmp_path, sinks=[f"ndjson://{out}/app.ndjson"]) as server,
@@ -219,6 +220,7 @@ def numbers(*paths: Path) -> list[int]:
 @contextmanager
 def ndjson(tmp_path: Path, options: str = "") -> Iterator[tuple[Server, Path]]:
     path = tmp_path / "out" / "app.ndjson"
+    path.parent.mkdir()
     with Server(tmp_path, sinks=[f"ndjson://{path}{options}"]) as server:
         send(server, 0, 100)
         wait_for(lambda: lines(path) == 100, "lines")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from builders import Clock
 
 from fastlog.bounded_counter import BoundedCounter
 from fastlog.eventlog import TEXTS_PER_KIND, EventLog
@@ -44,3 +45,28 @@ def test_the_event_log_limits_the_texts_of_each_kind(caplog: pytest.LogCaptureFi
     expected = [f"rejected host-{n} (2)" for n in range(TEXTS_PER_KIND)]
     expected += ["rejected: 6 other events", "dropped records: disk full (1)"]
     assert [record.message for record in caplog.records] == expected
+
+
+def test_a_kind_with_an_interval_is_logged_at_once_and_then_with_a_sum(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock(0.0)
+    events = EventLog(logging.getLogger("fastlog.test"), {"dropped": 60.0}, clock)
+    for second in range(150):
+        clock.now = float(second)
+        events.add("dropped", "dropped records", 2)
+        if second == 70:
+            events.add("rejected", "rejected: http")
+        events.flush()
+    events.flush(final=True)
+    clock.now += 3600
+    events.add("dropped", "dropped records", 7)
+    events.flush()
+    assert [record.getMessage() for record in caplog.records] == [
+        "dropped records (2)",
+        "dropped records (120 in 60 s)",
+        "rejected: http (1)",
+        "dropped records (120 in 60 s)",
+        "dropped records (58 in 29 s)",
+        "dropped records (7)",
+    ]

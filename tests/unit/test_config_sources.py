@@ -22,6 +22,7 @@ from fastlog.config import (
     load,
     to_json,
 )
+from fastlog.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("working_directory")
 
@@ -170,3 +171,33 @@ def test_a_listener_may_be(url: str):
 def test_json_encodes_the_whole_tree():
     config = load_text('data_dir = "/ü"\nsink = ["sqlite:", "ndjson:///a"]\n[log]\nlevel = "DEBUG"')
     assert from_json(to_json(config)) == config
+
+
+@pytest.mark.parametrize("service", ["FASTLOG", "FASTLOG_SERVER"])
+def test_the_variables_of_a_service_of_that_name_are_ignored(service: str) -> None:
+    links = {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "9020",
+        "SERVICE_PORT_LOGS": "9020",
+        "PORT": "tcp://10.0.0.1:9020",
+        "PORT_9020_TCP": "tcp://[fd00::1]:9020",
+        "PORT_9020_TCP_PROTO": "tcp",
+        "PORT_9020_TCP_PORT": "9020",
+        "PORT_9020_TCP_ADDR": "fd00::1",
+        "PORT_53_UDP": "udp://10.0.0.1:53",
+        "NAME": "/app/fastlog",
+        "ENV_LANG": "C.UTF-8",
+    }
+    environ = {f"{service}_{name}": value for name, value in links.items()}
+    assert load(None, environ, {}) == load(None, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("FASTLOG_PORT", "9020"), ("FASTLOG_SERVICE_HOST", "no address"), ("FASTLOG_NAME", "web")],
+)
+def test_a_variable_that_only_resembles_those_of_a_service_is_an_error(
+    name: str, value: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: there is no such variable"):
+        load(None, {name: value}, {})

@@ -15,7 +15,7 @@ import pytest
 from day_files import START, START_NAME, make_record, write_day, write_old_day
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from queries import parsed
+from queries import matches, parsed
 from query_terms import QUESTIONS, Question, fields_of_records
 
 from fastlog.record import Record
@@ -92,6 +92,21 @@ def test_counts_by_any_fields_equal_a_count_of_every_record(
         found = count(Path(name), parsed(question.text), groupings)
     wanted = [record for record in made if question.is_wanted(record)]
     assert found == [plain_count(wanted, grouping) for grouping in groupings]
+
+
+@pytest.mark.parametrize(
+    ("fields", "query"),
+    [(("logger", "host"), ""), (("logger",), "host:a"), (("host",), "logger:x")],
+)
+def test_loggers_of_several_hosts_are_counted_by_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: tuple[str, ...], query: str
+):
+    monkeypatch.setattr(day_chunks, "CHUNK_ENTRIES", 7)
+    made = [make_record(n, name="xy"[n % 2], host="abc"[n % 3]) for n in range(60)]
+    write_day(tmp_path / START_NAME, made)
+    grouping = Grouping(fields)
+    wanted = [record for record in made if matches(query, record)]
+    assert count(tmp_path, parsed(query), [grouping]) == [plain_count(wanted, grouping)]
 
 
 def test_bars_follow_the_clock_of_the_zone_over_a_change():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,23 +121,26 @@ def test_an_empty_page_shows_nothing(tmp_path: Path) -> None:
     assert read_lives(tmp_path) == {}
 
 
-def _give_for_ever(data_dir: Path) -> None:
-    signs = SignsOfLife(data_dir, "s")
-    while True:
-        with signs.during("apply"):
-            pass
+GIVE_FOR_EVER = """
+import sys
+from pathlib import Path
+from fastlog.worker.life import SignsOfLife
+signs = SignsOfLife(Path(sys.argv[1]), "s")
+while True:
+    with signs.during("apply"):
+        pass
+"""
 
 
 def test_a_reader_never_sees_half_of_an_update(tmp_path: Path) -> None:
-    writer = multiprocessing.get_context("spawn").Process(target=_give_for_ever, args=(tmp_path,))
-    writer.start()
+    writer = subprocess.Popen([sys.executable, "-c", GIVE_FOR_EVER, tmp_path])
     try:
         while "s" not in read_lives(tmp_path):
-            assert writer.is_alive()
+            assert writer.poll() is None
         for _ in range(3000):
             life = read_lives(tmp_path)["s"]
             assert life.pid == writer.pid
             assert life.in_call_since in (None, life.at), "both are of one moment"
     finally:
         writer.kill()
-        writer.join()
+        writer.wait()

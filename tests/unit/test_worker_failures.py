@@ -12,6 +12,7 @@ from fastlog.block import HEADER, Block, Kind, make_notices, make_run
 from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.journal import SinkPosition, write_position
 from fastlog.record import Loss, Rejection
+from fastlog.worker.sink_status import SETTLED
 
 
 def block_of(payload: bytes, frames: int, *, offset: int = 0, index: int = 0) -> Block:
@@ -68,8 +69,12 @@ def test_an_unavailable_sink_is_tried_again_with_growing_delays_and_logged_once(
     assert bench.sink.stored == ["a"]
     assert bench.position().error is None
     assert bench.progress().speed > 0
+    bench.run(seconds=SETTLED)
     logged = [record.getMessage() for record in caplog.records]
-    assert logged == ["sink list: disk full; trying again", "sink list works again"]
+    assert logged == [
+        "sink list: disk full; trying again, its records wait in the journal",
+        "sink list works again, after 21.3 s",
+    ]
 
 
 def test_after_a_conflict_the_worker_reads_the_sinks_cursor_again(tmp_path: Path) -> None:
