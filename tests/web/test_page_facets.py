@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from page_sites import make_record
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -123,3 +124,15 @@ def test_another_zone_shows_other_times_of_the_same_records(shop, open_tab):
     assert first.inner_text() != before
     assert first.get_attribute("datetime") == moment
     assert "tz=Asia" in page.url
+
+
+def test_a_level_of_ones_own_is_included_by_its_name(empty, open_tab):
+    empty.write([make_record("own", level=25, levelname="WARNINGS"), make_record("other")])
+    page = open_tab(empty).open("/?fold=0")
+    own = page.get_by_role("button", name="Include WARNINGS")
+    own.click()
+    expect(page.locator("#query")).to_have_value("levelname:WARNINGS")
+    expect(page.locator("#records-state")).to_have_text("1 record, all that match")
+    expect(own).to_have_attribute("aria-pressed", "true")
+    own.click()
+    expect(page.locator("#query")).to_have_value("")

@@ -2,7 +2,7 @@
 
 import { Question } from "./api.js";
 import { el } from "./dom.js";
-import { levelOf, rank } from "./levels.js";
+import { levelOf, levelTerm, rank } from "./levels.js";
 import { loggerTree } from "./logger-tree.js";
 import { chosen, quoted, without } from "./query-text.js";
 import { cut, grouped, textOf, visible } from "./text.js";
@@ -114,7 +114,8 @@ class Facet {
     if (!this.element.open) return this.stop();
     const { q, tz } = this.view.state;
     // Its own terms do not narrow a facet: the other values stay, to be chosen beside the first.
-    const query = this.view.countQuery(without(q, this.field));
+    const others = this.field === "level" ? without(q, "levelname") : q;
+    const query = this.view.countQuery(without(others, this.field));
     const isTree = this.field === "logger";
     try {
       const answer = await this.#question.ask("/counts", {
@@ -130,11 +131,10 @@ class Facet {
   }
 
   #show(answer) {
-    const state = chosen(this.view.state.q, this.field);
     const groups = answer.groups.map(({ values: [value], records }) => ({ value, records }));
     if (this.field === "level") groups.sort((a, b) => rank(a.value) - rank(b.value));
     const most = Math.max(1, ...groups.map(({ records }) => records));
-    const make = (group, name) => this.#value(group, name, state, most);
+    const make = (group, name) => this.#value(group, name, most);
     const content =
       this.field === "logger"
         ? loggerTree(groups, make, this.list)
@@ -162,13 +162,14 @@ class Facet {
       [...this.list.querySelectorAll("button")].find((one) => one.dataset.value === focused)?.focus();
   }
 
-  #value({ value, records }, name, { included, excluded }, most) {
-    const written =
-      value === null ? null : this.field === "level" ? quoted(String(value).toLowerCase()) : quoted(value);
-    const isIncluded = included.has(written),
-      isExcluded = excluded.has(written);
+  #value({ value, records }, name, most) {
+    const [field, asked] =
+      this.field === "level" && value !== null ? levelTerm(String(value)) : [this.field, value];
+    const { included, excluded } = chosen(this.view.state.q, field);
+    const written = value === null ? null : quoted(asked);
+    const isIncluded = included.has(written);
+    const isExcluded = excluded.has(written);
     const shown = name ?? (value === null ? "(none)" : visible(cut(textOf(value), 60)) || "(empty)");
-    const asked = this.field === "level" && value !== null ? String(value).toLowerCase() : value;
     const bar = el("span", { class: "facet-bar", "aria-hidden": "true" });
     bar.style.width = `${(records / most) * 100}%`;
     const level = this.field === "level" ? levelOf(null, value) : null;
@@ -184,7 +185,7 @@ class Facet {
           data: { value: `+${value}` },
           title: `Include ${shown}`,
           "aria-label": `Include ${shown}, ${grouped(records)} records`,
-          on: { click: (event) => this.filter(this.field, asked, event.altKey) },
+          on: { click: (event) => this.filter(this.field, value, event.altKey) },
         },
         bar,
         el(
@@ -204,7 +205,7 @@ class Facet {
           "aria-label": `Exclude ${shown}`,
           title: `Exclude ${shown}`,
           data: { value: `-${value}` },
-          on: { click: () => this.filter(this.field, asked, true) },
+          on: { click: () => this.filter(this.field, value, true) },
         },
         "−",
       ),

@@ -140,7 +140,7 @@ export class Histogram {
       width: this.place.clientWidth || 600,
       height: HEIGHT,
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 20, 0, 0],
       tzDate: (epoch) => uPlot.tzDate(new Date(epoch * 1000), this.view.state.tz),
       scales: {
         x: {

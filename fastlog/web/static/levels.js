@@ -25,6 +25,14 @@ export function levelOf(number, name) {
   return { kind, sign };
 }
 
+/**
+ * Returns field and value of the term that asks for a level by its name. Other levels than those of
+ * `logging` are named as a whole: `level:` would take a similar name for a mistake.
+ */
+export function levelTerm(name) {
+  return NAMES.has(name) ? ["level", name.toLowerCase()] : ["levelname", name];
+}
+
 /** Returns where a level stands in a list that begins with the worst. */
 export function rank(name) {
   return -(NAMES.get(String(name).toUpperCase()) ?? -1);

@@ -18,6 +18,7 @@ import { Tail } from "./tail.js";
 import { View } from "./view.js";
 import { byId, el } from "./dom.js";
 import { exclude, include } from "./query-text.js";
+import { levelTerm } from "./levels.js";
 import { login } from "./session.js";
 import { showLinked } from "./linked-record.js";
 import { visible } from "./text.js";
@@ -62,7 +63,8 @@ class Page {
   /** Edits the query, so that it includes or excludes a value. */
   filter(field, value, isExcluded) {
     const { q } = this.view.state;
-    this.view.change({ q: (isExcluded ? exclude : include)(q, field, value) });
+    const wanted = field === "level" && value !== null ? levelTerm(String(value)) : [field, value];
+    this.view.change({ q: (isExcluded ? exclude : include)(q, ...wanted) });
   }
 
   /** Shows what the view asks for, from the begin. */

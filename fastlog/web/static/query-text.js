@@ -72,6 +72,7 @@ export function chosen(text, field) {
     const read = readTerm(part, field);
     if (read) for (const value of read.values) found[read.isExcluded ? "excluded" : "included"].add(value);
     if (part === `-${field}:*`) found.included.add(null);
+    if (part === `${field}:*`) found.excluded.add(null);
   }
   return found;
 }
