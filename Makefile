@@ -29,6 +29,8 @@ $(VENV)/installed: $(VENV)/made $(SOURCES)
 $(VENV)/test: $(VENV)/installed
 	@echo 'Installing what the tests need …'
 	@$(INSTALL) --editable client --editable '.[test]'
+	@command -v chromium >/dev/null || $(BIN)/playwright install chromium >/dev/null 2>&1 \
+	  || echo 'No Chromium: the tests of the page are skipped (Debian: apt-get install chromium)'
 	@touch $@
 
 $(VENV)/lint: $(VENV)/test

@@ -29,6 +29,11 @@ class Progress:
         self.stopped: Literal["deadline", "interrupt"] | None = None
         """Why the search ends early; None while it does not."""
 
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline; infinite if there is none, 0 if it is over."""
+        return max(0.0, self._deadline - time.monotonic())
+
     def interrupt(self) -> None:
         """Stop the search. A signal handler may call this."""
         self.stopped = "interrupt"

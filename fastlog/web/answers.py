@@ -39,8 +39,16 @@ def record_object(found: Found) -> dict[str, Any]:
 
 
 def encode_record(found: Found) -> bytes:
-    """Return a record as JSON."""
-    return _encoder.encode(record_object(found))
+    """Return a record as a line of JSON, without its end."""
+    return one_line(_encoder.encode(record_object(found)))
+
+
+def one_line(text: bytes) -> bytes:
+    """Return JSON without line ends between its parts, which `extra` is stored with or without.
+
+    A line end would end an event of a tail. Inside texts, JSON has none.
+    """
+    return text.replace(b"\n", b" ").replace(b"\r", b" ")
 
 
 def utc_text(seconds: float) -> str | None:

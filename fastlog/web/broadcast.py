@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from fastlog.errors import FastlogError
 from fastlog.query import EVERYTHING, Node, any_of, compile_query
 from fastlog.search import Found, Unread, newest, read_new
-from fastlog.search.live import INTERVAL
+from fastlog.search.live import INTERVAL, TailPosition
 from fastlog.web.failures import RequestError
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ QUEUED: Final = 10
 """Batches that wait for a client."""
 READ_AT_ONCE: Final = 20_000
 """New records of a file that are looked at; older ones are skipped, so that tails keep up."""
+START: Final = 10.0
+"""Seconds that a tail waits at most for the first look at the store."""
 RETRY: Final = 2.0
 """Seconds before the store is read again after an error."""
 
@@ -113,6 +115,8 @@ class Broadcast:
         self._thread: threading.Thread | None = None
         self._is_closed = threading.Event()
         self._grouped: _Groups | None = None
+        self._position: TailPosition | None = None
+        self._is_following = threading.Event()
 
     def add(self, tail: Tail) -> None:
         """Send new records to a tail, from now on.
@@ -132,6 +136,10 @@ class Broadcast:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="tails", daemon=True)
                 self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until the store is followed: a tail gets all that arrives from then on."""
+        self._is_following.wait(START)
 
     def remove(self, tail: Tail) -> None:
         """Send a tail nothing more."""
@@ -162,14 +170,16 @@ class Broadcast:
     def _follow(self) -> None:
         """Read what arrives until no tail is left."""
         unread = Unread(lambda line: log.warning("tails: %s", line))
-        _, position = newest(self._logs, EVERYTHING, 0, unread)
+        if self._position is None:  # else an error has interrupted it
+            _, self._position = newest(self._logs, EVERYTHING, 0, unread)
+        self._is_following.set()
         while (groups := self._groups()) is not None:
             query = any_of(dict.fromkeys(tails[0].query for _, tails in groups))
             skips: list[int] = []
             some = [
                 found
                 for batch in read_new(
-                    self._logs, query, position, unread,
+                    self._logs, query, self._position, unread,
                     at_most=READ_AT_ONCE, skipped=skips.append,
                 )
                 for found in batch
@@ -181,7 +191,8 @@ class Broadcast:
         """Return the tails; None, and no thread from now on, if there are none."""
         with self._lock:
             if not self._tails or self._is_closed.is_set():
-                self._thread = None
+                self._thread = self._position = None
+                self._is_following.clear()
                 return None
             if self._grouped is None:
                 self._grouped = _grouped(self._tails)

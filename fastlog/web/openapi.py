@@ -15,6 +15,7 @@ _TEXTS = {
     401: "A login is needed.",
     403: "The request is not allowed.",
     404: "There is no such record.",
+    408: "The body did not arrive in time.",
     413: "The body is too long.",
     429: "Too many wrong passwords.",
     503: "Too many requests at a time.",

@@ -1,8 +1,8 @@
 """Pages of records, from either end of the store, with a cursor where the next page begins.
 
-A page is searched window by window, each with a longer span of time than the one before. So a
-search that its deadline ends has come to a place where the next one continues, also where nothing
-was found.
+A page is searched window by window, each with a longer span of time than the one before, as far as
+the deadline allows. So a search that its deadline ends has come to a place where the next one
+continues, also where nothing was found.
 """
 
 from __future__ import annotations
@@ -141,11 +141,12 @@ def find_page(question: Question, order: str, limit: int, start: Cursor | None) 
     place = start or Cursor(order, edge, FIRST_WINDOW)
     span, window = whole.overlap(place.span), place.window
     records: list[Found] = []
-    size = 0
+    size, completed = 0, 0.0
     while span.since < span.until:
         part, span = _split(span, order, window)
         is_least = place == start and window <= SHORTEST
         progress = _Patient(question.progress) if is_least else question.progress
+        began = time.monotonic()
         found = _search(question, progress, order, part)
         for each in found if start is None else start.rest(found):
             if progress.must_stop():  # the record may be behind a gap
@@ -156,11 +157,19 @@ def find_page(question: Question, order: str, limit: int, start: Cursor | None) 
             size += _size(each)
             place = Cursor(order, each.record.created, window, identity(each))
         if progress.must_stop():
-            place = place._replace(window=max(SHORTEST, window / SHRINKING))
+            question.progress.must_stop()  # its deadline is over, too: the answer says so
+            place = place._replace(window=completed or max(SHORTEST, window / SHRINKING))
             return Page(records, place, _share(whole, place))
-        window *= GROWTH
+        completed = max(completed, window)
+        window = _next_window(window, time.monotonic() - began, question.progress.remaining)
         place = Cursor(order, part.since if order == "newest" else part.until, window)
     return Page(records, None, 1.0)
+
+
+def _next_window(window: float, took: float, remaining: float) -> float:
+    """Return the length of the next window: longer, but likely to be searched in time."""
+    fitting = remaining / (2 * took) if took > 0 else GROWTH
+    return max(SHORTEST, window * min(GROWTH, fitting))
 
 
 def identity(found: Found) -> tuple[str, int, int]:

@@ -18,6 +18,7 @@ from fastlog.web.site import Site
 
 MAX_BODY: Final = 4096
 """Bytes of the body of a request."""
+BODY_SECONDS: Final = 10.0
 _CHECKING = asyncio.Lock()
 """One password is checked at a time, which bounds memory and processor."""
 
@@ -37,11 +38,10 @@ async def _session(site: Site, request: Request, values: Values) -> Response:
 
 
 async def _login(site: Site, request: Request, values: Values) -> Response:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise RequestError(f"the body has more than {MAX_BODY} bytes", 413)
+    try:
+        body = await asyncio.wait_for(_read_body(request), BODY_SECONDS)
+    except TimeoutError:
+        raise RequestError("the body did not arrive in time", 408) from None
     try:
         password = msgspec.json.decode(body, type=_Login).password
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -67,6 +67,15 @@ async def _login(site: Site, request: Request, values: Values) -> Response:
     return answer
 
 
+async def _read_body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise RequestError(f"the body has more than {MAX_BODY} bytes", 413)
+    return body
+
+
 async def _logout(site: Site, request: Request, values: Values) -> Response:
     site.access.log_out(request)
     answer = json_answer({"logged_in": False})
@@ -90,7 +99,7 @@ ENDPOINTS = (
         answer=_STATE,
         method="POST",
         body=obj(password=TEXT),
-        failures=(403, 413, 429),
+        failures=(403, 408, 413, 429),
         is_open=True,
     ),
     Endpoint("/logout", "Log out.", _logout, answer=_STATE, method="POST", is_open=True),

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fastlog.search import Found, Progress, Unread, missed
-from fastlog.web.answers import encode_record, record_object
+from fastlog.web.answers import encode_record, one_line, record_object
 from fastlog.web.broadcast import MOST, QUEUED, Batch, Place, Tail, make_batches
 from fastlog.web.closing_stream import ClosingStream
 from fastlog.web.counts import read_fields
@@ -41,6 +41,7 @@ async def _tail(site: Site, request: Request, values: Values) -> Response:
     site.broadcast.add(tail)  # before the search, so that nothing arrives in between
     async with AsyncExitStack() as held:
         held.callback(site.broadcast.remove, tail)
+        await asyncio.to_thread(site.broadcast.wait)
         first: list[Found] = []
         dropped = 0
         if place is not None:
@@ -67,7 +68,7 @@ async def _missed(
         return list(newest), total - len(newest) + sum(skips)
 
     skips: list[int] = []
-    return await site.searches.run(request, 5.0, work)
+    return await site.searches.run(request, 10.0, work)
 
 
 async def _events(tail: Tail, first: list[Found], dropped: int) -> AsyncIterator[bytes]:
@@ -129,7 +130,8 @@ def _encoder(fields: tuple[str, ...]) -> Callable[[Found], bytes]:
 
     def encode(found: Found) -> bytes:
         whole = record_object(found)
-        return msgspec.json.encode({name: whole[name] for name in whole if name in wanted})
+        text = msgspec.json.encode({name: whole[name] for name in whole if name in wanted})
+        return one_line(text)
 
     return encode
 

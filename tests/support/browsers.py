@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,12 +30,18 @@ ANSWER = ".record, .problem, .empty:not([hidden]), #query-error:not([hidden])"
 PHONE = {"width": 390, "height": 844}
 
 
-def find_chromium() -> str:
-    """Return the path of Chromium, or skip the tests that need it."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        pytest.skip("no Chromium here (Debian: apt-get install chromium; or set CHROMIUM)")
-    return found
+def find_chromium(own: str) -> str:
+    """Return the path of Chromium, or skip the tests that need it.
+
+    Args:
+        own: Where Playwright's is, if it was installed.
+    """
+    installed = [path for name in NAMES if (path := shutil.which(name))]
+    found = [os.environ.get("CHROMIUM", ""), *installed, own]
+    for path in found:
+        if path and Path(path).exists():
+            return path
+    pytest.skip("no Chromium here (Debian: apt-get install chromium; or set CHROMIUM)")
 
 
 @contextmanager
@@ -42,8 +49,8 @@ def chromium() -> Iterator[Browser]:
     """Run Chromium."""
     sync_api = pytest.importorskip("playwright.sync_api")
     sync_api.expect.set_options(timeout=SECONDS * 1000)
-    path = find_chromium()
     with sync_api.sync_playwright() as playwright:
+        path = find_chromium(playwright.chromium.executable_path)
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         browser.close()

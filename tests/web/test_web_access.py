@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from servers import FASTLOG
@@ -93,6 +95,14 @@ def test_a_malformed_login_is_an_error(guarded: Site, body: bytes):
 
 def test_a_long_body_is_not_read(guarded: Site):
     assert guarded.post("/login", b" " * 100_000).status == 413
+
+
+def test_a_body_that_does_not_arrive_is_not_waited_for(guarded: Site):
+    host, port = urlsplit(guarded.url).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        head = f"POST /api/v1/login HTTP/1.1\r\nHost: {host}\r\nX-Fastlog: 1\r\n"
+        client.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        assert client.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize("path", ["/login", "/logout"])

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -108,3 +109,20 @@ def test_head_is_not_allowed(site: Site, path: str):
     with socket.create_connection((host, int(port)), timeout=60) as client:
         client.sendall(f"HEAD /api/v1{path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         assert client.recv(1000).startswith(b"HTTP/1.1 405 ")
+
+
+def test_the_server_ends_though_tails_and_exports_are_open(data_dir: Path):
+    with ExitStack() as clients:
+        with serving(data_dir) as site:
+            for path in ("/tail", "/export", "/export", "/counts"):
+                clients.enter_context(connect(site, path, SLOW if path == "/counts" else {}))
+            assert site.get("/session")["logged_in"] is True
+            began = time.monotonic()
+        assert time.monotonic() - began < 20
+
+
+def test_a_store_without_a_directory_of_day_files_is_empty(tmp_path: Path):
+    (tmp_path / "lock").touch()
+    with serving(tmp_path) as site:
+        assert site.get("/records")["records"] == []
+        assert site.get("/counts")["total"] == 0
