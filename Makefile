@@ -9,7 +9,7 @@ INSTALL = PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 SOURCES = $(wildcard csrc/*.h csrc/*/*) build_ext.py setup.py pyproject.toml client/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test package soak fuzz libfuzzer lint sanitize coverage mutants costliest bench questions clean
+.PHONY: help run test package soak fuzz libfuzzer lint sanitize coverage mutants pictures costliest bench questions clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -29,6 +29,8 @@ $(VENV)/installed: $(VENV)/made $(SOURCES)
 $(VENV)/test: $(VENV)/installed
 	@echo 'Installing what the tests need …'
 	@$(INSTALL) --editable client --editable '.[test]'
+	@command -v chromium >/dev/null || $(BIN)/playwright install chromium >/dev/null 2>&1 \
+	  || echo 'No Chromium: the tests of the page are skipped (Debian: apt-get install chromium)'
 	@touch $@
 
 $(VENV)/lint: $(VENV)/test
@@ -139,6 +141,10 @@ mutants: ## break one rule of the code at a time: the tests named for it must fa
 	$(MAKE) -C build/mutants PYTHON='$(abspath $(shell command -v $(PYTHON)))' VENV=.venv .venv/test
 	cd build/mutants && .venv/bin/pip install --quiet cffi 'setuptools>=77'
 	PYTHONPATH=tests/support $(PYTHON) tests/support/mutants.py $(MUTANTS)
+
+pictures: $(VENV)/test ## the pictures of the page in docs/images, taken by the tests
+	mkdir -p docs/images
+	PICTURES=docs/images $(BIN)/pytest -n 0 tests/web/test_page_pictures.py
 
 costliest: $(VENV)/test ## search for the frames that cost the most for their length, for COSTLIEST_SECONDS (60)
 	$(BIN)/python tests/support/costliest.py --seconds $(or $(COSTLIEST_SECONDS),60) $(COSTLIEST)
