@@ -9,7 +9,7 @@ INSTALL = PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 SOURCES = $(wildcard csrc/*.h csrc/*/*) build_ext.py setup.py pyproject.toml client/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test package soak fuzz libfuzzer lint sanitize coverage mutants pictures costliest bench questions clean
+.PHONY: help run test package soak fuzz libfuzzer lint sanitize coverage mutants page pictures costliest bench questions clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -29,8 +29,6 @@ $(VENV)/installed: $(VENV)/made $(SOURCES)
 $(VENV)/test: $(VENV)/installed
 	@echo 'Installing what the tests need …'
 	@$(INSTALL) --editable client --editable '.[test]'
-	@command -v chromium >/dev/null || $(BIN)/playwright install chromium >/dev/null 2>&1 \
-	  || echo 'No Chromium: the tests of the page are skipped (Debian: apt-get install chromium)'
 	@touch $@
 
 $(VENV)/lint: $(VENV)/test
@@ -106,10 +104,12 @@ lint: $(VENV)/lint ## ruff, mypy --strict, clang-format, and the C compiler's wa
 # copy of the tree, so that the two builds do not get in each other's way. Python leaks at exit, hence
 # no leak check. Its own allocator hides over-reads of small objects: the tests that feed the C code
 # directly go without it; for all of them that would take an hour. Left out are tests without C of
-# ours: those of the client, of the benchmarks and of the documents.
+# ours: those of the client, of the benchmarks, of searches and of the documents.
 DIRECT = $(wildcard $(patsubst %,tests/unit/test_%.py,framer translator_* loop_*))
-WITHOUT_C = $(wildcard $(patsubst %,tests/unit/test_%.py,architecture cli_* config_* mutants)) \
-  $(patsubst %,tests/system/test_%.py,bench bench_against blog_load docs package questions trickle)
+WITHOUT_C = $(wildcard $(patsubst %,tests/unit/test_%.py, \
+    architecture bulk_search cli_* config_* grouping mutants query_* retention totals zones) \
+  $(patsubst %,tests/system/test_%.py, \
+    bench* blog_load completion docs examples manual package questions* store_answers terminal* trickle))
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g
 SANITIZED = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1
@@ -142,9 +142,14 @@ mutants: ## break one rule of the code at a time: the tests named for it must fa
 	cd build/mutants && .venv/bin/pip install --quiet cffi 'setuptools>=77'
 	PYTHONPATH=tests/support $(PYTHON) tests/support/mutants.py $(MUTANTS)
 
+page: $(VENV)/test ## the tests of the page, in Chromium
+	@command -v chromium >/dev/null || $(BIN)/playwright install chromium >/dev/null 2>&1 \
+	  || echo 'No Chromium: the tests of the page are skipped (Debian: apt-get install chromium)'
+	$(BIN)/pytest $(PARALLEL) -m 'page and not soak'
+
 pictures: $(VENV)/test ## the pictures of the page in docs/images, taken by the tests
 	mkdir -p docs/images
-	PICTURES=docs/images $(BIN)/pytest -n 0 tests/web/test_page_pictures.py
+	PICTURES=docs/images $(BIN)/pytest -n 0 -m page tests/web/test_page_pictures.py
 
 costliest: $(VENV)/test ## search for the frames that cost the most for their length, for COSTLIEST_SECONDS (60)
 	$(BIN)/python tests/support/costliest.py --seconds $(or $(COSTLIEST_SECONDS),60) $(COSTLIEST)

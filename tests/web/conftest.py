@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests of the page, which `make page` runs."""
+    if item.path.name.startswith("test_page_"):
+        item.add_marker("page")
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as running:
