@@ -15,7 +15,7 @@ NUL: Final = b"\0"
 """The first byte of an entry, and not in its text."""
 WINDOW: Final = 4096
 """Bytes that are searched at once where an expression matches over several entries."""
-LONG_WINDOW: Final = 32 << 10
+LONG_WINDOW: Final = 128 << 10
 """Bytes that are searched at once elsewhere. A search can be stopped only between two windows, and
 RE2 needs a second for a few megabytes with some expressions."""
 DENSE: Final = 256
