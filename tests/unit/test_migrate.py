@@ -211,7 +211,7 @@ def test_check_names_a_command_that_repairs_what_it_found(command: Run, logs: Pa
     result = command("check", "--deep")
 
     assert result.code == 1
-    [line] = [line for line in result.out.splitlines() if line.startswith("FAILED")]
+    [line] = [line for line in result.out.splitlines() if line.startswith("FAILED  day file")]
     assert line.startswith(f"FAILED  day file {path}: is searched and counted wrongly: ")
     [repair] = re.findall(r"`fastlog (migrate .*)`", line)
     assert command(*shlex.split(repair)).code == 0
