@@ -19,6 +19,7 @@ from fastlog.zone import LOCAL, Zone
 if TYPE_CHECKING:
     from fastlog.cli.fields import PrintedField
     from fastlog.cli.template import Template
+    from fastlog.cli.window import Window
 
 
 class Style(Enum):
@@ -40,6 +41,8 @@ class Output(NamedTuple):
     """The line to print instead of fields."""
     zone: Zone = LOCAL
     """The zone of times."""
+    window: Window | None = None
+    """Where records are printed, if that is a terminal."""
     marks_matches: bool = False
     """Whether records are printed that do not match, and the others are marked."""
 
@@ -71,6 +74,8 @@ class Output(NamedTuple):
         elif self.fields:
             own = colour and is_match
             text = " ".join(field.column(found, self.zone, colour=own) for field in self.fields)
+        elif self.window is not None:
+            return self.window.text(found, faint=not is_match)
         else:
             return render(found.record, colour, self.zone, faint=not is_match)
         return text if is_match else painted(text, DIM, colour)

@@ -163,6 +163,25 @@ def missed(
             yield from _read(path, query, position, unread, at_most, skipped)
 
 
+def last_arrival(logs: Path, unread: Unread | None = None) -> tuple[str, int, int] | None:
+    """Return node, offset and number of the record that arrived last; None if there is none.
+
+    Args:
+        unread: as in `search`.
+    """
+    last: tuple[float, str, int, int] | None = None
+    for path in list_files(logs):
+        with unless_gone(path, unread), closing(open_day(path)) as connection:
+            layout = read_layout(connection)
+            row = connection.execute(
+                f"SELECT received, node, offset, idx FROM {layout.source}"  # noqa: S608 our own text
+                f" ORDER BY {layout.id} DESC LIMIT 1"
+            ).fetchone()
+            if row is not None and (last is None or row[0] >= last[0]):
+                last = row
+    return None if last is None else last[1:]
+
+
 def _read(
     path: Path,
     query: Node,
