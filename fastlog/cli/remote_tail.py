@@ -23,7 +23,7 @@ _INTERVAL: Final = 0.05
 _LONGEST_PAUSE: Final = 30.0
 """Seconds between two attempts to connect."""
 _PAUSE: Final = 0.25
-"""Seconds before the second attempt. Each further pause is twice as long."""
+"""Seconds before the first attempt to connect again. Each further pause is twice as long."""
 
 _RawRecord = dict[str, msgspec.Raw]
 
@@ -109,14 +109,14 @@ class RemoteTail:
         """Connect again, as often as it takes."""
         wait = _PAUSE
         while True:
+            pause(wait)
+            wait = min(_LONGEST_PAUSE, 2 * wait)
             try:
                 is_there = self._last_id is not None and self._has(self._last_id)
                 if not is_there:
                     self._last_id = None
                 events = self._open()
             except ApiError:
-                pause(wait)
-                wait = min(_LONGEST_PAUSE, 2 * wait)
                 continue
             missing = "" if is_there else "; records that arrived meanwhile may be missing"
             self._report(f"connected again{missing}")

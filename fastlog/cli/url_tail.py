@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import suppress
-from datetime import UTC, tzinfo
-from pathlib import Path
-from typing import Final
 
 from fastlog.cli.api import Api, UnreachableApiError
 from fastlog.cli.command import FAILED, INCOMPLETE, OK
@@ -17,10 +13,8 @@ from fastlog.cli.options import asked_zone
 from fastlog.cli.output import Output
 from fastlog.cli.remote_tail import RemoteTail, id_of
 from fastlog.cli.standard_output import sleep_while_read
+from fastlog.cli.zone_names import zone_name
 from fastlog.errors import ConfigError
-from fastlog.query import parse_zone
-
-_LOCALTIME: Final = Path("/etc/localtime")
 
 
 def tail_url(api: Api, filters: Filters, output: Output, lines: int, *, live: bool) -> int:
@@ -52,33 +46,3 @@ def tail_url(api: Api, filters: Filters, output: Output, lines: int, *, live: bo
     if remote.unread:
         return INCOMPLETE
     return OK if is_any or not lines else FAILED
-
-
-def zone_name(zone: tzinfo | None) -> str | None:
-    """Return the name by which a server knows a zone, or the local one; `None` if it has none.
-
-    Raises:
-        ConfigError: The zone was asked for, and has no name.
-    """
-    if zone is not None:
-        name = "UTC" if zone is UTC else getattr(zone, "key", None)
-        if name is None:
-            raise ConfigError(
-                "--tz: with --url, expected a name such as Europe/Berlin or Etc/GMT-2"
-            )
-        return str(name)
-    for name in (os.environ.get("TZ", "").lstrip(":"), _zone_of_system()):
-        if name:
-            with suppress(ConfigError):
-                parse_zone(name)
-                return name
-    return None
-
-
-def _zone_of_system() -> str:
-    """Return the zone that a link of the system names; "" if it names none."""
-    try:
-        target = str(_LOCALTIME.readlink())
-    except OSError:
-        return ""
-    return target.partition("zoneinfo/")[2]
