@@ -21,8 +21,8 @@ class Rate(NamedTuple):
     records: int
     """Of all minutes that are shown."""
     minutes: list[float]
-    """Records of each minute, the oldest first. The last is what the rate would give in a whole
-    minute."""
+    """Records of each minute, the oldest first. The last is what the present one has already, or
+    what the rate would give in a whole minute, if that is more."""
 
 
 class Rates:
@@ -78,5 +78,5 @@ def _rate(
         share = (newest.at - begins[-1]) / MINUTE
         per_second = (bars[begins[-1]] + bars[begins[-2]] * max(0.0, 1 - share)) / MINUTE
     records = sum(bars[begin] for begin in begins)
-    minutes = [float(bars[begin]) for begin in begins[:-1]]
-    return Rate(name, per_second, records, [*minutes, per_second * MINUTE])
+    *minutes, present = (float(bars[begin]) for begin in begins)
+    return Rate(name, per_second, records, [*minutes, max(present, per_second * MINUTE)])
