@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Final
@@ -24,6 +26,9 @@ _LONGEST_PAUSE: Final = 30.0
 """Seconds between two attempts to connect."""
 _PAUSE: Final = 0.25
 """Seconds before the first attempt to connect again. Each further pause is twice as long."""
+
+_SPACING: Final = 1.0
+"""Seconds between two lines about records that were left out."""
 
 _RawRecord = dict[str, msgspec.Raw]
 
@@ -54,6 +59,9 @@ class RemoteTail:
         self._parameters = {"q": query, "tz": zone}
         self._last_id: str | None = None
         self._known: set[str] = set()
+        self._wait = _PAUSE
+        self._left_out = 0
+        self._reported_at = -math.inf
         self.unread: list[str] = []
         """Files that the server could not read."""
 
@@ -99,6 +107,7 @@ class RemoteTail:
                     yield from self._batches(events, pause)
                 except ApiError as error:
                     open_streams.close()
+                    self._report_left_out(0.0)
                     self._report(f"connection lost: {error}; trying again")
                 events = open_streams.enter_context(self._reopen(pause))
 
@@ -107,10 +116,9 @@ class RemoteTail:
 
     def _reopen(self, pause: Callable[[float], object]) -> Events:
         """Connect again, as often as it takes."""
-        wait = _PAUSE
         while True:
-            pause(wait)
-            wait = min(_LONGEST_PAUSE, 2 * wait)
+            pause(self._wait)
+            self._wait = min(_LONGEST_PAUSE, 2 * self._wait)
             try:
                 is_there = self._last_id is not None and self._has(self._last_id)
                 if not is_there:
@@ -132,6 +140,7 @@ class RemoteTail:
 
     def _batches(self, events: Events, pause: Callable[[float], object]) -> Iterator[list[Found]]:
         while True:
+            self._report_left_out(_SPACING)
             event = events.next()
             if event is None:
                 pause(_INTERVAL)
@@ -139,18 +148,26 @@ class RemoteTail:
             if some := self._read(event):
                 yield some
             self._last_id = event.id or self._last_id
+            if event.kind:  # not only an id: the connection works
+                self._wait = _PAUSE
 
     def _read(self, event: Event) -> list[Found]:
         """Return the new records of an event."""
         if event.kind == "dropped":
-            dropped = decoded(event.data, _Dropped).dropped
-            self._report(f"left out {dropped:,} records, which came faster than they can be sent")
+            self._left_out += decoded(event.data, _Dropped).dropped
         if event.kind != "records":
             return []
         found = [_found(each) for each in decoded(event.data, list[_RawRecord])]
         new = [each for each in found if id_of(each) not in self._known]
         self._known.difference_update(map(id_of, found))
         return new
+
+    def _report_left_out(self, spacing: float) -> None:
+        """Report what the server has left out, unless the last such line is too recent."""
+        now = time.monotonic()
+        if self._left_out and now >= self._reported_at + spacing:
+            number, self._left_out, self._reported_at = self._left_out, 0, now
+            self._report(f"left out {number:,} records, which came faster than they can be sent")
 
 
 def id_of(found: Found) -> str:

@@ -20,9 +20,10 @@ class Tail:
 
     def __init__(self, server: Server) -> None:
         self._path = server.home / "tail.out"
+        words = ["-f", "-n", "1000", "--fields", "message", "--data-dir", server.data]
         with self._path.open("wb") as output:
             self._process = subprocess.Popen(
-                [FASTLOG, "tail", "-f", "-n", "1000", "--fields", "message", "--data-dir", server.data],
+                [FASTLOG, "tail", *words],
                 stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,7 +22,9 @@ from terminals import clean_environment
 from web_sites import Site, make_store, numbered, serving
 
 from fastlog.cli import fastlog
+from fastlog.cli.api import Api
 from fastlog.cli.command import run
+from fastlog.cli.remote_tail import RemoteTail
 
 pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
 
@@ -175,6 +178,21 @@ def test_it_goes_on_behind_the_last_record_when_the_web_server_is_restarted(
         assert again == "fastlog tail: connected again"
 
 
+def test_what_arrives_while_the_newest_are_asked_for_is_printed_once(data_dir: Path):
+    with serving(data_dir) as site:
+        remote = RemoteTail(Api(site.url), "", None, pytest.fail)
+        newest: list[str] = []
+
+        def ask() -> None:
+            add(data_dir, 31)
+            newest[:] = [found.record.message for found in remote.newest(2)]
+            add(data_dir, 32)
+
+        arrived = (found for batch in remote.follow(ask, time.sleep) for found in batch)
+        assert next(arrived).record.message == "message 32"
+        assert newest == messages(29, 31)
+
+
 def test_what_was_left_out_is_counted(data_dir: Path, tmp_path: Path):
     with restartable(data_dir) as (site, running):
         words = ["--url", site.url, "-f", "-n", 1, "--fields", "message"]
@@ -186,7 +204,7 @@ def test_what_was_left_out_is_counted(data_dir: Path, tmp_path: Path):
             with serving(data_dir, url=site.url):
                 tail.wait_for(*messages(29, *range(1040, 3040)))
                 line = "left out 1,000 records, which came faster than they can be sent"
-                assert f"fastlog tail: {line}\n" in tail.errors
+                wait_for(lambda: f"fastlog tail: {line}\n" in tail.errors)
 
 
 def test_a_store_that_was_replaced_meanwhile_is_followed_with_a_warning(
