@@ -55,9 +55,17 @@ class Filters(NamedTuple):
         Raises:
             ConfigError: It is wrong.
         """
-        self.in_context(TimeContext(time.time(), asked_zone(), 0.0))
+        self.check()
         terms = [_grouped(self.terms)] if self.terms.strip() else []
         return " ".join([*terms, *_as_text(self.flags)])
+
+    def check(self) -> None:
+        """Check the query, where it is not known yet when the server was started.
+
+        Raises:
+            ConfigError: It is wrong.
+        """
+        self.in_context(TimeContext(time.time(), asked_zone(), 0.0))
 
     def in_context(self, context: TimeContext) -> Node:
         """Return the query, with what the words of times refer to.

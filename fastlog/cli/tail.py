@@ -87,6 +87,7 @@ def _is_to_come(data_dir: Path) -> bool:
 
 def _tail_new_files(config: Config, filters: Filters, output: Output) -> int:
     """Wait for a server that begins the data directory, and print all that it stores."""
+    filters.check()
     report(f"waiting for {config.data_dir}, which has no records yet")
     sys.stdout.write(output.header())
     with suppress(KeyboardInterrupt):

@@ -6,6 +6,7 @@ import logging
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,12 @@ from pathlib import Path
 import pytest
 from client_handlers import free_port
 from conditions import wait_for
+from day_files import make_record
 from servers import FASTLOG, Server
 from terminals import NEEDS_TMUX, PtyCommand, Screen, clean_environment
+from web_sites import make_store, serving
+
+pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
 
 WEB_URL = f"http://127.0.0.1:{free_port()}"
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\u202e[bold]"
@@ -187,6 +192,21 @@ def test_it_shows_what_a_page_has(server: Server, screen: Screen) -> None:
     assert "sink sqlite: 0 records" in text
     screen.press("q")
     assert screen.wait_for_end()[1] == 0
+
+
+@NEEDS_TMUX
+def test_it_keeps_the_last_numbers_while_a_page_is_gone(tmp_path: Path, screen: Screen) -> None:
+    records = [make_record(at, created=time.time()) for at in range(7)]
+    data_dir = make_store(tmp_path / "data", records)
+    with serving(data_dir) as site:
+        screen.run([FASTLOG, "top", "--url", site.url, "--every", "0.5"])
+        screen.wait_for(r"^app +[\d.]+ +7 ")
+    text = screen.wait_for("^not read since then: .*Connection refused")
+    assert re.search(r"^app +[\d.]+ +7 ", text, re.MULTILINE)
+    with serving(data_dir, url=site.url):
+        wait_for(lambda: "not read since then" not in screen.text())
+        screen.press("q")
+        assert screen.wait_for_end()[1] == 0
 
 
 def test_where_there_is_no_terminal_it_prints_once(server: Server) -> None:

@@ -49,6 +49,11 @@ def test_tail_waits_for_a_data_directory_that_appears_later(tmp_path: Path):
     assert seen == ["message 0", "message 1", "message 2"]
 
 
+def test_tail_does_not_wait_with_a_mistake_in_the_query(command: Run, tmp_path: Path):
+    result = command("tail", "-f", "--data-dir", tmp_path / "later", "(a")
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+
+
 def test_tail_does_not_wait_for_a_directory_that_is_another(command: Run, tmp_path: Path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
