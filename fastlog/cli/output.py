@@ -58,6 +58,11 @@ class Output(NamedTuple):
         names = [field.name for field in self.fields] or COLUMNS
         return csv_line([*names, *(["match"] if self.marks_matches else [])])
 
+    def measure(self, some: Iterable[Found]) -> None:
+        """Align the columns of records that will be printed, where lines are aligned."""
+        if self.window is not None:
+            self.window.measure(some)
+
     def line(self, found: Found, *, is_match: bool = True) -> str:
         """Return the text of a record, with the end of its last line."""
         if self.style is Style.JSON:

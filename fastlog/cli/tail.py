@@ -69,6 +69,7 @@ def _tail_files(config: Config, filters: Filters, output: Output, lines: int, *,
     report_unstored(config, at_end=not live)
     with LongWork(progress) as work:
         records, position = newest(logs, query, lines, unread, progress)
+        output.measure(records)
         work.write(output.header())
         for found in records:
             work.write(output.line(found))

@@ -28,6 +28,7 @@ def tail_url(api: Api, filters: Filters, output: Output, lines: int, *, live: bo
         nonlocal is_any
         found = remote.newest(lines)
         is_any = bool(found)
+        output.measure(found)
         sys.stdout.write(output.header() + "".join(map(output.line, found)))
         sys.stdout.flush()
         for path in remote.unread:

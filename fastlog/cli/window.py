@@ -9,9 +9,12 @@ screens. Nothing of this holds for output that goes elsewhere: `fastlog.terminal
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
+
+import click
 
 from fastlog.search import Found
 from fastlog.terminal import (
@@ -74,7 +77,7 @@ class Window:
             faint: whether all of it is less bright, if colours are used.
         """
         fields, width = found.record._asdict(), self._columns()
-        self._logger_width = max(self._logger_width, self._wanted_width(fields, width))
+        self._widen(found.record.name, width)
         begin = self._begin(fields)
         message, *more = self._lines(found, found.record.message or "", LONGEST)
         column = sum(_cells(piece.text) for piece in begin)
@@ -82,13 +85,21 @@ class Window:
         first = [*begin, message, *_end(fields)]
         lines = _wrapped(first, width, hang)
         for piece in (*more, *self._traceback_lines(found)):
-            lines += _wrapped([Piece(" " * _INDENT), piece], width, _INDENT + 2)
+            own = len(piece.text) - len(piece.text.lstrip(" "))
+            deeper = min(_INDENT + own + 2, max(_INDENT, width // 2))
+            lines += _wrapped([Piece(" " * _INDENT), piece], width, deeper)
         return "\n".join(self._painted(line, faint) for line in lines)
 
-    def _wanted_width(self, fields: Mapping[str, Any], width: int) -> int:
-        """Return the cells that the column of loggers needs for a record."""
-        cells = _cells(_name(fields["name"] or "-"))
-        return cells if cells <= min(_WIDEST_LOGGER, width // 4) else 0
+    def measure(self, some: Iterable[Found]) -> None:
+        """Make the columns wide enough for records that will be printed."""
+        width = self._columns()
+        for name in {found.record.name for found in some}:
+            self._widen(name, width)
+
+    def _widen(self, name: str | None, width: int) -> None:
+        cells = _cells(_name(name or "-"))
+        if cells <= min(_WIDEST_LOGGER, width // 4):
+            self._logger_width = max(self._logger_width, cells)
 
     def _begin(self, fields: Mapping[str, Any]) -> list[Piece]:
         """Return the columns before the message, each with the space behind it."""
@@ -113,9 +124,8 @@ class Window:
         begin, left_out, end = shortened(text, longest)
         yield from _text_lines(begin)
         if left_out:
-            yield Piece(
-                f"[… {left_out:,} of {len(text):,} characters left out: {self.whole(found)}]", DIM
-            )
+            hint = one_line(self.whole(found))
+            yield Piece(f"[… {left_out:,} of {len(text):,} characters left out: {hint}]", DIM)
             yield from _text_lines(end)
 
     def _painted(self, line: Iterable[Piece], faint: bool) -> str:
@@ -139,7 +149,14 @@ def _columns_of_stdout() -> int:
 
 
 def _query_of(found: Found) -> str:
-    return f"fastlog query offset={found.record.offset} idx={found.record.idx} | less"
+    """Return the command that prints a record of the files that this command reads."""
+    context = click.get_current_context(silent=True)
+    words = ["fastlog", "query"]
+    for option, name in (("--config", "config_file"), ("--data-dir", "data_dir")):
+        value = None if context is None else context.params.get(name)
+        words += [] if value is None else [option, str(value)]
+    place = (f"offset={found.record.offset}", f"idx={found.record.idx}")
+    return f"{shlex.join([*words, *place])} | less"
 
 
 def shortened(text: str, longest: int) -> tuple[str, int, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastlog.cli.filters import Filters
@@ -49,6 +49,7 @@ def test_the_text_means_what_the_filters_mean(terms: str, flags: dict[str, Any])
 TEXT = st.text(st.sampled_from('ab*. \t\n"\\()[]/:=<>!-é'), min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(TEXT, TEXT)
 def test_any_name_and_any_text_keep_their_meaning(name: str, text: str):
     flags = {"logger": (name, "app"), "grep": (text,)}

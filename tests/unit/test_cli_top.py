@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -146,6 +146,7 @@ def test_the_state_of_the_server_is_named():
     assert "fastlog-server is not running; last status at " in text
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 250), st.integers(1, 60),
     st.text(st.sampled_from("ab\x1b\x07\u202e日本👩\u200de\u0301[bold]"), max_size=60),

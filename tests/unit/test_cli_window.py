@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from day_files import make_record
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -46,6 +46,19 @@ def test_messages_are_aligned_with_those_of_the_longest_logger_so_far():
     names = ["app", "app.db.pool", "app", "x" * 60, "app"]
     texts = [lines.text(found(name=name)) for name in names]
     assert [text.index("message 0") for text in texts] == [43, 51, 51, 100, 51]
+
+
+def test_records_that_are_known_are_aligned_from_the_first_on():
+    lines = window(200)
+    some = [found(name="app"), found(name="app.db.pool")]
+    lines.measure(some)
+    assert [lines.text(each).index("message 0") for each in some] == [51, 51]
+
+
+def test_a_wrapped_line_of_a_traceback_goes_on_deeper_than_it_begins():
+    lines = shown(60, exc_text="Traceback:\n    " + "word " * 20).splitlines()
+    assert {line.index("word") for line in lines if "word" in line} == {8, 10}
+    assert max(map(len, lines)) <= 60
 
 
 def test_a_long_message_goes_on_below_its_begin_where_there_is_room():
@@ -131,6 +144,7 @@ HOSTILE = st.text(
 )
 
 
+@settings(deadline=None)
 @given(HOSTILE, HOSTILE, HOSTILE, st.integers(20, 150))
 def test_any_text_is_escaped_whole_and_fits_the_window(
     name: str, message: str, traceback: str, columns: int
