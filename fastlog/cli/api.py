@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple, Self, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -79,14 +79,16 @@ class Api:
             self._host, self._port = parts.hostname or "", parts.port
         except ValueError as error:
             raise ConfigError(f"--url: {error}, in {url!r}") from None
-        if parts.scheme not in ("http", "https") or not self._host or parts.query or parts.fragment:
+        is_plain = self.url.isprintable() and " " not in self.url
+        has_more = bool(parts.query or parts.fragment)
+        if parts.scheme not in ("http", "https") or not self._host or not is_plain or has_more:
             raise ConfigError(f"--url: expected one such as http://127.0.0.1:9080, got {url!r}")
         if parts.username is not None or parts.password is not None:
             raise ConfigError(
                 "--url: a URL is no place for a password, as others can see it; set FASTLOG_TOKEN"
             )
         self._is_secure = parts.scheme == "https"
-        self._path = f"{parts.path}/api/v1"
+        self._path = f"{quote(parts.path, safe='/%')}/api/v1"
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def get(self, path: str, kind: type[T], **parameters: object) -> T:
@@ -125,7 +127,7 @@ class Api:
             held.settimeout(_SILENCE)
         except BaseException as error:
             connection.close()
-            if isinstance(error, OSError):
+            if isinstance(error, OSError | UnicodeError):
                 raise self._unreachable(error) from None
             raise
         return Events(answer, held, self.url)
@@ -148,7 +150,7 @@ class Api:
                 "GET", f"{self._path}{path}{query}", headers={**self._headers, **headers}
             )
             answer = connection.getresponse()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter: it cannot be the name of a host
             raise self._unreachable(error) from None
         except http.client.HTTPException:
             raise self._no_fastlog() from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -29,6 +30,8 @@ _PAUSE: Final = 0.25
 
 _SPACING: Final = 1.0
 """Seconds between two lines about records that were left out."""
+
+_ID: Final = re.compile(r"[\w-]*:\d{1,19}:\d{1,19}", re.ASCII)
 
 _RawRecord = dict[str, msgspec.Raw]
 
@@ -147,7 +150,8 @@ class RemoteTail:
                 continue
             if some := self._read(event):
                 yield some
-            self._last_id = event.id or self._last_id
+            if event.id is not None and _ID.fullmatch(event.id):
+                self._last_id = event.id
             if event.kind:  # not only an id: the connection works
                 self._wait = _PAUSE
 

@@ -64,7 +64,7 @@ def top(
         console = Console(
             width=_WIDTH, no_color=not has_colour, force_terminal=has_colour, highlight=False
         )
-        console.print(_Top(source, "").read())
+        console.print(_first_view(_Top(source, "")))
         return OK
     _run(source, every, Console(no_color=not has_colour, highlight=False))
     return OK
@@ -124,16 +124,21 @@ class _Top:
             return self._view
 
 
+def _first_view(top: _Top) -> View:
+    from fastlog.cli.api import UnreachableApiError
+
+    try:
+        return top.read()
+    except UnreachableApiError as error:
+        raise ConfigError(f"--url: {error}") from None
+
+
 def _run(source: Source, every: float, console: Console) -> None:
     """Show the source until the user has seen enough."""
-    from fastlog.cli.api import UnreachableApiError
     from fastlog.cli.full_screen import FullScreen
 
     top = _Top(source, f"every {every:g} s; q ends")
-    try:
-        views = [top.read()]  # an error is printed, and no screen is shown
-    except UnreachableApiError as error:
-        raise ConfigError(f"--url: {error}") from None
+    views = [_first_view(top)]  # an error is printed, and no screen is shown
     screen = FullScreen(console, lambda: views[-1])
 
     def read_on() -> None:

@@ -341,6 +341,21 @@ def test_a_server_that_sends_no_records_is_one_line(run_tail: Run, tmp_path: Pat
         assert "\x1b" not in result.err
 
 
+def test_a_stream_of_nonsense_is_tried_again_and_never_a_traceback(tmp_path: Path):
+    stream = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+        b'id: a\rb\x1b\xff\nevent: dropped\ndata: {"dropped": 3}\n\n'
+        b'event: records\ndata: [{"message": 7}]\n\n'
+    )
+    with answering(stream) as url, Tail(tmp_path, "--url", url, "-f", "-n", 0) as tail:
+        wait_for(lambda: tail.errors.count("connection lost") >= 2)
+        assert tail.interrupt() == 0
+        lines = tail.errors.splitlines()
+    assert {line.partition(": ")[0] for line in lines} == {"fastlog tail"}
+    assert "the server has sent what is no record" in lines[1]
+    assert not {"\x1b", "\ufffd"} & set(tail.errors)
+
+
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
     """Listen on a port, and send each client the same."""
