@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import Final, NamedTuple
 
-from fastlog.cli.top_readings import MINUTE, MINUTES, Bars, Reading, first_minute
+from fastlog.cli.top_readings import MINUTE, MINUTES, RECENT, Bars, Reading, first_minute
 
 _SPAN: Final = 10.0
 """Seconds over which a rate is averaged, once readings are that far apart."""
@@ -71,7 +71,7 @@ def _rate(
     begins = range(first, first + MINUTES * MINUTE, MINUTE)
     seconds = newest.at - oldest.at
     if seconds >= _LEAST:
-        new = sum(max(0, bars[begin] - earlier[begin]) for begin in begins)
+        new = sum(max(0, bars[begin] - earlier[begin]) for begin in begins[-RECENT:])
         per_second = new / seconds
     else:
         # The last minute consists of the present one and of a part of the one before.

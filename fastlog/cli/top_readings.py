@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from datetime import UTC
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 MINUTE: Final = 60
 MINUTES: Final = 30
 """Minutes that are shown, the present one included."""
+RECENT: Final = 3
+"""Minutes of these in which records are taken for new. The others are counted once a minute."""
 FIELDS: Final = ("level", "logger", "host")
 _SECONDS: Final = 5.0
 """Seconds that counting may take: a filter may need a search of texts."""
@@ -69,6 +72,8 @@ class StoreSource:
     def __init__(self, config: Config, query: Node) -> None:
         self.name = str(config.data_dir)
         self._config, self._query = config, query
+        self._counted: tuple[Path, int] | None = None
+        self._bars: dict[str, Bars] = {}
 
     def read(self) -> Reading:
         """Return what is there now.
@@ -80,17 +85,42 @@ class StoreSource:
         logs, unread = logs_directory(self._config), Unread(lambda line: None)
         progress = Progress(time.monotonic() + _SECONDS)
         first = first_minute(now)
-        span = between(column("created"), first, first + MINUTES * MINUTE)
+        end, recent = first + MINUTES * MINUTE, first + (MINUTES - RECENT) * MINUTE
+        if self._counted == (logs, first):
+            counted = self._count(logs, (recent, end), unread, progress)
+            bars = {field: _merged(self._bars[field], counted[field], recent) for field in FIELDS}
+        else:
+            bars = self._count(logs, (first, end), unread, progress)
+        notes = [f"not counted: {path} {trouble}" for path, trouble in unread.files.items()]
+        if progress.stopped is not None:
+            notes.append(_too_slow(_SECONDS))
+        is_complete = progress.stopped is None
+        self._counted, self._bars = (logs, first) if is_complete else None, bars
+        return Reading(now, bars, read_state(self._config.data_dir, now), notes)
+
+    def _count(
+        self, logs: Path, span: tuple[int, int], unread: Unread, progress: Progress
+    ) -> dict[str, Bars]:
+        """Count the records of whole minutes."""
+        query = both(between(column("created"), *span), self._query)
         bars: dict[str, Bars] = {}
         # Hosts are counted in another table than levels and loggers.
         for fields in (("level", "logger"), ("host",)):
             groupings = [Grouping((field,), MINUTE, UTC) for field in fields]
-            counted = count(logs, both(span, self._query), groupings, unread, progress)
+            counted = count(logs, query, groupings, unread, progress)
             bars |= dict(zip(fields, map(_bars_of, counted), strict=True))
-        notes = [f"not counted: {path} {trouble}" for path, trouble in unread.files.items()]
-        if progress.stopped is not None:
-            notes.append(_too_slow(_SECONDS))
-        return Reading(now, bars, read_state(self._config.data_dir, now), notes)
+        return bars
+
+
+def _merged(earlier: Bars, counted: Bars, begin: int) -> Bars:
+    """Return earlier counts of the minutes before `begin`, with newer ones of those from it on."""
+    bars: Bars = {}
+    for source, is_of_source in ((earlier, begin.__gt__), (counted, begin.__le__)):
+        for name, minutes in source.items():
+            own = {minute: records for minute, records in minutes.items() if is_of_source(minute)}
+            if own:
+                bars.setdefault(name, Counter()).update(own)
+    return bars
 
 
 class _Bar(msgspec.Struct):

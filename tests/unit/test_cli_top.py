@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
+from day_files import make_record, write_day
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from queries import parsed
 from rich.cells import cell_len
 from rich.console import Console
 
 from fastlog.cli.top_rates import Rate, Rates
-from fastlog.cli.top_readings import FIELDS, MINUTES, Reading, first_minute
+from fastlog.cli.top_readings import FIELDS, MINUTES, Reading, StoreSource, first_minute
 from fastlog.cli.top_view import View
+from fastlog.config import Config
 from fastlog.status.data_directory import Status
 from fastlog.status.server_state import ServerState
 from fastlog.status.sink_reports import SinkReport
@@ -177,3 +181,43 @@ def test_without_unicode_bars_are_ascii():
         console.print(view())
     assert captured.get().isascii()
     assert "#" in captured.get()
+
+
+# ---- readings of files ---------------------------------------------------------------------
+
+
+def test_readings_count_what_is_stored_meanwhile_and_forget_what_is_too_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    now = NOON + 30
+    monkeypatch.setattr("fastlog.cli.top_readings.time.time", lambda: now)
+    (tmp_path / "journal").mkdir()
+
+    def store(*times: float, **fields: Any) -> None:
+        records = [make_record(0, created=at, **fields) for at in times]
+        write_day(tmp_path / "logs" / "2023-11-15.db", records)
+
+    def read() -> dict[str, dict[str, dict[int, int]]]:
+        bars = source.read().bars
+        return {
+            field: {
+                name: {(at - int(NOON)) // 60: number for at, number in counts.items()}
+                for name, counts in bars[field].items()
+            }
+            for field in FIELDS
+        }
+
+    source = StoreSource(Config(data_dir=tmp_path), parsed("message*"))
+    store(NOON - 1800, NOON - 1700, NOON - 90, NOON, NOON + 1)
+    store(NOON, levelname="ERROR", name="db", host="10.0.0.2")
+    info = {-29: 1, -2: 1, 0: 2}
+    assert read() == {
+        "level": {"INFO": info, "ERROR": {0: 1}},
+        "logger": {"app": info, "db": {0: 1}},
+        "host": {"127.0.0.1": info, "10.0.0.2": {0: 1}},
+    }
+    store(NOON - 100, NOON + 2, NOON - 600)  # the last comes too late to be new
+    assert read()["level"]["INFO"] == {-29: 1, -2: 2, 0: 3}
+    now += 60
+    assert read()["level"]["INFO"] == {-10: 1, -2: 2, 0: 3}
+    assert read()["host"] == {"127.0.0.1": {-10: 1, -2: 2, 0: 3}, "10.0.0.2": {0: 1}}
