@@ -23,6 +23,8 @@ _SILENCE: Final = 45.0
 """Seconds without an event after which a connection is taken for lost: three missed pings."""
 _MOST: Final = 64 << 20
 """Bytes of an answer, and of an event."""
+_PATIENCE: Final = 1.0
+"""Seconds that the end of a stream waits for the thread that reads it, which ends soon."""
 _WAITING: Final = 4
 """Events that wait in memory; the server counts what it cannot send."""
 
@@ -90,6 +92,15 @@ class Api:
         self._is_secure = parts.scheme == "https"
         self._path = f"{quote(parts.path, safe='/%')}/api/v1"
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._used: socket.socket | None = None
+        self._is_closed = False
+
+    def close(self) -> None:
+        """End the `get` of another thread soon, and any further one at once."""
+        self._is_closed = True
+        if (used := self._used) is not None:
+            with suppress(OSError):
+                used.shutdown(socket.SHUT_RDWR)
 
     def get(self, path: str, kind: type[T], **parameters: object) -> T:
         """Return the answer to a GET.
@@ -104,8 +115,15 @@ class Api:
         """
         connection = self._connection()
         try:
+            connection.connect()
+            self._used = connection.sock
+            if self._is_closed:
+                raise ApiError(f"{self.url}: the connection is closed")
             return decoded(self._read(self._ask(connection, path, parameters, {})), kind)
+        except (OSError, UnicodeError) as error:  # the latter: it cannot be the name of a host
+            raise self._unreachable(error) from None
         finally:
+            self._used = None
             connection.close()
 
     def events(self, path: str, last_id: str | None, **parameters: object) -> Events:
@@ -150,7 +168,7 @@ class Api:
                 "GET", f"{self._path}{path}{query}", headers={**self._headers, **headers}
             )
             answer = connection.getresponse()
-        except (OSError, UnicodeError) as error:  # the latter: it cannot be the name of a host
+        except OSError as error:
             raise self._unreachable(error) from None
         except http.client.HTTPException:
             raise self._no_fastlog() from None
@@ -210,7 +228,8 @@ class Events:
         self._answer, self._socket, self._url = answer, held, url
         self._arrived: queue.Queue[Event | FastlogError] = queue.Queue(_WAITING)
         self._is_closed = False
-        threading.Thread(target=self._run, name="events", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Self:
         return self
@@ -222,6 +241,7 @@ class Events:
         with suppress(queue.Empty):  # the thread may wait for room
             while True:
                 self._arrived.get_nowait()
+        self._thread.join(_PATIENCE)
 
     def next(self) -> Event | None:
         """Return the next event; `None` if none has arrived yet.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from typing import Final
 from urllib.parse import quote
@@ -91,7 +91,7 @@ class RemoteTail:
 
     def follow(
         self, begin: Callable[[], object], pause: Callable[[float], object]
-    ) -> Iterator[list[Found]]:
+    ) -> Generator[list[Found]]:
         """Yield what arrives, in batches, without end; each record once.
 
         Args:

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -31,6 +30,8 @@ EVERY = 2.0
 """Seconds between two readings."""
 SHORTEST, LONGEST = 0.5, 3600.0
 """The range that may be given instead."""
+_PATIENCE = 5.0
+"""Seconds that the end waits for a reading, which ends soon."""
 _WIDTH = 100
 """Columns of what is printed where there is no window."""
 
@@ -141,11 +142,18 @@ def _run(source: Source, every: float, console: Console) -> None:
     views = [_first_view(top)]  # an error is printed, and no screen is shown
     screen = FullScreen(console, lambda: views[-1])
 
+    ending = threading.Event()
+
     def read_on() -> None:
-        while True:
-            time.sleep(every)
+        while not ending.wait(every):
             views[:] = [top.read_again()]
             screen.changed()
 
-    threading.Thread(target=read_on, name="readings", daemon=True).start()
-    screen.run("qQ")
+    thread = threading.Thread(target=read_on, name="readings", daemon=True)
+    thread.start()
+    try:
+        screen.run("qQ")
+    finally:
+        ending.set()
+        source.interrupt()
+        thread.join(_PATIENCE)  # a thread inside a library could abort the end of the process

@@ -61,6 +61,9 @@ class Source(Protocol):
             FastlogError: It cannot be read.
         """
 
+    def interrupt(self) -> None:
+        """End the reading of another thread soon, and any further one at once."""
+
 
 class StoreSource:
     """The files of a data directory.
@@ -74,6 +77,13 @@ class StoreSource:
         self._config, self._query = config, query
         self._counted: tuple[Path, int] | None = None
         self._bars: dict[str, Bars] = {}
+        self._progress = Progress()
+        self._is_interrupted = False
+
+    def interrupt(self) -> None:
+        """End the reading of another thread soon, and any further one at once."""
+        self._is_interrupted = True
+        self._progress.interrupt()
 
     def read(self) -> Reading:
         """Return what is there now.
@@ -83,7 +93,9 @@ class StoreSource:
         """
         now = time.time()
         logs, unread = logs_directory(self._config), Unread(lambda line: None)
-        progress = Progress(time.monotonic() + _SECONDS)
+        self._progress = progress = Progress(time.monotonic() + _SECONDS)
+        if self._is_interrupted:
+            progress.interrupt()
         first = first_minute(now)
         end, recent = first + MINUTES * MINUTE, first + (MINUTES - RECENT) * MINUTE
         if self._counted == (logs, first):
@@ -150,6 +162,10 @@ class ApiSource:
         self.name = api.url
         self._api, self._parameters = api, {"q": query, "tz": zone}
         self._ahead: float | None = None
+
+    def interrupt(self) -> None:
+        """End the reading of another thread soon, and any further one at once."""
+        self._api.close()
 
     def read(self) -> Reading:
         """Return what is there now.

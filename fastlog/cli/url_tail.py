@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from fastlog.cli.api import Api, UnreachableApiError
 from fastlog.cli.command import FAILED, INCOMPLETE, OK
@@ -36,8 +36,9 @@ def tail_url(api: Api, filters: Filters, output: Output, lines: int, *, live: bo
 
     try:
         if live:
-            with suppress(KeyboardInterrupt):  # the usual way to end -f
-                for batch in remote.follow(print_newest, sleep_while_read):
+            arrived = remote.follow(print_newest, sleep_while_read)
+            with suppress(KeyboardInterrupt), closing(arrived):  # Ctrl-C is the usual end of -f
+                for batch in arrived:
                     sys.stdout.write("".join(map(output.line, batch)))
                     sys.stdout.flush()
             return OK

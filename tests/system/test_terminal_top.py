@@ -115,7 +115,7 @@ def test_the_terminal_is_as_before_when_it_has_ended(
 ) -> None:
     screen.type("echo before; stty -g > modes")
     screen.press("Enter")
-    screen.wait_for("^before")
+    screen.wait_for(r"^before\n[#$]")
     screen.type(f"{' '.join(map(str, top(server)))}; echo ended with $?; stty -g > after")
     screen.press("Enter")
     screen.wait_for("records/s")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import socket
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,16 @@ from queries import parsed
 from rich.cells import cell_len
 from rich.console import Console
 
+from fastlog.cli.api import Api, ApiError
 from fastlog.cli.top_rates import Rate, Rates
-from fastlog.cli.top_readings import FIELDS, MINUTES, Reading, StoreSource, first_minute
+from fastlog.cli.top_readings import (
+    FIELDS,
+    MINUTES,
+    ApiSource,
+    Reading,
+    StoreSource,
+    first_minute,
+)
 from fastlog.cli.top_view import View
 from fastlog.config import Config
 from fastlog.status.data_directory import Status
@@ -221,3 +232,33 @@ def test_readings_count_what_is_stored_meanwhile_and_forget_what_is_too_old(
     now += 60
     assert read()["level"]["INFO"] == {-10: 1, -2: 2, 0: 3}
     assert read()["host"] == {"127.0.0.1": {-10: 1, -2: 2, 0: 3}, "10.0.0.2": {0: 1}}
+
+
+def test_a_reading_that_is_interrupted_ends_and_says_so(tmp_path: Path):
+    """A thread that still reads when the process ends could abort it."""
+    write_day(tmp_path / "logs" / "2023-11-15.db", [make_record(0, created=time.time())])
+    source = StoreSource(Config(data_dir=tmp_path), parsed("message"))
+    assert source.read().notes == []
+    source.interrupt()
+    assert "incomplete" in source.read().notes[0]
+
+
+def test_a_reading_of_a_page_that_does_not_answer_can_be_ended():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        api = Api(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        source = ApiSource(api, "", None)
+
+        def read() -> None:
+            with pytest.raises(ApiError):
+                source.read()
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        client, _ = listener.accept()
+        with client:
+            assert client.recv(1000).startswith(b"GET /api/v1/status")
+            source.interrupt()
+            thread.join(20)
+            assert not thread.is_alive()
+    with pytest.raises(ApiError):
+        source.read()
