@@ -41,9 +41,11 @@ class Searches:
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="search")
         self._waiting = 0
         self._running: set[Progress] = set()
+        self._is_closed = False
 
     def close(self) -> None:
-        """Stop all searches."""
+        """Stop all searches, and begin no more."""
+        self._is_closed = True
         for progress in self._running:
             progress.interrupt()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -128,6 +130,8 @@ class Searches:
         finally:
             self._waiting -= 1
         try:
+            if self._is_closed:
+                raise RequestError("the web server is stopping; try again", 503)
             yield
         finally:
             self._free.release()
