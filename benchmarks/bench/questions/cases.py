@@ -75,11 +75,16 @@ def questions(store: Store) -> list[Question]:
     ]  # fmt: skip
 
 
+def fastlog(store: Store, *words: str) -> Command:
+    """Return a command of `fastlog` about a store."""
+    return (str(PROGRAMS / "fastlog"), *words, "--data-dir", str(store.data_dir))
+
+
 class _Asker(NamedTuple):
     store: Store
 
     def fastlog(self, *words: str) -> Command:
-        return (str(PROGRAMS / "fastlog"), *words, "--data-dir", str(self.store.data_dir))
+        return fastlog(self.store, *words)
 
     def query(self, *words: str) -> Command:
         return self.fastlog("query", "--json", *words)
