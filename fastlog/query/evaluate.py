@@ -137,6 +137,8 @@ def _compile_leaf(leaf: Leaf, columns: Sequence[str]) -> Predicate:
 
 
 def _joined(parts: list[Predicate], is_and: bool) -> Predicate:
+    if not parts:
+        return lambda row: is_and
     if len(parts) == 1:
         return parts[0]
     if len(parts) == 2:

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
-import signal
 import statistics
-import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 import click
 from usage import cpu_of
+from web_server import serving
 
 from bench.questions.cases import Command, fastlog
 from bench.questions.measure import Cost, median, run, shown
@@ -136,28 +133,6 @@ class Page:
         return value
 
 
-@contextmanager
-def serving(store: Store) -> Iterator[Page]:
-    """Run `fastlog web` over a store.
-
-    Raises:
-        click.ClickException: It has not started.
-    """
-    command = fastlog(store, "web", "--url", "http://127.0.0.1:0")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        found = re.search(r"http://\S+", process.stdout.readline())
-        if found is None:
-            raise click.ClickException(f"{' '.join(command)} has not started")
-        page = Page(found[0], process.pid)
-        try:
-            yield page
-        finally:
-            page.close()
-            process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE)
-
-
 def measure_page(store: Store, repeat: int) -> str:
     """Ask for each view, and run the command beside it, in turns; return the table of medians.
 
@@ -170,7 +145,7 @@ def measure_page(store: Store, repeat: int) -> str:
         seen: list[Seen] = []
         commands: list[Cost] = []
         for _ in range(repeat + 1):
-            with serving(store) as page:
+            with serving(store.data_dir) as server, closing(Page(*server)) as page:
                 seen.append(page.show(view))
             commands.append(run(view.command)[0])
         first, whole = (median([each[at] for each in seen[1:]]) for at in (0, 1))
