@@ -120,6 +120,8 @@ class Page(NamedTuple):
     records: list[Found]
     cursor: Cursor | None
     """Where the next page begins; None if there is none."""
+    begin: Cursor | None
+    """Where this page begins, whatever arrives later; None if the store is empty."""
     scanned: float
     """The share of the time of all records that was searched, from 0 to 1."""
 
@@ -133,12 +135,12 @@ def find_page(question: Question, order: str, limit: int, start: Cursor | None) 
     """
     days = read_days(question.logs, span_of(question.query), question.unread)
     if not days:
-        return Page([], None, 1.0)
+        return Page([], None, None, 1.0)
     whole = span_of(question.query).overlap(
         Span(min(day.first for day in days), Span.up_to(max(day.last for day in days)).until)
     )
     edge = whole.until if order == "newest" else whole.since
-    place = start or Cursor(order, edge, FIRST_WINDOW)
+    begin = place = start or Cursor(order, edge, FIRST_WINDOW)
     span, window = whole.overlap(place.span), place.window
     records: list[Found] = []
     size, completed = 0, 0.0
@@ -152,18 +154,18 @@ def find_page(question: Question, order: str, limit: int, start: Cursor | None) 
             if progress.must_stop():  # the record may be behind a gap
                 break
             if len(records) == limit or size > MAX_BYTES:
-                return Page(records, place, _share(whole, place))
+                return Page(records, place, begin, _share(whole, place))
             records.append(each)
             size += _size(each)
             place = Cursor(order, each.record.created, window, identity(each))
         if progress.must_stop():
             question.progress.must_stop()  # its deadline is over, too: the answer says so
             place = place._replace(window=completed or max(SHORTEST, window / SHRINKING))
-            return Page(records, place, _share(whole, place))
+            return Page(records, place, begin, _share(whole, place))
         completed = max(completed, window)
         window = _next_window(window, time.monotonic() - began, question.progress.remaining)
         place = Cursor(order, part.since if order == "newest" else part.until, window)
-    return Page(records, None, 1.0)
+    return Page(records, None, begin, 1.0)
 
 
 def _next_window(window: float, took: float, remaining: float) -> float:

@@ -45,6 +45,7 @@ async def _page(site: Site, request: Request, values: Values) -> Response:
         return {
             "records": [record_object(found) for found in page.records],
             "cursor": None if page.cursor is None else str(page.cursor),
+            "begin": None if page.begin is None else str(page.begin),
             "complete": question.is_complete,
             "scanned": page.scanned,
             "unread": list(map(str, question.unread.files)),
@@ -171,6 +172,7 @@ ENDPOINTS = (
         obj(
             records=list_of(RECORD),
             cursor=NULLABLE_TEXT,
+            begin=NULLABLE_TEXT,
             complete=FLAG,
             scanned=NUMBER,
             unread=UNREAD,
