@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from day_files import START_NAME, make_record, write_day
@@ -49,10 +51,17 @@ def test_a_second_search_for_the_same_text_decompresses_nothing(
     assert len(decompressed) == 20
 
 
-def test_a_search_that_was_stopped_is_not_remembered(logs: Path, decompressed: list[bytes]):
+def test_a_search_that_was_stopped_is_not_remembered(logs: Path, monkeypatch: pytest.MonkeyPatch):
     progress = Progress()
-    progress.interrupt()
-    assert list(search(logs, parsed('"number 7"'), progress=progress)) == []
+    real = chunk_search.candidates
+
+    def stopped(*arguments: Any) -> Sequence[int]:
+        progress.interrupt()
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chunk_search, "candidates", stopped)
+        assert list(search(logs, parsed('"number 7"'), progress=progress)) == []
     assert len(chunk_search._MEMORY) == 0
     assert messages(logs, '"number 7"') == ["number 7"]
 
