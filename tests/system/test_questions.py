@@ -29,7 +29,7 @@ def test_each_question_has_the_right_number_of_answers(tmp_path: Path) -> None:
     )
     assert re.search(r"^4,000 records in [23] day files: \d+ bytes a record, as lines", text, re.M)
     questions = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
-    assert len(questions) == 12
+    assert len(questions) == 13
     assert {"newest 100", "a substring that is nowhere", "extra.user=77", "stats"} < {*questions}
 
 

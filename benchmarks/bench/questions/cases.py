@@ -71,6 +71,8 @@ def questions(store: Store) -> list[Question]:
                  0),
         Question("extra.user=77", ask.query("--where", "extra.user=77"),
                  ask.rg("--fixed-strings", '"user":77,'), "rg", min(HITS, store.records)),
+        Question("extra.user>200000, which is nowhere", ask.query("--where", "extra.user>200000"),
+                 ask.rg(r'"user":([2-9]\d{5}|[1-9]\d{6})'), "rg", 0),
         Question("stats", ask.fastlog("stats", "--json"), ask.by_hand(groups, None), "by hand", 1),
     ]  # fmt: skip
 
