@@ -1,8 +1,8 @@
 // The JSON API of the server, as functions. Documented in docs/web.md and /api/v1/openapi.json.
 
 const ROOT = "/api/v1";
-// Integers of this length may not fit a number of JavaScript.
-const LONG_INTEGER = /\d{16}/;
+// Integers of this length may not fit a number of JavaScript. Texts, such as ids, seldom look like it.
+const LONG_INTEGER = /[:,[]\s*-?\d{16}/;
 
 /** An answer that is an error; `column` says where a query is wrong, counted from 1, or is null. */
 class ApiError extends Error {
