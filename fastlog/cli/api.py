@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import http.client
-import queue
 import socket
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final, NamedTuple, Self, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from fastlog.cli.api_errors import (
+    ApiError,
+    NothingThereError,
+    UnreachableApiError,
+    UnusableApiError,
+    reason_of,
+)
+from fastlog.cli.api_events import MOST, Events
 from fastlog.errors import ConfigError, FastlogError
 
 T = TypeVar("T")
@@ -21,28 +27,6 @@ _SECONDS: Final = 30.0
 """Seconds in which a server must answer; its own deadlines are shorter."""
 _SILENCE: Final = 45.0
 """Seconds without an event after which a connection is taken for lost: three missed pings."""
-_MOST: Final = 64 << 20
-"""Bytes of an answer, and of an event."""
-_PATIENCE: Final = 1.0
-"""Seconds that the end of a stream waits for the thread that reads it, which ends soon."""
-_WAITING: Final = 4
-"""Events that wait in memory; the server counts what it cannot send."""
-
-
-class ApiError(FastlogError):
-    """The server does not give the answer. Trying again later may help."""
-
-
-class UnreachableApiError(ApiError):
-    """There is no connection to the server, or no more."""
-
-
-class UnusableApiError(ConfigError):
-    """The server refuses the request: trying again does not help."""
-
-
-class NothingThereError(UnusableApiError):
-    """The server has no record of this id."""
 
 
 class _Reason(msgspec.Struct):
@@ -51,16 +35,6 @@ class _Reason(msgspec.Struct):
 
 class _Failure(msgspec.Struct):
     error: _Reason
-
-
-class Event(NamedTuple):
-    """A server-sent event."""
-
-    kind: str
-    """"": it has only an id."""
-    data: bytes
-    id: str | None
-    """The id that continues behind it."""
 
 
 class Api:
@@ -178,7 +152,7 @@ class Api:
 
     def _read(self, answer: http.client.HTTPResponse) -> bytes:
         try:
-            body = answer.read(_MOST)
+            body = answer.read(MOST)
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from None
         if answer.headers.get_content_type() != "application/json":
@@ -209,87 +183,13 @@ class Api:
 
     def _unreachable(self, error: Exception) -> ApiError:
         return UnreachableApiError(
-            f"cannot read {self.url}: {_reason(error)}; is fastlog web running there?"
+            f"cannot read {self.url}: {reason_of(error)}; is fastlog web running there?"
         )
 
     def _no_fastlog(self) -> UnusableApiError:
         return UnusableApiError(
             f"--url: {self.url} is no page of fastlog; expected the address that fastlog web prints"
         )
-
-
-class Events:
-    """The events of an open stream. A thread reads them, so that waiting for one can be cut short.
-
-    A context manager, which closes the stream.
-    """
-
-    def __init__(self, answer: http.client.HTTPResponse, held: socket.socket, url: str) -> None:
-        self._answer, self._socket, self._url = answer, held, url
-        self._arrived: queue.Queue[Event | FastlogError] = queue.Queue(_WAITING)
-        self._is_closed = False
-        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_closed = True
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        with suppress(queue.Empty):  # the thread may wait for room
-            while True:
-                self._arrived.get_nowait()
-        self._thread.join(_PATIENCE)
-
-    def next(self) -> Event | None:
-        """Return the next event; `None` if none has arrived yet.
-
-        Raises:
-            ApiError: The connection is lost.
-        """
-        try:
-            arrived = self._arrived.get_nowait()
-        except queue.Empty:
-            return None
-        if isinstance(arrived, FastlogError):
-            raise arrived
-        return arrived
-
-    def _run(self) -> None:
-        reason = "the server has closed the connection"
-        try:
-            for event in read_events(self._lines()):
-                self._arrived.put(event)
-                if self._is_closed:
-                    return
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            reason = _reason(error)
-        self._arrived.put(UnreachableApiError(f"{self._url}: {reason}"))
-
-    def _lines(self) -> Iterator[bytes]:
-        while line := self._answer.readline(_MOST):
-            yield line
-
-
-def read_events(lines: Iterator[bytes]) -> Iterator[Event]:
-    """Yield the events of a stream of server-sent events. An incomplete one at its end is none."""
-    kind, data, last_id, is_new = "", list[bytes](), None, False
-    for line in lines:
-        text = line.rstrip(b"\r\n")
-        name, _, value = text.partition(b":")
-        value = value.removeprefix(b" ")
-        if name == b"event":
-            kind = value.decode(errors="replace")
-        elif name == b"data":
-            data.append(value)
-        elif name == b"id":
-            last_id, is_new = value.decode(errors="replace"), True
-        elif not text:
-            if data or is_new:
-                yield Event(kind if data else "", b"\n".join(data), last_id)
-            kind, data, is_new = "", [], False
 
 
 def decoded(body: bytes, kind: type[T]) -> T:
@@ -302,9 +202,3 @@ def decoded(body: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ApiError(f"the server's answer cannot be read: {error}") from None
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "it does not answer"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -12,7 +12,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from fastlog.cli.api import Api, ApiError, Event, Events, NothingThereError, decoded
+from fastlog.cli.api import Api, decoded
+from fastlog.cli.api_errors import ApiError, NothingThereError
+from fastlog.cli.api_events import Event, Events
 from fastlog.query import COLUMNS
 from fastlog.record import Record
 from fastlog.search import Found

@@ -126,7 +126,7 @@ class _Top:
 
 
 def _first_view(top: _Top) -> View:
-    from fastlog.cli.api import UnreachableApiError
+    from fastlog.cli.api_errors import UnreachableApiError
 
     try:
         return top.read()

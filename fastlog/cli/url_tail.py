@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from contextlib import closing, suppress
 
-from fastlog.cli.api import Api, UnreachableApiError
+from fastlog.cli.api import Api
+from fastlog.cli.api_errors import UnreachableApiError
 from fastlog.cli.command import FAILED, INCOMPLETE, OK
 from fastlog.cli.filters import Filters
 from fastlog.cli.long_work import report

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commands import Run
 
-from fastlog.cli.api import Event, read_events
+from fastlog.cli.api_events import Event, read_events
 
 pytestmark = pytest.mark.usefixtures("nothing_configured")
 

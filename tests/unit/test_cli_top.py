@@ -18,7 +18,8 @@ from queries import parsed
 from rich.cells import cell_len
 from rich.console import Console
 
-from fastlog.cli.api import Api, ApiError
+from fastlog.cli.api import Api
+from fastlog.cli.api_errors import ApiError
 from fastlog.cli.top_rates import Rate, Rates
 from fastlog.cli.top_readings import (
     FIELDS,
