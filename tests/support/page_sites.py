@@ -19,11 +19,15 @@ NOW = time.time()
 
 
 class PageSite:
-    """A server and a `fastlog web` over its store."""
+    """A server and a `fastlog web` over its store.
 
-    def __init__(self, home: Path, *, web_config: str = "") -> None:
+    Args:
+        options: Of the server.
+    """
+
+    def __init__(self, home: Path, *, web_config: str = "", **options: Any) -> None:
         home.mkdir(parents=True, exist_ok=True)
-        self.server = Server(home)
+        self.server = Server(home, **options)
         self.url = ""
         self._web_config = web_config
         self.sent = 0
@@ -69,6 +73,11 @@ class PageSite:
             assert self._web.stdout is not None
             self._web.stdout.close()
             self._web = None
+
+    @property
+    def web_pid(self) -> int:
+        assert self._web is not None
+        return self._web.pid
 
     def write(self, records: Iterable[logging.LogRecord], *, wait: bool = True) -> None:
         """Send records with the stock handler, and wait until they are stored."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from conditions import wait_for
-from page_sites import make_record
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -133,14 +132,3 @@ def test_problems_are_warnings_and_worse_unless_all_levels_are_asked_for(shop, o
     expect(page.locator(".problem", has_text="GET /login")).to_have_count(0)
     page.get_by_role("button", name="All levels").click()
     expect(page.locator(".problem", has_text="GET /login")).not_to_have_count(0)
-
-
-def test_rejections_cannot_be_missed(empty, open_tab):
-    page = open_tab(empty).open()
-    expect(page.locator("#status-pill")).to_have_text("✓ All stored", use_inner_text=True)
-    empty.server.connect(b"\0\0\0\4nope").close()
-    expect(page.locator("#banner")).to_contain_text("rejected", timeout=60_000)
-    expect(page.locator("#status-pill")).to_contain_text("1 problem")
-    page.locator("#status-pill").click()
-    expect(page.locator("#status-details")).to_contain_text("1 record rejected")
-    empty.write([make_record("fine")])
