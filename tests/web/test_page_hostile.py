@@ -42,7 +42,7 @@ NAMES = [
 
 
 @pytest.fixture(scope="module")
-def texts(browser, tmp_path_factory):
+def texts(chromium, tmp_path_factory):
     with PageSite(tmp_path_factory.mktemp("hostile")) as site:
         site.write(
             make_record(
@@ -138,7 +138,7 @@ def test_the_export_has_hostile_texts_as_they_are(texts):
 
 
 @pytest.fixture(scope="module")
-def large(browser, tmp_path_factory):
+def large(chromium, tmp_path_factory):
     """A store with texts of ten megabytes, as another program may have written it."""
     long = {"message": f"{LONG}the end", "exc_text": f"Traceback\n{LONG}\nValueError: the end"}
     records = [
@@ -151,7 +151,7 @@ def large(browser, tmp_path_factory):
 
 
 def test_texts_of_ten_megabytes_are_abbreviated_until_their_record_is_opened(large, open_tab):
-    tab = open_tab(large)
+    tab = open_tab(large, own=True)
     answers = []
     tab.page.on("response", lambda answer: answers.append(answer))
     page = tab.open("/?wrap=1&extras=1&facets=extra.blob&by=extra.blob&fold=0")
@@ -177,7 +177,7 @@ def test_texts_of_ten_megabytes_are_abbreviated_until_their_record_is_opened(lar
 
 @pytest.mark.parametrize("mode", ["live", "problems"])
 def test_texts_of_ten_megabytes_are_abbreviated_in_each_view(mode, large, open_tab):
-    tab = open_tab(large)
+    tab = open_tab(large, own=True)
     answers = []
     tab.page.on("response", lambda answer: answers.append(answer))
     page = tab.open(f"/?mode={mode}&fold=0")

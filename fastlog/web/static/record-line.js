@@ -91,9 +91,8 @@ function message(record, view) {
   const text = view.wrap
     ? visible(cut(record.message, WRAPPED)) + (isCut ? "…" : "")
     : oneLine(record.message, LINE);
-  const parts = [text];
   const length = record.abbreviated?.message;
-  if (length) parts.push(" ", el("span", { class: "tag" }, `${grouped(length)} characters`));
+  const parts = length ? [el("span", { class: "tag" }, `${grouped(length)} characters`), " ", text] : [text];
   if (record.exc_text) parts.push(" ", el("span", { class: "tag raised" }, lastLine(record.exc_text)));
   if (view.extras) parts.push(...inlineExtras(record.extra));
   else if (record.extra["!notes"]) parts.push(" ", el("span", { class: "tag" }, "note"));
