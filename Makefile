@@ -31,7 +31,8 @@ $(VENV)/installed: $(VENV)/made $(SOURCES)
 	@touch $@
 
 # The tests of the page need Chromium: that of the system, or Playwright's. With apt, root gets it.
-CHROMIUM_HERE = command -v chromium chromium-browser google-chrome >/dev/null || test -n "$$CHROMIUM"
+CHROMIUM_HERE = { command -v chromium || command -v chromium-browser || command -v google-chrome || \
+  test -n "$$CHROMIUM"; } >/dev/null
 $(VENV)/test: $(VENV)/installed
 	@echo 'Installing what the tests need …'
 	@$(INSTALL) --editable client --editable '.[test]'
