@@ -20,7 +20,7 @@ from fastlog.web.broadcast import MOST, QUEUED, Batch, Place, Tail, make_batches
 from fastlog.web.closing_stream import ClosingStream
 from fastlog.web.counts import read_fields
 from fastlog.web.endpoint import Endpoint, Values
-from fastlog.web.parameters import QUERY, ZONE, Parameter
+from fastlog.web.parameters import QUERY, TEXT_LIMIT, ZONE, Parameter
 from fastlog.web.records import read_id
 from fastlog.web.site import Site
 
@@ -34,7 +34,8 @@ CATCH_UP: Final = MOST * QUEUED
 
 async def _tail(site: Site, request: Request, values: Values) -> Response:
     query = site.question(values).query
-    encode = _encoder(read_fields("columns", values["columns"], most=30))
+    columns = read_fields("columns", values["columns"], most=30)
+    encode = _encoder(columns, values["max_text"])
     after = request.headers.get("last-event-id") or values["after"]
     place = read_id(after) if after else None
     tail = Tail(query, encode)
@@ -126,22 +127,23 @@ def _id(place: Place) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _encoder(fields: tuple[str, ...]) -> Callable[[Found], bytes]:
+def _encoder(fields: tuple[str, ...], max_text: int) -> Callable[[Found], bytes]:
     """Return what makes the JSON of a record, with all columns or some.
 
     It is the same function for the same columns, so that tails share their batches.
     """
-    if not fields:
+    if not fields and not max_text:
         return encode_record
-    wanted = {"id", "time", "created"}
+    wanted = {"id", "time", "created", "abbreviated"}
     for field in fields:
         wanted |= {"levelname", "levelno"} if field == "level" else set()
         wanted.add({"logger": "name"}.get(field, field.partition(".")[0]))
 
     def encode(found: Found) -> bytes:
-        whole = record_object(found)
-        text = msgspec.json.encode({name: whole[name] for name in whole if name in wanted})
-        return one_line(text)
+        values = record_object(found, max_text)
+        if fields:
+            values = {name: values[name] for name in values if name in wanted}
+        return one_line(msgspec.json.encode(values))
 
     return encode
 
@@ -157,6 +159,7 @@ ENDPOINTS = (
             QUERY,
             ZONE,
             Parameter("columns", "text", "Columns to send, with commas; none: all.", ""),
+            TEXT_LIMIT,
             Parameter("after", "text", "The id of a record after which to begin (default: now)."),
         ),
         {"type": "string"},
