@@ -123,6 +123,7 @@ def print_records(question: Question, page: Page, output: Output, work: LongWork
             number, last = len(some), some[-1] if some else None
             if not page.has_context:
                 work.end_search()
+            output.measure(some)
             in_order = some if page.from_oldest else some[::-1]
             for line in _lines(in_order, question, page, output):
                 work.write(line)

@@ -60,12 +60,15 @@ class Page(NamedTuple):
     """The share of the time of all records that was searched, from 0 to 1."""
 
 
-def find_page(question: Question, order: Order, limit: int, start: Cursor | None) -> Page:
+def find_page(
+    question: Question, order: Order, limit: int, start: Cursor | None, max_text: int = 0
+) -> Page:
     """Search a page.
 
     Args:
         limit: The most records of it, at least 1.
         start: Where it begins; None for the end of the store.
+        max_text: Characters that are shown of each text; 0 for all.
     """
     days = read_days(question.logs, span_of(question.query), question.unread)
     if not days:
@@ -91,7 +94,7 @@ def find_page(question: Question, order: Order, limit: int, start: Cursor | None
             if len(records) == limit or size > MAX_BYTES:
                 return Page(records, place, begin, _share(whole, place))
             records.append(each)
-            size += _size(each)
+            size += _size(each, max_text)
             place = Cursor(order, each.record.created, window, identity(each))
         if progress.must_stop():
             question.progress.must_stop()  # its deadline is over, too: the answer says so
@@ -109,10 +112,11 @@ def _next_window(window: float, took: float, remaining: float) -> float:
     return max(SHORTEST, window * min(GROWTH, fitting))
 
 
-def _size(found: Found) -> int:
+def _size(found: Found, max_text: int) -> int:
     record = found.record
     texts = (record.message, record.extra, record.exc_text, record.stack_info)
-    return sum(len(text) for text in texts if text)
+    most = max_text or math.inf
+    return int(sum(min(len(text), most) for text in texts if text))
 
 
 def _split(span: Span, order: str, window: float) -> tuple[Span, Span]:

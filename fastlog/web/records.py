@@ -20,7 +20,7 @@ from fastlog.web.answers import json_answer, record_object
 from fastlog.web.endpoint import Endpoint, Values
 from fastlog.web.failures import RequestError
 from fastlog.web.paging import find_page
-from fastlog.web.parameters import DEADLINE, QUERY, ZONE, Parameter
+from fastlog.web.parameters import DEADLINE, QUERY, TEXT_LIMIT, ZONE, Parameter
 from fastlog.web.question import Question
 from fastlog.web.schemas import FLAG, NULLABLE_TEXT, NUMBER, RECORD, UNREAD, list_of, obj
 from fastlog.web.site import Site
@@ -37,9 +37,10 @@ async def _page(site: Site, request: Request, values: Values) -> Response:
             raise RequestError(f"cursor: it is of a page with order={start.order}")
 
     def work(question: Question) -> dict[str, Any]:
-        page = find_page(question, values["order"], values["limit"], start)
+        most = values["max_text"]
+        page = find_page(question, values["order"], values["limit"], start, most)
         return {
-            "records": [record_object(found) for found in page.records],
+            "records": [record_object(found, most) for found in page.records],
             "cursor": None if page.cursor is None else str(page.cursor),
             "begin": None if page.begin is None else str(page.begin),
             "complete": question.is_complete,
@@ -102,7 +103,7 @@ async def _around(site: Site, request: Request, values: Values) -> Response:
         after = islice(near(newest_first=False), values["after"])
         some = [*reversed(before), found, *after]
         return {
-            "records": [record_object(each) for each in some],
+            "records": [record_object(each, values["max_text"]) for each in some],
             "complete": question.is_complete,
         }
 
@@ -145,6 +146,7 @@ ENDPOINTS = (
             Parameter("order", "text", "From which end.", "newest", choices=("newest", "oldest")),
             Parameter("limit", "integer", "The most records of the page.", 100, 1, 1000),
             Parameter("cursor", "text", "The cursor of the page before."),
+            TEXT_LIMIT,
             DEADLINE,
         ),
         obj(
@@ -170,6 +172,7 @@ ENDPOINTS = (
             ),
             Parameter("before", "integer", "The most records before it.", 20, 0, 500),
             Parameter("after", "integer", "The most records after it.", 20, 0, 500),
+            TEXT_LIMIT,
             DEADLINE,
         ),
         _SOME,

@@ -45,9 +45,11 @@ class Searches:
         self._waiting = 0
         self._by_client: Counter[str] = Counter()
         self._running: set[Progress] = set()
+        self._is_closed = False
 
     def close(self) -> None:
-        """Stop all searches."""
+        """Stop all searches, and begin no more."""
+        self._is_closed = True
         for progress in self._running:
             progress.interrupt()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -144,6 +146,8 @@ class Searches:
         finally:
             self._waiting -= 1
         try:
+            if self._is_closed:
+                raise RequestError("the web server is stopping; try again", 503)
             yield
         finally:
             self._free.release()

@@ -1,6 +1,10 @@
 // The JSON API of the server, as functions. Documented in docs/web.md and /api/v1/openapi.json.
 
 const ROOT = "/api/v1";
+/** Characters of a text in lists. The server leaves out the rest, and says how long the text is. */
+export const LIST_TEXT = 4000;
+/** Characters of the longest value in counts; of a longer one the server sends so many, and an ellipsis. */
+export const LONGEST_VALUE = 1000;
 // Integers of this length may not fit a number of JavaScript. Texts, such as ids, seldom look like it.
 const LONG_INTEGER = /[:,[]\s*-?\d{16}/;
 

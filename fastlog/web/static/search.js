@@ -1,6 +1,6 @@
 // The search: records newest first, page by page, as far as the user scrolls.
 
-import { Question, ask } from "./api.js";
+import { LIST_TEXT, Question, ask } from "./api.js";
 import { fold } from "./folding.js";
 import { AHEAD, Pages } from "./pages.js";
 
@@ -90,7 +90,7 @@ export class Search {
   }
 
   #parameters(limit) {
-    return { ...this.view.question, order: this.view.state.order, limit };
+    return { ...this.view.question, order: this.view.state.order, limit, max_text: LIST_TEXT };
   }
 
   async #fill() {
