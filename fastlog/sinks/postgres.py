@@ -31,6 +31,7 @@ from fastlog.sinks.postgres_connection import (
     psycopg,
 )
 from fastlog.sinks.postgres_partitions import day_of, ensure
+from fastlog.sinks.postgres_retention import PostgresRetention
 from fastlog.sinks.postgres_schema import prepare, read_version
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ IDLE: Final = 1.0
 """Seconds without a statement after which a connection is tried before it is used."""
 STATEMENT_SECONDS: Final = 60
 """Seconds of a statement, whatever the role's own timeout is: that would end a COPY."""
-AHEAD: Final = 600.0
-"""Seconds between checks that the partition of the next day is there."""
+CARE_INTERVAL: Final = 60.0
+"""Seconds between two looks at the partitions: is the next day's there, and is one too old?"""
 CHANNEL: Final = "fastlog"
 """What a transaction of the sink notifies, so that `tail` need not poll."""
 
@@ -69,7 +70,10 @@ class PostgresSink(Sink):
         self._days: set[date] = set()
         """The days that have a partition, as far as this sink knows."""
         self._watch = ClockWatch(context.clock, context.steady)
-        self._ahead_at = float("-inf")
+        self._retention = PostgresRetention(context.name, self._target, context.retention)
+        self._day: date | None = None
+        """The day that was stored into last."""
+        self._care_at = float("-inf")
 
     def open(self, node: str) -> int:
         self.close()
@@ -122,13 +126,14 @@ class PostgresSink(Sink):
         return self._durable
 
     def tick(self) -> None:
-        if self._connection is None:
+        reading, now = self._watch.read(), self.context.steady()
+        if self._connection is None or now < self._care_at + CARE_INTERVAL:
             return
-        now = self.context.steady()
-        if now >= self._ahead_at + AHEAD:
-            with self._guarded():
-                self._ensure(day_of(int((self.context.clock() + 86_400) * 1e6)))
-            self._ahead_at = now
+        self._care_at = now
+        with self._guarded():
+            self._ensure(day_of(int((reading.now + 86_400) * 1e6)))
+            trusted = reading.now if reading.trusted else None
+            self._retention.retire(self._ready(), trusted, self._day)
 
     def offending(self, block: Decoded) -> dict[int, str]:
         reasons: dict[int, str] = {}
@@ -209,9 +214,10 @@ class PostgresSink(Sink):
 
     def _store(self, blocks: Sequence[Decoded]) -> None:
         connection = self._ready()
+        last = blocks[-1].block
+        self._day = day_of(last.received_us)
         for day in sorted({day_of(decoded.block.received_us) for decoded in blocks}):
             self._ensure(day)
-        last = blocks[-1].block
         frames = last.index + last.frames
         with connection.transaction():
             self._begin(connection, notify=True)

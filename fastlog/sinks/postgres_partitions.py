@@ -32,11 +32,11 @@ def ensure(connection: Connection, target: Target, day: date) -> None:
         psycopg.Error: It cannot be made.
     """
     schema, name = target.schema, name_of(day)
-    if _state(connection, schema, name) == "attached":
+    if state_of(connection, schema, name) == "attached":
         return
     with connection.transaction():
         lock(connection, target)
-        state = _state(connection, schema, name)
+        state = state_of(connection, schema, name)
         if state == "attached":
             return
         if state == "pending":
@@ -62,7 +62,7 @@ def ensure(connection: Connection, target: Target, day: date) -> None:
         )
 
 
-def _state(connection: Connection, schema: str, name: str) -> str:
+def state_of(connection: Connection, schema: str, name: str) -> str:
     """Return `attached`, `pending` (being detached), `retired` (to be dropped), `detached` by
     somebody else, or `missing`."""
     row = connection.execute(
