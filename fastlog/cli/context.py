@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from fastlog.query import Node, between, both, column, equals
-from fastlog.search import Found, Progress, Unread, search
+from fastlog.search import Found, Progress, Unread
+from fastlog.search.store import RecordStore
 
 REACH: Final = 86400.0
 """Seconds before and after a match in which its context is looked for."""
@@ -49,7 +49,7 @@ class _PartOf(Progress):
 class Context(NamedTuple):
     """Which records around a match are printed."""
 
-    logs: Path
+    store: RecordStore
     before: int
     after: int
     columns: tuple[str, ...]
@@ -101,8 +101,7 @@ class Context(NamedTuple):
             span = (created - REACH, math.nextafter(created, math.inf))
         else:
             span = (created, created + REACH)
-        found = search(
-            self.logs,
+        found = self.store.search(
             both(between(column("created"), *span), *self._same(match)),
             newest_first=newest_first,
             unread=self.unread,

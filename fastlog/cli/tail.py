@@ -9,7 +9,7 @@ import click
 from fastlog.cli.command import OK
 from fastlog.cli.filters import filter_options
 from fastlog.cli.long_work import LongWork
-from fastlog.cli.options import config_options, output_options
+from fastlog.cli.options import config_options, output_options, store_option
 from fastlog.cli.output import Output, prepare_stdout
 from fastlog.cli.query_command import QueryCommand
 from fastlog.cli.standard_output import sleep_while_read
@@ -17,8 +17,8 @@ from fastlog.cli.unread import unread_files
 from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
 from fastlog.query import Node
-from fastlog.search import Progress, follow, newest
-from fastlog.status.data_directory import logs_directory
+from fastlog.search import Progress
+from fastlog.status.record_stores import choose_store
 
 
 @click.command(cls=QueryCommand)
@@ -37,16 +37,19 @@ from fastlog.status.data_directory import logs_directory
     is_flag=True,
     help="Then print new records as they arrive, until interrupted.",
 )
+@store_option
 @config_options
 @filter_options
 @output_options
-def tail(config: Config, query: Node, output: Output, lines: int, live: bool) -> int:
+def tail(
+    config: Config, query: Node, output: Output, lines: int, live: bool, store: str | None
+) -> int:
     """Print the newest records, and with -f new ones as they arrive."""
-    logs, unread, progress = logs_directory(config), unread_files(), Progress()
-    report_unstored(config, at_end=not live)
+    chosen, unread, progress = choose_store(config, store), unread_files(), Progress()
+    report_unstored(config, chosen.sink, at_end=not live)
     prepare_stdout(output.style)
     with LongWork(progress) as work:
-        records, position = newest(logs, query, lines, unread, progress)
+        records, position = chosen.store.newest(query, lines, unread, progress)
         work.write(output.header())
         for found in records:
             work.write(output.line(found))
@@ -54,7 +57,7 @@ def tail(config: Config, query: Node, output: Output, lines: int, live: bool) ->
         is_any = bool(records) or not lines
         return work.exit_code(is_any=is_any, is_complete=not unread.files)
     try:
-        for batch in follow(logs, query, position, sleep_while_read, unread):
+        for batch in chosen.store.follow(query, position, sleep_while_read, unread):
             for found in batch:
                 sys.stdout.write(output.line(found))
             sys.stdout.flush()

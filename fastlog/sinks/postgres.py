@@ -19,6 +19,7 @@ from fastlog.decode import copy_rows
 from fastlog.errors import SinkConflictError, SinkError, SinkUnavailableError
 from fastlog.sinks import Sink, SinkContext
 from fastlog.sinks.postgres_connection import (
+    CHANNEL,
     LOCK_SECONDS,
     Connection,
     connect,
@@ -47,8 +48,6 @@ STATEMENT_SECONDS: Final = 60
 """Seconds of a statement, whatever the role's own timeout is: that would end a COPY."""
 CARE_INTERVAL: Final = 60.0
 """Seconds between two looks at the partitions: is the next day's there, and is one too old?"""
-CHANNEL: Final = "fastlog"
-"""What a transaction of the sink notifies, so that `tail` need not poll."""
 
 
 class PostgresSink(Sink):

@@ -22,6 +22,7 @@ except ImportError as error:
     raise ImportError(f"{error}; run: pip install 'fastlog-server[postgres]'") from error
 
 __all__ = [
+    "CHANNEL",
     "LOCK_SECONDS",
     "Connection",
     "Target",
@@ -41,6 +42,8 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 MIN_SERVER: Final = 150_000
 """The oldest version that the tests run, as libpq numbers it."""
 SCHEMA: Final = "fastlog"
+CHANNEL: Final = "fastlog"
+"""What a transaction of the sink notifies, so that `tail` need not poll."""
 LOCK_SECONDS: Final = 5
 """Seconds that a statement of the sink waits for a lock."""
 OWN_OPTIONS: Final = ("schema", "trigrams")
@@ -94,9 +97,10 @@ def parse_url(url: SplitResult) -> Target:
     trigrams = own.get("trigrams", "no")
     if trigrams not in ("no", "yes"):
         raise ConfigError(f"{url.scheme}: trigrams is no or yes, not {trigrams!r}")
-    label = public_url(url.geturl())
+    place = f"{url.scheme}://{url.netloc}{url.path}"  # `geturl` leaves out slashes before a path
+    label = public_url(place)
     try:
-        given = conninfo_to_dict(url._replace(query=urlencode(rest)).geturl())
+        given = conninfo_to_dict(f"{place}?{urlencode(rest)}")
     except psycopg.ProgrammingError as error:
         known = (*OWN_OPTIONS, *(name for name, _ in rest if name in _DEFAULTS))
         hint = "".join(nearest(name, known) for name, _ in rest[:1])

@@ -1,0 +1,35 @@
+"""Which store a command searches: one that it is given, or that of the configuration."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from fastlog.config import Config
+from fastlog.search.store import POSTGRES, DayStore, RecordStore, open_store
+from fastlog.status.data_directory import find_store, stores_of
+
+
+class ChosenStore(NamedTuple):
+    """The store that a command searches."""
+
+    sink: str
+    """The name of the sink that writes it; "" if it is not known."""
+    store: RecordStore
+
+
+def choose_store(config: Config, url: str | None = None) -> ChosenStore:
+    """Return the store of the URL; without one, that of the first `sqlite:` sink of the
+    configuration, or else of its first `postgresql:` sink.
+
+    Raises:
+        ConfigError: The URL is wrong, or there is no store.
+    """
+    if url is not None:
+        return ChosenStore("", open_store(url))
+    if not stores_of(config):
+        for sink in config.sinks:
+            if urlsplit(sink.url).scheme in POSTGRES:
+                return ChosenStore(sink.name, open_store(sink.url))
+    found = find_store(config)
+    return ChosenStore(found.sink, DayStore(found.logs))
