@@ -44,7 +44,9 @@ TYPES = {
     **dict.fromkeys(("created", "received"), "float8"),
     **dict.fromkeys(("created_at", "received_at"), "timestamptz"),
     **dict.fromkeys(("levelno", "lineno", "process", "thread", "offset"), "int8"),
-    **{"idx": "int4", "extra": "jsonb", "node": "uuid"},
+    "idx": "int4",
+    "extra": "jsonb",
+    "node": "uuid",
 }
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -61,7 +63,7 @@ class Bench:
     def __init__(self, url: str, records: int) -> None:
         separator = "&" if "?" in url else "?"
         context = SinkContext(
-            "bench", urlsplit(f"{url}{separator}schema={SCHEMA}"), Path("."), RetentionConfig()
+            "bench", urlsplit(f"{url}{separator}schema={SCHEMA}"), Path(), RetentionConfig()
         )
         self.sink = PostgresSink(context)
         self.sink.open(NODE)

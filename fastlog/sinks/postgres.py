@@ -34,6 +34,7 @@ from fastlog.sinks.postgres_connection import (
 from fastlog.sinks.postgres_partitions import day_of, ensure
 from fastlog.sinks.postgres_retention import PostgresRetention
 from fastlog.sinks.postgres_schema import prepare, read_version
+from fastlog.sinks.postgres_trigrams import TrigramIndexes
 
 if TYPE_CHECKING:
     from datetime import date
@@ -70,6 +71,7 @@ class PostgresSink(Sink):
         """The days that have a partition, as far as this sink knows."""
         self._watch = ClockWatch(context.clock, context.steady)
         self._retention = PostgresRetention(context.name, self._target, context.retention)
+        self._trigrams = TrigramIndexes(context.name, self._target)
         self._day: date | None = None
         """The day that was stored into last."""
         self._care_at = float("-inf")
@@ -133,6 +135,8 @@ class PostgresSink(Sink):
             self._ensure(day_of(int((reading.now + 86_400) * 1e6)))
             trusted = reading.now if reading.trusted else None
             self._retention.retire(self._ready(), trusted, self._day)
+        if self._target.trigrams:
+            self._trigrams.tick(now, reading.now)
 
     def offending(self, block: Decoded) -> dict[int, str]:
         reasons: dict[int, str] = {}
