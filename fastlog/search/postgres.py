@@ -11,7 +11,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Final
 from urllib.parse import SplitResult
 from uuid import UUID
@@ -21,6 +23,7 @@ import msgspec
 from fastlog.errors import FastlogError, NewerSchemaError
 from fastlog.query import COLUMNS, Node, compile_query
 from fastlog.query.fields import TEXTS
+from fastlog.query.tree import columns_of
 from fastlog.search.day_reader import Unread
 from fastlog.search.grouping import Group, Grouping
 from fastlog.search.groups import common_step
@@ -42,13 +45,15 @@ from fastlog.sinks.postgres_connection import (
 from fastlog.sinks.postgres_schema import read_version
 
 _EXTRA: Final = COLUMNS.index("extra")
-_SELECTED: Final = ", ".join(
-    {"extra": "extra::text", "node": "replace(node::text, '-', '')"}.get(name, f'"{name}"')
-    for name in COLUMNS
-)
 _ORDER: Final = ("created_at", "created", "node", '"offset"', "idx")
 """The order of the stream: by `created`, then by arrival. `created_at`, which has the index, rises
 with `created`."""
+_PLACE: Final = ("created", "node", "offset", "idx")
+"""The columns that say where a row is in the stream."""
+_WHOLE: Final = 200
+"""Rows that are read again at once."""
+_LOOK: Final = 500
+"""Rows between two looks at whether a search must stop."""
 _PAGES: Final = (200, 2_000, 20_000)
 """Rows of the first pages, and of all later ones."""
 INTERVAL: Final = 0.5
@@ -163,7 +168,10 @@ class PostgresStore:
     ) -> Iterator[Row]:
         """Yield the matching rows in order, page by page."""
         narrowing = PostgresNarrowing(query)
-        is_wanted = compile_query(narrowing.rest)
+        # Where SQL leaves much to decide, only the columns that this needs are read at first.
+        needed = columns_of(narrowing.rest) if narrowing.is_wide else {*COLUMNS}
+        columns = [name for name in COLUMNS if name in needed | {*_PLACE}]
+        is_wanted = compile_query(narrowing.rest, columns)
         direction = " DESC" if newest_first else ""
         order = ", ".join(f"{name}{direction}" for name in _ORDER)
         behind, page = Clause("true"), 0
@@ -173,18 +181,58 @@ class PostgresStore:
             rows = self._fetch(
                 connection,
                 progress,
-                f"SELECT {_SELECTED}, created_at FROM {self._target.schema}.records"  # noqa: S608 our own text
+                f"SELECT {_selected(columns)}, created_at FROM {self._target.schema}.records"  # noqa: S608 our own text
                 f" WHERE {where.sql} ORDER BY {order} LIMIT {limit}",
                 where.parameters,
             )
-            for *row, _ in rows:
-                progress.read += 1
-                complete = _complete(row)
-                if is_wanted(complete):
-                    yield complete
+            wanted = self._wanted(rows, columns, is_wanted, progress)
+            if len(columns) == len(COLUMNS):
+                yield from (row for row, _ in wanted)
+            else:
+                while some := list(islice(wanted, _WHOLE)):
+                    yield from self._whole(connection, progress, columns, some)
             if len(rows) < limit:
                 return
-            behind, page = _behind(rows[-1], newest_first=newest_first), page + 1
+            behind, page = _behind(columns, rows[-1], newest_first=newest_first), page + 1
+
+    def _wanted(
+        self,
+        rows: Sequence[Sequence[Any]],
+        columns: Sequence[str],
+        is_wanted: Callable[[Sequence[Any]], bool],
+        progress: Progress,
+    ) -> Iterator[tuple[Row, datetime]]:
+        """Yield the rows of a page that match, each with its `created_at`."""
+        extra = columns.index("extra") if "extra" in columns else None
+        for count, (*row, created_at) in enumerate(rows):
+            if count % _LOOK == 0 and progress.must_stop():
+                return
+            progress.read += 1
+            complete = row if extra is None else _with_compact(row, extra)
+            if is_wanted(complete):
+                yield tuple(complete), created_at
+
+    def _whole(
+        self,
+        connection: Connection,
+        progress: Progress,
+        columns: Sequence[str],
+        some: Sequence[tuple[Row, datetime]],
+    ) -> Iterator[Row]:
+        """Yield the whole rows of some of which a part was read, in the same order."""
+        place = itemgetter(*(columns.index(name) for name in _PLACE))
+        rows = self._fetch(
+            connection,
+            progress,
+            f"SELECT {_selected(COLUMNS)} FROM {self._target.schema}.records"  # noqa: S608 our own text
+            " WHERE created_at = ANY(%s)",
+            ([created_at for _, created_at in some],),
+        )
+        place_of_whole = itemgetter(*(COLUMNS.index(name) for name in _PLACE))
+        whole = {place_of_whole(row): row for row in rows}
+        for row, _ in some:
+            if (found := whole.get(place(row))) is not None:  # retention may have dropped it
+                yield tuple(_with_compact(found, _EXTRA))
 
     def _arrived(
         self, connection: Connection, condition: Clause, node: str, begin: int, end: int
@@ -193,12 +241,12 @@ class PostgresStore:
         place = 'node = %s AND "offset" >= %s AND "offset" < %s'
         where = all_of([condition, Clause(place, (UUID(node), begin, end))])
         rows = connection.execute(
-            f"SELECT {_SELECTED} FROM {self._target.schema}.records"  # noqa: S608 our own text
+            f"SELECT {_selected(COLUMNS)} FROM {self._target.schema}.records"  # noqa: S608 our own text
             f' WHERE {where.sql} ORDER BY "offset", idx',
             where.parameters,
             binary=True,
         )
-        return (_complete(row) for row in rows)
+        return (tuple(_with_compact(row, _EXTRA)) for row in rows)
 
     def _cursors(self, connection: Connection) -> Position:
         rows = connection.execute(
@@ -308,18 +356,22 @@ def _key(name: str) -> str:
     return "replace(node::text, '-', '')" if name == "node" else f'"{name}"'
 
 
-def _complete(row: Sequence[Any]) -> Row:
-    """Return a row with `extra` as compact JSON, as other stores have it."""
-    extra = row[_EXTRA]
-    if extra == "{}":
-        return tuple(row)
-    compact = msgspec.json.format(extra, indent=-1)
-    return (*row[:_EXTRA], compact, *row[_EXTRA + 1 :])
+def _selected(columns: Sequence[str]) -> str:
+    """Return the columns for a SELECT, as other stores have them."""
+    return ", ".join("extra::text" if name == "extra" else _key(name) for name in columns)
 
 
-def _behind(row: Sequence[Any], *, newest_first: bool) -> Clause:
+def _with_compact(row: Sequence[Any], extra: int) -> Sequence[Any]:
+    """Return a row whose `extra` is compact JSON, as other stores have it."""
+    text = row[extra]
+    if text == "{}":
+        return row
+    return (*row[:extra], msgspec.json.format(text, indent=-1), *row[extra + 1 :])
+
+
+def _behind(columns: Sequence[str], row: Sequence[Any], *, newest_first: bool) -> Clause:
     """Return the condition of the rows that come behind one, in the order of the stream."""
-    named = dict(zip((*COLUMNS, "created_at"), row, strict=True))
+    named = dict(zip((*columns, "created_at"), row, strict=True))
     sign = "<" if newest_first else ">"
     stamp = named["created_at"]
     place = (stamp, named["created"], UUID(named["node"]), named["offset"], named["idx"])

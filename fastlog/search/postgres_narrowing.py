@@ -47,9 +47,11 @@ class PostgresNarrowing:
         parts = conjuncts(query)
         self.rest = both(*(part for part in parts if _exact(part) is None))
         """What is to be decided for each row that meets the condition."""
-        some = (_superset(part) for part in parts)
+        some = [_superset(part) for part in parts]
         self.condition = all_of(clause for clause in some if clause is not None)
         """A condition that holds where the query does. It has `%s` for each parameter."""
+        self.is_wide = None in some
+        """Whether nothing of some part is in the condition: then most rows may be unwanted."""
 
     @property
     def is_exact(self) -> bool:
