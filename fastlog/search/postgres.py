@@ -1,34 +1,26 @@
 """Search over a PostgreSQL store: a query → records in order, or their number.
 
-Records come in pages, each by a statement of its own that begins behind the last record of the page
-before. So no transaction stays open while a user reads, and nothing that the sinks or the retention
-do has to wait for a search.
+`postgres_rows.py` reads the rows, `postgres_narrowing.py` says what SQL leaves out of them.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import datetime
 from itertools import islice
-from operator import itemgetter
 from typing import Any, Final
 from urllib.parse import SplitResult
-from uuid import UUID
-
-import msgspec
 
 from fastlog.errors import FastlogError, NewerSchemaError
 from fastlog.query import COLUMNS, Node, compile_query
 from fastlog.query.fields import TEXTS
-from fastlog.query.tree import columns_of
 from fastlog.search.day_reader import Unread
 from fastlog.search.grouping import Group, Grouping
 from fastlog.search.groups import common_step
-from fastlog.search.narrowing import Clause, all_of
+from fastlog.search.narrowing import Clause
 from fastlog.search.postgres_narrowing import PostgresNarrowing
+from fastlog.search.postgres_rows import RowReader, key_of
 from fastlog.search.progress import Progress
 from fastlog.search.rows import Row
 from fastlog.search.stream import Found, found
@@ -44,25 +36,10 @@ from fastlog.sinks.postgres_connection import (
 )
 from fastlog.sinks.postgres_schema import read_version
 
-_EXTRA: Final = COLUMNS.index("extra")
-_ORDER: Final = ("created_at", "created", "node", '"offset"', "idx")
-"""The order of the stream: by `created`, then by arrival. `created_at`, which has the index, rises
-with `created`."""
-_PLACE: Final = ("created", "node", "offset", "idx")
-"""The columns that say where a row is in the stream."""
-_WHOLE: Final = 200
-"""Rows that are read again at once."""
-_LOOK: Final = 500
-"""Rows between two looks at whether a search must stop."""
-_PAGES: Final = (200, 2_000, 20_000)
-"""Rows of the first pages, and of all later ones."""
 INTERVAL: Final = 0.5
 """Seconds between two looks for new records where no notification comes, as behind pgbouncer."""
 _BATCH: Final = 500
 """Records of one batch of `follow`."""
-_WATCH: Final = 0.05
-"""Seconds between two looks at whether a search must stop."""
-
 Position = dict[str, int]
 """For each journal, the offset up to which its records were seen."""
 
@@ -94,7 +71,7 @@ class PostgresStore:
         progress = progress or Progress()
         with self._connected() as connection:
             progress.total = self._estimate(connection)
-            rows = self._rows(connection, query, progress, newest_first=newest_first)
+            rows = self._reader(connection, progress).matches(query, newest_first=newest_first)
             yield from map(found, rows)
 
     def count(
@@ -129,7 +106,7 @@ class PostgresStore:
             # Both are of one state of the database.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             position = self._cursors(connection)
-            rows = self._rows(connection, query, progress, newest_first=True)
+            rows = self._reader(connection, progress).matches(query, newest_first=True)
             some = list(islice(rows, count))
         return [found(row) for row in reversed(some)], position
 
@@ -147,12 +124,13 @@ class PostgresStore:
         narrowing = PostgresNarrowing(query)
         is_wanted = compile_query(narrowing.rest)
         with self._connected() as connection:
+            reader = self._reader(connection, Progress())
             connection.execute(f"LISTEN {CHANNEL}")
             while True:
                 for node, end in self._cursors(connection).items():
                     begin = position.get(node, 0)
                     if end > begin:
-                        some = self._arrived(connection, narrowing.condition, node, begin, end)
+                        some = reader.arrived(narrowing.condition, node, begin, end)
                         rows = filter(is_wanted, some)
                         while batch := [found(row) for row in islice(rows, _BATCH)]:
                             yield batch
@@ -162,91 +140,6 @@ class PostgresStore:
                     pass
 
     # Rows
-
-    def _rows(
-        self, connection: Connection, query: Node, progress: Progress, *, newest_first: bool
-    ) -> Iterator[Row]:
-        """Yield the matching rows in order, page by page."""
-        narrowing = PostgresNarrowing(query)
-        # Where SQL leaves much to decide, only the columns that this needs are read at first.
-        needed = columns_of(narrowing.rest) if narrowing.is_wide else {*COLUMNS}
-        columns = [name for name in COLUMNS if name in needed | {*_PLACE}]
-        is_wanted = compile_query(narrowing.rest, columns)
-        direction = " DESC" if newest_first else ""
-        order = ", ".join(f"{name}{direction}" for name in _ORDER)
-        behind, page = Clause("true"), 0
-        while not progress.must_stop():
-            limit = _PAGES[min(page, len(_PAGES) - 1)]
-            where = all_of([narrowing.condition, behind])
-            rows = self._fetch(
-                connection,
-                progress,
-                f"SELECT {_selected(columns)}, created_at FROM {self._target.schema}.records"  # noqa: S608 our own text
-                f" WHERE {where.sql} ORDER BY {order} LIMIT {limit}",
-                where.parameters,
-            )
-            wanted = self._wanted(rows, columns, is_wanted, progress)
-            if len(columns) == len(COLUMNS):
-                yield from (row for row, _ in wanted)
-            else:
-                while some := list(islice(wanted, _WHOLE)):
-                    yield from self._whole(connection, progress, columns, some)
-            if len(rows) < limit:
-                return
-            behind, page = _behind(columns, rows[-1], newest_first=newest_first), page + 1
-
-    def _wanted(
-        self,
-        rows: Sequence[Sequence[Any]],
-        columns: Sequence[str],
-        is_wanted: Callable[[Sequence[Any]], bool],
-        progress: Progress,
-    ) -> Iterator[tuple[Row, datetime]]:
-        """Yield the rows of a page that match, each with its `created_at`."""
-        extra = columns.index("extra") if "extra" in columns else None
-        for count, (*row, created_at) in enumerate(rows):
-            if count % _LOOK == 0 and progress.must_stop():
-                return
-            progress.read += 1
-            complete = row if extra is None else _with_compact(row, extra)
-            if is_wanted(complete):
-                yield tuple(complete), created_at
-
-    def _whole(
-        self,
-        connection: Connection,
-        progress: Progress,
-        columns: Sequence[str],
-        some: Sequence[tuple[Row, datetime]],
-    ) -> Iterator[Row]:
-        """Yield the whole rows of some of which a part was read, in the same order."""
-        place = itemgetter(*(columns.index(name) for name in _PLACE))
-        rows = self._fetch(
-            connection,
-            progress,
-            f"SELECT {_selected(COLUMNS)} FROM {self._target.schema}.records"  # noqa: S608 our own text
-            " WHERE created_at = ANY(%s)",
-            ([created_at for _, created_at in some],),
-        )
-        place_of_whole = itemgetter(*(COLUMNS.index(name) for name in _PLACE))
-        whole = {place_of_whole(row): row for row in rows}
-        for row, _ in some:
-            if (found := whole.get(place(row))) is not None:  # retention may have dropped it
-                yield tuple(_with_compact(found, _EXTRA))
-
-    def _arrived(
-        self, connection: Connection, condition: Clause, node: str, begin: int, end: int
-    ) -> Iterator[Row]:
-        """Yield the rows of the blocks of a journal between two offsets, in order."""
-        place = 'node = %s AND "offset" >= %s AND "offset" < %s'
-        where = all_of([condition, Clause(place, (UUID(node), begin, end))])
-        rows = connection.execute(
-            f"SELECT {_selected(COLUMNS)} FROM {self._target.schema}.records"  # noqa: S608 our own text
-            f' WHERE {where.sql} ORDER BY "offset", idx',
-            where.parameters,
-            binary=True,
-        )
-        return (tuple(_with_compact(row, _EXTRA)) for row in rows)
 
     def _cursors(self, connection: Connection) -> Position:
         rows = connection.execute(
@@ -271,7 +164,7 @@ class PostgresStore:
             columns: Sequence[str] = COLUMNS
             rows: Iterator[Any] = (
                 (row, None if step is None else int(row[0]) // step * step, 1)
-                for row in self._rows(connection, query, progress, newest_first=True)
+                for row in self._reader(connection, progress).matches(query, newest_first=True)
             )
         else:
             columns = names
@@ -291,10 +184,8 @@ class PostgresStore:
     ) -> list[tuple[Row, int | None, int]]:
         """Return the values of these columns, the begin of a step, and the number of records."""
         begin = "NULL" if step is None else f"(floor(trunc(created) / {step}) * {step})::int8"
-        keys = [*(_key(name) for name in names), begin]
-        rows = self._fetch(
-            connection,
-            progress,
+        keys = [*(key_of(name) for name in names), begin]
+        rows = self._reader(connection, progress).fetch(
             f"SELECT {', '.join(keys)}, count(*) FROM {self._target.schema}.records"  # noqa: S608 our own text
             f" WHERE {condition.sql} GROUP BY {', '.join(map(str, range(1, len(keys) + 1)))}"
             " ORDER BY count(*) DESC",
@@ -324,23 +215,14 @@ class PostgresStore:
                 text = self._nothing() if is_missing(error) else f"{label}: {one_line(error)}"
                 raise FastlogError(text) from error
 
+    def _reader(self, connection: Connection, progress: Progress) -> RowReader:
+        return RowReader(connection, self._target.schema, progress)
+
     def _nothing(self) -> str:
         return (
             f"{self._target.label}: no sink has stored records in its schema "
             f"{self._target.schema} yet"
         )
-
-    def _fetch(
-        self, connection: Connection, progress: Progress, sql: str, parameters: Sequence[object]
-    ) -> list[Any]:
-        """Return the rows of a statement; none if the search must stop before it has ended."""
-        with _cancelled_by(progress, connection):
-            try:
-                return connection.execute(sql, parameters, binary=True).fetchall()
-            except psycopg.errors.QueryCanceled:
-                if progress.stopped is None:
-                    raise
-                return []
 
     def _estimate(self, connection: Connection) -> int:
         """Return about how many records there are, as PostgreSQL has counted last."""
@@ -350,52 +232,3 @@ class PostgresStore:
             (f"{self._target.schema}.records",),
         ).fetchone()
         return 0 if row is None else int(row[0])
-
-
-def _key(name: str) -> str:
-    return "replace(node::text, '-', '')" if name == "node" else f'"{name}"'
-
-
-def _selected(columns: Sequence[str]) -> str:
-    """Return the columns for a SELECT, as other stores have them."""
-    return ", ".join("extra::text" if name == "extra" else _key(name) for name in columns)
-
-
-def _with_compact(row: Sequence[Any], extra: int) -> Sequence[Any]:
-    """Return a row whose `extra` is compact JSON, as other stores have it."""
-    text = row[extra]
-    if text == "{}":
-        return row
-    return (*row[:extra], msgspec.json.format(text, indent=-1), *row[extra + 1 :])
-
-
-def _behind(columns: Sequence[str], row: Sequence[Any], *, newest_first: bool) -> Clause:
-    """Return the condition of the rows that come behind one, in the order of the stream."""
-    named = dict(zip((*columns, "created_at"), row, strict=True))
-    sign = "<" if newest_first else ">"
-    stamp = named["created_at"]
-    place = (stamp, named["created"], UUID(named["node"]), named["offset"], named["idx"])
-    return Clause(
-        f"created_at {sign}= %s AND ({', '.join(_ORDER)}) {sign} (%s, %s, %s, %s, %s)",
-        (stamp, *place),
-    )
-
-
-@contextmanager
-def _cancelled_by(progress: Progress, connection: Connection) -> Iterator[None]:
-    """Cancel the statement of the body when the search must stop."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(_WATCH):
-            if progress.must_stop():
-                connection.cancel_safe()
-                return
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()

@@ -32,8 +32,6 @@ from fastlog.search.narrowing import Clause, all_of, any_of_clauses
 _NEVER: Final = Clause("false")
 _STAMPS: Final = {"created": "created_at", "received": "received_at"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SLACK: Final = timedelta(microseconds=2)
-"""More than the difference between a time and its `timestamptz`."""
 _NO_TEXT: Final = ("node", "extra", *TIMES, *NUMBERS)
 """The columns that are not `text`."""
 _FOLDED: Final = frozenset("kKsS")
@@ -114,10 +112,12 @@ def _of_time(leaf: Leaf, name: str) -> Clause | None:
     exact = Clause(f"{name} {leaf.operator} %s", (seconds,))
     try:
         stamp = _EPOCH + timedelta(seconds=seconds)
+        # More than the difference between a time and its `timestamptz`, both rounded.
+        slack = timedelta(seconds=2e-6 + abs(seconds) * 1e-15)
         is_lower = leaf.operator in (">", ">=")
         bound = Clause(
             f"{_STAMPS[name]} {'>=' if is_lower else '<='} %s",
-            (stamp - _SLACK if is_lower else stamp + _SLACK,),
+            (stamp - slack if is_lower else stamp + slack,),
         )
     except OverflowError:
         return exact

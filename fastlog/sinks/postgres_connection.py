@@ -124,6 +124,9 @@ def connect(target: Target) -> Connection:
             autocommit=True,
             prepare_threshold=None,
         )
+        # Times near the years 1 and 9999 are none of Python's in some zones. pgbouncer keeps this
+        # setting for each client.
+        connection.execute("SET TimeZone TO 'UTC'")
     version = connection.info.server_version
     encoding = connection.info.parameter_status("server_encoding")
     unfit = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from fastlog.decode import copy_rows
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.query import EVERYTHING, compile_query
 from fastlog.record import Record
-from fastlog.search import Grouping, Progress
+from fastlog.search import Grouping, Progress, postgres_rows
 from fastlog.search import postgres as postgres_search
 from fastlog.search.postgres import PostgresStore
 from fastlog.search.store import DayStore, open_store
@@ -94,7 +95,7 @@ def test_any_search_gives_the_records_that_match_in_order(
     made = numbered(records)
     filled.fill(made)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(postgres_search, "_PAGES", (1, 2, 5))
+        patch.setattr(postgres_rows, "_PAGES", (1, 2, 5))
         matching = [record for record in made if question.is_wanted(record)]
         expected = [each.funcName for each in sorted(matching, key=lambda each: each.created)]
         found = filled.found(question.text, newest_first=newest_first)
@@ -130,18 +131,20 @@ def test_any_count_counts_the_records_that_match(
 
 
 def _plain(counter: Counter[Any]) -> Counter[Any]:
-    """Return counts in which equal numbers are one group: a jsonb prints them in its own way."""
+    """Return counts in which equal values of `extra` are one group: a jsonb prints numbers, and
+    orders keys, in its own way."""
     plain: Counter[Any] = Counter()
     for group, number in counter.items():
-        plain[tuple(map(_number, group))] += number
+        plain[tuple(map(_value, group))] += number
     return plain
 
 
-def _number(value: object) -> object:
+def _value(value: object) -> object:
     try:
-        return float(value) + 0.0 if isinstance(value, str) else value
+        decoded = json.loads(str(value), parse_int=float) if isinstance(value, str) else value
     except ValueError:
         return value
+    return json.dumps(decoded, sort_keys=True).replace("-0.0", "0.0")
 
 
 def test_records_are_as_they_were_stored(filled: Filled) -> None:
@@ -153,10 +156,18 @@ def test_records_are_as_they_were_stored(filled: Filled) -> None:
     assert (found.record, found.node) == (record, NODE)
 
 
+def test_records_of_the_first_and_the_last_possible_time_are_found(filled: Filled) -> None:
+    times = [-62_135_596_800.0, 0.0, 253_402_300_799.9]
+    filled.fill([make_record(0, created=created, offset=n) for n, created in enumerate(times)])
+    for text in ("", f"created<={times[-1]}", "message:/0/"):
+        found = filled.store.search(parsed(text))
+        assert [each.record.created for each in found] == times
+
+
 def test_pages_continue_behind_equal_times_and_in_all_partitions(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_search, "_PAGES", (3,))
+    monkeypatch.setattr(postgres_rows, "_PAGES", (3,))
     filled.ensure(START + 86_400)
     records = [
         make_record(0, funcName=f"{n}", offset=n // 4, idx=n % 4, created=START + n // 6,
