@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 from urllib.parse import SplitResult
 
 from fastlog.errors import FastlogError, NewerSchemaError
@@ -38,6 +38,8 @@ from fastlog.sinks.postgres_schema import read_version
 
 INTERVAL: Final = 0.5
 """Seconds between two looks for new records where no notification comes, as behind pgbouncer."""
+_BEGIN: Final = "begin"
+"""The key of a bar of a histogram, beside the columns."""
 _BATCH: Final = 500
 """Records of one batch of `follow`."""
 Position = dict[str, int]
@@ -158,40 +160,50 @@ class PostgresStore:
     ) -> Iterator[tuple[int, Group, int]]:
         """Yield the number of a grouping, a group, and its records. Groups may repeat."""
         narrowing = PostgresNarrowing(query)
-        names = sorted({name for grouping in groupings for name in grouping.columns})
         step = common_step(groupings)
-        if not narrowing.is_exact or {*names} & {*TEXTS}:
-            columns: Sequence[str] = COLUMNS
-            rows: Iterator[Any] = (
-                (row, None if step is None else int(row[0]) // step * step, 1)
-                for row in self._reader(connection, progress).matches(query, newest_first=True)
-            )
-        else:
-            columns = names
-            rows = iter(self._group(connection, narrowing.condition, names, step, progress))
-        groupers = [grouping.grouper(columns) for grouping in groupings]
-        for row, begin, records in rows:
+        if narrowing.is_exact and not any({*each.columns} & {*TEXTS} for each in groupings):
+            yield from self._grouped(connection, narrowing.condition, groupings, step, progress)
+            return
+        groupers = [grouping.grouper(COLUMNS) for grouping in groupings]
+        for row in self._reader(connection, progress).matches(query, newest_first=True):
+            begin = None if step is None else int(row[0]) // step * step
             for number, group in enumerate(groupers):
-                yield number, group(row, begin), records
+                yield number, group(row, begin), 1
 
-    def _group(
+    def _grouped(
         self,
         connection: Connection,
         condition: Clause,
-        names: Sequence[str],
+        groupings: Sequence[Grouping],
         step: int | None,
         progress: Progress,
-    ) -> list[tuple[Row, int | None, int]]:
-        """Return the values of these columns, the begin of a step, and the number of records."""
-        begin = "NULL" if step is None else f"(floor(trunc(created) / {step}) * {step})::int8"
-        keys = [*(key_of(name) for name in names), begin]
+    ) -> Iterator[tuple[int, Group, int]]:
+        """Let the database count: one scan for all groupings, each a grouping set."""
+        keys = {name: key_of(name) for grouping in groupings for name in grouping.columns}
+        if step is not None:
+            keys[_BEGIN] = f"(floor(trunc(created) / {step}) * {step})::int8"
+        own = [[*each.columns, *(() if each.interval is None else (_BEGIN,))] for each in groupings]
+        sets = ", ".join(f"({', '.join(keys[name] for name in names)})" for names in own)
+        # Which of the keys a row is not grouped by: so rows are told apart.
+        mask = f"GROUPING({', '.join(keys.values())})" if keys else "0"
+        selected = "".join(f"{key}, " for key in keys.values())
         rows = self._reader(connection, progress).fetch(
-            f"SELECT {', '.join(keys)}, count(*) FROM {self._target.schema}.records"  # noqa: S608 our own text
-            f" WHERE {condition.sql} GROUP BY {', '.join(map(str, range(1, len(keys) + 1)))}"
-            " ORDER BY count(*) DESC",
+            f"SELECT {selected}{mask}, count(*) FROM {self._target.schema}.records"  # noqa: S608 our own text
+            f" WHERE {condition.sql} GROUP BY GROUPING SETS ({sets}) ORDER BY count(*) DESC",
             condition.parameters,
         )
-        return [(row[:-2], row[-2], row[-1]) for row in rows]
+        masks = [[name not in names for name in keys] for names in own]
+        groupers = [each.grouper(tuple(keys)) for each in groupings]
+        is_known: set[tuple[int, Row]] = set()
+        for *row, mask_of_row, records in rows:
+            bits = [bool(mask_of_row >> shift & 1) for shift in reversed(range(len(keys)))]
+            if not records or (key := (mask_of_row, tuple(row))) in is_known:
+                continue  # of two equal sets
+            is_known.add(key)
+            begin = None if step is None else row[-1]
+            for number, group in enumerate(groupers):
+                if masks[number] == bits:
+                    yield number, group(row, begin), records
 
     # Connections
 

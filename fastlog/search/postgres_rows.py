@@ -18,7 +18,11 @@ from uuid import UUID
 import msgspec
 
 from fastlog.query import COLUMNS, Node, compile_query
+from fastlog.query.expressions import Expression
+from fastlog.query.fields import TEXTS
 from fastlog.query.tree import columns_of
+from fastlog.search.bulk import bulk_expressions
+from fastlog.search.candidates import candidates
 from fastlog.search.narrowing import Clause, all_of
 from fastlog.search.postgres_narrowing import PostgresNarrowing
 from fastlog.search.progress import Progress
@@ -60,6 +64,7 @@ class RowReader:
         needed = columns_of(narrowing.rest) if narrowing.is_wide else {*COLUMNS}
         columns = [name for name in COLUMNS if name in needed | {*_PLACE}]
         is_wanted = compile_query(narrowing.rest, columns)
+        expressions = bulk_expressions(query) if narrowing.is_wide else []
         direction = " DESC" if newest_first else ""
         order = ", ".join(f"{name}{direction}" for name in _ORDER)
         behind, page = Clause("true"), 0
@@ -71,7 +76,7 @@ class RowReader:
                 f" WHERE {where.sql} ORDER BY {order} LIMIT {limit}",
                 where.parameters,
             )
-            wanted = self._wanted(rows, columns, is_wanted)
+            wanted = self._wanted(rows, columns, is_wanted, expressions)
             if len(columns) == len(COLUMNS):
                 yield from (row for row, _ in wanted)
             else:
@@ -86,16 +91,30 @@ class RowReader:
         rows: Sequence[Sequence[Any]],
         columns: Sequence[str],
         is_wanted: Callable[[Sequence[Any]], bool],
+        expressions: list[Expression],
     ) -> Iterator[tuple[Row, datetime]]:
         """Yield the rows of a page that match, each with its `created_at`."""
-        extra = columns.index("extra") if "extra" in columns else None
-        for count, (*row, created_at) in enumerate(rows):
-            if count % _LOOK == 0 and self._progress.must_stop():
+        if "extra" in columns:
+            extra = columns.index("extra")
+            rows = [_with_compact(row, extra) for row in rows]
+        for number in self._candidates(rows, columns, expressions):
+            if number % _LOOK == 0 and self._progress.must_stop():
                 return
-            self._progress.read += 1
-            complete = row if extra is None else _with_compact(row, extra)
-            if is_wanted(complete):
-                yield tuple(complete), created_at
+            *row, created_at = rows[number]
+            if is_wanted(row):
+                yield tuple(row), created_at
+        self._progress.read += len(rows)
+
+    def _candidates(
+        self, rows: Sequence[Sequence[Any]], columns: Sequence[str], expressions: list[Expression]
+    ) -> Sequence[int]:
+        """Return the numbers of the rows that may match: texts are searched in all at once."""
+        if not expressions:
+            return range(len(rows))
+        places = [columns.index(name) for name in TEXTS if name in columns]
+        texts = ("".join([f"{row[at] or ''}\n" for at in places]) for row in rows)
+        text = "".join([f"\0\n{each}" for each in texts])
+        return candidates(text.encode(), expressions, self._progress.must_stop)
 
     def _whole(
         self,
