@@ -8,6 +8,10 @@ BIN     = $(VENV)/bin
 INSTALL = PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 SOURCES = $(wildcard csrc/*.h csrc/*/*) build_ext.py setup.py pyproject.toml client/pyproject.toml
 
+# An installed package has its bytecode. Without it each command of the tests and benchmarks would compile
+# all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test package soak fuzz libfuzzer lint sanitize coverage mutants page pictures costliest bench questions clean
 

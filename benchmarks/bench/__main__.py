@@ -160,6 +160,11 @@ def check_options(context: click.Context, allowed: Collection[str]) -> None:
 )
 @click.option("--pin", is_flag=True, help="One core for the server in every case.")
 @click.option(
+    "--cold",
+    is_flag=True,
+    help="Return free memory to the host of a virtual machine before each run. Needs root.",
+)
+@click.option(
     "--program",
     "programs",
     multiple=True,
@@ -205,6 +210,7 @@ def main(
     wanted: tuple[str, ...],
     programs: tuple[str, ...],
     pin: bool,
+    cold: bool,
     listing: bool,
     source: Path | None,
     json: Path | None,
@@ -226,7 +232,7 @@ def main(
         if json:
             results.save(found, json)
     else:
-        plan = make_plan(size, only, wanted, programs, pin)
+        plan = make_plan(size, only, wanted, programs, pin=pin, cold=cold)
         if listing:
             click.echo("\n".join(plan.names()))
             return

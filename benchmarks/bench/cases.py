@@ -22,6 +22,8 @@ class Case(NamedTuple):
     """Records a second of all connections together; 0: as fast as the server takes them."""
     one_core: bool = False
     """Whether all processes of the server run on one core, and the generator on others."""
+    cold: bool = False
+    """Whether the machine's free memory was returned to its host before."""
     patience: float = 15.0
     """Seconds without anything new in the store after which the rest counts as missing."""
 

@@ -14,7 +14,7 @@ from usage import Sampler, measure
 from bench.cases import Case
 from bench.load import Account, Load
 from bench.output import Output
-from bench.pages import touch
+from bench.pages import prepare
 from bench.results import Memory, Run
 from bench.servers import Server
 
@@ -61,7 +61,7 @@ def measure_run(server: Server, case: Case, home: Path) -> Run:
         server.start(home, cores.server) as running,
         Load(case, running.port, server.feed, cores.load) as load,
     ):
-        touch(home, case.records)
+        prepare(home, case)
         sampler = Sampler(running.pid, SAMPLE_EVERY)
         load.begin()
         _wait(load, running.output, sampler, case)

@@ -11,6 +11,7 @@ import click
 
 from bench import against
 from bench.cases import Case, make_cases
+from bench.pages import can_release
 from bench.schedule import Contender, make_contenders
 from bench.servers import Program
 
@@ -57,7 +58,13 @@ class Plan(NamedTuple):
 
 
 def make_plan(
-    size: Size, only: Sequence[str], wanted: Sequence[str], programs: Sequence[str], pin: bool
+    size: Size,
+    only: Sequence[str],
+    wanted: Sequence[str],
+    programs: Sequence[str],
+    *,
+    pin: bool,
+    cold: bool,
 ) -> Plan:
     """Choose contenders and cases.
 
@@ -66,10 +73,13 @@ def make_plan(
         wanted: the same for cases.
         programs: more servers, as `NAME=COMMAND`.
         pin: whether servers get one core in every case.
+        cold: whether free memory is returned to the host before each run.
 
     Raises:
-        click.UsageError: a text matches nothing, or is not a program.
+        click.UsageError: a text matches nothing, or is not a program; or memory cannot be returned.
     """
+    if cold and not can_release():
+        raise click.UsageError("--cold: only root may free the page cache")
     contenders = make_contenders([_read_program(text) for text in programs])
     cases = make_cases(size.records, size.many, size.paced_seconds)
     names = _choose("--only", [contender.name for contender in contenders], only)
@@ -77,7 +87,7 @@ def make_plan(
     return Plan(
         [contender for contender in contenders if contender.name in names],
         [
-            case._replace(one_core=case.one_core or pin, patience=size.patience)
+            case._replace(one_core=case.one_core or pin, cold=cold, patience=size.patience)
             for case in cases
             if case.name in case_names
         ],

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bench.cases import Case
-from bench.pages import touch
+from bench.pages import prepare
 from bench.places import PEERS
 from bench.results import Run
 from bench.servers import ServerError
@@ -39,7 +39,7 @@ class RowsFloor:
             str(case.records),
             *self._flags,
         ]
-        touch(home, case.records)
+        prepare(home, case)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ServerError(f"{self.name}: {done.stderr.strip()[-300:]}")

@@ -7,7 +7,6 @@ for each line, which is fast enough for one error in a file that is written by h
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 
 KeyPath = Sequence[str | int]
@@ -20,6 +19,8 @@ def line_of(text: str, path: KeyPath, value: object = None) -> int:
     In a statement of several lines, this is the line that contains the text `value`, if one does.
     Returns 1 for a path that the file does not contain.
     """
+    import tomllib  # only a file needs it
+
     lines = text.split("\n")
     start = 0
     for end in range(1, len(lines) + 1):

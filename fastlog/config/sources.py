@@ -6,7 +6,6 @@ A setting keeps its source, so that an error can name the place.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -65,6 +64,8 @@ def find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 def file_settings(file: Path) -> Iterator[Setting]:
     """Yield the settings of a TOML file."""
+    import tomllib  # only a file needs it
+
     try:
         text = file.read_text("utf-8")
     except OSError as error:

@@ -10,12 +10,20 @@ from fastlog.journal.progress_page import UNKNOWN, ProgressPage, Reading
 from fastlog.journal.reader import JournalReader, SkippedError
 from fastlog.journal.recovery import examine
 from fastlog.journal.repair import repair
-from fastlog.journal.sink_position import SinkPosition, read_positions, write_position
+from fastlog.journal.sink_position import (
+    COMMIT_BOUNDS,
+    CommitTimes,
+    SinkPosition,
+    read_positions,
+    write_position,
+)
 from fastlog.journal.snapshot import Snapshot, read_snapshot
 from fastlog.journal.wakeup import Wakeup, WakeupReader, make_wakeup
 
 __all__ = [
+    "COMMIT_BOUNDS",
     "UNKNOWN",
+    "CommitTimes",
     "Full",
     "Journal",
     "JournalReader",

@@ -118,6 +118,8 @@ class Journal:
         if state is None:
             reserve(directory)
             self._writer.publish_durable()
+        self.appended = 0
+        """Blocks that were appended since this process began to write."""
         self._needed_from = 0
         """The offset below which no sink needs anything."""
         self._released: list[Segment] = []
@@ -204,6 +206,7 @@ class Journal:
                     return Full.SIZE
                 # Everything is released, but in the open segment: it can go when another is begun.
                 self._writer.begin_new_segment = True
+            self.appended += 1
             # The clock may go back: offsets give the order.
             self._queue.append(runs, frames, max(0, int(self._clock() * 1e6)))
             if urgent:

@@ -20,6 +20,19 @@ class _Versioned(msgspec.Struct):
     version: int = VERSION
 
 
+COMMIT_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Commits are counted in buckets with these upper bounds, in seconds, and one without a bound."""
+
+
+class CommitTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the commits of a sink took, since its position was first written."""
+
+    counts: tuple[int, ...] = (0,) * (len(COMMIT_BOUNDS) + 1)
+    """The number of commits in each bucket."""
+    seconds: float = 0.0
+    """Of all commits together."""
+
+
 class SinkPosition(msgspec.Struct, frozen=True, kw_only=True):
     """How far one sink has read the journal."""
 
@@ -41,6 +54,7 @@ class SinkPosition(msgspec.Struct, frozen=True, kw_only=True):
     failing: dict[str, int] = {}
     """What fails in the sink now, beside `error`, with the number of failures: the handlers of a
     `logging:` sink."""
+    commits: CommitTimes = CommitTimes()
     version: int = VERSION
     """Of this format."""
 

@@ -28,8 +28,14 @@ class Counters(msgspec.Struct, kw_only=True):
     repeated: int = 0
     accepted: int = 0
     frames: int = 0
+    bytes: int = 0
+    """Received, of all connections."""
+    blocks: int = 0
+    """Appended to the journal."""
     dropped: int = 0
     throttlings: int = 0
+    reloads: int = 0
+    """How often a receiver has taken over from another one."""
     rejected: dict[str, int] = {}
     """By reason."""
 
@@ -54,7 +60,7 @@ class Status:
 
     def restore(self, counters: Counters, recent: Sequence[Slot]) -> None:
         """Continue what the previous receiver has counted."""
-        self._previous = counters
+        self._previous = msgspec.structs.replace(counters, reloads=counters.reloads + 1)
         self._recent.restore(recent, counters.dropped, sum(counters.rejected.values()))
 
     def write(self) -> None:
@@ -107,6 +113,9 @@ class Status:
             throttlings=previous.throttlings + stats.throttlings,
             accepted=previous.accepted + stats.accepted,
             frames=previous.frames + stats.frames,
+            bytes=previous.bytes + stats.bytes,
+            blocks=previous.blocks + self._journal.appended,
+            reloads=previous.reloads,
             dropped=previous.dropped + self._notices.dropped,
             rejected=dict(rejected),
         )

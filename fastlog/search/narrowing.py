@@ -79,7 +79,7 @@ class Narrowing:
         if not parts or not self._layout.is_split:
             return None
         is_wanted = compile_query(both(*parts), each.columns)
-        return {key: row for key, row in self._rows(each).items() if is_wanted(row)}
+        return {key: row for key, row in self.rows(each).items() if is_wanted(row)}
 
     def _superset(self, node: Node) -> Clause | None:
         """Return a condition that holds where a part of the query does; None if none is known."""
@@ -118,14 +118,15 @@ class Narrowing:
     def _by_id(self, each: Recurring, node: Node) -> Clause:
         """Return the condition that an entry refers to a row that matches."""
         is_wanted = compile_query(node, each.columns)
-        rows = self._rows(each)
+        rows = self.rows(each)
         wanted = [key for key, row in rows.items() if is_wanted(row)]
         if len(wanted) <= len(rows) // 2:
             return ids_clause(each, wanted)
         other = ids_clause(each, rows.keys() - {*wanted})
         return Clause(f"NOT {other.sql}", other.parameters)
 
-    def _rows(self, each: Recurring) -> dict[int, tuple[Any, ...]]:
+    def rows(self, each: Recurring) -> dict[int, tuple[Any, ...]]:
+        """Return all rows of a table, by id; they are read once."""
         if each.table not in self._tables:
             self._tables[each.table] = read_recurring(self._connection, each)
         return self._tables[each.table]

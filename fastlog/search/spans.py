@@ -6,11 +6,11 @@ without any entry of the wanted ones need not be read.
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 from collections.abc import Iterator
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from fastlog.query import Node, both
@@ -87,7 +87,7 @@ def possible_spans(
     if covered is None:
         return [wanted]
     bounds = read_minutes(connection)
-    minutes = set.intersection(*(_counted(connection, *table) for table in tables))
+    minutes = set.intersection(*(_counted(connection, narrowing, *table) for table in tables))
     own = all_of(ids_clause(each, rows) for each, rows in tables)
     uncovered = connection.execute(
         f"SELECT created FROM entries WHERE id > ? AND id <= ? AND {own.sql}",  # noqa: S608 our own text
@@ -99,18 +99,20 @@ def possible_spans(
 
 
 def _counted(
-    connection: sqlite3.Connection, each: Recurring, wanted: dict[int, tuple[Any, ...]]
+    connection: sqlite3.Connection,
+    narrowing: Narrowing,
+    each: Recurring,
+    wanted: dict[int, tuple[Any, ...]],
 ) -> set[int]:
     """Return the minutes that have entries with the counted values of a wanted row."""
-    names = ", ".join(f"[{name}]" for name in each.counted)
-    places = [each.columns.index(name) for name in each.counted]
-    values = {tuple(row[at] for at in places) for row in wanted.values()}
-    rows = connection.execute(f"SELECT id, {names} FROM {each.table}")  # noqa: S608 our own text
-    ids = [key for key, *counted in rows if tuple(counted) in values]
+    values = itemgetter(*(each.columns.index(name) for name in each.counted))
+    counted = {values(row) for row in wanted.values()}
+    ids = ids_clause(
+        each, (key for key, row in narrowing.rows(each).items() if values(row) in counted)
+    )
     minutes = connection.execute(
-        f"SELECT DISTINCT minute FROM {each.counts}"  # noqa: S608 our own text
-        f" WHERE {each.key} IN (SELECT value FROM json_each(?))",
-        (json.dumps(ids),),
+        f"SELECT DISTINCT minute FROM {each.counts} WHERE {ids.sql}",  # noqa: S608 our own text
+        ids.parameters,
     )
     return {minute for (minute,) in minutes}
 

@@ -6,6 +6,8 @@ from importlib.util import find_spec
 
 from fastlog.errors import ConfigError
 
+_MODULES = ("starlette", "uvicorn", "prometheus_client")
+
 
 def check_installed() -> None:
     """Check that the web server can run.
@@ -13,7 +15,7 @@ def check_installed() -> None:
     Raises:
         ConfigError: A library is missing.
     """
-    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
+    missing = [module for module in _MODULES if find_spec(module) is None]
     if missing:
         raise ConfigError(
             f"the web server needs {' and '.join(missing)}: pip install 'fastlog-server[web]'"

@@ -44,7 +44,15 @@ class Status(msgspec.Struct):
     repeated: int = 0
     """Records that clients of the fastlog protocol sent again, and that were skipped."""
     accepted: int = 0
+    """Connections since the start."""
     frames: int = 0
+    bytes: int = 0
+    """Received, of all connections."""
+    blocks: int = 0
+    """Appended to the journal."""
+    acks: int = 0
+    """Acknowledgements sent to clients of the fastlog protocol."""
+    reloads: int = 0
     dropped: int = 0
     rejected: dict[str, int] = {}
     recent_dropped: int = 0

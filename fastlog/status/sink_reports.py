@@ -12,6 +12,7 @@ from fastlog.config import format_duration
 from fastlog.errors import FastlogError
 from fastlog.journal import (
     UNKNOWN,
+    CommitTimes,
     JournalReader,
     ProgressPage,
     SinkPosition,
@@ -56,6 +57,7 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True):
     in_call: str = ""
     """The method of the sink that the worker waits in, such as `apply`; "" for none."""
     in_call_since: float | None = None
+    commits: CommitTimes = CommitTimes()
 
     def is_silent(self, now: float) -> bool:
         """Return whether the worker has given no sign of life for `SILENT` seconds.
@@ -118,6 +120,7 @@ def _report(
         error=position.error,
         failing=position.failing,
         when_full=position.when_full,
+        commits=position.commits,
     )
 
 

@@ -1,4 +1,4 @@
-"""The application: routes of the API, and the page with its files."""
+"""The application: routes of the API, metrics and probes, and the page with its files."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from fastlog.web.answers import json_answer
 from fastlog.web.endpoint import Endpoint
 from fastlog.web.failures import RequestError, failure
 from fastlog.web.guard import Guard
+from fastlog.web.metrics import metric_routes
 from fastlog.web.openapi import describe
 from fastlog.web.parameters import read_parameters
 from fastlog.web.searches import DisconnectedError
@@ -47,7 +48,7 @@ def make_application(site: Site, hosts: frozenset[str]) -> Guard:
     Args:
         hosts: The names of this server, besides its addresses.
     """
-    routes: list[BaseRoute] = [*_api_routes(site)]
+    routes: list[BaseRoute] = [*_api_routes(site), *metric_routes(site)]
     routes += [
         Route("/", _page, methods=["GET"]),
         Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),

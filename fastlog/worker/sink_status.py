@@ -10,7 +10,7 @@ import msgspec
 
 from fastlog.config import format_duration
 from fastlog.errors import SinkError
-from fastlog.journal import SinkPosition, read_positions, write_position
+from fastlog.journal import CommitTimes, SinkPosition, read_positions, write_position
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class SinkStatus:
         index: int | None,
         received: float | None,
         failing: dict[str, int],
+        commits: CommitTimes,
     ) -> None:
         """Write the position, if it has changed, for the receiver and for `fastlog stats`.
 
@@ -70,6 +71,7 @@ class SinkStatus:
                 when_full=self._when_full,
                 stored_received=received,
                 failing=failing,
+                commits=commits,
             )
         )
 

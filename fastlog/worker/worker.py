@@ -23,10 +23,11 @@ from fastlog.errors import (
     SinkUnavailableError,
 )
 from fastlog.eventlog import EventLog
-from fastlog.journal import SkippedError
+from fastlog.journal import CommitTimes, SkippedError
 from fastlog.ledger import Entry, Ledger
 from fastlog.sinks import Sink
 from fastlog.worker import rejected_rows
+from fastlog.worker.commit_meter import CommitMeter
 from fastlog.worker.life import SignsOfLife
 from fastlog.worker.progress import Progress, Reader
 from fastlog.worker.rejection_log import log_rejections
@@ -105,6 +106,7 @@ class Worker:
         self._throughput = Throughput(data_dir, name, reader.node, monotonic)
         self._status = SinkStatus(data_dir, name, reader.node, when_full, clock)
         last = self._status.last
+        self._commits = CommitMeter(CommitTimes() if last is None else last.commits, monotonic)
         self._throughput.publish(*((0, 0) if last is None else (last.cursor, last.index)))
         self._events = EventLog(log)
         self._retry_at = float("-inf")
@@ -239,7 +241,8 @@ class Worker:
             return False
         part = self._batch[:1] if self._one_by_one else self._batch
         try:
-            self._sink.apply(part)
+            with self._commits.measured():
+                self._sink.apply(part)
         except SinkUnavailableError:
             self._one_by_one = True  # on a full disk, less may fit
             raise
@@ -384,5 +387,6 @@ class Worker:
             self._durable = self._sink.sync()
         progress = self._progress
         self._status.write(
-            *(cursor, self._durable, progress.index, progress.received, self._sink.failing())
+            *(cursor, self._durable, progress.index, progress.received),
+            *(self._sink.failing(), self._commits.times()),
         )

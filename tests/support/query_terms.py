@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import msgspec
 from day_files import START
 from hypothesis import strategies as st
 
@@ -16,6 +17,12 @@ from fastlog.record import Record
 
 DAY_START = START - START % 86_400
 MISSING = object()
+
+
+def compact_json(value: Any) -> str:
+    """Return a value as a store writes it: floats in shortest digits, text not reduced to ASCII."""
+    return msgspec.json.encode(value).decode()
+
 
 LEVELS = st.sampled_from([(10, "DEBUG"), (20, "INFO"), (40, "ERROR"), (40, "E"), (25, None)])
 NO_LEVEL = st.just((None, None))
@@ -43,7 +50,7 @@ _VALUES = st.one_of(
 )
 EXTRAS = st.dictionaries(
     st.sampled_from(["user", "a", "a.b", "odd name", "!notes", "naïve", "b"]), _VALUES, max_size=3
-).map(lambda extra: json.dumps(extra, ensure_ascii=False, separators=(",", ":")))
+).map(compact_json)
 
 
 def fields_of_records() -> st.SearchStrategy[dict[str, Any]]:
@@ -119,7 +126,7 @@ def _equals(get: Callable[[Record], Any], text: str, number: Any) -> Callable[[R
             return json.dumps(value) == text
         if isinstance(value, int | float):
             return number is not None and value == number
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")) == text
+        return compact_json(value) == text
 
     return test
 

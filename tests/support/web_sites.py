@@ -15,10 +15,11 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 from day_files import START_NAME, make_record, write_day
-from servers import FASTLOG
+from servers import FASTLOG, Server
 
 from fastlog.record import Record
 
+ANY_PORT = "http://127.0.0.1:0"
 SECONDS = 60.0
 """A deadline of requests: a loaded machine is not a failure."""
 
@@ -119,13 +120,20 @@ class Site:
                 return _answer(error)
 
 
+def site_of(server: Server) -> Site:
+    """Return the site that a server with `web` serves, as its ready line says."""
+    found = re.search(r"; page at (http://\S+)$", server.ready_line.strip())
+    assert found, server.ready_line
+    return Site(found[1])
+
+
 def _answer(answer: Any) -> Answer:
     headers = {name.lower(): value for name, value in answer.headers.items()}
     return Answer(answer.status, headers, answer.read())
 
 
 @contextmanager
-def serving(data_dir: Path, *, config: str = "", url: str = "http://127.0.0.1:0") -> Iterator[Site]:
+def serving(data_dir: Path, *, config: str = "", url: str = ANY_PORT) -> Iterator[Site]:
     """Run `fastlog web` for a data directory."""
     command: list[str | Path] = [FASTLOG, "web", "--data-dir", data_dir, "--url", url]
     if config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,9 +32,12 @@ def fill(disk: Path) -> Path:
 
 
 def send(server: Server, first: int, count: int, size: int = 1000) -> None:
+    """Send records, and return when the server has read them: the kernel would hold many more."""
     with server.connect() as client:
         for number in range(first, first + count):
             client.sendall(stock_frame("x" * size, client="a", number=number))
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b"", "the server closes the connection at its end"
 
 
 def is_complete(server: Server, sent: int) -> bool:

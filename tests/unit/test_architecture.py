@@ -18,6 +18,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"drill", "web"},
+    {"metrics"},
     {"status"},
     {"server", "search"},
     {"worker", "receiver"},

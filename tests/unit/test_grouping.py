@@ -16,7 +16,7 @@ from day_files import START, START_NAME, make_record, write_day, write_old_day
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from queries import matches, parsed
-from query_terms import QUESTIONS, Question, fields_of_records
+from query_terms import QUESTIONS, Question, compact_json, fields_of_records
 
 from fastlog.record import Record
 from fastlog.search import OTHERS, Grouping, Progress, count, search
@@ -46,7 +46,7 @@ def user(record: Record) -> str | None:
     if "user" not in extra:
         return None
     value = extra["user"]
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return value if isinstance(value, str) else compact_json(value)
 
 
 def plain_bar(created: float, interval: int, zone: ZoneInfo | None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -15,17 +14,9 @@ import pytest
 from conditions import wait_for
 from senders import stock_frame
 from servers import FASTLOG, SERVER, Server, kill
-from web_sites import Site
+from web_sites import ANY_PORT, Site, site_of
 
 pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
-
-ANY_PORT = "http://127.0.0.1:0"
-
-
-def site_of(server: Server) -> Site:
-    found = re.search(r"; page at (http://\S+)$", server.ready_line.strip())
-    assert found, server.ready_line
-    return Site(found[1])
 
 
 def free_port() -> int:
