@@ -72,11 +72,16 @@ def _run(command: list[Any]) -> str:
 
 
 def _user() -> dict[str, Any]:
-    """Return what makes a process one of a user that PostgreSQL accepts."""
+    """Return what makes a process one of a user that PostgreSQL accepts, without sanitizers."""
+    env = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     if os.geteuid() != 0:
-        return {}
-    env = {**os.environ, "HOME": "/"}
-    return {"user": OTHER_USER, "group": OTHER_USER, "extra_groups": [], "env": env}
+        return {"env": env}
+    return {
+        "user": OTHER_USER,
+        "group": OTHER_USER,
+        "extra_groups": [],
+        "env": {**env, "HOME": "/"},
+    }
 
 
 class PostgresServer:

@@ -183,6 +183,22 @@ def test_a_cursor_that_went_back_is_followed(database: Database, tmp_path: Path)
     assert database.messages() == messages_of(chain)
 
 
+def test_a_cursor_that_moved_while_there_was_no_connection(
+    database: Database, tmp_path: Path
+) -> None:
+    """The commit arrived, and its answer did not: the block is not stored again."""
+    chain = numbered(2)
+    with closing(database.sink(tmp_path)) as sink, closing(database.sink(tmp_path)) as other:
+        sink.open(NODE)
+        other.open(NODE)
+        other.apply(chain[:1])
+        sink.close()
+        with pytest.raises(SinkConflictError, match="the cursor has moved"):
+            sink._ready()
+        store(sink, chain)
+    assert database.messages() == messages_of(chain)
+
+
 @pytest.mark.parametrize("table", ["records", "partitions", "meta", "cursors"])
 def test_a_table_that_was_dropped_is_made_again(
     database: Database, tmp_path: Path, table: str, caplog: pytest.LogCaptureFixture
