@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from operator import itemgetter
@@ -194,7 +194,8 @@ def _cancelled_by(progress: Progress, connection: Connection) -> Iterator[None]:
     def watch() -> None:
         while not ended.wait(_WATCH):
             if progress.must_stop():
-                connection.cancel_safe()
+                with suppress(psycopg.Error):  # it is lost, and the statement fails, too
+                    connection.cancel_safe()
                 return
 
     watcher = threading.Thread(target=watch, daemon=True)

@@ -11,7 +11,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -162,7 +162,12 @@ def _broken_off(connection: Connection) -> Iterator[None]:
 
     A `statement_timeout` of the session would reach other clients behind pgbouncer.
     """
-    timer = threading.Timer(PATIENCE, connection.cancel_safe)
+
+    def cancel() -> None:
+        with suppress(psycopg.Error):  # the connection is lost, and the statement fails, too
+            connection.cancel_safe()
+
+    timer = threading.Timer(PATIENCE, cancel)
     timer.start()
     try:
         yield

@@ -40,3 +40,4 @@ def test_the_configuration_and_the_queries(tmp_path: Path, database: Database) -
         assert (levelname, name, message, user) == ("ERROR", "app", "failed", "7")
         assert server.stop() == 0
         assert "trying again" not in server.messages()
+        assert server.ready_line.endswith(f"storing in postgresql:///{database.name}\n")
