@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -38,10 +39,14 @@ from fastlog.sinks.postgres_schema import read_version
 
 INTERVAL: Final = 0.5
 """Seconds between two looks for new records where no notification comes, as behind pgbouncer."""
+RETRY_INTERVAL: Final = 1.0
+"""Seconds between two attempts to make a lost connection again."""
 _BEGIN: Final = "begin"
 """The key of a bar of a histogram, beside the columns."""
 _BATCH: Final = 500
 """Records of one batch of `follow`."""
+log = logging.getLogger(__name__)
+
 Position = dict[str, int]
 """For each journal, the offset up to which its records were seen."""
 
@@ -121,27 +126,44 @@ class PostgresStore:
     ) -> Iterator[list[Found]]:
         """Yield what arrives after the position, in batches, each journal in order, without end.
 
-        A notification of a sink ends a wait at once.
+        A notification of a sink ends a wait at once. A lost connection is made again, without
+        limit; one line of the log says so.
         """
+        is_lost = False
+        while True:
+            try:
+                with self._connected() as connection:
+                    is_lost = False
+                    yield from self._follow(connection, query, position, pause)
+            except FastlogError as error:
+                if not is_lost:
+                    log.warning("%s; trying again", error)
+                is_lost = True
+                pause(RETRY_INTERVAL)
+
+    def _follow(
+        self,
+        connection: Connection,
+        query: Node,
+        position: Position,
+        pause: Callable[[float], object],
+    ) -> Iterator[list[Found]]:
         narrowing = PostgresNarrowing(query)
         is_wanted = compile_query(narrowing.rest)
-        with self._connected() as connection:
-            reader = self._reader(connection, Progress())
-            connection.execute(f"LISTEN {CHANNEL}")
-            while True:
-                for node, end in self._cursors(connection).items():
-                    begin = position.get(node, 0)
-                    if end > begin:
-                        some = reader.arrived(narrowing.condition, node, begin, end)
-                        rows = filter(is_wanted, some)
-                        while batch := [found(row) for row in islice(rows, _BATCH)]:
-                            yield batch
-                    position[node] = end
-                pause(0)
-                for _ in connection.notifies(timeout=INTERVAL, stop_after=1):
-                    pass
-
-    # Rows
+        reader = self._reader(connection, Progress())
+        connection.execute(f"LISTEN {CHANNEL}")
+        while True:
+            for node, end in self._cursors(connection).items():
+                begin = position.get(node, 0)
+                if end > begin:
+                    some = reader.arrived(narrowing.condition, node, begin, end)
+                    rows = filter(is_wanted, some)
+                    while batch := [found(row) for row in islice(rows, _BATCH)]:
+                        yield batch
+                position[node] = end
+            pause(0)
+            for _ in connection.notifies(timeout=INTERVAL, stop_after=1):
+                pass
 
     def _cursors(self, connection: Connection) -> Position:
         rows = connection.execute(

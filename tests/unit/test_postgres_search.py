@@ -44,8 +44,12 @@ class Filled:
         with closing(database.sink(tmp_path)) as sink:
             sink.open(NODE)
         self.store = PostgresStore(urlsplit(database.url()))
-        self._connection = connect(parse_url(urlsplit(database.url())))
+        self.reconnect()
         self.ensure(START)
+
+    def reconnect(self) -> None:
+        """Use a new connection, whose last statement is none of the store's."""
+        self._connection = connect(parse_url(urlsplit(self.database.url())))
 
     def ensure(self, received: float) -> None:
         target = parse_url(urlsplit(self.database.url()))
@@ -252,6 +256,31 @@ def test_new_records_are_followed_by_notification(
     filled.fill(numbered([{}] * 9 + [error])[6:], anew=False)
     follower.join(30)
     assert found == ["3", "5", "9"]
+
+
+def test_a_lost_connection_is_made_again_while_records_are_followed(
+    filled: Filled, caplog: pytest.LogCaptureFixture
+) -> None:
+    filled.fill(numbered([{}] * 3))
+    _, position = filled.store.newest(parsed(""), 1)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        if not pauses:
+            filled.database.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE query LIKE '%cursors%' AND pid <> pg_backend_pid()"
+                " AND datname = current_database()"
+            )
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            filled.fill(numbered([{}] * 6)[3:], anew=False)
+
+    filled.reconnect()
+    batch = next(filled.store.follow(parsed(""), position, pause))
+    assert [each.record.funcName for each in batch] == ["3", "4", "5"]
+    [line] = caplog.messages
+    assert line.endswith("; trying again")
 
 
 def test_a_database_without_records_of_fastlog_is_an_error(database: Database) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from builders import DAY, MONDAY, NODE, make_chain, messages_of, numbered, rest_of
+from builders import DAY, MONDAY, NODE, make_chain, make_context, messages_of, numbered, rest_of
 from postgres_stores import Database, database, every_database, postgres_servers, records_of
 
 from fastlog.block import Block, Kind, make_run
@@ -24,6 +24,7 @@ from fastlog.errors import (
     SinkUnavailableError,
 )
 from fastlog.sinks import postgres_schema
+from fastlog.sinks.postgres import PostgresSink
 
 __all__ = ["database", "every_database", "postgres_servers"]
 
@@ -386,6 +387,14 @@ def test_a_wrong_url_is_an_error_of_the_configuration(
     with pytest.raises(ConfigError) as raised:
         database.sink(tmp_path, url=options)
     assert problem in str(raised.value)
+
+
+def test_no_secret_of_the_url_is_in_an_error(database: Database, tmp_path: Path) -> None:
+    url = f"postgresql://me:secret@/{database.name}?host=/nowhere&password=secret"
+    with pytest.raises(SinkUnavailableError) as raised:
+        PostgresSink(make_context(tmp_path, url)).open(NODE)
+    assert str(raised.value).startswith(f"postgresql:///{database.name}: ")
+    assert "secret" not in str(raised.value)
 
 
 def test_a_transaction_notifies_and_waits_for_no_disk(database: Database, tmp_path: Path) -> None:
