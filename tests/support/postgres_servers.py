@@ -143,10 +143,14 @@ class PostgresServer:
         return self.log.read_text("utf-8", "replace")
 
 
+_templates: list[Path] = []
+
+
 @functools.cache
 def _template(installation: Installation) -> Path:
     """Return data that `initdb` has made, once a process; it is removed at the end of it."""
     home = _make_home()
+    _templates.append(home)
     programs = installation.programs
     _run([programs / "initdb", "-D", home / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8",
           "--locale=C", "--no-sync", "--no-instructions"])  # fmt: skip
@@ -178,9 +182,8 @@ def postgres_server(installation: Installation, **settings: str) -> Iterator[Pos
 
 def forget_templates() -> None:
     """Remove what this process has made for all its servers."""
-    for installation in installations():
-        if _template.cache_info().currsize:
-            shutil.rmtree(_template(installation), ignore_errors=True)
+    while _templates:
+        shutil.rmtree(_templates.pop(), ignore_errors=True)
     _template.cache_clear()
 
 
