@@ -30,9 +30,17 @@ $(VENV)/installed: $(VENV)/made $(SOURCES)
 	@$(INSTALL) --editable client --editable .
 	@touch $@
 
+# The tests of the page need Chromium: that of the system, or Playwright's. With apt, root gets it.
+CHROMIUM_HERE = { command -v chromium || command -v chromium-browser || command -v google-chrome || \
+  test -n "$$CHROMIUM"; } >/dev/null
 $(VENV)/test: $(VENV)/installed
 	@echo 'Installing what the tests need …'
 	@$(INSTALL) --editable client --editable '.[test]'
+	@$(CHROMIUM_HERE) || echo 'Fetching Chromium …'
+	@$(CHROMIUM_HERE) || { \
+	  timeout 300 $(BIN)/playwright install chromium || { [ "$$(id -u)" = 0 ] && timeout 300 sh -c \
+	  'apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium'; }; \
+	  } >/dev/null 2>&1 || echo 'No Chromium: tests of the page are skipped (Debian: apt-get install chromium)'
 	@touch $@
 
 $(VENV)/lint: $(VENV)/test
@@ -146,10 +154,8 @@ mutants: ## break one rule of the code at a time: the tests named for it must fa
 	cd build/mutants && .venv/bin/pip install --quiet cffi 'setuptools>=77'
 	PYTHONPATH=tests/support $(PYTHON) tests/support/mutants.py $(MUTANTS)
 
-page: $(VENV)/test ## the tests of the page, in Chromium
-	@command -v chromium >/dev/null || $(BIN)/playwright install chromium >/dev/null 2>&1 \
-	  || echo 'No Chromium: the tests of the page are skipped (Debian: apt-get install chromium)'
-	$(BIN)/pytest $(PARALLEL) -m 'page and not soak'
+page: $(VENV)/test ## the tests of the page only, in Chromium
+	$(BIN)/pytest -n 3 --dist worksteal -m 'page and not soak'
 
 pictures: $(VENV)/test ## the pictures of the page in docs/images, taken by the tests
 	mkdir -p docs/images

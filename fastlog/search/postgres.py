@@ -69,8 +69,7 @@ class PostgresStore:
         unread: Unread | None = None,
         progress: Progress | None = None,
     ) -> Iterator[Found]:
-        """Yield the records that match, in order of `created`; of equal ones by journal, and in a
-        journal by arrival.
+        """Yield the records that match, in order of `created`; equal ones of a journal by arrival.
 
         Raises:
             FastlogError: The database cannot be read.

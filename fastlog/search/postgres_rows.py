@@ -30,7 +30,7 @@ from fastlog.search.rows import Row
 from fastlog.sinks.postgres_connection import Connection, psycopg
 
 _EXTRA: Final = COLUMNS.index("extra")
-_ORDER: Final = ("created_at", "created", "node", '"offset"', "idx")
+_ORDER: Final = ("created_at", "created", '"offset"', "idx", "node")
 """The order of the stream: by `created`, then by arrival. `created_at`, which has the index, rises
 with `created`."""
 _PLACE: Final = ("created", "node", "offset", "idx")
@@ -179,7 +179,7 @@ def _behind(columns: Sequence[str], row: Sequence[Any], *, newest_first: bool) -
     named = dict(zip((*columns, "created_at"), row, strict=True))
     sign = "<" if newest_first else ">"
     stamp = named["created_at"]
-    place = (stamp, named["created"], UUID(named["node"]), named["offset"], named["idx"])
+    place = (stamp, named["created"], named["offset"], named["idx"], UUID(named["node"]))
     return Clause(
         f"created_at {sign}= %s AND ({', '.join(_ORDER)}) {sign} (%s, %s, %s, %s, %s)",
         (stamp, *place),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from fastlog.config import Config
+from fastlog.config import Config, SinkConfig
 from fastlog.search.store import POSTGRES, DayStore, RecordStore, open_store
 from fastlog.status.data_directory import find_store, stores_of
 
@@ -27,9 +27,19 @@ def choose_store(config: Config, url: str | None = None) -> ChosenStore:
     """
     if url is not None:
         return ChosenStore("", open_store(url))
-    if not stores_of(config):
-        for sink in config.sinks:
-            if urlsplit(sink.url).scheme in POSTGRES:
-                return ChosenStore(sink.name, open_store(sink.url))
+    sink = _postgres_sink(config)
+    if sink is not None:
+        return ChosenStore(sink.name, open_store(sink.url))
     found = find_store(config)
     return ChosenStore(found.sink, DayStore(found.logs))
+
+
+def is_day_store(config: Config, url: str | None = None) -> bool:
+    """Return whether `choose_store` chooses day files in the data directory."""
+    return url is None and _postgres_sink(config) is None
+
+
+def _postgres_sink(config: Config) -> SinkConfig | None:
+    """Return the sink whose database is searched; None where there is a `sqlite:` sink, too."""
+    sinks = () if stores_of(config) else config.sinks
+    return next((sink for sink in sinks if urlsplit(sink.url).scheme in POSTGRES), None)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from fastlog.query import COLUMNS
 from fastlog.search import Found
+from fastlog.web.abbreviation import abbreviate
 
 _encoder = msgspec.json.Encoder()
 
@@ -29,10 +30,16 @@ def id_of(found: Found) -> str:
     return f"{found.node}:{found.record.offset}:{found.record.idx}"
 
 
-def record_object(found: Found) -> dict[str, Any]:
-    """Return a record as an object for JSON: the columns, its time as text, and its id."""
+def record_object(found: Found, max_text: int = 0) -> dict[str, Any]:
+    """Return a record as an object for JSON: the columns, its time as text, and its id.
+
+    Args:
+        max_text: Characters of the longest text, for an abbreviated record; 0 for a whole one.
+    """
     values: dict[str, Any] = dict(zip(COLUMNS, (*found.record, found.node), strict=True))
     values["extra"] = msgspec.Raw(found.record.extra.encode())
+    if max_text:
+        abbreviate(values, found.record.extra, max_text)
     values["time"] = utc_text(found.record.created)
     values["id"] = id_of(found)
     return values

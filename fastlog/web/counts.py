@@ -12,6 +12,7 @@ from fastlog.errors import ConfigError
 from fastlog.query import resolve
 from fastlog.search import OTHERS, Grouping, count
 from fastlog.search.grouping import Group
+from fastlog.web.abbreviation import shorten
 from fastlog.web.answers import json_answer
 from fastlog.web.endpoint import Endpoint, Values
 from fastlog.web.failures import RequestError
@@ -81,7 +82,9 @@ def _ranked(counted: Counter[Group], top: int) -> dict[str, Any]:
     shown = told[:top]
     total = counted.total()
     return {
-        "groups": [{"values": list(key), "records": records} for key, records in shown],
+        "groups": [
+            {"values": list(map(shorten, key)), "records": records} for key, records in shown
+        ],
         "other_groups": len(told) - len(shown),
         "other_records": total - sum(records for _, records in shown),
         "total": total,

@@ -26,6 +26,8 @@ NEWEST: Final = 1000
 """Records that are looked at."""
 MOST: Final = 1000
 """Fields that are told."""
+LONGEST: Final = 200
+"""Characters of a name that is told."""
 DEPTH: Final = 3
 """Objects inside each other whose names are told."""
 _PLAIN: Final = re.compile(r"[^\W](?:[\w-]*\w)?")
@@ -72,6 +74,8 @@ def extra_fields(value: Any, path: str = "extra", depth: int = 0) -> Iterator[st
     if not isinstance(value, dict) or depth == DEPTH:
         return
     for key, inner in islice(value.items(), MOST):
+        if len(key) > LONGEST:
+            continue
         name = f"{path}.{segment_of(key)}"
         if not isinstance(inner, dict) or depth + 1 == DEPTH:
             yield name

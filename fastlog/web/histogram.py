@@ -13,6 +13,7 @@ from fastlog.search import OTHERS, Grouping, count
 from fastlog.search.day_reader import read_days
 from fastlog.search.grouping import begin_of_bar
 from fastlog.search.spans import Span, span_of
+from fastlog.web.abbreviation import shorten
 from fastlog.web.answers import json_answer
 from fastlog.web.counts import SINCE, UNTIL, read_fields
 from fastlog.web.endpoint import Endpoint, Values
@@ -110,7 +111,7 @@ def _names(counted: Counter[tuple[object, ...]], fields: tuple[str, ...]) -> dic
         totals[tuple(key)] += records
     frequent = totals.most_common(SHOWN)
     names = dict.fromkeys(totals, OTHERS)
-    names |= {key: "" if key[0] is None else str(key[0]) for key, _ in frequent}
+    names |= {key: "" if key[0] is None else str(shorten(key[0])) for key, _ in frequent}
     return names
 
 

@@ -76,6 +76,15 @@ ZONE = Parameter(
 DEADLINE = Parameter(
     "deadline", "seconds", "Seconds after which the search ends with what it has.", 2.0, 0.1, 10
 )
+TEXT_LIMIT = Parameter(
+    "max_text",
+    "integer",
+    "Characters of the longest text; of longer ones the rest is left out, and `abbreviated` has"
+    " their lengths. 0: all texts are whole.",
+    0,
+    0,
+    1_000_000,
+)
 
 
 def read_parameters(given: QueryParams, known: Iterable[Parameter]) -> dict[str, Any]:

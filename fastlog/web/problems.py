@@ -13,7 +13,7 @@ from fastlog.search import Found, search
 from fastlog.web.answers import json_answer, record_object
 from fastlog.web.counts import SINCE, UNTIL
 from fastlog.web.endpoint import Endpoint, Values
-from fastlog.web.parameters import DEADLINE, QUERY, ZONE, Parameter
+from fastlog.web.parameters import DEADLINE, QUERY, TEXT_LIMIT, ZONE, Parameter
 from fastlog.web.patterns import Pattern, pattern_of, title_of
 from fastlog.web.question import Question
 from fastlog.web.schemas import COUNT, FLAG, NUMBER, RECORD, TEXT, list_of, obj
@@ -30,7 +30,7 @@ class _Group:
         self.pattern, self.newest = pattern, newest
         self.times = array("d")
 
-    def tell(self, since: float, until: float) -> dict[str, Any]:
+    def tell(self, since: float, until: float, max_text: int) -> dict[str, Any]:
         """Return the group as the API shows it."""
         points = [0] * POINTS
         width = max(until - since, 1e-6) / POINTS
@@ -45,7 +45,7 @@ class _Group:
             "first": min(self.times),
             "last": max(self.times),
             "sparkline": points,
-            "example": record_object(self.newest),
+            "example": record_object(self.newest, max_text),
         }
 
 
@@ -57,7 +57,7 @@ async def _problems(site: Site, request: Request, values: Values) -> Response:
         since, until = (min(times), max(times)) if times else (0.0, 0.0)
         shown = ordered[: values["limit"]]
         return {
-            "problems": [group.tell(since, until) for group in shown],
+            "problems": [group.tell(since, until, values["max_text"]) for group in shown],
             "other_problems": len(ordered) - len(shown),
             "other_records": others + sum(len(group.times) for group in ordered[len(shown) :]),
             "first": since,
@@ -110,6 +110,7 @@ ENDPOINTS = (
             SINCE,
             UNTIL,
             Parameter("limit", "integer", "The most groups.", 50, 1, 500),
+            TEXT_LIMIT,
             DEADLINE,
         ),
         obj(

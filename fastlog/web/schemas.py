@@ -39,6 +39,11 @@ def _column(name: str) -> Schema:
 
 
 RECORD: Final = obj(**{name: _column(name) for name in COLUMNS}, time=NULLABLE_TEXT, id=TEXT)
+RECORD["properties"]["abbreviated"] = {
+    "type": "object",
+    "additionalProperties": COUNT,
+    "description": "The lengths of the texts that `max_text` has cut.",
+}
 UNREAD: Final = list_of(TEXT)
 """What was left out: day files that cannot be read."""
 ERROR: Final = obj(error=obj(message=TEXT, column={"type": ["integer", "null"]}))

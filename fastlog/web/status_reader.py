@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastlog.config import Config
@@ -12,6 +13,7 @@ from fastlog.query import EVERYTHING
 from fastlog.search import Unread
 from fastlog.status.statistics import collect, to_tree
 from fastlog.version import __version__
+from fastlog.web.abbreviation import shorten
 
 FRESH: Final = 1.0
 """Seconds for which one look at the files serves all who ask."""
@@ -36,4 +38,15 @@ class StatusReader:
 
     def _collect(self) -> dict[str, Any]:
         found = collect(self._config, EVERYTHING, Unread(lambda line: None), time.time())
-        return {"version": __version__, **to_tree(found)}
+        tree = to_tree(found)
+        tree["loggers"] = _shortened(tree["loggers"])
+        return {"version": __version__, **tree}
+
+
+def _shortened(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return counts by names of bounded length: the page asks for them all the time."""
+    short: dict[str, int] = {}
+    for name, records in counts.items():
+        shown = str(shorten(name))
+        short[shown] = short.get(shown, 0) + records
+    return short

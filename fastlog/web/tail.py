@@ -14,13 +14,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fastlog.search import Found, Progress, Unread, missed
+from fastlog.search import Found, Progress, Unread, last_arrival, missed
 from fastlog.web.answers import encode_record, one_line, record_object
 from fastlog.web.broadcast import MOST, QUEUED, Batch, Place, Tail, make_batches
 from fastlog.web.closing_stream import ClosingStream
 from fastlog.web.counts import read_fields
 from fastlog.web.endpoint import Endpoint, Values
-from fastlog.web.parameters import QUERY, ZONE, Parameter
+from fastlog.web.parameters import QUERY, TEXT_LIMIT, ZONE, Parameter
 from fastlog.web.records import read_id
 from fastlog.web.site import Site
 
@@ -34,10 +34,12 @@ CATCH_UP: Final = MOST * QUEUED
 
 async def _tail(site: Site, request: Request, values: Values) -> Response:
     query = site.question(values).query
-    encode = _encoder(read_fields("columns", values["columns"], most=30))
+    columns = read_fields("columns", values["columns"], most=30)
+    encode = _encoder(columns, values["max_text"])
     after = request.headers.get("last-event-id") or values["after"]
     place = read_id(after) if after else None
     tail = Tail(query, encode)
+    begin = place or await asyncio.to_thread(last_arrival, site.logs, Unread(lambda line: None))
     site.broadcast.add(tail)  # before the search, so that nothing arrives in between
     async with AsyncExitStack() as held:
         held.callback(site.broadcast.remove, tail)
@@ -47,7 +49,7 @@ async def _tail(site: Site, request: Request, values: Values) -> Response:
         if place is not None:
             first, dropped = await _missed(site, request, tail, place)
         return ClosingStream(
-            _events(tail, first, dropped), held.pop_all(), media_type="text/event-stream"
+            _events(tail, begin, first, dropped), held.pop_all(), media_type="text/event-stream"
         )
 
 
@@ -71,8 +73,13 @@ async def _missed(
     return await site.searches.run(request, 10.0, work)
 
 
-async def _events(tail: Tail, first: list[Found], dropped: int) -> AsyncIterator[bytes]:
-    yield b"retry: 2000\n\n"
+async def _events(
+    tail: Tail, begin: Place | None, first: list[Found], dropped: int
+) -> AsyncIterator[bytes]:
+    yield b"retry: 2000\n"
+    if begin is not None:  # for a client whose connection is lost before the first event
+        yield b"id: " + _id(begin) + b"\n"
+    yield b"\n"
     known = {(each.node, each.record.offset, each.record.idx) for each in first}
     for batch in make_batches(first, tail.encode, dropped):
         yield _event(batch)
@@ -109,29 +116,34 @@ def _event(batch: Batch) -> bytes:
     if batch.dropped:
         parts.append(b'event: dropped\ndata: {"dropped":%d}\n\n' % batch.dropped)
     if batch.records:
-        place = "{}:{}:{}".format(*batch.places[-1]).encode()
+        place = _id(batch.places[-1])
         body = b",".join(batch.records)  # JSON has no line feeds
         parts.append(b"id: " + place + b"\nevent: records\ndata: [" + body + b"]\n\n")
     return b"".join(parts)
 
 
+def _id(place: Place) -> bytes:
+    return "{}:{}:{}".format(*place).encode()
+
+
 @lru_cache(maxsize=64)
-def _encoder(fields: tuple[str, ...]) -> Callable[[Found], bytes]:
+def _encoder(fields: tuple[str, ...], max_text: int) -> Callable[[Found], bytes]:
     """Return what makes the JSON of a record, with all columns or some.
 
     It is the same function for the same columns, so that tails share their batches.
     """
-    if not fields:
+    if not fields and not max_text:
         return encode_record
-    wanted = {"id", "time", "created"}
+    wanted = {"id", "time", "created", "abbreviated"}
     for field in fields:
         wanted |= {"levelname", "levelno"} if field == "level" else set()
         wanted.add({"logger": "name"}.get(field, field.partition(".")[0]))
 
     def encode(found: Found) -> bytes:
-        whole = record_object(found)
-        text = msgspec.json.encode({name: whole[name] for name in whole if name in wanted})
-        return one_line(text)
+        values = record_object(found, max_text)
+        if fields:
+            values = {name: values[name] for name in values if name in wanted}
+        return one_line(msgspec.json.encode(values))
 
     return encode
 
@@ -147,6 +159,7 @@ ENDPOINTS = (
             QUERY,
             ZONE,
             Parameter("columns", "text", "Columns to send, with commas; none: all.", ""),
+            TEXT_LIMIT,
             Parameter("after", "text", "The id of a record after which to begin (default: now)."),
         ),
         {"type": "string"},

@@ -149,23 +149,58 @@ WRONG: list[tuple[str, list[Any], dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
+FORKS = """
+import json, logging, logging.config, os, sys
+import fastlog_client
+cases = json.loads(sys.argv[1])
+for at, case in enumerate(cases):
+    if not os.fork():
+        for number, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open("%d.%s" % (at, name), os.O_WRONLY | os.O_CREAT, 0o600), number)
+        break
+    with open("%d.status" % at, "w") as file:
+        file.write(str(os.wait()[1] >> 8))
+else:
+    os._exit(0)
+sys.argv[1] = json.dumps(case)
+exec(compile(sys.argv[2], "<program>", "exec"))
+"""
+"""Runs a program once for each case. It ends as usual, but an interpreter starts only once."""
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("how", ["raised", "caught", "dictConfig"])
 def test_a_program_ends_with_that_error_alone(version: str, how: str, tmp_path: Path):
-    for kind, arguments, options, message in WRONG:
-        case = json.dumps([kind, arguments, options, how])
-        done = subprocess.run(
-            [VERSIONS[version], "-c", PROGRAM, case],
-            env=environment(PYTHONPATH=str(CLIENT)),
-            cwd=tmp_path, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-        if how == "caught":
-            assert (done.returncode, done.stderr) == (0, ""), case
-            assert message in done.stdout, case
-        else:
-            assert (done.returncode, done.stdout) == (1, ""), case
-            # dictConfig itself adds an error of its own, which names the handler.
-            allowed = 2 if how == "dictConfig" and version != "2.7" else 1
-            assert 1 <= done.stderr.count("Traceback (most recent call last)") <= allowed, case
-            assert message in done.stderr, case
-            assert "exit" not in done.stderr, case
+    cases = [[kind, arguments, options, how] for kind, arguments, options, _ in WRONG]
+    env = environment(PYTHONPATH=str(CLIENT))
+    command = [VERSIONS[version], "-c", FORKS, json.dumps(cases), PROGRAM]
+    subprocess.run(command, env=env, cwd=tmp_path, check=True, timeout=60)
+    for at, (*_, message) in enumerate(WRONG):
+        status, out, err = (
+            (tmp_path / f"{at}.{name}").read_text() for name in ("status", "out", "err")
+        )
+        check_end(how, version, message, int(status), out, err)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_program_that_is_started_for_it_ends_with_that_error_alone(version: str, tmp_path: Path):
+    kind, arguments, options, message = WRONG[0]
+    done = subprocess.run(
+        [VERSIONS[version], "-c", PROGRAM, json.dumps([kind, arguments, options, "raised"])],
+        env=environment(PYTHONPATH=str(CLIENT)),
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    check_end("raised", version, message, done.returncode, done.stdout, done.stderr)
+
+
+def check_end(how: str, version: str, message: str, status: int, out: str, err: str) -> None:
+    if how == "caught":
+        assert (status, err) == (0, "")
+        assert message in out
+        return
+    assert (status, out) == (1, "")
+    # dictConfig itself adds an error of its own, which names the handler.
+    allowed = 2 if how == "dictConfig" and version != "2.7" else 1
+    assert 1 <= err.count("Traceback (most recent call last)") <= allowed, err
+    assert message in err
+    assert "exit" not in err

@@ -33,16 +33,22 @@ modes = pytest.mark.parametrize("mode", ["memory", "spool"])
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("server")) as server:
-        yield server
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
+    """A server for a handler in each mode."""
+    with (
+        Server(tmp_path_factory.mktemp("memory")) as memory,
+        Server(tmp_path_factory.mktemp("spool")) as spool,
+    ):
+        yield {"memory": memory, "spool": spool}
 
 
 @contextmanager
-def started(name: str, port: int, mode: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    spool = str(folder / "spool") if mode == "spool" else ""
+def started(name: str, servers: dict[str, Server], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a script with a handler for each server, in the mode that is its name."""
+    spools = {"memory": "", "spool": folder / "spool"}
+    places = [f"{server.port}:{spools[mode]}" for mode, server in servers.items()]
     with subprocess.Popen(
-        [sys.executable, SCRIPTS / f"use_{name}.py", str(port), spool, folder / "witness"],
+        [sys.executable, SCRIPTS / f"use_{name}.py", *places, folder / "witness"],
         cwd=folder,
         env=environment(),
         stdin=subprocess.PIPE,
@@ -84,16 +90,16 @@ def check(server: Server, process: int, folder: Path, least: int) -> None:
     assert server.losses() == []
 
 
-@modes
 @pytest.mark.parametrize("name", LEAST)
 def test_records_are_stored_after_a_framework_has_configured_logging(
-    name: str, mode: str, server: Server, tmp_path: Path
+    name: str, servers: dict[str, Server], tmp_path: Path
 ) -> None:
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"{name} is not installed")
-    with started(name, server.port, mode, tmp_path) as process:
+    with started(name, servers, tmp_path) as process:
         end(process)
-    check(server, process.pid, tmp_path, LEAST[name])
+    for server in servers.values():
+        check(server, process.pid, tmp_path, LEAST[name])
 
 
 @modes
@@ -103,7 +109,7 @@ def test_dictconfig_without_a_server_does_not_wait_and_loses_nothing(
     server = Server(tmp_path).start().fixed()
     try:
         assert server.stop() == 0
-        with started("logging_while_away", server.port, mode, tmp_path) as process:
+        with started("logging_while_away", {mode: server}, tmp_path) as process:
             assert process.stdout is not None
             answer = next(line for line in process.stdout if "fastlog_client" not in line)
             assert float(answer) < 1.0

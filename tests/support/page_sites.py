@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from conditions import wait_for
 from servers import FASTLOG, Server
@@ -19,11 +21,15 @@ NOW = time.time()
 
 
 class PageSite:
-    """A server and a `fastlog web` over its store."""
+    """A server and a `fastlog web` over its store.
 
-    def __init__(self, home: Path, *, web_config: str = "") -> None:
+    Args:
+        options: Of the server.
+    """
+
+    def __init__(self, home: Path, *, web_config: str = "", **options: Any) -> None:
         home.mkdir(parents=True, exist_ok=True)
-        self.server = Server(home)
+        self.server = Server(home, **options)
         self.url = ""
         self._web_config = web_config
         self.sent = 0
@@ -70,6 +76,11 @@ class PageSite:
             self._web.stdout.close()
             self._web = None
 
+    @property
+    def web_pid(self) -> int:
+        assert self._web is not None
+        return self._web.pid
+
     def write(self, records: Iterable[logging.LogRecord], *, wait: bool = True) -> None:
         """Send records with the stock handler, and wait until they are stored."""
         assert self._handler is not None
@@ -82,6 +93,42 @@ class PageSite:
     def log(self, *messages: str, **fields: Any) -> None:
         """Write records that differ only in their messages."""
         self.write(make_record(message, **fields) for message in messages)
+
+
+class Room:
+    """A logger of a site, for a test that shares the site with others.
+
+    Args:
+        name: The logger.
+    """
+
+    numbers = count()
+
+    def __init__(self, site: PageSite, name: str) -> None:
+        self.site, self.name = site, name
+        self.query = f"logger:{name}"
+        """What its records have in common."""
+
+    @property
+    def url(self) -> str:
+        return self.site.url
+
+    def view(self, query: str = "", **view: object) -> str:
+        """Return the address of a view of its records."""
+        return "/?" + urlencode({"q": f"{self.query} {query}".strip(), **view})
+
+    def write(self, records: Iterable[logging.LogRecord]) -> None:
+        """Send records with the stock handler, and wait until they are stored."""
+        self.site.write(self._named(records))
+
+    def log(self, *messages: str, **fields: Any) -> None:
+        """Write records that differ only in their messages."""
+        self.write(make_record(message, **fields) for message in messages)
+
+    def _named(self, records: Iterable[logging.LogRecord]) -> Iterator[logging.LogRecord]:
+        for record in records:
+            record.name = self.name
+            yield record
 
 
 def make_record(message: str, **fields: Any) -> logging.LogRecord:
@@ -124,10 +171,10 @@ Traceback (most recent call last):
 TimeoutError: after 5 s: postgres at 10.0.0.9"""
 
 
-def demonstration(now: float, count: int = 3000) -> Iterable[logging.LogRecord]:
+def demonstration(now: float, total: int = 3000) -> Iterable[logging.LogRecord]:
     """Yield the records of a small shop over three hours, the oldest first."""
-    for number in range(count):
-        created = now - 10_800 * (1 - (number / count) ** 0.8)
+    for number in range(total):
+        created = now - 10_800 * (1 - (number / total) ** 0.8)
         yield _of_shop(number, created)
 
 

@@ -1,19 +1,13 @@
-"""Servers and tabs for tests of the page.
-
-They end with each module: Playwright's event loop must not be there when other tests run theirs.
-"""
+"""Servers and tabs for tests of the page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from browsers import Tab, chromium
-from page_sites import NOW, PageSite, demonstration
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+from browsers import Tab, find_chromium, running_chromium
+from page_sites import NOW, PageSite, Room, demonstration
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -22,14 +16,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("page")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
+@pytest.fixture(scope="session")
+def chromium() -> None:
+    """Skip where there is no Chromium, before a server is started for it."""
+    pytest.importorskip("playwright.sync_api")
+    find_chromium()
 
 
-@pytest.fixture(scope="module")
-def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
+@pytest.fixture(scope="session")
+def shop(chromium: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
     """A site with 3,000 records of a shop, to which no test may add."""
     with PageSite(tmp_path_factory.mktemp("shop")) as site:
         site.write(demonstration(NOW))
@@ -37,19 +32,32 @@ def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
-def empty(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
-    """A site without records."""
+def empty(chromium: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
+    """A site without records, for one test."""
     with PageSite(tmp_path_factory.mktemp("site")) as site:
         yield site
 
 
+@pytest.fixture(scope="session")
+def house(chromium: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
+    """A site whose tests have rooms of their own."""
+    with PageSite(tmp_path_factory.mktemp("house")) as site:
+        yield site
+
+
 @pytest.fixture
-def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
+def room(house: PageSite) -> Room:
+    """A logger of a site, whose records are those of one test."""
+    return Room(house, f"room{next(Room.numbers)}")
+
+
+@pytest.fixture
+def open_tab(chromium: None) -> Iterator[Callable[..., Tab]]:
     """A function that opens a tab at a site. Afterwards no tab may have had an error."""
     tabs: list[Tab] = []
 
-    def open_(site: PageSite, **options: Any) -> Tab:
-        tabs.append(Tab(browser, site.url, **options))
+    def open_(site: PageSite | Room, **options: Any) -> Tab:
+        tabs.append(running_chromium().tab(site.url, **options))
         return tabs[-1]
 
     yield open_

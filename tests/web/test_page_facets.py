@@ -50,6 +50,17 @@ def test_loggers_are_a_tree_whose_branches_sum_up(shop, open_tab):
     assert loggers
 
 
+def test_host_and_process_are_facets(shop, open_tab):
+    tab = open_tab(shop)
+    page = tab.open()
+    facet(page, "host").locator("summary").click()
+    page.get_by_role("button", name="Include 127.0.0.1, 3,000 records").click()
+    facet(page, "process").locator("summary").click()
+    page.get_by_role("button", name="Exclude 4101").click()
+    expect(page.locator("#query")).to_have_value("host:127.0.0.1 -process:4101")
+    expect(page.locator("#histogram-title")).to_contain_text("2,000 records")
+
+
 def test_any_extra_can_be_a_facet(shop, open_tab):
     tab = open_tab(shop)
     page = tab.open()

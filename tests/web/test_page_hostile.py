@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+
 import pytest
-from page_sites import make_record
+from day_files import make_record as day_record
+from page_sites import PageSite, make_record
+from web_sites import Site, make_store, serving
+
+from fastlog.csv_cells import csv_cell
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
 MARKUP = "<img src=x onerror=\"document.title='harmed'\"><script>document.title='harmed'</script>"
+LONG = "x" * 10_000_000
 TEXTS = {
     "markup": MARKUP,
     "template": "{{7*7}} ${7*7} <%= 7*7 %>",
@@ -17,6 +26,7 @@ TEXTS = {
     "emoji": "👩‍👩‍👧‍👦 🏳️‍🌈 🇺🇳",
     "right to left": "مرحبا بالعالم level=INFO",
     "lines": "one\n2026-11-29 00:00:00 ERROR forged\r\nthree\u2028four",
+    "NUL and surrogates": "nul \0 high \ud800 low \udfff",
     "address": "javascript:alert(1) data:text/html,<script>1</script>",
 }
 NAMES = [
@@ -32,9 +42,7 @@ NAMES = [
 
 
 @pytest.fixture(scope="module")
-def texts(browser, tmp_path_factory):
-    from page_sites import PageSite
-
+def texts(chromium, tmp_path_factory):
     with PageSite(tmp_path_factory.mktemp("hostile")) as site:
         site.write(
             make_record(
@@ -49,6 +57,8 @@ def texts(browser, tmp_path_factory):
 
 def unharmed(page) -> None:
     assert page.title() == "fastlog"
+    links = "all => all.every(one => one.origin === location.origin)"
+    assert page.locator("a[href]").evaluate_all(links), "no link leads elsewhere"
     assert page.locator(".record img, .record script, .facet img, .facet script").count() == 0
 
 
@@ -61,7 +71,8 @@ def test_hostile_texts_are_shown_as_text(mode, texts, open_tab):
 
 
 def test_hostile_texts_open_as_text_and_as_facets(texts, open_tab):
-    page = open_tab(texts).open("/?fold=0&order=oldest&facets=extra.text")
+    page = open_tab(texts).open("/?fold=0&order=oldest&facets=extra.text&by=extra.text")
+    expect(page.locator("#histogram-legend")).to_contain_text("javascript:alert(1)")
     for at in range(len(TEXTS)):
         page.keyboard.press("j")
         page.keyboard.press("Enter")
@@ -113,16 +124,83 @@ def test_every_value_of_a_facet_can_be_included(texts, open_tab):
         expect(page.locator("#query")).to_have_value("")
 
 
-def test_a_message_of_megabytes_does_not_stop_the_page(empty, open_tab):
-    empty.write([make_record("x" * 900_000 + " end"), make_record("small")])
-    page = open_tab(empty).open("/?wrap=1")
-    expect(page.locator(".record")).to_have_count(2)
-    page.locator(".record", has_text="xxxx").locator(".disclosure").click()
-    assert len(page.locator(".detail pre").first.inner_text()) < 30_000
-    page.get_by_role("button", name="Show all").click()
-    expect(page.locator(".detail pre").first).to_contain_text(" end")
-    page.keyboard.press("s")
-    expect(page.locator(".record", has_text="small")).to_be_visible()
+def test_the_export_has_hostile_texts_as_they_are(texts):
+    site = Site(texts.url)
+    stored = [record["message"] for record in site.get("/records", order="oldest")["records"]]
+    assert [text for text in TEXTS.values() if "\0" not in text] == [
+        text for text in stored if text in TEXTS.values()
+    ]
+    assert "nul \\x00 high \\ud800 low \\udfff" in stored
+    lines = site.ask("/export").body.splitlines()
+    assert [json.loads(line)["message"] for line in lines] == stored
+    rows = csv.DictReader(io.StringIO(site.ask("/export", format="csv").body.decode(), newline=""))
+    assert [row["message"] for row in rows] == [csv_cell(text) for text in stored]
+
+
+@pytest.fixture(scope="module")
+def large(chromium, tmp_path_factory):
+    """A store with texts of ten megabytes, as another program may have written it."""
+    long = {"message": f"{LONG}the end", "exc_text": f"Traceback\n{LONG}\nValueError: the end"}
+    records = [
+        day_record(0, message="small"),
+        day_record(1, name=LONG, extra=json.dumps({"blob": LONG, "user": 7}), **long),
+        day_record(2, message="small too"),
+    ]
+    with serving(make_store(tmp_path_factory.mktemp("large"), records)) as site:
+        yield site
+
+
+def test_texts_of_ten_megabytes_are_abbreviated_until_their_record_is_opened(large, open_tab):
+    tab = open_tab(large, own=True)
+    answers = []
+    tab.page.on("response", lambda answer: answers.append(answer))
+    page = tab.open("/?wrap=1&extras=1&facets=extra.blob&by=extra.blob&fold=0")
+    expect(page.locator(".record")).to_have_count(3)
+    record = page.locator(".record").nth(1)
+    expect(record).to_contain_text(f"{len(LONG) + 7:,} characters")
+    expect(record).to_contain_text("ValueError: the end")
+    expect(record).to_contain_text("user=7")
+    include = page.get_by_role("button", name="Include xxxx")
+    expect(include.first).to_be_disabled()
+    assert max(len(answer.body()) for answer in answers if "/api/" in answer.url) < 100_000
+    record.locator(".disclosure").click()
+    message = record.locator(".detail pre").first
+    expect(message).to_be_visible()
+    assert len(message.inner_text()) == 20_000
+    record.get_by_role("button", name="Show 1,000,000 more of 10,000,007 characters").click()
+    expect(message).to_have_text("x" * 1_020_000)
+    expect(record.locator(".traceback")).to_contain_text("ValueError: the end")
+    page.keyboard.press("Escape")
+    page.keyboard.press("k")
+    expect(page.locator(".record[aria-current]")).to_contain_text("small too")
+
+
+@pytest.mark.parametrize("mode", ["live", "problems"])
+def test_texts_of_ten_megabytes_are_abbreviated_in_each_view(mode, large, open_tab):
+    tab = open_tab(large, own=True)
+    answers = []
+    tab.page.on("response", lambda answer: answers.append(answer))
+    page = tab.open(f"/?mode={mode}&fold=0")
+    expect(page.get_by_text("xxxxx").first).to_be_visible()
+    asked = [one for one in answers if "/api/" in one.url and "/tail" not in one.url]
+    assert max(len(answer.body()) for answer in asked) < 100_000
+
+
+def test_a_record_of_ten_megabytes_from_a_handler_is_cut_and_says_so(open_tab, tmp_path):
+    config = '[limits]\nmax_frame = "15 MiB"\nrate = "64 MiB"\n'
+    with PageSite(tmp_path, config=config) as site:
+        tab = open_tab(site)
+        page = tab.open("/?mode=live&fold=0")
+        expect(page.locator("#records-state")).to_contain_text("Live")
+        site.write([make_record(LONG), make_record("small")])
+        expect(page.locator(".record", has_text="small")).to_be_visible()
+        record = page.locator(".record", has_text="xxxx")
+        expect(record).to_contain_text(" characters")
+        record.locator(".disclosure").click()
+        expect(record.locator(".detail pre")).to_be_visible()
+        record.get_by_role("button", name="Show 1,000,000 more of 1,04").click()
+        record.get_by_role("button", name="Show all 1,04").click()
+        expect(record.locator(".detail pre")).to_contain_text("[cut: 8,9".replace(",", ""))
 
 
 def test_a_query_from_an_address_is_text(texts, open_tab):

@@ -12,7 +12,7 @@ expect = pytest.importorskip("playwright.sync_api").expect
 
 
 @pytest.fixture
-def guarded(browser, tmp_path):
+def guarded(chromium, tmp_path):
     made = subprocess.run(
         [FASTLOG, "web", "--make-password"],
         input="secret words\nsecret words\n",

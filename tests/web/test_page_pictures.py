@@ -11,6 +11,8 @@ from browsers import PHONE
 expect = pytest.importorskip("playwright.sync_api").expect
 
 WIDE = {"width": 1280, "height": 800}
+THEMES = ["dark", "light"] if "PICTURES" in os.environ else ["light"]
+"""All pictures are taken when they are wanted; else those that no other test looks at."""
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return Path(given) if given else tmp_path
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize(("size", "name"), [(WIDE, "desktop"), (PHONE, "phone")])
 def test_pictures_of_a_search(theme, size, name, shop, open_tab, folder):
     page = open_tab(shop, color_scheme=theme, viewport=size).open("/?extras=1")
@@ -29,7 +31,7 @@ def test_pictures_of_a_search(theme, size, name, shop, open_tab, folder):
     page.screenshot(path=folder / f"page-search-{theme}-{name}.png")
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_pictures_of_an_open_record(theme, shop, open_tab, folder):
     page = open_tab(shop, color_scheme=theme, viewport=WIDE).open("/?q=level:error")
     page.locator(".record .disclosure").first.click()

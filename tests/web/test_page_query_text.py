@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from browsers import running_chromium
 
 from fastlog.query import COLUMNS, TimeContext, compile_query, parse
 
@@ -29,9 +30,9 @@ VALUES = [
 
 
 @pytest.fixture(scope="module")
-def edit(browser, shop):
+def edit(shop):
     """A function that calls one of the page's own with the text of a query."""
-    page = browser.new_page()
+    page = running_chromium().browser.new_page()
     page.goto(shop.url)
 
     def call(name, *arguments):

@@ -18,11 +18,11 @@ def open_first(page) -> None:
     expect(page.locator(".detail").first).to_be_visible()
 
 
-def test_an_open_record_shows_all_it_has(empty, open_tab):
+def test_an_open_record_shows_all_it_has(room, open_tab):
     extra = {"user": 77, "big": 2**70 + 1, "db": {"hosts": ["a", "b"], "odd name": None}}
     error = raised(ValueError("no such user"))
-    empty.write([make_record("failed\non two lines", level=40, raised=error, extra=extra)])
-    page = open_tab(empty).open()
+    room.write([make_record("failed\non two lines", level=40, raised=error, extra=extra)])
+    page = open_tab(room).open(room.view())
     open_first(page)
     detail = page.locator(".detail")
     expect(detail.get_by_label("message", exact=True)).to_have_text("failed\non two lines")
@@ -34,28 +34,28 @@ def test_an_open_record_shows_all_it_has(empty, open_tab):
     expect(detail.locator(".fields")).to_contain_text("/srv/shop/orders/views.py")
 
 
-def test_notes_of_validation_are_shown(empty, open_tab):
-    empty.write([make_record("odd", lineno=["no", "number"])])
-    page = open_tab(empty).open()
+def test_notes_of_validation_are_shown(room, open_tab):
+    room.write([make_record("odd", lineno=["no", "number"])])
+    page = open_tab(room).open(room.view())
     expect(page.locator(".record .tag")).to_have_text("note")
     open_first(page)
     expect(page.locator(".notes")).to_contain_text("lineno")
 
 
-def test_a_value_of_an_open_record_edits_the_query(empty, open_tab):
-    empty.write([make_record("one", extra={"db": {"odd name": "x y"}}), make_record("two")])
-    page = open_tab(empty).open("/?fold=0&q=one")
+def test_a_value_of_an_open_record_edits_the_query(room, open_tab):
+    room.write([make_record("one", extra={"db": {"odd name": "x y"}}), make_record("two")])
+    page = open_tab(room).open(room.view("one", fold=0))
     open_first(page)
     page.get_by_role("button", name='Include extra.db."odd name" x y').click()
-    expect(page.locator("#query")).to_have_value('one extra.db."odd name":"x y"')
+    expect(page.locator("#query")).to_have_value(f'{room.query} one extra.db."odd name":"x y"')
     expect(page.locator("#records-state")).to_have_text("1 record, all that match")
 
 
-def test_copy_as_json_is_the_whole_record(empty, open_tab):
-    empty.write([make_record("exact \x1b[31m", extra={"big": 2**70 + 1})])
-    tab = open_tab(empty)
+def test_copy_as_json_is_the_whole_record(room, open_tab):
+    room.write([make_record("exact \x1b[31m", extra={"big": 2**70 + 1})])
+    tab = open_tab(room, own=True)
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page = tab.open()
+    page = tab.open(room.view())
     open_first(page)
     page.get_by_role("button", name="Copy as JSON").click()
     expect(page.locator("#announcement")).to_have_text("The record is copied as JSON.")
@@ -65,7 +65,7 @@ def test_copy_as_json_is_the_whole_record(empty, open_tab):
 
 
 def test_a_link_opens_the_record_though_the_results_do_not_have_it(shop, open_tab):
-    tab = open_tab(shop)
+    tab = open_tab(shop, own=True)
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = tab.open("/?q=disk+is+full")
     open_first(page)
@@ -76,12 +76,16 @@ def test_a_link_opens_the_record_though_the_results_do_not_have_it(shop, open_ta
     expect(other.locator(".record.open .detail")).to_contain_text("disk is full: /srv/data")
 
 
-def test_around_a_record_are_those_of_its_process_or_of_any_extra(shop, open_tab):
+def test_around_a_record_are_those_of_its_process_logger_or_any_extra(shop, open_tab):
     page = open_tab(shop).open(TRACE)
     open_first(page)
     page.locator(".around-choice select").select_option("process")
     expect(page.locator(".around-list li")).not_to_have_count(0)
     expect(page.locator(".around-list [aria-current]")).to_contain_text("query failed")
+    page.locator(".around-choice select").select_option("logger")
+    expect(page.get_by_label("Records around this one, same logger")).to_be_visible()
+    loggers = page.locator(".around-list .c-logger").all_inner_texts()
+    assert len(loggers) > 20 and set(loggers) == {"shop.db.pool"}
     page.locator(".around-choice select").select_option("extra.trace_id")
     expect(page.locator(".around-list li")).to_have_count(4)
     page.get_by_role("button", name="Search these").click()

@@ -18,12 +18,10 @@ def test_search_shows_the_newest_records_first(shop, open_tab):
     expect(page.locator("#histogram-title")).to_contain_text("3,000 records")
 
 
-def test_scrolling_reaches_the_oldest_record_with_few_elements(empty, open_tab):
-    empty.write(
-        make_record(f"number {at}", created=1.8e9 + at, extra={"n": at}) for at in range(2500)
-    )
-    tab = open_tab(empty)
-    page = tab.open("/?fold=0")
+def test_scrolling_reaches_the_oldest_record_with_few_elements(room, open_tab):
+    room.write(make_record(f"number {at}", extra={"n": at}) for at in range(2500))
+    tab = open_tab(room)
+    page = tab.open(room.view(fold=0))
     counts = []
 
     def is_at_the_end() -> bool:
@@ -79,23 +77,23 @@ def test_an_empty_store_says_what_will_be_here(empty, open_tab):
     expect(page.locator("#records-empty")).to_contain_text("No records yet")
 
 
-def test_refresh_adds_new_records_and_keeps_what_is_open(empty, open_tab):
-    empty.log("first", "second")
-    tab = open_tab(empty)
-    page = tab.open("/?fold=0")
+def test_refresh_adds_new_records_and_keeps_what_is_open(room, open_tab):
+    room.log("first", "second")
+    tab = open_tab(room)
+    page = tab.open(room.view(fold=0))
     page.locator(".record", has_text="first").locator(".disclosure").click()
     expect(page.locator(".detail")).to_be_visible()
-    empty.log("third")
+    room.log("third")
     page.locator("#refresh").click()
     expect(page.locator(".record", has_text="third")).to_be_visible()
     expect(page.locator(".record.open .detail")).to_be_visible()
     assert tab.messages() == ["third", "second", "first"]
 
 
-def test_repeats_fold_and_unfold(empty, open_tab):
-    empty.log(*(f"attempt {at} of job 0x{at:04x}" for at in range(1, 6)), "done")
-    tab = open_tab(empty)
-    page = tab.open()
+def test_repeats_fold_and_unfold(room, open_tab):
+    room.log(*(f"attempt {at} of job 0x{at:04x}" for at in range(1, 6)), "done")
+    tab = open_tab(room)
+    page = tab.open(room.view())
     assert tab.messages() == ["done", "attempt 5 of job 0x0005"]
     page.locator(".repeats", has_text="\N{MULTIPLICATION SIGN}5").click()
     expect(page.locator(".record")).to_have_count(6)

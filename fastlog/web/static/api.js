@@ -1,8 +1,12 @@
 // The JSON API of the server, as functions. Documented in docs/web.md and /api/v1/openapi.json.
 
 const ROOT = "/api/v1";
-// Integers of this length may not fit a number of JavaScript.
-const LONG_INTEGER = /\d{16}/;
+/** Characters of a text in lists. The server leaves out the rest, and says how long the text is. */
+export const LIST_TEXT = 4000;
+/** Characters of the longest value in counts; of a longer one the server sends so many, and an ellipsis. */
+export const LONGEST_VALUE = 1000;
+// Integers of this length may not fit a number of JavaScript. Texts, such as ids, seldom look like it.
+const LONG_INTEGER = /[:,[]\s*-?\d{16}/;
 
 /** An answer that is an error; `column` says where a query is wrong, counted from 1, or is null. */
 class ApiError extends Error {

@@ -1,6 +1,6 @@
 // Facets: the values of a field with their counts. A click includes a value, another excludes it.
 
-import { Question } from "./api.js";
+import { LONGEST_VALUE, Question } from "./api.js";
 import { el } from "./dom.js";
 import { levelOf, levelTerm, rank } from "./levels.js";
 import { loggerTree } from "./logger-tree.js";
@@ -170,6 +170,7 @@ class Facet {
     const isIncluded = included.has(written);
     const isExcluded = excluded.has(written);
     const shown = name ?? (value === null ? "(none)" : visible(cut(textOf(value), 60)) || "(empty)");
+    const isTooLong = typeof value === "string" && value.length > LONGEST_VALUE;
     const bar = el("span", { class: "facet-bar", "aria-hidden": "true" });
     bar.style.width = `${(records / most) * 100}%`;
     const level = this.field === "level" ? levelOf(null, value) : null;
@@ -183,7 +184,8 @@ class Facet {
           class: `include${level ? ` level-${level.kind}` : ""}`,
           "aria-pressed": String(isIncluded),
           data: { value: `+${value}` },
-          title: `Include ${shown}`,
+          disabled: isTooLong,
+          title: isTooLong ? "Too long to search for: search for a part of it" : `Include ${shown}`,
           "aria-label": `Include ${shown}, ${grouped(records)} records`,
           on: { click: (event) => this.filter(this.field, value, event.altKey) },
         },
@@ -202,6 +204,7 @@ class Facet {
           type: "button",
           class: "exclude",
           "aria-pressed": String(isExcluded),
+          disabled: isTooLong,
           "aria-label": `Exclude ${shown}`,
           title: `Exclude ${shown}`,
           data: { value: `-${value}` },

@@ -1,7 +1,7 @@
 // The histogram over time: stacked bars by level or by any field. Dragging zooms.
 
 import uPlot from "./vendor/uplot/uPlot.esm.js";
-import { Question } from "./api.js";
+import { LONGEST_VALUE, Question } from "./api.js";
 import { leaveLive } from "./address.js";
 import { el } from "./dom.js";
 import { colourOf, levelOf, rank } from "./levels.js";
@@ -105,12 +105,12 @@ export class Histogram {
             "button",
             {
               type: "button",
-              disabled: name === REST,
+              disabled: name === REST || name.length > LONGEST_VALUE,
               title: name === REST ? null : `Include ${shown}`,
               on: { click: () => this.onInclude(this.view.state.by, name || null) },
             },
             swatch,
-            shown,
+            el("bdi", {}, shown),
             el("span", { class: "quiet" }, ` ${grouped(count)}`),
           ),
         );

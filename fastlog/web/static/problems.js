@@ -1,6 +1,6 @@
 // Problems: tracebacks and messages in groups of the same kind, with count, times and an example.
 
-import { Question } from "./api.js";
+import { LIST_TEXT, Question } from "./api.js";
 import { el, svg } from "./dom.js";
 import { levelOf } from "./levels.js";
 import { add, split, within } from "./query-text.js";
@@ -28,6 +28,7 @@ export class Problems {
         q: this.#query(),
         tz: this.view.state.tz,
         limit: 50,
+        max_text: LIST_TEXT,
       });
       if (answer) this.#show(answer);
       onError(null);

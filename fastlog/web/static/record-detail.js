@@ -1,6 +1,6 @@
 // What an open record shows: message, traceback, notes, extras as a tree, and all fields.
 
-import { ask, askText } from "./api.js";
+import { LIST_TEXT, LONGEST_VALUE, ask, askText } from "./api.js";
 import { announce, el } from "./dom.js";
 import { jsonTree } from "./json-tree.js";
 import { levelOf } from "./levels.js";
@@ -9,7 +9,9 @@ import { cells } from "./record-line.js";
 import { cut, grouped, textOf, visible } from "./text.js";
 import { asQueryTime, full } from "./times.js";
 
-const LONG = 20_000;
+// Characters of a message that are shown at first, and with each click.
+const LONG = 20_000,
+  STEP = 1_000_000;
 const FIELDS = [
   "levelno",
   "levelname",
@@ -41,13 +43,30 @@ export class RecordDetail {
     this.filter = filter;
   }
 
-  /** Makes the detail of a record. */
+  /** Makes the detail of a record. What a list has abbreviated is read first. */
   make(record) {
+    const place = el("div", { class: "detail" });
+    if (record.abbreviated) this.#read(record, place);
+    else place.append(...this.#parts(record));
+    return place;
+  }
+
+  async #read(record, place) {
+    place.append(el("p", { class: "quiet" }, "Reading the whole record …"));
+    try {
+      place.replaceChildren(...this.#parts(await ask(`/records/${encodeURIComponent(record.id)}`)));
+    } catch (error) {
+      place.replaceChildren(
+        el("p", { class: "error-text" }, `Long texts are cut here: ${error.message}`),
+        ...this.#parts(record),
+      );
+    }
+  }
+
+  #parts(record) {
     const notes = record.extra["!notes"];
     const extras = Object.entries(record.extra).filter(([name]) => name !== "!notes");
-    return el(
-      "div",
-      { class: "detail" },
+    return [
       this.#actions(record),
       section("Message", longText(record.message, "message")),
       record.exc_text ? section("Traceback", traceback(record.exc_text)) : null,
@@ -69,7 +88,7 @@ export class RecordDetail {
           )
         : null,
       section("Fields", this.#fields(record)),
-    );
+    ].filter(Boolean);
   }
 
   #actions(record) {
@@ -124,6 +143,7 @@ export class RecordDetail {
         by,
         before: 20,
         after: 20,
+        max_text: LIST_TEXT,
       });
       const state = {
         ...this.view.state,
@@ -188,7 +208,9 @@ export class RecordDetail {
   /** Makes the two buttons that include and exclude a value. */
   #filters(field, value) {
     const what = `${typeof field === "string" ? field : pathName(field)}`;
-    const shown = cut(visible(textOf(value)), 40);
+    const text = textOf(value);
+    if (text.length > LONGEST_VALUE) return null; // nobody searches for all of it
+    const shown = cut(visible(text), 40);
     return el(
       "span",
       { class: "filters" },
@@ -246,13 +268,25 @@ function section(title, content) {
 
 /** Shows a text; of a long one its begin, and the rest when asked. */
 function longText(text, what) {
-  const block = el("pre", { class: "text", tabindex: "0", "aria-label": what }, visible(cut(text, LONG)));
+  const begin = cut(text, LONG);
+  const block = el("pre", { class: "text", tabindex: "0", "aria-label": what }, visible(begin));
   if (text.length <= LONG) return block;
-  const more = el("button", { type: "button" }, `Show all ${grouped(text.length)} characters`);
+  const more = el("button", { type: "button" });
+  let at = begin.length;
+  const label = () => {
+    more.textContent =
+      text.length - at <= STEP
+        ? `Show all ${grouped(text.length)} characters`
+        : `Show ${grouped(STEP)} more of ${grouped(text.length)} characters`;
+  };
   more.addEventListener("click", () => {
-    block.textContent = visible(text);
-    more.remove();
+    const part = cut(text.slice(at), STEP);
+    block.append(visible(part));
+    at += part.length;
+    if (at >= text.length) more.remove();
+    else label();
   });
+  label();
   return el("div", {}, block, more);
 }
 

@@ -1,8 +1,9 @@
 // The line of a record in a list: its cells, by the columns that the user chose.
 
+import { LIST_TEXT } from "./api.js";
 import { el } from "./dom.js";
 import { levelOf } from "./levels.js";
-import { cut, oneLine, textOf, visible } from "./text.js";
+import { cut, grouped, oneLine, textOf, visible } from "./text.js";
 import { dayAndTime } from "./times.js";
 
 export const COLUMNS = new Map([
@@ -34,7 +35,7 @@ const WIDTHS = new Map([
   ["thread", "16ch"],
 ]);
 const LINE = 600,
-  WRAPPED = 4000;
+  WRAPPED = LIST_TEXT;
 
 /** Returns the columns as widths of a CSS grid. */
 export function gridOf(columns) {
@@ -86,10 +87,12 @@ function level(record) {
 }
 
 function message(record, view) {
+  const isCut = record.message.length > WRAPPED || Object.hasOwn(record.abbreviated ?? {}, "message");
   const text = view.wrap
-    ? visible(cut(record.message, WRAPPED)) + (record.message.length > WRAPPED ? "…" : "")
+    ? visible(cut(record.message, WRAPPED)) + (isCut ? "…" : "")
     : oneLine(record.message, LINE);
-  const parts = [text];
+  const length = record.abbreviated?.message;
+  const parts = length ? [el("span", { class: "tag" }, `${grouped(length)} characters`), " ", text] : [text];
   if (record.exc_text) parts.push(" ", el("span", { class: "tag raised" }, lastLine(record.exc_text)));
   if (view.extras) parts.push(...inlineExtras(record.extra));
   else if (record.extra["!notes"]) parts.push(" ", el("span", { class: "tag" }, "note"));

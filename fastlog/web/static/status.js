@@ -2,21 +2,47 @@
 
 import { ask } from "./api.js";
 import { byId, el } from "./dom.js";
+import { FILLING, judge } from "./health.js";
 import { counted, size, visible } from "./text.js";
-import { ago, full, span } from "./times.js";
+import { full, span } from "./times.js";
 
-const EVERY = 5000; // ms
-const LAGGING = 10; // seconds behind
-const FILLING = 0.8; // share of the journal
+const EVERY = 5000; // ms between two looks
+const PATIENCE = 10_000; // ms for an answer
+const MOST = 3; // problems that the banner lists
+const SIGNS = { problem: "▲", stopped: "■", good: "✓" };
 
 export class Status {
+  #dismissed = new Set();
+  #announced = new Set();
+
   constructor(view) {
     this.view = view;
     this.pill = byId("status-pill");
     this.banner = byId("banner");
     this.details = byId("status-details");
-    this.dismissed = "";
+    this.#connect();
     this.#repeat();
+  }
+
+  #connect() {
+    const list = el("ul");
+    const hide = el(
+      "button",
+      { type: "button", class: "remove", "aria-label": "Hide these problems until another one comes" },
+      "×",
+    );
+    hide.addEventListener("click", () => {
+      for (const { key } of this.problems) this.#dismissed.add(key);
+      this.#showBanner();
+    });
+    this.more = el("button", { type: "button", popovertarget: "status-details" });
+    this.banner.replaceChildren(
+      el("span", { class: "sign", "aria-hidden": "true" }, "▲"),
+      list,
+      this.more,
+      hide,
+    );
+    document.addEventListener("visibilitychange", () => (document.hidden ? null : this.load()));
   }
 
   async #repeat() {
@@ -26,101 +52,78 @@ export class Status {
 
   async load() {
     try {
-      this.#show(await ask("/status"));
+      this.#show(await ask("/status", {}, AbortSignal.timeout(PATIENCE)));
     } catch (error) {
-      if (error.status !== 401) this.#showPill("problem", "No answer", [error.message]);
+      this.#showFailure(error);
     }
   }
 
   #show(status) {
-    const { problems, notes } = judge(status);
-    const text = problems.length
-      ? counted(problems.length, "problem")
-      : status.running === false
-        ? "Server stopped"
+    const { problems, notes } = judge(status, this.view.state.tz);
+    const isStopped = status.running === false;
+    const text = isStopped
+      ? "Server stopped"
+      : problems.length
+        ? counted(problems.length, "problem")
         : "All stored";
-    this.#showPill(
-      problems.length ? "problem" : status.running === false ? "stopped" : "good",
-      text,
-      problems,
-    );
+    this.#showProblems(problems.length ? "problem" : isStopped ? "stopped" : "good", text, problems);
     this.details.replaceChildren(...detailsOf(status, problems, notes, this.view.state.tz));
   }
 
-  #showPill(kind, text, problems) {
+  /** Shows that the state is not known: what was shown before may be wrong by now. */
+  #showFailure(error) {
+    const problem =
+      error.status === 401
+        ? { key: "login", text: "Your login has ended.", advice: "Reload the page to log in." }
+        : {
+            key: "no answer",
+            text: error.status ? error.message : "The web server does not answer.",
+            advice: "What is shown may be old. The page goes on asking.",
+          };
+    this.#showProblems("problem", error.status === 401 ? "Logged out" : "No answer", [problem]);
+    this.details.replaceChildren(
+      el("h2", {}, "State of the server"),
+      el("ul", { class: "problems-now" }, lineOf(problem)),
+    );
+  }
+
+  #showProblems(kind, text, problems) {
     this.pill.className = kind;
-    this.pill.querySelector(".pill-sign").textContent = { problem: "▲", stopped: "■", good: "✓" }[kind];
+    this.pill.querySelector(".pill-sign").textContent = SIGNS[kind];
     this.pill.querySelector(".pill-text").textContent = text;
     this.pill.setAttribute("aria-label", `State of the server: ${text}`);
-    const said = problems.join("\n");
-    this.banner.hidden = !problems.length || said === this.dismissed;
-    if (this.banner.hidden || said === this.banner.said) return;
-    this.banner.said = said;
-    this.banner.replaceChildren(
-      el("span", { class: "sign", "aria-hidden": "true" }, "▲"),
-      el(
-        "ul",
-        {},
-        problems.map((one) => el("li", {}, one)),
-      ),
-      el(
-        "button",
-        {
-          type: "button",
-          class: "remove",
-          "aria-label": "Hide until something else happens",
-          on: {
-            click: () => {
-              this.dismissed = said;
-              this.banner.hidden = true;
-            },
-          },
-        },
-        "×",
-      ),
-    );
+    this.problems = problems;
+    const keys = new Set(problems.map(({ key }) => key));
+    // What is over is shown again if it comes back.
+    this.#dismissed = intersection(this.#dismissed, keys);
+    this.#announced = intersection(this.#announced, keys);
+    this.#showBanner();
+    this.#announce();
+  }
+
+  #showBanner() {
+    const shown = this.problems.filter(({ key }) => !this.#dismissed.has(key));
+    this.banner.hidden = !shown.length;
+    this.banner.querySelector("ul").replaceChildren(...shown.slice(0, MOST).map(lineOf));
+    this.more.hidden = shown.length <= MOST;
+    this.more.textContent = `and ${shown.length - MOST} more`;
+  }
+
+  /** Lets screen readers say what is new, once, and not each change of a number. */
+  #announce() {
+    const fresh = this.problems.filter(({ key }) => !this.#announced.has(key));
+    for (const { key } of fresh) this.#announced.add(key);
+    if (fresh.length) byId("alarm").textContent = fresh.map(({ text }) => text).join(" ");
+    else if (!this.problems.length) byId("alarm").textContent = "";
   }
 }
 
-/** Returns what is wrong, as sentences, and what was wrong before. */
-function judge(status) {
-  const problems = [],
-    notes = [];
-  const recent = status.recent_seconds ? `in the last ${span(status.recent_seconds)}` : "recently";
-  for (const [name, verb] of [
-    ["losses", "lost"],
-    ["rejected", "rejected"],
-  ]) {
-    for (const tally of status[name] ?? []) {
-      const spans = tally.recent_unknown
-        ? ` and ${counted(tally.recent_unknown, "span")} of unknown length`
-        : "";
-      if (tally.recent || tally.recent_unknown)
-        problems.push(
-          `${counted(tally.recent, "record")}${spans} ${verb} ${recent}: ${visible(tally.reason)}.`,
-        );
-      else
-        notes.push(
-          `${counted(tally.count, "record")} ${verb}, the last ${ago(tally.last)}: ${visible(tally.reason)}`,
-        );
-    }
-  }
-  const dropped = status.receiver?.recent_dropped;
-  if (dropped && !status.losses?.some((tally) => tally.recent))
-    problems.push(`${counted(dropped, "record")} dropped ${recent}.`);
-  for (const sink of status.sinks ?? []) {
-    const name = visible(String(sink.name));
-    if (sink.configured === false) continue;
-    if (sink.error) problems.push(`Sink ${name}: ${visible(sink.error)}`);
-    if (sink.lag_seconds > LAGGING) problems.push(`Sink ${name} is ${span(sink.lag_seconds)} behind.`);
-  }
-  const fill = status.journal_fill ?? status.receiver?.fill;
-  if (fill > FILLING) problems.push(`The journal is ${Math.round(fill * 100)} % full.`);
-  if (status.receiver?.failure) problems.push(`Receiver: ${visible(status.receiver.failure)}`);
-  if (status.ledger_error) problems.push(visible(status.ledger_error));
-  for (const [file, what] of Object.entries(status.unread ?? {}))
-    problems.push(`Not readable: ${visible(file)} ${visible(String(what))}`);
-  return { problems, notes };
+function intersection(one, other) {
+  return new Set([...one].filter((each) => other.has(each)));
+}
+
+function lineOf({ text, advice }) {
+  return el("li", {}, text, advice ? [" ", el("span", { class: "advice" }, advice)] : []);
 }
 
 function detailsOf(status, problems, notes, zone) {
@@ -144,11 +147,7 @@ function detailsOf(status, problems, notes, zone) {
   return [
     el("h2", {}, "State of the server"),
     problems.length
-      ? el(
-          "ul",
-          { class: "problems-now" },
-          problems.map((one) => el("li", {}, one)),
-        )
+      ? el("ul", { class: "problems-now" }, problems.map(lineOf))
       : el("p", {}, "No losses, no rejections and no lag at present."),
     sinkTable(status.sinks ?? []),
     el(

@@ -3,7 +3,7 @@
 // What arrives waits until the next drawing. While the user reads (has scrolled up, opened a record,
 // or paused), it waits on, and is counted. What finds no room is dropped, and is counted too.
 
-import { addressOf, ask, parse } from "./api.js";
+import { LIST_TEXT, addressOf, ask, parse } from "./api.js";
 import { fold } from "./folding.js";
 import { counted } from "./text.js";
 
@@ -46,7 +46,12 @@ export class Tail {
     this.#connect();
     const source = this.#source;
     try {
-      const { records } = await ask("/records", { ...this.view.question, order: "newest", limit: CONTEXT });
+      const { records } = await ask("/records", {
+        ...this.view.question,
+        order: "newest",
+        limit: CONTEXT,
+        max_text: LIST_TEXT,
+      });
       if (this.#source === source) this.#begin(records.reverse());
     } catch (error) {
       if (this.#source !== source) return;
@@ -91,7 +96,9 @@ export class Tail {
   }
 
   #connect() {
-    const source = new EventSource(addressOf("/tail", { ...this.view.question, after: this.#lastId }));
+    const source = new EventSource(
+      addressOf("/tail", { ...this.view.question, max_text: LIST_TEXT, after: this.#lastId }),
+    );
     this.#source = source;
     source.addEventListener("open", () => this.#connected("live"));
     source.addEventListener("error", () => this.#failed(source));

@@ -1,9 +1,9 @@
-"""A fastlog_client handler that is attached before a framework starts, and one that notes.
+"""Handlers of fastlog_client that are attached before a framework starts, and one that notes.
 
-    python SCRIPT PORT SPOOL WITNESS    (an empty SPOOL: memory)
+    python SCRIPT {PORT:SPOOL ...} WITNESS    (a handler for each port; an empty SPOOL: memory)
 
 The witness writes a line for each record that reached it. It is attached to the same logger as our
-handler, so a framework that detaches one detaches both.
+handlers, so a framework that detaches one detaches all.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import fastlog_client
 
-PORT, SPOOL = int(sys.argv[1]), sys.argv[2]
-_WITNESS = os.open(sys.argv[3], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-SCRATCH = Path(sys.argv[3]).parent
+PLACES = [place.partition(":")[::2] for place in sys.argv[1:-1]]
+_WITNESS = os.open(sys.argv[-1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+SCRATCH = Path(sys.argv[-1]).parent
 
 
 class Witness(logging.Handler):
@@ -29,12 +29,16 @@ class Witness(logging.Handler):
         os.write(_WITNESS, line.encode() + b"\n")
 
 
-def attach(name: str = "") -> fastlog_client.SocketHandler:
-    """Attach both to this logger, and log a first record."""
-    handler = fastlog_client.SocketHandler("127.0.0.1", PORT, spool=SPOOL or None)
+def attach(name: str = "") -> list[fastlog_client.SocketHandler]:
+    """Attach all to this logger, and log a first record. Return those of fastlog_client."""
+    handlers = [
+        fastlog_client.SocketHandler("127.0.0.1", int(port), spool=spool or None)
+        for port, spool in PLACES
+    ]
     logger = logging.getLogger(name)
     logger.setLevel(logging.DEBUG)
-    logger.addHandler(handler)
+    for handler in handlers:
+        logger.addHandler(handler)
     logger.addHandler(Witness())
     logging.getLogger(name or "app").info("before the framework")
-    return handler
+    return handlers

@@ -21,7 +21,7 @@ class = NullHandler
 args = ()
 """
 
-handler = attach("app")
+handlers = attach("app")
 log = logging.getLogger("app")
 ini = SCRATCH / "logging.ini"
 ini.write_text(INI)
@@ -35,7 +35,7 @@ for turn in range(5):
     logging.shutdown()
     for number in range(20):
         log.info("turn %d: shutdown %d", turn, number)
-    handler.close()
-    handler.close()
+    for handler in handlers * 2:
+        handler.close()
     for number in range(20):
         log.info("turn %d: close %d", turn, number)

@@ -12,7 +12,7 @@ import time
 
 from attached import attach
 
-handler = attach("app")
+[handler] = attach("app")
 log = logging.getLogger("app")
 longest = 0.0
 for turn in range(4):
