@@ -5,6 +5,7 @@
  */
 #include "record.h"
 #include "attributes.h"
+#include "copy.h"
 #include "extra.h"
 #include "line.h"
 #include "pickled.h"
@@ -52,6 +53,8 @@ int fl_record_add(fl_row *row, fl_pool *pool, const fl_value *record, size_t fra
         return verdict;
     if (scope == FL_SCOPE_NONE && row->form == FL_LINES)
         return fl_line_write(row, host, idx, &rows->lines);
+    if (scope == FL_SCOPE_NONE && row->form == FL_COPY)
+        return fl_copy_write(row, host, idx, &rows->copy);
     if (scope == FL_SCOPE_NONE && row->form == FL_COLUMNS)
         return fl_column_lists_add(&rows->columns, row, host, idx);
     verdict = fl_pickled_write(row, pool, record, scope, host, idx, &rows->pickled);

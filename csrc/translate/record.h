@@ -9,6 +9,7 @@
 typedef struct fl_rows {
     fl_buffer pickled;       /* tuples: of all rows in FL_ROWS, else of those that are not plain */
     fl_buffer lines;         /* in FL_LINES */
+    fl_buffer copy;          /* in FL_COPY */
     fl_column_lists columns; /* in FL_COLUMNS */
 } fl_rows;
 

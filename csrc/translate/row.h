@@ -6,6 +6,7 @@
  *   pickled.c       writes the row as a tuple of the pickle
  *   tree.c          writes what is left to Python as an inert tree
  *   line.c          writes the row as a line of JSON
+ *   copy.c          writes the row as a tuple of PostgreSQL's COPY
  *   column_lists.c  adds the values of the row to lists, one for each column
  */
 #ifndef FL_TRANSLATE_ROW_H
@@ -102,6 +103,8 @@ typedef struct fl_row {
     fl_tree_entry *tree_table;
     uint32_t tree_table_mask; /* a small tree uses the beginning of the table only */
     uint32_t last_tree;       /* its number */
+
+    uint8_t node[FL_NODE]; /* the id of the journal, for tuples of COPY */
 
     /* The current block. */
     double received;

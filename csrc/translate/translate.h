@@ -33,8 +33,8 @@ extern "C" {
  * may read it. A frame is plain if its values are as the columns require, and its objects are of
  * a few well-known classes or of classes without a meaning. The other values of a frame are in its
  * row as an inert tree, and Python decides what they mean (fastlog/decode/inert_tree.py has the
- * form of a tree). The rows of plain frames may come as lines of JSON or as columns instead.
- * docs/pickle.md says what becomes of a value.
+ * form of a tree). The rows of plain frames may come as lines of JSON, as columns or as COPY data
+ * instead. docs/pickle.md says what becomes of a value.
  */
 
 enum fl_form {
@@ -42,6 +42,8 @@ enum fl_form {
     FL_LINES,   /* a line for each frame: an object for a plain one, which then has no row in the
                    pickle; an empty line for any other */
     FL_COLUMNS, /* lists of the values of plain frames, which then have no row in the pickle */
+    FL_COPY,    /* plain frames as tuples of PostgreSQL's binary COPY; they then have no row in the
+                   pickle */
 };
 
 /* What a column holds. The last five kinds are of attributes that have no column. */
@@ -69,7 +71,7 @@ enum {
     FL_COL_ALL_OR_NONE = 2, /* a plain frame has all columns with this flag, or none of them */
 };
 
-enum { FL_GROUPS = 2 };
+enum { FL_GROUPS = 2, FL_NODE = 16 /* bytes of the id of a journal */ };
 
 typedef struct fl_column {
     const char *name; /* of the attribute, under 64 bytes of ASCII; copied */
@@ -175,6 +177,10 @@ fl_translator *fl_translator_new(const fl_column *columns, size_t n, const fl_bo
                                  const fl_meanings *meanings, enum fl_form form);
 void fl_translator_free(fl_translator *translator);
 
+/* Sets the id of the journal that all blocks are of, which is the last field of each tuple in
+ * FL_COPY. It is zero before. */
+void fl_translator_set_node(fl_translator *translator, const uint8_t node[FL_NODE]);
+
 /* Begins a block. received: seconds since the epoch; offset: of the block in the journal. All rows
  * of the block have both. Returns 0 or FL_ENOMEM. */
 int fl_translator_begin(fl_translator *translator, double received, uint64_t offset);
@@ -208,6 +214,12 @@ typedef struct fl_translation {
     const uint8_t *text; /* in FL_COLUMNS only: for each plain frame a NUL and a LF, then the texts
                             of its columns without a group, each with a LF */
     size_t text_len;
+    const uint8_t *copy; /* in FL_COPY only: a tuple for each plain frame, in order, without the
+                            header and the trailer of the format. Its fields are the columns in
+                            their order: an integer as int8, `idx` as int4, `extra` as jsonb, other
+                            texts as text. The columns of the kinds FL_COL_TIME and FL_COL_RECEIVED
+                            are two fields: float8, and timestamptz. The last field is the node. */
+    size_t copy_len;
 } fl_translation;
 
 /* Ends the block. Returns 0 or FL_ENOMEM. */

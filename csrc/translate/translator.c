@@ -27,7 +27,7 @@ static uint32_t read_u32(const uint8_t *p)
 fl_translator *fl_translator_new(const fl_column *columns, size_t n, const fl_bounds *bounds,
                                  const fl_meanings *meanings, enum fl_form form)
 {
-    if (bounds->nodes > NODES_MAX || form > FL_COLUMNS)
+    if (bounds->nodes > NODES_MAX || form > FL_COPY)
         return NULL;
     fl_translator *translator = calloc(1, sizeof *translator);
     if (!translator)
@@ -48,17 +48,23 @@ void fl_translator_free(fl_translator *translator)
     fl_row_free(translator->row);
     free(translator->rows.pickled.data);
     free(translator->rows.lines.data);
+    free(translator->rows.copy.data);
     fl_column_lists_free(&translator->rows.columns);
     free(translator->columns.data);
     free(translator);
+}
+
+void fl_translator_set_node(fl_translator *translator, const uint8_t node[FL_NODE])
+{
+    memcpy(translator->row->node, node, FL_NODE);
 }
 
 int fl_translator_begin(fl_translator *translator, double received, uint64_t offset)
 {
     static const uint8_t BEGIN[] = {FL_OP_PROTO, 4, FL_OP_EMPTY_LIST, FL_OP_MARK};
     fl_rows *rows = &translator->rows;
-    rows->pickled.len = rows->lines.len = 0;
-    rows->pickled.failed = rows->lines.failed = false;
+    rows->pickled.len = rows->lines.len = rows->copy.len = 0;
+    rows->pickled.failed = rows->lines.failed = rows->copy.failed = false;
     fl_buffer_add(&rows->pickled, BEGIN, sizeof BEGIN);
     fl_row_begin(translator->row, received, offset);
     if (translator->row->form == FL_COLUMNS)
@@ -214,8 +220,11 @@ int fl_translator_end(fl_translator *translator, fl_translation *out)
     fl_buffer_add(&rows->pickled, END, sizeof END);
     if (translator->row->form == FL_COLUMNS)
         fl_column_lists_end(&rows->columns, &translator->row->columns, columns);
-    *out = (fl_translation){rows->pickled.data,      rows->pickled.len,     rows->lines.data,
-                            rows->lines.len,         columns->data,         columns->len,
-                            rows->columns.text.data, rows->columns.text.len};
-    return rows->pickled.failed || rows->lines.failed || columns->failed ? FL_ENOMEM : 0;
+    *out = (fl_translation){rows->pickled.data,      rows->pickled.len,      rows->lines.data,
+                            rows->lines.len,         columns->data,          columns->len,
+                            rows->columns.text.data, rows->columns.text.len, rows->copy.data,
+                            rows->copy.len};
+    return rows->pickled.failed || rows->lines.failed || rows->copy.failed || columns->failed
+               ? FL_ENOMEM
+               : 0;
 }

@@ -6,9 +6,9 @@ import math
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 from fastlog.cli.context import Context
@@ -25,10 +25,12 @@ from fastlog.cli.histogram import (
 from fastlog.cli.long_work import LongWork, report
 from fastlog.cli.output import Output
 from fastlog.query import Node
-from fastlog.search import Found, Grouping, Progress, Unread, count, search
+from fastlog.search import Found, Grouping, Progress, Unread
 from fastlog.search.around import BY
 from fastlog.search.cursor import Cursor, Order
+from fastlog.search.grouping import Group
 from fastlog.search.spans import span_of
+from fastlog.search.store import RecordStore
 
 _SEPARATOR = "--\n"
 """Between groups of records with their contexts, as grep prints it."""
@@ -37,20 +39,24 @@ _SEPARATOR = "--\n"
 class Question(NamedTuple):
     """What is searched, and how far the search is."""
 
-    logs: Path
+    store: RecordStore
     query: Node
     unread: Unread
     progress: Progress
 
     def search(self, query: Node | None = None, *, newest_first: bool) -> Iterator[Found]:
         """Yield what the question, or another query in its place, finds."""
-        return search(
-            self.logs,
+        return self.store.search(
             self.query if query is None else query,
             newest_first=newest_first,
             unread=self.unread,
             progress=self.progress,
         )
+
+    def count_by(self, grouping: Grouping) -> Counter[Group]:
+        """Count what the question finds, by groups."""
+        [counter] = self.store.count(self.query, [grouping], self.unread, self.progress)
+        return counter
 
 
 class Page(NamedTuple):
@@ -143,7 +149,7 @@ def _lines(matches: list[Found], question: Question, page: Page, output: Output)
         yield from map(output.line, matches)
         return
     context = Context(
-        question.logs,
+        question.store,
         page.before,
         page.after,
         BY[page.context_by],
@@ -171,10 +177,7 @@ def count_records(question: Question, counts: CountAnswer, output: Output, work:
             for line in ranking_lines(ranking, counts.by, output):
                 work.write(line)
         else:
-            [counter] = count(
-                question.logs, question.query, [Grouping()], question.unread, question.progress
-            )
-            number = counter.total()
+            number = question.count_by(Grouping()).total()
             work.write(count_text(number, output.style))
     if note:
         report(note)
@@ -183,8 +186,7 @@ def count_records(question: Question, counts: CountAnswer, output: Output, work:
 
 def _ranking(question: Question, counts: CountAnswer) -> Ranking:
     grouping = Grouping(tuple(field.column_name for field in counts.by))
-    [counter] = count(question.logs, question.query, [grouping], question.unread, question.progress)
-    return Ranking.of(counter, counts.top)
+    return Ranking.of(question.count_by(grouping), counts.top)
 
 
 def _print_histogram(
@@ -205,7 +207,7 @@ def _print_histogram(
     zone = output.zone.tzinfo
     question.progress.read = 0  # of another search now
     grouping = Grouping(("level",), seconds, zone)
-    [counter] = count(question.logs, question.query, [grouping], question.unread, question.progress)
+    counter = question.count_by(grouping)
     bars = bars_of(counter, seconds, zone, since, until)
     if bars.rows:
         for line in histogram_lines(bars, output, size.columns, sys.stdout.encoding):

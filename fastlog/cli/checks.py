@@ -21,6 +21,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from fastlog.config import Config, SinkConfig, format_size, parent_fault
+from fastlog.config.urls import public_url
 from fastlog.errors import FastlogError
 from fastlog.files import Access
 from fastlog.ledger import DAMAGED, LedgerError, check_whole
@@ -115,14 +116,15 @@ def check_sink(sink: SinkConfig, config: Config) -> Verdict:
         own: Callable[[], object] | None = getattr(made, "check", None)
         if own is not None:
             own()
-            return Verdict(State.OK, subject, sink.url)
+            return Verdict(State.OK, subject, public_url(sink.url))
         return _SINK_CHECKS.get(context.url.scheme, _check_loadable)(subject, context)
     except OSError as error:
-        return Verdict(State.FAILED, subject, f"{sink.url}: {error.strerror or error}")
+        return Verdict(State.FAILED, subject, f"{public_url(sink.url)}: {error.strerror or error}")
     except FastlogError as error:
         return Verdict(State.FAILED, subject, str(error))
     except Exception as error:  # a third party's class may fail in any way
-        return Verdict(State.FAILED, subject, f"{sink.url}: {type(error).__name__}: {error}")
+        what = f"{type(error).__name__}: {error}"
+        return Verdict(State.FAILED, subject, f"{public_url(sink.url)}: {what}")
 
 
 def check_ledger(data_dir: Path) -> Verdict:

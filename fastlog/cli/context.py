@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 from fastlog.search import Found, Progress, Unread
-from fastlog.search.around import Position, identity, in_common, next_to, position
+from fastlog.search.around import Position, identity, in_common, next_by, position
+from fastlog.search.store import RecordStore
 
 Key = tuple[object, ...]
 
@@ -41,7 +41,7 @@ class _PartOf(Progress):
 class Context(NamedTuple):
     """Which records around a match are printed."""
 
-    logs: Path
+    store: RecordStore
     before: int
     after: int
     columns: tuple[str, ...]
@@ -88,8 +88,8 @@ class Context(NamedTuple):
 
     def _search(self, match: Found, *, newest_first: bool) -> Iterator[Found]:
         """Yield what the process of a match has logged before or after it, the nearest first."""
-        return next_to(
-            self.logs,
+        return next_by(
+            self.store.search,
             match,
             in_common(match, self.columns),
             newest_first=newest_first,

@@ -58,6 +58,16 @@ def config_options(function: Function) -> Function:
     return command
 
 
+def store_option(function: Function) -> Function:
+    """Add `--store`; the command gets `store`, a URL or `None`."""
+    return click.option(
+        "--store",
+        metavar="URL",
+        help="Search this store: sqlite:///directory or postgresql://user@host/database"
+        " (default: that of the configuration).",
+    )(function)
+
+
 def load_config(file: Path | None, **flags: object) -> Config:
     """Load the configuration from the file, the environment of this process, and flags."""
     return load(file, os.environ, flags)

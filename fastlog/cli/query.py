@@ -15,7 +15,7 @@ from fastlog.cli.answers import CountAnswer, Page, Question
 from fastlog.cli.filters import filter_options
 from fastlog.cli.histogram import AUTO, is_interval
 from fastlog.cli.long_work import LongWork
-from fastlog.cli.options import config_options, output_options
+from fastlog.cli.options import config_options, output_options, store_option
 from fastlog.cli.output import Output, prepare_stdout
 from fastlog.cli.pager import find_pager
 from fastlog.cli.query_command import QueryCommand
@@ -26,7 +26,7 @@ from fastlog.errors import ConfigError
 from fastlog.query import Node
 from fastlog.search import Progress
 from fastlog.search.cursor import Cursor
-from fastlog.status.data_directory import logs_directory
+from fastlog.status.record_stores import choose_store
 
 LIMIT = 100
 OF_RECORDS = ("limit", "oldest", "cursor", "before", "after", "around", "context_by", "fields")
@@ -202,6 +202,7 @@ def _reject_options_of_records(instead: str) -> None:
     help="End the search after this time, such as 5s, with what was found; exit code 3.",
 )
 @click.option("--no-pager", is_flag=True, help="Print long output without a pager.")
+@store_option
 @config_options
 @filter_options
 @output_options
@@ -213,11 +214,13 @@ def query(
     counts: CountAnswer | None,
     deadline: str | None,
     no_pager: bool,
+    store: str | None,
 ) -> int:
     """Print the stored records that match, oldest first; or count them."""
     progress = Progress(_end(deadline))
-    question = Question(logs_directory(config), query, unread_files(), progress)
-    report_unstored(config)
+    chosen = choose_store(config, store)
+    question = Question(chosen.store, query, unread_files(), progress)
+    report_unstored(config, chosen.sink)
     prepare_stdout(output.style)
     work = LongWork(progress, None if no_pager else find_pager(os.environ))
     if counts is not None:

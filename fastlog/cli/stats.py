@@ -11,7 +11,7 @@ import click
 
 from fastlog.cli.command import INCOMPLETE, OK, USAGE, fail
 from fastlog.cli.filters import filter_options
-from fastlog.cli.options import colour_option, config_options, wants_colour
+from fastlog.cli.options import colour_option, config_options, store_option, wants_colour
 from fastlog.cli.query_command import QueryCommand
 from fastlog.cli.safe_text import escape_unencodable, print_json
 from fastlog.cli.unread import unread_files
@@ -20,6 +20,7 @@ from fastlog.config import Config
 from fastlog.errors import ConfigError
 from fastlog.query import Node
 from fastlog.search import Unread
+from fastlog.status.record_stores import choose_store
 from fastlog.status.statistics import Statistics, collect, to_tree
 
 EVERY = 2.0
@@ -57,32 +58,40 @@ def _read_interval(
     help=f"Print it again and again, every {EVERY:.0f} seconds or so many, until interrupted.",
 )
 @colour_option
+@store_option
 @config_options
 @filter_options
 def stats(
-    config: Config, query: Node, as_json: bool, watch: float | None, colour: bool | None
+    config: Config,
+    query: Node,
+    as_json: bool,
+    watch: float | None,
+    colour: bool | None,
+    store: str | None,
 ) -> int:
     """Count the stored records; show losses, rejections, sinks and receiver."""
     escape_unencodable()
     in_place = watch is not None and not as_json and sys.stdout.isatty()
     show = _show_json if as_json else _printer(wants_colour(colour), in_window=in_place)
     if watch is None:
-        return _print_once(config, query, show)
+        return _print_once(config, query, store, show)
     from fastlog.cli.watch import repeat
 
     def print_next() -> None:
-        show(collect(config, query, Unread(lambda line: None), time.time()))
+        show(collect(config, query, Unread(lambda line: None), time.time(), store))
 
     repeat(print_next, watch, clear=in_place)
     return OK
 
 
-def _print_once(config: Config, query: Node, show: Callable[[Statistics], None]) -> int:
+def _print_once(
+    config: Config, query: Node, store: str | None, show: Callable[[Statistics], None]
+) -> int:
     path = click.get_current_context().command_path
     unread = unread_files()
     with suppress(ConfigError):  # the directory is wrong: `collect` raises it, or keeps the text
-        report_unstored(config)
-    found = collect(config, query, unread, time.time())
+        report_unstored(config, choose_store(config, store).sink)
+    found = collect(config, query, unread, time.time(), store)
     code = INCOMPLETE if unread.files else OK
     if found.not_counted:
         code = fail(path, found.not_counted, USAGE)

@@ -13,7 +13,7 @@ import click
 from fastlog.cli.command import OK
 from fastlog.cli.filters import Filters, unread_filter_options
 from fastlog.cli.long_work import LongWork, report
-from fastlog.cli.options import config_options, output_options
+from fastlog.cli.options import config_options, output_options, store_option
 from fastlog.cli.output import Output, prepare_stdout
 from fastlog.cli.query_command import QueryCommand
 from fastlog.cli.standard_output import sleep_while_read
@@ -21,9 +21,10 @@ from fastlog.cli.unread import unread_files
 from fastlog.cli.unstored import report_unstored
 from fastlog.cli.url_options import url_options
 from fastlog.config import Config
-from fastlog.search import Found, Progress, follow, newest
+from fastlog.search import Found, Progress, follow
 from fastlog.search.live import INTERVAL, TailPosition
 from fastlog.status.data_directory import is_data_directory, logs_directory
+from fastlog.status.record_stores import choose_store, is_day_store
 
 if TYPE_CHECKING:
     from fastlog.cli.api import Api
@@ -45,30 +46,41 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Then print new records as they arrive, until interrupted.",
 )
+@store_option
 @url_options
 @config_options
 @unread_filter_options
 @output_options
 def tail(
-    config: Config, filters: Filters, output: Output, api: Api | None, lines: int, live: bool
+    config: Config,
+    filters: Filters,
+    output: Output,
+    api: Api | None,
+    lines: int,
+    live: bool,
+    store: str | None,
 ) -> int:
     """Print the newest records, and with -f new ones as they arrive."""
     prepare_stdout(output.style)
     if api is not None:
+        if store is not None:
+            raise click.UsageError("--store and --url exclude each other")
         from fastlog.cli.url_tail import tail_url
 
         return tail_url(api, filters, output, lines, live=live)
-    return _tail_files(config, filters, output, lines, live=live)
+    return _tail_store(config, filters, output, lines, live=live, url=store)
 
 
-def _tail_files(config: Config, filters: Filters, output: Output, lines: int, *, live: bool) -> int:
-    if live and _is_to_come(config.data_dir):
+def _tail_store(
+    config: Config, filters: Filters, output: Output, lines: int, *, live: bool, url: str | None
+) -> int:
+    if live and is_day_store(config, url) and _is_to_come(config.data_dir):
         return _tail_new_files(config, filters, output)
     query = filters.query(config)
-    logs, unread, progress = logs_directory(config), unread_files(), Progress()
-    report_unstored(config, at_end=not live)
+    chosen, unread, progress = choose_store(config, url), unread_files(), Progress()
+    report_unstored(config, chosen.sink, at_end=not live)
     with LongWork(progress) as work:
-        records, position = newest(logs, query, lines, unread, progress)
+        records, position = chosen.store.newest(query, lines, unread, progress)
         output.measure(records)
         work.write(output.header())
         for found in records:
@@ -77,7 +89,7 @@ def _tail_files(config: Config, filters: Filters, output: Output, lines: int, *,
         is_any = bool(records) or not lines
         return work.exit_code(is_any=is_any, is_complete=not unread.files)
     with suppress(KeyboardInterrupt):  # the usual way to end -f
-        print_batches(follow(logs, query, position, sleep_while_read, unread), output)
+        print_batches(chosen.store.follow(query, position, sleep_while_read, unread), output)
     return OK
 
 

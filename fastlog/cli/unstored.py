@@ -13,7 +13,7 @@ import msgspec
 from fastlog.cli.safe_text import print_line
 from fastlog.config import Config
 from fastlog.errors import FastlogError
-from fastlog.status.data_directory import find_store, is_running, read_status
+from fastlog.status.data_directory import is_running, read_status
 
 if TYPE_CHECKING:
     from fastlog.journal import JournalReader
@@ -32,17 +32,17 @@ class _Cursor(msgspec.Struct):
     error: str | None = None
 
 
-def report_unstored(config: Config, *, at_end: bool = True) -> None:
+def report_unstored(config: Config, sink: str, *, at_end: bool = True) -> None:
     """Print to stderr how many records of the journal are not in the store yet, if any.
 
     Call this before the search: it first gives the sink a moment to store what was received
     before the command began.
 
     Args:
+        sink: The sink that writes the store; "" if none of this server does.
         at_end: print it when the command ends, where a long answer does not hide it.
     """
-    store = find_store(config)
-    text = describe_unstored(config.data_dir, store.sink) if store.sink else ""
+    text = describe_unstored(config.data_dir, sink) if sink else ""
     if not text:
         return
     context = click.get_current_context()

@@ -97,10 +97,14 @@ class Translation(NamedTuple):
     text: memoryview
     """In the form `columns`: for each plain frame a NUL and a line feed, then the texts of its
     columns without a group, each with a line feed."""
+    copy: memoryview
+    """In the form `copy`: a tuple of PostgreSQL's binary COPY for each plain frame, in order,
+    without the header and the trailer of the format. Plain frames then have no row."""
 
 
 class Translator:
-    """Translates the pickles of a block into rows: a pickle of data only, lines of JSON or columns.
+    """Translates the pickles of a block into rows: a pickle of data only, lines of JSON, columns or
+    COPY data.
 
     Each frame has one of these verdicts:
 
@@ -123,7 +127,8 @@ class Translator:
         meanings: The names of classes that the caller renders, `module.Class`, or `module:` for all
             of a module: their objects stay in trees. Objects of other classes are written with
             their class, arguments and state.
-        form: What plain frames become: `rows`, `lines` of JSON, or `columns`.
+        form: What plain frames become: `rows`, `lines` of JSON, `columns`, or `copy`.
+        node: In the form `copy`: the id of the journal, 16 bytes. It ends each tuple.
 
     Raises:
         ValueError: A column or a bound is out of range.
@@ -135,7 +140,8 @@ class Translator:
         bounds: Bounds,
         meanings: Iterable[str] = (),
         *,
-        form: Literal["rows", "lines", "columns"] = "rows",
+        form: Literal["rows", "lines", "columns", "copy"] = "rows",
+        node: bytes = bytes(lib.FL_NODE),
     ) -> None:
         columns = list(columns)
         names = [ffi.new("char[]", column.name.encode("ascii")) for column in columns]
@@ -148,7 +154,14 @@ class Translator:
                 lib.FL_COL_ALL_OR_NONE if column.all_or_none else 0
             )
         c_bounds = ffi.new("fl_bounds *", (*bounds[:-1], *bounds.times))
-        forms = {"rows": lib.FL_ROWS, "lines": lib.FL_LINES, "columns": lib.FL_COLUMNS}
+        forms = {
+            "rows": lib.FL_ROWS,
+            "lines": lib.FL_LINES,
+            "columns": lib.FL_COLUMNS,
+            "copy": lib.FL_COPY,
+        }
+        if len(node) != lib.FL_NODE:
+            raise ValueError(f"the id of a journal has {lib.FL_NODE} bytes, not {len(node)}")
         # The translator keeps pointers to the names: both attributes hold their memory.
         self._names = [ffi.new("char[]", name.encode()) for name in sorted(set(meanings))]
         self._name_array = ffi.new("const char *[]", self._names)
@@ -157,6 +170,7 @@ class Translator:
         if translator == ffi.NULL:
             raise ValueError("a column or a bound of the translator is out of range")
         self._translator = ffi.gc(translator, lib.fl_translator_free)
+        lib.fl_translator_set_node(translator, node)
         self._verdicts = ffi.new("uint8_t[]", 0)
         self._translation = ffi.new("fl_translation *")
 
@@ -227,6 +241,7 @@ class Translator:
             _view(out.lines, out.lines_len),
             _view(out.columns, out.columns_len),
             _view(out.text, out.text_len),
+            _view(out.copy, out.copy_len),
         )
 
     def _make_room(self, frames: int) -> None:

@@ -16,6 +16,7 @@ The files, in the order in which a block passes through them:
 - `notices`: rejections and losses.
 - `json_lines`: records as lines of JSON.
 - `columns`: records as columns.
+- `copy_rows`: records as tuples of PostgreSQL's binary COPY.
 """
 
 from fastlog.decode.columns import Columns, Combinations

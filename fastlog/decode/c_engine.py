@@ -23,6 +23,7 @@ from fastlog.decode.bounds import (
 )
 from fastlog.decode.classes import READERS
 from fastlog.decode.columns import GROUPS, ColumnDecoder
+from fastlog.decode.copy_rows import NO_NODE
 from fastlog.decode.copyreg_helpers import HELPERS
 from fastlog.decode.engine import Form, Translation
 from fastlog.decode.inert_tree import RENAMED
@@ -43,10 +44,11 @@ _KINDS: Final = {float: "time", int | None: "integer", str | None: "text", str: 
 _NOT_SENT: Final = ("host", "received", "extra", "offset", "idx")
 """The columns that no attribute fills. The translator's kind of each has the column's name."""
 
-_FORMS: Final[dict[Form, Literal["rows", "lines", "columns"]]] = {
+_FORMS: Final[dict[Form, Literal["rows", "lines", "columns", "copy"]]] = {
     "records": "rows",
     "lines": "lines",
     "columns": "columns",
+    "copy": "copy",
 }
 """The form of the translator for each form of decoding."""
 
@@ -104,8 +106,8 @@ def meanings() -> Iterator[str]:
 class CEngine:
     """Translates the pickles of a block with the C translator; JSON is left to the fallback."""
 
-    def __init__(self, form: Form = "records") -> None:
-        self._translator = Translator(columns(), BOUNDS, meanings(), form=_FORMS[form])
+    def __init__(self, form: Form = "records", node: bytes = NO_NODE) -> None:
+        self._translator = Translator(columns(), BOUNDS, meanings(), form=_FORMS[form], node=node)
         self._columns = ColumnDecoder() if form == "columns" else None
 
     def translate(self, block: Block) -> Translation:
@@ -122,4 +124,5 @@ class CEngine:
         except BaseException:
             self._translator.begin(0.0, 0)  # its new combinations were not read: it starts again
             raise
-        return Translation(verdicts, rows, bytes(translation.lines), columns)
+        lines, copy = bytes(translation.lines), bytes(translation.copy)
+        return Translation(verdicts, rows, lines, columns, copy)

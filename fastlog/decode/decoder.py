@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from fastlog import block as blocks
 from fastlog.block import Block
 from fastlog.core import EXTRA, FALLBACK, PLAIN, TREE, verdict_text
+from fastlog.decode import copy_rows
 from fastlog.decode.columns import Columns
 from fastlog.decode.engine import Engine, Form, PythonEngine, Row
 from fastlog.decode.frame import complete_row, read_line, read_record
@@ -41,20 +42,23 @@ class Decoded(NamedTuple):
     """In the form `lines`: the records as lines of JSON, each with its line feed."""
     columns: Columns | None = None
     """In the form `columns`: the records as columns."""
+    copy: bytes = b""
+    """In the form `copy`: the records as tuples of PostgreSQL's binary COPY (`copy_rows`)."""
 
     def without(self, idx: Collection[int]) -> Decoded:
         """Return the block without the records of some frames; not in the form `lines`."""
         kept = [record for record in self.records if record.idx not in idx]
         columns = None if self.columns is None else self.columns.without(idx)
-        return self._replace(records=kept, columns=columns)
+        copy = copy_rows.without(self.copy, idx) if self.copy else self.copy
+        return self._replace(records=kept, columns=columns, copy=copy)
 
 
-def _engine(name: str, form: Form) -> Engine:
+def _engine(name: str, form: Form, node: bytes) -> Engine:
     if name == "python":
         return PythonEngine(form)
     from fastlog.decode.c_engine import CEngine  # imports pickle, which only this engine uses
 
-    return CEngine(form)
+    return CEngine(form, node)
 
 
 class Decoder:
@@ -63,24 +67,28 @@ class Decoder:
     Args:
         engine: `c` translates the frames of a block at once; what is not plain comes as inert
             trees. `python` makes the trees in Python, frame by frame. Both give the same results.
-        form: What the sink stores. In the form `lines`, plain frames never become Python objects.
+        form: What the sink stores. In the forms `lines` and `copy`, plain frames never become
+            Python objects.
+        node: The id of the journal, 16 bytes: a field of each tuple in the form `copy`.
 
     Raises:
         ConfigError: There is no such engine.
     """
 
-    def __init__(self, engine: str = ENGINES[0], form: Form = "records") -> None:
+    def __init__(
+        self, engine: str = ENGINES[0], form: Form = "records", node: bytes = copy_rows.NO_NODE
+    ) -> None:
         if engine not in ENGINES:
             raise ConfigError(f"decode.engine: {engine!r} is none of {', '.join(ENGINES)}")
         allow_digits()
-        self.engine, self.form = engine, form
-        self._engine = _engine(engine, form)
+        self.engine, self.form, self._node = engine, form, node
+        self._engine = _engine(engine, form, node)
 
     def decode(self, block: Block) -> Decoded:
         """Return the records and the notices of a block; no bytes in its frames make this fail."""
-        verdicts, rows, lines, columns = self._engine.translate(block)
+        verdicts, rows, lines, columns, copy = self._engine.translate(block)
         if verdicts is None:  # all frames are plain
-            return Decoded(block, list(map(_RECORD, rows)), [], lines, columns)
+            return Decoded(block, list(map(_RECORD, rows)), [], lines, columns, copy)
         if self.form == "lines":
             written: list[Any] = lines.split(b"\n")
             notices = _complete(block, verdicts, iter(rows), written, self.form)
@@ -90,6 +98,9 @@ class Decoder:
         records = [record for record in results if record is not None]
         if columns is not None:
             return Decoded(block, [], notices, columns=columns.added(records))
+        if self.form == "copy":
+            rest = b"".join([copy_rows.encode(record, self._node) for record in records])
+            return Decoded(block, [], notices, copy=copy + rest)
         return Decoded(block, records, notices)
 
 
@@ -103,8 +114,8 @@ def _complete(
         verdicts, rows: As in `Translation`.
         results: One entry for each frame, to be set: a record or, in the form `lines`, a line of
             JSON without its line feed, where the lines of plain frames are set already. The entry
-            of a frame that holds no record stays None or empty; in the form `columns`, also that of
-            a plain frame.
+            of a frame that holds no record stays None or empty; in the forms `columns` and
+            `copy`, also that of a plain frame.
         form: What the block is decoded into.
 
     Returns:

@@ -13,8 +13,8 @@ from fastlog.block import Block
 from fastlog.core import FALLBACK
 from fastlog.decode.columns import ColumnDecoder, Columns
 
-Form = Literal["records", "lines", "columns"]
-"""What a block is decoded into: `Record` objects, lines of JSON, or columns."""
+Form = Literal["records", "lines", "columns", "copy"]
+"""What a block is decoded into: `Record` objects, lines of JSON, columns, or COPY data."""
 
 Row = tuple[Any, ...]
 """The values of a record, in the order of the fields of `Record`."""
@@ -33,6 +33,8 @@ class Translation(NamedTuple):
     """In the form `lines`: one line of JSON for each frame, empty where the frame is not plain."""
     columns: Columns | None
     """In the form `columns`: the columns of the plain frames."""
+    copy: bytes = b""
+    """In the form `copy`: the tuples of the plain frames, as `copy_rows` describes them."""
 
 
 class Engine(Protocol):

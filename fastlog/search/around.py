@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -48,9 +49,24 @@ def next_to(
     unread: Unread | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Found]:
+    """Yield what comes before or after a record in the day files, as `next_by` does."""
+    find = partial(search, logs)
+    return next_by(find, found, same, newest_first=newest_first, unread=unread, progress=progress)
+
+
+def next_by(
+    find: Callable[..., Iterator[Found]],
+    found: Found,
+    same: Node,
+    *,
+    newest_first: bool,
+    unread: Unread | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Found]:
     """Yield what comes before or after a record, the nearest first.
 
     Args:
+        find: The method `search` of a store.
         same: What it must match: `in_common`, or another query.
         newest_first: What comes before.
         unread, progress: As in `search`.
@@ -62,6 +78,6 @@ def next_to(
         span = (created, created + REACH)
     query = both(between(column("created"), *span), same)
     own = position(found)
-    for each in search(logs, query, newest_first=newest_first, unread=unread, progress=progress):
+    for each in find(query, newest_first=newest_first, unread=unread, progress=progress):
         if position(each) < own if newest_first else position(each) > own:
             yield each

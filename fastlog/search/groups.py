@@ -146,7 +146,7 @@ class _Counts:
         self, each: Recurring, groupings: list[tuple[int, Grouping]]
     ) -> Iterator[Count]:
         columns = (*each.columns, "host") if each is _SITES else each.columns
-        step = _common_step(grouping for _, grouping in groupings)
+        step = common_step(grouping for _, grouping in groupings)
         is_wanted = compile_query(both(*self._parts), columns)
         rows = read_recurring(self._connection, each)
         if each is _SITES:
@@ -203,7 +203,7 @@ class _Rows:
         """
         where = all_of([condition, self._narrowing.condition])
         # CAST rounds towards zero, which is down for all times since 1970.
-        step = _step_sql("CAST(created AS INTEGER)", _common_step(self._groupings))
+        step = _step_sql("CAST(created AS INTEGER)", common_step(self._groupings))
         keys = "".join(f"[{key}], " for key in self._keys)
         rows = self._connection.execute(
             f"SELECT {keys}{step} FROM {self._source} WHERE {where.sql}",  # noqa: S608 our own text
@@ -285,7 +285,7 @@ class _Rows:
             columns=columns,
         )  # fmt: skip
         groupers = [grouping.grouper(columns) for grouping in self._groupings]
-        step = _common_step(self._groupings)
+        step = common_step(self._groupings)
         with closing(search.matches()) as rows:
             for row in rows:
                 begin = None if step is None else int(row[0]) // step * step
@@ -299,7 +299,7 @@ def _row_of(table: tuple[dict[int, tuple[Any, ...]], tuple[str, ...]], key: int)
     return rows.get(key) or (None,) * len(columns)
 
 
-def _common_step(groupings: Iterable[Grouping]) -> int | None:
+def common_step(groupings: Iterable[Grouping]) -> int | None:
     """Return the seconds of which the bars of all groupings are sums; None if there are no bars."""
     steps = [step for grouping in groupings if (step := grouping.step) is not None]
     return math.gcd(*steps) if steps else None

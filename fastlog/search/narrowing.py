@@ -31,6 +31,11 @@ def all_of(parts: Iterable[Clause]) -> Clause:
     return _joined("AND", list(parts))
 
 
+def any_of_clauses(parts: Iterable[Clause]) -> Clause:
+    """Return one condition that holds where one of these does."""
+    return _joined("OR", list(parts))
+
+
 def ids_clause(each: Recurring, ids: Iterable[int]) -> Clause:
     """Return the condition that an entry refers to one of these rows."""
     return Clause(f"{each.key} IN (SELECT value FROM json_each(?))", (json.dumps([*ids]),))  # noqa: S608 our own text

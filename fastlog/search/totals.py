@@ -22,7 +22,11 @@ MAX_BARS: Final = 100_000
 OTHERS: Final = "(others)"
 """The value of each field under which all further groups are counted. They have no time."""
 
-_HOUR: Final = 3600
+TOTALS: Final = (
+    *(Grouping((name,)) for name in ("level", "logger", "host")),
+    Grouping(interval=3600),
+)
+"""The groupings of `Totals`."""
 
 
 class Totals(NamedTuple):
@@ -66,7 +70,7 @@ def count(
             of_day = _count_day(day.path, query, groupings, progress)
             for total, grouping, groups in zip(totals, groupings, of_day, strict=True):
                 for group, records in groups.items():
-                    _add(total, grouping, group, records)
+                    add(total, grouping, group, records)
         if progress.must_stop():
             break
         progress.read = before + day.last_id
@@ -75,11 +79,12 @@ def count(
 
 def count_totals(logs: Path, query: Node = EVERYTHING, unread: Unread | None = None) -> Totals:
     """Count the records that match by level, logger, host and hour, as `count` does."""
-    groupings = [
-        *(Grouping((name,)) for name in ("level", "logger", "host")),
-        Grouping(interval=_HOUR),
-    ]
-    *names, hours = count(logs, query, groupings, unread)
+    return totals_of(count(logs, query, TOTALS, unread))
+
+
+def totals_of(counts: Sequence[Counter[Group]]) -> Totals:
+    """Return the counts of the groupings `TOTALS`."""
+    *names, hours = counts
     levels, loggers, hosts = (_named(groups) for groups in names)
     bars: Counter[int] = Counter()
     for (hour,), records in hours.items():
@@ -100,11 +105,12 @@ def _count_day(
     totals: list[Counter[Group]] = [Counter() for _ in groupings]
     with closing(open_day(path)) as connection, stopped_by(progress, connection):
         for number, group, records in count_groups(connection, query, groupings, progress):
-            _add(totals[number], groupings[number], group, records)
+            add(totals[number], groupings[number], group, records)
     return totals
 
 
-def _add(total: Counter[Group], grouping: Grouping, group: Group, records: int) -> None:
+def add(total: Counter[Group], grouping: Grouping, group: Group, records: int) -> None:
+    """Add the records of a group, in a total that has a bounded number of groups."""
     limit = MAX_GROUPS if grouping.interval is None else MAX_BARS
     if group not in total and len(total) >= limit:
         bar: tuple[Any, ...] = () if grouping.interval is None else (None,)

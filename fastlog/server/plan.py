@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fastlog.config import Config, to_json
+from fastlog.config.urls import public_url
 from fastlog.files import Access
 from fastlog.version import __version__
 
@@ -82,6 +83,8 @@ def _store(config: Config, url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         return parts.path or str(config.data_dir / "logs")
+    if parts.scheme.startswith("postgres"):  # its options may have a password, too
+        return public_url(url)
     if parts.password:
         return url.replace(f":{parts.password}@", ":…@", 1)
     return url

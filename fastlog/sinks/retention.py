@@ -34,7 +34,11 @@ class Deletion(NamedTuple):
 
 
 def plan(
-    files: Sequence[StoredFile], settings: RetentionConfig, now: float | None, free: int
+    files: Sequence[StoredFile],
+    settings: RetentionConfig,
+    now: float | None,
+    free: int,
+    noun: str = "day files",
 ) -> list[Deletion]:
     """Decide which files to delete.
 
@@ -44,6 +48,7 @@ def plan(
         now: The wall clock, in seconds since the epoch; None while it is not trusted, and then no
             file is too old.
         free: Free bytes of the disk.
+        noun: What the files are, for the reasons.
 
     Returns:
         The deletions, the oldest file first. They may be too few to reach a limit: some files are
@@ -58,7 +63,7 @@ def plan(
     total, gained = sum(file.size for file in left), sum(file.size for file in reasons)
     for file in left:
         if total > settings.size:
-            reason = f"all day files together were over {format_size(settings.size)}"
+            reason = f"all {noun} together were over {format_size(settings.size)}"
         elif free + gained < settings.keep_free:
             reason = f"less than {format_size(settings.keep_free)} of the disk were free"
         else:

@@ -106,7 +106,7 @@ def find_store(config: Config) -> Store:
     if not used:
         raise ConfigError(
             f"the server of {data_dir} has no sqlite: sink, so there are no records to search; "
-            f"its sinks: {', '.join(sinks.values())}"
+            f"its sinks: {', '.join(sinks.values())}{_hint(sinks)}"
         )
     for one in used:
         if one.logs.resolve() == store.logs.resolve():
@@ -138,6 +138,12 @@ def _stores(sinks: Mapping[str, str], data_dir: Path) -> list[Store]:
         for name, url in urls
         if url.scheme == "sqlite"
     ]
+
+
+def _hint(sinks: Mapping[str, str]) -> str:
+    """Return how to search a database of these sinks, whose URLs are without user and options."""
+    is_any = any(url.startswith("postgres") for url in sinks.values())
+    return "; name the database with --store, or the configuration with --config" if is_any else ""
 
 
 def _sinks_of_server(data_dir: Path) -> dict[str, str] | None:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastlog.config import Config
-from fastlog.errors import ConfigError
+from fastlog.errors import ConfigError, FastlogError
 from fastlog.query import EVERYTHING, Node
-from fastlog.search import Totals, Unread, count_totals
-from fastlog.status.data_directory import Status, find_store, read_status
+from fastlog.search import Totals, Unread
+from fastlog.search.totals import TOTALS, totals_of
+from fastlog.status.data_directory import Status, read_status
+from fastlog.status.record_stores import choose_store
 from fastlog.status.server_state import RECENT, read_state
 from fastlog.status.sink_reports import SinkReport
 from fastlog.status.tallies import Tally
@@ -52,16 +54,19 @@ class Statistics(NamedTuple):
         return RECENT if self.status is None else self.status.recent_seconds
 
 
-def collect(config: Config, query: Node, unread: Unread, now: float) -> Statistics:
+def collect(
+    config: Config, query: Node, unread: Unread, now: float, store: str | None = None
+) -> Statistics:
     """Collect what is known about a data directory.
 
     Args:
         unread: gets the day files that cannot be read.
+        store: the URL of the store, if it is not that of the configuration.
 
     Raises:
         ConfigError: It is no data directory.
     """
-    totals, not_counted = _count(config, query, unread)
+    totals, not_counted = _count(config, query, unread, store)
     state = read_state(config.data_dir, now)
     return Statistics(
         at=now,
@@ -79,12 +84,13 @@ def collect(config: Config, query: Node, unread: Unread, now: float) -> Statisti
     )
 
 
-def _count(config: Config, query: Node, unread: Unread) -> tuple[Totals, str]:
+def _count(config: Config, query: Node, unread: Unread, store: str | None) -> tuple[Totals, str]:
     """Return the counts of records, and why there are none; "" if there are."""
     try:
-        return count_totals(find_store(config).logs, query, unread), ""
-    except ConfigError as error:
-        if read_status(config.data_dir) is None:
+        chosen = choose_store(config, store)
+        return totals_of(chosen.store.count(query, TOTALS, unread)), ""
+    except FastlogError as error:
+        if isinstance(error, ConfigError) and read_status(config.data_dir) is None:
             raise
         return Totals(Counter(), Counter(), Counter(), Counter()), str(error)  # show the rest
 

@@ -87,7 +87,7 @@ def make_worker(config: Config, name: str) -> Worker:
     reader = JournalReader(config.data_dir / "journal")
     return Worker(
         reader,
-        Decoder(config.decode.engine, sink.form),
+        Decoder(config.decode.engine, sink.form, bytes.fromhex(reader.node)),
         sink,
         Ledger(config.data_dir / "ledger.db"),
         name,

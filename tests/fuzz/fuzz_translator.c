@@ -3,8 +3,9 @@
  * The input is one frame. It is translated twice, with a good frame after it: both results are
  * equal, the good frame is plain, and the translation is a list of rows, in data opcodes that the
  * translator writes. As lines, each of the two frames has one: an object if the frame is plain,
- * else an empty line. As columns, each list has a value for each plain frame. Then the input is
- * translated as the runs of a block. Built with libFuzzer, or with driver.c where there is none.
+ * else an empty line. As columns, each list has a value for each plain frame. As COPY data, each
+ * plain frame has a tuple. Then the input is translated as the runs of a block. Built with
+ * libFuzzer, or with driver.c where there is none.
  */
 #include "require.h"
 #include "schema.h"
@@ -14,6 +15,8 @@
 static const uint8_t GOOD[] = "}(X\3\0\0\0msgX\2\0\0\0hiX\7\0\0\0levelnoK\24X\11\0\0\0"
                               "levelnameX\4\0\0\0INFOX\4\0\0\0nameX\3\0\0\0appX\1\0\0\0xG"
                               "\77\362\0\0\0\0\0\0u.";
+
+static const uint8_t NODE[FL_NODE] = "0123456789abcde";
 
 /* The state of a check of a pickle: the values and marks that its machine would have. */
 typedef struct reader {
@@ -243,6 +246,42 @@ static void check_columns(const uint8_t *run, size_t len, const uint8_t expected
     check_lists(made.columns, made.columns_len, plain);
 }
 
+/* Checks a tuple of COPY data: fields that end where the data says, the last of them the node. */
+static const uint8_t *check_tuple(const uint8_t *p, const uint8_t *end)
+{
+    reader in = {.p = p, .end = end};
+    REQUIRE(take(&in, 2) == FIELDS << 8);
+    for (int i = 0; i < FIELDS; i++) {
+        uint32_t length = 0;
+        for (int k = 0; k < 4; k++)
+            length = length << 8 | take(&in, 1);
+        if (i == FIELDS - 1)
+            REQUIRE(length == FL_NODE && end - in.p >= FL_NODE && memcmp(in.p, NODE, FL_NODE) == 0);
+        push(&in, length == UINT32_MAX ? 0 : length);
+    }
+    return in.p;
+}
+
+static void check_copy(const uint8_t *run, size_t len, const uint8_t expected[2])
+{
+    static fl_translator *translator;
+    fl_translation made;
+    uint8_t verdicts[2] = {0};
+    if (!translator)
+        translator = fl_translator_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, FL_COPY);
+    REQUIRE(translator);
+    fl_translator_set_node(translator, NODE);
+    fl_translator_begin(translator, 1.5, 7);
+    REQUIRE(fl_translator_run(translator, run, len, 2, 0, "h", 1, verdicts) >= 0);
+    REQUIRE(fl_translator_end(translator, &made) == 0);
+    REQUIRE(memcmp(verdicts, expected, 2) == 0);
+    check(made.rows, made.rows_len, count_rows(verdicts, 1) - (verdicts[0] == FL_PLAIN));
+    const uint8_t *p = made.copy, *end = made.copy + made.copy_len;
+    if (verdicts[0] == FL_PLAIN)
+        p = check_tuple(p, end);
+    REQUIRE(check_tuple(p, end) == end);
+}
+
 static void check_block(fl_translator *translator, const uint8_t *data, size_t size)
 {
     fl_translation made;
@@ -285,6 +324,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     free(kept);
     check_lines(run, (size_t)(end - run), verdicts);
     check_columns(run, (size_t)(end - run), verdicts);
+    check_copy(run, (size_t)(end - run), verdicts);
     check_block(translator, data, size);
     free(run);
     return 0;

@@ -30,3 +30,6 @@ enum { COLUMN_COUNT = sizeof COLUMNS / sizeof *COLUMNS, VALUES = 12 /* in a row 
 
 /* In FL_COLUMNS: the columns without a group, and the lists and numbers of the two groups. */
 enum { LISTS = 5 + 2 * 3 };
+
+/* In FL_COPY: two fields for each of the two times, and the node. */
+enum { FIELDS = VALUES + 2 + 1 };

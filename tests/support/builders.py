@@ -12,7 +12,7 @@ import msgspec
 
 from fastlog.block import HEADER, Block, Kind, make_run
 from fastlog.config import RetentionConfig
-from fastlog.decode import Decoded
+from fastlog.decode import Decoded, copy_rows
 from fastlog.decode.columns import columns_of
 from fastlog.decode.json_lines import encode
 from fastlog.journal import SkippedError
@@ -79,7 +79,8 @@ def make_decoded(
 def decoded_of(block: Block, records: list[Record]) -> Decoded:
     """Return a block and its records, in all forms."""
     lines = b"".join(encode(record) + b"\n" for record in records)
-    return Decoded(block, records, [], lines, columns_of(records))
+    copy = b"".join(copy_rows.encode(record, bytes.fromhex(NODE)) for record in records)
+    return Decoded(block, records, [], lines, columns_of(records), copy)
 
 
 def make_chain(contents: Iterable[tuple[Sequence[str], float]]) -> list[Decoded]:

@@ -7,7 +7,7 @@ import pickle
 from columns import records_in
 
 from fastlog.block import Block, Kind, make_run
-from fastlog.decode import ENGINES, Decoded, Decoder
+from fastlog.decode import ENGINES, Decoded, Decoder, copy_rows
 from fastlog.decode.json_lines import encode
 from fastlog.record import Record
 
@@ -15,6 +15,7 @@ PEER = "127.0.0.1:5"
 DECODERS = {engine: Decoder(engine) for engine in ENGINES}
 LINE_DECODERS = {engine: Decoder(engine, "lines") for engine in ENGINES}
 COLUMN_DECODERS = {engine: Decoder(engine, "columns") for engine in ENGINES}
+COPY_DECODERS = {engine: Decoder(engine, "copy") for engine in ENGINES}
 GOOD = pickle.dumps({"msg": "unharmed", "levelno": 20}, 1)
 
 
@@ -42,6 +43,11 @@ def decode_block(block: Block) -> Decoded:
         assert as_columns.columns is not None
         assert records_in(block, as_columns.columns) == by_python.records
         assert (as_columns.records, repr(as_columns.notices)) == ([], repr(by_python.notices))
+    tuples = [(record.idx, copy_rows.encode(record)) for record in by_python.records]
+    for copy_decoder in COPY_DECODERS.values():
+        as_copy = copy_decoder.decode(block)
+        assert sorted(copy_rows.tuples(as_copy.copy)) == tuples
+        assert (as_copy.records, repr(as_copy.notices)) == ([], repr(by_python.notices))
     return by_c
 
 

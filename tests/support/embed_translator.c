@@ -11,7 +11,7 @@
 enum { PAGE = 4096 };
 
 typedef struct translators {
-    fl_translator *rows, *lines, *columns;
+    fl_translator *rows, *lines, *columns, *copy;
 } translators;
 
 /* Translates one frame alone. Returns its verdict or an error. */
@@ -36,7 +36,8 @@ static int translate(const translators *of, const uint8_t *run, size_t len)
 {
     int verdict = translate_into(of->rows, FL_ROWS, run, len);
     return translate_into(of->lines, FL_LINES, run, len) == verdict &&
-                   translate_into(of->columns, FL_COLUMNS, run, len) == verdict
+                   translate_into(of->columns, FL_COLUMNS, run, len) == verdict &&
+                   translate_into(of->copy, FL_COPY, run, len) == verdict
                ? verdict
                : -1;
 }
@@ -49,13 +50,13 @@ static fl_translator *make(enum fl_form form)
 int main(int argc, char **argv)
 {
     FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
-    translators of = {make(FL_ROWS), make(FL_LINES), make(FL_COLUMNS)};
+    translators of = {make(FL_ROWS), make(FL_LINES), make(FL_COLUMNS), make(FL_COPY)};
     uint8_t *pages =
         mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     static uint8_t frame[PAGE];
     unsigned plain = 0, not_plain = 0;
 
-    if (!file || !of.rows || !of.lines || !of.columns || pages == MAP_FAILED)
+    if (!file || !of.rows || !of.lines || !of.columns || !of.copy || pages == MAP_FAILED)
         return 2;
     mprotect(pages + PAGE, PAGE, PROT_NONE);
     while (fread(frame, 1, FL_FRAME_HEADER, file) == FL_FRAME_HEADER) {
@@ -82,6 +83,7 @@ int main(int argc, char **argv)
     fl_translator_free(of.rows);
     fl_translator_free(of.lines);
     fl_translator_free(of.columns);
+    fl_translator_free(of.copy);
     fl_translator_free(NULL);
     munmap(pages, 2 * PAGE);
     if (strcmp(fl_verdict_text(FL_FORBIDDEN_DUP), "forbidden opcode DUP") || !plain || !not_plain)

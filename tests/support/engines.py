@@ -18,9 +18,9 @@ from pathlib import Path
 from columns import records_in
 
 from fastlog.block import Block, Kind, make_run
-from fastlog.decode import Decoded, Decoder, Form
+from fastlog.decode import Decoded, Decoder, Form, copy_rows
 
-FORMS: tuple[Form, ...] = ("records", "lines", "columns")
+FORMS: tuple[Form, ...] = ("records", "lines", "columns", "copy")
 
 
 def block_of(frames: Sequence[bytes]) -> Block:
@@ -41,7 +41,8 @@ def result_of(decoded: Decoded) -> str:
         found = records_in(decoded.block, decoded.columns)
     records = [tuple(record) for record in found]
     notes = [(idx, repr(note)) for idx, note, _ in decoded.notices]
-    return f"{records}\n{notes}\n{decoded.lines!r}"
+    tuples = sorted(copy_rows.tuples(decoded.copy))  # those of plain frames come first
+    return f"{records}\n{notes}\n{decoded.lines!r}\n{tuples}"
 
 
 def difference(frames: Sequence[bytes]) -> str:

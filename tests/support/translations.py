@@ -9,12 +9,14 @@ from typing import Any
 from fastlog import Translator
 from fastlog.block import LENGTH, Block, Kind, make_run
 from fastlog.core import EXTRA, PLAIN, TREE
-from fastlog.decode import Decoder
+from fastlog.decode import Decoder, copy_rows
 from fastlog.decode.c_engine import BOUNDS, columns, meanings
 from fastlog.decode.json_lines import encode
 from fastlog.record import Record
 
 PYTHON, C, LINES = Decoder("python"), Decoder("c"), Decoder("c", "lines")
+NODE = bytes(range(16))
+COPY = Decoder("c", "copy", NODE)
 
 
 def make_translator() -> Translator:
@@ -42,13 +44,15 @@ def verdict_of(frame: bytes) -> int:
 
 
 def check(frame: bytes) -> int:
-    """Return the verdict, after asserting that both engines give the same records and lines."""
+    """Return the verdict, after asserting that both engines give the same in all forms."""
     payload = make_run(Kind.STOCK, [frame], peer="h:1")
     block = Block(0, len(payload), 0, 1, 1_500_000, memoryview(payload))
     by_python = PYTHON.decode(block)
     assert repr(C.decode(block)) == repr(by_python)
     lines = b"".join(encode(record) + b"\n" for record in by_python.records)
     assert LINES.decode(block).lines == lines
+    tuples = b"".join(copy_rows.encode(record, NODE) for record in by_python.records)
+    assert COPY.decode(block).copy == tuples
     return verdict_of(frame)
 
 

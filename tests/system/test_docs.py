@@ -29,8 +29,8 @@ from fastlog.query import resolve
 
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text("utf-8")
-SHARED = {"--config", "--data-dir", "-h", "--help"}
-"""Options that are described once, for all commands."""
+SHARED = {"--config", "--data-dir", "--store", "-h", "--help"}
+"""Options that are described once, for all commands that have them."""
 
 COMMANDS: dict[str, click.Command] = {}
 _context = click.Context(fastlog)

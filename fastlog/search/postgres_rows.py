@@ -1,0 +1,207 @@
+"""The rows of a PostgreSQL store: the matches of a query in order, page by page.
+
+Each page is a statement of its own, which begins behind the last row of the page before. So no
+transaction stays open while a user reads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from itertools import islice
+from operator import itemgetter
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from fastlog.query import COLUMNS, Node, compile_query
+from fastlog.query.expressions import Expression
+from fastlog.query.fields import TEXTS
+from fastlog.query.tree import columns_of
+from fastlog.search.bulk import bulk_expressions
+from fastlog.search.candidates import candidates
+from fastlog.search.narrowing import Clause, all_of
+from fastlog.search.postgres_narrowing import PostgresNarrowing
+from fastlog.search.progress import Progress
+from fastlog.search.rows import Row
+from fastlog.sinks.postgres_connection import Connection, psycopg
+
+_EXTRA: Final = COLUMNS.index("extra")
+_ORDER: Final = ("created_at", "created", '"offset"', "idx", "node")
+"""The order of the stream: by `created`, then by arrival. `created_at`, which has the index, rises
+with `created`."""
+_PLACE: Final = ("created", "node", "offset", "idx")
+"""The columns that say where a row is in the stream."""
+_WHOLE: Final = 200
+"""Rows that are read again at once."""
+_LOOK: Final = 500
+"""Rows between two looks at whether a search must stop."""
+_PAGES: Final = (200, 2_000, 20_000)
+"""Rows of the first pages, and of all later ones."""
+_WATCH: Final = 0.05
+"""Seconds between two looks at whether a search must stop."""
+
+
+class RowReader:
+    """Reads the rows of one store.
+
+    Args:
+        connection: In autocommit mode, or in a transaction.
+        schema: Of the table `records`.
+        progress: Counts what was read. If the search must stop, the rows end.
+    """
+
+    def __init__(self, connection: Connection, schema: str, progress: Progress) -> None:
+        self._connection, self._schema, self._progress = connection, schema, progress
+
+    def matches(self, query: Node, *, newest_first: bool) -> Iterator[Row]:
+        """Yield the matching rows in order, page by page."""
+        narrowing = PostgresNarrowing(query)
+        # Where SQL leaves much to decide, only the columns that this needs are read at first.
+        needed = columns_of(narrowing.rest) if narrowing.is_wide else {*COLUMNS}
+        columns = [name for name in COLUMNS if name in needed | {*_PLACE}]
+        is_wanted = compile_query(narrowing.rest, columns)
+        expressions = bulk_expressions(query) if narrowing.is_wide else []
+        direction = " DESC" if newest_first else ""
+        order = ", ".join(f"{name}{direction}" for name in _ORDER)
+        behind, page = Clause("true"), 0
+        while not self._progress.must_stop():
+            limit = _PAGES[min(page, len(_PAGES) - 1)]
+            where = all_of([narrowing.condition, behind])
+            rows = self.fetch(
+                f"SELECT {_selected(columns)}, created_at FROM {self._schema}.records"  # noqa: S608 our own text
+                f" WHERE {where.sql} ORDER BY {order} LIMIT {limit}",
+                where.parameters,
+            )
+            wanted = self._wanted(rows, columns, is_wanted, expressions)
+            if len(columns) == len(COLUMNS):
+                yield from (row for row, _ in wanted)
+            else:
+                while some := list(islice(wanted, _WHOLE)):
+                    yield from self._whole(columns, some)
+            if len(rows) < limit:
+                return
+            behind, page = _behind(columns, rows[-1], newest_first=newest_first), page + 1
+
+    def _wanted(
+        self,
+        rows: Sequence[Sequence[Any]],
+        columns: Sequence[str],
+        is_wanted: Callable[[Sequence[Any]], bool],
+        expressions: list[Expression],
+    ) -> Iterator[tuple[Row, datetime]]:
+        """Yield the rows of a page that match, each with its `created_at`."""
+        if "extra" in columns:
+            extra = columns.index("extra")
+            rows = [_with_compact(row, extra) for row in rows]
+        for number in self._candidates(rows, columns, expressions):
+            if number % _LOOK == 0 and self._progress.must_stop():
+                return
+            *row, created_at = rows[number]
+            if is_wanted(row):
+                yield tuple(row), created_at
+        self._progress.read += len(rows)
+
+    def _candidates(
+        self, rows: Sequence[Sequence[Any]], columns: Sequence[str], expressions: list[Expression]
+    ) -> Sequence[int]:
+        """Return the numbers of the rows that may match: texts are searched in all at once."""
+        if not expressions:
+            return range(len(rows))
+        places = [columns.index(name) for name in TEXTS if name in columns]
+        texts = ("".join([f"{row[at] or ''}\n" for at in places]) for row in rows)
+        text = "".join([f"\0\n{each}" for each in texts])
+        return candidates(text.encode(), expressions, self._progress.must_stop)
+
+    def _whole(
+        self,
+        columns: Sequence[str],
+        some: Sequence[tuple[Row, datetime]],
+    ) -> Iterator[Row]:
+        """Yield the whole rows of some of which a part was read, in the same order."""
+        place = itemgetter(*(columns.index(name) for name in _PLACE))
+        rows = self.fetch(
+            f"SELECT {_selected(COLUMNS)} FROM {self._schema}.records"  # noqa: S608 our own text
+            " WHERE created_at = ANY(%s)",
+            ([created_at for _, created_at in some],),
+        )
+        place_of_whole = itemgetter(*(COLUMNS.index(name) for name in _PLACE))
+        whole = {place_of_whole(row): row for row in rows}
+        for row, _ in some:
+            if (found := whole.get(place(row))) is not None:  # retention may have dropped it
+                yield tuple(_with_compact(found, _EXTRA))
+
+    def arrived(self, condition: Clause, node: str, begin: int, end: int) -> Iterator[Row]:
+        """Yield the rows of the blocks of a journal between two offsets, in order."""
+        place = 'node = %s AND "offset" >= %s AND "offset" < %s'
+        where = all_of([condition, Clause(place, (UUID(node), begin, end))])
+        rows = self._connection.execute(
+            f"SELECT {_selected(COLUMNS)} FROM {self._schema}.records"  # noqa: S608 our own text
+            f' WHERE {where.sql} ORDER BY "offset", idx',
+            where.parameters,
+            binary=True,
+        )
+        return (tuple(_with_compact(row, _EXTRA)) for row in rows)
+
+    def fetch(self, sql: str, parameters: Sequence[object]) -> list[Any]:
+        """Return the rows of a statement; none if the search must stop before it has ended."""
+        with _cancelled_by(self._progress, self._connection):
+            try:
+                return self._connection.execute(sql, parameters, binary=True).fetchall()
+            except psycopg.errors.QueryCanceled:
+                if self._progress.stopped is None:
+                    raise
+                return []
+
+
+def key_of(name: str) -> str:
+    return "replace(node::text, '-', '')" if name == "node" else f'"{name}"'
+
+
+def _selected(columns: Sequence[str]) -> str:
+    """Return the columns for a SELECT, as other stores have them."""
+    return ", ".join("extra::text" if name == "extra" else key_of(name) for name in columns)
+
+
+def _with_compact(row: Sequence[Any], extra: int) -> Sequence[Any]:
+    """Return a row whose `extra` is compact JSON, as other stores have it."""
+    text = row[extra]
+    if text == "{}":
+        return row
+    return (*row[:extra], msgspec.json.format(text, indent=-1), *row[extra + 1 :])
+
+
+def _behind(columns: Sequence[str], row: Sequence[Any], *, newest_first: bool) -> Clause:
+    """Return the condition of the rows that come behind one, in the order of the stream."""
+    named = dict(zip((*columns, "created_at"), row, strict=True))
+    sign = "<" if newest_first else ">"
+    stamp = named["created_at"]
+    place = (stamp, named["created"], named["offset"], named["idx"], UUID(named["node"]))
+    return Clause(
+        f"created_at {sign}= %s AND ({', '.join(_ORDER)}) {sign} (%s, %s, %s, %s, %s)",
+        (stamp, *place),
+    )
+
+
+@contextmanager
+def _cancelled_by(progress: Progress, connection: Connection) -> Iterator[None]:
+    """Cancel the statement of the body when the search must stop."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_WATCH):
+            if progress.must_stop():
+                with suppress(psycopg.Error):  # it is lost, and the statement fails, too
+                    connection.cancel_safe()
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()

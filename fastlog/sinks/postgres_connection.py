@@ -1,0 +1,195 @@
+"""Connections to PostgreSQL: what a URL says, how to connect, and what an error says.
+
+This file imports psycopg, which takes a while: import it only where a URL is PostgreSQL's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+from urllib.parse import SplitResult, parse_qsl, urlencode
+
+from fastlog.config.urls import public_url
+from fastlog.config.values import nearest
+from fastlog.errors import ConfigError, SinkUnavailableError
+
+try:
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+except ImportError as error:
+    raise ImportError(f"{error}; run: pip install 'fastlog-server[postgres]'") from error
+
+__all__ = [
+    "CHANNEL",
+    "LOCK_SECONDS",
+    "Connection",
+    "Target",
+    "connect",
+    "is_missing",
+    "is_rejection",
+    "is_without_partition",
+    "local_settings",
+    "one_line",
+    "parse_url",
+    "psycopg",  # imported here only, for the error that says how to install it
+    "unavailable",
+]
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+MIN_SERVER: Final = 150_000
+"""The oldest version that the tests run, as libpq numbers it."""
+SCHEMA: Final = "fastlog"
+CHANNEL: Final = "fastlog"
+"""What a transaction of the sink notifies, so that `tail` need not poll."""
+LOCK_SECONDS: Final = 5
+"""Seconds that a statement of the sink waits for a lock."""
+OWN_OPTIONS: Final = ("schema", "trigrams")
+"""The options of a URL that libpq does not get."""
+_DEFAULTS: Final[dict[str, str]] = {
+    "connect_timeout": "5",
+    # A peer that has gone silently is noticed within half a minute.
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+    "application_name": "fastlog",
+    "client_encoding": "utf8",
+}
+_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}", re.ASCII)
+
+
+class Target(NamedTuple):
+    """What a URL names: a schema of a database."""
+
+    parameters: dict[str, str]
+    """For libpq."""
+    schema: str
+    """It needs no quotes in SQL."""
+    trigrams: bool
+    """Whether closed partitions get indexes of trigrams."""
+    label: str
+    """The URL without secrets, for messages."""
+
+
+def parse_url(url: SplitResult) -> Target:
+    """Return what a `postgresql:` URL names.
+
+    Raises:
+        ConfigError: It is wrong; the text gives the reason.
+    """
+    own: dict[str, str] = {}
+    rest: list[tuple[str, str]] = []
+    for name, value in parse_qsl(url.query, keep_blank_values=True):
+        if name not in OWN_OPTIONS:
+            rest.append((name, value))
+        elif name in own:
+            raise ConfigError(f"{url.scheme}: option {name!r} is given twice")
+        else:
+            own[name] = value
+    schema = own.get("schema", SCHEMA)
+    if not _NAME.fullmatch(schema) or schema.startswith("pg_"):
+        raise ConfigError(
+            f"{url.scheme}: schema is a name of lower-case letters, digits and _, not {schema!r}"
+        )
+    trigrams = own.get("trigrams", "no")
+    if trigrams not in ("no", "yes"):
+        raise ConfigError(f"{url.scheme}: trigrams is no or yes, not {trigrams!r}")
+    place = f"{url.scheme}://{url.netloc}{url.path}"  # `geturl` leaves out slashes before a path
+    label = public_url(place)
+    try:
+        given = conninfo_to_dict(f"{place}?{urlencode(rest)}")
+    except psycopg.ProgrammingError as error:
+        known = (*OWN_OPTIONS, *(name for name, _ in rest if name in _DEFAULTS))
+        hint = "".join(nearest(name, known) for name, _ in rest[:1])
+        raise ConfigError(f"{label}: {one_line(error)}{hint}") from None
+    parameters = {**_DEFAULTS, **{name: str(value) for name, value in given.items()}}
+    if "," in parameters.get("host", ""):  # of several servers, the one that can be written to
+        parameters.setdefault("target_session_attrs", "read-write")
+    return Target(parameters, schema, trigrams == "yes", label)
+
+
+def connect(target: Target) -> Connection:
+    """Connect in autocommit mode, and without prepared statements: pgbouncer may be between.
+
+    Raises:
+        SinkUnavailableError: That is not possible now.
+        ConfigError: The server or the database is unfit.
+    """
+    with unavailable(target):
+        connection = psycopg.connect(
+            **target.parameters,  # type: ignore[arg-type]
+            autocommit=True,
+            prepare_threshold=None,
+        )
+        # Times near the years 1 and 9999 are none of Python's in some zones. pgbouncer keeps this
+        # setting for each client.
+        connection.execute("SET TimeZone TO 'UTC'")
+    version = connection.info.server_version
+    encoding = connection.info.parameter_status("server_encoding")
+    unfit = ""
+    if version < MIN_SERVER:
+        unfit = f"it is PostgreSQL {version // 10_000}; use {MIN_SERVER // 10_000} or later"
+    elif encoding not in ("UTF8", None):
+        unfit = f"the encoding of the database is {encoding}; make one with ENCODING 'UTF8'"
+    if unfit:
+        connection.close()
+        raise ConfigError(f"{target.label}: {unfit}")
+    return connection
+
+
+@contextmanager
+def unavailable(target: Target) -> Iterator[None]:
+    """Turn errors of PostgreSQL into one line that names the database.
+
+    Raises:
+        SinkUnavailableError: The body raised an error of psycopg.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        raise SinkUnavailableError(f"{target.label}: {one_line(error)}") from error
+
+
+def one_line(error: psycopg.Error) -> str:
+    """Return what an error says, in one line."""
+    diagnosis = error.diag
+    if diagnosis.message_primary is None:
+        return " ".join(str(error).split()) or type(error).__name__
+    parts: Sequence[str | None] = (diagnosis.message_primary, diagnosis.message_detail)
+    return "; ".join(" ".join(part.split()) for part in parts if part)
+
+
+def is_missing(error: psycopg.Error) -> bool:
+    """Return whether a table or a schema is missing, or is not as it was made."""
+    names = psycopg.errors
+    return isinstance(
+        error,
+        names.UndefinedTable
+        | names.InvalidSchemaName
+        | names.UndefinedColumn
+        | names.UndefinedObject,
+    )
+
+
+def is_without_partition(error: psycopg.Error) -> bool:
+    """Return whether there is no partition for a row. Other violated checks have a name."""
+    return isinstance(error, psycopg.errors.CheckViolation) and error.diag.constraint_name is None
+
+
+def is_rejection(error: psycopg.Error) -> bool:
+    """Return whether the database will never take the data: a check, a trigger, a wrong value."""
+    return isinstance(error, psycopg.DataError | psycopg.IntegrityError) or (
+        error.sqlstate or ""
+    ).startswith("P0")
+
+
+def local_settings(**settings: str) -> str:
+    """Return SQL that sets values until the end of the transaction.
+
+    `SET LOCAL` would need a statement each, and a `SET` of the session would reach other clients
+    behind pgbouncer.
+    """
+    return ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())

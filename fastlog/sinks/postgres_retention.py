@@ -1,0 +1,176 @@
+"""The retention of partitions: lists them for `retention.py`, and drops what that decides.
+
+A partition is detached first, concurrently: neither readers nor writers of the others wait. That
+cannot be in a transaction, so each step can be the last one, and every collector continues where
+one was broken off. `partitions.retiring` is the intent, and for a minute the claim of a collector.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from fastlog.config import RetentionConfig, format_size
+from fastlog.sinks.postgres_connection import (
+    Connection,
+    Target,
+    one_line,
+    psycopg,
+)
+from fastlog.sinks.postgres_partitions import state_of
+from fastlog.sinks.postgres_schema import lock
+from fastlog.sinks.retention import StoredFile, plan
+
+log = logging.getLogger(__name__)
+
+CLAIM: Final = "1 minute"
+"""The time after which another collector may continue a retirement."""
+PATIENCE: Final = 3.0
+"""Seconds that a DETACH may wait for transactions that read the partition. Then it is broken off,
+and finished later."""
+_DAY: Final = 86_400.0
+
+
+class Partition(NamedTuple):
+    """What the database has of a partition."""
+
+    name: str
+    day: date
+    made: datetime
+    size: int
+    """Bytes, with indexes."""
+    is_attached: bool
+    is_pending: bool
+    """Whether a DETACH CONCURRENTLY was broken off."""
+    is_retiring: bool
+
+    @property
+    def begin(self) -> float:
+        """The first second of its day, since the epoch."""
+        return datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC).timestamp()
+
+
+class PostgresRetention:
+    """Applies the retention to the partitions of a store.
+
+    Args:
+        sink: The sink's name, for the log.
+        target: The store.
+        settings: The limits. `keep_free` has no meaning here: the disk is another machine's.
+    """
+
+    def __init__(self, sink: str, target: Target, settings: RetentionConfig) -> None:
+        self._sink, self._target, self._settings = sink, target, settings
+        self._has_warned = False
+
+    def retire(self, connection: Connection, now: float | None, current: date | None) -> None:
+        """Drop the partitions that the limits require, and finish what was broken off.
+
+        Args:
+            connection: In autocommit mode.
+            now: The wall clock, in seconds since the epoch; None while it is not trusted.
+            current: The day that the sink stores into.
+
+        Raises:
+            psycopg.Error: The database cannot be used.
+        """
+        partitions = self._list(connection)
+        reasons = {partition.name: "" for partition in partitions if partition.is_retiring}
+        attached = [each for each in partitions if each.is_attached and not each.is_retiring]
+        files = [self._as_file(each, current, is_last=each is attached[-1]) for each in attached]
+        for deletion in plan(files, self._settings, now, sys.maxsize, "partitions"):
+            reasons[deletion.file.path.name] = deletion.reason
+        for partition in partitions:
+            if partition.name in reasons and self._claim(connection, partition):
+                self._retire(connection, partition, reasons[partition.name])
+
+    def _list(self, connection: Connection) -> list[Partition]:
+        """List the partitions that this package has made, the oldest first."""
+        schema = self._target.schema
+        rows = connection.execute(
+            "SELECT name, day, made, coalesce(pg_total_relation_size(c.oid), 0),"  # noqa: S608 our own text
+            " inhrelid IS NOT NULL, coalesce(inhdetachpending, false), retiring IS NOT NULL"
+            f" FROM {schema}.partitions"
+            " LEFT JOIN pg_class c ON c.oid = to_regclass(%s || '.' || name)"
+            " LEFT JOIN pg_inherits ON inhrelid = c.oid ORDER BY day",
+            (schema,),
+        )
+        return [Partition._make(row) for row in rows]
+
+    def _as_file(self, partition: Partition, current: date | None, *, is_last: bool) -> StoredFile:
+        """Return a partition as a file. Its age counts from the end of its day, or from when it was
+        made: a server whose clock is wrong, or that was away for long, stores into old days."""
+        begins = max(partition.begin + _DAY, partition.made.timestamp())
+        is_kept = is_last or (current is not None and partition.day >= current)
+        return StoredFile(Path(partition.name), partition.size, begins, is_kept)
+
+    def _claim(self, connection: Connection, partition: Partition) -> bool:
+        """Return whether this collector is the one that retires the partition now."""
+        claimed = connection.execute(
+            f"UPDATE {self._target.schema}.partitions SET retiring = now() WHERE name = %s"  # noqa: S608 our own text
+            f" AND (retiring IS NULL OR retiring < now() - interval '{CLAIM}')",
+            (partition.name,),
+        )
+        return claimed.rowcount == 1
+
+    def _retire(self, connection: Connection, partition: Partition, reason: str) -> None:
+        schema = self._target.schema
+        table = f"{schema}.{partition.name}"
+        try:
+            with _broken_off(connection):
+                if partition.is_attached:
+                    how = "FINALIZE" if partition.is_pending else "CONCURRENTLY"
+                    connection.execute(
+                        f"ALTER TABLE {schema}.records DETACH PARTITION {table} {how}"
+                    )
+            with connection.transaction():
+                lock(connection, self._target)
+                # Another collector may have made the partition anew, for a late block.
+                if state_of(connection, schema, partition.name) not in ("retired", "missing"):
+                    return
+                connection.execute(f"DROP TABLE IF EXISTS {table}")
+                connection.execute(
+                    f"DELETE FROM {schema}.partitions WHERE name = %s",  # noqa: S608 our own text
+                    (partition.name,),
+                )
+        except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
+            level = logging.DEBUG if self._has_warned else logging.WARNING
+            log.log(
+                level,
+                "sink %s: retention: %s is in use (%s); trying again each minute",
+                *(self._sink, table, one_line(error)),
+            )
+            self._has_warned = True
+            return
+        self._has_warned = False
+        log.info(
+            "sink %s: retention: dropped %s: %s; %s",
+            *(self._sink, table, reason or "its removal was broken off"),
+            format_size(partition.size),
+        )
+
+
+@contextmanager
+def _broken_off(connection: Connection) -> Iterator[None]:
+    """Cancel the statement of the body when it takes longer than `PATIENCE`.
+
+    A `statement_timeout` of the session would reach other clients behind pgbouncer.
+    """
+
+    def cancel() -> None:
+        with suppress(psycopg.Error):  # the connection is lost, and the statement fails, too
+            connection.cancel_safe()
+
+    timer = threading.Timer(PATIENCE, cancel)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()

@@ -1,0 +1,165 @@
+"""The tables of a PostgreSQL store: made, completed and migrated by the sink.
+
+`records` is partitioned by the day of receipt (`postgres_partitions.py`). `cursors` has a row for
+each journal. `partitions` has what retention must know of a partition. `meta` has the version.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from fastlog.errors import NewerSchemaError
+from fastlog.sinks.postgres_connection import LOCK_SECONDS, Connection, Target, local_settings
+
+log = logging.getLogger(__name__)
+
+VERSION: Final = 1
+_LOCK: Final = 0x666C6F67
+"""The advisory lock under which tables and partitions are made; the second key is the schema's."""
+
+_META = "CREATE TABLE {s}.meta (key text PRIMARY KEY, value text NOT NULL)"
+_CURSORS = """
+CREATE TABLE {s}.cursors (
+    node uuid PRIMARY KEY,
+    "offset" bigint NOT NULL,
+    frames bigint,
+    stored bigint NOT NULL,
+    updated timestamptz NOT NULL DEFAULT now()
+)"""
+_PARTITIONS = """
+CREATE TABLE {s}.partitions (
+    name text PRIMARY KEY,
+    day date NOT NULL UNIQUE,
+    made timestamptz NOT NULL DEFAULT now(),
+    retiring timestamptz
+)"""
+_RECORDS = """
+CREATE TABLE {s}.records (
+    created float8 NOT NULL,
+    created_at timestamptz NOT NULL,
+    received float8 NOT NULL,
+    received_at timestamptz NOT NULL,
+    levelno int8,
+    lineno int8,
+    process int8,
+    thread int8,
+    "offset" int8 NOT NULL,
+    node uuid NOT NULL,
+    idx int4 NOT NULL,
+    levelname text,
+    name text,
+    message text NOT NULL,
+    pathname text,
+    filename text,
+    module text,
+    "funcName" text,
+    "processName" text,
+    "threadName" text,
+    "taskName" text,
+    exc_text text,
+    stack_info text,
+    host text NOT NULL,
+    extra jsonb NOT NULL
+) PARTITION BY RANGE (received_at);
+CREATE INDEX records_created_at ON {s}.records (created_at);
+CREATE INDEX records_offset ON {s}.records USING brin ("offset") WITH (autosummarize = on)"""
+TABLES: Final = {
+    "meta": _META,
+    "cursors": _CURSORS,
+    "partitions": _PARTITIONS,
+    "records": _RECORDS,
+}
+
+MIGRATIONS: Final[Sequence[str]] = ()
+"""The SQL from each version to the next, the first from version 1."""
+
+
+def prepare(connection: Connection, target: Target) -> None:
+    """Make the tables that are missing, and migrate those of an older version.
+
+    Raises:
+        NewerSchemaError: A newer fastlog has made the tables.
+        psycopg.Error: The tables cannot be made.
+    """
+    if read_version(connection, target) == VERSION and not _missing(connection, target):
+        return
+    with connection.transaction():
+        lock(connection, target)
+        _complete(connection, target)
+
+
+def read_version(connection: Connection, target: Target) -> int | None:
+    """Return the version of the tables; None if there are none.
+
+    Raises:
+        NewerSchemaError: A newer fastlog has made them.
+    """
+    found = connection.execute(
+        "SELECT to_regclass(%s) IS NOT NULL", (f"{target.schema}.meta",)
+    ).fetchone()
+    if found != (True,):
+        return None
+    row = connection.execute(
+        f"SELECT value FROM {target.schema}.meta WHERE key = 'schema'"  # noqa: S608 our own text
+    ).fetchone()
+    version = None if row is None else int(row[0])
+    if version is not None and version > VERSION:
+        raise NewerSchemaError(
+            f"{target.label}: its schema {target.schema} has version {version}, and this fastlog "
+            f"knows versions up to {VERSION}; install a newer one"
+        )
+    return version
+
+
+def lock(connection: Connection, target: Target) -> None:
+    """Wait, in a transaction, until no other collector makes tables or partitions."""
+    settings = local_settings(lock_timeout=f"{LOCK_SECONDS}s", statement_timeout="0")
+    connection.execute(f"SELECT {settings}")
+    connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, target.schema))
+
+
+def _missing(connection: Connection, target: Target) -> list[str]:
+    rows = connection.execute(
+        "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(%s || '.' || name) IS NULL",
+        (list(TABLES), target.schema),
+    )
+    return [name for (name,) in rows]
+
+
+def _complete(connection: Connection, target: Target) -> None:
+    schema = target.schema
+    exists = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,))
+    if exists.fetchone() is None:
+        connection.execute(f"CREATE SCHEMA {schema}")
+    missing = _missing(connection, target)
+    version = read_version(connection, target)
+    for step in MIGRATIONS[version - 1 :] if version is not None else ():
+        connection.execute(step.format(s=schema))
+    for name in missing:
+        connection.execute(TABLES[name].format(s=schema))
+    if missing and len(missing) < len(TABLES):
+        log.warning(
+            "%s: tables were missing in the schema %s and are made again: %s",
+            *(target.label, schema, ", ".join(missing)),
+        )
+    if "cursors" in missing and "records" not in missing:
+        # No block is stored twice: the last one of each journal is known, though not its end.
+        connection.execute(
+            f'INSERT INTO {schema}.cursors (node, "offset", stored)'  # noqa: S608 our own text
+            f' SELECT node, max("offset"), max("offset") FROM {schema}.records GROUP BY node'
+        )
+    if "partitions" in missing and "records" not in missing:
+        connection.execute(
+            f"INSERT INTO {schema}.partitions (name, day)"  # noqa: S608 our own text
+            " SELECT relname, to_date(substr(relname, 9, 8), 'YYYYMMDD')"
+            " FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+            " WHERE inhparent = %s::regclass AND relname ~ '^records_\\d{8}$'",
+            (f"{schema}.records",),
+        )
+    connection.execute(
+        f"INSERT INTO {schema}.meta VALUES ('schema', %s)"  # noqa: S608 our own text
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (str(VERSION),),
+    )

@@ -1,0 +1,45 @@
+"""Which store a command searches: one that it is given, or that of the configuration."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from fastlog.config import Config, SinkConfig
+from fastlog.search.store import POSTGRES, DayStore, RecordStore, open_store
+from fastlog.status.data_directory import find_store, stores_of
+
+
+class ChosenStore(NamedTuple):
+    """The store that a command searches."""
+
+    sink: str
+    """The name of the sink that writes it; "" if it is not known."""
+    store: RecordStore
+
+
+def choose_store(config: Config, url: str | None = None) -> ChosenStore:
+    """Return the store of the URL; without one, that of the first `sqlite:` sink of the
+    configuration, or else of its first `postgresql:` sink.
+
+    Raises:
+        ConfigError: The URL is wrong, or there is no store.
+    """
+    if url is not None:
+        return ChosenStore("", open_store(url))
+    sink = _postgres_sink(config)
+    if sink is not None:
+        return ChosenStore(sink.name, open_store(sink.url))
+    found = find_store(config)
+    return ChosenStore(found.sink, DayStore(found.logs))
+
+
+def is_day_store(config: Config, url: str | None = None) -> bool:
+    """Return whether `choose_store` chooses day files in the data directory."""
+    return url is None and _postgres_sink(config) is None
+
+
+def _postgres_sink(config: Config) -> SinkConfig | None:
+    """Return the sink whose database is searched; None where there is a `sqlite:` sink, too."""
+    sinks = () if stores_of(config) else config.sinks
+    return next((sink for sink in sinks if urlsplit(sink.url).scheme in POSTGRES), None)
