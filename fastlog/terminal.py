@@ -22,6 +22,8 @@ CYAN = "\x1b[36m"
 _LEVELS = ((50, "\x1b[1;97;41m"), (40, "\x1b[31m"), (30, "\x1b[33m"), (20, "\x1b[32m"))
 """A level has the colour of the first level here that it reaches."""
 
+TRACEBACKS = ("exc_text", "stack_info")
+"""The fields that are printed below a record."""
 _INDENT = "\n    "
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -46,23 +48,21 @@ def render(
         return "\n".join(painted(line, DIM, colour) for line in lines)  # pagers colour each line
     fields: Mapping[str, Any] = record._asdict() if isinstance(record, Record) else record
     get = fields.get
-    level = get("levelname") or get("levelno")
-    level_text = one_line("-" if level is None else level).ljust(8)
-    message, *more = _escaped(get("message") or "").split("\n")
+    message, *more = several_lines(get("message") or "").split("\n")
     parts = [
         painted(zone.text(get("created")), DIM, colour),
-        painted(level_text, level_colour(get("levelno")), colour),
+        painted(level_text(fields), level_colour(get("levelno")), colour),
         painted(one_line(get("name") or "-"), CYAN, colour),
-        painted(one_line(_origin(fields)), DIM, colour),
+        painted(origin_text(fields), DIM, colour),
         message,
     ]
-    extra = _extra(get("extra"))
+    extra = extra_text(get("extra"))
     if extra:
         parts.append(painted(extra, DIM, colour))
     lines = [" ".join(parts), *more]
-    for name in ("exc_text", "stack_info"):
+    for name in TRACEBACKS:
         if text := get(name):
-            lines += _escaped(text).rstrip("\n").split("\n")
+            lines += several_lines(text).rstrip("\n").split("\n")
     return _INDENT.join(lines)
 
 
@@ -78,8 +78,14 @@ def level_colour(levelno: object) -> str:
     return next((code for least, code in _LEVELS if levelno >= least), DIM)
 
 
-def _origin(fields: Mapping[str, Any]) -> str:
-    """Return `host/process`, as far as they are known."""
+def level_text(fields: Mapping[str, Any]) -> str:
+    """Return the level, on one line and padded to the width of the usual ones."""
+    level = fields.get("levelname") or fields.get("levelno")
+    return one_line("-" if level is None else level).ljust(8)
+
+
+def origin_text(fields: Mapping[str, Any]) -> str:
+    """Return `host/process`, as far as they are known, on one line."""
     process = fields.get("processName")
     number = fields.get("process")
     if process in (None, "MainProcess"):
@@ -87,10 +93,11 @@ def _origin(fields: Mapping[str, Any]) -> str:
     elif number is not None:
         process = f"{process}[{number}]"
     host = fields.get("host") or "-"
-    return str(host) if process is None else f"{host}/{process}"
+    return one_line(host if process is None else f"{host}/{process}")
 
 
-def _extra(extra: object) -> str:
+def extra_text(extra: object) -> str:
+    """Return extras, given as JSON text or an object, as `name=value` on one line."""
     if not extra or extra == "{}":
         return ""
     if isinstance(extra, str | bytes):

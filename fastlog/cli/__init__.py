@@ -20,7 +20,7 @@ class Commands(Group):
 
     NAMES = (
         *("check", "drill", "help", "journal", "migrate", "query", "send", "stats", "tail"),
-        "web",
+        *("top", "web"),
     )
 
     def list_commands(self, ctx: click.Context) -> list[str]:

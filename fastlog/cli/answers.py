@@ -11,9 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from fastlog.cli.context import BY, Context
+from fastlog.cli.context import Context
 from fastlog.cli.counts import Ranking, count_text, ranking_lines
-from fastlog.cli.cursor import Cursor
 from fastlog.cli.fields import PrintedField, parse_fields
 from fastlog.cli.histogram import (
     AUTO,
@@ -27,6 +26,8 @@ from fastlog.cli.long_work import LongWork, report
 from fastlog.cli.output import Output
 from fastlog.query import Node
 from fastlog.search import Found, Grouping, Progress, Unread, count, search
+from fastlog.search.around import BY
+from fastlog.search.cursor import Cursor, Order
 from fastlog.search.spans import span_of
 
 _SEPARATOR = "--\n"
@@ -122,12 +123,14 @@ def print_records(question: Question, page: Page, output: Output, work: LongWork
             number, last = len(some), some[-1] if some else None
             if not page.has_context:
                 work.end_search()
+            output.measure(some)
             in_order = some if page.from_oldest else some[::-1]
             for line in _lines(in_order, question, page, output):
                 work.write(line)
     cursor = ""
     if last is not None and (output.is_for_programs or page.cursor is not None):
-        cursor = f"; next page: --cursor {Cursor.behind(last, oldest=page.from_oldest)}"
+        order: Order = "oldest" if page.from_oldest else "newest"
+        cursor = f"; next page: --cursor {Cursor.behind(last, order)}"
     if is_more and not question.progress.stopped:
         end = "oldest" if page.oldest else "newest"
         report(f"printed the {end} {page.limit} records; --limit N prints more{cursor}")

@@ -102,6 +102,16 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
         Example(
             "Wait for the next record of a logger.", "fastlog tail -n 0 -f --logger app | head -1"
         ),
+        Example(
+            "Follow a server by its page.",
+            "fastlog tail -f --url http://127.0.0.1:9080 level:error",
+        ),
+    ),
+    "fastlog top": (
+        Example("Show rates, sinks and losses until q is pressed.", "fastlog top"),
+        Example("Show the rates of errors, by logger and host.", "fastlog top --level ERROR"),
+        Example("Show a server by its page.", "fastlog top --url http://127.0.0.1:9080 --every 5"),
+        Example("Print it once.", "fastlog top | cat"),
     ),
     "fastlog web": (
         Example("Serve page and API on http://127.0.0.1:9080.", "fastlog web"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import click
 
@@ -24,6 +25,7 @@ from fastlog.query import (
     parse_level,
     parse_moment,
 )
+from fastlog.query.fields import TEXTS
 from fastlog.query.operands import compare, operand_of, phrase, regex
 from fastlog.query.tree import Compares
 from fastlog.status.data_directory import boot_of
@@ -33,11 +35,63 @@ Function = Callable[..., Any]
 _FLAGS = ("since", "until", "level", "logger", "host", "grep", "regex", "where")
 
 
+class Filters(NamedTuple):
+    """What the arguments and flags of a command line say about the records that are wanted."""
+
+    terms: str
+    flags: dict[str, Any]
+
+    def query(self, config: Config) -> Node:
+        """Return the query.
+
+        Raises:
+            ConfigError: It is wrong.
+        """
+        return self.in_context(TimeContext(time.time(), asked_zone(), boot_of(config.data_dir)))
+
+    def text(self) -> str:
+        """Return the query in the query language, for another machine, which knows its `boot`.
+
+        Raises:
+            ConfigError: It is wrong.
+        """
+        self.check()
+        terms = [_grouped(self.terms)] if self.terms.strip() else []
+        return " ".join([*terms, *_as_text(self.flags)])
+
+    def check(self) -> None:
+        """Check the query, where it is not known yet when the server was started.
+
+        Raises:
+            ConfigError: It is wrong.
+        """
+        self.in_context(TimeContext(time.time(), asked_zone(), 0.0))
+
+    def in_context(self, context: TimeContext) -> Node:
+        """Return the query, with what the words of times refer to.
+
+        Raises:
+            ConfigError: It is wrong.
+        """
+        return both(parse(self.terms, context), *_of_flags(self.flags, context))
+
+
 def filter_options(function: Function) -> Function:
     """Add the arguments of a query, and the flags; the command gets `query: Node`.
 
     The decorator is used below that of the configuration, whose `config` it needs.
     """
+
+    @unread_filter_options
+    @functools.wraps(function)
+    def command(config: Config, filters: Filters, **given: Any) -> Any:
+        return function(config=config, query=filters.query(config), **given)
+
+    return command
+
+
+def unread_filter_options(function: Function) -> Function:
+    """Add the same; the command gets `filters: Filters`, which it has not checked yet."""
 
     @click.option(
         "--since",
@@ -84,13 +138,43 @@ def filter_options(function: Function) -> Function:
     )
     @click.argument("terms", metavar="[QUERY]...", nargs=-1, shell_complete=complete_field)
     @functools.wraps(function)
-    def command(config: Config, terms: tuple[str, ...], **given: Any) -> Any:
+    def command(terms: tuple[str, ...], **given: Any) -> Any:
         flags = {name: given.pop(name) for name in _FLAGS}
-        context = TimeContext(time.time(), asked_zone(), boot_of(config.data_dir))
-        query = both(parse(" ".join(terms), context), *_of_flags(flags, context))
-        return function(config=config, query=query, **given)
+        return function(filters=Filters(" ".join(terms), flags), **given)
 
     return command
+
+
+def _as_text(flags: dict[str, Any]) -> Iterator[str]:
+    """Yield what valid flags say in the query language."""
+    for name, comparison in (("since", "created>="), ("until", "created<")):
+        if flags[name] is not None:
+            yield comparison + _quoted(flags[name])
+    if flags["level"] is not None:
+        yield f"level>={parse_level(flags['level'])}"
+    for name in ("logger", "host"):
+        if flags[name]:
+            yield f"({' OR '.join(f'{name}:{_word(text)}' for text in flags[name])})"
+    yield from map(_quoted, flags["grep"])
+    for pattern in flags["regex"]:
+        expression = re.sub(r"(\\.)|/", lambda match: match[1] or r"\/", pattern, flags=re.DOTALL)
+        yield f"({' OR '.join(f'{field}:/{expression}/' for field in TEXTS)})"
+    yield from (_grouped(text) for text in flags["where"] if text.strip())
+
+
+def _grouped(query: str) -> str:
+    """Return a query in parentheses. A backslash at its end stands for itself, and still does."""
+    is_odd = (len(query) - len(query.rstrip("\\"))) % 2
+    return "(" + query + "\\" * is_odd + ")"
+
+
+def _quoted(text: str) -> str:
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
+
+
+def _word(text: str) -> str:
+    """Return a value in which `*` is a wildcard."""
+    return re.sub(r'([ \t\n"\\()\[\]/:=<>!-])', r"\\\1", text) or '""'
 
 
 def _of_flags(flags: dict[str, Any], context: TimeContext) -> Iterable[Node]:

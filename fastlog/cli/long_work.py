@@ -27,6 +27,7 @@ import click
 from fastlog.cli.command import FAILED, INCOMPLETE, INTERRUPTED, OK
 from fastlog.cli.pager import Pager
 from fastlog.cli.progress_bar import ProgressBar
+from fastlog.cli.safe_text import print_line
 from fastlog.search import Progress
 
 QUIET: Final = 1.0
@@ -203,7 +204,7 @@ class _Stderr(io.TextIOBase):
 
 def report(text: str) -> None:
     """Print one line about the answer to stderr."""
-    click.echo(f"{click.get_current_context().command_path}: {text}", err=True)
+    print_line(f"{click.get_current_context().command_path}: {text}", err=True)
 
 
 def _can_erase(stream: TextIO) -> bool:

@@ -39,6 +39,8 @@ _EXIT_STATUS: Final = {
 _ENVIRONMENT: Final = {
     "FASTLOG_CONFIG": "The configuration to read, unless --config names one.",
     "FASTLOG_SECTION_KEY": "Any key of the configuration, such as FASTLOG_DATA_DIR.",
+    "FASTLOG_PAGER": "The pager for long output, instead of PAGER or less.",
+    "FASTLOG_TOKEN": "The token that --url sends.",
     "NO_COLOR": "Use no colours.",
 }
 _FILES: Final = {

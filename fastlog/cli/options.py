@@ -105,6 +105,10 @@ def output_options(function: Function) -> Function:
             from fastlog.cli.template import Template
 
             output = output._replace(template=Template(template))
+        if style in (Style.COLOUR, Style.PLAIN) and sys.stdout.isatty():
+            from fastlog.cli.window import window_of_stdout
+
+            output = output._replace(window=window_of_stdout(style is Style.COLOUR, output.zone))
         return function(output=output, **rest)
 
     return command

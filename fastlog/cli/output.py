@@ -19,6 +19,7 @@ from fastlog.zone import LOCAL, Zone
 if TYPE_CHECKING:
     from fastlog.cli.fields import PrintedField
     from fastlog.cli.template import Template
+    from fastlog.cli.window import Window
 
 
 class Style(Enum):
@@ -40,6 +41,8 @@ class Output(NamedTuple):
     """The line to print instead of fields."""
     zone: Zone = LOCAL
     """The zone of times."""
+    window: Window | None = None
+    """Where records are printed, if that is a terminal."""
     marks_matches: bool = False
     """Whether records are printed that do not match, and the others are marked."""
 
@@ -54,6 +57,11 @@ class Output(NamedTuple):
             return ""
         names = [field.name for field in self.fields] or COLUMNS
         return csv_line([*names, *(["match"] if self.marks_matches else [])])
+
+    def measure(self, some: Iterable[Found]) -> None:
+        """Align the columns of records that will be printed, where lines are aligned."""
+        if self.window is not None:
+            self.window.measure(some)
 
     def line(self, found: Found, *, is_match: bool = True) -> str:
         """Return the text of a record, with the end of its last line."""
@@ -71,6 +79,8 @@ class Output(NamedTuple):
         elif self.fields:
             own = colour and is_match
             text = " ".join(field.column(found, self.zone, colour=own) for field in self.fields)
+        elif self.window is not None:
+            return self.window.text(found, faint=not is_match)
         else:
             return render(found.record, colour, self.zone, faint=not is_match)
         return text if is_match else painted(text, DIM, colour)

@@ -12,7 +12,6 @@ import click
 
 from fastlog.cli import answers
 from fastlog.cli.answers import CountAnswer, Page, Question
-from fastlog.cli.cursor import Cursor
 from fastlog.cli.filters import filter_options
 from fastlog.cli.histogram import AUTO, is_interval
 from fastlog.cli.long_work import LongWork
@@ -26,6 +25,7 @@ from fastlog.config import Config, parse_duration
 from fastlog.errors import ConfigError
 from fastlog.query import Node
 from fastlog.search import Progress
+from fastlog.search.cursor import Cursor
 from fastlog.status.data_directory import logs_directory
 
 LIMIT = 100
@@ -112,13 +112,13 @@ def page_options(function: Function) -> Function:
         context_by: str,
         **rest: Any,
     ) -> Any:
-        start = None if cursor is None else Cursor.parse(cursor)
-        if start is not None and oldest and not start.oldest:
+        start = None if cursor is None else _parse_cursor(cursor)
+        if start is not None and oldest and start.order != "oldest":
             raise ConfigError("--cursor: this cursor is of a page without --oldest")
         either = around or 0
         page = Page(
             limit=limit,
-            oldest=oldest or (start is not None and start.oldest),
+            oldest=oldest or (start is not None and start.order == "oldest"),
             cursor=start,
             before=either if before is None else before,
             after=either if after is None else after,
@@ -129,6 +129,13 @@ def page_options(function: Function) -> Function:
         return function(page=page, **rest)
 
     return command
+
+
+def _parse_cursor(text: str) -> Cursor:
+    try:
+        return Cursor.parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"--cursor: {error}") from None
 
 
 def count_options(function: Function) -> Function:

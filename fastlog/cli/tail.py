@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fastlog.cli.command import OK
-from fastlog.cli.filters import filter_options
-from fastlog.cli.long_work import LongWork
+from fastlog.cli.filters import Filters, unread_filter_options
+from fastlog.cli.long_work import LongWork, report
 from fastlog.cli.options import config_options, output_options
 from fastlog.cli.output import Output, prepare_stdout
 from fastlog.cli.query_command import QueryCommand
 from fastlog.cli.standard_output import sleep_while_read
 from fastlog.cli.unread import unread_files
 from fastlog.cli.unstored import report_unstored
+from fastlog.cli.url_options import url_options
 from fastlog.config import Config
-from fastlog.query import Node
-from fastlog.search import Progress, follow, newest
-from fastlog.status.data_directory import logs_directory
+from fastlog.search import Found, Progress, follow, newest
+from fastlog.search.live import INTERVAL, TailPosition
+from fastlog.status.data_directory import is_data_directory, logs_directory
+
+if TYPE_CHECKING:
+    from fastlog.cli.api import Api
 
 
 @click.command(cls=QueryCommand)
@@ -37,27 +45,64 @@ from fastlog.status.data_directory import logs_directory
     is_flag=True,
     help="Then print new records as they arrive, until interrupted.",
 )
+@url_options
 @config_options
-@filter_options
+@unread_filter_options
 @output_options
-def tail(config: Config, query: Node, output: Output, lines: int, live: bool) -> int:
+def tail(
+    config: Config, filters: Filters, output: Output, api: Api | None, lines: int, live: bool
+) -> int:
     """Print the newest records, and with -f new ones as they arrive."""
+    prepare_stdout(output.style)
+    if api is not None:
+        from fastlog.cli.url_tail import tail_url
+
+        return tail_url(api, filters, output, lines, live=live)
+    return _tail_files(config, filters, output, lines, live=live)
+
+
+def _tail_files(config: Config, filters: Filters, output: Output, lines: int, *, live: bool) -> int:
+    if live and _is_to_come(config.data_dir):
+        return _tail_new_files(config, filters, output)
+    query = filters.query(config)
     logs, unread, progress = logs_directory(config), unread_files(), Progress()
     report_unstored(config, at_end=not live)
-    prepare_stdout(output.style)
     with LongWork(progress) as work:
         records, position = newest(logs, query, lines, unread, progress)
+        output.measure(records)
         work.write(output.header())
         for found in records:
             work.write(output.line(found))
     if not live or progress.stopped:
         is_any = bool(records) or not lines
         return work.exit_code(is_any=is_any, is_complete=not unread.files)
-    try:
-        for batch in follow(logs, query, position, sleep_while_read, unread):
-            for found in batch:
-                sys.stdout.write(output.line(found))
-            sys.stdout.flush()
-    except KeyboardInterrupt:  # the usual way to end -f
-        pass
+    with suppress(KeyboardInterrupt):  # the usual way to end -f
+        print_batches(follow(logs, query, position, sleep_while_read, unread), output)
     return OK
+
+
+def _is_to_come(data_dir: Path) -> bool:
+    """Return whether a server has still to begin a data directory."""
+    return not data_dir.exists() or (data_dir.is_dir() and not any(data_dir.iterdir()))
+
+
+def _tail_new_files(config: Config, filters: Filters, output: Output) -> int:
+    """Wait for a server that begins the data directory, and print all that it stores."""
+    filters.check()
+    report(f"waiting for {config.data_dir}, which has no records yet")
+    sys.stdout.write(output.header())
+    with suppress(KeyboardInterrupt):
+        while not is_data_directory(config.data_dir):
+            sleep_while_read(INTERVAL)
+        logs, query = logs_directory(config), filters.query(config)
+        found = follow(logs, query, TailPosition([]), sleep_while_read, unread_files())
+        print_batches(found, output)
+    return OK
+
+
+def print_batches(batches: Iterator[list[Found]], output: Output) -> None:
+    """Print records as they arrive."""
+    for batch in batches:
+        for found in batch:
+            sys.stdout.write(output.line(found))
+        sys.stdout.flush()

@@ -17,8 +17,8 @@ from fastlog.errors import ConfigError
 
 DEFAULT_FILE = Path("fastlog.toml")
 PREFIX = "FASTLOG_"
-NO_SETTINGS = ("FASTLOG_CONFIG", "FASTLOG_PAGER")
-"""Variables that name the file to read, and the pager of commands."""
+NO_SETTINGS = ("FASTLOG_CONFIG", "FASTLOG_PAGER", "FASTLOG_TOKEN")
+"""Variables that name the file to read, and the pager and the token of commands."""
 TOP_KEYS = ("data_dir", "listen", "sink")
 """The keys outside all tables."""
 PATHS = ("web.password_file",)

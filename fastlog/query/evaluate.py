@@ -73,10 +73,23 @@ def value_of(field: Field, columns: Sequence[str] = COLUMNS) -> Callable[[Row], 
     [name] = field.columns
     at = columns.index(name)
     if field.path:
-        return lambda row: find_extra(decode_extra(row[at]), field.path)
+        return _attribute_of(at, field.path)
     if name == "extra":
         return lambda row: MISSING if row[at] == "{}" else row[at]
     return lambda row: MISSING if row[at] is None else row[at]
+
+
+def _attribute_of(at: int, path: tuple[str | int, ...]) -> Callable[[Row], Any]:
+    """Return a function that gets an attribute of `extra`, which has this place in the row."""
+    if len(path) > 1 or not isinstance(path[0], str):
+        return lambda row: find_extra(decode_extra(row[at]), path)
+    [name] = path
+
+    def plain(row: Row) -> Any:
+        extra = decode_extra(row[at])
+        return extra.get(name, MISSING) if isinstance(extra, dict) else MISSING
+
+    return plain
 
 
 @lru_cache(maxsize=1)
@@ -124,6 +137,8 @@ def _compile_leaf(leaf: Leaf, columns: Sequence[str]) -> Predicate:
 
 
 def _joined(parts: list[Predicate], is_and: bool) -> Predicate:
+    if not parts:
+        return lambda row: is_and
     if len(parts) == 1:
         return parts[0]
     if len(parts) == 2:

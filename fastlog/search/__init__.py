@@ -12,7 +12,7 @@ from __future__ import annotations
 from fastlog.search.day_reader import Unread
 from fastlog.search.grouping import Grouping
 from fastlog.search.health import Health, examine
-from fastlog.search.live import follow, missed, newest, read_new
+from fastlog.search.live import follow, last_arrival, missed, newest, read_new
 from fastlog.search.lookup import find_record
 from fastlog.search.progress import Progress
 from fastlog.search.stream import Found, search
@@ -31,6 +31,7 @@ __all__ = [
     "examine",
     "find_record",
     "follow",
+    "last_arrival",
     "missed",
     "newest",
     "read_new",

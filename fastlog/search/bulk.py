@@ -25,6 +25,7 @@ from fastlog.query.tree import (
     conjuncts,
     forms,
 )
+from fastlog.search.number_patterns import number_pattern
 
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _ANCHORS: Final = {r"\A": "^", r"\z": "$"}
@@ -82,7 +83,9 @@ def _of_extra(leaf: Equals | Compares | Exists) -> str | None:
     if key is None:
         return None
     name, is_last = key
-    return name + (_of_value(leaf.text) if isinstance(leaf, Equals) and is_last else "")
+    if isinstance(leaf, Exists) or not is_last:
+        return name
+    return name + (_of_value(leaf.text) if isinstance(leaf, Equals) else _of_range(leaf))
 
 
 def _key(field: Field) -> tuple[str, bool] | None:
@@ -106,6 +109,13 @@ def _of_value(text: str) -> str:
     if number is not None and not _is_written_in_one_way(number, text):
         return ""
     return rf'\s*"?{re.escape(text)}\b'
+
+
+def _of_range(leaf: Compares) -> str:
+    """Return a pattern for what is behind the name of an attribute that compares in this way."""
+    if isinstance(leaf.value, str):
+        return r'\s*"'
+    return rf"\s*{number_pattern(leaf.operator, leaf.value)}"
 
 
 def _is_written_in_one_way(number: float, text: str) -> bool:

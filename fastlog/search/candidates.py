@@ -18,7 +18,7 @@ WINDOW: Final = 4096
 LONG_WINDOW: Final = 128 << 10
 """Bytes that are searched at once elsewhere. A search can be stopped only between two windows, and
 RE2 needs a second for a few megabytes with some expressions."""
-DENSE: Final = 256
+DENSE: Final = 1024
 """An expression that matches in more entries of a chunk than this is left to the check of the rows,
 which costs about as much as finding the place of a match."""
 

@@ -17,8 +17,12 @@ from fastlog import zstd
 from fastlog.errors import DamagedFileError
 from fastlog.query.expressions import Expression
 from fastlog.search.candidates import candidates
+from fastlog.search.chunk_memory import ChunkMemory
 from fastlog.search.pieces import Batch, Key, Piece, by_edge, in_order, read_covered, read_pieces
 from fastlog.search.spans import Span
+
+_MEMORY: Final = ChunkMemory()
+"""Of all searches of the process."""
 
 Numbers = Future[Sequence[int]]
 """What a thread finds: the numbers of the entries of a chunk that may match."""
@@ -89,8 +93,9 @@ def _searched(
 def _read_text(connection: sqlite3.Connection, chunk: Piece) -> bytes:
     """Return the compressed text of a chunk."""
     [(text,)] = connection.execute("SELECT text FROM chunks WHERE last_id = ?", (chunk.last_id,))
-    compressed: bytes = text
-    return compressed
+    if not isinstance(text, bytes):
+        raise DamagedFileError("is damaged: a chunk cannot be decompressed: it is no BLOB")
+    return text
 
 
 def _candidates(
@@ -99,11 +104,25 @@ def _candidates(
     """Return the numbers of the entries of a chunk that may match."""
     if must_stop():
         return ()
+    key = ChunkMemory.key(compressed, expressions)
+    found = _MEMORY.get(key)
+    if found is None:
+        found = candidates(_decompressed(compressed), expressions, must_stop)
+        if not must_stop():  # else some may be missing
+            _MEMORY.put(key, found)
+    return found
+
+
+def _decompressed(compressed: bytes) -> bytes:
+    """Return the text of a chunk.
+
+    Raises:
+        DamagedFileError: It is none.
+    """
     try:
-        text = zstd.decompress(compressed)
-    except (zstd.ZstdError, TypeError) as error:
+        return zstd.decompress(compressed)
+    except zstd.ZstdError as error:
         raise DamagedFileError(f"is damaged: a chunk cannot be decompressed: {error}") from None
-    return candidates(text, expressions, must_stop)
 
 
 def _read_keys(

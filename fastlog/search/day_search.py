@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 
-from fastlog.query import Node, compile_query
+from fastlog.query import COLUMNS, Node, compile_query
 from fastlog.search.bulk import bulk_expressions
 from fastlog.search.chunk_search import search_chunks
 from fastlog.search.layout import read_layout
 from fastlog.search.narrowing import Clause, Narrowing, all_of
 from fastlog.search.progress import Progress
-from fastlog.search.rows import COLUMN_LIST, Row, checked
+from fastlog.search.rows import Row, checked, column_list
 from fastlog.search.spans import EVER, NEVER, Span, possible_spans, span_of
 
 Statement = tuple[str, tuple[object, ...]]
@@ -32,6 +32,7 @@ class DaySearch:
     Args:
         connection: In a transaction, so that all that is read is of one state of the file.
         last_id: The last record that is searched. Later ones would break the order of the stream.
+        columns: What the rows have: all that is not decided by `Narrowing`, and what is wanted.
     """
 
     def __init__(
@@ -42,19 +43,22 @@ class DaySearch:
         progress: Progress,
         *,
         newest_first: bool,
+        columns: Sequence[str] = COLUMNS,
     ) -> None:
         self._connection, self._query, self._last_id = connection, query, last_id
         self._layout = read_layout(connection)
         self._narrowing = Narrowing(connection, self._layout, query)
         self._progress, self._newest_first = progress, newest_first
+        self._columns, self._list = columns, column_list(columns)
 
     def matches(self) -> Generator[Row, None, None]:
         """Yield the matching rows by `created`, and equal ones by arrival; or exactly reversed."""
         with closing(self._rows()) as rows:
             if self._narrowing.is_exact:
-                yield from checked(rows)
+                yield from checked(rows, self._columns)
             else:
-                yield from filter(compile_query(self._narrowing.rest), checked(rows))
+                is_wanted = compile_query(self._narrowing.rest, self._columns)
+                yield from filter(is_wanted, checked(rows, self._columns))
 
     def _rows(self) -> Generator[Row, None, None]:
         """Yield the rows that may match, in order."""
@@ -99,7 +103,7 @@ class DaySearch:
         where, each = self._where(span), self._layout.id
         direction = " DESC" if self._newest_first else ""
         return (
-            f"SELECT {COLUMN_LIST} FROM {self._layout.source} WHERE {where.sql}"  # noqa: S608 our own text
+            f"SELECT {self._list} FROM {self._layout.source} WHERE {where.sql}"  # noqa: S608 our own text
             f" ORDER BY created{direction}, {each}{direction}",
             where.parameters,
         )
@@ -109,7 +113,7 @@ class DaySearch:
         where = self._where(EVER)
         return (
             # CROSS JOIN makes SQLite follow the list.
-            f"SELECT {COLUMN_LIST} FROM json_each(?) CROSS JOIN {self._layout.source}"  # noqa: S608 our own text
+            f"SELECT {self._list} FROM json_each(?) CROSS JOIN {self._layout.source}"  # noqa: S608 our own text
             f" WHERE entries.id = json_each.value AND {where.sql}",
             (json.dumps(ids), *where.parameters),
         )

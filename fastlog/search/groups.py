@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from fastlog.query import COLUMNS, Node, both, compile_query
+from fastlog.query import Node, both, compile_query
 from fastlog.query.fields import TEXTS
 from fastlog.query.tree import columns_of, conjuncts
 from fastlog.search.day_search import DaySearch
@@ -102,7 +102,8 @@ class _Counts:
     def not_counted(self) -> Iterator[Clause]:
         """Yield conditions on entries: those not covered, and those of other times."""
         [(covered,)] = self._connection.execute("SELECT ifnull(max(last_id), 0) FROM chunks")
-        yield Clause("entries.id > ?", (covered,))
+        # So few that their ids find them sooner than their times do.
+        yield Clause("likelihood(entries.id > ?, 0.001)", (covered,))
         for operator, minute in (("<", self._minutes.first), (">=", self._minutes.end)):
             # "+" keeps the id out of the query plan.
             yield Clause(f"created {operator} ? AND +entries.id <= ?", (minute * MINUTE, covered))
@@ -276,10 +277,14 @@ class _Rows:
         """Count each row that a search finds."""
         if not last_id:
             return
+        needed = columns_of(self._narrowing.rest)
+        needed |= {name for grouping in self._groupings for name in grouping.columns}
+        columns = ("created", *sorted(needed - {"created"}))
         search = DaySearch(
-            self._connection, self._query, last_id, self._progress, newest_first=True
-        )
-        groupers = [grouping.grouper(COLUMNS) for grouping in self._groupings]
+            self._connection, self._query, last_id, self._progress, newest_first=True,
+            columns=columns,
+        )  # fmt: skip
+        groupers = [grouping.grouper(columns) for grouping in self._groupings]
         step = _common_step(self._groupings)
         with closing(search.matches()) as rows:
             for row in rows:

@@ -44,6 +44,8 @@ class TailPosition:
         """The last record that was read."""
         self._changes: dict[Path, Change | None] = {}
         self._inodes = {day.path: _inode(day.path) for day in days}
+        self._replaced: set[Path] = set()
+        self._last_places: dict[str, tuple[int, int]] = {}
 
     def changed(self, logs: Path) -> list[Path]:
         """Return the files that may have grown since the last call, in the order of their names."""
@@ -54,6 +56,7 @@ class TailPosition:
             inode = _inode(path)
             if self._inodes.get(path, inode) != inode:  # the sink set the old one aside
                 self.last_ids.pop(path, None)
+                self._replaced.add(path)
             self._inodes[path] = inode
         # Read before the file itself: a change in between is then seen twice instead of never.
         changes = {path: _last_change(path) for path in files}
@@ -64,6 +67,26 @@ class TailPosition:
         ]
         self._changes = changes
         return changed
+
+    def note(self, node: str, offset: int, idx: int) -> None:
+        """Note that a record of a journal, and what the journal has before it, was read."""
+        self._last_places[node] = max(self._last_places.get(node, (0, -1)), (offset, idx))
+
+    def unseen(self, path: Path, some: list[Found]) -> list[Found]:
+        """Return the records of a file that were not read before, and note them.
+
+        The sink stores records again in the place of a file that it has set aside.
+        """
+        if path in self._replaced:
+            some = [
+                each
+                for each in some
+                if (each.record.offset, each.record.idx) > self._last_places.get(each.node, (0, -1))
+            ]
+        if some:
+            last = some[-1]
+            self.note(last.node, last.record.offset, last.record.idx)
+        return some
 
 
 def newest(
@@ -99,6 +122,8 @@ def follow(
         pause: called with `INTERVAL` whenever there is nothing new.
         unread: as in `search`.
     """
+    if (last := last_arrival(logs, unread)) is not None:
+        position.note(*last)
     while True:
         any_new = False
         for batch in read_new(logs, query, position, unread):
@@ -163,6 +188,25 @@ def missed(
             yield from _read(path, query, position, unread, at_most, skipped)
 
 
+def last_arrival(logs: Path, unread: Unread | None = None) -> tuple[str, int, int] | None:
+    """Return node, offset and number of the record that arrived last; None if there is none.
+
+    Args:
+        unread: as in `search`.
+    """
+    last: tuple[float, str, int, int] | None = None
+    for path in list_files(logs):
+        with unless_gone(path, unread), closing(open_day(path)) as connection:
+            layout = read_layout(connection)
+            row = connection.execute(
+                f"SELECT received, node, offset, idx FROM {layout.source}"  # noqa: S608 our own text
+                f" ORDER BY {layout.id} DESC LIMIT 1"
+            ).fetchone()
+            if row is not None and (last is None or row[0] >= last[0]):
+                last = row
+    return None if last is None else last[1:]
+
+
 def _read(
     path: Path,
     query: Node,
@@ -190,8 +234,9 @@ def _read(
             (known, last, *wanted.parameters),
         )
         while batch := rows.fetchmany(BATCH):
-            if some := [found(row) for row in filter(is_wanted, checked(batch))]:
-                yield some
+            some = [found(row) for row in filter(is_wanted, checked(batch))]
+            if new := position.unseen(path, some):
+                yield new
         position.last_ids[path] = last
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from fastlog.errors import DamagedFileError
 from fastlog.query import COLUMNS
 
-COLUMN_LIST: Final = ", ".join(f"[{column}]" for column in COLUMNS)
+
+def column_list(columns: Sequence[str] = COLUMNS) -> str:
+    """Return columns as the list of a SELECT."""
+    return ", ".join(f"[{column}]" for column in columns)
+
+
+COLUMN_LIST: Final = column_list()
 """`COLUMNS` for a SELECT."""
 _TEXT: set[type] = {str, type(None)}
 _NUMBER: set[type] = {int, type(None)}
-_TYPES_BY_COLUMN: dict[str, set[type]] = {
+_TYPES: dict[str, set[type]] = {
     "created": {float},
     "received": {float},
     "offset": {int},
@@ -23,15 +29,14 @@ _TYPES_BY_COLUMN: dict[str, set[type]] = {
     "process": _NUMBER,
     "thread": _NUMBER,
 }
-_TYPES: list[set[type]] = [_TYPES_BY_COLUMN.get(column, _TEXT) for column in COLUMNS]
-"""The types that the values of `COLUMNS` may have: other types show damage that SQLite does not
-notice."""
+"""The types that the values of a column may have, where these are not `_TEXT`: other types show
+damage that SQLite does not notice."""
 
 Row = tuple[Any, ...]
-"""The values of `COLUMNS`."""
+"""The values of some columns; of `COLUMNS`, unless others are named."""
 
 
-def checked(rows: Iterable[Row]) -> Iterator[Row]:
+def checked(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> Iterator[Row]:
     """Yield the rows, and check that their types are those that a sink writes.
 
     Raises:
@@ -41,8 +46,8 @@ def checked(rows: Iterable[Row]) -> Iterator[Row]:
     for row in rows:
         types = tuple(map(type, row))
         if types not in valid:
-            for column, kind, allowed in zip(COLUMNS, types, _TYPES, strict=True):
-                if kind not in allowed:
+            for column, kind in zip(columns, types, strict=True):
+                if kind not in _TYPES.get(column, _TEXT):
                     raise DamagedFileError(
                         f"is damaged: {column} of a record is of type {kind.__name__}"
                     )

@@ -23,6 +23,10 @@ LOCK_PATIENCE = 2.0
 """Seconds to wait for a server that is replacing a socket in the same directory."""
 
 
+Address = tuple[int, object]
+"""Family, and host and port or the path of a Unix socket."""
+
+
 class Bound(NamedTuple):
     """A listener of the configuration."""
 
@@ -34,25 +38,40 @@ class Bound(NamedTuple):
     """The file of a Unix socket: another server may have replaced it."""
 
 
-def bind(urls: Sequence[str], accesses: Sequence[Access] = ()) -> list[Bound]:
+def bind(
+    urls: Sequence[str],
+    accesses: Sequence[Access] = (),
+    passed: Sequence[socket.socket] = (),
+) -> list[Bound]:
     """Listen on all URLs.
 
     Args:
         accesses: For each URL, mode and group of the file of a Unix socket; private if missing.
+        passed: Listening sockets of the service manager, which are used for their addresses. Files
+            of Unix sockets among them belong to the manager.
 
     Raises:
-        FastlogError: One cannot be bound; all are closed.
+        FastlogError: One cannot be bound, or a passed socket is for none of the URLs; all are
+            closed.
     """
+    unused = {_address_of(one): one for one in passed}
     bound: list[Bound] = []
     try:
         for url, access in zip_longest(urls, accesses, fillvalue=Access()):
-            bound.append(_bind(str(url), Access(*access)))
+            bound.append(_bind(str(url), Access(*access), unused))
     except OSError as error:
         close(bound)
         what = error.strerror or str(error)
         if error.errno == errno.EADDRINUSE:
             what = "the address is in use; stop the program there, or choose another with --listen"
         raise FastlogError(f"cannot listen on {url}: {what}") from None
+    if unused:
+        close(bound)
+        url = url_of(next(iter(unused.values())))
+        raise FastlogError(
+            f"the service manager has passed a socket for {url}, which the configuration does not "
+            "listen on; add it to `listen`, or remove it from the socket unit"
+        )
     return bound
 
 
@@ -93,15 +112,23 @@ def rebind(bound: Sequence[Bound], urls: Sequence[str], accesses: Sequence[Acces
     return Rebound([one or next(following) for one in kept], added, unused)
 
 
-def _bind(url: str, access: Access) -> Bound:
+def _bind(url: str, access: Access, passed: dict[Address, socket.socket]) -> Bound:
+    """Listen on a URL. Sockets for its addresses are taken from `passed`."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
+        if (own := passed.pop((socket.AF_UNIX, parts.path), None)) is not None:
+            return Bound(url, [own])
         return _bind_unix(url, Path(parts.path), access)
     assert parts.hostname is not None  # the configuration was checked
-    return Bound(url, _bind_tcp(parts.hostname, parts.port or 0))
+    return Bound(url, _bind_tcp(parts.hostname, parts.port or 0, passed))
 
 
-def _bind_tcp(host: str, port: int) -> list[socket.socket]:
+def _address_of(listener: socket.socket) -> Address:
+    name = listener.getsockname()
+    return listener.family, name if isinstance(name, str) else name[:2]
+
+
+def _bind_tcp(host: str, port: int, passed: dict[Address, socket.socket]) -> list[socket.socket]:
     """Bind each address that the name resolves to; for port 0, only the first."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
@@ -110,6 +137,9 @@ def _bind_tcp(host: str, port: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
         for family, address in addresses:
+            if (own := passed.pop((family, address[:2]), None)) is not None:
+                sockets.append(own)
+                continue
             is_any = family == socket.AF_INET6 and address[0] == "::"
             sockets.append(
                 socket.create_server(

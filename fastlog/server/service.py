@@ -12,6 +12,7 @@ from fastlog.server.life_watch import LifeWatch
 from fastlog.server.listeners import Bound
 from fastlog.server.plan import Plan
 from fastlog.server.process import Process
+from fastlog.server.service_manager import ServiceManager
 from fastlog.server.watch import Watch
 
 RECEIVER_BACKOFF = 5.0
@@ -45,6 +46,7 @@ class Service:
     plan: Plan
     inherited: Inherited
     bound: list[Bound]
+    manager: ServiceManager
     watch: Watch
     receiver: Process
     workers: dict[str, Process]
@@ -58,8 +60,10 @@ class Service:
         workers = {name: make_worker(name, plan, inherited) for name in plan.sinks}
         receiver = make_receiver(plan, inherited, bound)
         web = make_web(plan, inherited) if plan.web else None
-        watch = Watch(LifeWatch(Path(plan.data_dir)))
-        return cls(plan, inherited, bound, watch, receiver, workers, web)
+        data_dir = Path(plan.data_dir)
+        manager = ServiceManager(data_dir / "status.json")
+        watch = Watch(LifeWatch(data_dir), manager)
+        return cls(plan, inherited, bound, manager, watch, receiver, workers, web)
 
     def process(self, name: str) -> Process | None:
         """Return a process by its name; None if the plan has none of this name."""

@@ -25,6 +25,7 @@ from fastlog.server.plan import make_plan
 from fastlog.server.process import Process
 from fastlog.server.reload import reload
 from fastlog.server.service import WORKER_END, Inherited, Service
+from fastlog.server.service_manager import take_sockets
 from fastlog.version import __version__
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def serve(config: Config) -> int:
     lock = lock_data_dir(Path(plan.data_dir), plan.files)
     inherited = Inherited(lock, make_wakeup())
     try:
-        bound = listeners.bind(plan.listen, plan.sockets)
+        bound = listeners.bind(plan.listen, plan.sockets, take_sockets())
     except FastlogError:
         inherited.close()
         raise
@@ -110,6 +111,7 @@ class Supervisor:
             self._start_all()
             if not self._watch.stopping:
                 print(self._service.ready_line(), flush=True)
+                self._tell_ready()
                 log.info("started, pid %d; sinks: %s", os.getpid(), self._sinks())
             self._watch_all()
 
@@ -121,6 +123,7 @@ class Supervisor:
         """
         with self._stopping_at_end():
             log.info("reload: done, fastlog %s; sinks: %s", __version__, self._sinks())
+            self._tell_ready()
             self._watch_all()
 
     @contextlib.contextmanager
@@ -132,6 +135,9 @@ class Supervisor:
                 self._stop_all()
         log.info("stopped")
 
+    def _tell_ready(self) -> None:
+        self._service.manager.ready(self._service.ready_line())
+
     def _sinks(self) -> str:
         return ", ".join(self._service.workers)
 
@@ -139,7 +145,9 @@ class Supervisor:
         while not self._watch.stopping:
             if self._watch.reloading:
                 self._watch.reloading = False
+                self._service.manager.reloading()
                 reload(self._service)
+                self._tell_ready()  # the old server continues
             self._watch.wait_until(lambda: self._watch.stopping or self._watch.reloading)
 
     # ---- the start ------------------------------------------------------------------------
@@ -187,6 +195,7 @@ class Supervisor:
     def _stop_all(self) -> None:
         """Stop the receiver first, so that the workers read all that it has journaled."""
         self._watch.stopping = True
+        self._service.manager.stopping()
         processes = list(self._watch.processes)
         for process in processes:
             self._watch.forget(process)

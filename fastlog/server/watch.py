@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from fastlog.errors import ConfigError, JournalDamagedError
 from fastlog.server.life_watch import LifeWatch
 from fastlog.server.process import Process
+from fastlog.server.service_manager import ServiceManager
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Watch:
     """Watches the children, and the signals of this process."""
 
-    def __init__(self, lives: LifeWatch) -> None:
-        self._lives = lives
+    def __init__(self, lives: LifeWatch, manager: ServiceManager) -> None:
+        self._lives, self._manager = lives, manager
         self._selector = selectors.DefaultSelector()
         self.processes: list[Process] = []
         """All children that are alive or are to be restarted."""
@@ -108,13 +109,14 @@ class Watch:
             FastlogError: The receiver reports an error that a restart cannot repair.
         """
         due = [when for process in self.processes if (when := process.due()) is not None]
-        due.append(self._lives.due())
+        due += [self._lives.due(), self._manager.due()]
         timeout = max(0.0, min(due) - time.monotonic())
         if at_most is not None:
             timeout = min(timeout, at_most)
         for key, _ in self._selector.select(timeout):
             key.data()
         self._lives.check(self.processes)
+        self._manager.ping()
         for process in list(self.processes):
             process.kill_if_overdue()
             if process.start_at is not None and process.start_at <= time.monotonic():

@@ -8,15 +8,12 @@ from typing import Any, NamedTuple
 
 from fastlog.config import Config
 from fastlog.errors import ConfigError
-from fastlog.ledger import LedgerError
 from fastlog.query import EVERYTHING, Node
 from fastlog.search import Totals, Unread, count_totals
-from fastlog.status.data_directory import Status, find_store, is_running, read_status
-from fastlog.status.sink_reports import SinkReport, read_sinks
-from fastlog.status.tallies import Tally, read_tallies
-
-RECENT = 300.0
-"""Seconds that count as recent where the receiver does not say how many it counts."""
+from fastlog.status.data_directory import Status, find_store, read_status
+from fastlog.status.server_state import RECENT, read_state
+from fastlog.status.sink_reports import SinkReport
+from fastlog.status.tallies import Tally
 
 
 class Statistics(NamedTuple):
@@ -65,28 +62,19 @@ def collect(config: Config, query: Node, unread: Unread, now: float) -> Statisti
         ConfigError: It is no data directory.
     """
     totals, not_counted = _count(config, query, unread)
-    status = read_status(config.data_dir)
-    rejected: list[Tally] | None
-    losses: list[Tally] | None
-    since = now - (RECENT if status is None else status.recent_seconds)
-    ledger_error = ""
-    try:
-        rejected, losses = read_tallies(config.data_dir, since)
-    except LedgerError as error:
-        rejected = losses = None
-        ledger_error = str(error)
+    state = read_state(config.data_dir, now)
     return Statistics(
         at=now,
         data_dir=config.data_dir,
         is_filtered=query != EVERYTHING,
         totals=totals,
         not_counted=not_counted,
-        rejected=rejected,
-        losses=losses,
-        ledger_error=ledger_error,
-        sinks=read_sinks(config.data_dir, status, now),
-        status=status,
-        is_running=is_running(config.data_dir),
+        rejected=state.rejected,
+        losses=state.losses,
+        ledger_error=state.ledger_error or "",
+        sinks=state.sinks,
+        status=state.receiver,
+        is_running=state.running,
         unread=unread,
     )
 

@@ -82,7 +82,7 @@ def _handler(site: Site, endpoint: Endpoint) -> Callable[[Request], Awaitable[Re
                 challenge = {"WWW-Authenticate": "Bearer"}
                 raise RequestError("log in first, or send a token", 401, headers=challenge)
             values = read_parameters(request.query_params, endpoint.parameters)
-            return await endpoint.handle(site, request, values)
+            return site.unsent.sending(await endpoint.handle(site, request, values))
         except RequestError as error:
             return error.answer()
         except DisconnectedError:

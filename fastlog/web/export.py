@@ -45,7 +45,7 @@ async def _export(site: Site, request: Request, values: Values) -> Response:
     form = values["format"]
     async with AsyncExitStack() as held:
         chunks = await held.enter_async_context(
-            site.exports.stream(lambda progress: _chunks(question, form, progress, unread))
+            site.exports.stream(request, lambda progress: _chunks(question, form, progress, unread))
         )
         headers = {
             "Content-Disposition": f'attachment; filename="records.{form}"',

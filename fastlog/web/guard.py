@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp
 
 from fastlog.web.access import CSRF_HEADER, is_known_host
+from fastlog.web.connection import PIECE
 from fastlog.web.failures import failure
 
 Message = MutableMapping[str, Any]
@@ -56,7 +57,8 @@ class Guard:
                     headers[name] = value
                 is_api = scope["path"].startswith("/api/")
                 headers.setdefault("Cache-Control", "no-store" if is_api else "no-cache")
-            await send(message)
+            for part in _pieces(message):
+                await send(part)  # waits until the client has read most of what came before
 
         refused = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
         if refused is None:
@@ -73,3 +75,15 @@ class Guard:
         if path.startswith("/api/") and headers.get("sec-fetch-site") == "cross-site":
             return 403, "the request comes from a page of another site"
         return None
+
+
+def _pieces(message: Message) -> Iterator[Message]:
+    """Yield a message; the body of an answer in pieces, so that a slow client is noticed."""
+    body = message.get("body", b"")
+    if len(body) <= PIECE:
+        yield message
+        return
+    for at in range(0, len(body), PIECE):
+        is_last = at + PIECE >= len(body)
+        more = not is_last or message.get("more_body", False)
+        yield {**message, "body": body[at : at + PIECE], "more_body": more}

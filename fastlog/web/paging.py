@@ -8,14 +8,14 @@ continues, also where nothing was found.
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from fastlog.errors import ConfigError
 from fastlog.query import between, both, column
 from fastlog.search import Found, Progress, search
+from fastlog.search.around import identity
+from fastlog.search.cursor import Cursor, Order
 from fastlog.search.day_reader import read_days
 from fastlog.search.spans import Span, span_of
 from fastlog.web.question import Question
@@ -30,72 +30,6 @@ PATIENCE: Final = 10.0
 """Seconds that a window of the shortest length may take."""
 MAX_BYTES: Final = 8 << 20
 """Characters of the texts of a page, after which it ends; a record may have megabytes."""
-
-_FORM: Final = re.compile(
-    r"(?P<order>newest|oldest):(?P<time>-?\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?)"
-    r":(?P<window>\d{1,12}(?:\.\d{1,6})?)"
-    r"(?::(?P<node>[\w-]{1,64}):(?P<offset>\d{1,18}):(?P<idx>\d{1,18}))?",
-    re.ASCII,
-)
-
-
-class Cursor(NamedTuple):
-    """Where a page begins: behind a record, or at a time."""
-
-    order: str
-    """`newest` (first) or `oldest`."""
-    time: float
-    """`created` of the record; or the time where the search of the page before has ended."""
-    window: float
-    """Seconds of the first window."""
-    record: tuple[str, int, int] | None = None
-    """Node, offset and number of the record; None: nothing at the time was read."""
-
-    @classmethod
-    def parse(cls, text: str) -> Cursor:
-        """Return the cursor of a text.
-
-        Raises:
-            ConfigError: It is none.
-        """
-        match = _FORM.fullmatch(text)
-        if match is None or not math.isfinite(float(match["time"])):
-            raise ConfigError(f"{text[:80]!r} is no cursor; take it from the answer before")
-        record = None
-        if match["node"] is not None:
-            record = (match["node"], int(match["offset"]), int(match["idx"]))
-        window = max(SHORTEST, float(match["window"]))
-        return cls(match["order"], float(match["time"]), window, record)
-
-    def __str__(self) -> str:
-        place = "" if self.record is None else ":{}:{}:{}".format(*self.record)
-        return f"{self.order}:{self.time!r}:{self.window:.6f}{place}"
-
-    @property
-    def span(self) -> Span:
-        """The times at which the rest of the records may be."""
-        if self.order == "oldest":
-            return Span(self.time, math.inf)
-        if self.record is None:
-            return Span(-math.inf, self.time)
-        return Span.up_to(self.time)
-
-    def rest(self, found: Iterator[Found]) -> Iterator[Found]:
-        """Yield the records behind the cursor's, in its direction."""
-        for each in found:
-            if not self._is_read(each):
-                yield each
-                if each.record.created != self.time:
-                    yield from found
-                    return
-
-    def _is_read(self, found: Found) -> bool:
-        if self.record is None or found.record.created != self.time:
-            return False
-        place, own = (found.record.offset, found.record.idx), self.record[1:]
-        if found.node != self.record[0]:
-            return False  # another journal wrote in the same microsecond: rather twice than never
-        return place <= own if self.order == "oldest" else place >= own
 
 
 class _Patient(Progress):
@@ -120,12 +54,14 @@ class Page(NamedTuple):
     records: list[Found]
     cursor: Cursor | None
     """Where the next page begins; None if there is none."""
+    begin: Cursor | None
+    """Where this page begins, whatever arrives later; None if the store is empty."""
     scanned: float
     """The share of the time of all records that was searched, from 0 to 1."""
 
 
 def find_page(
-    question: Question, order: str, limit: int, start: Cursor | None, max_text: int = 0
+    question: Question, order: Order, limit: int, start: Cursor | None, max_text: int = 0
 ) -> Page:
     """Search a page.
 
@@ -136,13 +72,14 @@ def find_page(
     """
     days = read_days(question.logs, span_of(question.query), question.unread)
     if not days:
-        return Page([], None, 1.0)
+        return Page([], None, None, 1.0)
     whole = span_of(question.query).overlap(
         Span(min(day.first for day in days), Span.up_to(max(day.last for day in days)).until)
     )
     edge = whole.until if order == "newest" else whole.since
-    place = start or Cursor(order, edge, FIRST_WINDOW)
-    span, window = whole.overlap(place.span), place.window
+    begin = place = start or Cursor(order, edge)
+    window = max(SHORTEST, FIRST_WINDOW if place.window is None else place.window)
+    span = whole.overlap(place.span)
     records: list[Found] = []
     size, completed = 0, 0.0
     while span.since < span.until:
@@ -155,29 +92,24 @@ def find_page(
             if progress.must_stop():  # the record may be behind a gap
                 break
             if len(records) == limit or size > MAX_BYTES:
-                return Page(records, place, _share(whole, place))
+                return Page(records, place, begin, _share(whole, place))
             records.append(each)
             size += _size(each, max_text)
             place = Cursor(order, each.record.created, window, identity(each))
         if progress.must_stop():
             question.progress.must_stop()  # its deadline is over, too: the answer says so
             place = place._replace(window=completed or max(SHORTEST, window / SHRINKING))
-            return Page(records, place, _share(whole, place))
+            return Page(records, place, begin, _share(whole, place))
         completed = max(completed, window)
         window = _next_window(window, time.monotonic() - began, question.progress.remaining)
         place = Cursor(order, part.since if order == "newest" else part.until, window)
-    return Page(records, None, 1.0)
+    return Page(records, None, begin, 1.0)
 
 
 def _next_window(window: float, took: float, remaining: float) -> float:
     """Return the length of the next window: longer, but likely to be searched in time."""
     fitting = remaining / (2 * took) if took > 0 else GROWTH
     return max(SHORTEST, window * min(GROWTH, fitting))
-
-
-def identity(found: Found) -> tuple[str, int, int]:
-    """Return journal, block and number of a record."""
-    return (found.node, found.record.offset, found.record.idx)
 
 
 def _size(found: Found, max_text: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -11,23 +10,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fastlog.errors import ConfigError
-from fastlog.query import Node, between, both, column, equals, resolve
+from fastlog.query import Node, resolve
 from fastlog.query.evaluate import MISSING, decode_extra, find_extra, text_of_value
 from fastlog.query.tree import Equals
-from fastlog.search import Found, find_record, search
+from fastlog.search import Found, find_record
+from fastlog.search.around import BY, in_common, next_to
+from fastlog.search.cursor import Cursor
 from fastlog.web.answers import json_answer, record_object
 from fastlog.web.endpoint import Endpoint, Values
 from fastlog.web.failures import RequestError
-from fastlog.web.paging import Cursor, find_page, identity
+from fastlog.web.paging import find_page
 from fastlog.web.parameters import DEADLINE, QUERY, TEXT_LIMIT, ZONE, Parameter
 from fastlog.web.question import Question
 from fastlog.web.schemas import FLAG, NULLABLE_TEXT, NUMBER, RECORD, UNREAD, list_of, obj
 from fastlog.web.site import Site
-
-REACH = 86400.0
-"""Seconds before and after a record in which those around it are looked for."""
-SAME = {"process": ("host", "process"), "logger": ("name",)}
-"""The columns that records around one have in common with it."""
 
 
 async def _page(site: Site, request: Request, values: Values) -> Response:
@@ -46,6 +42,7 @@ async def _page(site: Site, request: Request, values: Values) -> Response:
         return {
             "records": [record_object(found, most) for found in page.records],
             "cursor": None if page.cursor is None else str(page.cursor),
+            "begin": None if page.begin is None else str(page.begin),
             "complete": question.is_complete,
             "scanned": page.scanned,
             "unread": list(map(str, question.unread.files)),
@@ -90,9 +87,20 @@ async def _around(site: Site, request: Request, values: Values) -> Response:
 
     def work(question: Question) -> dict[str, Any]:
         found = _find(question, place)
-        same = _in_common(found, values["by"])
-        before = list(islice(_next_to(question, found, same, newest_first=True), values["before"]))
-        after = islice(_next_to(question, found, same, newest_first=False), values["after"])
+        same = _shared(found, values["by"])
+
+        def near(*, newest_first: bool) -> Iterator[Found]:
+            return next_to(
+                question.logs,
+                found,
+                same,
+                newest_first=newest_first,
+                unread=question.unread,
+                progress=question.progress,
+            )
+
+        before = list(islice(near(newest_first=True), values["before"]))
+        after = islice(near(newest_first=False), values["after"])
         some = [*reversed(before), found, *after]
         return {
             "records": [record_object(each, values["max_text"]) for each in some],
@@ -102,11 +110,10 @@ async def _around(site: Site, request: Request, values: Values) -> Response:
     return json_answer(await site.ask(request, values, work))
 
 
-def _in_common(found: Found, by: str) -> Node:
+def _shared(found: Found, by: str) -> Node:
     """Return the query of what records around a record have in common with it."""
-    if by in SAME:
-        values = [(column(name), getattr(found.record, name)) for name in SAME[by]]
-        return both(*(equals(field, value) for field, value in values))
+    if by in BY:
+        return in_common(found, BY[by])
     try:
         field = resolve(by)
     except ConfigError as error:
@@ -123,34 +130,6 @@ def _in_common(found: Found, by: str) -> Node:
 
 def _is_word(value: object) -> bool:
     return value is None or isinstance(value, bool)
-
-
-def _next_to(
-    question: Question, found: Found, same: Node, *, newest_first: bool
-) -> Iterator[Found]:
-    """Yield what comes before or after a record, the nearest first."""
-    created = found.record.created
-    if newest_first:
-        span = (created - REACH, math.nextafter(created, math.inf))
-    else:
-        span = (created, created + REACH)
-    own = _position(found)
-    for each in search(
-        question.logs,
-        both(between(column("created"), *span), same),
-        newest_first=newest_first,
-        unread=question.unread,
-        progress=question.progress,
-    ):
-        if question.progress.must_stop():
-            return
-        if _position(each) < own if newest_first else _position(each) > own:
-            yield each
-
-
-def _position(found: Found) -> tuple[float, int, int, str]:
-    node, offset, idx = identity(found)
-    return (found.record.created, offset, idx, node)
 
 
 _SOME = obj(records=list_of(RECORD), complete=FLAG)
@@ -173,6 +152,7 @@ ENDPOINTS = (
         obj(
             records=list_of(RECORD),
             cursor=NULLABLE_TEXT,
+            begin=NULLABLE_TEXT,
             complete=FLAG,
             scanned=NUMBER,
             unread=UNREAD,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ PATIENCE: Final = 5.0
 """Seconds that a request waits for its turn."""
 WAITING: Final = 64
 """Requests that may wait."""
+OF_ONE: Final = 32
+"""Searches of one client, by its address, that may run or wait. A page has six connections."""
 CHUNKS: Final = 4
 """Chunks of a stream that are made before the client has read them."""
 
@@ -40,10 +43,13 @@ class Searches:
         self._free = asyncio.Semaphore(at_once)
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="search")
         self._waiting = 0
+        self._by_client: Counter[str] = Counter()
         self._running: set[Progress] = set()
+        self._is_closed = False
 
     def close(self) -> None:
-        """Stop all searches."""
+        """Stop all searches, and begin no more."""
+        self._is_closed = True
         for progress in self._running:
             progress.interrupt()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -59,7 +65,7 @@ class Searches:
             RequestError: There are too many searches.
             DisconnectedError: The client has gone. The search was stopped.
         """
-        async with self._turn():
+        async with self._turn(request):
             progress = Progress(time.monotonic() + seconds)
             loop = asyncio.get_running_loop()
             job = loop.run_in_executor(self._threads, work, progress)
@@ -76,7 +82,7 @@ class Searches:
 
     @asynccontextmanager
     async def stream(
-        self, make: Callable[[Progress], Iterator[bytes]]
+        self, request: Request, make: Callable[[Progress], Iterator[bytes]]
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Let a thread make the chunks of a body. It waits while the client does not read.
 
@@ -86,7 +92,7 @@ class Searches:
         Raises:
             RequestError: There are too many searches.
         """
-        async with self._turn():
+        async with self._turn(request):
             progress = Progress()
             loop = asyncio.get_running_loop()
             chunks: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS)
@@ -114,10 +120,22 @@ class Searches:
                 await self._end(progress, job)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        busy = RequestError(
-            "too many searches are running; try again", 503, headers={"Retry-After": "1"}
-        )
+    async def _turn(self, request: Request) -> AsyncIterator[None]:
+        client = request.client.host if request.client else ""
+        if self._by_client[client] >= OF_ONE:
+            raise _busy(f"{OF_ONE} searches of this client are running")
+        self._by_client[client] += 1
+        try:
+            async with self._turn_of_all():
+                yield
+        finally:
+            self._by_client[client] -= 1
+            if not self._by_client[client]:
+                del self._by_client[client]
+
+    @asynccontextmanager
+    async def _turn_of_all(self) -> AsyncIterator[None]:
+        busy = _busy("too many searches are running")
         if self._waiting >= WAITING:
             raise busy
         self._waiting += 1
@@ -128,6 +146,8 @@ class Searches:
         finally:
             self._waiting -= 1
         try:
+            if self._is_closed:
+                raise RequestError("the web server is stopping; try again", 503)
             yield
         finally:
             self._free.release()
@@ -138,6 +158,10 @@ class Searches:
             progress.interrupt()
             await asyncio.shield(_first(job))
         self._running.discard(progress)
+
+
+def _busy(reason: str) -> RequestError:
+    return RequestError(f"{reason}; try again", 503, headers={"Retry-After": "1"})
 
 
 async def _taken(

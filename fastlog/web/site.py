@@ -17,6 +17,7 @@ from fastlog.web.broadcast import Broadcast
 from fastlog.web.question import Question, read_query, time_context
 from fastlog.web.searches import Searches
 from fastlog.web.status_reader import StatusReader
+from fastlog.web.unsent import Unsent
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Site:
         self.config, self.logs = config, logs
         self.searches = Searches(config.web.searches)
         self.exports = Searches(EXPORTS)
+        self.unsent = Unsent()
         self.broadcast = Broadcast(logs, config.web.tails)
         self.status = StatusReader(config)
         self.access = Access.of(config.web)

@@ -14,7 +14,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fastlog.search import Found, Progress, Unread, missed
+from fastlog.search import Found, Progress, Unread, last_arrival, missed
 from fastlog.web.answers import encode_record, one_line, record_object
 from fastlog.web.broadcast import MOST, QUEUED, Batch, Place, Tail, make_batches
 from fastlog.web.closing_stream import ClosingStream
@@ -39,6 +39,7 @@ async def _tail(site: Site, request: Request, values: Values) -> Response:
     after = request.headers.get("last-event-id") or values["after"]
     place = read_id(after) if after else None
     tail = Tail(query, encode)
+    begin = place or await asyncio.to_thread(last_arrival, site.logs, Unread(lambda line: None))
     site.broadcast.add(tail)  # before the search, so that nothing arrives in between
     async with AsyncExitStack() as held:
         held.callback(site.broadcast.remove, tail)
@@ -48,7 +49,7 @@ async def _tail(site: Site, request: Request, values: Values) -> Response:
         if place is not None:
             first, dropped = await _missed(site, request, tail, place)
         return ClosingStream(
-            _events(tail, first, dropped), held.pop_all(), media_type="text/event-stream"
+            _events(tail, begin, first, dropped), held.pop_all(), media_type="text/event-stream"
         )
 
 
@@ -72,8 +73,13 @@ async def _missed(
     return await site.searches.run(request, 10.0, work)
 
 
-async def _events(tail: Tail, first: list[Found], dropped: int) -> AsyncIterator[bytes]:
-    yield b"retry: 2000\n\n"
+async def _events(
+    tail: Tail, begin: Place | None, first: list[Found], dropped: int
+) -> AsyncIterator[bytes]:
+    yield b"retry: 2000\n"
+    if begin is not None:  # for a client whose connection is lost before the first event
+        yield b"id: " + _id(begin) + b"\n"
+    yield b"\n"
     known = {(each.node, each.record.offset, each.record.idx) for each in first}
     for batch in make_batches(first, tail.encode, dropped):
         yield _event(batch)
@@ -110,10 +116,14 @@ def _event(batch: Batch) -> bytes:
     if batch.dropped:
         parts.append(b'event: dropped\ndata: {"dropped":%d}\n\n' % batch.dropped)
     if batch.records:
-        place = "{}:{}:{}".format(*batch.places[-1]).encode()
+        place = _id(batch.places[-1])
         body = b",".join(batch.records)  # JSON has no line feeds
         parts.append(b"id: " + place + b"\nevent: records\ndata: [" + body + b"]\n\n")
     return b"".join(parts)
+
+
+def _id(place: Place) -> bytes:
+    return "{}:{}:{}".format(*place).encode()
 
 
 @lru_cache(maxsize=64)

@@ -111,6 +111,8 @@ class Screen:
     """A terminal with a screen: a server of tmux of its own, with one window and a shell in it."""
 
     def __init__(self, directory: Path, *, columns: int = 80, lines: int = 24) -> None:
+        self.directory = directory
+        """The directory that the shell is in."""
         self._socket = directory / "tmux.socket"
         self._environment = clean_environment(HOME=str(directory))
         size = ["-x", str(columns), "-y", str(lines)]

@@ -68,6 +68,10 @@ class Events:
                 yield Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
                 fields = {}
 
+    def next_line(self) -> str:
+        """Return the next line of the stream, without its end."""
+        return str(self._answer.readline().decode().rstrip("\n"))
+
     def messages(self, count: int) -> list[str]:
         """Return the messages of new records, once there are as many, or they were dropped."""
         found: list[str] = []

@@ -43,6 +43,7 @@ LINES = [
     for each in examples
     if name not in ("fastlog drill", "fastlog web", "fastlog-server")
     and " -f" not in each.line
+    and "--url http" not in each.line
     and "--watch" not in each.line
 ]
 """The examples that end by themselves, and soon."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -10,10 +13,13 @@ from queries import parsed
 from fastlog.errors import ConfigError
 from fastlog.query import COLUMNS, Node, any_of, both, compile_query
 from fastlog.query.expressions import compile_regex
+from fastlog.query.fields import resolve
 from fastlog.query.operands import phrase, regex
+from fastlog.query.tree import Compares, Operator
 from fastlog.search import candidates as bulk
 from fastlog.search.bulk import bulk_expressions
 from fastlog.search.candidates import candidates
+from fastlog.search.number_patterns import number_pattern
 
 LETTERS = "ab1 .\nkK\N{KELVIN SIGN}sS\N{LATIN SMALL LETTER LONG S}ßẞé\N{EURO SIGN}😀"
 TEXTS = st.text(LETTERS, max_size=6)
@@ -156,6 +162,11 @@ class CountedExpression:
         ('user="x y"', '{"user":"x yz"}', False), ('user=a\\"b', '{"user":"a\\"b"}', True),
         ('user="[1]"', '{"user":[1]}', True), ("user=é", '{"user":"\\u00e9"}', True),
         ("user>7", '{"user":77}', True), ("user>7", '{"other":77}', False),
+        ("user>7", '{"user":7}', False), ("user>7", '{"user":-8}', False),
+        ("user>=70", '{"user":69}', False), ("user<70", '{"user":70}', False),
+        ("user<=70", '{"user": 70.0}', True), ("user<-7", '{"user":-7}', False),
+        ("user>7", '{"user":"8"}', False), ("user>b", '{"user":"c"}', True),
+        ("user>b", '{"user":9}', False), ("extra.a[0]>7", '{"a":[8]}', True),
         ("user:*", '{"user":77}', True), ("user:*", '{"other":77}', False),
         ("a.b=77", '{"a":{"b":77}}', True), ("a.b=77", '{"a.b":77}', True),
         ("a.b=77", '{"a":77}', False), ("extra.a[0]=77", '{"a":[77]}', True),
@@ -169,6 +180,37 @@ def test_a_query_is_a_text_that_an_entry_must_have(query: str, extra: str, is_ca
     [expression] = bulk_expressions(parsed(query))
     text = f"\0\nmessage\n\n\n{extra}\n".encode()
     assert (list(candidates(text, [expression])) == [0]) == is_candidate
+
+
+BOUNDS = st.integers(-(10**17), 10**17) | st.floats(-1e17, 1e17) | st.integers(-1200, 1200)
+NUMBERS = BOUNDS | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(deadline=None, max_examples=500)
+@given(
+    st.sampled_from(["<", "<=", ">", ">="]),
+    BOUNDS,
+    st.lists(NUMBERS, max_size=6),
+    st.sampled_from(["", ".0", "0", ".99999999999999999999", ".00000000000000000001"]),
+)
+@example(">=", 1000, [999], ".99999999999999999999")
+@example("<", 0, [-0.0], "")
+@example(">=", -0.0, [-0.0], "")
+def test_no_number_that_compares_in_a_way_is_missed(
+    operator: Operator, bound: float, numbers: list[float], behind: str
+):
+    """The texts of numbers have more digits than a float holds, too."""
+    wanted = compile_query(Compares(resolve("user"), operator, bound))
+    near = [bound, bound + 1, bound - 1, bound + 0.5, *numbers]
+    texts = [json.dumps(number) for number in near]
+    texts += [text + behind for text in texts if re.fullmatch(r"-?[1-9]\d*", text)]
+    extras = [f'{{"user":{text}}}' for text in texts]
+    expression = compile_regex(rf'"user":\s*{number_pattern(operator, bound)}')
+    row: list[object] = [None] * len(COLUMNS)
+    for extra in extras:
+        row[COLUMNS.index("extra")] = extra
+        data = extra.encode()
+        assert not wanted(row) or expression.search(data, 0, len(data)), extra
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from day_files import START, make_record, write_day
+from day_files import NODE, START, make_record, write_day
 from queries import parsed
 
 from fastlog.query import EVERYTHING, Node
-from fastlog.search import follow, newest
+from fastlog.search import follow, last_arrival, newest
 from fastlog.search.day_reader import open_day as open_reading
 
 
@@ -136,3 +136,28 @@ def test_following_filters_and_skips_what_does_not_match(tmp_path: Path):
         lambda: write_day(path, [make_record(3)]),
     )
     assert seen == ["message 2"]
+
+
+def test_following_a_file_that_was_set_aside_gives_what_is_stored_again_only_once(tmp_path: Path):
+    path = write_day(tmp_path / "2026-11-23.db", [make_record(i) for i in range(5)])
+
+    def set_aside() -> None:
+        path.rename(path.with_name(f"{path.name}.damaged"))
+        write_day(path, [make_record(i) for i in range(2, 12)])
+
+    seen = followed(
+        tmp_path,
+        parsed("-message:10"),
+        lambda: write_day(path, [make_record(i) for i in range(5, 8)]),
+        set_aside,
+        lambda: write_day(path, [make_record(12)]),
+    )
+    assert seen == [f"message {i}" for i in (5, 6, 7, 8, 9, 11, 12)]
+
+
+def test_the_last_arrival_is_the_last_record_of_the_file_that_was_written_last(tmp_path: Path):
+    assert last_arrival(tmp_path / "none") is None
+    write_day(tmp_path / "2026-11-23.db", [make_record(i) for i in (9, 3)])
+    write_day(tmp_path / "2030-01-01.db", [make_record(1)], node="cd")
+    write_day(tmp_path / "2026-11-23.db", [make_record(8), make_record(4)])
+    assert last_arrival(tmp_path) == (NODE, 4, 0)

@@ -19,6 +19,7 @@ from searches import totals
 
 from fastlog.record import Record
 from fastlog.search import Totals
+from fastlog.search.day_reader import open_day
 from fastlog.sinks import day_chunks
 
 
@@ -80,3 +81,24 @@ def test_totals_of_what_chunks_cover_come_from_the_counts_and_not_from_rows(
     # START is 20 seconds after a minute: the rows of 40 seconds, and then whole minutes.
     assert totals(tmp_path, f"created>={START} created<{START + 160}").records == 40 + 120_000
     assert totals(tmp_path, "message").records == 250
+
+
+def test_what_no_chunk_covers_is_found_by_its_ids_and_not_by_its_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By times, SQLite would read all entries of the span."""
+    monkeypatch.setattr(day_chunks, "CHUNK_ENTRIES", 100)
+    path = write_day(tmp_path / START_NAME, [make_record(n) for n in range(250)])
+    statements: list[str] = []
+
+    def traced(path: Path) -> sqlite3.Connection:
+        connection = open_day(path)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr("fastlog.search.totals.open_day", traced)
+    assert totals(tmp_path, f"created>={START - 20} created<{START + 3600}").records == 250
+    [uncovered] = [text for text in statements if "entries.id > 200" in text]
+    with closing(open_day(path)) as connection:
+        plan = str(connection.execute(f"EXPLAIN QUERY PLAN {uncovered}").fetchall())
+    assert "SEARCH entries USING INTEGER PRIMARY KEY" in plan

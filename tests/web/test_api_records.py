@@ -100,13 +100,30 @@ def test_an_empty_store_has_no_records(tmp_path: Path):
     data_dir = make_store(tmp_path, [])
     with serving(data_dir) as site:
         assert site.get("/records") == {
-            "records": [], "cursor": None, "complete": True, "scanned": 1.0, "unread": [],
+            "records": [], "cursor": None, "begin": None, "complete": True, "scanned": 1.0,
+            "unread": [],
         }  # fmt: skip
         assert site.get("/histogram")["bars"] == []
         assert site.get("/counts")["total"] == 0
         assert site.get("/problems")["problems"] == []
         assert site.get("/fields")["fields"] == []
         assert site.get("/export/size") == {"records": 0, "bytes": 0, "complete": True}
+
+
+def test_a_page_is_asked_for_again_by_its_begin(site: Site):
+    for order in ("newest", "oldest"):
+        cursor, pages = None, []
+        while not pages or cursor is not None:
+            more = {} if cursor is None else {"cursor": cursor}
+            answer = site.get("/records", order=order, limit=7, **more)
+            pages.append(answer)
+            cursor = answer["cursor"]
+        for page in pages:
+            again = site.get(
+                "/records", order=order, limit=len(page["records"]), cursor=page["begin"]
+            )
+            assert again["records"] == page["records"]
+            assert again["begin"] == page["begin"]
 
 
 def test_a_search_that_its_deadline_ends_continues_and_ends(tmp_path: Path):
@@ -116,7 +133,7 @@ def test_a_search_that_its_deadline_ends_continues_and_ends(tmp_path: Path):
         cursor, scanned, parts = None, 0.0, 0
         while parts == 0 or cursor is not None:
             more = {} if cursor is None else {"cursor": cursor}
-            answer = site.get("/records", q="user>7", deadline=0.1, **more)
+            answer = site.get("/records", q="-user<7", deadline=0.1, **more)
             assert answer["records"] == []
             assert answer["scanned"] >= scanned
             cursor, scanned, parts = answer["cursor"], answer["scanned"], parts + 1

@@ -98,6 +98,14 @@ def test_a_tail_continues_behind_the_last_event(store: Store, how: str):
         assert events.messages(2) == numbers(20, 21)
 
 
+def test_the_stream_begins_with_the_id_of_the_last_record(store: Store):
+    """A client continues behind it, though it has got no event yet."""
+    store.add(10, 11)
+    with store.site.tail(q="level:critical") as events:
+        lines = [events.next_line() for _ in range(3)]
+    assert lines == ["retry: 2000", f"id: {NODE}:10:1", ""]
+
+
 def test_of_what_a_tail_has_missed_it_gets_the_newest(store: Store):
     store.add(*range(100, 4100))
     with store.site.tail(after=f"{NODE}:100:0") as events:

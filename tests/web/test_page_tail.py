@@ -143,6 +143,28 @@ def test_a_tail_that_waits_too_long_drops_and_says_how_many(room, open_tab):
     expect(page.locator(".record", has_text="burst 24999")).to_be_visible()
 
 
+def test_a_tail_of_many_records_keeps_few_and_counts_what_the_server_dropped(room, open_tab):
+    """Sixty thousand records at once: the list has the newest 20,000 at most."""
+    count = 60_000
+    tab = open_tab(room, own=True)
+    tab.page.route("**/api/v1/tail*", lambda route: route.fulfill(
+        content_type="text/event-stream",
+        body="retry: 600000\n\n" + "".join(events(count))
+        + 'event: dropped\ndata: {"dropped":1234}\n\n'
+        + "event: records\ndata: [" + RECORD % (count, count) + "]\n\n",
+    ))  # fmt: skip
+    page = tab.page
+    page.goto(tab.url + live(room))
+    expect(page.locator(".record", has_text=f"burst {count}")).to_be_visible(timeout=90_000)
+    said = page.locator("#records-state").inner_text()
+    dropped = int(re.search(r"([\d,]+) records not shown", said)[1].replace(",", ""))
+    assert dropped >= 1234
+    rows = int(page.locator(".record").last.get_attribute("aria-posinset"))
+    assert rows <= 20_000 + 10  # with the lines that say what is missing
+    assert page.locator(".record").count() < 100
+    assert page.locator("*").count() < 3000
+
+
 def events(count: int):
     for first in range(0, count, 200):
         records = ",".join(RECORD % (at, at) for at in range(first, first + 200))

@@ -71,15 +71,22 @@ def questions(store: Store) -> list[Question]:
                  0),
         Question("extra.user=77", ask.query("--where", "extra.user=77"),
                  ask.rg("--fixed-strings", '"user":77,'), "rg", min(HITS, store.records)),
+        Question("extra.user>200000, which is nowhere", ask.query("--where", "extra.user>200000"),
+                 ask.rg(r'"user":([2-9]\d{5}|[1-9]\d{6})'), "rg", 0),
         Question("stats", ask.fastlog("stats", "--json"), ask.by_hand(groups, None), "by hand", 1),
     ]  # fmt: skip
+
+
+def fastlog(store: Store, *words: str) -> Command:
+    """Return a command of `fastlog` about a store."""
+    return (str(PROGRAMS / "fastlog"), *words, "--data-dir", str(store.data_dir))
 
 
 class _Asker(NamedTuple):
     store: Store
 
     def fastlog(self, *words: str) -> Command:
-        return (str(PROGRAMS / "fastlog"), *words, "--data-dir", str(self.store.data_dir))
+        return fastlog(self.store, *words)
 
     def query(self, *words: str) -> Command:
         return self.fastlog("query", "--json", *words)

@@ -7,13 +7,12 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import click
 
 from bench.questions.cases import Command, Question, questions
-from bench.questions.store import Store, make_store
+from bench.questions.store import Store
 from bench.report import table
 
 NOTHING = 1
@@ -72,10 +71,11 @@ def ask(store: Store, repeat: int) -> Iterator[Answer]:
             ours.append(cost)
             if question.beside:
                 theirs.append(run(question.beside)[0])
-        yield Answer(question, _median(ours[1:]), _median(theirs[1:]) if theirs else None)
+        yield Answer(question, median(ours[1:]), median(theirs[1:]) if theirs else None)
 
 
-def _median(costs: list[Cost]) -> Cost:
+def median(costs: list[Cost]) -> Cost:
+    """Return the medians of processor time and of time."""
     return Cost(*(statistics.median(values) for values in zip(*costs, strict=True)))
 
 
@@ -85,9 +85,9 @@ def report(store: Store, answers: list[Answer]) -> str:
     rows = [
         [
             answer.question.name,
-            *_shown(answer.fastlog),
+            *shown(answer.fastlog),
             answer.question.tool,
-            *(("", "") if answer.beside is None else _shown(answer.beside)),
+            *(("", "") if answer.beside is None else shown(answer.beside)),
         ]
         for answer in answers
     ]
@@ -100,14 +100,13 @@ def report(store: Store, answers: list[Answer]) -> str:
     return head + "\n".join(table(heads, rows))
 
 
-def _shown(cost: Cost) -> tuple[str, str]:
+def shown(cost: Cost) -> tuple[str, str]:
+    """Return a cost as cells of a table."""
     return f"{cost.cpu:.2f}", f"{cost.seconds:.2f}"
 
 
-def measure(home: Path, records: int, days: int, repeat: int) -> str:
-    """Make a store, or use the one that is there; ask it; return the report."""
-    click.echo(f"making a store of {records:,} records …", err=True)
-    store = make_store(home / f"{records}-{days}", records, days)
+def measure(store: Store, repeat: int) -> str:
+    """Ask a store, and return the report."""
     answers = []
     for answer in ask(store, repeat):
         click.echo(f"{answer.question.name:40} {answer.fastlog.seconds:6.2f} s", err=True)

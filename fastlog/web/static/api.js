@@ -5,8 +5,8 @@ const ROOT = "/api/v1";
 export const LIST_TEXT = 4000;
 /** Characters of the longest value in counts; of a longer one the server sends so many, and an ellipsis. */
 export const LONGEST_VALUE = 1000;
-// Integers of this length may not fit a number of JavaScript.
-const LONG_INTEGER = /\d{16}/;
+// Integers of this length may not fit a number of JavaScript. Texts, such as ids, seldom look like it.
+const LONG_INTEGER = /[:,[]\s*-?\d{16}/;
 
 /** An answer that is an error; `column` says where a query is wrong, counted from 1, or is null. */
 class ApiError extends Error {

@@ -34,7 +34,7 @@ class Page {
     this.detail = new RecordDetail(view, (...filter) => this.filter(...filter));
     this.list = new RecordList(view, byId("records"), byId("list-header"), {
       detailOf: (record) => this.detail.make(record),
-      onView: (_, last) => this.search.viewed(last),
+      onView: (first, last) => this.search.viewed(first, last),
       onOpen: () => this.tail.pause(),
     });
     this.state = new RecordsState(view, this);

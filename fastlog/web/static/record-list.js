@@ -150,6 +150,7 @@ export class RecordList {
       record,
       repeats: [],
       pattern: null,
+      page: row.page,
     }));
     this.list.replace(this.rows.indexOf(row), rows);
   }

@@ -2,11 +2,14 @@
 
 import { LIST_TEXT, Question, ask } from "./api.js";
 import { fold } from "./folding.js";
+import { AHEAD, Pages } from "./pages.js";
 
 const FIRST = 50,
   NEXT = 200;
-// So many rows are ready below the last one in view.
-const AHEAD = 100;
+// The most that the server sends at once.
+const LIMIT = 1000;
+// The newest records that a refresh looks for among those that it reads.
+const NEWEST = 500;
 // Pages that a refresh reads to find where the known records begin.
 const REFRESH_PAGES = 10;
 
@@ -15,12 +18,13 @@ export class Search {
   #cursor = null;
   #isAsking = false;
   #last = 0;
-  #ids = new Set();
+  #newest = new Set();
 
   /** `onState({ isAsking, isComplete, scanned, records, error })` is called after each change. */
   constructor(view, list, onState) {
     this.view = view;
     this.list = list;
+    this.pages = new Pages(list.list);
     this.onState = onState;
     this.isActive = false;
   }
@@ -29,10 +33,10 @@ export class Search {
   async start() {
     this.isActive = true;
     this.#cursor = undefined;
-    this.records = 0;
+    this.pages.clear();
     this.scanned = 0;
     this.isStopped = false;
-    this.#ids = new Set();
+    this.#newest = new Set();
     await this.#more(FIRST, { isFirst: true });
   }
 
@@ -58,26 +62,31 @@ export class Search {
   /** Is told which rows are in view, and asks for more where the end is near. */
   viewed(last) {
     this.#last = last;
-    if (this.isActive && !this.isStopped && !this.#isAsking) this.#fill();
+    if (this.isActive && !this.#isAsking) this.#fill();
   }
 
   /** Puts records that are new at the begin of the list. What is open stays open. */
   async refresh() {
-    if (this.view.state.order !== "newest" || !this.records) return this.start();
+    if (this.view.state.order !== "newest" || !this.pages.records) return this.start();
     const fresh = [];
     let cursor;
     for (let page = 0; page < REFRESH_PAGES; page += 1) {
-      const answer = await ask("/records", { ...this.#parameters(NEXT), cursor });
-      const known = answer.records.findIndex((record) => this.#ids.has(record.id));
-      fresh.push(...(known < 0 ? answer.records : answer.records.slice(0, known)));
-      cursor = answer.cursor;
+      const { records, begin, ...next } = await ask("/records", { ...this.#parameters(NEXT), cursor });
+      const known = records.findIndex((record) => this.#newest.has(record.id));
+      fresh.push({ begin, records: known < 0 ? records : records.slice(0, known) });
+      cursor = next.cursor;
       if (known >= 0 || !cursor) {
-        this.#note(fresh);
-        this.list.list.prepend(this.#fold(fresh));
+        for (const part of fresh.reverse()) this.#addFirst(part);
         return this.#tell();
       }
     }
     return this.start();
+  }
+
+  #addFirst({ begin, records }) {
+    if (!records.length) return;
+    this.#newest = new Set([...records.map(({ id }) => id), ...this.#newest].slice(0, NEWEST));
+    this.pages.addFirst(begin, records.length, this.#fold(records));
   }
 
   #parameters(limit) {
@@ -85,7 +94,10 @@ export class Search {
   }
 
   async #fill() {
-    if (this.#cursor === null || this.#cursor === undefined || this.#isAsking) return;
+    if (this.#isAsking) return;
+    const page = this.pages.wanted();
+    if (page) return this.#reload(page);
+    if (this.isStopped || this.#cursor === null || this.#cursor === undefined) return;
     if (this.list.rows.length - this.#last < AHEAD) await this.#more(NEXT);
   }
 
@@ -106,28 +118,51 @@ export class Search {
     this.#isAsking = false;
     this.#cursor = answer.cursor;
     this.scanned = answer.complete ? 1 : answer.scanned;
-    this.#show(answer.records, isFirst);
+    this.#show(answer, isFirst);
     this.#tell();
     await this.#fill();
   }
 
-  #show(records, isFirst) {
-    this.#note(records);
+  /** Asks again for a page that is no longer in the list. */
+  async #reload(page) {
+    this.#isAsking = true;
+    this.#tell();
+    const found = [];
+    let cursor = page.begin;
+    const missing = () => page.skip + page.records - found.length;
+    try {
+      while (missing() > 0 && cursor) {
+        const limit = Math.min(LIMIT, missing());
+        const answer = await this.#question.ask("/records", { ...this.#parameters(limit), cursor });
+        if (!answer) return;
+        found.push(...answer.records);
+        cursor = answer.cursor;
+      }
+    } catch (error) {
+      this.#isAsking = false; // scrolling asks again
+      return this.#tell(error);
+    }
+    this.#isAsking = false;
+    this.pages.put(page, this.#fold(found.slice(page.skip)));
+    this.#tell();
+    await this.#fill();
+  }
+
+  #show({ records, begin }, isFirst) {
     if (isFirst) {
+      this.#newest = new Set(records.map(({ id }) => id));
       this.list.scroller.scrollTop = 0;
-      this.list.setRows(this.#fold(records));
+      const made = this.#fold(records);
+      this.pages.begin(begin, records.length, made);
+      this.list.setRows(made);
       return;
     }
     const { rows } = this.list;
-    const added = this.#fold(records, rows);
     const last = rows.at(-1);
+    const before = last?.repeats?.length ?? 0;
+    const added = this.#fold(records, rows);
     if (last?.isChanged) this.list.list.refresh(last);
-    this.list.list.append(added);
-  }
-
-  #note(records) {
-    this.records += records.length;
-    for (const { id } of records) this.#ids.add(id);
+    this.pages.add(begin, records.length, added, (last?.repeats?.length ?? 0) - before);
   }
 
   #fold(records, rows) {
@@ -142,7 +177,7 @@ export class Search {
       isComplete: this.#cursor === null,
       isStopped: this.isStopped,
       scanned: this.scanned,
-      records: this.records,
+      records: this.pages.records,
       error,
     });
   }

@@ -2,6 +2,9 @@
 //
 // Rows are objects with a `key`. Most have the usual height; those that `isVariable` names are
 // measured. Offsets are sums of heights, computed up to the row that is asked for.
+//
+// Rows may be taken out at both ends, and put back later: their room stays, so that the scroll bar
+// shows the place in the whole.
 
 import { el } from "./dom.js";
 
@@ -13,6 +16,11 @@ export class VirtualList {
   #elements = new Map();
   #frame = 0;
   #isPlacing = false;
+  // The height of the rows that were taken out before the first and behind the last, and how many
+  // come before the first.
+  #above = 0;
+  #below = 0;
+  #before = 0;
 
   /**
    * `scroller` scrolls; `render(row, index)` makes the element of a row; `isVariable(row)` tells
@@ -33,7 +41,61 @@ export class VirtualList {
   /** Replaces all rows. Elements of rows that stay are kept. */
   setRows(rows) {
     this.rows = rows;
+    this.setRoom({ above: 0, below: 0, before: 0 });
     this.relayout();
+  }
+
+  /** Sets the height of what is not here above and below the rows; `before` rows come first. */
+  setRoom({ above, below, before }) {
+    this.#above = above;
+    this.#below = below;
+    this.#before = before;
+    this.#resizeBody();
+    this.schedule();
+  }
+
+  /** Takes the first rows out, and returns their height. Their room stays. */
+  takeFirst(count) {
+    const height = this.#offset(count);
+    this.rows.splice(0, count);
+    this.#heights.splice(0, count);
+    this.#invalidate(0);
+    this.#above += height;
+    this.#before += count;
+    this.schedule();
+    return height;
+  }
+
+  /** Takes the last rows out, and returns their height. Their room stays. */
+  takeLast(count) {
+    const first = this.rows.length - count;
+    const height = this.#total() - this.#offset(first);
+    this.rows.splice(first);
+    this.#heights.splice(first);
+    this.#invalidate(first);
+    this.#below += height;
+    this.schedule();
+    return height;
+  }
+
+  /** Puts rows before the first, into the room that `count` rows of a height have left. */
+  putFirst(rows, height, count) {
+    this.rows.unshift(...rows);
+    this.#heights.unshift(...rows.map((row) => this.#expected(row)));
+    this.#invalidate(0);
+    const change = this.#offset(rows.length) - height;
+    const isAbove = this.top >= 0;
+    this.#above -= height;
+    this.#before -= count;
+    this.#resizeBody();
+    if (change && isAbove) this.scroller.scrollTop += change;
+    this.place();
+  }
+
+  /** Puts rows behind the last, into the room that others of a height have left. */
+  putLast(rows, height) {
+    this.#below -= height;
+    this.append(rows);
   }
 
   append(rows) {
@@ -92,7 +154,8 @@ export class VirtualList {
     this.#heights = this.rows.map((row) => this.#measuredHeight(row) ?? this.#expected(row));
     this.#invalidate(0);
     this.#resizeBody();
-    if (anchor) this.scroller.scrollTop = this.#offset(this.rows.indexOf(anchor.row)) + anchor.within;
+    if (anchor)
+      this.scroller.scrollTop = this.#above + this.#offset(this.rows.indexOf(anchor.row)) + anchor.within;
     this.place();
   }
 
@@ -102,18 +165,18 @@ export class VirtualList {
   }
 
   get isAtEnd() {
-    return this.scroller.scrollTop + this.scroller.clientHeight >= this.#total() - 4;
+    return this.scroller.scrollTop + this.scroller.clientHeight >= this.#height() - 4;
   }
 
   scrollToEnd() {
     this.#resizeBody();
-    this.scroller.scrollTop = this.#total();
+    this.scroller.scrollTop = this.#height();
     this.place();
   }
 
   /** Scrolls no further than needed to show a row. */
   reveal(index) {
-    const top = this.#offset(index),
+    const top = this.#above + this.#offset(index),
       bottom = top + Math.min(this.#heights[index], this.scroller.clientHeight);
     if (top < this.scroller.scrollTop) this.scroller.scrollTop = top;
     else if (bottom > this.scroller.scrollTop + this.scroller.clientHeight) {
@@ -124,7 +187,29 @@ export class VirtualList {
 
   /** Returns the index of the first row in view. */
   get firstInView() {
-    return Math.min(this.#indexAt(this.scroller.scrollTop), Math.max(0, this.rows.length - 1));
+    return Math.min(this.#indexAt(this.top), Math.max(0, this.rows.length - 1));
+  }
+
+  /** Where the view begins, in pixels from the first row; negative if that is below. */
+  get top() {
+    return this.scroller.scrollTop - this.#above;
+  }
+
+  /** The height of the rows that are here. */
+  get heldHeight() {
+    return this.#total();
+  }
+
+  /** The indexes of the first row in view, and of the one behind the last. */
+  get inView() {
+    const { top } = this;
+    return [this.#indexAt(top), Math.min(this.rows.length, this.#indexAt(top + this.scroller.clientHeight) + 1)];
+  }
+
+  /** How far the view reaches over the rows that are here, into the room of others, in pixels. */
+  get reach() {
+    const bottom = this.top + this.scroller.clientHeight - this.#total();
+    return { above: Math.max(0, -this.top), below: this.#below ? Math.max(0, bottom) : 0 };
   }
 
   schedule() {
@@ -139,7 +224,7 @@ export class VirtualList {
     if (this.#isPlacing) return;
     this.#isPlacing = true;
     this.#resizeBody();
-    const top = this.scroller.scrollTop,
+    const { top } = this,
       height = this.scroller.clientHeight;
     const first = Math.max(0, this.#indexAt(top) - OVERSCAN);
     const last = Math.min(this.rows.length, this.#indexAt(top + height) + OVERSCAN + 1);
@@ -153,8 +238,8 @@ export class VirtualList {
       const index = first + at;
       if (element === before) before = before.nextElementSibling;
       else this.body.insertBefore(element, before);
-      element.style.transform = `translateY(${this.#offset(index)}px)`;
-      element.setAttribute("aria-posinset", String(index + 1));
+      element.style.transform = `translateY(${this.#above + this.#offset(index)}px)`;
+      element.setAttribute("aria-posinset", String(this.#before + index + 1));
     }
     this.#isPlacing = false;
     this.onView?.(first, last);
@@ -186,7 +271,7 @@ export class VirtualList {
   #measured(entries) {
     let least = Infinity,
       above = 0;
-    const top = this.scroller.scrollTop;
+    const { top } = this;
     for (const { target } of entries) {
       const row = target.virtualRow,
         index = this.rows.indexOf(row),
@@ -201,7 +286,7 @@ export class VirtualList {
     const wasAtEnd = this.isAtEnd && this.sticksToEnd;
     this.#invalidate(least);
     this.#resizeBody();
-    if (wasAtEnd) this.scroller.scrollTop = this.#total();
+    if (wasAtEnd) this.scroller.scrollTop = this.#height();
     else if (above) this.scroller.scrollTop += above;
     this.place();
   }
@@ -216,7 +301,7 @@ export class VirtualList {
   }
 
   #anchor() {
-    const top = this.scroller.scrollTop;
+    const { top } = this;
     if (top < 4 || !this.#heights.length || this.#heights.length !== this.rows.length) return null;
     const index = this.#indexAt(top);
     return index < this.rows.length ? { row: this.rows[index], within: top - this.#offset(index) } : null;
@@ -237,8 +322,13 @@ export class VirtualList {
     return this.#offset(this.#heights.length);
   }
 
+  /** The height of all, with what is not here. */
+  #height() {
+    return this.#above + this.#total() + this.#below;
+  }
+
   #resizeBody() {
-    const height = `${this.#total()}px`;
+    const height = `${this.#height()}px`;
     if (this.body.style.height !== height) this.body.style.height = height;
   }
 
