@@ -7,18 +7,16 @@ import re
 import subprocess
 import sys
 
-import pytest
 from browsers import find_chromium
 from places import BENCHMARKS, ROOT
 
 
-def test_the_benchmark_of_the_live_tail_prints_what_it_measures():
-    pytest.importorskip("playwright.sync_api")
+def test_the_benchmark_of_the_live_tail_prints_what_it_measures(chromium):
     done = subprocess.run(
         [sys.executable, BENCHMARKS / "page_tail.py", "--per-second", "300", "--seconds", "5",
          "--pages", "3"],
         capture_output=True, text=True, check=False, cwd=ROOT, timeout=300,
-        env={**os.environ, "CHROMIUM": find_chromium(), "PYTHONPATH": str(BENCHMARKS)},
+        env={"CHROMIUM": find_chromium(), **os.environ, "PYTHONPATH": str(BENCHMARKS)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     text = done.stdout

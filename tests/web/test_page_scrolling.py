@@ -20,7 +20,9 @@ ROW = """() => [...document.querySelectorAll("#records .record")].map((row) =>
 
 
 @pytest.fixture(params=[COUNT, pytest.param(MANY, marks=pytest.mark.soak)])
-def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Site, Path, int]]:
+def stored(
+    chromium: None, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[Site, Path, int]]:
     """A store of records that are a second apart, its directory, and their number."""
     records = numbered(request.param, per_block=500)
     with serving(make_store(tmp_path, records, per_block=500)) as site:
@@ -52,7 +54,7 @@ def heap_of(tab: Tab) -> float:
 
 def test_scrolling_through_many_records_keeps_few_and_finds_all_again(stored, open_tab):
     site, data_dir, count = stored
-    tab = open_tab(site)
+    tab = open_tab(site, own=True)  # its memory is measured
     page = tab.open("/?fold=0")
     scroll_until(tab, count // 2)
     half = heap_of(tab)

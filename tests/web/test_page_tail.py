@@ -146,7 +146,7 @@ def test_a_tail_that_waits_too_long_drops_and_says_how_many(room, open_tab):
 def test_a_tail_of_many_records_keeps_few_and_counts_what_the_server_dropped(room, open_tab):
     """Sixty thousand records at once: the list has the newest 20,000 at most."""
     count = 60_000
-    tab = open_tab(room)
+    tab = open_tab(room, own=True)
     tab.page.route("**/api/v1/tail*", lambda route: route.fulfill(
         content_type="text/event-stream",
         body="retry: 600000\n\n" + "".join(events(count))
