@@ -33,14 +33,14 @@ $(VENV)/installed: $(VENV)/made $(SOURCES)
 # The tests of the page need Chromium: that of the system, or Playwright's. With apt, root gets it.
 CHROMIUM_HERE = { command -v chromium || command -v chromium-browser || command -v google-chrome || \
   test -n "$$CHROMIUM"; } >/dev/null
+GET_BY_APT = [ "$$(id -u)" = 0 ] && timeout 300 sh -c \
+  'apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium'
 $(VENV)/test: $(VENV)/installed
 	@echo 'Installing what the tests need …'
 	@$(INSTALL) --editable client --editable '.[test]'
-	@$(CHROMIUM_HERE) || echo 'Fetching Chromium …'
-	@$(CHROMIUM_HERE) || { \
-	  timeout 300 $(BIN)/playwright install chromium || { [ "$$(id -u)" = 0 ] && timeout 300 sh -c \
-	  'apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium'; }; \
-	  } >/dev/null 2>&1 || echo 'No Chromium: tests of the page are skipped (Debian: apt-get install chromium)'
+	@$(CHROMIUM_HERE) || { echo 'Fetching Chromium …'; \
+	  { { $(GET_BY_APT); } || timeout 300 $(BIN)/playwright install chromium; } >/dev/null 2>&1; } || \
+	  echo 'No Chromium: tests of the page are skipped (Debian: apt-get install chromium)'
 	@touch $@
 
 $(VENV)/lint: $(VENV)/test
