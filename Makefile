@@ -119,9 +119,11 @@ lint: $(VENV)/lint ## ruff, mypy --strict, clang-format, and the C compiler's wa
 # ours: those of the client, of the benchmarks, of searches and of the documents.
 DIRECT = $(wildcard $(patsubst %,tests/unit/test_%.py,framer translator_* loop_*))
 WITHOUT_C = $(wildcard $(patsubst %,tests/unit/test_%.py, \
-    architecture bulk_search cli_* config_* grouping mutants query_* retention totals zones) \
+    architecture bulk_search chunk_memory cli_* config_* day_search grouping mutants \
+    postgres_retention postgres_search postgres_trigrams query_* retention totals zones) \
   $(patsubst %,tests/system/test_%.py, \
-    bench* blog_load completion docs examples manual package questions* store_answers terminal* trickle))
+    bench* blog_load completion deploy docs examples manual package postgres_commands postgres_docs \
+    questions* store_answers terminal* trickle))
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g
 SANITIZED = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1
