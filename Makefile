@@ -27,7 +27,7 @@ $(VENV)/made:
 
 $(VENV)/installed: $(VENV)/made $(SOURCES)
 	@echo 'Compiling and installing fastlog …'
-	@$(INSTALL) --editable client --editable .
+	@$(INSTALL) --editable client --editable '.[web]'
 	@touch $@
 
 # The tests of the page need Chromium: that of the system, or Playwright's. With apt, root gets it.
@@ -55,8 +55,9 @@ $(VENV)/bench: $(VENV)/installed
 
 run: $(VENV)/installed ## start the server on 127.0.0.1:9020, with its data in ./fastlog-data
 	@printf '%s\n' 'Ctrl-C stops the server. While it runs, type these two lines in another terminal:' '' \
-	  "  cd '$(CURDIR)' && $(BIN)/fastlog send hello" '  $(BIN)/fastlog query' ''
-	@$(BIN)/fastlog-server
+	  "  cd '$(CURDIR)' && $(BIN)/fastlog send hello" '  $(BIN)/fastlog query' '' \
+	  'Or look at its page: open http://127.0.0.1:9080 in a browser.' ''
+	@$(BIN)/fastlog-server --web http://127.0.0.1:9080
 
 # Tests wait more than they compute, so three run at a time on two cores; two, where they are
 # instrumented and compute more. A hanging test ends its process, and fails.

@@ -220,10 +220,11 @@ def test_the_readme_begins_with_what_make_run_does_and_prints():
     first, typed = fenced(README)[:2]
     assert first == "make run\n"
     *_, printing, started = make("run", "VENV=.venv").replace("\\\n", "").splitlines()
-    assert started == ".venv/bin/fastlog-server"
+    assert started == ".venv/bin/fastlog-server --web http://127.0.0.1:9080"
     shown = subprocess.run(["sh", "-c", printing], capture_output=True, text=True, check=True)
     lines = [line.strip() for line in shown.stdout.splitlines() if line.startswith("  ")]
     assert lines == typed.replace("/path/to/fastlog", str(ROOT)).splitlines()
+    assert "open http://127.0.0.1:9080 in a browser" in shown.stdout
 
 
 FAILING = """

@@ -41,7 +41,8 @@ export class RecordsState {
     this.empty.hidden = isAsking || records > 0 || !isComplete || Boolean(error);
     this.empty.textContent = this.view.query
       ? "No records match. Widen the range of time, or remove a term of the query."
-      : "No records yet. As soon as a program logs to this server, its records are here.";
+      : "No records yet. Type fastlog send hello in a terminal, or add" +
+        " logging.handlers.SocketHandler(host, port) to a program, with the address of the server.";
     if (error) this.#say("");
     else if (isAsking && !records) this.#say(isReadingOn ? `Searching: ${part} …` : "Searching …");
     else if (isReadingOn) this.#say(`${counted(records, "record")} so far, ${part} …`);
