@@ -30,17 +30,9 @@ $(VENV)/installed: $(VENV)/made $(SOURCES)
 	@$(INSTALL) --editable client --editable '.[web]'
 	@touch $@
 
-# The tests of the page need Chromium: that of the system, or Playwright's. With apt, root gets it.
-CHROMIUM_HERE = { command -v chromium || command -v chromium-browser || command -v google-chrome || \
-  test -n "$$CHROMIUM"; } >/dev/null
-GET_BY_APT = [ "$$(id -u)" = 0 ] && timeout 300 sh -c \
-  'apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium'
 $(VENV)/test: $(VENV)/installed
 	@echo 'Installing what the tests need …'
 	@$(INSTALL) --editable client --editable '.[test]'
-	@$(CHROMIUM_HERE) || { echo 'Fetching Chromium …'; \
-	  { { $(GET_BY_APT); } || timeout 300 $(BIN)/playwright install chromium; } >/dev/null 2>&1; } || \
-	  echo 'No Chromium: tests of the page are skipped (Debian: apt-get install chromium)'
 	@touch $@
 
 $(VENV)/lint: $(VENV)/test
@@ -117,14 +109,16 @@ lint: $(VENV)/lint ## ruff, mypy --strict, clang-format, and the C compiler's wa
 # copy of the tree, so that the two builds do not get in each other's way. Python leaks at exit, hence
 # no leak check. Its own allocator hides over-reads of small objects: the tests that feed the C code
 # directly go without it; for all of them that would take an hour. Left out are tests without C of
-# ours: those of the client, of the benchmarks, of searches and of the documents.
+# ours: those of the client, of the benchmarks, of searches and of the documents; and those of the
+# supervisor, which start a server for each case: the handover has tests in test_reload.py.
 DIRECT = $(wildcard $(patsubst %,tests/unit/test_%.py,framer translator_* loop_*))
 WITHOUT_C = $(wildcard $(patsubst %,tests/unit/test_%.py, \
-    architecture bulk_search chunk_memory cli_* config_* day_search grouping mutants \
+    architecture bulk_search chunk_memory cli_* config_* day_search grouping life* mutants \
     postgres_retention postgres_search postgres_trigrams query_* retention totals zones) \
   $(patsubst %,tests/system/test_%.py, \
-    bench* blog_load completion deploy docs examples manual package postgres_commands postgres_docs \
-    questions* store_answers terminal* trickle))
+    bench* blog_load check_server completion deploy docs drill_comparison examples manual package \
+    postgres_commands postgres_docs questions* reload_broken reload_configuration reload_faults \
+    service_manager sink_places stats_server store_answers terminal* trickle))
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g
 SANITIZED = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1
@@ -157,7 +151,15 @@ mutants: ## break one rule of the code at a time: the tests named for it must fa
 	cd build/mutants && .venv/bin/pip install --quiet cffi 'setuptools>=77'
 	PYTHONPATH=tests/support $(PYTHON) tests/support/mutants.py $(MUTANTS)
 
-page: $(VENV)/test ## the tests of the page only, in Chromium
+# The tests of the page need Chromium: that of the system, or Playwright's. With apt, root gets it.
+CHROMIUM_HERE = { command -v chromium || command -v chromium-browser || command -v google-chrome || \
+  test -n "$$CHROMIUM"; } >/dev/null
+GET_BY_APT = [ "$$(id -u)" = 0 ] && timeout 300 sh -c \
+  'apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium'
+page: $(VENV)/test ## the tests of the page, in Chromium
+	@$(CHROMIUM_HERE) || { echo 'Fetching Chromium …'; \
+	  { { $(GET_BY_APT); } || timeout 300 $(BIN)/playwright install chromium; } >/dev/null 2>&1; } || \
+	  echo 'No Chromium: tests of the page are skipped (Debian: apt-get install chromium)'
 	$(BIN)/pytest -n 3 --dist worksteal -m 'page and not soak'
 
 pictures: $(VENV)/test ## the pictures of the page in docs/images, taken by the tests
