@@ -79,10 +79,12 @@ export class Facets {
 
 class Facet {
   #question = new Question();
+  #isPressed = false;
+  #waiting = null;
 
   constructor(view, field, filter, onRemove) {
     Object.assign(this, { view, field, filter });
-    this.list = el("div", { class: "facet-values" });
+    this.list = el("div", { class: "facet-values", on: { pointerdown: () => this.#press() } });
     this.element = el(
       "details",
       {
@@ -130,7 +132,24 @@ class Facet {
     }
   }
 
+  /** Leaves the values in place until the pointer is up: a click on a replaced button is lost. */
+  #press() {
+    const release = () => {
+      removeEventListener("pointerup", release);
+      removeEventListener("pointercancel", release);
+      setTimeout(() => {
+        this.#isPressed = false;
+        if (this.#waiting) this.#show(this.#waiting);
+      }); // the click comes first
+    };
+    this.#isPressed = true;
+    addEventListener("pointerup", release);
+    addEventListener("pointercancel", release);
+  }
+
   #show(answer) {
+    this.#waiting = this.#isPressed ? answer : null;
+    if (this.#isPressed) return;
     const groups = answer.groups.map(({ values: [value], records }) => ({ value, records }));
     if (this.field === "level") groups.sort((a, b) => rank(a.value) - rank(b.value));
     const most = Math.max(1, ...groups.map(({ records }) => records));
