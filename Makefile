@@ -108,17 +108,14 @@ lint: $(VENV)/lint ## ruff, mypy --strict, clang-format, and the C compiler's wa
 # The suite once more, against a build with AddressSanitizer and UndefinedBehaviorSanitizer, in a
 # copy of the tree, so that the two builds do not get in each other's way. Python leaks at exit, hence
 # no leak check. Its own allocator hides over-reads of small objects: the tests that feed the C code
-# directly go without it; for all of them that would take an hour. Left out are tests without C of
-# ours: those of the client, of the benchmarks, of searches and of the documents; and those of the
-# supervisor, which start a server for each case: the handover has tests in test_reload.py.
+# directly go without it; for all of them that would take an hour. Left out are unit tests without C of
+# ours, and of the system tests all but those that send something unusual, or much, to a server.
 DIRECT = $(wildcard $(patsubst %,tests/unit/test_%.py,framer translator_* loop_*))
 WITHOUT_C = $(wildcard $(patsubst %,tests/unit/test_%.py, \
     architecture bulk_search chunk_memory cli_* config_* day_search grouping life* mutants \
-    postgres_retention postgres_search postgres_trigrams query_* retention totals zones) \
-  $(patsubst %,tests/system/test_%.py, \
-    bench* blog_load check_server completion deploy docs drill_comparison examples manual package \
-    postgres_commands postgres_docs questions* reload_broken reload_configuration reload_faults \
-    service_manager sink_places stats_server store_answers terminal* trickle))
+    postgres_retention postgres_search postgres_trigrams query_* retention totals zones))
+SERVERS = $(wildcard $(patsubst %,tests/system/test_%.py, \
+    abuse amplification flood lossless lossless_network protocol* reload service sink_protocol stock_clients))
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g
 SANITIZED = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1
@@ -128,7 +125,7 @@ sanitize: ## the suite under ASan and UBSan
 	CFLAGS='$(SANITIZE)' LDFLAGS='-fsanitize=address,undefined' \
 	  $(MAKE) -C build/sanitize PYTHON='$(abspath $(shell command -v $(PYTHON)))' VENV=.venv .venv/test
 	cd build/sanitize && $(SANITIZED) PYTHONMALLOC=malloc .venv/bin/pytest $(PARALLEL) $(DIRECT)
-	cd build/sanitize && $(SANITIZED) .venv/bin/pytest $(PARALLEL) tests/unit tests/system \
+	cd build/sanitize && $(SANITIZED) .venv/bin/pytest $(PARALLEL) tests/unit $(SERVERS) \
 	  $(DIRECT:%=--ignore=%) $(WITHOUT_C:%=--ignore=%)
 
 # Branches of Python and lines of C that the suite runs, in a copy of the tree. The C module is compiled
