@@ -48,19 +48,19 @@ def _entries(
     A match may go over several entries, and hide one inside an entry. So the search continues with
     the entry behind the one in which it began.
     """
-    entry, at, is_narrow = -1, 0, False
+    entry, counted, at, is_narrow = -1, 0, 0, False  # entries are counted up to a match only
     end = _next_entry(text, LONG_WINDOW)
     while at < len(text) and not must_stop():
         match = expression.search(text, at, end)
         if match is None and end == len(text):
             return
         if match is None:
-            entry += text.count(NUL, at, end)
             at = end
         else:
-            entry += text.count(NUL, at, match.start() + 1)
+            entry += text.count(NUL, counted, match.start() + 1)
+            counted = match.start() + 1
             yield entry
-            at = _next_entry(text, match.start() + 1)
+            at = _next_entry(text, counted)
             is_narrow = is_narrow or match.end() > at
         if is_narrow:  # otherwise each search could read the rest of the window
             end = _next_entry(text, at + WINDOW)
