@@ -16,6 +16,7 @@ from urllib.parse import SplitResult
 from fastlog.errors import FastlogError, NewerSchemaError
 from fastlog.query import COLUMNS, Node, compile_query
 from fastlog.query.fields import TEXTS
+from fastlog.search.arrivals import Batch, Part
 from fastlog.search.day_reader import Unread
 from fastlog.search.grouping import Group, Grouping
 from fastlog.search.groups import common_step
@@ -45,6 +46,8 @@ _BEGIN: Final = "begin"
 """The key of a bar of a histogram, beside the columns."""
 _BATCH: Final = 500
 """Records of one batch of `follow`."""
+_WINDOW: Final = 8 << 20
+"""Bytes of a journal that one statement of `arrivals` covers."""
 log = logging.getLogger(__name__)
 
 Position = dict[str, int]
@@ -169,6 +172,32 @@ class PostgresStore:
             f"SELECT replace(node::text, '-', ''), \"offset\" FROM {self._target.schema}.cursors"  # noqa: S608 our own text
         )
         return dict(rows.fetchall())
+
+    def parts(self, query: Node, unread: Unread | None = None) -> list[Part]:
+        """Return the journals with records, and where each ends now."""
+        with self._connected() as connection:
+            return [Part(*cursor) for cursor in sorted(self._cursors(connection).items())]
+
+    def arrivals(
+        self,
+        part: Part,
+        position: int,
+        query: Node,
+        progress: Progress,
+        unread: Unread | None = None,
+    ) -> Iterator[Batch]:
+        """Yield the matches of a journal from an offset on, in order of arrival."""
+        narrowing = PostgresNarrowing(query)
+        is_wanted = compile_query(narrowing.rest)
+        with self._connected() as connection:
+            reader = self._reader(connection, progress)
+            while position < part.end and not progress.must_stop():
+                until = min(position + _WINDOW, part.end)
+                rows = reader.arrived(narrowing.condition, part.name, position, until)
+                some = [found(row) for row in filter(is_wanted, rows)]
+                progress.read += until - position
+                position = until
+                yield Batch(some, position)
 
     # Counts
 

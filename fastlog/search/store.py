@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from fastlog.config import nearest
 from fastlog.errors import ConfigError
 from fastlog.query import Node
+from fastlog.search.arrivals import Batch, Part, day_arrivals, day_parts
 from fastlog.search.day_reader import Unread
 from fastlog.search.grouping import Group, Grouping
 from fastlog.search.live import follow, newest
@@ -67,6 +68,19 @@ class RecordStore(Protocol):
     ) -> Iterator[list[Found]]:
         """Yield what arrives after the position, without end."""
 
+    def parts(self, query: Node, unread: Unread | None = None) -> list[Part]:
+        """Return the parts that may hold matches, as they are now."""
+
+    def arrivals(
+        self,
+        part: Part,
+        position: int,
+        query: Node,
+        progress: Progress,
+        unread: Unread | None = None,
+    ) -> Iterator[Batch]:
+        """Yield the matches of a part behind a position, in order of arrival."""
+
 
 @dataclass(frozen=True, slots=True)
 class DayStore:
@@ -114,6 +128,21 @@ class DayStore:
     ) -> Iterator[list[Found]]:
         """Yield what arrives after the position, without end."""
         return follow(self.logs, query, position, pause, unread)
+
+    def parts(self, query: Node, unread: Unread | None = None) -> list[Part]:
+        """Return the parts that may hold matches, as they are now."""
+        return day_parts(self.logs, query, unread)
+
+    def arrivals(
+        self,
+        part: Part,
+        position: int,
+        query: Node,
+        progress: Progress,
+        unread: Unread | None = None,
+    ) -> Iterator[Batch]:
+        """Yield the matches of a part behind a position, in order of arrival."""
+        return day_arrivals(self.logs, part, position, query, progress, unread)
 
 
 def open_store(url: str) -> RecordStore:
