@@ -192,6 +192,15 @@ class DayFile:
             self._store(blocks)
         return end
 
+    def add(self, blocks: Sequence[Decoded], node: str) -> None:
+        """Store records that no journal of this server has, and leave all cursors as they are.
+
+        Args:
+            node: The id of the journal that they came from, or of another source.
+        """
+        with self._transaction():
+            self._store(blocks, node)
+
     def seal(self, offset: int, step: int, successor: str, now: float) -> None:
         """Close this file durably to further blocks of the node.
 
@@ -303,9 +312,9 @@ class DayFile:
     def _read_cursor(self) -> CursorRow | None:
         return _read_cursor(self.connection, self._node, VERSION)
 
-    def _store(self, blocks: Sequence[Decoded]) -> None:
+    def _store(self, blocks: Sequence[Decoded], node: str = "") -> None:
         self._chunks.begin()
-        parts = self._entries.insert(blocks)
+        parts = self._entries.insert(blocks, node)
         if not parts:
             return
         self._chunks.add(parts)
