@@ -6,62 +6,19 @@ N is at least what was acknowledged before the backup began.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from conditions import wait_for
 from faults import numbers, stopped
 from lossless_clients import FAST, Client
-from senders import Sender
-from servers import FASTLOG, Server, kill
+from servers import Server
+from transfers import assert_prefix, killed_when, load, numbers_of_lines, run
 
 CONFIG = f'{FAST}[journal]\nsegment = "256 KiB"\nsize = "8 MiB"\n'
 """Segments are deleted all the time."""
-
-
-def run(*words: object, code: int = 0) -> str:
-    """Run a command; return what it has printed."""
-    result = subprocess.run(
-        [FASTLOG, *map(str, words)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert result.returncode == code, (result.stdout, result.stderr)
-    return result.stdout if code in (0, 3) else result.stderr
-
-
-class Load(threading.Thread):
-    """A fastlog client that logs until it is stopped."""
-
-    def __init__(self, client: Client, size: int = 200) -> None:
-        super().__init__(daemon=True)
-        self._client, self._size, self._end = client, size, threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        while not self._end.wait(0.002):
-            self._client.log(20, self._size)
-
-    def stop(self) -> None:
-        self._end.set()
-        self.join(30)
-
-
-@contextmanager
-def load(server: Server) -> Iterator[Client]:
-    """Let a fastlog client and a stock client send inside the block."""
-    with Client(server.port, "load") as client:
-        sender = Sender("stock", lambda: server.port)
-        loading = Load(client)
-        try:
-            yield client
-        finally:
-            loading.stop()
-            sender.stop()
 
 
 @pytest.fixture
@@ -73,130 +30,121 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield server.fixed()
 
 
-def options(server: Server) -> list[object]:
-    return ["--config", server.home / "fastlog.toml", "--data-dir", server.data]
+def backup(server: Server) -> None:
+    config = server.home / "fastlog.toml"
+    run("backup", server.home / "backups", "--config", config, "--data-dir", server.data)
 
 
-def restored(tmp_path: Path, backup: Path, server: Server, name: str = "new") -> Server:
-    """Restore a backup, and return its server, which is not started."""
-    home = tmp_path / name
+def of_restore(server: Server, new: Server) -> tuple[object, ...]:
+    return "restore", server.home / "backups", new.data, "--config", server.home / "fastlog.toml"
+
+
+def next_server(server: Server) -> Server:
+    """Return a server in another directory, which is not started."""
+    home = server.home / "new"
     home.mkdir()
-    new = Server(home, config=(server.home / "fastlog.toml").read_text())
-    run("restore", backup, new.data, "--config", server.home / "fastlog.toml")
-    return new
+    return Server(home, listen=server._listen, config=(server.home / "fastlog.toml").read_text())
 
 
-def assert_prefix(found: list[int], least: int, first: int = 1) -> None:
-    """Check that these are all numbers from the first on, each once, and at least so many."""
-    assert found == list(range(first, first + len(found)))
-    assert len(found) >= least
+def numbers_of_sink(new: Server) -> dict[str, list[int]]:
+    """Return what the files of the `ndjson:` sink have, which were not in the data directory."""
+    folder = new.data / "restored/ndjson"
+    return numbers_of_lines(*sorted(folder.glob("*.ndjson.*")), folder / "app.ndjson")
 
 
-def line_numbers(folder: Path) -> dict[str, list[int]]:
-    """Return the numbers in the files of an `ndjson:` sink, by client."""
-    *rotated, first = sorted(folder.iterdir(), key=lambda path: (path.suffix == ".ndjson", path))
-    rows = [
-        {**line, "extra": json.dumps(line["extra"])}
-        for path in (*rotated, first)
-        for line in map(json.loads, path.read_text().splitlines())
-    ]
-    return numbers(rows)
-
-
-def test_a_backup_under_load_has_all_that_was_acknowledged(server: Server, tmp_path: Path) -> None:
-    with Client(server.port, "before") as before, load(server) as client:
-        before.log(500)
-        before.flush()
+def test_a_backup_under_load_has_all_that_was_acknowledged(server: Server) -> None:
+    with load(server) as client:
         wait_for(lambda: client.stats["acked"] > 1000)
-        for _ in range(3):
+        for _ in range(2):
             acked = client.stats["acked"]
-            run("backup", tmp_path / "backups", *options(server))
-    new = restored(tmp_path, tmp_path / "backups", server)
+            backup(server)
+    new = next_server(server)
+    server.kill()
+    run(*of_restore(server, new))
+    found = numbers(new.records())
+    assert_prefix(found["load"], acked)
+    assert_prefix(found["stock"], 1, first=0)
+    assert numbers_of_sink(new) == found
+    assert new.losses() == new.rejected() == []
     assert "sound" in run("check", "--deep", "--data-dir", new.data)
-    with new:
-        found = numbers(new.records())
-        assert found["before"] == list(range(1, 501))
-        assert_prefix(found["load"], acked)
-        assert_prefix(found["stock"], 1, first=0)
-        assert line_numbers(new.data / "restored/ndjson") == found
-        assert new.losses() == new.rejected() == []
 
 
-def test_what_a_sink_had_not_stored_is_stored_by_the_restore(server: Server, tmp_path: Path):
-    with Client(server.port, "late") as client:
+def test_what_a_sink_had_not_stored_is_stored_by_the_restore(server: Server) -> None:
+    with Client(server.port, "late") as client, ExitStack() as stack:
         client.log(50)
         client.flush()
-        with (
-            stopped(server.children()["worker sqlite"]),
-            stopped(server.children()["worker ndjson"]),
-        ):
-            client.log(300)
-            client.flush()
-            run("backup", tmp_path / "backups", *options(server))
+        for sink in ("sqlite", "ndjson"):
+            stack.enter_context(stopped(server.children()[f"worker {sink}"]))
+        client.log(300)
+        server.connect(b"no frame at all of a client").close()
+        client.flush()
+        wait_for(lambda: server.status().get("rejected"))
+        backup(server)
     server.kill()
-    new = restored(tmp_path, tmp_path / "backups", server)
-    found = {"late": list(range(1, 351))}
-    assert numbers(new.records()) == found
-    assert line_numbers(new.data / "restored/ndjson") == found
+    new = next_server(server)
+    run(*of_restore(server, new))
+    assert numbers(new.records()) == {"late": [*range(1, 351)]}
+    assert numbers_of_sink(new) == numbers(new.records())
+    assert [row["count"] for row in new.rejected()] == [1]
 
 
-def test_a_client_continues_with_the_restored_server(server: Server, tmp_path: Path) -> None:
+def test_a_client_continues_with_the_restored_server(server: Server) -> None:
     """What was acknowledged after the backup is named in the log; nothing is there twice."""
     with Client(server.port, "a") as client:
         client.log(100)
         client.flush()
-        run("backup", tmp_path / "backups", *options(server))
+        backup(server)
         client.log(30)
         client.flush()
         server.kill()
         client.log(20)
-        new = restored(tmp_path, tmp_path / "backups", server)
-        new._listen = server._listen
+        new = next_server(server)
+        run(*of_restore(server, new))
         with new:
             client.flush()
             wait_for(lambda: len(new.records()) >= 120)
             assert numbers(new.records()) == {"a": [*range(1, 101), *range(131, 151)]}
             assert "its records 101 to 130 were acknowledged by another server" in new.messages()
-            nodes = {row["node"] for row in new.records()}
-            assert len(nodes) == 2  # the restored server is another one
-            assert "restoring" not in {path.name for path in new.data.iterdir()}
+            assert len({row["node"] for row in new.records()}) == 2
+        added = run("import", server.data, "--data-dir", new.data)
+        assert added.startswith("added 30 records")  # the old server stored them
+        assert sorted(numbers(new.records())["a"]) == [*range(1, 151)]
 
 
-def killed(seconds: float, *words: object) -> None:
-    """Start a command and kill it with SIGKILL, after that time at the latest."""
-    process = subprocess.Popen(
-        [FASTLOG, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
-    kill(process.pid)
-    process.wait(30)
-
-
-MOMENTS = (0.25, 0.4, 0.6)
-"""Seconds after which a command is killed: in its imports, or in the middle of its work."""
-
-
-def test_a_killed_backup_is_none_and_can_be_repeated(server: Server, tmp_path: Path) -> None:
-    backups = tmp_path / "backups"
+def test_a_killed_backup_is_none_and_can_be_repeated(server: Server) -> None:
+    backups = server.home / "backups"
+    work = backups / "incomplete"
+    config = server.home / "fastlog.toml"
+    words = ("backup", backups, "--config", config, "--data-dir", server.data)
     with load(server) as client:
         wait_for(lambda: client.stats["acked"] > 1000)
-        for seconds in MOMENTS:
-            killed(seconds, "backup", backups, *options(server))
-            complete = [path for path in backups.glob("*Z") if (path / "manifest.json").exists()]
-            assert complete == list(backups.glob("*Z"))
+        [day] = server.logs.glob("*.db")
+        moments = ("sinks/sqlite", f"sinks/sqlite/{day.name}", "ledger.db", "journal/node")
+        was_killed = [killed_when(work / each, 0, *words) for each in moments]
+        complete = [path for path in backups.iterdir() if path != work]
+        assert all((path / "manifest.json").exists() for path in complete)
+        if not complete:
+            assert "no complete backup; the only one was interrupted" in run(
+                "restore", backups, server.home / "x", code=1
+            )
         acked = client.stats["acked"]
-        run("backup", backups, *options(server))
+        backup(server)
+    assert any(was_killed)
+    assert not work.exists()
     server.kill()
-    assert not (backups / "incomplete").exists()
-    home = tmp_path / "new"
-    home.mkdir()
-    new = Server(home, config=(server.home / "fastlog.toml").read_text())
-    for seconds in MOMENTS:
-        killed(seconds, "restore", backups, new.data, "--config", home / "fastlog.toml")
-    run("restore", backups, new.data, "--config", server.home / "fastlog.toml") if (
-        not new.data.exists() or (new.data / "restoring").exists() or not new.logs.exists()
-    ) else None
+    new = next_server(server)
+    work = new.data / "restoring"
+    restore = of_restore(server, new)
+    for at, each in enumerate(("sinks/sqlite", "positions", "journal.new/node")):
+        if at == 0 or work.exists():
+            killed_when(work / each, 0, *restore)
+    if work.exists():
+        with pytest.raises(AssertionError, match="a restore was interrupted"):
+            new.start()
+        run(*restore)
+    assert not work.exists()
     found = numbers(new.records())
     assert_prefix(found["load"], acked)
     assert_prefix(found["stock"], 1, first=0)
+    assert numbers_of_sink(new) == found
+    assert "is not empty" in run(*restore, code=1)
