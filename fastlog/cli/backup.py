@@ -40,7 +40,7 @@ def backup(config: Config, destination: Path, keep: int) -> int:
     The server may run. Day files that have not changed since the last backup in DIR are not copied
     again.
     """
-    _check(config)
+    _check(config, destination)
     set_access(Access.of(config.files.mode, config.files.group))
     progress, unread = Progress(), unread_files()
     progress.total = _estimate(config)
@@ -62,8 +62,8 @@ def backup(config: Config, destination: Path, keep: int) -> int:
     return INCOMPLETE if manifest.missing else OK
 
 
-def _check(config: Config) -> None:
-    """Check that this is the data directory of a server with these sinks.
+def _check(config: Config, destination: Path) -> None:
+    """Check that this is the data directory of a server with these sinks, and nothing else is.
 
     Raises:
         ConfigError: It is not.
@@ -71,6 +71,11 @@ def _check(config: Config) -> None:
     data_dir = config.data_dir
     if not data_dir.is_dir() or not is_data_directory(data_dir):
         raise ConfigError(f"{data_dir} is no data directory; name the server's with --data-dir")
+    if destination.resolve().is_relative_to(data_dir.resolve()):
+        raise ConfigError(
+            f"{destination} is in the data directory and would be lost with it; name a directory "
+            "elsewhere"
+        )
     status = read_status(data_dir)
     if status is None or status.sinks is None:
         return

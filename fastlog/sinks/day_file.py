@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,7 +25,7 @@ from fastlog.errors import (
 )
 from fastlog.files import identity_of, sync_directory, touch
 from fastlog.sinks.day_chunks import Chunks, MinuteBounds
-from fastlog.sinks.day_directory import parse_name
+from fastlog.sinks.day_directory import check_regular, parse_name
 from fastlog.sinks.day_migration import migrate, rebuild_chunks
 from fastlog.sinks.day_rows import EntryWriter
 from fastlog.sinks.day_schema import SCHEMA, VERSION, Summary, check_columns, read_version
@@ -89,7 +88,7 @@ def read_summary(path: Path) -> Summary:
 def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, int | None]]:
     """Open an existing file; yield the connection, and the version of its schema if it has one."""
     with _translated(path):
-        _check_regular(path)
+        check_regular(path)
         uri = f"{path.absolute().as_uri()}?mode=rw"  # never creates it
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT)
         try:
@@ -127,7 +126,7 @@ class DayFile:
         # gives None, and costs less than a function in Python.
         sqlite3.register_adapter(type(None), _NONE.get)
         with _translated(path):
-            _check_regular(path)
+            check_regular(path)
             touch(path)  # SQLite would create it with the mode that the umask leaves
             self.connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT)
             try:
@@ -362,21 +361,6 @@ def _read_cursor(connection: sqlite3.Connection, node: str, version: int) -> Cur
     ):
         raise DamagedFileError(f"is damaged (its cursor is {tuple(row)!r})")
     return cursor
-
-
-def _check_regular(path: Path) -> None:
-    """Reject anything but a regular file before SQLite opens it.
-
-    A FIFO would block, and a link leads out of the directory.
-    """
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(mode):
-        what = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link"}
-        kind = what.get(stat.S_IFMT(mode), "a special file")
-        raise DamagedFileError(f"is {kind}, and not a day file")
 
 
 @contextlib.contextmanager
