@@ -20,6 +20,7 @@ from fastlog.cli.safe_text import print_line
 from fastlog.cli.unread import unread_files
 from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
+from fastlog.config.urls import public_url
 from fastlog.query import TimeContext
 from fastlog.search import Found, Progress
 from fastlog.status.data_directory import boot_of
@@ -98,7 +99,8 @@ def export(
     lines = _line_form(form, chosen_fields)
     if not is_file:
         return _print(source, form, lines, work)
-    question = repr((chosen.store, filters, str(asked_zone()), form, fields))
+    place = f"{config.data_dir.resolve()} {chosen.sink}" if store is None else public_url(store)
+    question = repr((place, filters, str(asked_zone()), form, fields))
 
     def begin() -> ExportState:
         parts = [(part.name, part.end) for part in source.parts()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import date
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +25,7 @@ from fastlog.search.store import DayStore
 from fastlog.sinks.day_directory import list_day_files
 from fastlog.status.data_directory import Store, stores_of
 from fastlog.transfer.import_lines import LineFile
-from fastlog.transfer.importer import BATCH, Added, Importer
+from fastlog.transfer.importer import Added, Importer, batches
 
 NAMED_LINES: Final = 20
 """Lines that cannot be read, of which each is named."""
@@ -51,8 +50,7 @@ def import_(config: Config, sources: tuple[Path, ...]) -> int:
     added = Added()
     with Importer(config.data_dir, store.logs) as importer, work:
         for each in inputs:
-            found = each.records(progress)
-            while some := list(islice(found, BATCH)):
+            for some in batches(each.records(progress)):
                 added = added.plus(importer.add(some, each.digest))
                 work.show(added.new)
             if progress.must_stop():

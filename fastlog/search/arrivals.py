@@ -6,7 +6,7 @@ does not. So an export that was interrupted continues exactly where it ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,12 +16,16 @@ from fastlog.search.day_reader import Unread, open_day, read_days, unless_gone
 from fastlog.search.layout import read_layout
 from fastlog.search.narrowing import Narrowing
 from fastlog.search.progress import Progress, stopped_by
-from fastlog.search.rows import checked, column_list
+from fastlog.search.rows import Row, checked, column_list
 from fastlog.search.spans import span_of
 from fastlog.search.stream import Found, found
 
 WINDOW: Final = 10_000
 """Entries that one statement covers. Between two statements, SQLite can checkpoint the file."""
+
+
+BATCH_BYTES: Final = 16 << 20
+"""Memory of the records that are read at once, about."""
 
 
 class Part(NamedTuple):
@@ -83,15 +87,52 @@ def day_arrivals(
         # The key is not an index in this sense. Along that of the times, SQLite would have to sort.
         source = layout.source.replace(layout.table, f"{layout.table} NOT INDEXED", 1)
         sql = (
-            f"SELECT {column_list()} FROM {source} WHERE {layout.id} > ?"  # noqa: S608 our own text
+            f"SELECT {column_list()}, {layout.id} FROM {source} WHERE {layout.id} > ?"  # noqa: S608 our own text
             f" AND {layout.id} <= ? AND {where.sql} ORDER BY {layout.id}"
         )
         while position < part.end and not progress.must_stop():
             until = min(position + WINDOW, part.end)
-            rows = checked(connection.execute(sql, (position, until, *where.parameters)))
-            some = [found(row) for row in (rows if is_wanted is None else filter(is_wanted, rows))]
-            progress.read += until - position
-            position = until
+            with closing(connection.execute(sql, (position, until, *where.parameters))) as rows:
+                some, reached = _read(rows, until, is_wanted)
+            progress.read += reached - position
+            position = reached
             yield Batch(some, position)
     if position < part.end and unread is not None and not path.exists():
         unread.add(path, "was deleted while it was read")
+
+
+def _read(
+    rows: Iterable[Row], until: int, is_wanted: Callable[[Row], bool] | None
+) -> tuple[list[Found], int]:
+    """Read rows, until they are enough for a batch.
+
+    Args:
+        rows: Each with its position behind its columns.
+        until: The position behind all of them.
+
+    Returns:
+        Those that match, and the position behind what was read.
+    """
+    some, size, position = list[Found](), 0, 0
+
+    def without_position() -> Iterator[Row]:
+        nonlocal position
+        for row in rows:
+            position = row[-1]
+            yield row[:-1]
+
+    matching = checked(without_position())
+    for row in matching if is_wanted is None else filter(is_wanted, matching):
+        each = found(row)
+        some.append(each)
+        size += size_of(each)
+        if size >= BATCH_BYTES:
+            return some, position
+    return some, until
+
+
+def size_of(each: Found) -> int:
+    """Return about how much memory a record takes, in bytes."""
+    record = each.record
+    texts = (record.message, record.exc_text, record.stack_info, record.extra)
+    return 500 + sum(len(text) for text in texts if text is not None)

@@ -26,6 +26,7 @@ from fastlog.files import make_directory, open_file
 from fastlog.journal.recovery import known_durable
 from fastlog.journal.segment import read_node
 from fastlog.search import Found
+from fastlog.search.arrivals import BATCH_BYTES, size_of
 from fastlog.search.day_reader import open_day, unless_gone
 from fastlog.sinks.day_directory import DayDirectory, DayFileName, day_of
 from fastlog.sinks.day_file import DayFile, read_cursor
@@ -37,6 +38,19 @@ BATCH: Final = 5_000
 _OPEN: Final = 8
 """Day files that are open at the same time."""
 LOCK: Final = "import.lock"
+
+
+def batches(found: Iterable[Found]) -> Iterator[list[Found]]:
+    """Yield records in parts that are stored at once."""
+    some, size = list[Found](), 0
+    for each in found:
+        some.append(each)
+        size += size_of(each)
+        if len(some) >= BATCH or size >= BATCH_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 class Added(NamedTuple):

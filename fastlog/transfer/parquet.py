@@ -15,6 +15,7 @@ from fastlog.errors import ConfigError
 from fastlog.files import open_file, sync_directory
 from fastlog.query.fields import COLUMNS, NUMBERS, TIMES
 from fastlog.search import Found
+from fastlog.search.arrivals import size_of
 from fastlog.transfer.export import Source
 
 try:
@@ -26,7 +27,7 @@ except ImportError:
 ROWS: Final = 50_000
 """Rows of a row group, which are in memory at the same time."""
 MAX_BYTES: Final = 128 << 20
-"""Bytes of text after which a row group ends early."""
+"""Memory of its records after which a row group ends early."""
 _RECURRING: Final = ("levelname", "name", "pathname", "filename", "module", "funcName", "host")
 _DATE_MIN, _DATE_MAX = -62_135_596_800.0, 253_402_300_800.0
 """The years 1 and 10,000, in seconds since the epoch."""
@@ -89,7 +90,7 @@ def _groups(source: Source) -> Any:
     size = 0
     for _, _, some in source.batches(source.parts()):
         group += some
-        size += sum(len(f.record.message) + len(f.record.extra) for f in some)
+        size += sum(map(size_of, some))
         if len(group) >= ROWS or size >= MAX_BYTES:
             yield group
             group, size = [], 0

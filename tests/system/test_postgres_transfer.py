@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from conditions import wait_for
 from faults import stopped
 from lossless_clients import Client
@@ -12,10 +13,16 @@ from postgres_stores import Database, database, postgres_servers
 from servers import Server
 from transfers import numbers_of_lines, run
 
+from fastlog.search import postgres
+from fastlog.transfer import export_file
+from fastlog.transfer.export_file import ExportFile
+
 __all__ = ["database", "postgres_servers"]
 
 
-def test_an_export_has_all_records_in_order(tmp_path: Path, database: Database) -> None:
+def test_an_export_has_all_records_in_order(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sink = f'[[sink]]\nname = "pg"\nurl = "{database.url()}"\n'
     with Server(tmp_path, config=f'{sink}[[sink]]\nurl = "sqlite:"\n') as server:
         with Client(server.port, "a") as client:
@@ -26,7 +33,19 @@ def test_an_export_has_all_records_in_order(tmp_path: Path, database: Database) 
         wait_for(lambda: len(messages(database)) == 150)
         words = ("export", "--data-dir", server.data, "--output")
         of_postgres, of_days = tmp_path / "pg.ndjson", tmp_path / "days.ndjson"
-        run(*words, of_postgres, "--store", database.url())
+        monkeypatch.setattr(postgres, "_WINDOW", 5_000)
+        with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+            patched.setattr(export_file, "SAVE_INTERVAL", 0.0)
+            reached, left = ExportFile.reached, iter(range(3, -1, -1))
+
+            def failing(self: ExportFile, *at: int) -> None:
+                reached(self, *at)
+                assert 1 / next(left)
+
+            patched.setattr(ExportFile, "reached", failing)
+            run(*words, of_postgres, "--store", database.url())
+        assert not of_postgres.exists()
+        run(*words, of_postgres, "--store", database.url(), "--resume")
         run(*words, of_days, "--store", f"sqlite://{server.logs}")
         assert lines(of_postgres) == lines(of_days)
         assert numbers_of_lines(of_days) == {"a": [*range(1, 151)]}

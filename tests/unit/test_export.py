@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from commands import Run
-from day_files import START, START_NAME, make_record, write_day
+from day_files import START, START_NAME, make_record, write_day, write_old_day
 from exports import ONE, make_store, stored
 
-from fastlog.query import COLUMNS
-from fastlog.search import arrivals
+from fastlog.query import COLUMNS, EVERYTHING
+from fastlog.search import Progress, arrivals
+from fastlog.search.store import DayStore
 from fastlog.transfer import export_file
 from fastlog.transfer.export_file import ExportFile
 
@@ -80,6 +81,29 @@ def test_parquet_has_typed_columns(command: Run, store: Path):
     assert parquet.read_schema("two.parquet").names == ["created", "message"]
     result = command("export", "--data-dir", store, "--output", "x.parquet", "--fields", "extra.n")
     assert (result.code, "columns only, and extra.n is none" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_files_of_older_versions_have_the_same_lines(command: Run, tmp_path: Path, version: int):
+    records = [make_record(n, offset=10 * n) for n in range(30)]
+    write_day(tmp_path / "new/logs" / START_NAME, records, ONE)
+    write_old_day(tmp_path / "old/logs" / START_NAME, records, ONE, version=version)
+    printed = [
+        command("export", "--data-dir", tmp_path / name, "--since", "2023-11-14T22:13:25Z").out
+        for name in ("new", "old")
+    ]
+    assert printed[0] == printed[1]
+    assert printed[0].count("\n") == 25
+
+
+def test_large_records_are_read_in_small_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(arrivals, "BATCH_BYTES", 5_000)
+    records = [make_record(n, offset=n, message="x" * 2_000) for n in range(30)]
+    store = DayStore(write_day(tmp_path / "logs" / START_NAME, records, ONE).parent)
+    [part] = store.parts(EVERYTHING)
+    batches = list(store.arrivals(part, 0, EVERYTHING, Progress()))
+    assert [batch.position for batch in batches] == list(range(2, 31, 2))
+    assert [each.record.offset for batch in batches for each in batch.found] == list(range(30))
 
 
 class Killed(BaseException):

@@ -79,7 +79,6 @@ def test_an_import_that_is_killed_anywhere_is_completed_by_repeating_it(
     command: Run, exported: Path, target: Path, monkeypatch: pytest.MonkeyPatch, foreign: bool
 ) -> None:
     monkeypatch.setattr(importer, "BATCH", 10)
-    monkeypatch.setattr("fastlog.cli.import_.BATCH", 10)
     if foreign:
         exported.write_text(
             "".join(f'{{"created":{MONDAY + n * 9000},"msg":"{n}"}}\n' for n in range(84))
