@@ -27,7 +27,8 @@ from fastlog.config import RetentionConfig
 from fastlog.decode import copy_rows
 from fastlog.query import TimeContext, parse
 from fastlog.record import Record
-from fastlog.search.store import DayStore, RecordStore, open_store
+from fastlog.search.day_store import DayStore
+from fastlog.search.store import RecordStore, open_store
 from fastlog.search.totals import TOTALS
 from fastlog.sinks import SinkContext
 from fastlog.sinks.postgres import PostgresSink

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 
-from fastlog.query import COLUMNS, Node, compile_query
+from fastlog.query import COLUMNS, Node, between, column, compile_query
 from fastlog.query.expressions import Expression
 from fastlog.query.fields import TEXTS
 from fastlog.query.tree import columns_of
@@ -37,6 +37,8 @@ _PLACE: Final = ("created", "node", "offset", "idx")
 """The columns that say where a row is in the stream."""
 _WHOLE: Final = 200
 """Rows that are read again at once."""
+_REACH: Final = 1 << 20
+"""Bytes of a journal in which its last record is looked for at first."""
 _LOOK: Final = 500
 """Rows between two looks at whether a search must stop."""
 _PAGES: Final = (200, 2_000, 20_000)
@@ -134,15 +136,83 @@ class RowReader:
             if (found := whole.get(place(row))) is not None:  # retention may have dropped it
                 yield tuple(_with_compact(found, _EXTRA))
 
-    def arrived(self, condition: Clause, node: str, begin: int, end: int) -> Iterator[Row]:
-        """Yield the rows of the blocks of a journal between two offsets, in order."""
-        place = 'node = %s AND "offset" >= %s AND "offset" < %s'
-        where = all_of([condition, Clause(place, (UUID(node), begin, end))])
-        rows = self._connection.execute(
-            f"SELECT {_selected(COLUMNS)} FROM {self._schema}.records"  # noqa: S608 our own text
-            f' WHERE {where.sql} ORDER BY "offset", idx',
+    def arrived(
+        self, condition: Clause, node: str, behind: tuple[int, int], end: int
+    ) -> Iterator[Row]:
+        """Yield the rows of a journal from behind a record up to an offset, in order."""
+        yield from self.where(all_of([condition, _arrived(node, behind, end)]))
+
+    def last_arrived(
+        self, node: str, behind: tuple[int, int], end: int, at_most: int | None
+    ) -> tuple[tuple[int, int], int]:
+        """Return the record behind which the last records of a span are, and how many before it.
+
+        Args:
+            at_most: How many these are; None for all of the span.
+        """
+        if at_most is None:
+            return behind, 0
+        place = _arrived(node, behind, end)
+        [(records,)] = self.fetch(
+            f"SELECT count(*) FROM {self._schema}.records WHERE {place.sql}",  # noqa: S608 our own text
+            place.parameters,
+        ) or [(0,)]
+        if records <= at_most:
+            return behind, 0
+        rows = self.fetch(
+            f'SELECT "offset", idx FROM {self._schema}.records WHERE {place.sql}'  # noqa: S608 our own text
+            f' ORDER BY "offset" DESC, idx DESC OFFSET {at_most} LIMIT 1',
+            place.parameters,
+        )
+        return (rows[0] if rows else behind), records - at_most
+
+    def before_receipt(self, node: str, received: float) -> tuple[int, int] | None:
+        """Return a place of a journal below all that it received at a time or later.
+
+        None if it has received nothing since then.
+        """
+        since = PostgresNarrowing(between(column("received"), received, None)).condition
+        where = all_of([Clause("node = %s", (UUID(node),)), since])
+        [(first,)] = self.fetch(
+            f'SELECT min("offset") FROM {self._schema}.records WHERE {where.sql}',  # noqa: S608 our own text
             where.parameters,
-            binary=True,
+        ) or [(None,)]
+        return None if first is None else (first, -1)
+
+    def last_place(self, node: str, end: int) -> tuple[int, int] | None:
+        """Return offset and number of the last record of a journal; None if it has none.
+
+        Args:
+            end: The cursor of the journal. Blocks without records may be below it.
+        """
+        reach = _REACH
+        while True:
+            place = _arrived(node, (max(0, end - reach), -1), end)
+            rows = self.fetch(
+                f'SELECT "offset", idx FROM {self._schema}.records WHERE {place.sql}'  # noqa: S608 our own text
+                ' ORDER BY "offset" DESC, idx DESC LIMIT 1',
+                place.parameters,
+            )
+            if rows or reach >= end or self._progress.must_stop():
+                return rows[0] if rows else None
+            reach *= 64
+
+    def ends(self) -> tuple[float, float] | None:
+        """Return the smallest and the largest `created`; None if there are no records."""
+        first, last = (
+            f"(SELECT created FROM {self._schema}.records"  # noqa: S608 our own text
+            f" ORDER BY created_at{direction}, created{direction} LIMIT 1)"
+            for direction in ("", " DESC")
+        )
+        rows = self.fetch(f"SELECT {first}, {last}", ())
+        return rows[0] if rows and rows[0][0] is not None else None
+
+    def where(self, condition: Clause) -> Iterator[Row]:
+        """Yield the rows that meet a condition, each journal in order of arrival."""
+        rows = self.fetch(
+            f"SELECT {_selected(COLUMNS)} FROM {self._schema}.records"  # noqa: S608 our own text
+            f' WHERE {condition.sql} ORDER BY node, "offset", idx',
+            condition.parameters,
         )
         return (tuple(_with_compact(row, _EXTRA)) for row in rows)
 
@@ -155,6 +225,21 @@ class RowReader:
                 if self._progress.stopped is None:
                     raise
                 return []
+
+
+def is_at(node: str, offset: int, idx: int) -> Clause:
+    """Return the condition of the row of a record."""
+    try:
+        return Clause('node = %s AND "offset" = %s AND idx = %s', (UUID(node), offset, idx))
+    except ValueError:  # no journal of a database
+        return Clause("false")
+
+
+def _arrived(node: str, behind: tuple[int, int], end: int) -> Clause:
+    return Clause(
+        'node = %s AND "offset" >= %s AND ("offset", idx) > (%s, %s) AND "offset" < %s',
+        (UUID(node), behind[0], *behind, end),
+    )
 
 
 def key_of(name: str) -> str:

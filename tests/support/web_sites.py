@@ -137,9 +137,13 @@ def _answer(answer: Any) -> Answer:
 
 
 @contextmanager
-def serving(data_dir: Path, *, config: str = "", url: str = ANY_PORT) -> Iterator[Site]:
-    """Run `fastlog web` for a data directory."""
+def serving(
+    data_dir: Path, *, config: str = "", url: str = ANY_PORT, store: str | None = None
+) -> Iterator[Site]:
+    """Run `fastlog web` for a data directory, over its day files or another store."""
     command: list[str | Path] = [FASTLOG, "web", "--data-dir", data_dir, "--url", url]
+    if store is not None:
+        command += ["--store", store]
     if config:
         path = data_dir / "web.toml"
         path.write_text(config)

@@ -24,10 +24,10 @@ from fastlog.decode import copy_rows
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.query import EVERYTHING, compile_query
 from fastlog.record import Record
-from fastlog.search import Grouping, Progress, postgres_rows
-from fastlog.search import postgres as postgres_search
+from fastlog.search import Grouping, Progress, postgres_live, postgres_rows
+from fastlog.search.day_store import DayStore
 from fastlog.search.postgres import PostgresStore
-from fastlog.search.store import DayStore, open_store
+from fastlog.search.store import open_store
 from fastlog.sinks.postgres_connection import connect, parse_url
 from fastlog.sinks.postgres_partitions import day_of, ensure
 
@@ -233,7 +233,7 @@ def test_a_search_ends_at_its_deadline(filled: Filled) -> None:
 def test_new_records_are_followed_by_notification(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_search, "INTERVAL", 60.0)
+    monkeypatch.setattr(postgres_live, "INTERVAL", 60.0)
     filled.fill(numbered([{}, {}, {}]))
     first, position = filled.store.newest(parsed(""), 2)
     assert [each.record.funcName for each in first] == ["1", "2"]
