@@ -71,10 +71,10 @@ class PostgresStore:
             FastlogError: The database cannot be read.
         """
         progress = progress or Progress()
-        with self._pool.connected() as connection:
-            progress.total = self._estimate(connection)
-            rows = self._reader(connection, progress).matches(query, newest_first=newest_first)
-            yield from map(found, rows)
+        with self._pool.connected(progress) as connection:
+            reader = self._reader(connection, progress)
+            progress.total = reader.estimate()
+            yield from map(found, reader.matches(query, newest_first=newest_first))
 
     def count(
         self,
@@ -86,8 +86,8 @@ class PostgresStore:
         """Count the records that match: for each grouping, the number of records of each group."""
         progress = progress or Progress()
         totals: list[Counter[Group]] = [Counter() for _ in groupings]
-        with self._pool.connected() as connection:
-            progress.total = self._estimate(connection)
+        with self._pool.connected(progress) as connection:
+            progress.total = self._reader(connection, progress).estimate()
             counted = self._counted(connection, query, groupings, progress)
             for number, group, records in counted:
                 add(totals[number], groupings[number], group, records)
@@ -104,7 +104,7 @@ class PostgresStore:
     ) -> tuple[list[Found], Position]:
         """Return the newest matches, oldest first, and the position where `follow` continues."""
         progress = progress or Progress()
-        with self._pool.connected() as connection, connection.transaction():
+        with self._pool.connected(progress) as connection, connection.transaction():
             # Both are of one state of the database.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             position = read_cursors(connection, self._target.schema)
@@ -175,16 +175,18 @@ class PostgresStore:
         self, place: Identity, unread: Unread | None = None, progress: Progress | None = None
     ) -> Found | None:
         """Return the record of a place; None if there is none, or if the search must stop."""
-        with self._pool.connected() as connection:
-            row = next(self._reader(connection, progress or Progress()).where(is_at(*place)), None)
+        progress = progress or Progress()
+        with self._pool.connected(progress) as connection:
+            row = next(self._reader(connection, progress).where(is_at(*place)), None)
         return None if row is None else found(row)
 
     def bounds(
         self, query: Node, unread: Unread | None = None, progress: Progress | None = None
     ) -> Span | None:
         """Return the span of `created` of all records; None if there are none."""
-        with self._pool.connected() as connection:
-            ends = self._reader(connection, progress or Progress()).ends()
+        progress = progress or Progress()
+        with self._pool.connected(progress) as connection:
+            ends = self._reader(connection, progress).ends()
         return ends and Span(ends[0], Span.up_to(ends[1]).until)
 
     # Counts
@@ -245,12 +247,3 @@ class PostgresStore:
 
     def _reader(self, connection: Connection, progress: Progress) -> RowReader:
         return RowReader(connection, self._target.schema, progress)
-
-    def _estimate(self, connection: Connection) -> int:
-        """Return about how many records there are, as PostgreSQL has counted last."""
-        row = connection.execute(
-            "SELECT coalesce(sum(greatest(reltuples, 0)), 0)::int8 FROM pg_inherits"
-            " JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = to_regclass(%s)",
-            (f"{self._target.schema}.records",),
-        ).fetchone()
-        return 0 if row is None else int(row[0])

@@ -63,7 +63,8 @@ class PostgresArrivals:
             begin = position.get(node, 0)
             if end > begin:
                 yield from read_span(self._reader, query, node, (begin, -1), end, at_most, skipped)
-            position[node] = end
+            # After a crash of the server the cursor may be lower: the same blocks are stored again.
+            position[node] = max(begin, end)
 
     def wait(self, pause: Callable[[float], object]) -> None:
         """Wait until a sink notifies, or for `INTERVAL`."""

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from fastlog.errors import FastlogError, NewerSchemaError
+from fastlog.errors import FastlogError, NewerSchemaError, SinkUnavailableError
+from fastlog.search.postgres_cancelling import cancelled_by
+from fastlog.search.progress import Progress
 from fastlog.sinks.postgres_connection import (
     Connection,
     Target,
@@ -38,26 +40,30 @@ class Pool:
         """When each was used last, by the steady clock; the one that was used last is the last."""
 
     @contextmanager
-    def connected(self, *, is_own: bool = False) -> Iterator[Connection]:
+    def connected(
+        self, progress: Progress | None = None, *, is_own: bool = False
+    ) -> Iterator[Connection]:
         """Lend a connection to the body, and turn errors into one line.
 
         Args:
+            progress: If the search must stop, nothing is waited for.
             is_own: It is made for the body and closed behind it, so its session may be changed.
 
         Raises:
-            FastlogError: The database cannot be reached, has no records of fastlog, or of a newer
-                one.
+            SinkUnavailableError: The database cannot be reached or used.
+            FastlogError: It has no records of fastlog, or those of a newer one.
         """
         connection = None
         label = self._target.label
         try:
-            connection = (None if is_own else self._take()) or self._connect()
+            connection = (None if is_own else self._take(progress or Progress())) or self._connect()
             yield connection
         except NewerSchemaError:
             raise
         except psycopg.Error as error:
-            text = self._nothing() if is_missing(error) else f"{label}: {one_line(error)}"
-            raise FastlogError(text) from error
+            if is_missing(error):
+                raise FastlogError(self._nothing()) from error
+            raise SinkUnavailableError(f"{label}: {one_line(error)}") from error
         finally:
             if connection is not None:
                 self._give_back(connection, self._keep * (not is_own))
@@ -69,7 +75,7 @@ class Pool:
         for _, connection in free:
             connection.close()
 
-    def _take(self) -> Connection | None:
+    def _take(self, progress: Progress) -> Connection | None:
         """Return a connection that works and that nobody uses; None if there is none."""
         while True:
             with self._lock:
@@ -79,7 +85,8 @@ class Pool:
             if time.monotonic() < used_at + IDLE:
                 return connection
             try:
-                connection.execute("SELECT 1")
+                with cancelled_by(progress, connection):
+                    connection.execute("SELECT 1")
             except psycopg.OperationalError:
                 connection.close()
             else:

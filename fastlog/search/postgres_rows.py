@@ -6,9 +6,7 @@ transaction stays open while a user reads.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from operator import itemgetter
@@ -24,6 +22,7 @@ from fastlog.query.tree import columns_of
 from fastlog.search.bulk import bulk_expressions
 from fastlog.search.candidates import candidates
 from fastlog.search.narrowing import Clause, all_of
+from fastlog.search.postgres_cancelling import cancelled_by
 from fastlog.search.postgres_narrowing import PostgresNarrowing
 from fastlog.search.progress import Progress
 from fastlog.search.rows import Row
@@ -43,8 +42,6 @@ _LOOK: Final = 500
 """Rows between two looks at whether a search must stop."""
 _PAGES: Final = (200, 2_000, 20_000)
 """Rows of the first pages, and of all later ones."""
-_WATCH: Final = 0.05
-"""Seconds between two looks at whether a search must stop."""
 
 
 class RowReader:
@@ -216,15 +213,27 @@ class RowReader:
         )
         return (tuple(_with_compact(row, _EXTRA)) for row in rows)
 
+    def estimate(self) -> int:
+        """Return about how many records there are, as PostgreSQL has counted last."""
+        rows = self.fetch(
+            "SELECT coalesce(sum(greatest(reltuples, 0)), 0)::int8 FROM pg_inherits"
+            " JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = to_regclass(%s)",
+            (f"{self._schema}.records",),
+        )
+        return int(rows[0][0]) if rows else 0
+
     def fetch(self, sql: str, parameters: Sequence[object]) -> list[Any]:
         """Return the rows of a statement; none if the search must stop before it has ended."""
-        with _cancelled_by(self._progress, self._connection):
+        with cancelled_by(self._progress, self._connection):
             try:
                 return self._connection.execute(sql, parameters, binary=True).fetchall()
             except psycopg.errors.QueryCanceled:
                 if self._progress.stopped is None:
                     raise
-                return []
+            except psycopg.OperationalError:
+                if self._progress.stopped is None or not self._connection.broken:
+                    raise
+            return []
 
 
 def is_at(node: str, offset: int, idx: int) -> Clause:
@@ -269,24 +278,3 @@ def _behind(columns: Sequence[str], row: Sequence[Any], *, newest_first: bool) -
         f"created_at {sign}= %s AND ({', '.join(_ORDER)}) {sign} (%s, %s, %s, %s, %s)",
         (stamp, *place),
     )
-
-
-@contextmanager
-def _cancelled_by(progress: Progress, connection: Connection) -> Iterator[None]:
-    """Cancel the statement of the body when the search must stop."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(_WATCH):
-            if progress.must_stop():
-                with suppress(psycopg.Error):  # it is lost, and the statement fails, too
-                    connection.cancel_safe()
-                return
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()

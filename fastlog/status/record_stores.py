@@ -51,7 +51,9 @@ def store_of_server(config: Config, keep: int) -> RecordStore:
         return DayStore(stores[0].logs)
     sink = _postgres_sink(config)
     if sink is None:
-        raise ConfigError("no sink stores where records can be searched; add sqlite: as a sink")
+        raise ConfigError(
+            "there is no sqlite: or postgresql: sink whose records can be served; add one"
+        )
     return open_store(sink.url, keep)
 
 

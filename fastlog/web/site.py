@@ -14,6 +14,7 @@ from fastlog.search.store import RecordStore
 from fastlog.status.data_directory import boot_of
 from fastlog.web.access import Access
 from fastlog.web.broadcast import Broadcast
+from fastlog.web.failures import FailureLog
 from fastlog.web.question import Question, read_query, time_context
 from fastlog.web.searches import Searches
 from fastlog.web.status_reader import StatusReader
@@ -40,6 +41,7 @@ class Site:
         self.broadcast = Broadcast(store, config.web.tails)
         self.status = StatusReader(config, store)
         self.access = Access.of(config.web)
+        self.failures = FailureLog()
 
     def close(self) -> None:
         """End everything that runs."""

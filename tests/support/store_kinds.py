@@ -53,22 +53,23 @@ class DayKind:
 
 
 class PostgresKind:
-    """Databases of one PostgreSQL server."""
+    """Schemas of one database."""
 
     node = "ab" * 16
 
-    def __init__(self, servers: Servers) -> None:
-        self._servers = servers
-        self.databases: dict[Path, Database] = {}
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._schemas: dict[Path, str] = {}
 
     def make(self, data_dir: Path, records: Iterable[Record], *, per_block: int = 1) -> Path:
         data_dir.mkdir(parents=True, exist_ok=True)
-        self.databases[data_dir] = self._servers.database(newest())
+        self._schemas[data_dir] = f"store{len(self._schemas)}"
         self.append(data_dir, records, per_block=per_block)
         return data_dir
 
     def append(self, data_dir: Path, records: Iterable[Record], *, per_block: int = 1) -> None:
-        with closing(self.databases[data_dir].sink(data_dir)) as sink:
+        schema = {"schema": self._schemas[data_dir]}
+        with closing(self.database.sink(data_dir, url=schema)) as sink:
             sink.open(self.node)
             index = sink.index()
             assert index is not None
@@ -85,7 +86,10 @@ class PostgresKind:
             index += len(part)
 
     def serving(self, data_dir: Path, *, config: str = "") -> AbstractContextManager[Site]:
-        return serving(data_dir, config=config, store=self.databases[data_dir].url())
+        return serving(data_dir, config=config, store=self.url(data_dir))
+
+    def url(self, data_dir: Path) -> str:
+        return self.database.url(schema=self._schemas[data_dir])
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -94,4 +98,5 @@ def store_kind(request: pytest.FixtureRequest) -> StoreKind:
     if request.param == "sqlite":
         return DayKind()
     newest()  # skips
-    return PostgresKind(request.getfixturevalue("postgres_servers"))
+    servers: Servers = request.getfixturevalue("postgres_servers")
+    return PostgresKind(servers.database(newest()))

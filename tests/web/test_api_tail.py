@@ -9,7 +9,7 @@ import pytest
 from conditions import wait_for
 from day_files import make_record
 from store_kinds import StoreKind, postgres_servers, store_kind
-from web_sites import Site, numbered
+from web_sites import Site, make_store, numbered, serving
 
 pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
 
@@ -134,8 +134,8 @@ def test_fifty_tails_get_every_record(store: Store):
             events.__exit__()
 
 
-def test_too_many_tails_are_turned_away(tmp_path: Path, store_kind: StoreKind):
-    with store_kind.serving(store_kind.make(tmp_path, []), config="[web]\ntails = 2\n") as site:
+def test_too_many_tails_are_turned_away(tmp_path: Path):
+    with serving(make_store(tmp_path, []), config="[web]\ntails = 2\n") as site:
         with site.tail(), site.tail():
             answer = site.ask("/tail")
             assert answer.status == 503
