@@ -115,7 +115,11 @@ def read_version(connection: Connection, target: Target) -> int | None:
 
 def lock(connection: Connection, target: Target) -> None:
     """Wait, in a transaction, until no other collector makes tables or partitions."""
-    settings = local_settings(lock_timeout=f"{LOCK_SECONDS}s", statement_timeout="0")
+    settings = local_settings(
+        lock_timeout=f"{LOCK_SECONDS}s",
+        statement_timeout="0",
+        idle_in_transaction_session_timeout="0",
+    )
     connection.execute(f"SELECT {settings}")
     connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, target.schema))
 
