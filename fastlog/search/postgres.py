@@ -14,19 +14,15 @@ from typing import Final
 from urllib.parse import SplitResult
 
 from fastlog.errors import FastlogError
-from fastlog.query import COLUMNS, Node
-from fastlog.query.fields import TEXTS
+from fastlog.query import Node
 from fastlog.search.around import Identity
 from fastlog.search.day_reader import Unread
 from fastlog.search.grouping import Group, Grouping
-from fastlog.search.groups import common_step
-from fastlog.search.narrowing import Clause
+from fastlog.search.postgres_counting import count_groups
 from fastlog.search.postgres_live import Position, PostgresArrivals, missed, read_cursors
-from fastlog.search.postgres_narrowing import PostgresNarrowing
 from fastlog.search.postgres_pool import Pool
-from fastlog.search.postgres_rows import RowReader, is_at, key_of
+from fastlog.search.postgres_rows import RowReader, is_at
 from fastlog.search.progress import Progress
-from fastlog.search.rows import Row
 from fastlog.search.spans import Span
 from fastlog.search.stream import Found, found
 from fastlog.search.totals import add
@@ -34,8 +30,6 @@ from fastlog.sinks.postgres_connection import Connection, parse_url
 
 RETRY_INTERVAL: Final = 1.0
 """Seconds between two attempts to make a lost connection again."""
-_BEGIN: Final = "begin"
-"""The key of a bar of a histogram, beside the columns."""
 log = logging.getLogger(__name__)
 
 
@@ -87,8 +81,9 @@ class PostgresStore:
         progress = progress or Progress()
         totals: list[Counter[Group]] = [Counter() for _ in groupings]
         with self._pool.connected(progress) as connection:
-            progress.total = self._reader(connection, progress).estimate()
-            counted = self._counted(connection, query, groupings, progress)
+            reader = self._reader(connection, progress)
+            progress.total = reader.estimate()
+            counted = count_groups(connection, self._target.schema, reader, query, groupings)
             for number, group, records in counted:
                 add(totals[number], groupings[number], group, records)
             if not progress.must_stop():
@@ -188,62 +183,6 @@ class PostgresStore:
         with self._pool.connected(progress) as connection:
             ends = self._reader(connection, progress).ends()
         return ends and Span(ends[0], Span.up_to(ends[1]).until)
-
-    # Counts
-
-    def _counted(
-        self,
-        connection: Connection,
-        query: Node,
-        groupings: Sequence[Grouping],
-        progress: Progress,
-    ) -> Iterator[tuple[int, Group, int]]:
-        """Yield the number of a grouping, a group, and its records. Groups may repeat."""
-        narrowing = PostgresNarrowing(query)
-        step = common_step(groupings)
-        if narrowing.is_exact and not any({*each.columns} & {*TEXTS} for each in groupings):
-            yield from self._grouped(connection, narrowing.condition, groupings, step, progress)
-            return
-        groupers = [grouping.grouper(COLUMNS) for grouping in groupings]
-        for row in self._reader(connection, progress).matches(query, newest_first=True):
-            begin = None if step is None else int(row[0]) // step * step
-            for number, group in enumerate(groupers):
-                yield number, group(row, begin), 1
-
-    def _grouped(
-        self,
-        connection: Connection,
-        condition: Clause,
-        groupings: Sequence[Grouping],
-        step: int | None,
-        progress: Progress,
-    ) -> Iterator[tuple[int, Group, int]]:
-        """Let the database count: one scan for all groupings, each a grouping set."""
-        keys = {name: key_of(name) for grouping in groupings for name in grouping.columns}
-        if step is not None:
-            keys[_BEGIN] = f"(floor(trunc(created) / {step}) * {step})::int8"
-        own = [[*each.columns, *(() if each.interval is None else (_BEGIN,))] for each in groupings]
-        sets = ", ".join(f"({', '.join(keys[name] for name in names)})" for names in own)
-        # Which of the keys a row is not grouped by: so rows are told apart.
-        mask = f"GROUPING({', '.join(keys.values())})" if keys else "0"
-        selected = "".join(f"{key}, " for key in keys.values())
-        rows = self._reader(connection, progress).fetch(
-            f"SELECT {selected}{mask}, count(*) FROM {self._target.schema}.records"  # noqa: S608 our own text
-            f" WHERE {condition.sql} GROUP BY GROUPING SETS ({sets}) ORDER BY count(*) DESC",
-            condition.parameters,
-        )
-        masks = [[name not in names for name in keys] for names in own]
-        groupers = [each.grouper(tuple(keys)) for each in groupings]
-        is_known: set[tuple[int, Row]] = set()
-        for *row, mask_of_row, records in rows:
-            bits = [bool(mask_of_row >> shift & 1) for shift in reversed(range(len(keys)))]
-            if not records or (key := (mask_of_row, tuple(row))) in is_known:
-                continue  # of two equal sets
-            is_known.add(key)
-            begin = None if step is None else row[-1]
-            for number, group in enumerate(groupers):
-                if masks[number] == bits:
-                    yield number, group(row, begin), records
 
     def _reader(self, connection: Connection, progress: Progress) -> RowReader:
         return RowReader(connection, self._target.schema, progress)

@@ -152,10 +152,11 @@ class PostgresRetention:
                 if state_of(connection, schema, partition.name) not in ("retired", "missing"):
                     return
                 connection.execute(f"DROP TABLE IF EXISTS {table}")
-                connection.execute(
-                    f"DELETE FROM {schema}.partitions WHERE name = %s",  # noqa: S608 our own text
-                    (partition.name,),
-                )
+                for where in ("chunks", "counts", "host_counts", "partitions"):
+                    connection.execute(
+                        f"DELETE FROM {schema}.{where} WHERE day = %s",  # noqa: S608 our own text
+                        (partition.day,),
+                    )
         except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
             level = logging.DEBUG if self._has_warned else logging.WARNING
             log.log(

@@ -193,10 +193,10 @@ def test_timeouts_of_the_role(tmp_path: Path, database: Database) -> None:
     """They end sessions that do nothing, without a line, and none of the sink's transactions."""
     role = f"log_{database.name}"
     settings = {
-        "statement_timeout": "1ms",
+        "statement_timeout": "1s",
         "lock_timeout": "1ms",
-        "idle_in_transaction_session_timeout": "1ms",
-        "idle_session_timeout": "200ms",
+        "idle_in_transaction_session_timeout": "1s",
+        "idle_session_timeout": "1500ms",
         "synchronous_commit": "on",
     }
     database.execute(
