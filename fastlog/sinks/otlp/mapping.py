@@ -25,6 +25,7 @@ _FROM_RECORD: Final = {
 }
 """Attributes of the resource, and the extras that they are taken from, the best one first."""
 _TAKEN: Final = tuple((name, extra) for name, found in _FROM_RECORD.items() for extra in found)
+_SERVICE_NAMES: Final = frozenset(extra for _, extra in _TAKEN)
 NO_SERVICE: Final[tuple[tuple[str, str], ...]] = ()
 _ATTRIBUTE: Final = tag(logs.LogRecord, "attributes")
 _RECURRING = 4096
@@ -136,6 +137,8 @@ class Mapping:
 
 def _take_service(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return what a record says of its service, and remove it from the extras."""
+    if _SERVICE_NAMES.isdisjoint(values):
+        return NO_SERVICE
     found: dict[str, str] = {}
     for name, extra in _TAKEN:
         value = values.get(extra)

@@ -23,6 +23,12 @@ class TraceContext(NamedTuple):
 
 
 NO_TRACE: Final = TraceContext()
+_NAMES: Final = frozenset(
+    (
+        *("otelTraceID", "otelSpanID", "otelTraceSampled", "dd.trace_id", "dd.span_id"),
+        *("trace_id", "span_id", "trace_flags"),
+    )
+)
 
 
 def take_trace_context(extras: dict[str, Any]) -> TraceContext:
@@ -33,6 +39,8 @@ def take_trace_context(extras: dict[str, Any]) -> TraceContext:
     that is valid is used. Ids that are zero mean that there is no trace, and are removed. A value
     that is no id stays an extra.
     """
+    if _NAMES.isdisjoint(extras):
+        return NO_TRACE
     trace = (
         _take(extras, "otelTraceID", _TRACE, is_hex=True)
         or _take(extras, "dd.trace_id", _TRACE, is_hex=False)
