@@ -57,11 +57,17 @@ class Delivery:
         """Bytes of a request; lower than configured once the receiver has said 413."""
         self.position = 0, 0
         """Offset and `idx` from which on records are not delivered."""
+        self._node = ""
         self.rejected: list[RejectedRecords] = []
         """What the receiver has rejected, until the sink takes it."""
         self._pause = 0.0
         self._resume_at = float("-inf")
         self._failure = ""
+
+    def begin(self, node: str) -> None:
+        """Begin with a journal, or continue with it behind what is delivered."""
+        if node != self._node:
+            self.position, self._node = (0, 0), node
 
     def check(self) -> None:
         """Read the files of the configuration.

@@ -36,6 +36,7 @@ class OtlpSink(Sink):
     def open(self, node: str) -> int:
         self._delivery.check()
         self._mapping = self._make_mapping(node)
+        self._delivery.begin(node)
         return self._cursor.open(node)
 
     def check(self) -> None:
