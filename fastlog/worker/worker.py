@@ -236,6 +236,7 @@ class Worker:
         """
         if not self._opened and not self._open():
             return False
+        self._rejections.enter(self._ledger, self._reader.node)
         began = self._monotonic()
         if not self._batch:
             self._fetch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,7 +67,8 @@ class Receiver:
     `replies` are used up one for each request; then `reply` decides by the records of a request.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self._is_secure = tls is not None
         self.replies: list[Reply] = []
         self.reply: Callable[[list[Received]], Reply] = lambda _: Reply()
         self.requests: list[list[Received]] = []
@@ -98,6 +100,10 @@ class Receiver:
                 pass  # the client has closed
 
         self._server = Http(("127.0.0.1", port), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), daemon=True
         )
@@ -116,7 +122,8 @@ class Receiver:
         return int(self._server.server_address[1])
 
     def url(self, options: str = "", path: str = "") -> str:
-        return f"otlp+http://127.0.0.1:{self.port}{path}" + (f"?{options}" if options else "")
+        place = "otlp+https://localhost" if self._is_secure else "otlp+http://127.0.0.1"
+        return f"{place}:{self.port}{path}" + (f"?{options}" if options else "")
 
     def uids(self) -> list[str]:
         return [one.uid for one in self.accepted]

@@ -68,7 +68,10 @@ def test_success(status: int, body: bytes, content_type: str, expected: object) 
         (400, status_message("too old"), PROTOBUF, Rejected("HTTP 400: too old", False)),
         (400, b"\xff", PROTOBUF, Rejected("HTTP 400", False)),
         (400, b"line 1\nline 2", "text/plain", Rejected("HTTP 400: line 1", False)),
-        (400, b"\x1b[2J\xff" + b"x" * 999, "text/plain", Rejected("HTTP 400: ?[2J\ufffd" + "x" * 295, False)),
+        (
+            400, b"\x1b[2J\xff" + b"x" * 999, "text/plain",
+            Rejected("HTTP 400: ?[2J\ufffd" + "x" * 295, False),
+        ),
         (413, b"<html>nginx", "text/html", Rejected("HTTP 413: a page of HTML", True)),
         (429, b"", PROTOBUF, Waits("HTTP 429")),
         (500, b"oops", "text/plain", Waits("HTTP 500: oops")),
@@ -87,8 +90,8 @@ def test_errors(status: int, body: bytes, content_type: str, expected: object) -
 
 
 def test_a_redirect_is_not_followed() -> None:
-    assert answered(307, location="https://elsewhere/v1/logs?token=secret") == Waits(
-        "HTTP 307: it redirects to https://elsewhere/v1/logs, which is not followed; correct the URL"
+    assert answered(307, location="https://elsewhere/logs?token=secret") == Waits(
+        "HTTP 307: it redirects to https://elsewhere/logs, which is not followed; correct the URL"
     )
 
 

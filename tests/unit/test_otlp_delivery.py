@@ -1,4 +1,4 @@
-"""What a receiver answers decides what is sent again, what is rejected, and where the cursor stands."""
+"""A receiver's answer decides what is sent again, what is rejected, and where the cursor is."""
 
 from __future__ import annotations
 

@@ -132,7 +132,10 @@ def test_the_order_of_levels_stays() -> None:
         # 32 digits that are all decimal are hexadecimal: no number of 64 bits is so long.
         ({"dd.trace_id": "1" * 32, "dd.span_id": "1"}, "1" * 32, f"{1:016x}", 0, {}),
         ({"dd.trace_id": "0", "dd.span_id": "0"}, "", "", 0, {}),
-        ({"trace_id": "0x" + TRACE.upper(), "span_id": SPAN, "trace_flags": "01"}, TRACE, SPAN, 1, {}),
+        (
+            {"trace_id": "0x" + TRACE.upper(), "span_id": SPAN, "trace_flags": "01"},
+            TRACE, SPAN, 1, {},
+        ),
         ({"trace_id": TRACE, "span_id": SPAN, "trace_flags": 3}, TRACE, SPAN, 3, {}),
         # What is no id stays an extra.
         (

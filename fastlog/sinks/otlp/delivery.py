@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
 """Seconds between attempts, where the receiver names none: the first, and the longest."""
+STOP_SECONDS: Final = 3.0
+"""Seconds for which records are still sent when the server stops, to a receiver that answers."""
 _COMPRESSED_BYTES: Final = 512
 """Bytes from which on a request is compressed."""
 _LEVEL: Final = 1
@@ -50,7 +52,8 @@ class Delivery:
         stopping: Callable[[], bool],
     ) -> None:
         self._settings = settings
-        self._clock, self._steady = clock, steady
+        self._clock, self._steady, self._stopping = clock, steady, stopping
+        self._stopping_since: float | None = None
         self._headers = HeaderSource(settings)
         self._exchanges = Exchanges(settings, steady, stopping)
         self.limit = settings.batch_size
@@ -128,6 +131,7 @@ class Delivery:
         self._exchanges.close()
 
     def _attempt(self, part: Sequence[Item]) -> Accepted | Rejected:
+        self._check_stop()
         try:
             found = self._post(make_request(part))
         except SinkUnavailableError as error:
@@ -139,6 +143,15 @@ class Delivery:
             raise unavailable
         self._pause = 0.0
         return found
+
+    def _check_stop(self) -> None:
+        """Send nothing more when the server has been stopping for a while."""
+        if self._stopping():
+            now = self._steady()
+            if self._stopping_since is None:
+                self._stopping_since = now
+            if now > self._stopping_since + STOP_SECONDS:
+                raise self._unavailable("the server stops; what is left is sent by the next one")
 
     def _post(self, body: bytes) -> Accepted | Rejected | Waits:
         try:

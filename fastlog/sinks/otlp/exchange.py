@@ -16,7 +16,13 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPMessage
+from http.client import (
+    HTTPConnection,
+    HTTPException,
+    HTTPMessage,
+    IncompleteRead,
+    RemoteDisconnected,
+)
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from fastlog.errors import ConfigError, SinkUnavailableError
@@ -143,6 +149,8 @@ class Exchanges:
                 raise
         response = connection.getresponse()
         content = response.read(MAX_ANSWER)
+        if response.length and len(content) < MAX_ANSWER:
+            raise IncompleteRead(content)
         if response.will_close or not response.isclosed() or connection.is_unsent:
             self.close()
         return Answer(
@@ -349,6 +357,8 @@ def _reason(error: BaseException) -> str:
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or error}"
+    if isinstance(error, RemoteDisconnected | IncompleteRead):
+        return "it closed the connection before its answer was complete"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split())[:200]
