@@ -378,8 +378,12 @@ class Worker:
         self._failures = 0
 
     def _sync_applied(self) -> None:
-        """Try to sync what is applied, while the sink fails."""
-        if self._durable != self._progress.cursor:
+        """Try to sync what is applied, while the sink fails; write the position of a new one."""
+        at = self._progress.cursor
+        is_new = (
+            self._status.last is None and bool(self._batch) and self._batch[0].block.offset == at
+        )
+        if self._durable != at or is_new:
             with contextlib.suppress(Exception):  # the error that was there before is reported
                 self._sync()
 
