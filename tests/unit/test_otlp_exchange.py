@@ -147,7 +147,10 @@ def test_a_stop_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     with peer(silent) as url:
         threading.Timer(0.2, stopping.set).start()
         began = time.monotonic()
-        assert failure(f"{url}?timeout=1h", stopping=stopping.is_set) == "no answer within 0.2 s"
+        assert (
+            failure(f"{url}?timeout=1h", stopping=stopping.is_set)
+            == "no answer before the server stops"
+        )
         assert time.monotonic() - began < 10
 
 

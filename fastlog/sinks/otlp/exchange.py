@@ -83,8 +83,12 @@ class Patience:
                 self._deadline = min(self._deadline, self._monotonic() + STOP_SECONDS)
             left = self._deadline - self._monotonic()
             if left <= 0:
-                seconds = STOP_SECONDS if self._is_stopping else self._seconds
-                raise TimeoutError(f"no answer within {seconds:g} s")
+                when = (
+                    "before the server stops"
+                    if self._is_stopping
+                    else f"within {self._seconds:g} s"
+                )
+                raise TimeoutError(f"no answer {when}")
             if ready(min(left, _SLICE)):
                 return
 
