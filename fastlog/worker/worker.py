@@ -334,8 +334,7 @@ class Worker:
         """Remove from the batch the blocks that the sink has applied, and return them."""
         blocks = [one.block for one in self._batch]
         self._rejections.collect(self._sink.rejections(), blocks)
-        cursor = self._sink.cursor()
-        applied = [block for block in blocks if block.end <= cursor]
+        applied = [block for block in blocks if block.end <= self._sink.cursor()]
         for block in applied:
             self._progress.block_applied(block)
             self._failures = 0

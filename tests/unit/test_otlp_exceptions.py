@@ -11,6 +11,11 @@ import pytest
 
 from fastlog.sinks.otlp.exceptions import NOTHING, parse
 
+CHAIN = (
+    "Traceback (most recent call last):\n  ...\nValueError: a\n\n"
+    "During handling of the above exception, another exception occurred:\n\n"
+)
+
 
 class Outer:
     class InnerError(Exception):
@@ -140,6 +145,10 @@ def test_the_error_of_another_process() -> None:
         ("\n", NOTHING),
         ("ValueError: no", ("ValueError", "no")),
         ("ValueError", ("ValueError", None)),
+        (CHAIN + "b.Error: without frames", ("b.Error", "without frames")),
+        (CHAIN + "b.Error\na note", ("b.Error", "a note")),
+        (CHAIN + "it: no", ("it", "no")),  # imitates an exception
+        (CHAIN + "an odd text", ("ValueError", CHAIN.partition(": ")[2] + "an odd text")),
         ("something went wrong", NOTHING),
         ("Traceback (most recent call last):", NOTHING),
         ('Traceback (most recent call last):\n  File "a"', NOTHING),

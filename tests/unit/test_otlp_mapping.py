@@ -16,6 +16,7 @@ from otlp_receivers import Received, records_of
 from fastlog.record import Record
 from fastlog.sinks.otlp import extras
 from fastlog.sinks.otlp.mapping import Mapping, qualified
+from fastlog.sinks.otlp.memo import Memo
 from fastlog.sinks.otlp.requests import SizeOfRequest, make_request
 from fastlog.sinks.otlp.severity import severity_number
 
@@ -257,6 +258,23 @@ def test_names_of_functions(
     name: str, module: str | None, logger: str | None, path: str | None, expected: str
 ) -> None:
     assert qualified(name, module, logger, path) == expected
+
+
+def test_what_recurs_is_remembered_in_bounded_memory() -> None:
+    made: list[str] = []
+
+    def make(text: str, number: int) -> bytes:
+        made.append(text)
+        return text.encode()
+
+    memo = Memo(make, limit=10_000)
+    assert memo("a", 1) == memo("a", 1) == b"a"
+    assert made == ["a"]
+    assert memo("x" * 100_000, 1) == b"x" * 100_000
+    assert len(memo) == 0
+    for n in range(1000):
+        assert memo("b", n) == b"b"
+        assert len(memo) < 25
 
 
 def test_records_are_grouped_and_keep_their_order_in_a_logger() -> None:

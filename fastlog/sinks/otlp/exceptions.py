@@ -70,9 +70,14 @@ def _end_of_last_separator(text: str) -> int:
     """
     ends = [match.end() for match in _SEPARATOR.finditer(text)]
     for end in reversed(ends):
-        if _HEADER.match(text, end) or _TYPE.match(text.partition("\n")[0], end):
+        if _HEADER.match(text, end) or _TYPE.match(text, end, _end_of_line(text, end)):
             return end
     return 0
+
+
+def _end_of_line(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end
 
 
 def _lines_of_group(lines: list[str]) -> list[str]:
@@ -95,7 +100,9 @@ def _split(line: str, rest: list[str]) -> ExceptionText:
     match = _TYPE.match(line)
     if match is None:
         return ExceptionText(None, "\n".join([line, *rest]).rstrip("\n"))
-    message = "\n".join([line[match.end() :], *rest]).rstrip("\n")
+    # Behind a name without a colon there is no message, only notes.
+    first = [line[match.end() :]] if ":" in line else []
+    message = "\n".join([*first, *rest]).rstrip("\n")
     return ExceptionText(match[1], message or None)
 
 

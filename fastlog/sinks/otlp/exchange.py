@@ -125,7 +125,7 @@ class Exchanges:
         patience = Patience(self._settings.timeout, self._monotonic, self._stopping)
         try:
             return self._exchange(patience, body, headers)
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:
             self.close()
             raise SinkUnavailableError(f"{self._settings.label}: {_reason(error)}") from error
         except BaseException:
@@ -312,7 +312,7 @@ def _resolve(host: str, port: int, patience: Patience) -> list[_Address]:
     A resolver cannot be interrupted, so a thread asks it; one that takes too long is left behind.
     """
     found: list[_Address] = []
-    failed: list[OSError] = []
+    failed: list[OSError | UnicodeError] = []
 
     def ask() -> None:
         try:
@@ -320,7 +320,7 @@ def _resolve(host: str, port: int, patience: Patience) -> list[_Address]:
                 host, port, type=socket.SOCK_STREAM
             ):
                 found.append((family, kind, protocol, address))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             failed.append(error)
 
     thread = threading.Thread(target=ask, name="resolver", daemon=True)
@@ -332,7 +332,7 @@ def _resolve(host: str, port: int, patience: Patience) -> list[_Address]:
 
     patience.wait(is_done)
     if failed:
-        raise OSError(f"{host}: {failed[0].strerror}")
+        raise OSError(f"{host}: {_reason(failed[0])}")
     return found
 
 

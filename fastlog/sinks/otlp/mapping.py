@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from fastlog.record import Record
 from fastlog.sinks.otlp import exceptions, extras
+from fastlog.sinks.otlp.memo import Memo
 from fastlog.sinks.otlp.messages import embedded, logs, resource, tag
 from fastlog.sinks.otlp.severity import severity_number
 from fastlog.sinks.otlp.trace_context import NO_TRACE, take_trace_context
@@ -28,8 +29,6 @@ _TAKEN: Final = tuple((name, extra) for name, found in _FROM_RECORD.items() for 
 _SERVICE_NAMES: Final = frozenset(extra for _, extra in _TAKEN)
 NO_SERVICE: Final[tuple[tuple[str, str], ...]] = ()
 _ATTRIBUTE: Final = tag(logs.LogRecord, "attributes")
-_RECURRING = 4096
-"""Call sites, processes and resources whose bytes are kept."""
 _LATEST: Final = (1 << 64) - 1
 
 
@@ -63,7 +62,7 @@ class Mapping:
         self._node = node
         self._configured = attributes
         self._max_traceback = max_traceback
-        self._resource = lru_cache(_RECURRING)(self._make_resource)
+        self._resource = Memo(self._make_resource)
 
     def encode(self, record: Record, *, traceback_in_body: bool = False) -> Item:
         """Return the record in OpenTelemetry's terms, serialized."""
@@ -172,8 +171,7 @@ _OWN: Final = frozenset(
 """The names of attributes that almost every record gets."""
 
 
-@lru_cache(_RECURRING)
-def _site(
+def _make_site(
     logger: str | None, path: str | None, module: str | None, line: int | None, name: str | None
 ) -> bytes:
     function = None if name is None else qualified(name, module, logger, path)
@@ -182,8 +180,7 @@ def _site(
     )
 
 
-@lru_cache(_RECURRING)
-def _process(
+def _make_process(
     pid: int | None, process: str | None, thread: int | None, name: str | None, task: str | None
 ) -> bytes:
     return _serialized(
@@ -195,6 +192,9 @@ def _process(
             ("python.task.name", task),
         ]
     )
+
+
+_site, _process = Memo(_make_site), Memo(_make_process)
 
 
 def _serialized(attributes: Iterable[tuple[str, str | int | None]]) -> bytes:
@@ -221,7 +221,7 @@ def qualified(name: str, module: str | None, logger: str | None, path: str | Non
     return f"{logger}.{name}" if last == module else name
 
 
-@lru_cache(_RECURRING)
+@lru_cache(1024)
 def _host(peer: str) -> dict[str, Any]:
     """Return what is known of the machine that sent a record.
 

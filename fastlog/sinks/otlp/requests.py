@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Final
 
 from fastlog.sinks.otlp.extras import clean
 from fastlog.sinks.otlp.mapping import Item
+from fastlog.sinks.otlp.memo import Memo
 from fastlog.sinks.otlp.messages import common, embedded, logs, service, tag
 
 EMPTY: Final = b""
@@ -43,10 +43,12 @@ def make_request(items: Sequence[Item]) -> bytes:
     )
 
 
-@lru_cache(4096)
-def _scope(name: str) -> bytes:
+def _make_scope(name: str) -> bytes:
     scope = common.InstrumentationScope(name=clean(name))
     return embedded(_SCOPE, [scope.SerializeToString()])
+
+
+_scope = Memo(_make_scope)
 
 
 class SizeOfRequest:

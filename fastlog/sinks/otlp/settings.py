@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlencode
@@ -20,6 +21,7 @@ _OPTIONS: Final = (
     *("batch_size", "timeout", "compression", "max_traceback", "headers_file", "headers_env"),
     *("ca_file", "cert_file", "key_file"),
 )
+_PATH: Final = re.compile(r"[!-~]*")
 _TLS_OPTIONS: Final = ("ca_file", "cert_file", "key_file")
 
 
@@ -69,6 +71,8 @@ def parse_url(url: SplitResult) -> Settings:
         raise ConfigError(f"{label}: expected a port from 0 to 65535") from None
     if not url.hostname:
         raise ConfigError(f"expected {url.scheme}://host:{PORT}, got {label!r}")
+    if not _PATH.fullmatch(url.path) or url.fragment:
+        raise ConfigError(f"{label}: expected a path of ASCII characters; percent-encode others")
     pairs = parse_qsl(url.query, keep_blank_values=True)
     attributes: dict[str, str] = {}
     for name, value in pairs:
