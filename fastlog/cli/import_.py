@@ -21,7 +21,7 @@ from fastlog.errors import ConfigError
 from fastlog.files import Access, set_access
 from fastlog.query import EVERYTHING
 from fastlog.search import Found, Progress, Unread
-from fastlog.search.store import DayStore
+from fastlog.search.day_store import DayStore
 from fastlog.sinks.day_directory import list_day_files
 from fastlog.status.data_directory import Store, stores_of
 from fastlog.transfer.import_lines import LineFile
@@ -130,7 +130,7 @@ class _Input:
             return
         store = DayStore(self._logs)
         for part in store.parts(EVERYTHING, self._unread):
-            for batch in store.arrivals(part, 0, EVERYTHING, progress, self._unread):
+            for batch in store.read_part(part, 0, EVERYTHING, progress, self._unread):
                 yield from batch.found
         waiting = describe_unstored(self.path, "sqlite") if self._logs != self.path else ""
         if waiting:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fastlog.query import Node
 from fastlog.search import Found, Progress, Unread
-from fastlog.search.arrivals import Part
+from fastlog.search.parts import Part
 from fastlog.search.store import RecordStore
 from fastlog.transfer.export_file import ExportFile
 from fastlog.transfer.record_lines import LineForm
@@ -38,7 +38,7 @@ class Source(NamedTuple):
         self.progress.read = sum(part.end for part in parts[:first]) + position
         for number in range(first, len(parts)):
             begin = position if number == first else 0
-            for batch in self.store.arrivals(
+            for batch in self.store.read_part(
                 parts[number], begin, self.query, self.progress, self.unread
             ):
                 yield number, batch.position, batch.found

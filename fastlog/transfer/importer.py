@@ -26,8 +26,8 @@ from fastlog.files import make_directory, open_file
 from fastlog.journal.recovery import known_durable
 from fastlog.journal.segment import read_node
 from fastlog.search import Found
-from fastlog.search.arrivals import BATCH_BYTES, size_of
 from fastlog.search.day_reader import open_day, unless_gone
+from fastlog.search.parts import BATCH_BYTES, size_of
 from fastlog.sinks.day_directory import DayDirectory, DayFileName, day_of
 from fastlog.sinks.day_file import DayFile, read_cursor
 from fastlog.sinks.sqlite import FILE_LIMIT

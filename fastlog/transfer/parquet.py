@@ -15,7 +15,7 @@ from fastlog.errors import ConfigError
 from fastlog.files import open_file, sync_directory
 from fastlog.query.fields import COLUMNS, NUMBERS, TIMES
 from fastlog.search import Found
-from fastlog.search.arrivals import size_of
+from fastlog.search.parts import size_of
 from fastlog.transfer.export import Source
 
 try:

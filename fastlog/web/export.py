@@ -12,9 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fastlog.errors import FastlogError
-from fastlog.search import Progress, Unread, count, search
-from fastlog.search.day_reader import read_days
-from fastlog.search.spans import span_of
+from fastlog.search import Grouping, Progress, Unread
 from fastlog.transfer.record_lines import LINE_FORMS
 from fastlog.web.answers import json_answer
 from fastlog.web.closing_stream import ClosingStream
@@ -36,7 +34,7 @@ _MEDIA_TYPES: Final = {"ndjson": "application/x-ndjson", "csv": "text/csv; chars
 async def _export(site: Site, request: Request, values: Values) -> Response:
     question = site.question(values)
     unread = Unread(lambda line: None)
-    await asyncio.to_thread(read_days, site.logs, span_of(question.query), unread)
+    await asyncio.to_thread(site.store.bounds, question.query, unread)
     form = values["format"]
     async with AsyncExitStack() as held:
         chunks = await held.enter_async_context(
@@ -57,7 +55,7 @@ def _chunks(question: Question, form: str, progress: Progress, unread: Unread) -
     """
     (header, encode), known = LINE_FORMS[form], len(unread.files)
     buffer = bytearray(header)
-    for found in search(question.logs, question.query, unread=unread, progress=progress):
+    for found in question.store.search(question.query, unread=unread, progress=progress):
         buffer += encode(found)
         if len(buffer) >= CHUNK:
             yield bytes(buffer)
@@ -75,8 +73,7 @@ async def _size(site: Site, request: Request, values: Values) -> Response:
         sample = [
             len(encode(found))
             for found in islice(
-                search(
-                    question.logs,
+                question.store.search(
                     question.query,
                     newest_first=True,
                     unread=question.unread,
@@ -85,8 +82,8 @@ async def _size(site: Site, request: Request, values: Values) -> Response:
                 SAMPLE,
             )
         ]
-        [counted] = count(
-            question.logs, question.query, unread=question.unread, progress=question.progress
+        [counted] = question.store.count(
+            question.query, [Grouping()], question.unread, question.progress
         )
         records = max(counted.total(), len(sample))
         each = sum(sample) / len(sample) if sample else 0.0

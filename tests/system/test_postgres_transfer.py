@@ -33,7 +33,7 @@ def test_an_export_has_all_records_in_order(
         wait_for(lambda: len(messages(database)) == 150)
         words = ("export", "--data-dir", server.data, "--output")
         of_postgres, of_days = tmp_path / "pg.ndjson", tmp_path / "days.ndjson"
-        monkeypatch.setattr(postgres, "_WINDOW", 5_000)
+        monkeypatch.setattr(postgres, "WINDOW", 5_000)
         with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
             patched.setattr(export_file, "SAVE_INTERVAL", 0.0)
             reached, left = ExportFile.reached, iter(range(3, -1, -1))

@@ -12,8 +12,8 @@ from day_files import START, START_NAME, make_record, write_day, write_old_day
 from exports import ONE, make_store, stored
 
 from fastlog.query import COLUMNS, EVERYTHING
-from fastlog.search import Progress, arrivals
-from fastlog.search.store import DayStore
+from fastlog.search import Progress, parts
+from fastlog.search.day_store import DayStore
 from fastlog.transfer import export_file
 from fastlog.transfer.export_file import ExportFile
 
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrivals, "WINDOW", 7)
+    monkeypatch.setattr(parts, "WINDOW", 7)
 
 
 def test_lines_have_all_columns_in_order_of_arrival(command: Run, store: Path, tmp_path: Path):
@@ -97,11 +97,11 @@ def test_files_of_older_versions_have_the_same_lines(command: Run, tmp_path: Pat
 
 
 def test_large_records_are_read_in_small_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(arrivals, "BATCH_BYTES", 5_000)
+    monkeypatch.setattr(parts, "BATCH_BYTES", 5_000)
     records = [make_record(n, offset=n, message="x" * 2_000) for n in range(30)]
     store = DayStore(write_day(tmp_path / "logs" / START_NAME, records, ONE).parent)
     [part] = store.parts(EVERYTHING)
-    batches = list(store.arrivals(part, 0, EVERYTHING, Progress()))
+    batches = list(store.read_part(part, 0, EVERYTHING, Progress()))
     assert [batch.position for batch in batches] == list(range(2, 31, 2))
     assert [each.record.offset for batch in batches for each in batch.found] == list(range(30))
 

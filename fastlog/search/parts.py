@@ -55,7 +55,7 @@ def day_parts(logs: Path, query: Node, unread: Unread | None = None) -> list[Par
     return [Part(day.path.name, day.last_id) for day in read_days(logs, span_of(query), unread)]
 
 
-def day_arrivals(
+def read_day_part(
     logs: Path,
     part: Part,
     position: int,
