@@ -14,7 +14,7 @@ from fastlog.config import format_size
 from fastlog.files import Access, set_access
 from fastlog.search import Progress
 from fastlog.transfer.manifest import read_manifest
-from fastlog.transfer.restore import find_backup
+from fastlog.transfer.restore import behind, find_backup
 from fastlog.transfer.restore import restore as restore_backup
 
 
@@ -57,4 +57,7 @@ def restore(
         )
     if manifest.missing:
         report(f"not in the backup, because they were damaged: {', '.join(manifest.missing)}")
-    return INCOMPLETE if manifest.missing else OK
+    left_out = {sink.name for sink in behind(manifest)} - {*restored.stored, *without}
+    for name in sorted(left_out):
+        report(f"sink {name} had not stored all when the backup was made; other sinks have it")
+    return INCOMPLETE if manifest.missing or left_out else OK

@@ -43,6 +43,8 @@ WORK: Final = RESTORING
 interrupted, everything beside it is of that restore, and no server starts there."""
 ELSEWHERE: Final = "restored"
 """The directory, in the data directory, for files that were elsewhere before."""
+_SHOWN: Final = ("console", "logging")
+"""The schemes of sinks that store nothing."""
 _NOT_OURS: Final = ("lock", "lost+found")
 _PIECE: Final = 4 << 20
 
@@ -53,6 +55,8 @@ class Restored(NamedTuple):
     manifest: Manifest
     elsewhere: list[Path]
     """Files of sinks that were not in the data directory."""
+    stored: list[str]
+    """Names of the databases that have got what they lacked."""
 
 
 def find_backup(path: Path) -> Path:
@@ -110,28 +114,43 @@ def restore(
         _put_in_place(work, data_dir)
     finally:
         os.close(fd)
-    return Restored(manifest, [data_dir / path.relative_to(work) for path in elsewhere])
+    places = [data_dir / path.relative_to(work) for path in elsewhere]
+    return Restored(manifest, places, list(targets))
 
 
 def _targets(manifest: Manifest, config: Config, without: tuple[str, ...]) -> dict[str, str]:
-    """Return the URLs of the sinks elsewhere that lack records, by name.
+    """Return the URLs of the databases that lack records, by the name of the sink.
 
     Raises:
-        FastlogError: The configuration does not name one.
+        FastlogError: The configuration does not name one, or records would be in no store.
     """
     targets = {}
-    for sink in manifest.sinks:
-        is_database = sink.url.partition(":")[0] in POSTGRES
-        if is_database and sink.offset < manifest.durable and sink.name not in without:
+    for sink in behind(manifest):
+        if sink.name in without:
+            continue
+        what = f"sink {sink.name} ({sink.url}) had not stored all when the backup was made"
+        leave_out = f"give --without {sink.name} to leave that out"
+        if sink.url.partition(":")[0] in POSTGRES:
             url = next((each.url for each in config.sinks if each.name == sink.name), None)
             if url is None:
                 raise FastlogError(
-                    f"sink {sink.name} ({sink.url}) had not stored all when the backup was made; "
-                    f"name the configuration that has it with --config, or give --without "
-                    f"{sink.name} to leave that out"
+                    f"{what}; name the configuration that has it with --config, or {leave_out}"
                 )
             targets[sink.name] = url
+        elif all(each.kind == "other" for each in manifest.sinks):
+            raise FastlogError(f"{what}, and no other sink has these records; {leave_out}")
     return targets
+
+
+def behind(manifest: Manifest) -> list[CopiedSink]:
+    """Return the sinks elsewhere that had not stored all when the backup was made."""
+    return [
+        sink
+        for sink in manifest.sinks
+        if sink.kind == "other"
+        and sink.offset < manifest.durable
+        and sink.url.partition(":")[0] not in _SHOWN
+    ]
 
 
 def _require_empty(data_dir: Path) -> None:
