@@ -6,12 +6,13 @@ the journal again. Rotated files are complete.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from fastlog.errors import FastlogError
 from fastlog.files import identity_of, make_directory, open_file
@@ -61,21 +62,18 @@ def copy_lines(
         cursor = cursors.load()
         if cursor is None or cursor.node != node:
             return LineCopies(0, {})
-        if cursor.rotate_to or identity_of(path) != cursor.identity:
-            time.sleep(_PAUSE)  # it is rotated just now
-            continue
-        make_directory(folder)
-        sources = {}
-        for rotated in _rotated(path):
-            state = Source.of(rotated)
-            target = folder / rotated.name
-            if state is not None and not reuse(target, state):
-                _copy(rotated, target, state.size, step)
-            sources[target] = state
-        _copy(path, folder / path.name, cursor.length, step)
-        now = cursors.load()
-        if now is not None and now.identity == cursor.identity == identity_of(path):
-            return LineCopies(cursor.offset, {**sources, folder / path.name: None})
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as current:
+            rotated = _rotated(path)
+            # From here on, a rotation gives the open file another name, and changes no file.
+            own, others = identity_of(current.fileno()), map(identity_of, rotated)
+            if not cursor.rotate_to and own == cursor.identity and own not in others:
+                make_directory(folder)
+                sources: dict[Path, Source | None] = {}
+                for each in rotated:
+                    sources[folder / each.name] = _copy_rotated(each, folder, reuse, step)
+                _copy(current, folder / path.name, cursor.length, step)
+                return LineCopies(cursor.offset, {**sources, folder / path.name: None})
+        time.sleep(_PAUSE)  # it is rotated just now
     raise FastlogError(
         f"{path} is not the file that the sink {name} has written; start the server, which notes "
         "that, and repeat the backup"
@@ -87,15 +85,26 @@ def _rotated(path: Path) -> list[Path]:
     return sorted(each for each in path.parent.iterdir() if name.fullmatch(each.name))
 
 
-def _copy(source: Path, target: Path, length: int, step: Callable[[int], object]) -> None:
+def _copy_rotated(
+    path: Path,
+    folder: Path,
+    reuse: Callable[[Path, Source], bool],
+    step: Callable[[int], object],
+) -> Source | None:
+    """Copy a file that does not change any more, and return its state."""
+    state = Source.of(path)
+    if state is None or not reuse(folder / path.name, state):
+        with path.open("rb") as file:
+            _copy(file, folder / path.name, os.fstat(file.fileno()).st_size, step)
+    return state
+
+
+def _copy(source: BinaryIO, target: Path, length: int, step: Callable[[int], object]) -> None:
     target.unlink(missing_ok=True)
-    with (
-        source.open("rb") as read,
-        os.fdopen(open_file(target, os.O_RDWR | os.O_EXCL), "wb") as file,
-    ):
-        while length and (piece := read.read(min(_PIECE, length))):
+    with os.fdopen(open_file(target, os.O_RDWR | os.O_EXCL), "wb") as file:
+        while length and (piece := source.read(min(_PIECE, length))):
             file.write(piece)
             length -= len(piece)
             step(len(piece))
     if length:
-        raise FastlogError(f"{source} is shorter than the cursor of its sink says")
+        raise FastlogError(f"{source.name} is shorter than the cursor of its sink says")

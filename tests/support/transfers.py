@@ -51,6 +51,17 @@ def killed_when(path: Path, size: int, *words: object) -> bool:
     return process.wait(30) == -signal.SIGKILL
 
 
+def killed_after(seconds: float, *words: object) -> None:
+    """Start a command, and kill it with SIGKILL after this time, unless it has ended."""
+    process = subprocess.Popen(
+        [FASTLOG, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    process.kill()
+    process.wait(30)
+
+
 class Load(threading.Thread):
     """A fastlog client that logs until it is stopped."""
 

@@ -6,6 +6,8 @@ N is at least what was acknowledged before the backup began.
 
 from __future__ import annotations
 
+import random
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +17,14 @@ from conditions import wait_for
 from faults import numbers, stopped
 from lossless_clients import FAST, Client
 from servers import Server
-from transfers import assert_prefix, killed_when, load, numbers_of_lines, run
+from transfers import (
+    assert_prefix,
+    killed_after,
+    killed_when,
+    load,
+    numbers_of_lines,
+    run,
+)
 
 CONFIG = f'{FAST}[journal]\nsegment = "256 KiB"\nsize = "8 MiB"\n'
 """Segments are deleted all the time."""
@@ -148,3 +157,24 @@ def test_a_killed_backup_is_none_and_can_be_repeated(server: Server) -> None:
     assert_prefix(found["stock"], 1, first=0)
     assert numbers_of_sink(new) == found
     assert "is not empty" in run(*restore, code=1)
+
+
+@pytest.mark.soak
+def test_backups_that_are_killed_at_random_moments_lose_nothing(server: Server) -> None:
+    backups, config = server.home / "backups", server.home / "fastlog.toml"
+    words = ("backup", backups, "--config", config, "--data-dir", server.data, "--keep", 2)
+    dice = random.Random(11)
+    with load(server) as client:
+        wait_for(lambda: client.stats["acked"] > 1000)
+        for number in range(8):
+            killed_after(dice.uniform(0.2, 1.5), *words)
+            acked = client.stats["acked"]
+            backup(server)
+            new = Server(server.home / f"new{number}")
+            run("restore", backups, new.data, "--config", config)
+            found = numbers(new.records())
+            assert_prefix(found["load"], acked)
+            assert_prefix(found["stock"], 1, first=0)
+            assert numbers_of_sink(new) == found
+            assert "sound" in run("check", "--deep", "--data-dir", new.data)
+            shutil.rmtree(new.data)
