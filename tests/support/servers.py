@@ -193,10 +193,16 @@ def rows(path: Path, table: str = "records") -> Iterator[dict[str, Any]]:
 
 
 def count_rows(path: Path) -> int:
+    """Return the number of records of a day file; 0 while it is being made.
+
+    Its entries are counted, not the view `records`, which joins three tables to each of them.
+    """
     with closing(sqlite3.connect(path, timeout=30)) as day:
-        if day.execute("SELECT 1 FROM sqlite_master WHERE name = 'records'").fetchone():
-            return int(day.execute("SELECT count(*) FROM records").fetchone()[0])
-    return 0
+        found = day.execute("SELECT name FROM sqlite_master WHERE name IN ('entries', 'records')")
+        names = sorted(name for (name,) in found)
+        if "records" not in names:
+            return 0
+        return int(day.execute(f"SELECT count(*) FROM {names[0]}").fetchone()[0])
 
 
 def processes_of(data: Path) -> list[tuple[int, str]]:
