@@ -24,8 +24,8 @@ from fastlog.sinks.postgres import PostgresSink
 
 NAP = "2min"
 """How often autovacuum looks at each database of a server that has one for each test. At 5 s, as in
-servers with one database, it started up to 20 processes a second: an eighth of the processor time of
-the suite."""
+servers with one database, it started up to 20 processes a second: an eighth of the
+processor time of the suite."""
 _numbers = itertools.count()
 
 
