@@ -10,6 +10,7 @@ from starlette.requests import Request
 from fastlog.config import Config
 from fastlog.query import between, both, column
 from fastlog.search import Progress, Unread
+from fastlog.search.chunk_search import remember_searches
 from fastlog.search.store import RecordStore
 from fastlog.status.data_directory import boot_of
 from fastlog.web.access import Access
@@ -35,6 +36,7 @@ class Site:
 
     def __init__(self, config: Config, store: RecordStore) -> None:
         self.config, self.store = config, store
+        remember_searches()
         self.searches = Searches(config.web.searches)
         self.exports = Searches(EXPORTS)
         self.unsent = Unsent()
