@@ -113,7 +113,12 @@ TABLES: Final = {
     "host_counts": _HOST_COUNTS,
 }
 
-MIGRATIONS: Final[Sequence[str]] = (f"{_CHUNKS};{_COUNTS};{_HOST_COUNTS}",)
+_ALL_CURSORS = """
+INSERT INTO {s}.cursors (node, "offset", stored)
+    SELECT node, max("offset") + 1, max("offset") FROM {s}.records
+    WHERE node NOT IN (SELECT node FROM {s}.cursors) GROUP BY node"""
+"""Version 1 let users delete the cursors of servers that were removed. Searches need them."""
+MIGRATIONS: Final[Sequence[str]] = (f"{_CHUNKS};{_COUNTS};{_HOST_COUNTS};{_ALL_CURSORS}",)
 """The SQL from each version to the next, the first from version 1."""
 
 

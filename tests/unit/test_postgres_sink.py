@@ -344,13 +344,13 @@ def test_an_older_schema_is_migrated(
     with closing(database.sink(tmp_path)) as sink:
         sink.open(NODE)
         sink.apply(numbered(1))
-        monkeypatch.setattr(postgres_schema, "VERSION", 2)
+        monkeypatch.setattr(postgres_schema, "VERSION", 3)
         monkeypatch.setattr(
-            postgres_schema, "MIGRATIONS", ["ALTER TABLE {s}.records ADD COLUMN more text"]
+            postgres_schema, "MIGRATIONS", ["", "ALTER TABLE {s}.records ADD COLUMN more text"]
         )
         sink.open(NODE)
         sink.apply(numbered(2)[1:])
-    assert database.execute("SELECT value FROM fastlog.meta") == [("2",)]
+    assert database.execute("SELECT value FROM fastlog.meta") == [("3",)]
     assert database.execute("SELECT count(*), count(more) FROM fastlog.records") == [(6, 0)]
 
 
