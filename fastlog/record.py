@@ -96,9 +96,18 @@ class Loss(msgspec.Struct, frozen=True, tag="losses", tag_field="table"):
 @lru_cache(maxsize=1024)
 def host_of(peer: str) -> str:
     """Return the peer without its port: `127.0.0.1` for `127.0.0.1:5`, `::1` for `[::1]:5`."""
+    peer = peer.partition(" ")[0]
     if peer.startswith("["):
         return peer[1:].partition("]")[0]
     return peer.partition(":")[0] if peer.count(":") == 1 else peer
+
+
+def identity_of(peer: str) -> str | None:
+    """Return the identity that the peer's certificate proves: `payments` for `10.0.0.7:5 payments`.
+
+    None without one.
+    """
+    return peer.partition(" ")[2] or None
 
 
 Notice = Rejection | Loss

@@ -159,16 +159,24 @@ static size_t read_run(const uint8_t *at, size_t len, block_run *out)
     return used;
 }
 
+/* Returns where the identity of a peer's certificate begins, with the space before it; the end of
+ * the peer if there is none. */
+static const uint8_t *identity_at(const block_run *run)
+{
+    const uint8_t *space = memchr(run->peer, ' ', run->peer_len);
+    return space ? space : run->peer + run->peer_len;
+}
+
 /* Returns the peer without its port: `127.0.0.1` for `127.0.0.1:5`, `::1` for `[::1]:5`. */
 static fl_value host_of(const block_run *run)
 {
-    const uint8_t *peer = run->peer, *end = peer + run->peer_len;
+    const uint8_t *peer = run->peer, *end = identity_at(run);
     if (peer < end && *peer == '[') {
         peer++;
         const uint8_t *bracket = memchr(peer, ']', (size_t)(end - peer));
         end = bracket ? bracket : end;
     } else {
-        const uint8_t *colon = memchr(peer, ':', run->peer_len);
+        const uint8_t *colon = memchr(peer, ':', (size_t)(end - peer));
         if (colon && !memchr(colon + 1, ':', (size_t)(end - colon - 1)))
             end = colon;
     }

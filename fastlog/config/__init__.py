@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from fastlog.config.load import load
+from fastlog.config.certificates import certificate_files, certificate_remarks
 from fastlog.config.places import check_places, parent_fault
 from fastlog.config.sources import find_file
 from fastlog.config.tree import (
@@ -25,6 +26,7 @@ from fastlog.config.tree import (
     from_json,
     to_json,
 )
+from fastlog.config.urls import is_tls
 from fastlog.config.units import format_duration, format_size, parse_duration, parse_size
 from fastlog.config.values import closest, nearest
 
@@ -41,12 +43,15 @@ __all__ = [
     "RetentionConfig",
     "SinkConfig",
     "WebConfig",
+    "certificate_files",
+    "certificate_remarks",
     "check_places",
     "closest",
     "find_file",
     "format_duration",
     "format_size",
     "from_json",
+    "is_tls",
     "load",
     "nearest",
     "parent_fault",

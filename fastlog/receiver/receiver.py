@@ -32,6 +32,7 @@ from fastlog.receiver.segment_release import SegmentRelease
 from fastlog.receiver.shutdown import Shutdown
 from fastlog.receiver.status import Status
 from fastlog.receiver.throttle import Throttle, ThrottleLog
+from fastlog.receiver.tls_connections import TlsConnections
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Receiver:
         handed_over: The state of the previous receiver, and its connections. That receiver must
             have ended when `run` is called. Until then nothing is read and nothing is written.
         wakeup: The descriptor of the workers' wakeup, if they have one.
+        channel: The descriptor of the channel from the TLS processes, if there is one.
 
     Raises:
         FastlogError: The journal is damaged, or the handover state cannot be used.
@@ -64,6 +66,7 @@ class Receiver:
         clock: Callable[[], float] = time.time,
         handed_over: tuple[HandoverState, list[ExportedConnection]] | None = None,
         wakeup: int | None = None,
+        channel: int | None = None,
     ) -> None:
         state, connections = handed_over or (None, [])
         self._stopping = False
@@ -79,6 +82,7 @@ class Receiver:
         _listen(loop, listeners)
         self._notices = LossNotices(clock)
         self._rejections = Rejections(loop, self._notices, self._events, clock)
+        self._tls = None if channel is None else TlsConnections(channel, loop, self._rejections)
         self._window = SendWindow(config, loop, journal)
         protocol = HandshakeProtocol(
             bytes.fromhex(journal.node),
@@ -173,6 +177,8 @@ class Receiver:
         if result.woken:
             with contextlib.suppress(BlockingIOError):  # another descriptor woke the loop
                 os.eventfd_read(self._journal_wakeup)
+            if self._tls is not None:
+                self._tls.take()
             woken()
         if result.rejections:
             self._rejections.collect()
