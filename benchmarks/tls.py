@@ -118,7 +118,9 @@ class Bench:
         idle = usage.measure(pid).since(before)
         self._idle = {role: used / elapsed for role, used in idle.items()}
 
-    def sample(self, port: int, ca: Path | None, connections: int, records: int, size: int) -> Sample:
+    def sample(
+        self, port: int, ca: Path | None, connections: int, records: int, size: int
+    ) -> Sample:
         """Send the records, and measure until all are stored.
 
         Raises:

@@ -180,10 +180,9 @@ def _parse(given, ssl):
     if "keyfile" in given and "certfile" not in given:
         raise ValueError("ssl['keyfile'] needs a certfile")
     # absolute: they stay the same after a chdir()
-    return dict(
-        (name, os.path.abspath(value) if name in _FILES else value)
-        for name, value in given.items()
-    )
+    return {
+        name: os.path.abspath(value) if name in _FILES else value for name, value in given.items()
+    }
 
 
 def _refuse_password():

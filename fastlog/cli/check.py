@@ -10,6 +10,7 @@ import click
 from fastlog.cli.checks import (
     State,
     Verdict,
+    check_certificate,
     check_day_files,
     check_directory,
     check_ledger,
@@ -24,7 +25,7 @@ from fastlog.cli.journal_checks import check_journal
 from fastlog.cli.options import config_options
 from fastlog.cli.retention_preview import preview
 from fastlog.cli.safe_text import print_json, print_line
-from fastlog.config import Config, format_duration
+from fastlog.config import Config, certificate_files, format_duration
 from fastlog.errors import FastlogError
 from fastlog.files import Access, set_access
 from fastlog.server.lock import lock as lock_data_dir
@@ -75,6 +76,7 @@ def _check_all(config: Config, *, deep: bool) -> list[Verdict]:
     verdicts = [Verdict(State.OK, "config", "valid"), check_directory(data_dir)]
     verdicts += check_modes(config)
     verdicts += [check_listener(listener.url, running=running) for listener in config.listen]
+    verdicts += [check_certificate(files) for files in certificate_files(config)]
     verdicts += [check_sink(sink, config) for sink in config.sinks]
     for logs in day_directories(config):
         verdicts += check_day_files(logs, deep=deep)

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
+from fastlog.config.certificates import CertificateFiles, certificate_files, certificate_remarks
 from fastlog.config.load import load
-from fastlog.config.certificates import certificate_files, certificate_remarks
 from fastlog.config.places import check_places, parent_fault
 from fastlog.config.sources import find_file
 from fastlog.config.tree import (
@@ -26,12 +26,13 @@ from fastlog.config.tree import (
     from_json,
     to_json,
 )
-from fastlog.config.urls import is_tls
 from fastlog.config.units import format_duration, format_size, parse_duration, parse_size
+from fastlog.config.urls import is_tls
 from fastlog.config.values import closest, nearest
 
 __all__ = [
     "AuthConfig",
+    "CertificateFiles",
     "ClientsConfig",
     "Config",
     "DecodeConfig",

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fastlog.certificates import remark, server_context
 from fastlog.config.tree import Config
 from fastlog.config.urls import is_tls
 from fastlog.errors import ConfigError
@@ -29,6 +28,8 @@ class CertificateFiles(NamedTuple):
         Raises:
             ConfigError: A file is missing, or wrong.
         """
+        from fastlog.certificates import remark, server_context  # few commands need ssl
+
         server_context(self.certificate, self.key, self.client_ca)
         return remark(self.certificate, self.key)
 

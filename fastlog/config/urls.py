@@ -70,7 +70,12 @@ def check_web(url: str) -> None:
     """
     parts = _split(url)
     rest = (parts.query, parts.fragment, parts.username)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or any(rest):
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.path not in ("", "/")
+        or any(rest)
+    ):
         expected = "expected http://host:port or https://host:port, such as http://127.0.0.1:9080"
         raise ConfigError(f"{expected}, got {url!r}")
     try:

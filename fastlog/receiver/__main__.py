@@ -18,7 +18,7 @@ import select
 import socket
 import sys
 from collections import deque
-from collections.abc import Mapping
+from typing import NamedTuple
 
 from fastlog.child import Child, LostError, Message, Signals, arguments, log_to_stderr
 from fastlog.config import ListenConfig, is_tls
@@ -28,6 +28,14 @@ from fastlog.receiver.receiver import Receiver
 
 ORDER_TIMEOUT = 60.0
 """Seconds of one wait for the supervisor."""
+
+
+class Inherited(NamedTuple):
+    """Descriptors for `Receiver`."""
+
+    wakeup: int | None
+    channel: int | None
+
 
 Listeners = list[tuple[int, ListenConfig]]
 
@@ -52,7 +60,7 @@ def main(argv: list[str]) -> int:
     for fd, _ in [each for each in listeners if is_tls(each[1].url)]:
         os.close(fd)
     listeners = [each for each in listeners if not is_tls(each[1].url)]
-    inherited = {"wakeup": flags.get("wakeup-fd"), "channel": flags.get("channel-fd")}
+    inherited = Inherited(flags.get("wakeup-fd"), flags.get("channel-fd"))
     try:
         if "takeover-fd" in flags:
             with child.signals() as signals:
@@ -60,7 +68,7 @@ def main(argv: list[str]) -> int:
                 supervised = _take_over(child, signals, listeners, flags["takeover-fd"], inherited)
                 supervised.run()
         else:
-            receiver = Receiver(child.config, listeners, **inherited)
+            receiver = Receiver(child.config, listeners, None, *inherited)
             with child.signals() as signals:
                 child.send({"type": "ready"})
                 SupervisedReceiver(receiver, child, signals).run()
@@ -139,7 +147,7 @@ def _take_over(
     signals: Signals,
     listeners: Listeners,
     from_fd: int,
-    inherited: Mapping[str, int | None],
+    inherited: Inherited,
 ) -> SupervisedReceiver:
     poll = select.poll()
     for fd in (from_fd, *signals.filenos()):
@@ -153,7 +161,7 @@ def _take_over(
 
     with socket.socket(fileno=from_fd) as from_:
         handed_over = handover_transport.receive(from_, wait)
-    receiver = Receiver(child.config, listeners, handed_over=handed_over, **inherited)
+    receiver = Receiver(child.config, listeners, handed_over, *inherited)
     supervised = SupervisedReceiver(receiver, child, signals)
     child.send({"type": "taken"})
     supervised.wait_for_go()

@@ -49,11 +49,11 @@ class Receiver:
     Args:
         config: The whole configuration.
         listeners: Descriptors of listening sockets, each with its configuration.
-        clock: The wall clock, in seconds since the epoch.
         handed_over: The state of the previous receiver, and its connections. That receiver must
             have ended when `run` is called. Until then nothing is read and nothing is written.
         wakeup: The descriptor of the workers' wakeup, if they have one.
         channel: The descriptor of the channel from the TLS processes, if there is one.
+        clock: The wall clock, in seconds since the epoch.
 
     Raises:
         FastlogError: The journal is damaged, or the handover state cannot be used.
@@ -63,10 +63,10 @@ class Receiver:
         self,
         config: Config,
         listeners: Sequence[tuple[int, ListenConfig]],
-        clock: Callable[[], float] = time.time,
         handed_over: tuple[HandoverState, list[ExportedConnection]] | None = None,
         wakeup: int | None = None,
         channel: int | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         state, connections = handed_over or (None, [])
         self._stopping = False

@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+from collections.abc import Callable, Mapping
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
-from typing import Protocol
+from typing import Protocol, cast
 
 CHUNK = 128 * 1024
 """Bytes of one read."""
@@ -52,6 +53,7 @@ class Connection:
         "_incoming",
         "_outgoing",
         "_pair_events",
+        "_passed",
         "_read",
         "_tcp_events",
         "_tls",
@@ -59,7 +61,6 @@ class Connection:
         "_to_receiver",
         "is_closed",
         "pair",
-        "passed",
         "peer",
         "peer_ended",
         "receiver_ended",
@@ -77,7 +78,8 @@ class Connection:
         self.tcp, self.peer = tcp, peer
         self.pair: socket.socket | None = None
         self._tls, self._incoming, self._outgoing = tls
-        self._read = self._tls.read
+        # With a buffer it returns the number of bytes.
+        self._read = cast("Callable[[int, memoryview], int]", self._tls.read)
         self._events = events
         self._to_receiver: memoryview | None = None
         """Plain bytes that the receiver has not taken yet."""
@@ -86,8 +88,8 @@ class Connection:
         self._tcp_events = self._pair_events = 0
         self.peer_ended = self.receiver_ended = False
         """Whether a side will send nothing more, and everything it had sent was passed on."""
-        self.passed = 0
-        """Bytes that the last event has moved."""
+        self._passed = 0
+        """Bytes that the present event has passed on."""
         self.sent = False
         """Whether the receiver has sent anything."""
         self.is_closed = False
@@ -124,7 +126,7 @@ class Connection:
             self._send_encrypted()
         return True
 
-    def certificate(self) -> dict[str, object]:
+    def certificate(self) -> Mapping[str, object]:
         """Return the verified certificate of the peer; empty if it has sent none."""
         return self._tls.getpeercert() or {}
 
@@ -150,25 +152,27 @@ class Connection:
 
     # ---- events ----
 
-    def on_tcp(self, events: int) -> None:
-        """Handle events of the network's socket."""
-        self.passed = 0
+    def on_tcp(self, events: int) -> int:
+        """Handle events of the network's socket; return how many bytes were passed on."""
+        self._passed = 0
         if events & EPOLLOUT and self._to_peer is not None:
             self._flush_to_peer()
         if self.is_closed or self._to_receiver is not None:
-            return  # it is read again when the receiver has taken what waits
+            return self._passed  # it is read again when the receiver has taken what waits
         if events & (EPOLLIN | EPOLLHUP | EPOLLERR) and not self.peer_ended:
             self._receive()
+        return self._passed
 
-    def on_pair(self, events: int) -> None:
-        """Handle events of the receiver's socket."""
-        self.passed = 0
+    def on_pair(self, events: int) -> int:
+        """Handle events of the receiver's socket; return how many bytes were passed on."""
+        self._passed = 0
         if events & (EPOLLOUT | EPOLLHUP) and self._to_receiver is not None:
             self._flush_to_receiver()
         if self.is_closed or self._to_peer is not None:
-            return
+            return self._passed
         if events & (EPOLLIN | EPOLLHUP | EPOLLERR) and not self.receiver_ended:
             self._encrypt()
+        return self._passed
 
     # ---- from the network to the receiver ----
 
@@ -207,7 +211,7 @@ class Connection:
 
     def _send_plain(self, size: int) -> None:
         assert self.pair is not None
-        self.passed = size
+        self._passed = size
         try:
             sent = self.pair.send(_plain_view[:size])
         except BlockingIOError:
@@ -230,7 +234,7 @@ class Connection:
             self._to_receiver = None
             self._end_peer()
             return
-        self.passed = sent
+        self._passed = sent
         self._to_receiver = self._to_receiver[sent:] if sent < len(self._to_receiver) else None
         if self.peer_ended and self._to_receiver is None:
             self._end_peer()
@@ -257,7 +261,7 @@ class Connection:
         if not data:
             self._end_receiver()
             return
-        self.passed, self.sent = len(data), True
+        self._passed, self.sent = len(data), True
         try:
             self._tls.write(data)
         except ssl.SSLError:

@@ -14,6 +14,7 @@ import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from fastlog.certificates import identity
 from fastlog.eventlog import EventLog
@@ -84,7 +85,8 @@ class Server:
         self._listeners, self._channel, self._most = list(listeners), channel, connections
         self._acceptor = Acceptor(tcp_keepalive)
         self._epoll = select.epoll()
-        self._handlers: dict[int, Callable[[int], object]] = {}
+        self._handlers: dict[int, Callable[[int], int | None]] = {}
+        """By descriptor: what handles its events, and returns how many bytes that has moved."""
         self._handshakes: dict[Connection, _Handshake] = {}
         """The oldest first."""
         self._of_host: Counter[str] = Counter()
@@ -103,11 +105,11 @@ class Server:
         self._accepting = False
         self._retired = False
         for listener in self._listeners:
-            self._handlers[listener.socket.fileno()] = lambda _, each=listener: self._accept(each)
+            self._handlers[listener.socket.fileno()] = partial(self._accept, listener)
 
     # ---- the process ----
 
-    def handle(self, fd: int, handler: Callable[[], object]) -> None:
+    def handle(self, fd: int, handler: Callable[[], None]) -> None:
         """Call `handler` when `fd` is readable."""
         self._handlers[fd] = lambda _: handler()
         self._epoll.register(fd, select.EPOLLIN)
@@ -135,7 +137,7 @@ class Server:
         for fd, events in self._epoll.poll(self._timeout(now), 512):
             handler = self._handlers.get(fd)
             if handler is not None:
-                gathered += int(handler(events) or 0)
+                gathered += handler(events) or 0
         self._send_waiting()
         self._check_times()
         # No descriptor is closed before: an event of this pass must not reach another connection.
@@ -207,7 +209,7 @@ class Server:
             else:
                 self._epoll.unregister(listener.socket)
 
-    def _accept(self, listener: Listener) -> None:
+    def _accept(self, listener: Listener, _events: int) -> None:
         try:
             for tcp, peer in self._acceptor.accept(listener, ACCEPTS):
                 if len(self._open) >= self._most:
@@ -231,12 +233,12 @@ class Server:
         self._open.add(connection)
         self._handshakes[connection] = handshake
         self._of_host[handshake.host] += 1
-        self._handlers[tcp.fileno()] = lambda _: self._step(handshake)
+        self._handlers[tcp.fileno()] = partial(self._step, handshake)
         connection.begin()
 
     # ---- handshakes ----
 
-    def _step(self, handshake: _Handshake) -> None:
+    def _step(self, handshake: _Handshake, _events: int) -> None:
         connection = handshake.connection
         if handshake.has_failed:
             connection.discard()
@@ -286,18 +288,10 @@ class Server:
             auth=config.auth == "required",
             by_identity=config.identity == "certificate",
         )
-        self._handlers[ours.fileno()] = lambda events: self._on_pair(connection, events)
-        self._handlers[connection.tcp.fileno()] = lambda events: self._on_tcp(connection, events)
+        self._handlers[ours.fileno()] = connection.on_pair
+        self._handlers[connection.tcp.fileno()] = connection.on_tcp
         self._send(message, theirs)
         connection.connect(ours)
-
-    def _on_tcp(self, connection: Connection, events: int) -> int:
-        connection.on_tcp(events)
-        return connection.passed
-
-    def _on_pair(self, connection: Connection, events: int) -> int:
-        connection.on_pair(events)
-        return connection.passed
 
     def _fail(self, handshake: _Handshake, reason: str) -> None:
         """Reject a connection whose handshake has failed. An alert may be on its way to it."""
