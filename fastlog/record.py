@@ -40,6 +40,8 @@ class Record(NamedTuple):
     stack_info: str | None
     host: str
     """The peer: an IP address, or `unix` for a Unix socket."""
+    certificate: str | None
+    """The name in the certificate by which the peer has authenticated at a `tls://` listener."""
     received: float
     """Seconds since the epoch, by the server's clock; the same for all records of a block."""
     extra: str
@@ -55,7 +57,15 @@ SITE: Final = (
     *("pathname", "filename", "module", "lineno", "funcName"),
 )
 """The fields that a call site gives all its records."""
-PROCESS: Final = ("process", "processName", "thread", "threadName", "taskName", "host")
+PROCESS: Final = (
+    "process",
+    "processName",
+    "thread",
+    "threadName",
+    "taskName",
+    "host",
+    "certificate",
+)
 """The fields that are equal in all records of one task in one thread of a process."""
 
 RAW_BYTES = 4096

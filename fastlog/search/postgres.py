@@ -35,7 +35,7 @@ from fastlog.sinks.postgres_connection import (
     parse_url,
     psycopg,
 )
-from fastlog.sinks.postgres_schema import read_version
+from fastlog.sinks.postgres_schema import VERSION, read_version
 
 INTERVAL: Final = 0.5
 """Seconds between two looks for new records where no notification comes, as behind pgbouncer."""
@@ -239,8 +239,15 @@ class PostgresStore:
         label = self._target.label
         with closing(connect(self._target)) as connection:
             try:
-                if read_version(connection, self._target) is None:
+                version = read_version(connection, self._target)
+                if version is None:
                     raise FastlogError(self._nothing())
+                if version < VERSION:
+                    raise FastlogError(
+                        f"{label}: its schema {self._target.schema} has version {version}, and "
+                        f"this fastlog reads version {VERSION}; a server of this version with "
+                        "that sink migrates it when it starts"
+                    )
                 yield connection
             except NewerSchemaError:
                 raise

@@ -15,7 +15,7 @@ from fastlog.sinks.postgres_connection import LOCK_SECONDS, Connection, Target, 
 
 log = logging.getLogger(__name__)
 
-VERSION: Final = 1
+VERSION: Final = 2
 _LOCK: Final = 0x666C6F67
 """The advisory lock under which tables and partitions are made; the second key is the schema's."""
 
@@ -61,6 +61,7 @@ CREATE TABLE {s}.records (
     exc_text text,
     stack_info text,
     host text NOT NULL,
+    certificate text,
     extra jsonb NOT NULL
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX records_created_at ON {s}.records (created_at);
@@ -72,7 +73,7 @@ TABLES: Final = {
     "records": _RECORDS,
 }
 
-MIGRATIONS: Final[Sequence[str]] = ()
+MIGRATIONS: Final[Sequence[str]] = ("ALTER TABLE {s}.records ADD COLUMN certificate text",)
 """The SQL from each version to the next, the first from version 1."""
 
 

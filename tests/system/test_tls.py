@@ -113,6 +113,8 @@ def test_a_client_certificate_lets_in_and_is_recorded(shared: Place) -> None:
         _, errors = program.communicate(timeout=60)
         assert (program.returncode, errors) == (0, "")
         wait_for(lambda client=client: len(of_client(shared.server, client)) == 20, client)
+        rows = [row for row in shared.server.records() if client in row["extra"]]
+        assert {(row["host"], row["certificate"]) for row in rows} == {("127.0.0.1", "payments")}
 
 
 def test_a_large_frame_arrives_whole_in_any_pieces(shared: Place) -> None:
@@ -304,7 +306,9 @@ def test_a_reload_with_a_new_certificate_closes_no_connection(place: Place) -> N
     stop.set()
     steady.join(60)
     server.wait_stored(counts["ours"] + counts["stock"])
-    stored = numbers(server.records())
+    rows = server.records()
+    stored = numbers(rows)
+    assert {row["certificate"] for row in rows} == {None}
     assert stored == {name: list(range(counts[name])) for name in ("ours", "stock")}
     assert counts["reconnects"] == 0
     wait_for(lambda: not Path(f"/proc/{old}").exists(), "the old TLS process ends")
