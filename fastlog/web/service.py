@@ -7,7 +7,6 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ import uvicorn
 from fastlog.certificates import server_context
 from fastlog.config import Config
 from fastlog.errors import FastlogError
+from fastlog.search.store import RecordStore
 from fastlog.web.access import is_loopback
 from fastlog.web.application import make_application
 from fastlog.web.connection import Connection
@@ -36,17 +36,17 @@ class Service:
     """Serves a store.
 
     Args:
-        logs: The directory of the day files.
+        store: Where the records are. It is closed at the end.
 
     Raises:
         FastlogError: The address cannot be listened on, or the password file or the certificate is
             wrong.
     """
 
-    def __init__(self, config: Config, logs: Path) -> None:
+    def __init__(self, config: Config, store: RecordStore) -> None:
         parts = urlsplit(config.web.url)
         host, port = parts.hostname or "", parts.port or 0
-        site = Site(config, logs)
+        site = Site(config, store)
         context = None
         if parts.scheme == "https":
             context = server_context(config.web.certificate, config.web.key)
