@@ -79,7 +79,9 @@ class Receiver:
         journal = self._journal = _open_journal(config, clock, clients, state, self._on_durable)
         loop = self._loop = _make_loop(config, self._on_block, len(connections))
         loop.watch(self._journal_wakeup)
-        _listen(loop, listeners)
+        for fd, listen in listeners:
+            loop.listen(fd, stock=listen.stock, auth=listen.auth == "required")
+        _warn(config.listen)
         self._notices = LossNotices(clock)
         self._rejections = Rejections(loop, self._notices, self._events, clock)
         self._tls = None if channel is None else TlsConnections(channel, loop, self._rejections)
@@ -311,11 +313,10 @@ def _affordable(connections: int) -> int:
     return most
 
 
-def _listen(loop: Loop, listeners: Sequence[tuple[int, ListenConfig]]) -> None:
-    for fd, listen in listeners:
-        loop.listen(fd, stock=listen.stock, auth=listen.auth == "required")
-    for listen in {listen.url: listen for _, listen in listeners}.values():
-        if listen.stock and _is_public(listen.url):
+def _warn(listeners: Sequence[ListenConfig]) -> None:
+    """Warn of listeners that anybody can use from other machines."""
+    for listen in listeners:
+        if listen.stock and not listen.client_ca and _is_public(listen.url):
             log.warning(
                 "%s admits unauthenticated clients, from other machines too; "
                 'set stock = false and auth = "required" to reject them',
