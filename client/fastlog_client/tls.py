@@ -17,7 +17,7 @@ from fastlog_client.session import FIX_CONFIG
 _FILES = ("cafile", "certfile", "keyfile")
 _KEYS = _FILES + ("server_hostname", "ciphers")
 _CHUNK = 16384  # bytes of one write: one record of TLS
-_BROKEN = ("EOF occurred", "Broken pipe", "reset by peer")  # in errors that are of the network
+_BROKEN = ("eof", "broken pipe", "reset by peer")  # in errors that are of the network
 
 
 class Tls(object):
@@ -156,11 +156,10 @@ class TlsSocket(object):
 
     def _translate(self, error):
         """Return the exception for an error of TLS: most are of the configuration."""
-        text = str(error)
-        is_network = error.__class__ is getattr(self._ssl, "SSLEOFError", None) or any(
-            words in text for words in _BROKEN
-        )
-        if is_network:
+        ssl, text = self._ssl, str(error)
+        broken = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+        # Old interpreters with a new OpenSSL have other classes for the end of the connection.
+        if isinstance(error, broken) or any(words in text.lower() for words in _BROKEN):
             return socket.error(errno.ECONNRESET, text)
         return ConnectionRejected(FIX_CONFIG, "TLS: %s" % text)
 

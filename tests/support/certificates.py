@@ -49,11 +49,18 @@ class Certificates:
         return self.context(certificate).wrap_socket(plain, server_hostname="localhost")
 
     def log(
-        self, version: str, kind: str, port: int, client: str, count: int, certificate: str = ""
+        self,
+        version: str,
+        kind: str,
+        port: int,
+        client: str,
+        count: int,
+        certificate: str = "",
+        pause: float = 0.0,
     ) -> subprocess.Popen[str]:
         """Start a program that logs over TLS."""
         words = [interpreters()[version], PROGRAM, kind, port, self.ca, client, count]
-        words += [self.home / certificate] if certificate else []
+        words += [self.home / certificate if certificate else "", pause]
         path = os.pathsep.join([str(ROOT / "client")])
         return subprocess.Popen(
             list(map(str, words)),

@@ -331,23 +331,22 @@ def test_a_reload_with_a_broken_certificate_changes_nothing(place: Place) -> Non
 def test_a_killed_process_breaks_connections_and_loses_nothing_of_our_client(
     place: Place, role: str
 ) -> None:
-    server = place.server
-    handler = fastlog_client.SocketHandler(
-        "localhost", place.port, ssl={"cafile": str(place.certificates.ca)}, close_timeout=30
-    )
+    server, count = place.server, 500
+    running = {
+        version: place.certificates.log(version, "fastlog", place.port, version, count, pause=0.002)
+        for version in VERSIONS
+    }
     with place.certificates.connect(place.port) as idle:
-        for number in range(2000):
-            fields = {"msg": "", "client": "ours", "number": number}
-            handler.handle(logging.makeLogRecord(fields))
-            if number == 1000:
-                wait_for(lambda: server.stored() > 100)
-                kill(server.children()[role])
+        wait_for(lambda: len(numbers(server.records())) == len(VERSIONS))
+        kill(server.children()[role])
         idle.settimeout(30)
         with contextlib.suppress(OSError):  # it is reset
             assert idle.recv(1) == b"", "or the connection is closed"
-    handler.close()
-    server.wait_stored(2000)
-    assert of_client(server, "ours") == list(range(2000))
+    for program in running.values():
+        program.communicate(timeout=60)
+        assert program.returncode == 0
+    server.wait_stored(count * len(VERSIONS))
+    assert numbers(server.records()) == {version: list(range(count)) for version in VERSIONS}
     wait_for(lambda: "starting it again" in server.messages())
 
 

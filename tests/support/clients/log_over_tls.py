@@ -1,9 +1,9 @@
 # -*- coding: utf-8 -*-
 """A client that logs over TLS, by the standard handler or by ours. For Python 2.7 and 3.6+.
 
-    log_over_tls.py stock|fastlog PORT CAFILE CLIENT COUNT [CERTFILE]
+    log_over_tls.py stock|fastlog PORT CAFILE CLIENT COUNT [CERTFILE [PAUSE]]
 
-Logs COUNT records with the numbers 0, 1, 2 ... of CLIENT, and ends at once.
+Logs COUNT records with the numbers 0, 1, 2 ... of CLIENT, PAUSE seconds apart, and ends at once.
 """
 
 from __future__ import print_function
@@ -12,6 +12,7 @@ import logging
 import logging.handlers
 import ssl
 import sys
+import time
 
 
 class TlsHandler(logging.handlers.SocketHandler):
@@ -24,7 +25,7 @@ class TlsHandler(logging.handlers.SocketHandler):
         return self.context.wrap_socket(plain, server_hostname="localhost")
 
 
-def main(kind, port, cafile, client, count, certfile=None):
+def main(kind, port, cafile, client, count, certfile=None, pause="0"):
     if kind == "stock":
         handler = TlsHandler("localhost", int(port))
         handler.context = ssl.create_default_context(cafile=cafile)
@@ -44,6 +45,7 @@ def main(kind, port, cafile, client, count, certfile=None):
     logger.addHandler(handler)
     for number in range(int(count)):
         logger.info(u"number %d", number, extra={"client": client, "number": number})
+        time.sleep(float(pause))
     handler.close()
 
 
