@@ -34,6 +34,11 @@ from fastlog.files import group_id
 
 SHORTEST_TOKEN = 16
 """Characters of a bearer token, which are not to be guessed."""
+_ONLY_FOR = {
+    **dict.fromkeys(("mode", "group"), ("unix:", "a Unix socket")),
+    **dict.fromkeys(("certificate", "key", "client_ca", "identity"), ("tls:", "tls://")),
+}
+"""Keys of `[[listen]]` that are for one kind of listener: how its URL begins, and what it is."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 
@@ -150,14 +155,25 @@ def _read_listeners(setting: Setting) -> list[ListenConfig]:
         except ConfigError as error:
             raise setting.source.error(path, f"listen: {error}", url) from None
         given = {name: _field(setting, path, ListenConfig, item, name) for name in item}
-        for name in given.keys() & {"mode", "group"}:
-            if not url.startswith("unix:"):
-                message = f"listen.{name}: only valid for a Unix socket, not for {url!r}"
+        for name in given:
+            kind = _ONLY_FOR.get(name)
+            if kind is not None and not url.startswith(kind[0]):
+                message = f"listen.{name}: only valid for {kind[1]}, not for {url!r}"
                 raise setting.source.error([*path, name], message, item[name])
+        _check_tls(setting, path, ListenConfig(**given))
         if "group" in given:
             _check_group(setting, [*path, "group"], "listen.group", given["group"])
         listeners.append(ListenConfig(**given))
     return listeners
+
+
+def _check_tls(setting: Setting, path: KeyPath, listen: ListenConfig) -> None:
+    if urls.is_tls(listen.url) and not listen.certificate:
+        message = f"listen: {listen.url!r} needs a certificate, the path of a PEM file"
+        raise setting.source.error(path, message, listen.url)
+    if listen.identity == "certificate" and not listen.client_ca:
+        message = 'listen.identity: "certificate" needs client_ca, which says whose are valid'
+        raise setting.source.error([*path, "identity"], message, listen.identity)
 
 
 def _read_sinks(setting: Setting) -> list[SinkConfig]:
@@ -256,7 +272,10 @@ def _check_keys(config: Config, setting: Setting | None) -> None:
         else:
             continue
         raise setting.source.error(["auth", "keys"], f"auth.keys: {wrong}")
-    if any(listen.auth == "required" for listen in config.listen) and not counts:
+    needs_keys = any(
+        listen.auth == "required" and listen.identity == "key" for listen in config.listen
+    )
+    if needs_keys and not counts:
         where = setting.source if setting else Source("the configuration")
         text = "auth.keys: a listener has auth = 'required', but no key is configured"
         raise where.error(["auth", "keys"], text)
@@ -271,6 +290,13 @@ def _check_web(config: Config, origin: Mapping[tuple[str, str], Setting]) -> Non
         except ConfigError as error:
             message = f"web.url: {error}"
             raise setting.source.error(["web", "url"], message, setting.value) from None
+    for key in ("certificate", "key"):
+        if getattr(config.web, key) and not config.web.url.startswith("https:"):
+            message = f"web.{key}: only valid for an https:// url, not for {config.web.url!r}"
+            raise origin["web", key].source.error(["web", key], message)
+    if config.web.url.startswith("https:") and not config.web.certificate:
+        message = f"web.url: {config.web.url!r} needs web.certificate, the path of a PEM file"
+        raise origin["web", "url"].source.error(["web", "url"], message)
     for token in config.web.tokens:
         name, _, secret = token.partition(":")
         if not (_NAME.fullmatch(name) and len(secret) >= SHORTEST_TOKEN and secret.isascii()):

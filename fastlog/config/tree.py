@@ -28,7 +28,7 @@ class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """An address to listen on."""
 
     url: str
-    """`tcp://host:port` (port 0: any free one) or `unix:///path`."""
+    """`tcp://host:port` (port 0: any free one), `tls://host:port` or `unix:///path`."""
     stock: bool = True
     """Whether stock `SocketHandler`s are admitted, or only clients of the fastlog protocol."""
     auth: Literal["optional", "required"] = "optional"
@@ -37,6 +37,16 @@ class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The mode of a Unix socket, which determines the users that may connect."""
     group: str = ""
     """The group of a Unix socket; empty: that of the server's user."""
+    certificate: str = ""
+    """The path of a PEM file with the certificate of a `tls://` listener, and its chain."""
+    key: str = ""
+    """The path of a PEM file with its private key; empty: the key is in `certificate`."""
+    client_ca: str = ""
+    """The path of a PEM file with the authorities whose certificates clients must have; empty:
+    clients need none."""
+    identity: Literal["key", "certificate"] = "key"
+    """What a client id is bound to: only to a key, or also to the name in a client's
+    certificate."""
 
 
 class SinkConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,7 +131,12 @@ class WebConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The web server: page and API."""
 
     url: str = ""
-    """Where the server serves them, as `http://host:port`; empty: nowhere."""
+    """Where the server serves them, as `http://host:port` or `https://host:port`; empty:
+    nowhere."""
+    certificate: str = ""
+    """The path of a PEM file with the certificate of an `https://` URL, and its chain."""
+    key: str = ""
+    """The path of a PEM file with its private key; empty: the key is in `certificate`."""
     password_file: str = ""
     """The path of a file with the password that is needed, as `fastlog web --make-password` prints
     it; empty: none."""

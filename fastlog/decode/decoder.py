@@ -22,7 +22,7 @@ from fastlog.decode.inert_tree import allow_digits
 from fastlog.decode.json_lines import encode
 from fastlog.decode.notices import Located, RejectedFrames, notices_of
 from fastlog.errors import ConfigError, RejectedError
-from fastlog.record import Record, host_of
+from fastlog.record import Record, host_of, identity_of
 
 ENGINES = ("c", "python")
 """The first is the default."""
@@ -134,7 +134,8 @@ def _complete(
             if has_plain_rows:
                 results[start:end] = map(_RECORD, islice(rows, run.frames))
             continue
-        host, received, offset = host_of(run.peer), block.received, block.offset
+        host, certificate = host_of(run.peer), identity_of(run.peer)
+        received, offset = block.received, block.offset
         rejected = RejectedFrames(block, run)
         read: Any = read_line if as_lines else read_record
         each = zip(verdicts[start:end], blocks.frames(run), strict=True)
@@ -148,7 +149,12 @@ def _complete(
                     results[idx] = encode(record) if as_lines else record
                 elif verdict == FALLBACK:
                     results[idx] = read(
-                        bytes(frame), host=host, received=received, offset=offset, idx=idx
+                        bytes(frame),
+                        host=host,
+                        certificate=certificate,
+                        received=received,
+                        offset=offset,
+                        idx=idx,
                     )
                 else:
                     rejected.add(idx, frame, verdict_text(verdict))

@@ -46,6 +46,7 @@ def make_record(message: str, *, offset: int = 0, idx: int = 0, **fields: object
         exc_text=None,
         stack_info=None,
         host="127.0.0.1",
+        certificate=None,
         received=MONDAY + 1.0,
         extra='{"user":7}',
         offset=offset,
