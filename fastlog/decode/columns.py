@@ -8,7 +8,7 @@ the translator remembers it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any, Final
 
@@ -131,11 +131,20 @@ class Columns:
         """Return the columns without the records of some frames."""
         return self._selected([at for at, each in enumerate(self.idx) if each not in idx])
 
+    def selected(self, positions: Sequence[int]) -> Columns:
+        """Return the columns of the records at some positions, in this order, with their text."""
+        selected = self._selected(positions)
+        if self.text is None:
+            return selected
+        texts = self.text.split(b"\0")  # each begins with a NUL, and has no other
+        text = b"".join([b"\0" + texts[at + 1] for at in positions])
+        return replace(selected, text=text)
+
     def only(self, at: int) -> Columns:
         """Return the columns of the record at a position."""
         return self._selected([at])
 
-    def _selected(self, order: list[int]) -> Columns:
+    def _selected(self, order: Sequence[int]) -> Columns:
         lists: Iterator[list[Any]] = ([column[at] for at in order] for column in self.lists())
         return Columns(self.sites, self.processes, *lists)
 

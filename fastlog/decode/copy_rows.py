@@ -94,6 +94,11 @@ def without(data: bytes, idx: Collection[int]) -> bytes:
     return b"".join([each for number, each in tuples(data) if number not in idx])
 
 
+def only(data: bytes, idx: Collection[int]) -> bytes:
+    """Return the tuples of some frames."""
+    return b"".join([each for number, each in tuples(data) if number in idx])
+
+
 def decode(data: bytes) -> list[Record]:
     """Return the records of tuples."""
     return [_decode(each) for _, each in tuples(data)]

@@ -23,7 +23,7 @@ LAYERS = [
     {"server", "search"},
     {"worker", "receiver"},
     {"child"},
-    {"sinks"},
+    {"routing", "sinks"},
     {"csv_cells", "decode", "journal", "ledger"},
     {"terminal"},
     {"protocol", "query", "database"},
