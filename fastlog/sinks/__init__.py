@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from urllib.parse import SplitResult
 
 from fastlog.clock import steady
-from fastlog.config import RetentionConfig
+from fastlog.config import ExpireConfig, RetentionConfig
 from fastlog.config.values import nearest
 from fastlog.errors import ConfigError
 
@@ -40,6 +40,8 @@ class SinkContext(NamedTuple):
     clock: Callable[[], float] = time.time
     steady: Callable[[], float] = steady
     """A clock that cannot be set, so that a sink can detect that `clock` was set."""
+    expire: Sequence[ExpireConfig] = ()
+    """What is deleted before the retention deletes its day, in a sink that can do that."""
 
 
 class Sink(ABC):

@@ -83,7 +83,10 @@ def make_worker(config: Config, name: str) -> Worker:
     settings = next((sink for sink in config.sinks if sink.name == name), None)
     if settings is None:
         raise ConfigError(f"the configuration has no sink called {name!r}")
-    sink = make_sink(SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention))
+    context = SinkContext(
+        name, urlsplit(settings.url), config.data_dir, config.retention, expire=config.expire
+    )
+    sink = make_sink(context)
     reader = JournalReader(config.data_dir / "journal")
     return Worker(
         reader,
