@@ -131,6 +131,24 @@ class Columns:
         """Return the columns without the records of some frames."""
         return self._selected([at for at, each in enumerate(self.idx) if each not in idx])
 
+    def records(self, positions: Sequence[int], received: float, offset: int) -> list[Record]:
+        """Return the records at some positions.
+
+        Args:
+            received, offset: Those of the block.
+        """
+        lists = (self.created, self.message, self.exc_text, self.stack_info, self.extra, self.idx)
+        found: list[Record] = []
+        for at in positions:
+            site, process = self.sites[self.site[at]], self.processes[self.process[at]]
+            created, message, exc_text, stack_info, extra, idx = (each[at] for each in lists)
+            values = (
+                *(created, *site[:3], message, *site[3:], *process[:5]),
+                *(exc_text, stack_info, process[5], received, extra, offset, idx),
+            )
+            found.append(Record(*values))
+        return found
+
     def selected(self, positions: Sequence[int]) -> Columns:
         """Return the columns of the records at some positions, in this order, with their text."""
         selected = self._selected(positions)

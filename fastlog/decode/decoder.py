@@ -49,17 +49,18 @@ class Decoded(NamedTuple):
     redacted: Mapping[str, int] | None = None
     """Records that each rule of redaction has changed, by the name of the rule."""
 
-    def only(self, positions: Sequence[int], idx: Collection[int]) -> Decoded:
+    def only(self, positions: Sequence[int], idx: Collection[int], total: int) -> Decoded:
         """Return the block with some of its records only.
 
         Args:
             positions: Where they are among the records of the block, in order of arrival.
             idx: Their ordinals; COPY data is in another order.
+            total: How many records the block has.
         """
         records = [self.records[at] for at in positions] if self.records else []
         columns = None if self.columns is None else self.columns.selected(positions)
         lines = self.lines.split(b"\n") if self.lines else []
-        copy = copy_rows.only(self.copy, idx) if self.copy else self.copy
+        copy = copy_rows.only(self.copy, idx, total) if self.copy else self.copy
         return self._replace(
             records=records,
             columns=columns,

@@ -20,6 +20,9 @@ from fastlog.routing.choice import FieldChoice
 from fastlog.routing.redaction import Redaction
 from fastlog.routing.selection import Selection, safe_predicate
 
+FEW: Final = 4
+"""If no more than one record in so many is stored, these are encoded in Python, and the block is
+not translated a second time."""
 _EXTRA: Final = "extra"
 
 
@@ -51,7 +54,7 @@ def make_decoder(config: Config, settings: SinkConfig, form: Form, node: str) ->
     if query == EVERYTHING:
         return decoder
     columns = decoder if form == "columns" else Decoder(engine, "columns", key)
-    return FilteringDecoder(decoder, columns, Selection(query, node))
+    return FilteringDecoder(decoder, columns, Selection(query, node), node)
 
 
 class FilteringDecoder:
@@ -62,8 +65,9 @@ class FilteringDecoder:
         columns: Into columns, which are what is decided by; it may be the same.
     """
 
-    def __init__(self, decoder: Decoder, columns: Decoder, selection: Selection) -> None:
+    def __init__(self, decoder: Decoder, columns: Decoder, selection: Selection, node: str) -> None:
         self._decoder, self._columns, self._selection = decoder, columns, selection
+        self._forms = _Forms(decoder.form, node)
 
     def decode(self, block: Block) -> Decoded:
         """Return the records that match, and the notices of the block."""
@@ -73,14 +77,16 @@ class FilteringDecoder:
         kept = self._selection.kept(decided.columns, block)
         if self._columns is self._decoder:
             decoded = decided
-        elif kept:
-            decoded = self._decoder.decode(block)
+        elif len(kept) * FEW <= total:
+            records = decided.columns.records(kept, block.received, block.offset)
+            few = Decoded(block, records, decided.notices, filtered=total - len(kept))
+            return self._forms.put(few)
         else:
-            return Decoded(block, [], decided.notices, filtered=total)
+            decoded = self._decoder.decode(block)
         if len(kept) == total:
             return decoded
         idx = {decided.columns.idx[at] for at in kept}
-        return decoded.only(kept, idx)._replace(filtered=total - len(kept))
+        return decoded.only(kept, idx, total)._replace(filtered=total - len(kept))
 
 
 class RoutingDecoder:
@@ -104,13 +110,13 @@ class RoutingDecoder:
         is_wanted: Any,
         settings: SinkConfig,
     ) -> None:
-        self._decoder, self._form, self._node = decoder, form, node
+        self._decoder, self._node = decoder, node
         self._is_wanted = is_wanted
         self._redaction = Redaction(redact) if redact else None
         self._choice: FieldChoice | None = None
         if settings.fields or settings.without:
             self._choice = FieldChoice(settings.fields, settings.without)
-        self._encode_line = _line_encoder(self._choice)
+        self._forms = _Forms(form, node, self._choice)
 
     def decode(self, block: Block) -> Decoded:
         """Return what is left of the records, and the notices of the block."""
@@ -133,10 +139,24 @@ class RoutingDecoder:
             else:
                 records.append(record if self._choice is None else self._choice.apply(record))
         notices.sort(key=lambda each: each.idx)
-        routed = self._in_form(decoded._replace(records=records, notices=notices))
+        routed = self._forms.put(decoded._replace(records=records, notices=notices))
         return routed._replace(filtered=filtered, redacted=dict(counts))
 
-    def _in_form(self, decoded: Decoded) -> Decoded:
+
+class _Forms:
+    """Puts records into the form that a sink stores.
+
+    Args:
+        node: The journal's id, in hex.
+        choice: The fields that lines have.
+    """
+
+    def __init__(self, form: Form, node: str, choice: FieldChoice | None = None) -> None:
+        self._form, self._node = form, bytes.fromhex(node)
+        self._encode_line = _line_encoder(choice)
+
+    def put(self, decoded: Decoded) -> Decoded:
+        """Return a block that has its records in the form of the sink."""
         records = decoded.records
         if self._form == "records":
             return decoded
@@ -146,8 +166,8 @@ class RoutingDecoder:
         if self._form == "lines":
             lines = b"".join([self._encode_line(record) + b"\n" for record in records])
             return decoded._replace(lines=lines)
-        node = bytes.fromhex(self._node)
-        return decoded._replace(copy=b"".join([copy_rows.encode(each, node) for each in records]))
+        copy = b"".join([copy_rows.encode(each, self._node) for each in records])
+        return decoded._replace(copy=copy)
 
 
 def safe_filter(query: Any) -> Any:

@@ -145,14 +145,29 @@ def _pattern_rule(pattern: str, replacement: str, fields: Sequence[Field]) -> Ru
     paths = [field.path for field in fields if field.path]
     names = columns if fields else list(_ALL_TEXTS)
     texts = [name for name in names if name not in ("extra", *NUMBERS)]
+    searches_extra = bool("extra" in names or paths)
+    # In all texts at once, an expression is found wherever it is found in one of them. But that is
+    # not so of one that may ask for the begin or the end of a text, and of escapes in JSON.
+    has_anchor = any(each in pattern for each in ("^", "$", r"\A", r"\z", r"\Q"))
+    places = [Record._fields.index(name) for name in texts]
+
+    def may_match(record: Record) -> bool:
+        if has_anchor or (searches_extra and "\\" in record.extra):
+            return True
+        some = [str(record[at]) for at in places if record[at]]
+        if searches_extra:
+            some.append(record.extra)
+        return bool(expression.search("\0".join(some)))
 
     def apply(record: Record) -> Record:
+        if not may_match(record):
+            return record
         changes = {
             name: expression.sub(replacement, text)
             for name in texts
             if (text := getattr(record, name)) and expression.search(text)
         }
-        if record.extra != "{}" and ("extra" in names or paths):
+        if record.extra != "{}" and searches_extra:
             where = None if "extra" in names else paths
             text = _redacted_extra(record.extra, expression, replacement, where)
             if text is not None:

@@ -10,7 +10,7 @@ import pytest
 from builders import NODE
 from routes import FORMS, block_of, lines_of, records_of, route
 
-from fastlog.decode import Decoder, Form
+from fastlog.decode import Decoder, Form, copy_rows
 from fastlog.query import COLUMNS, TimeContext, compile_query, parse
 from fastlog.record import Rejection
 
@@ -85,6 +85,17 @@ def test_the_text_of_the_kept_columns_is_theirs() -> None:
     )
     assert alone.columns is not None
     assert kept.text == alone.columns.text != b""
+
+
+def test_tuples_of_copy_are_told_from_the_text_of_a_record_that_looks_like_them() -> None:
+    border = b"\x00\x00\x00\x10" + bytes.fromhex(NODE) + b"\x00\x19"
+    node = "25" * 16  # "%" is text: the border of the tuples can be in a message but for its NULs
+    for some in (NODE, node, "00" * 16, "0019" * 8, "000000100019000000100019" + "00" * 4):
+        data = [copy_rows.encode(record, bytes.fromhex(some)) for record in ALL]
+        for changed in (data, [each.replace(b"message 1", border[:9]) for each in data]):
+            copy = b"".join(changed)
+            expected = b"".join(changed[at] for at in (0, 3, 4))
+            assert copy_rows.only(copy, {ALL[at].idx for at in (0, 3, 4)}, len(ALL)) == expected
 
 
 def test_a_later_block_is_decided_by_its_own_call_sites() -> None:
