@@ -102,14 +102,15 @@ def test_a_preview_shows_what_matches_and_changes_nothing(command: Run, logs: Pa
 def test_what_matches_is_erased_and_no_byte_of_it_is_left(command: Run, logs: Path) -> None:
     assert SECRET.encode() in bytes_in(logs)
     expected = [record.message for record in RECORDS if SECRET not in repr(tuple(record))]
-    with closing(open_day(logs / START_NAME)):  # as a running server has it
-        result = command(
-            "erase", "--yes", "--reason", "request 7", f"{SECRET} OR threadName:*{SECRET}"
-        )
+    with closing(open_day(logs / START_NAME)) as file:  # as a running server has it
+        append(file, [make_record(5000 + n, message=f"late {n} {SECRET}") for n in range(9)])
+        words = ("--yes", "--reason", "request 7", f"{SECRET} OR threadName:*{SECRET}")
+        result = command("erase", *words)
+        assert SECRET.encode() not in bytes_in(logs)
     assert result.code == 0, result
     left = messages(logs)
     assert sorted(left) == sorted([*expected, *(f"message {90_000 + n}" for n in range(3))])
-    assert f"{START_NAME}: erased {len(HIT)} records" in result.out
+    assert f"{START_NAME}: erased {len(HIT) + 9} records" in result.out
     assert sound(logs)
     assert SECRET.encode() not in bytes_in(logs)
     assert messages(logs, SECRET) == []
