@@ -21,8 +21,8 @@ from fastlog.search.chunk_memory import ChunkMemory
 from fastlog.search.pieces import Batch, Key, Piece, by_edge, in_order, read_covered, read_pieces
 from fastlog.search.spans import Span
 
-_MEMORY: Final = ChunkMemory()
-"""Of all searches of the process."""
+_memory: ChunkMemory | None = None
+"""Of all searches of the process, if `remember_searches` was called."""
 
 Numbers = Future[Sequence[int]]
 """What a thread finds: the numbers of the entries of a chunk that may match."""
@@ -35,6 +35,16 @@ RETAINED: Final = 4 << 20
 """Bytes that are allocated and freed once. From then on, glibc keeps freed blocks up to this size.
 Otherwise it returns them to the kernel, which has to provide their pages again for each chunk: that
 took two thirds of the time of decompressing."""
+
+
+def remember_searches() -> None:
+    """Remember from now on what is found in chunks.
+
+    That pays in a process which is asked several questions about the same records. In another,
+    hashing the chunks only costs time.
+    """
+    global _memory
+    _memory = _memory or ChunkMemory()
 
 
 def search_chunks(
@@ -104,12 +114,14 @@ def _candidates(
     """Return the numbers of the entries of a chunk that may match."""
     if must_stop():
         return ()
+    if _memory is None:
+        return candidates(_decompressed(compressed), expressions, must_stop)
     key = ChunkMemory.key(compressed, expressions)
-    found = _MEMORY.get(key)
+    found = _memory.get(key)
     if found is None:
         found = candidates(_decompressed(compressed), expressions, must_stop)
         if not must_stop():  # else some may be missing
-            _MEMORY.put(key, found)
+            _memory.put(key, found)
     return found
 
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from fastlog.config import Config
 from fastlog.query import between, both, column
 from fastlog.search import Progress, Unread
+from fastlog.search.chunk_search import remember_searches
 from fastlog.status.data_directory import boot_of
 from fastlog.web.access import Access
 from fastlog.web.broadcast import Broadcast
@@ -34,6 +35,7 @@ class Site:
 
     def __init__(self, config: Config, logs: Path) -> None:
         self.config, self.logs = config, logs
+        remember_searches()
         self.searches = Searches(config.web.searches)
         self.exports = Searches(EXPORTS)
         self.unsent = Unsent()

@@ -21,7 +21,8 @@ from fastlog.sinks import day_chunks
 def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Forty records in chunks of four."""
     monkeypatch.setattr(day_chunks, "CHUNK_ENTRIES", 4)
-    monkeypatch.setattr(chunk_search, "_MEMORY", ChunkMemory())
+    monkeypatch.setattr(chunk_search, "_memory", None)
+    chunk_search.remember_searches()
     write_day(tmp_path / START_NAME, [make_record(n, message=f"number {n}") for n in range(40)])
     return tmp_path
 
@@ -51,6 +52,14 @@ def test_a_second_search_for_the_same_text_decompresses_nothing(
     assert len(decompressed) == 20
 
 
+def test_nothing_is_remembered_unless_a_process_asks_for_it(
+    logs: Path, decompressed: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(chunk_search, "_memory", None)
+    assert messages(logs, '"number 7"') == messages(logs, '"number 7"') == ["number 7"]
+    assert len(decompressed) == 20
+
+
 def test_a_search_that_was_stopped_is_not_remembered(logs: Path, monkeypatch: pytest.MonkeyPatch):
     progress = Progress()
     real = chunk_search.candidates
@@ -62,7 +71,7 @@ def test_a_search_that_was_stopped_is_not_remembered(logs: Path, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(chunk_search, "candidates", stopped)
         assert list(search(logs, parsed('"number 7"'), progress=progress)) == []
-    assert len(chunk_search._MEMORY) == 0
+    assert chunk_search._memory is not None and len(chunk_search._memory) == 0
     assert messages(logs, '"number 7"') == ["number 7"]
 
 

@@ -76,6 +76,18 @@ def test_a_link_opens_the_record_though_the_results_do_not_have_it(shop, open_ta
     expect(other.locator(".record.open .detail")).to_contain_text("disk is full: /srv/data")
 
 
+def test_an_open_record_is_forgotten_when_another_query_does_not_find_it(room, open_tab):
+    room.write([make_record("one"), make_record("two")])
+    page = open_tab(room).open(room.view("one", fold=0))
+    open_first(page)
+    page.locator("#query").fill(f"{room.query} two")
+    page.keyboard.press("Enter")
+    expect(page.locator("#records-state")).to_have_text("1 record, all that match")
+    expect(page.locator(".record")).to_have_count(1)
+    expect(page.locator(".record")).to_contain_text("two")
+    assert "open=" not in page.url
+
+
 def test_around_a_record_are_those_of_its_process_logger_or_any_extra(shop, open_tab):
     page = open_tab(shop).open(TRACE)
     open_first(page)

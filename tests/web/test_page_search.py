@@ -104,3 +104,18 @@ def test_the_oldest_come_first_when_asked(shop, open_tab):
     page = tab.open("/?order=oldest&fold=0")
     times = page.locator(".record time").evaluate_all("all => all.map(one => one.dateTime)")
     assert times == sorted(times)
+
+
+def test_the_histogram_says_no_records_only_when_they_were_counted(shop, open_tab):
+    held = []
+    page = open_tab(shop, own=True).page
+    page.route("**/api/v1/histogram*", lambda route: held.append(route))
+    page.goto(shop.url)
+    expect(page.locator(".record").first).to_be_visible()
+    expect(page.locator("#histogram-title")).to_have_text("Counting …")
+    held.pop().continue_()
+    expect(page.locator("#histogram-title")).to_contain_text("records")
+    page.unroute("**/api/v1/histogram*")
+    page.locator("#query").fill("level>>3")
+    page.keyboard.press("Enter")
+    expect(page.locator("#histogram-title")).to_have_text("Not counted")

@@ -24,6 +24,7 @@ export class Histogram {
     new ResizeObserver(() => this.#resize()).observe(place);
     view.on(["tz"], () => this.#draw());
     addEventListener("themechange", () => this.#draw());
+    this.#clear("Counting …");
   }
 
   /** Asks anew for the records of the view. */
@@ -42,7 +43,7 @@ export class Histogram {
       this.#draw();
     } catch (error) {
       this.#answer = null;
-      this.#clear(error.status === 400 ? "" : error.message);
+      this.#clear(error.status === 400 ? "Not counted" : error.message); // the box shows a mistake
     }
     this.place.removeAttribute("aria-busy");
   }
@@ -51,14 +52,15 @@ export class Histogram {
     this.#plot?.destroy();
     this.#plot = null;
     this.legend.replaceChildren();
-    this.title.textContent = text || "No records in this range";
+    this.title.textContent = text;
     this.place.setAttribute("aria-label", this.title.textContent);
   }
 
   #draw() {
     const answer = this.#answer;
-    const totals = totalsOf(answer?.bars ?? []);
-    if (!totals.size) return this.#clear("");
+    if (!answer) return;
+    const totals = totalsOf(answer.bars);
+    if (!totals.size) return this.#clear("No records in this range");
     const names = this.#series(totals);
     const columns = names.map((name) => answer.bars.map((bar) => countIn(bar, name, names)));
     this.#plot?.destroy();
@@ -140,7 +142,7 @@ export class Histogram {
       width: this.place.clientWidth || 600,
       height: HEIGHT,
       legend: { show: false },
-      padding: [8, 20, 0, 0],
+      padding: [8, 28, 0, 0], // half of the last time, which stands below the end
       tzDate: (epoch) => uPlot.tzDate(new Date(epoch * 1000), this.view.state.tz),
       scales: {
         x: {

@@ -31,6 +31,7 @@ class Page {
   constructor() {
     const view = new View();
     this.view = view;
+    this.isNew = true; // shows what the address asks for, and not yet what the user chose
     this.detail = new RecordDetail(view, (...filter) => this.filter(...filter));
     this.list = new RecordList(view, byId("records"), byId("list-header"), {
       detailOf: (record) => this.detail.make(record),
@@ -85,16 +86,15 @@ class Page {
     else if (mode === "live") await this.tail.start();
     else await this.search.start();
     this.count();
-    if (this.view.state.open.length) await this.#showOpen(mode);
+    const isLinked = this.isNew && mode === "search";
+    this.isNew = false;
+    if (isLinked) await showLinked(this.view, this.list);
+    else this.#forgetGone();
   }
 
-  /** Shows the record of a link; after another query, forgets what is no longer there. */
-  async #showOpen(mode) {
-    if (!this.hasLinked && mode === "search") {
-      this.hasLinked = true;
-      await showLinked(this.view, this.list);
-      return;
-    }
+  /** Forgets open records that another query does not find. */
+  #forgetGone() {
+    if (!this.view.state.open.length) return;
     const here = new Set(this.list.rows.map((row) => row.record?.id));
     this.view.change({ open: this.view.state.open.filter((id) => here.has(id)) });
   }
