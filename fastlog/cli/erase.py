@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import getpass
 import os
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
-from fastlog.cli.command import FAILED, INCOMPLETE, OK, fail
+from fastlog.cli.command import FAILED
+from fastlog.cli.erasing import DatabaseTarget, DayTarget, Target, records
 from fastlog.cli.filters import filter_options
 from fastlog.cli.options import config_options, store_option
 from fastlog.cli.query_command import QueryCommand
 from fastlog.cli.safe_text import escape_unencodable, print_line
 from fastlog.cli.unstored import report_unstored
-from fastlog.config import Config, format_size
+from fastlog.config import Config
 from fastlog.config.urls import public_url
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.journal import JournalReader
@@ -27,16 +28,9 @@ from fastlog.journal.segment import segments
 from fastlog.ledger import ErasureNote, ErasureRow
 from fastlog.query import EVERYTHING, Node
 from fastlog.query.tree import leaves
-from fastlog.search.day_reader import Unread, describe, list_files
 from fastlog.search.store import DayStore
-from fastlog.sinks.day_directory import list_damaged
-from fastlog.sinks.erase_days import count_matches, erase_matches
 from fastlog.status.data_directory import is_data_directory
 from fastlog.status.record_stores import ChosenStore, choose_store
-from fastlog.terminal import render
-
-SHOWN = 5
-"""Records that the preview shows."""
 
 
 @click.command(cls=QueryCommand)
@@ -63,117 +57,63 @@ def erase(
     if query == EVERYTHING:
         raise ConfigError("name the records with a query; to delete all, delete the day files")
     chosen = choose_store(config, store)
-    if not isinstance(chosen.store, DayStore):
-        raise ConfigError("only a store of day files can be erased from")
     report_unstored(config, chosen.sink, at_end=False)
-    days = _Days(chosen.store, query)
-    if not days.preview():
-        return days.code or FAILED
+    target = _target(config, chosen, store, query)
+    matches = target.preview()
+    if not target.has_work:
+        return target.code or FAILED
     if dry_run:
-        return days.code
-    if not yes and not _confirmed(days.matches):
+        return target.code
+    if matches and not yes and not _confirmed(matches):
         return FAILED
-    note = ErasureNote(time.time(), _user(), str(chosen.store.logs), _fields(query), reason)
+    _erase(config, target, ErasureNote(time.time(), _user(), target.label, _fields(query), reason))
+    for line in _elsewhere(config, chosen, target):
+        print_line(line)
+    return target.code
+
+
+def _target(config: Config, chosen: ChosenStore, store: str | None, query: Node) -> Target:
+    if isinstance(chosen.store, DayStore):
+        return DayTarget(chosen.store, query)
+    url = store or next(sink.url for sink in config.sinks if sink.name == chosen.sink)
+    return DatabaseTarget(chosen.store, urlsplit(url), public_url(url), query)
+
+
+def _erase(config: Config, target: Target, about: ErasureNote) -> None:
+    """Erase, with a row in the ledger that has the number of records at any moment."""
     row = None
     if is_data_directory(config.data_dir):
-        row = ErasureRow(config.data_dir / "ledger.db", note)
-    days.erase(row)
-    if row is None:
-        print_line(f"no ledger: {config.data_dir} is no data directory", err=True)
-    for line in _elsewhere(config, chosen, days.newest):
-        print_line(line)
-    return days.code
+        row = ErasureRow(config.data_dir / "ledger.db", about)
+    else:
+        print_line(f"no row in a ledger: {config.data_dir} is no data directory", err=True)
+    total = 0
 
-
-class _Days:
-    """The day files of a store, and what of them matches."""
-
-    def __init__(self, store: DayStore, query: Node) -> None:
-        self._store, self._query = store, query
-        self._counts: dict[Path, int] = {}
-        self.newest: dict[str, int] = {}
-        """For each journal, the greatest offset of a block that had an erased record."""
-        self.code = OK
-
-    @property
-    def matches(self) -> int:
-        """How many records match."""
-        return sum(self._counts.values())
-
-    def preview(self) -> bool:
-        """Print what matches; return whether anything does."""
-        for path in list_files(self._store.logs):
-            with self._reported(path):
-                if number := count_matches(path, self._query):
-                    self._counts[path] = number
-        files = f"{len(self._counts)} day file{'' if len(self._counts) == 1 else 's'}"
-        print_line(f"{_records(self.matches)} in {files} match")
-        for path, number in self._counts.items():
-            print_line(f"  {path.name}  {number}")
-        if self._counts:
-            found, _ = self._store.newest(self._query, SHOWN, Unread(lambda _: None))
-            print_line("the newest:" if self.matches > len(found) else "all of them:")
-            for each in found:
-                click.echo(render(each.record, colour=False))
-        return bool(self._counts)
-
-    def erase(self, row: ErasureRow | None) -> None:
-        """Delete what matches, and print what was done."""
-        total = 0
-
-        def note(number: int) -> None:
-            nonlocal total
-            total += number
-            if row is not None:
-                row.set_records(total)
-
-        for path in self._counts:
-            with self._reported(path):
-                erased = erase_matches(path, self._query, note)
-                for node, offset in erased.newest.items():
-                    self.newest[node] = max(offset, self.newest.get(node, 0))
-                size = format_size(path.stat().st_size)
-                print_line(f"{path.name}: erased {_records(erased.records)}; it has {size} now")
-                if erased.rest:
-                    self._fail(
-                        f"{path}: its records are erased, but bytes of them may be left:"
-                        f" {erased.rest}; make room or end the reader, and run"
-                        f" `fastlog migrate --rebuild {path}`"
-                    )
+    def note(number: int) -> None:
+        nonlocal total
+        total += number
         if row is not None:
-            row.set_records(total, time.time())
+            row.set_records(total)
 
-    def _fail(self, text: str) -> None:
-        self.code = fail(click.get_current_context().command_path, text, INCOMPLETE)
-
-    @contextmanager
-    def _reported(self, path: Path) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError:
-            return  # retention has deleted it
-        except (sqlite3.Error, FastlogError) as error:
-            text = describe(error)
-            self._fail(text if str(path) in text else f"{path} {text}")
+    target.erase(note)
+    if row is not None:
+        row.set_records(total, time.time())
 
 
 def _confirmed(matches: int) -> bool:
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to answer; give --yes to erase them")
-    return click.confirm(f"Erase {_records(matches)} for good?")
+    return click.confirm(f"Erase {records(matches)} for good?")
 
 
-def _elsewhere(config: Config, chosen: ChosenStore, newest: dict[str, int]) -> Iterator[str]:
+def _elsewhere(config: Config, chosen: ChosenStore, target: Target) -> Iterator[str]:
     """Yield where else the records may be, as far as it is known."""
-    held = _held_by_journal(config.data_dir, newest)
+    held = _held_by_journal(config.data_dir, target.newest)
     if held:
         yield held
     for sink in config.sinks:
         if sink.name != chosen.sink:
             yield f"not erased: sink {sink.name} ({public_url(sink.url)}) may have stored them, too"
-    assert isinstance(chosen.store, DayStore)
-    for path in list_damaged(chosen.store.logs):
-        yield f"not erased: {path.name}, a damaged day file that was set aside"
+    yield from target.leftovers()
     yield "not erased: backups, exports and other copies, and what a client has not sent yet"
 
 
@@ -203,7 +143,3 @@ def _user() -> str:
         return f"{getpass.getuser()} ({os.getuid()})"
     except (KeyError, OSError):
         return str(os.getuid())
-
-
-def _records(number: int) -> str:
-    return "1 record" if number == 1 else f"{number} records"

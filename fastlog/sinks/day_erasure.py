@@ -112,10 +112,17 @@ class Erasure:
         """Return for each journal the greatest offset of a block that had an erased entry."""
         return dict(self._newest)
 
-    def remove_unused(self) -> None:
-        """Delete the call sites, processes and blocks that only erased entries have referred to."""
+    def remove_unused(self, *, all_rows: bool = False) -> None:
+        """Delete the call sites, processes and blocks that only erased entries have referred to.
+
+        Args:
+            all_rows: Look at all of them: earlier erasures were broken off.
+        """
         keys = {"sites": "site_id", "processes": "process_id", "blocks": "block_id"}
         for table, candidates in self._unused.items():
+            if all_rows:
+                rows = self._connection.execute(f"SELECT id FROM {table}")  # noqa: S608 our own text
+                candidates.update(key for (key,) in rows)
             if not candidates:
                 continue
             key = keys[table]

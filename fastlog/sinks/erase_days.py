@@ -1,4 +1,4 @@
-"""Erase from day files: what a query finds in one file, counted or deleted for good."""
+"""Erase from day files: deletes what a query finds in one file for good."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fastlog.query import Node
 from fastlog.sinks.day_erasure import Erasure, connect, rewrite, truncate_log
 from fastlog.sinks.day_file import DayFile, is_current_version
 from fastlog.sinks.day_matches import Matches, pieces
+from fastlog.sinks.day_schema import UNFINISHED
 
 
 class Erased(NamedTuple):
@@ -25,22 +26,17 @@ class Erased(NamedTuple):
     """Why bytes of them may still be in the file; "" if they are not."""
 
 
-def count_matches(path: Path, query: Node) -> int:
-    """Return how many records of a file match.
-
-    Raises:
-        FastlogError: The file cannot be read.
-    """
-    _require_current(path)
-    with closing(connect(path)) as connection:
-        matches = Matches(connection, query)
-        return sum(len(matches.find(piece)) for piece in pieces(connection))
+def is_unfinished(connection: sqlite3.Connection) -> bool:
+    """Return whether a file may have bytes of what was erased: an erasure was broken off."""
+    rows = connection.execute("SELECT 1 FROM meta WHERE key = ?", (UNFINISHED,))
+    return rows.fetchone() is not None
 
 
 def erase_matches(path: Path, query: Node, note: Callable[[int], object]) -> Erased:
     """Delete the records of a file that match, and every byte of them in it.
 
-    A sink may write to the file meanwhile; it waits while the file is written anew.
+    It also removes the bytes that an erasure has left which was broken off. A sink may write to
+    the file meanwhile; it waits while the file is written anew.
 
     Args:
         note: gets the number of deleted records after each transaction.
@@ -48,30 +44,31 @@ def erase_matches(path: Path, query: Node, note: Callable[[int], object]) -> Era
     Raises:
         sqlite3.Error, FastlogError: What was deleted until then stays deleted.
     """
-    _require_current(path)
+    if not path.stat().st_size:
+        raise FastlogError(f"{path} is empty, and a day file never is")
+    if not is_current_version(path):  # older ones have no ids that stay
+        DayFile(path, node="").close()
     with closing(connect(path)) as connection:
+        was_unfinished = is_unfinished(connection)
         matches, erasure = Matches(connection, query), Erasure(connection, secure=True)
         records = 0
         for piece in pieces(connection):
             if ids := matches.find(piece):
-                records += (number := erasure.erase(ids))
+                records += (number := erasure.erase(ids, {UNFINISHED: 1}))
                 note(number)
-        if not records:
+        if not records and not was_unfinished:
             return Erased(0, {}, "")
-        newest = erasure.newest_offsets()
-        erasure.remove_unused()
-        try:
-            rewrite(connection)
-            is_empty = truncate_log(connection)
-        except sqlite3.OperationalError as error:
-            return Erased(records, newest, f"it could not be written anew ({error})")
-        rest = "" if is_empty else "a reader needs its write-ahead log"
-        return Erased(records, newest, rest)
+        erasure.remove_unused(all_rows=was_unfinished)
+        return Erased(records, erasure.newest_offsets(), _finish(connection))
 
 
-def _require_current(path: Path) -> None:
-    """Migrate a file of an older version, which has no numbers that stay."""
-    if not path.stat().st_size:
-        raise FastlogError(f"{path} is empty, and a day file never is")
-    if not is_current_version(path):
-        DayFile(path, node="").close()
+def _finish(connection: sqlite3.Connection) -> str:
+    """Remove the bytes of what was deleted; return why some may be left."""
+    try:
+        rewrite(connection)
+        if not truncate_log(connection):
+            return "a reader needs its write-ahead log"
+        connection.execute("DELETE FROM meta WHERE key = ?", (UNFINISHED,))
+    except sqlite3.OperationalError as error:
+        return f"it could not be written anew ({error})"
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +23,7 @@ from day_files import (
 from fastlog.query import EVERYTHING, TimeContext, parse
 from fastlog.record import Record
 from fastlog.search import count_totals, examine, search
-from fastlog.sinks import day_chunks, day_erasure
+from fastlog.sinks import day_chunks, day_erasure, erase_days
 from fastlog.sinks.day_erasure import Erasure, connect
 from fastlog.sinks.day_matches import Matches, pieces
 
@@ -259,3 +260,26 @@ def test_a_reader_that_needs_the_log_makes_the_answer_incomplete(
     assert result.code == 3
     assert "bytes of them may be left" in result.err
     assert messages(logs, SECRET) == []
+    again = command("erase", "--yes", SECRET)
+    assert again.code == 0
+    assert f"{START_NAME}  0, and bytes of an erasure that was broken off" in again.out
+    assert SECRET.encode() not in bytes_in(logs)
+    assert command("erase", "--yes", SECRET).code == 1
+
+
+def test_an_erasure_that_is_killed_before_it_wrote_the_file_anew_is_finished_by_the_next(
+    command: Run, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewrite, fuse = erase_days.rewrite, Fuse(0)
+
+    def work() -> None:
+        monkeypatch.setattr(erase_days, "rewrite", lambda _: fuse.spark())
+        command("erase", "--yes", SECRET, "OR", f"threadName:*{SECRET}")
+
+    assert in_child(work) == signal.SIGKILL
+    monkeypatch.setattr(erase_days, "rewrite", rewrite)
+    assert sound(logs)
+    assert SECRET.encode() in bytes_in(logs)  # the name of a thread
+    assert command("erase", "--yes", SECRET).code == 0
+    assert SECRET.encode() not in bytes_in(logs)
+    assert sound(logs)
