@@ -54,6 +54,9 @@ def _print_state(console: Console, found: Statistics) -> None:
             console.print(_tally_table(title, tallies, found.recent_seconds))
         else:
             console.print(f"{title}: {'unknown' if tallies is None else 'none'}")
+    if found.erasures.number:
+        times = "once" if found.erasures.number == 1 else f"{found.erasures.number} times"
+        console.print(f"erased: {_records(found.erasures.records)}, {times}")
     if found.sinks:
         console.print(_sink_table(found))
         for line in _sink_lines(found):

@@ -127,6 +127,7 @@ def test_the_ledger_has_a_row_without_the_query(command: Run, logs: Path, tmp_pa
     assert row[3] >= 0
     assert row[4] == str(logs)
     assert SECRET.encode() not in (tmp_path / "ledger.db").read_bytes()
+    assert f"erased: {row[2]} records, once\n" in command("stats").out
 
 
 @pytest.mark.parametrize(
