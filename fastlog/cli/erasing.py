@@ -72,7 +72,7 @@ class DayTarget:
         unfinished = []
         for path in list_files(self._store.logs):
             with self._reported(path):
-                number = _count(path, self._query)
+                number = count_in(path, self._query)
                 with closing(open_day(path)) as connection:
                     if is_unfinished(connection):
                         unfinished.append(path)
@@ -120,7 +120,7 @@ class DayTarget:
             self._fail(text if str(path) in text else f"{path} {text}")
 
 
-def _count(path: Path, query: Node) -> int:
+def count_in(path: Path, query: Node) -> int:
     """Return how many records of a file match."""
     day = read_day(path)
     if day is None:

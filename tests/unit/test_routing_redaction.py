@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -105,6 +106,26 @@ def test_a_pattern_may_be_for_some_fields_only() -> None:
     assert record.extra == '{"a":{"x":"***"},"b":"hunter2"}'
 
 
+@pytest.mark.parametrize("pattern", ["^a|b$", r"[^0]+0", "(?i)É|x.z", r"\bn\b", '\\n|"'])
+def test_a_pattern_is_looked_for_in_each_text_by_itself(pattern: str) -> None:
+    texts = ["abc b", "xab", "é x\nz n", 'q"0', "000", "b", "a"]
+    expected = [re.sub(re.sub("É", "[Éé]", pattern), "***", text) for text in texts]
+    frames = [frame(msg=text, user=text, nested={"k": [text, {text: None}]}) for text in texts]
+    decoded = redacted(*frames, rules=[RedactConfig(pattern=pattern)])
+    for record, text in zip(decoded.records, expected, strict=True):
+        assert record.message == text
+        extra = json.loads(record.extra)
+        assert (extra["user"], extra["nested"]) == (text, {"k": [text, {text: None}]})
+
+
+def test_a_record_with_very_many_matches_is_replaced_as_a_whole() -> None:
+    rule = RedactConfig(pattern="[0-9]")
+    record = one(rule, msg="1" * 5000, exc_text="none", user=1, lineno=7)
+    assert (record.message, record.exc_text, record.lineno) == ("***", "***", 7)
+    assert record.extra == '{"!redacted":"[over 1000 matches of a pattern]"}'
+    assert one(rule, msg="1" * 998, lineno=7).message == "***" * 998
+
+
 def test_rules_are_counted_by_name_and_in_order() -> None:
     rules = [
         RedactConfig(field="extra.password", action="drop"),
@@ -141,7 +162,7 @@ def test_a_record_is_rejected_rather_than_stored_unredacted(
     def fail(*_: object) -> None:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr("fastlog.routing.redaction._redacted_extra", fail)
+    monkeypatch.setattr("fastlog.routing.patterns._texts", fail)
     decoded = decoder.decode(block_of([frame(msg="a"), frame(msg="b", user=SECRET)]))
     assert [line["message"] for line in lines_of(decoded)] == ["a"]
     [(idx, notice, _)] = decoded.notices
