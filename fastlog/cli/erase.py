@@ -23,6 +23,7 @@ from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
 from fastlog.config.urls import public_url
 from fastlog.errors import ConfigError, FastlogError
+from fastlog.files import Access, set_access
 from fastlog.journal import JournalReader
 from fastlog.journal.segment import segments
 from fastlog.ledger import ErasureNote, ErasureRow
@@ -83,6 +84,7 @@ def _erase(config: Config, target: Target, about: ErasureNote) -> None:
     """Erase, with a row in the ledger that has the number of records at any moment."""
     row = None
     if is_data_directory(config.data_dir):
+        set_access(Access.of(config.files.mode, config.files.group))  # it may make the ledger
         row = ErasureRow(config.data_dir / "ledger.db", about)
     else:
         print_line(f"no row in a ledger: {config.data_dir} is no data directory", err=True)

@@ -300,7 +300,8 @@ def truncate_log(connection: sqlite3.Connection) -> bool:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a file of the current version for an erasure."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
+    """Open an existing file of the current version for an erasure."""
+    uri = f"{path.absolute().as_uri()}?mode=rw"  # retention may delete it: never create it
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT)
     connection.execute("PRAGMA synchronous = FULL")
     return connection

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conditions import wait_for
 from places import ROOT
 from senders import Sender, stock_frame
@@ -88,6 +89,40 @@ def test_the_documented_configuration_stores_exactly_what_it_says(tmp_path: Path
         assert SECRET.encode() not in data, path
         assert CARD.encode() not in data, path
     assert run(server, "query", "--count", SECRET).stdout == "0\n"
+
+
+@pytest.mark.soak
+def test_erasures_and_kills_again_and_again_lose_nothing(tmp_path: Path) -> None:
+    """Each round erases what one sender has sent, while another sends and the worker is killed."""
+    with Server(tmp_path, env={"PYTHONHASHSEED": "0"}) as server:
+        sender = Sender("kept", lambda: server.port, pause=0.0005)
+        for round_number in range(12):
+            frames = [frame(n, round=round_number) for n in range(400)]
+            server.connect(b"".join(frames)).close()
+            wait_for(lambda r=round_number: count_of(server, r) == 400)
+            erasing = subprocess.Popen(
+                [FASTLOG, "erase", "--yes", f"round={round_number}", "--data-dir", server.data],
+                stdout=subprocess.PIPE,
+            )
+            if round_number % 3 == 1:
+                kill(server.children()["worker sqlite"])
+            if round_number % 5 == 4:
+                kill(erasing.pid)
+            code = erasing.wait(120)
+            assert code == 0 or round_number % 5 == 4
+        sender.stop()
+        for _ in range(2):  # finishes what was killed
+            assert run(server, "erase", "--yes", "has:round").returncode in (0, 1)
+        wait_for(lambda: server.stored() == sender.sent)
+        extras = [json.loads(row["extra"]) for row in server.records()]
+        assert [each["number"] for each in extras] == [*range(sender.sent)]
+        assert run(server, "check", "--deep").returncode == 0
+        for path in server.logs.iterdir():
+            assert b'"round"' not in path.read_bytes(), path
+
+
+def count_of(server: Server, round_number: int) -> int:
+    return int(run(server, "query", "--count", f"round={round_number}").stdout or 0)
 
 
 def test_records_are_erased_while_others_arrive(tmp_path: Path) -> None:
