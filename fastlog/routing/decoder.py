@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from fastlog.block import Block
-from fastlog.config import Config, RedactConfig, SinkConfig
+from fastlog.config import Config, SinkConfig
 from fastlog.decode import Decoded, Decoder, Form, copy_rows
 from fastlog.decode.columns import columns_of
 from fastlog.decode.notices import Located
-from fastlog.query import COLUMNS, EVERYTHING
+from fastlog.query import COLUMNS, EVERYTHING, Node
 from fastlog.record import Record, Rejection
 from fastlog.routing.checks import parse_filter
 from fastlog.routing.choice import FieldChoice
@@ -46,15 +45,22 @@ def make_decoder(config: Config, settings: SinkConfig, form: Form, node: str) ->
     """
     engine, key = config.decode.engine, bytes.fromhex(node)
     query = parse_filter(settings.filter) if settings.filter else EVERYTHING
-    if config.redact or settings.fields or settings.without:
-        return RoutingDecoder(
-            Decoder(engine, "records", key), form, node, config.redact, safe_filter(query), settings
+    choice = None
+    if settings.fields or settings.without:
+        choice = FieldChoice(settings.fields, settings.without)
+    forms = _Forms(form, key, choice)
+    if config.redact:
+        return RedactingDecoder(
+            Decoder(engine, "records", key), Redaction(config.redact), query, choice, forms
         )
+    if choice is not None:
+        decoder = Decoder(engine, "columns", key)
+        return ChoosingDecoder(decoder, Selection(query, node), choice, forms)
     decoder = Decoder(engine, form, key)
     if query == EVERYTHING:
         return decoder
     columns = decoder if form == "columns" else Decoder(engine, "columns", key)
-    return FilteringDecoder(decoder, columns, Selection(query, node), node)
+    return FilteringDecoder(decoder, columns, Selection(query, node), forms)
 
 
 class FilteringDecoder:
@@ -65,9 +71,11 @@ class FilteringDecoder:
         columns: Into columns, which are what is decided by; it may be the same.
     """
 
-    def __init__(self, decoder: Decoder, columns: Decoder, selection: Selection, node: str) -> None:
+    def __init__(
+        self, decoder: Decoder, columns: Decoder, selection: Selection, forms: _Forms
+    ) -> None:
         self._decoder, self._columns, self._selection = decoder, columns, selection
-        self._forms = _Forms(decoder.form, node)
+        self._forms = forms
 
     def decode(self, block: Block) -> Decoded:
         """Return the records that match, and the notices of the block."""
@@ -89,55 +97,75 @@ class FilteringDecoder:
         return decoded.only(kept, idx, total)._replace(filtered=total - len(kept))
 
 
-class RoutingDecoder:
+class ChoosingDecoder:
+    """Leaves out the records that do not match, and some fields of the others.
+
+    Args:
+        columns: The decoder, into columns.
+        selection: The sink's filter; it sees all fields.
+        choice: The sink's fields.
+        forms: What puts records into the form of the sink.
+    """
+
+    def __init__(
+        self, columns: Decoder, selection: Selection, choice: FieldChoice, forms: _Forms
+    ) -> None:
+        self._columns, self._selection = columns, selection
+        self._choice, self._forms = choice, forms
+
+    def decode(self, block: Block) -> Decoded:
+        """Return what is left of the records, and the notices of the block."""
+        decided = self._columns.decode(block)
+        assert decided.columns is not None
+        kept = self._selection.kept(decided.columns, block)
+        chosen = [
+            self._choice.apply(record)
+            for record in decided.columns.records(kept, block.received, block.offset)
+        ]
+        filtered = len(decided.columns) - len(kept)
+        return self._forms.put(Decoded(block, chosen, decided.notices, filtered=filtered))
+
+
+class RedactingDecoder:
     """Redacts records, leaves out those that do not match, and then some of their fields.
 
     Args:
         decoder: Into records.
-        form: What the sink stores.
-        node: The journal's id, in hex.
-        redact: The rules of redaction.
+        redaction: The rules.
         query: The sink's filter; it sees what is redacted.
-        settings: Of the sink: its fields.
+        choice: The sink's fields; None for all.
+        forms: What puts records into the form of the sink.
     """
 
     def __init__(
         self,
         decoder: Decoder,
-        form: Form,
-        node: str,
-        redact: Sequence[RedactConfig],
-        is_wanted: Any,
-        settings: SinkConfig,
+        redaction: Redaction,
+        query: Node,
+        choice: FieldChoice | None,
+        forms: _Forms,
     ) -> None:
-        self._decoder, self._node = decoder, node
-        self._is_wanted = is_wanted
-        self._redaction = Redaction(redact) if redact else None
-        self._choice: FieldChoice | None = None
-        if settings.fields or settings.without:
-            self._choice = FieldChoice(settings.fields, settings.without)
-        self._forms = _Forms(form, node, self._choice)
+        self._decoder, self._redaction = decoder, redaction
+        self._is_wanted = None if query == EVERYTHING else safe_predicate(query, COLUMNS)
+        self._choice, self._forms = choice, forms
 
     def decode(self, block: Block) -> Decoded:
         """Return what is left of the records, and the notices of the block."""
         decoded = self._decoder.decode(block)
         counts: Counter[str] = Counter()
         records: list[Record] = []
-        notices = decoded.notices
-        if self._redaction is not None:
-            notices = [_without_raw(each) for each in notices]
+        notices = [_without_raw(each) for each in decoded.notices]
         filtered = 0
         for record in decoded.records:
-            if self._redaction is not None:
-                try:
-                    record = self._redaction.apply(record, counts)
-                except Exception as error:  # a bug; what is not redacted must not be stored
-                    notices.append(_not_redacted(block, record, error))
-                    continue
-            if not self._is_wanted((*record, self._node)):
+            try:
+                redacted = self._redaction.apply(record, counts)
+            except Exception as error:  # a bug; what is not redacted must not be stored
+                notices.append(_not_redacted(block, record, error))
+                continue
+            if self._is_wanted is not None and not self._is_wanted((*redacted, self._forms.node)):
                 filtered += 1
             else:
-                records.append(record if self._choice is None else self._choice.apply(record))
+                records.append(redacted if self._choice is None else self._choice.apply(redacted))
         notices.sort(key=lambda each: each.idx)
         routed = self._forms.put(decoded._replace(records=records, notices=notices))
         return routed._replace(filtered=filtered, redacted=dict(counts))
@@ -147,12 +175,13 @@ class _Forms:
     """Puts records into the form that a sink stores.
 
     Args:
-        node: The journal's id, in hex.
-        choice: The fields that lines have.
+        node: The journal's id.
+        choice: The fields that lines have; None for all.
     """
 
-    def __init__(self, form: Form, node: str, choice: FieldChoice | None = None) -> None:
-        self._form, self._node = form, bytes.fromhex(node)
+    def __init__(self, form: Form, node: bytes, choice: FieldChoice | None) -> None:
+        self._form, self._node = form, node
+        self.node = node.hex()
         self._encode_line = _line_encoder(choice)
 
     def put(self, decoded: Decoded) -> Decoded:
@@ -168,11 +197,6 @@ class _Forms:
             return decoded._replace(lines=lines)
         copy = b"".join([copy_rows.encode(each, self._node) for each in records])
         return decoded._replace(copy=copy)
-
-
-def safe_filter(query: Any) -> Any:
-    """Return a function that tells whether a record, with the journal's id behind it, matches."""
-    return (lambda row: True) if query == EVERYTHING else safe_predicate(query, COLUMNS)
 
 
 def _without_raw(located: Located) -> Located:
