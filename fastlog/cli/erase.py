@@ -29,7 +29,7 @@ from fastlog.journal.segment import segments
 from fastlog.ledger import ErasureNote, ErasureRow
 from fastlog.query import EVERYTHING, Node
 from fastlog.query.tree import leaves
-from fastlog.search.store import DayStore
+from fastlog.search.day_store import DayStore
 from fastlog.status.data_directory import is_data_directory
 from fastlog.status.record_stores import ChosenStore, choose_store
 

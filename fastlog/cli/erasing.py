@@ -19,7 +19,8 @@ from fastlog.errors import FastlogError
 from fastlog.query import Node
 from fastlog.search import Grouping, Progress, Unread
 from fastlog.search.day_reader import describe, list_files, open_day, read_day
-from fastlog.search.store import DayStore, RecordStore
+from fastlog.search.day_store import DayStore
+from fastlog.search.store import RecordStore
 from fastlog.search.stream import merge_days
 from fastlog.sinks.day_directory import list_damaged
 from fastlog.sinks.erase_days import erase_matches, is_unfinished

@@ -175,7 +175,7 @@ def _read_sinks(setting: Setting, checks: Checks) -> list[SinkConfig]:
             name = read_field(setting, path, SinkConfig, item, "name")
             _check_name(setting, [*path, "name"], name, names)
         else:
-            name = _free_name(url.partition(":")[0].lower(), names | given)
+            name = _free_name(url.partition(":")[0].lower().replace("+", "-"), names | given)
         when_full = "skip" if sinks else "hold"
         if "when_full" in item:
             when_full = read_field(setting, path, SinkConfig, item, "when_full")

@@ -83,7 +83,7 @@ def _store(config: Config, url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         return parts.path or str(config.data_dir / "logs")
-    if parts.scheme.startswith("postgres"):  # its options may have a password, too
+    if parts.scheme.startswith(("postgres", "otlp")):  # options may have a password, or be many
         return public_url(url)
     if parts.password:
         return url.replace(f":{parts.password}@", ":…@", 1)

@@ -32,6 +32,7 @@ from fastlog.worker.commit_meter import CommitMeter
 from fastlog.worker.life import SignsOfLife
 from fastlog.worker.progress import Progress, Reader
 from fastlog.worker.rejection_log import log_rejections
+from fastlog.worker.rejections import Rejections
 from fastlog.worker.sink_status import SinkStatus
 from fastlog.worker.throughput import Throughput, weight_of
 from fastlog.worker.watched_sink import WatchedSink
@@ -113,6 +114,7 @@ class Worker:
         self._left_out = LeftOut() if last is None else last.left_out
         self._throughput.publish(*((0, 0) if last is None else (last.cursor, last.index)))
         self._events = EventLog(log)
+        self._rejections = Rejections(name, self._events, keep_raw=keep_raw)
         self._retry_at = float("-inf")
         self._housekeeping_at = self._synced_at = float("-inf")
         self._housekeeping_error = ""
@@ -238,6 +240,7 @@ class Worker:
         """
         if not self._opened and not self._open():
             return False
+        self._rejections.enter(self._ledger, self._reader.node)
         began = self._monotonic()
         if not self._batch:
             self._fetch()
@@ -290,7 +293,7 @@ class Worker:
         if not self._blocks:
             self._blocks = self._read()
         count, frames, weight = 0, 0, 0
-        max_weight = self._throughput.speed * BATCH_SECONDS
+        max_weight = max(self._throughput.speed * BATCH_SECONDS, self._sink.batch_bytes)
         for block in self._blocks:
             count, frames, weight = count + 1, frames + block.frames, weight + weight_of(block)
             if frames >= BATCH_FRAMES or weight >= max_weight:
@@ -333,6 +336,7 @@ class Worker:
 
     def _drop_applied(self) -> list[Block]:
         """Remove from the batch the blocks that the sink has applied, and return them."""
+        self._rejections.collect(self._sink.rejections(), [one.block for one in self._batch])
         cursor = self._sink.cursor()
         applied = [one for one in self._batch if one.block.end <= cursor]
         for decoded in applied:
@@ -379,8 +383,12 @@ class Worker:
         self._failures = 0
 
     def _sync_applied(self) -> None:
-        """Try to sync what is applied, while the sink fails."""
-        if self._durable != self._progress.cursor:
+        """Try to sync what is applied, while the sink fails; write the position of a new one."""
+        at = self._progress.cursor
+        is_new = (
+            self._status.last is None and bool(self._batch) and self._batch[0].block.offset == at
+        )
+        if self._durable != at or is_new:
             with contextlib.suppress(Exception):  # the error that was there before is reported
                 self._sync()
 
@@ -388,6 +396,7 @@ class Worker:
         """Make the sink durable, and write its position."""
         if not self._opened:
             return
+        self._rejections.enter(self._ledger, self._reader.node)
         cursor = self._progress.cursor
         if self._durable != cursor:
             self._durable = self._sink.sync()

@@ -118,7 +118,9 @@ def make_context(
 ) -> SinkContext:
     parts = urlsplit(url)
     return SinkContext(
-        name or parts.scheme, parts, data_dir, retention or RetentionConfig(), clock, steady, expire
+        *(name or parts.scheme, parts, data_dir, retention or RetentionConfig()),
+        *(clock, steady),
+        expire=expire,
     )
 
 
