@@ -43,10 +43,12 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
     redacted: dict[str, int] = {}
     """Records that each rule of redaction has changed, by the name of the rule."""
 
-    def plus(self, filtered: int, redacted: Mapping[str, int]) -> LeftOut:
+    def plus(self, filtered: int, redacted: Mapping[str, int] | None) -> LeftOut:
         """Return the sum."""
+        if not filtered and not redacted:
+            return self
         sums = Counter(self.redacted)
-        sums.update(redacted)
+        sums.update(redacted or {})
         return LeftOut(filtered=self.filtered + filtered, redacted=dict(sums))
 
 

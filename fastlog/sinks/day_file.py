@@ -54,10 +54,6 @@ _WAL_LIMIT = 64 << 20
 _READ_ERASURES = (
     "SELECT (SELECT value FROM meta WHERE key = ?), (SELECT value FROM meta WHERE key = ?)"
 )
-_RESERVE = (
-    "INSERT INTO entries (id, created, site_id, process_id, block_id, idx, message, extra)"
-    " VALUES (?, 0.0, 0, 0, 0, 0, '', '{}')"
-)
 
 
 class CursorRow(NamedTuple):
@@ -333,14 +329,9 @@ class DayFile:
     def _store(self, blocks: Sequence[Decoded]) -> None:
         used = self._read_erasures()
         last_id = self._chunks.begin(used)
-        # SQLite gives the next entry the greatest id and one. Numbers of erased entries must not
-        # be used again: chunks may cover them, and readers have read up to them.
-        reserved = used if last_id < used else None
-        if reserved is not None:
-            self.connection.execute(_RESERVE, (reserved,))
-        parts = self._entries.insert(blocks)
-        if reserved is not None:
-            self.connection.execute("DELETE FROM entries WHERE id = ?", (reserved,))
+        # Ids of erased entries are not given again: chunks may cover them, and readers have read
+        # up to them.
+        parts = self._entries.insert(blocks, behind=used if last_id < used else None)
         if not parts:
             return
         self._chunks.add(parts)

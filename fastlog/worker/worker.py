@@ -89,8 +89,7 @@ class Worker:
         self._ledger = ledger
         self._name = name
         self._data_dir = data_dir
-        self._segment = segment
-        self._keep_raw = keep_raw
+        self._segment, self._keep_raw = segment, keep_raw
         self._monotonic = monotonic
 
         self._opened = self._was_opened = False
@@ -342,8 +341,7 @@ class Worker:
         for decoded in applied:
             self._progress.block_applied(decoded.block)
             self._failures = 0
-            if decoded.filtered or decoded.redacted:
-                self._left_out = self._left_out.plus(decoded.filtered, decoded.redacted or {})
+            self._left_out = self._left_out.plus(decoded.filtered, decoded.redacted)
         del self._batch[: len(applied)]
         if not self._batch:
             self._one_by_one = False
