@@ -19,7 +19,18 @@ class Commands(Group):
     """
 
     NAMES = (
-        *("check", "drill", "help", "journal", "migrate", "query", "send", "stats", "tail"),
+        *(
+            "check",
+            "drill",
+            "erase",
+            "help",
+            "journal",
+            "migrate",
+            "query",
+            "send",
+            "stats",
+            "tail",
+        ),
         *("top", "web"),
     )
 

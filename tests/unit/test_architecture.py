@@ -24,7 +24,7 @@ LAYERS = [
     {"worker", "receiver"},
     {"tls"},
     {"child"},
-    {"sinks"},
+    {"routing", "sinks"},
     {"csv_cells", "decode", "journal", "ledger"},
     {"terminal"},
     {"protocol", "query", "database"},
