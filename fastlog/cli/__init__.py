@@ -21,8 +21,8 @@ class Commands(Group):
     """
 
     NAMES = (
-        *("backup", "check", "drill", "export", "help", "import", "journal", "migrate", "query"),
-        *("restore", "send", "stats", "tail", "top", "web"),
+        *("backup", "check", "drill", "erase", "export", "help", "import", "journal", "migrate"),
+        *("query", "restore", "send", "stats", "tail", "top", "web"),
     )
 
     def list_commands(self, ctx: click.Context) -> list[str]:

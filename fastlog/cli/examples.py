@@ -43,6 +43,13 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
             "fastlog drill --seed 2673981307 --keep",
         ),
     ),
+    "fastlog erase": (
+        Example("Show what would be erased.", "fastlog erase --dry-run user=77"),
+        Example(
+            "Erase the records of a user, with the number of the request in the ledger.",
+            "fastlog erase --yes --reason 'request 4711' user=77",
+        ),
+    ),
     "fastlog export": (
         Example(
             "Write all records to a file, which an import reads exactly.",

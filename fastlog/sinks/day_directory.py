@@ -15,7 +15,6 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from fastlog.errors import DamagedFileError
 from fastlog.files import sync_directory
 
 DAY = 86_400
@@ -78,24 +77,6 @@ def list_damaged(directory: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     return sorted(entry for entry, match in matches if match and parse_name(match[1]))
-
-
-def check_regular(path: Path) -> None:
-    """Reject anything but a regular file before SQLite opens it.
-
-    A FIFO would block, and a link leads out of the directory.
-
-    Raises:
-        DamagedFileError: It is something else. The text does not name it.
-    """
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(mode):
-        what = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link"}
-        kind = what.get(stat.S_IFMT(mode), "a special file")
-        raise DamagedFileError(f"is {kind}, and not a day file")
 
 
 class DayDirectory:

@@ -140,6 +140,14 @@ def test_lines_of_other_programs(command: Run, target: Path, monkeypatch: pytest
     assert again.out == f"added 0 records to {target}/logs; 3 were there already\n"
 
 
+def test_what_no_sink_may_store_is_not_imported(command: Run, exported: Path, target: Path):
+    Path("redacting.toml").write_text('[[redact]]\nfield = "extra.n"\n')
+    words = ("import", exported, "--data-dir", target, "--config", "redacting.toml")
+    assert command(*words).out.startswith("added 84 records")
+    assert {json.loads(row[19]).get("n") for row in stored(target)} == {"***", None}
+    assert command(*words).out.startswith("added 0 records")
+
+
 def test_lines_of_an_ndjson_sink_keep_their_columns(command: Run, store: Path, target: Path):
     record = make_record(1, received=5.25, extra='{"a":1.50}', thread=1 << 60, levelno=None)
     Path("app.ndjson").write_bytes(encode(record) + b"\n" + encode(record) + b"\n")
