@@ -17,6 +17,9 @@ def check_regular(path: Path) -> None:
     """Reject anything but a regular file before SQLite opens it.
 
     A FIFO would block, and a link leads out of the directory.
+
+    Raises:
+        DamagedFileError: It is something else. The text does not name it.
     """
     try:
         mode = path.lstat().st_mode

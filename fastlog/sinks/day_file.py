@@ -215,6 +215,15 @@ class DayFile:
             self._store(blocks)
         return end
 
+    def add(self, blocks: Sequence[Decoded], node: str) -> None:
+        """Store records that no journal of this server has, and leave all cursors as they are.
+
+        Args:
+            node: The id of the journal that they came from, or of another source.
+        """
+        with self._transaction():
+            self._store(blocks, node)
+
     def seal(self, offset: int, step: int, successor: str, now: float) -> None:
         """Close this file durably to further blocks of the node.
 
@@ -326,12 +335,12 @@ class DayFile:
     def _read_cursor(self) -> CursorRow | None:
         return _read_cursor(self.connection, self._node, VERSION)
 
-    def _store(self, blocks: Sequence[Decoded]) -> None:
+    def _store(self, blocks: Sequence[Decoded], node: str = "") -> None:
         used = self._read_erasures()
         last_id = self._chunks.begin(used)
         # Ids of erased entries are not given again: chunks may cover them, and readers have read
         # up to them.
-        parts = self._entries.insert(blocks, behind=used if last_id < used else None)
+        parts = self._entries.insert(blocks, node, behind=used if last_id < used else None)
         if not parts:
             return
         self._chunks.add(parts)

@@ -174,10 +174,13 @@ class EntryWriter:
         self.sites.forget()
         self.processes.forget()
 
-    def insert(self, blocks: Iterable[Decoded], behind: int | None = None) -> list[Entries]:
+    def insert(
+        self, blocks: Iterable[Decoded], node: str = "", behind: int | None = None
+    ) -> list[Entries]:
         """Insert the records of some blocks; return the entries of each block, in order.
 
         Args:
+            node: Of the journal that the blocks came from, where it is another one.
             behind: An id that is greater than those of all entries: the first one gets the next.
 
         Raises:
@@ -185,7 +188,7 @@ class EntryWriter:
         """
         parts: list[Entries] = []
         rows: list[Iterator[tuple[Any, ...]]] = []
-        for block_id, columns in self._insert_blocks(blocks):
+        for block_id, columns in self._insert_blocks(blocks, node or self._node):
             entries = self._entries_of(columns)
             parts.append(entries)
             rows.append(_rows(block_id, columns, entries))
@@ -196,7 +199,7 @@ class EntryWriter:
             self._connection.execute("DELETE FROM entries WHERE id = ?", (behind,))
         return parts
 
-    def _insert_blocks(self, blocks: Iterable[Decoded]) -> list[tuple[int, Columns]]:
+    def _insert_blocks(self, blocks: Iterable[Decoded], node: str) -> list[tuple[int, Columns]]:
         """Insert the rows of the blocks that have records; return their ids and columns."""
         [(last,)] = self._connection.execute("SELECT ifnull(max(id), 0) FROM blocks")
         rows: list[tuple[int, str, int, float]] = []
@@ -206,7 +209,7 @@ class EntryWriter:
                 raise ValueError(f"block {block.offset} has no columns")
             if columns.idx:
                 last += 1
-                rows.append((last, self._node, block.offset, block.received))
+                rows.append((last, node, block.offset, block.received))
                 inserted.append((last, columns))
         self._connection.executemany(
             "INSERT INTO blocks (id, node, offset, received) VALUES (?, ?, ?, ?)", rows

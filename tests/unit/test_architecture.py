@@ -18,7 +18,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"drill", "web"},
-    {"metrics"},
+    {"metrics", "transfer"},
     {"status"},
     {"server", "search"},
     {"worker", "receiver"},
