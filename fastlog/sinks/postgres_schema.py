@@ -114,8 +114,13 @@ TABLES: Final = {
     "host_counts": _HOST_COUNTS,
 }
 
+_ALL_CURSORS = """
+INSERT INTO {s}.cursors (node, "offset", stored)
+    SELECT node, max("offset") + 1, max("offset") FROM {s}.records
+    WHERE node NOT IN (SELECT node FROM {s}.cursors) GROUP BY node"""
+"""Version 1 let users delete the cursors of servers that were removed. Searches need them."""
 MIGRATIONS: Final[Sequence[str]] = (
-    f"{_CHUNKS};{_COUNTS};{_HOST_COUNTS}",
+    f"{_CHUNKS};{_COUNTS};{_HOST_COUNTS};{_ALL_CURSORS}",
     "ALTER TABLE IF EXISTS {s}.records ADD COLUMN IF NOT EXISTS certificate text",
 )
 """The SQL from each version to the next, the first from version 1."""

@@ -50,6 +50,7 @@ def test_what_is_received_and_stored_is_counted(tmp_path: Path) -> None:
         site = site_of(server)
         with server.connect(frames):
             becomes(site, "sink_commit_seconds_count{sqlite}", lambda value: value >= 1)
+            becomes(site, "received_frames_total", lambda value: value == 3)  # the status is older
             found = scrape(site)
         assert found["receiver_up"] == 1
         assert found["received_frames_total"] == 3
