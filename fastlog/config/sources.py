@@ -21,6 +21,8 @@ NO_SETTINGS = ("FASTLOG_CONFIG", "FASTLOG_PAGER", "FASTLOG_TOKEN")
 """Variables that name the file to read, and the pager and the token of commands."""
 TOP_KEYS = ("data_dir", "listen", "sink")
 """The keys outside all tables."""
+TABLES = ("redact", "expire")
+"""Lists of tables, which only a file can have."""
 PATHS = ("web.password_file", "web.certificate", "web.key")
 """Keys of files, which are relative to the file that has the key."""
 LISTEN_PATHS = ("certificate", "key", "client_ca")

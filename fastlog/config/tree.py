@@ -57,6 +57,36 @@ class SinkConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Unique. The sink's cursor has this name, so a renamed sink is a new sink."""
     when_full: Literal["hold", "skip"]
     """Whether a full journal keeps records for this sink, or drops them and counts a loss."""
+    filter: str = ""
+    """A query: the sink stores the records that match; empty: all."""
+    fields: list[str] = []
+    """The fields that it stores; empty: all."""
+    without: list[str] = []
+    """The fields that it does not store."""
+
+
+class RedactConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """What no sink may store: a field, or the texts that match a pattern."""
+
+    field: str = ""
+    """A field such as `extra.password`."""
+    pattern: str = ""
+    """Instead: a regular expression of RE2."""
+    fields: list[str] = []
+    """Where the pattern is looked for; empty: in all texts."""
+    action: Literal["mask", "drop"] = "mask"
+    """Whether `***` is put in its place, or nothing."""
+    name: str = ""
+    """What its count is called; empty: the field, or `pattern-2` for the second rule."""
+
+
+class ExpireConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Records that are deleted before the retention deletes their whole day."""
+
+    filter: str
+    """A query: which ones."""
+    age: Annotated[float, Meta(gt=0, extra=TIME)]
+    """Age in seconds, from the end of the day of receipt on."""
 
 
 class FilesConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -179,6 +209,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     clients: ClientsConfig = ClientsConfig()
     auth: AuthConfig = AuthConfig()
     retention: RetentionConfig = RetentionConfig()
+    redact: list[RedactConfig] = []
+    expire: list[ExpireConfig] = []
     web: WebConfig = WebConfig()
     decode: DecodeConfig = DecodeConfig()
     log: LogConfig = LogConfig()

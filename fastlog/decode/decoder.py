@@ -6,7 +6,7 @@ after a restart. Nothing that a frame holds is imported, called or executed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -44,6 +44,29 @@ class Decoded(NamedTuple):
     """In the form `columns`: the records as columns."""
     copy: bytes = b""
     """In the form `copy`: the records as tuples of PostgreSQL's binary COPY (`copy_rows`)."""
+    filtered: int = 0
+    """Records that the sink's filter has left out."""
+    redacted: Mapping[str, int] | None = None
+    """Records that each rule of redaction has changed, by the name of the rule."""
+
+    def only(self, positions: Sequence[int], idx: Collection[int], total: int) -> Decoded:
+        """Return the block with some of its records only.
+
+        Args:
+            positions: Where they are among the records of the block, in order of arrival.
+            idx: Their ordinals; COPY data is in another order.
+            total: How many records the block has.
+        """
+        records = [self.records[at] for at in positions] if self.records else []
+        columns = None if self.columns is None else self.columns.selected(positions)
+        lines = self.lines.split(b"\n") if self.lines else []
+        copy = copy_rows.only(self.copy, idx, total) if self.copy else self.copy
+        return self._replace(
+            records=records,
+            columns=columns,
+            lines=b"".join([lines[at] + b"\n" for at in positions]) if lines else b"",
+            copy=copy,
+        )
 
     def without(self, idx: Collection[int]) -> Decoded:
         """Return the block without the records of some frames; not in the form `lines`."""

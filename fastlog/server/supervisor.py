@@ -20,6 +20,7 @@ from fastlog.files import set_access
 from fastlog.journal import make_wakeup
 from fastlog.server import listeners, state
 from fastlog.server.installed_web import check_installed
+from fastlog.server.lock import check_restored
 from fastlog.server.lock import lock as lock_data_dir
 from fastlog.server.plan import make_plan
 from fastlog.server.process import Process
@@ -57,6 +58,7 @@ def serve(config: Config) -> int:
     for remark in plan.remarks:
         log.warning("%s", remark)
     try:
+        check_restored(Path(plan.data_dir))
         bound = listeners.bind(plan.listen, plan.sockets, take_sockets())
     except FastlogError:
         inherited.close()

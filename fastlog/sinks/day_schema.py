@@ -35,6 +35,13 @@ ENTRY: Final = ("created", "idx", "message", "exc_text", "stack_info", "extra")
 TEXTS: Final = ("message", "exc_text", "stack_info", "extra")
 """The columns whose text a chunk holds, in this order."""
 
+ERASURES: Final = "erasures"
+"""The key of `meta` that counts the transactions which have erased entries, if any has."""
+UNFINISHED: Final = "unfinished erasure"
+"""The key of `meta` that is there while bytes of erased entries may be in the file."""
+LAST_ID: Final = "last_id"
+"""The key of `meta` with the greatest id of an entry that was in use at an erasure."""
+
 _TYPES = {
     "created": "REAL NOT NULL",
     "received": "REAL NOT NULL",
