@@ -144,7 +144,7 @@ class Columns:
             created, message, exc_text, stack_info, extra, idx = (each[at] for each in lists)
             values = (
                 *(created, *site[:3], message, *site[3:], *process[:5]),
-                *(exc_text, stack_info, process[5], received, extra, offset, idx),
+                *(exc_text, stack_info, *process[5:], received, extra, offset, idx),
             )
             found.append(Record(*values))
         return found
