@@ -67,7 +67,7 @@ def test_an_import_has_all_columns_of_all_records_and_a_second_adds_nothing(
 
 
 def with_parsed_extra(row: tuple[object, ...]) -> tuple[object, ...]:
-    return (*row[:19], json.loads(str(row[19])), *row[20:])
+    return (*row[:20], json.loads(str(row[20])), *row[21:])
 
 
 class Killed(BaseException):
