@@ -53,4 +53,4 @@ def stored(data_dir: Path) -> list[tuple[Any, ...]]:
     for path in sorted((data_dir / "logs").glob("*.db")):
         with closing(sqlite3.connect(path)) as connection:
             found += connection.execute("SELECT *, typeof(created) FROM records")
-    return sorted(found, key=lambda row: (row[22], row[20], row[21]))
+    return sorted(found, key=lambda row: (row[23], row[21], row[22]))

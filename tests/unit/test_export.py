@@ -74,7 +74,7 @@ def test_parquet_has_typed_columns(command: Run, store: Path):
     assert types["message"] == types["extra"] == "string"
     assert types["time"] == "timestamp[us, tz=UTC]"
     values = [tuple(row[name] for name in table.column_names[:-1]) for row in table.to_pylist()]
-    assert sorted(values, key=lambda row: (row[22], row[20], row[21])) == [
+    assert sorted(values, key=lambda row: (row[23], row[21], row[22])) == [
         row[:-1] for row in stored(store)
     ]
     command("export", "--data-dir", store, "--output", "two.parquet", "--fields", "created,message")

@@ -67,7 +67,7 @@ def test_an_import_has_all_columns_of_all_records_and_a_second_adds_nothing(
 
 
 def with_parsed_extra(row: tuple[object, ...]) -> tuple[object, ...]:
-    return (*row[:19], json.loads(str(row[19])), *row[20:])
+    return (*row[:20], json.loads(str(row[20])), *row[21:])
 
 
 class Killed(BaseException):
@@ -127,7 +127,7 @@ def test_lines_of_other_programs(command: Run, target: Path, monkeypatch: pytest
         "`levelno`",
         "fastlog import: app.log:8: is not a JSON object",
     ]
-    rows = [(row[0], row[2], row[3], row[4], row[17], row[18], row[19]) for row in stored(target)]
+    rows = [(row[0], row[2], row[3], row[4], row[17], row[19], row[20]) for row in stored(target)]
     noon, now = MONDAY + DAY / 2, MONDAY + 10 * DAY
     assert rows == [
         (noon, "ERROR", "web", "one", "import", noon, "{}"),
@@ -144,7 +144,7 @@ def test_lines_of_an_ndjson_sink_keep_their_columns(command: Run, store: Path, t
     record = make_record(1, received=5.25, extra='{"a":1.50}', thread=1 << 60, levelno=None)
     Path("app.ndjson").write_bytes(encode(record) + b"\n" + encode(record) + b"\n")
     assert command("import", "app.ndjson", "--data-dir", target).out.startswith("added 2 records")
-    assert [row[:20] for row in stored(target)] == [record[:20]] * 2
+    assert [row[:21] for row in stored(target)] == [record[:21]] * 2
     assert command("import", "app.ndjson", "--data-dir", target).out.startswith("added 0 records")
 
 
