@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from typing import Final, NamedTuple
@@ -17,8 +17,7 @@ from uuid import UUID
 from fastlog import zstd
 from fastlog.errors import SinkUnavailableError
 from fastlog.query.expressions import Expression
-from fastlog.search.candidates import candidates
-from fastlog.search.chunk_memory import ChunkMemory
+from fastlog.search.chunk_search import RETAINED, candidates_of_chunk
 from fastlog.search.narrowing import Clause, all_of
 from fastlog.search.postgres_coverage import Coverage, Fetch
 from fastlog.search.progress import Progress
@@ -29,10 +28,6 @@ THREADS: Final = 2
 """The libraries that decompress and search let other threads run meanwhile."""
 AT_ONCE: Final = (2, 4, 16, 48)
 """Chunks that are fetched by the first statements, and by all later ones."""
-RETAINED: Final = 4 << 20
-"""As in `chunk_search`: bytes that are allocated and freed once, so that glibc keeps its blocks."""
-_MEMORY: Final = ChunkMemory()
-"""Of all searches of the process."""
 
 
 class Place(NamedTuple):
@@ -136,7 +131,12 @@ class ChunkSearch:
             texts = self._read("text", part)
             begun.append(
                 [
-                    (each, pool.submit(_candidates, expressions, text, self._progress.must_stop))
+                    (
+                        each,
+                        pool.submit(
+                            candidates_of_chunk, expressions, text, self._progress.must_stop
+                        ),
+                    )
                     for each, text in zip(part, texts, strict=True)
                 ]
             )
@@ -171,21 +171,6 @@ class ChunkSearch:
         for number, text in rows:
             texts[number - 1] = text
         return texts
-
-
-def _candidates(
-    expressions: list[Expression], compressed: bytes, must_stop: Callable[[], bool]
-) -> Sequence[int]:
-    """Return the numbers of the records of a chunk that may match."""
-    if must_stop() or not compressed:
-        return ()
-    key = ChunkMemory.key(compressed, expressions)
-    found = _MEMORY.get(key)
-    if found is None:
-        found = candidates(_decompressed(compressed), expressions, must_stop)
-        if not must_stop():  # else some may be missing
-            _MEMORY.put(key, found)
-    return found
 
 
 def _decompressed(compressed: bytes) -> bytes:
