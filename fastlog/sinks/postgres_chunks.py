@@ -141,6 +141,13 @@ def read_covered(connection: Connection, target: Target, node: UUID) -> int:
     return 0 if row is None else int(row[0])
 
 
+def lock_chunks(connection: Connection, schema: str, node: UUID) -> None:
+    """Wait until nobody makes chunks of a journal, and hinder that until the transaction ends."""
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, f"{schema} {node}")
+    )
+
+
 def cover(connection: Connection, target: Target, node: UUID, span: int | None = None) -> bool:
     """Make the chunks of the next span of a journal.
 
