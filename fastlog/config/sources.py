@@ -23,7 +23,7 @@ TOP_KEYS = ("data_dir", "listen", "sink")
 """The keys outside all tables."""
 PATHS = ("web.password_file",)
 """Keys of files, which are relative to the file that has the key."""
-FLAGS = {"web.url": "--web"}
+FLAGS = {"web.url": "--web", "source.url": "--source"}
 """Flags that are not named like their keys."""
 
 

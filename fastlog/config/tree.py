@@ -49,6 +49,13 @@ class SinkConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a full journal keeps records for this sink, or drops them and counts a loss."""
 
 
+class SourceConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a central server takes the blocks of other servers from."""
+
+    url: str = ""
+    """A stream, as `nats://host:4222/STREAM`; empty: nowhere."""
+
+
 class FilesConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Mode and group of the files that the server makes."""
 
@@ -158,6 +165,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     sinks: list[SinkConfig] = msgspec.field(
         default_factory=lambda: [SinkConfig("sqlite:", "sqlite", "hold")]
     )
+    source: SourceConfig = SourceConfig()
     files: FilesConfig = FilesConfig()
     limits: LimitsConfig = LimitsConfig()
     journal: JournalConfig = JournalConfig()
@@ -170,6 +178,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 SECTIONS: dict[str, type[Struct]] = {
+    "source": SourceConfig,
     "files": FilesConfig,
     "limits": LimitsConfig,
     "journal": JournalConfig,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from fastlog.config.values import closest
@@ -86,6 +87,22 @@ def check_sink(url: str) -> None:
         expected = "expected a URL such as sqlite: or ndjson:///path"
         raise ConfigError(f"{expected}, got {url!r}{_suggest_sink(url)}")
     _split(url)
+
+
+def check_source(url: str, sinks: Sequence[str]) -> None:
+    """Check the scheme of a source, and that its sink stores each block once.
+
+    Raises:
+        ConfigError: it does not; the text lacks the place, which the caller adds.
+    """
+    if _split(url).scheme != "nats":
+        raise ConfigError(f"expected nats://host:4222/STREAM, got {public_url(url)!r}")
+    schemes = [sink.partition(":")[0] for sink in sinks]
+    if len(schemes) != 1 or schemes[0] not in ("postgresql", "postgres"):
+        raise ConfigError(
+            "what comes from a source is stored by one postgresql: sink, not by "
+            f"{' and '.join(schemes)}"
+        )
 
 
 def suggest_path(url: SplitResult) -> str:

@@ -19,6 +19,7 @@ from fastlog.errors import FastlogError
 from fastlog.files import set_access
 from fastlog.journal import make_wakeup
 from fastlog.server import listeners, state
+from fastlog.server.installed_source import check_source
 from fastlog.server.installed_web import check_installed
 from fastlog.server.lock import lock as lock_data_dir
 from fastlog.server.plan import make_plan
@@ -50,6 +51,8 @@ def serve(config: Config) -> int:
     allow_many_files()
     if config.web.url:
         check_installed()
+    if config.source.url:
+        check_source(config)
     plan = make_plan(config)
     set_access(plan.files)
     lock = lock_data_dir(Path(plan.data_dir), plan.files)
@@ -162,11 +165,12 @@ class Supervisor:
                 self._start(worker)
         for worker in workers:
             self._await(worker)
-        web = self._service.web
-        if web is not None and not self._watch.stopping:
-            self._start(web)
-            self._await(web)
-        for process in (receiver, *workers, *([] if web is None else [web])):
+        others = [one for one in (self._service.source, self._service.web) if one is not None]
+        for other in others:
+            if not self._watch.stopping:
+                self._start(other)
+                self._await(other)
+        for process in (receiver, *workers, *others):
             if not self._watch.stopping:
                 self._watch.keep_alive(process)
 

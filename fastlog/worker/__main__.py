@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from fastlog.child import Child, LostError, arguments, log_to_stderr
 from fastlog.config import Config
-from fastlog.decode import Decoder
+from fastlog.decode import make_decoder
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.journal import JournalReader, WakeupReader
 from fastlog.journal.disk import segment_size
@@ -87,7 +87,7 @@ def make_worker(config: Config, name: str) -> Worker:
     reader = JournalReader(config.data_dir / "journal")
     return Worker(
         reader,
-        Decoder(config.decode.engine, sink.form, bytes.fromhex(reader.node)),
+        make_decoder(config.decode.engine, sink.form, reader.node),
         sink,
         Ledger(config.data_dir / "ledger.db"),
         name,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastlog.block import Block
-from fastlog.decode import Decoded, Decoder
+from fastlog.decode import BlockReader, Decoded, Decoder
 from fastlog.errors import (
     ConfigError,
     JournalDamagedError,
@@ -67,7 +67,7 @@ class Worker:
     def __init__(
         self,
         reader: Reader,
-        decoder: Decoder,
+        decoder: Decoder | BlockReader,
         sink: Sink,
         ledger: Ledger,
         name: str,
@@ -90,8 +90,9 @@ class Worker:
         self._monotonic = monotonic
 
         self._opened = self._was_opened = False
-        self._progress = Progress(reader, name, clock)
-        self._durable = 0
+        self.progress = Progress(reader, name, clock)
+        self.durable = 0
+        """The offset up to which the sink was durable at the last sync."""
         self._next = 0
         """Journal offset to read next."""
         self._blocks: list[Block] = []
@@ -104,8 +105,8 @@ class Worker:
         """Failures of the batch's first block."""
 
         self._throughput = Throughput(data_dir, name, reader.node, monotonic)
-        self._status = SinkStatus(data_dir, name, reader.node, when_full, clock)
-        last = self._status.last
+        self.status = SinkStatus(data_dir, name, reader.node, when_full, clock)
+        last = self.status.last
         self._commits = CommitMeter(CommitTimes() if last is None else last.commits, monotonic)
         self._throughput.publish(*((0, 0) if last is None else (last.cursor, last.index)))
         self._events = EventLog(log)
@@ -124,7 +125,7 @@ class Worker:
         while not stop():
             wait(self.step())
         self.finish(wait)
-        log.info("stopped at offset %d", self._progress.cursor)
+        log.info("stopped at offset %d", self.progress.cursor)
 
     def open(self) -> None:
         """Try to open the sink, once; if that fails for now, `step` tries again.
@@ -140,7 +141,7 @@ class Worker:
             raise
         except Exception as error:
             self._delay_after(error)
-        log.info("started at offset %d", self._progress.cursor)
+        log.info("started at offset %d", self.progress.cursor)
 
     def step(self) -> float:
         """Apply one batch, sync if that is due, and do the housekeeping if that is due.
@@ -168,7 +169,7 @@ class Worker:
                 raise
             # A whole segment is synced at once, so that the journal can release it: a small journal
             # would be full before the interval is over.
-            is_segment = self._progress.cursor - self._durable >= self._segment
+            is_segment = self.progress.cursor - self.durable >= self._segment
             if is_segment or now >= self._synced_at + HOUSEKEEPING_INTERVAL:
                 self._sync()
                 self._synced_at = now
@@ -177,13 +178,13 @@ class Worker:
         except Exception as error:
             return self._delay_after(error)
         if self._ahead_since is None:
-            self._status.recovered()
+            self.status.recovered()
         return 0.0 if found else POLL_INTERVAL
 
     def finish(self, wait: Callable[[float], object]) -> None:
         """Catch up with the durable offset of now, unless that takes too long; sync and close."""
         end, deadline = self._reader.durable(), self._monotonic() + STOP_SECONDS
-        while self._progress.cursor < end and self._monotonic() < deadline:
+        while self.progress.cursor < end and self._monotonic() < deadline:
             if self.step():
                 break  # the sink fails, or there is nothing more
             wait(0)
@@ -191,6 +192,10 @@ class Worker:
             self._sync()
         except Exception as error:
             log.warning("sink %s: not synced at the end: %s", self._name, error)
+        self.close()
+
+    def close(self) -> None:
+        """Close everything, without another sync."""
         self._events.flush()
         self._throughput.close()
         self._sink.close()
@@ -202,7 +207,7 @@ class Worker:
         if isinstance(error, SinkConflictError):
             self._opened = False
         self._throughput.publish_failure()
-        delay = self._status.failed(error)
+        delay = self.status.failed(error)
         self._retry_at = self._monotonic() + delay
         return delay
 
@@ -252,7 +257,7 @@ class Worker:
             self._handle_rejection(part, error)
         finally:
             self._throughput.measure(self._drop_applied(), self._monotonic() - began)
-            self._throughput.publish(self._progress.cursor, self._progress.index)
+            self._throughput.publish(self.progress.cursor, self.progress.index)
         return True
 
     def _open(self) -> bool:
@@ -261,12 +266,12 @@ class Worker:
         if cursor > self._reader.durable():
             return self._wait_for_journal(cursor)
         self._ahead_since = None
-        self._progress.begin(cursor, self._status.last, self._sink.index())
+        self.progress.begin(cursor, self.status.last, self._sink.index())
         self._next = cursor
         self._blocks, self._batch = [], []
         self._one_by_one, self._failures = False, 0
         self._opened = self._was_opened = True
-        self._throughput.publish(cursor, self._progress.index)
+        self._throughput.publish(cursor, self.progress.index)
         return True
 
     def _wait_for_journal(self, cursor: int) -> bool:
@@ -317,14 +322,14 @@ class Worker:
         try:
             blocks = self._reader.read(self._next, BATCH_BYTES)
         except SkippedError as skipped:
-            loss = self._progress.gap(skipped, self._status.last, self._sink.missing())
+            loss = self.progress.gap(skipped, self.status.last, self._sink.missing())
             if loss is not None:
-                entry = Entry(self._progress.cursor, 0, loss, self._name)
+                entry = Entry(self.progress.cursor, 0, loss, self._name)
                 self._ledger.record(self._reader.node, [entry], 0)
             self._next = skipped.oldest
             return []
         if blocks:
-            self._progress.block_read(blocks[0])
+            self.progress.block_read(blocks[0])
         return blocks
 
     def _drop_applied(self) -> list[Block]:
@@ -332,7 +337,7 @@ class Worker:
         cursor = self._sink.cursor()
         applied = [one.block for one in self._batch if one.block.end <= cursor]
         for block in applied:
-            self._progress.block_applied(block)
+            self.progress.block_applied(block)
             self._failures = 0
         del self._batch[: len(applied)]
         if not self._batch:
@@ -374,7 +379,7 @@ class Worker:
 
     def _sync_applied(self) -> None:
         """Try to sync what is applied, while the sink fails."""
-        if self._durable != self._progress.cursor:
+        if self.durable != self.progress.cursor:
             with contextlib.suppress(Exception):  # the error that was there before is reported
                 self._sync()
 
@@ -382,11 +387,11 @@ class Worker:
         """Make the sink durable, and write its position."""
         if not self._opened:
             return
-        cursor = self._progress.cursor
-        if self._durable != cursor:
-            self._durable = self._sink.sync()
-        progress = self._progress
-        self._status.write(
-            *(cursor, self._durable, progress.index, progress.received),
+        progress = self.progress
+        cursor = progress.cursor
+        if self.durable != cursor:
+            self.durable = self._sink.sync()
+        self.status.write(
+            *(cursor, self.durable, progress.index, progress.received),
             *(self._sink.failing(), self._commits.times()),
         )

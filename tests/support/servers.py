@@ -226,6 +226,8 @@ def _role(words: list[str]) -> str:
         return "receiver"
     if "fastlog.web" in words:
         return "web"
+    if "fastlog.source" in words:
+        return "source"
     if "fastlog.worker" in words:
         return f"worker {words[words.index('--sink') + 1]}"
     return "supervisor"
