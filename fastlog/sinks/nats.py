@@ -71,6 +71,8 @@ class NatsSink(Sink):
             self._warn(streams.warnings(info, self._target.prefix))
             self._size = part_size(self._connection.max_payload)
             tail, known = self._read_tail(), read_state(self._connection, node)
+        if tail.seq < self._seq:
+            self._rewound = 0  # the stream has lost what was published again, too
         self._seq, self._is_unsure = tail.seq, False
         self._stored = known.state.stored
         self._cursor = max(tail.end, self._stored)
@@ -148,10 +150,21 @@ class NatsSink(Sink):
         self._cursor = packet.end
 
     def _find_out(self) -> None:
-        """Read what was stored, after an answer that did not come."""
+        """Read what was stored, after an answer that did not come.
+
+        Raises:
+            SinkConflictError: The stream has lost what it had acknowledged.
+        """
         tail = self._read_tail()
-        if tail.seq != self._seq:
-            self._seq, self._cursor = tail.seq, max(tail.end, self._stored)
+        if tail.seq < self._seq:
+            # The worker must read these blocks again. Otherwise the next one would follow what the
+            # stream still has, as if the journal had released all between.
+            raise SinkConflictError(
+                f"{self._target.label}: the stream has lost blocks that it had acknowledged; "
+                "they are published again"
+            )
+        if tail.seq > self._seq:
+            self._seq, self._cursor = tail.seq, max(tail.end, self._cursor)
         self._is_unsure = False
 
     def _require_connection(self) -> Connection:

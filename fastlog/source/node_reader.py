@@ -87,9 +87,9 @@ class NodeReader:
             if rest:
                 found += rest
                 offset = rest[-1].end
+                self._missed, self._has_looked_twice = None, False
         if found:
             self._next = offset
-            self._missed, self._has_looked_twice = None, False
         elif self._missed and self._feed.is_at_end and not self._has_looked_twice:
             self._restart()
             self._has_looked_twice = True
