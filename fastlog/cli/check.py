@@ -16,6 +16,7 @@ from fastlog.cli.checks import (
     check_listener,
     check_modes,
     check_sink,
+    check_source,
     day_directories,
 )
 from fastlog.cli.command import FAILED, OK, Command
@@ -76,6 +77,8 @@ def _check_all(config: Config, *, deep: bool) -> list[Verdict]:
     verdicts += check_modes(config)
     verdicts += [check_listener(listener.url, running=running) for listener in config.listen]
     verdicts += [check_sink(sink, config) for sink in config.sinks]
+    if config.source.url:
+        verdicts += check_source(config.source.url)
     for logs in day_directories(config):
         verdicts += check_day_files(logs, deep=deep)
     verdicts.append(check_ledger(data_dir))

@@ -89,6 +89,11 @@ def check_sink(url: str) -> None:
     _split(url)
 
 
+def takes_source(sink: str) -> bool:
+    """Return whether a sink of this URL stores what comes from a source."""
+    return _split(sink).scheme in ("postgresql", "postgres")
+
+
 def check_source(url: str, sinks: Sequence[str]) -> None:
     """Check the scheme of a source, and that its sink stores each block once.
 
@@ -97,11 +102,11 @@ def check_source(url: str, sinks: Sequence[str]) -> None:
     """
     if _split(url).scheme != "nats":
         raise ConfigError(f"expected nats://host:4222/STREAM, got {public_url(url)!r}")
-    schemes = [sink.partition(":")[0] for sink in sinks]
-    if len(schemes) != 1 or schemes[0] not in ("postgresql", "postgres"):
+    count = sum(map(takes_source, sinks))
+    if count != 1:
         raise ConfigError(
-            "what comes from a source is stored by one postgresql: sink, not by "
-            f"{' and '.join(schemes)}"
+            "what comes from a source is stored by the one postgresql: sink, and there are "
+            f"{count or 'none'}"
         )
 
 

@@ -84,6 +84,11 @@ class Connection:
         self.loop = asyncio.new_event_loop()
         """The event loop of the client."""
         self._thread: threading.Thread | None = None
+        self._lost: asyncio.Future[None] | None = None
+        """Done when the connection is lost; another one for each connection."""
+        self._failures = 0
+        self._failed: asyncio.Future[None]
+        """Done when the first attempt to connect has failed."""
         self._reason = ""
         """Why the last attempt to connect failed."""
 
@@ -110,17 +115,54 @@ class Connection:
             "max_reconnect_attempts": -1,
             "ping_interval": 5,
             "error_cb": self._on_error,
+            "disconnected_cb": self._on_disconnected,
         }
         try:
-            self.run(self._client.connect(**options), CONNECT_TIMEOUT)  # type: ignore[arg-type]
-        except SinkUnavailableError as error:
+            self.run(self._connect(options), CONNECT_TIMEOUT)
+        except SinkUnavailableError:
             self.close()
-            why = self._reason or str(error)
-            raise SinkUnavailableError(f"{self.target.label}: {why}") from error
+            raise
+
+    async def _connect(self, options: dict[str, Any]) -> None:
+        """Connect; give up when each server has failed twice. nats-py would try without end."""
+        self._failed = self.loop.create_future()
+        connecting = self.loop.create_task(self._client.connect(**options))
+        try:
+            await asyncio.wait([connecting, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                raise SinkUnavailableError(f"{self.target.label}: {self._reason}")
+            connecting.result()
+        finally:
+            connecting.cancel()
 
     async def _on_error(self, error: Exception) -> None:
-        self._reason = explain(error)
-        log.debug("%s: %s", self.target.label, self._reason)
+        self._failures += 1
+        # The first error of an attempt says more: servers close a connection that they refuse.
+        if self._client.is_connected or not self._reason:
+            self._reason = explain(error)
+        if self._failures == 2 * len(self.target.servers) and not self._failed.done():
+            self._failed.set_result(None)
+        log.debug("%s: %s", self.target.label, explain(error))
+
+    async def _on_disconnected(self) -> None:
+        if self._lost is not None:
+            self._lost.set_result(None)
+            self._lost = None
+
+    async def _request(self, subject: str, payload: bytes, headers: dict[str, str] | None) -> bytes:
+        """Send a request; do not wait for its answer any more when the connection is lost."""
+        if self._lost is None:
+            self._lost = self.loop.create_future()
+        lost = self._lost
+        work = self._client.request(subject, payload, timeout=TIMEOUT, headers=headers)
+        request: asyncio.Task[Any] = self.loop.create_task(work)
+        try:
+            await asyncio.wait([request, lost], return_when=asyncio.FIRST_COMPLETED)
+            if not request.done():
+                raise SinkUnavailableError(f"{self.target.label}: the connection was lost")
+            return bytes(request.result().data)
+        finally:
+            request.cancel()
 
     @property
     def client(self) -> Client:
@@ -152,8 +194,7 @@ class Connection:
             raise SinkUnavailableError(
                 f"{self.target.label}: not connected{f' ({self._reason})' if self._reason else ''}"
             )
-        work = self._client.request(subject, payload, timeout=TIMEOUT, headers=headers)
-        return self.run(work, TIMEOUT + 1).data
+        return self.run(self._request(subject, payload, headers), TIMEOUT + 1)
 
     def ask(self, what: str, question: object = None) -> bytes:
         """Ask JetStream's API, such as `STREAM.INFO.LOGS`.

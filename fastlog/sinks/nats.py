@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fastlog.errors import SinkConflictError, SinkError, SinkUnavailableError
 from fastlog.jetstream import streams
-from fastlog.jetstream.connection import NO_STREAM, ApiError, Connection, WrongSequenceError
+from fastlog.jetstream.connection import ApiError, Connection, WrongSequenceError
+from fastlog.jetstream.examination import examine
 from fastlog.jetstream.node_state import KnownState, read_state
 from fastlog.jetstream.packet import Packet, encode, packets, part_size, read_part
 from fastlog.jetstream.target import parse_url
@@ -83,28 +84,13 @@ class NatsSink(Sink):
     def missing(self) -> str:
         return "the central server lacks them: its store went back to an older state"
 
-    def check(self) -> None:
-        """Check that the cluster can be reached, and that the stream is safe and large enough.
+    def check(self) -> str:
+        """Return what makes the stream less safe than it can be; "" if nothing does.
 
         Raises:
-            SinkError: The text says what is wrong.
+            SinkError: The cluster cannot be used.
         """
-        connection = Connection(self._target, "fastlog check")
-        try:
-            connection.open()
-            try:
-                info = streams.read_info(connection, self._target.stream)
-            except ApiError as error:
-                if error.code == NO_STREAM:
-                    return  # it will be made
-                raise
-            found = streams.warnings(info, self._target.prefix)
-            if self._target.monitor:
-                found += filter(None, [streams.sync_warning(self._target.monitor)])
-        finally:
-            connection.close()
-        if found:
-            raise SinkError(f"{self._target.label}: {'; '.join(found)}")
+        return "; ".join(examine(self.context.url.geturl()))
 
     def apply(self, blocks: Sequence[Decoded]) -> None:
         first = blocks[0].block.offset

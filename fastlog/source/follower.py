@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fastlog.config import Config
+from fastlog.config.urls import takes_source
 from fastlog.decode import make_decoder
 from fastlog.errors import SinkError
 from fastlog.jetstream.connection import Connection, WrongSequenceError
@@ -56,7 +57,7 @@ class Follower:
         self._state_at = time.monotonic()
         self._feed = Feed(connection, connection.target.blocks_of(node), budget, notify)
         self._reader = NodeReader(node, self._feed)
-        [settings] = config.sinks
+        [settings] = [sink for sink in config.sinks if takes_source(sink.url)]
         name = f"{settings.name}.{node}"
         context = SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention)
         sink = make_sink(context)

@@ -11,6 +11,7 @@ from fastlog.errors import ConfigError, FastlogError
 from fastlog.query import EVERYTHING, Node
 from fastlog.search import Totals, Unread
 from fastlog.search.totals import TOTALS, totals_of
+from fastlog.source.report import SourceReport
 from fastlog.status.data_directory import Status, read_status
 from fastlog.status.record_stores import choose_store
 from fastlog.status.server_state import RECENT, read_state
@@ -38,6 +39,8 @@ class Statistics(NamedTuple):
     sinks: list[SinkReport]
     status: Status | None
     """None: no receiver has run."""
+    source: SourceReport | None
+    """What a central server takes from a stream; None: it is none."""
     is_running: bool
     unread: Unread
 
@@ -79,6 +82,7 @@ def collect(
         ledger_error=state.ledger_error or "",
         sinks=state.sinks,
         status=state.receiver,
+        source=state.source,
         is_running=state.running,
         unread=unread,
     )
@@ -117,4 +121,5 @@ def to_tree(found: Statistics) -> dict[str, Any]:
         "running": found.is_running,
         "journal_fill": None if status is None else status.fill,
         "receiver": status,
+        "source": found.source,
     }

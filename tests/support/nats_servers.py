@@ -48,6 +48,7 @@ class NatsServer:
         cluster = f"""
             cluster {{
                 name: test, listen: "127.0.0.1:{self._route}"
+                no_advertise: true  # or clients find ways around a proxy
                 routes: [{", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)}]
             }}"""
         self._config = self.home / "nats.conf"
