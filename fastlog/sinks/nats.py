@@ -100,7 +100,7 @@ class NatsSink(Sink):
             if self._is_unsure:
                 self._find_out()
             rest = [each.block for each in blocks if each.block.end > self._cursor]
-            for packet in packets(rest, self._cursor, self._size):
+            for packet in packets(rest, self._cursor):
                 self._publish(packet)
 
     def cursor(self) -> int:

@@ -121,6 +121,12 @@ class NodeReader:
             part = read_part(message.data)
             if part is None or part.node != self.node:
                 self.damaged += 1
-            elif packet := self._assembler.add(part):
+                continue
+            try:
+                packet = self._assembler.add(part)
+            except ValueError:
+                self.damaged += 1
+                continue
+            if packet is not None:
                 return _Arrived(packet, message.seq)
         return None

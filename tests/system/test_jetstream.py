@@ -59,7 +59,7 @@ def test_everything_arrives_once_and_leaves_the_stream(
 ) -> None:
     first, second = fleet.collector(), fleet.collector()
     fleet.send(300)
-    fleet.send(3, clients=1, text="y" * 700_000)  # such a block is cut into parts
+    fleet.send(3, clients=1, text=os.urandom(400_000).hex())  # such blocks are cut
     fleet.await_journaled()
     wait_for(lambda: all(position_of(each).get("cursor", 0) > 0 for each in (first, second)))
     assert [position_of(each)["durable"] for each in (first, second)] == [0, 0]

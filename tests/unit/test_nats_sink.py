@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,7 @@ def test_a_full_stream_takes_nothing_and_says_so(tmp_path: Path, bench: Bench) -
     url = bench.url.replace("max_bytes=1GiB", "max_bytes=1MiB")
     sink = NatsSink(make_context(tmp_path, url))
     sink.open(NODE)
-    large = make_chain([(["x" * 400_000], 20_780 * 86_400) for _ in range(4)])
+    large = make_chain([([os.urandom(400_000).hex()], 20_780 * 86_400) for _ in range(4)])
     with pytest.raises(SinkUnavailableError, match="maximum bytes exceeded"):
         sink.apply(large)
     assert sink.cursor() < large[-1].block.end
