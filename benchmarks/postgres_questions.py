@@ -1,11 +1,11 @@
 """Measure searches of the same records in PostgreSQL and in day files: seconds, medians.
 
     PYTHONPATH=benchmarks python benchmarks/postgres_questions.py URL HOME
-        [--records 1000000] [--days 5] [--rounds 5]
+        [--records 1000000] [--days 5] [--rounds 5] [--keep]
 
-The day files are made in HOME, or taken from there. The database of the URL must be empty; a schema
-`bench_questions` is made in it, and dropped at the end. Both stores are asked in turns, in this
-process: the start of a command is not measured.
+The day files are made in HOME, or taken from there. A schema `bench_questions` is made in the
+database of the URL, and dropped at the end, unless it is kept for a further run. Both stores are
+asked in turns, in this process: the start of a command is not measured.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from fastlog.config import RetentionConfig
 from fastlog.decode import copy_rows
 from fastlog.query import TimeContext, parse
 from fastlog.record import Record
-from fastlog.search.store import DayStore, RecordStore, open_store
+from fastlog.search.day_store import DayStore
+from fastlog.search.store import RecordStore, open_store
 from fastlog.search.totals import TOTALS
 from fastlog.sinks import SinkContext
 from fastlog.sinks.postgres import PostgresSink
@@ -108,12 +109,15 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keep", action="store_true")
     arguments = parser.parse_args()
     home = arguments.home / f"{arguments.records}-{arguments.days}"
     store = make_store(home, arguments.records, arguments.days)
     url = f"{arguments.url}{'&' if '?' in arguments.url else '?'}schema={SCHEMA}"
     with psycopg.connect(arguments.url, autocommit=True) as connection:
-        fill(url, store.lines)
+        made = connection.execute("SELECT to_regnamespace(%s)", (SCHEMA,)).fetchone()
+        if made == (None,):
+            fill(url, store.lines)
         days, postgres = DayStore(store.data_dir / "logs"), open_store(url)
         print(f"{'':40} {'day files':>9} {'PostgreSQL':>10} {'ratio':>6}")
         for question in QUESTIONS:
@@ -127,7 +131,8 @@ def main() -> None:
                 assert answers[0] == answers[1], question.name
             ours, theirs = (statistics.median(seconds[1:]) for seconds in taken)
             print(f"{question.name:40} {ours:9.3f} {theirs:10.3f} {theirs / ours:6.2f}", flush=True)
-        connection.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
+        if not arguments.keep:
+            connection.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
 
 
 if __name__ == "__main__":

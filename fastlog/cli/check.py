@@ -23,6 +23,7 @@ from fastlog.cli.command import FAILED, OK, Command
 from fastlog.cli.health_checks import check_health
 from fastlog.cli.journal_checks import check_journal
 from fastlog.cli.options import config_options
+from fastlog.cli.postgres_checks import check_partitions, postgres_sinks
 from fastlog.cli.retention_preview import preview
 from fastlog.cli.safe_text import print_json, print_line
 from fastlog.config import Config, format_duration
@@ -37,7 +38,10 @@ from fastlog.status.data_directory import is_running, read_status
     "--repair", is_flag=True, help="Repair a damaged journal; the server must not be running."
 )
 @click.option(
-    "--deep", is_flag=True, help="Read every page of every day file. Takes seconds per gigabyte."
+    "--deep",
+    is_flag=True,
+    help="Read every page of every day file, and every row of a database. Takes seconds per"
+    " gigabyte.",
 )
 @click.option(
     "--retention",
@@ -76,7 +80,11 @@ def _check_all(config: Config, *, deep: bool) -> list[Verdict]:
     verdicts = [Verdict(State.OK, "config", "valid"), check_directory(data_dir)]
     verdicts += check_modes(config)
     verdicts += [check_listener(listener.url, running=running) for listener in config.listen]
-    verdicts += [check_sink(sink, config) for sink in config.sinks]
+    databases = postgres_sinks(config)
+    for sink in config.sinks:
+        verdicts.append(check_sink(sink, config))
+        if sink in databases and verdicts[-1].state is State.OK:
+            verdicts += check_partitions(sink, deep=deep)
     if config.source.url:
         verdicts += check_source(config.source.url)
     for logs in day_directories(config):

@@ -9,6 +9,7 @@ from typing import get_type_hints
 import msgspec
 
 from fastlog.cli.checks import State, Verdict
+from fastlog.cli.postgres_checks import postgres_sinks, preview_partitions
 from fastlog.config import Config, RetentionConfig, format_duration, format_size, nearest
 from fastlog.config.values import read_value
 from fastlog.errors import ConfigError
@@ -22,20 +23,25 @@ DAYS = "days"
 
 
 def preview(config: Config, settings: Sequence[str]) -> list[Verdict]:
-    """Return what retention would delete of each `sqlite:` sink.
+    """Return what retention would delete of each `sqlite:` sink, and drop of a `postgresql:` one.
 
     Args:
         settings: `KEY=VALUE` for each setting that replaces one of the configuration; empty texts
             stand for none.
 
     Raises:
-        ConfigError: A setting is wrong, or there are no day files.
+        ConfigError: A setting is wrong, or there are no day files and no database.
+        FastlogError: A database cannot be used.
     """
     retention = _read_settings(config.retention, [text for text in settings if text])
-    find_store(config)  # raises the error of a wrong directory
+    databases = postgres_sinks(config)
+    if stores_of(config) or not databases:
+        find_store(config)  # raises the error of a wrong directory
     verdicts: list[Verdict] = []
     for store in stores_of(config):
         verdicts += _preview_store(store.sink, store.logs, retention)
+    for sink in databases:
+        verdicts += preview_partitions(sink, retention)
     return verdicts
 
 

@@ -12,7 +12,7 @@ import click
 
 from fastlog.cli.command import OK
 from fastlog.cli.filters import Filters, unread_filter_options
-from fastlog.cli.options import colour_option, config_options, wants_colour
+from fastlog.cli.options import colour_option, config_options, store_option, wants_colour
 from fastlog.cli.query_command import QueryCommand
 from fastlog.cli.safe_text import escape_unencodable
 from fastlog.cli.url_options import url_options
@@ -45,11 +45,17 @@ _WIDTH = 100
     help=f"Read the counts every so many seconds (default: {EVERY:.0f}).",
 )
 @colour_option
+@store_option
 @url_options
 @config_options
 @unread_filter_options
 def top(
-    config: Config, filters: Filters, api: Api | None, every: float, colour: bool | None
+    config: Config,
+    filters: Filters,
+    api: Api | None,
+    every: float,
+    colour: bool | None,
+    store: str | None,
 ) -> int:
     """Show live rates by level, logger and host, sinks, and what is lost; q ends it.
 
@@ -58,7 +64,7 @@ def top(
     escape_unencodable()
     from rich.console import Console  # rich takes a while to import
 
-    source = _source(config, filters, api)
+    source = _source(config, filters, api, store)
     is_live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     has_colour = wants_colour(colour)
     if not is_live:
@@ -71,11 +77,13 @@ def top(
     return OK
 
 
-def _source(config: Config, filters: Filters, api: Api | None) -> Source:
+def _source(config: Config, filters: Filters, api: Api | None, store: str | None) -> Source:
     from fastlog.cli.top_readings import ApiSource, StoreSource
 
     if api is None:
-        return StoreSource(config, filters.query(config))
+        return StoreSource(config, filters.query(config), store)
+    if store is not None:
+        raise click.UsageError("--store and --url exclude each other")
     from fastlog.cli.options import asked_zone
     from fastlog.cli.zone_names import zone_name
 

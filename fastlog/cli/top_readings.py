@@ -1,6 +1,6 @@
 """What `fastlog top` reads, again and again: counts by minute, and the state of the server.
 
-The counts are those that day files keep by minute, so a reading does not look at each record.
+The counts are those that the stores keep by minute, so a reading does not look at each record.
 """
 
 from __future__ import annotations
@@ -8,16 +8,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from datetime import UTC
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
 from fastlog.config import Config
+from fastlog.config.urls import public_url
 from fastlog.query import Node, between, both, column
-from fastlog.search import Grouping, Progress, Unread, count
+from fastlog.search import Grouping, Progress, Unread
 from fastlog.search.grouping import Group
-from fastlog.status.data_directory import logs_directory
+from fastlog.search.store import RecordStore
+from fastlog.status.record_stores import choose_store, is_day_store
 from fastlog.status.server_state import ServerState, read_state
 
 if TYPE_CHECKING:
@@ -66,16 +67,18 @@ class Source(Protocol):
 
 
 class StoreSource:
-    """The files of a data directory.
+    """The files of a data directory, or another store.
 
     Args:
         query: which records are counted.
+        url: the store, if it is not that of the configuration.
     """
 
-    def __init__(self, config: Config, query: Node) -> None:
-        self.name = str(config.data_dir)
-        self._config, self._query = config, query
-        self._counted: tuple[Path, int] | None = None
+    def __init__(self, config: Config, query: Node, url: str | None = None) -> None:
+        self.name = str(config.data_dir) if url is None else public_url(url)
+        self._config, self._query, self._url = config, query, url
+        self._store: RecordStore | None = None
+        self._counted: tuple[RecordStore, int] | None = None
         self._bars: dict[str, Bars] = {}
         self._progress = Progress()
         self._is_interrupted = False
@@ -92,26 +95,32 @@ class StoreSource:
             FastlogError: It cannot be read.
         """
         now = time.time()
-        logs, unread = logs_directory(self._config), Unread(lambda line: None)
+        store, unread = self._choose(), Unread(lambda line: None)
         self._progress = progress = Progress(time.monotonic() + _SECONDS)
         if self._is_interrupted:
             progress.interrupt()
         first = first_minute(now)
         end, recent = first + MINUTES * MINUTE, first + (MINUTES - RECENT) * MINUTE
-        if self._counted == (logs, first):
-            counted = self._count(logs, (recent, end), unread, progress)
+        if self._counted == (store, first):
+            counted = self._count(store, (recent, end), unread, progress)
             bars = {field: _merged(self._bars[field], counted[field], recent) for field in FIELDS}
         else:
-            bars = self._count(logs, (first, end), unread, progress)
+            bars = self._count(store, (first, end), unread, progress)
         notes = [f"not counted: {path} {trouble}" for path, trouble in unread.files.items()]
         if progress.stopped is not None:
             notes.append(_too_slow(_SECONDS))
         is_complete = progress.stopped is None
-        self._counted, self._bars = (logs, first) if is_complete else None, bars
+        self._counted, self._bars = (store, first) if is_complete else None, bars
         return Reading(now, bars, read_state(self._config.data_dir, now), notes)
 
+    def _choose(self) -> RecordStore:
+        """Return the store. Day files are chosen anew: a server may store elsewhere meanwhile."""
+        if self._store is None or is_day_store(self._config, self._url):
+            self._store = choose_store(self._config, self._url, keep=1).store
+        return self._store
+
     def _count(
-        self, logs: Path, span: tuple[int, int], unread: Unread, progress: Progress
+        self, store: RecordStore, span: tuple[int, int], unread: Unread, progress: Progress
     ) -> dict[str, Bars]:
         """Count the records of whole minutes."""
         query = both(between(column("created"), *span), self._query)
@@ -119,7 +128,7 @@ class StoreSource:
         # Hosts are counted in another table than levels and loggers.
         for fields in (("level", "logger"), ("host",)):
             groupings = [Grouping((field,), MINUTE, UTC) for field in fields]
-            counted = count(logs, query, groupings, unread, progress)
+            counted = store.count(query, groupings, unread, progress)
             bars |= dict(zip(fields, map(_bars_of, counted), strict=True))
         return bars
 

@@ -12,11 +12,11 @@ import click
 from fastlog.child import log_to_stderr
 from fastlog.cli.command import OK, Command
 from fastlog.cli.completion import complete_directory
-from fastlog.cli.options import config_option, load_config
+from fastlog.cli.options import config_option, load_config, store_option
 from fastlog.config.urls import check_web
 from fastlog.errors import ConfigError
 from fastlog.server.installed_web import check_installed
-from fastlog.status.data_directory import logs_directory
+from fastlog.status.record_stores import choose_store
 
 if TYPE_CHECKING:
     from fastlog.web.service import Service
@@ -41,9 +41,14 @@ DEFAULT_URL = "http://127.0.0.1:9080"
     shell_complete=complete_directory,
     help="The server's data directory (default: as configured).",
 )
+@store_option
 @config_option
 def web(
-    config_file: Path | None, url: str | None, data_dir: str | None, make_password: bool
+    config_file: Path | None,
+    url: str | None,
+    data_dir: str | None,
+    make_password: bool,
+    store: str | None,
 ) -> int:
     """Serve a page and a JSON API over the stored records, until interrupted.
 
@@ -60,7 +65,8 @@ def web(
     log_to_stderr("web", config.log.level)
     from fastlog.web.service import Service
 
-    Service(config, logs_directory(config)).run(_prepare)
+    chosen = choose_store(config, store, config.web.searches)
+    Service(config, chosen.store).run(_prepare)
     return OK
 
 

@@ -175,7 +175,7 @@ def _read_sinks(setting: Setting) -> list[SinkConfig]:
             name = _field(setting, path, SinkConfig, item, "name")
             _check_name(setting, [*path, "name"], name, names)
         else:
-            name = _free_name(url.partition(":")[0].lower(), names | given)
+            name = _free_name(url.partition(":")[0].lower().replace("+", "-"), names | given)
         when_full = "skip" if sinks else "hold"
         if "when_full" in item:
             when_full = _field(setting, path, SinkConfig, item, "when_full")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from pathlib import Path
 from typing import Final
 
 from fastlog.query import Node, between, both, column, equals
 from fastlog.search.day_reader import Unread
 from fastlog.search.progress import Progress
-from fastlog.search.stream import Found, search
+from fastlog.search.stream import Found
 
 REACH: Final = 86400.0
 """Seconds before and after a record in which those around it are looked for."""
@@ -38,20 +36,6 @@ def position(found: Found) -> Position:
 def in_common(found: Found, columns: Iterable[str]) -> Node:
     """Return the query of the records that have these columns in common with one."""
     return both(*(equals(column(name), getattr(found.record, name)) for name in columns))
-
-
-def next_to(
-    logs: Path,
-    found: Found,
-    same: Node,
-    *,
-    newest_first: bool,
-    unread: Unread | None = None,
-    progress: Progress | None = None,
-) -> Iterator[Found]:
-    """Yield what comes before or after a record in the day files, as `next_by` does."""
-    find = partial(search, logs)
-    return next_by(find, found, same, newest_first=newest_first, unread=unread, progress=progress)
 
 
 def next_by(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -16,15 +16,45 @@ from urllib.parse import urlsplit
 from fastlog.config import nearest
 from fastlog.errors import ConfigError
 from fastlog.query import Node
+from fastlog.search.around import Identity
 from fastlog.search.day_reader import Unread
+from fastlog.search.day_store import DayStore
 from fastlog.search.grouping import Group, Grouping
-from fastlog.search.live import follow, newest
 from fastlog.search.progress import Progress
-from fastlog.search.stream import Found, search
-from fastlog.search.totals import count
+from fastlog.search.spans import Span
+from fastlog.search.stream import Found
 
 POSTGRES: Final = ("postgresql", "postgres")
 """The schemes of PostgreSQL's URLs."""
+
+
+class Arrivals(Protocol):
+    """Looks for new records again and again, for one reader."""
+
+    def read(
+        self,
+        query: Node,
+        position: Any,
+        unread: Unread | None = None,
+        *,
+        at_most: int,
+        skipped: Callable[[int], object],
+    ) -> Iterator[list[Found]]:
+        """Yield what has arrived after the position, in batches, in order of arrival.
+
+        At its end, it has moved the position.
+
+        Args:
+            at_most: Of more new records of a file or a journal, only the newest are looked at.
+            skipped: Gets the number of the others.
+        """
+
+    def wait(self, pause: Callable[[float], object]) -> None:
+        """Wait until it is time to look again.
+
+        Args:
+            pause: Waits for some seconds, or less.
+        """
 
 
 class RecordStore(Protocol):
@@ -67,57 +97,50 @@ class RecordStore(Protocol):
     ) -> Iterator[list[Found]]:
         """Yield what arrives after the position, without end."""
 
+    def bounds(
+        self, query: Node, unread: Unread | None = None, progress: Progress | None = None
+    ) -> Span | None:
+        """Return a span that has `created` of all records that may match; None if there are none.
 
-@dataclass(frozen=True, slots=True)
-class DayStore:
-    """The day files of a directory."""
+        Only the times of the query are considered.
+        """
 
-    logs: Path
+    def find(
+        self, place: Identity, unread: Unread | None = None, progress: Progress | None = None
+    ) -> Found | None:
+        """Return the record of a place; None if there is none, or if the search must stop."""
 
-    def search(
+    def last_arrival(self, unread: Unread | None = None) -> Identity | None:
+        """Return the place of the record that arrived last; None if there is none."""
+
+    def missed(
         self,
         query: Node,
+        place: Identity,
+        unread: Unread | None = None,
         *,
-        newest_first: bool = False,
-        unread: Unread | None = None,
-        progress: Progress | None = None,
-    ) -> Iterator[Found]:
-        """Yield the records that match, in order of `created`."""
-        return search(self.logs, query, newest_first=newest_first, unread=unread, progress=progress)
-
-    def count(
-        self,
-        query: Node,
-        groupings: Sequence[Grouping],
-        unread: Unread | None = None,
-        progress: Progress | None = None,
-    ) -> list[Counter[Group]]:
-        """Count the records that match, by groups."""
-        return count(self.logs, query, groupings, unread, progress)
-
-    def newest(
-        self,
-        query: Node,
-        count: int,
-        unread: Unread | None = None,
-        progress: Progress | None = None,
-    ) -> tuple[list[Found], Any]:
-        """Return the newest matches, oldest first, and the position where `follow` continues."""
-        return newest(self.logs, query, count, unread, progress)
-
-    def follow(
-        self,
-        query: Node,
-        position: Any,
-        pause: Callable[[float], object],
-        unread: Unread | None = None,
+        at_most: int,
+        skipped: Callable[[int], object],
     ) -> Iterator[list[Found]]:
-        """Yield what arrives after the position, without end."""
-        return follow(self.logs, query, position, pause, unread)
+        """Yield what arrived after a record, in batches, in order of arrival, up to now.
+
+        Args:
+            place: If its record is gone, nothing is yielded.
+            at_most, skipped: As in `Arrivals.read`.
+        """
+
+    def arrivals(self) -> AbstractContextManager[Arrivals]:
+        """Begin to look for new records again and again."""
+
+    def close(self) -> None:
+        """Close what is kept open between two questions. The store may be asked again."""
 
 
-def open_store(url: str) -> RecordStore:
+def open_store(url: str, keep: int = 0) -> RecordStore:
     """Return the store that a URL names, without any I/O.
+
+    Args:
+        keep: How many connections to a database may stay open between two questions.
 
     Raises:
         ConfigError: It names none that can be searched.
@@ -130,7 +153,7 @@ def open_store(url: str) -> RecordStore:
             from fastlog.search.postgres import PostgresStore  # psycopg takes a while to import
         except ImportError as error:
             raise ConfigError(f"{parts.scheme}: {error}") from None
-        return PostgresStore(parts)
+        return PostgresStore(parts, keep)
     hint = nearest(parts.scheme, ("sqlite", *POSTGRES))
     expected = "expected sqlite:///directory or postgresql://user@host/database"
     raise ConfigError(f"{expected}, got {url!r}{hint}")

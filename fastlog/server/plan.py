@@ -86,7 +86,8 @@ def _store(config: Config, url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         return parts.path or str(config.data_dir / "logs")
-    if parts.scheme.startswith(("postgres", "nats")):  # its options may have a password, too
+    # options may have a password, or be many
+    if parts.scheme.startswith(("postgres", "nats", "otlp")):
         return public_url(url)
     if parts.password:
         return url.replace(f":{parts.password}@", ":…@", 1)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fastlog.decode import Decoded, Form
 
-__all__ = ["GROUP", "Sink", "SinkContext", "make_sink"]
+__all__ = ["GROUP", "Rejected", "Sink", "SinkContext", "make_sink"]
 
 GROUP = "fastlog.sinks"
 
@@ -40,6 +40,20 @@ class SinkContext(NamedTuple):
     clock: Callable[[], float] = time.time
     steady: Callable[[], float] = steady
     """A clock that cannot be set, so that a sink can detect that `clock` was set."""
+    stopping: Callable[[], bool] = lambda: False
+    """Whether this process is to end: a sink that waits for a network then returns soon."""
+
+
+class Rejected(NamedTuple):
+    """Records that a sink has passed on, and that were rejected there."""
+
+    offset: int
+    """Offset of the block."""
+    idx: int
+    """The record, or the last one of those among which the rejected ones are."""
+    reason: str
+    number: int = 0
+    """How many there are, if it is not known which; 0: exactly this one."""
 
 
 class Sink(ABC):
@@ -53,6 +67,10 @@ class Sink(ABC):
     form: ClassVar[Form] = "records"
     """The form of the blocks: with `records`, or with the same content as `lines` of JSON or as
     `columns`, which cost far less to make."""
+
+    batch_bytes: int = 0
+    """Bytes of blocks that `apply` gets at once if so many wait, however slow the sink is: for one
+    whose calls take much time whatever they get, as over a network."""
 
     def __init__(self, context: SinkContext) -> None:
         """Keep the context and check the URL, without any I/O.
@@ -133,6 +151,14 @@ class Sink(ABC):
         once a second, without I/O.
         """
         return {}
+
+    def rejections(self) -> list[Rejected]:
+        """Return what was rejected where the sink passes records on, since the last call.
+
+        Called after `apply`, also if it has failed, without I/O. The ledger has them before `sync`
+        is called.
+        """
+        return []
 
     def offending(self, block: Decoded) -> dict[int, str]:
         """Find the rows that the sink can never store, without any change.

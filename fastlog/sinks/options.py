@@ -42,6 +42,10 @@ class Options:
         """Return a number, at least 1; None when the option is not given."""
         return self._read(name, int, "a number")
 
+    def text(self, name: str) -> str | None:
+        """Return a text, not empty; None when the option is not given."""
+        return self._read(name, str, "a text")
+
     def choice(self, name: str, choices: Sequence[str]) -> str:
         """Return one of the choices; the first when the option is not given."""
         value = self._values.get(name, choices[0])
@@ -58,7 +62,7 @@ class Options:
             value = parse(text)
         except ValueError:
             value = None
-        if not value or value < 0:  # type: ignore[operator]
-            hint = "" if parse is int else correct_units(text, parse)
+        if not value or (not isinstance(value, str) and value < 0):  # type: ignore[operator]
+            hint = correct_units(text, parse) if parse in (parse_size, parse_duration) else ""
             raise ConfigError(f"{self._scheme}: {name} is {expected}, not {text!r}{hint}")
         return value

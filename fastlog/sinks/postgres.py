@@ -18,6 +18,7 @@ from fastlog.clock import ClockWatch
 from fastlog.decode import copy_rows
 from fastlog.errors import SinkConflictError, SinkError, SinkUnavailableError
 from fastlog.sinks import Sink, SinkContext
+from fastlog.sinks.postgres_chunks import ChunkBuilder
 from fastlog.sinks.postgres_connection import (
     CHANNEL,
     LOCK_SECONDS,
@@ -72,6 +73,9 @@ class PostgresSink(Sink):
         self._watch = ClockWatch(context.clock, context.steady)
         self._retention = PostgresRetention(context.name, self._target, context.retention)
         self._trigrams = TrigramIndexes(context.name, self._target)
+        self._chunks = ChunkBuilder(context.name, self._target)
+        self._records = 0
+        """Frames that were stored since the last tick."""
         self._day: date | None = None
         """The day that was stored into last."""
         self._care_at = float("-inf")
@@ -128,6 +132,9 @@ class PostgresSink(Sink):
 
     def tick(self) -> None:
         reading, now = self._watch.read(), self.context.steady()
+        if self._connection is not None:
+            self._chunks.tick(now, self._node, self._cursor, self._records)
+        self._records = 0
         if self._connection is None or now < self._care_at + CARE_INTERVAL:
             return
         self._care_at = now
@@ -236,6 +243,7 @@ class PostgresSink(Sink):
                 [each.copy for each in blocks if each.copy and each.block.offset > self._stored],
             )
         self._cursor, self._frames = last.end, frames
+        self._records += sum(each.block.frames for each in blocks)
 
     def _begin(self, connection: Connection, *, notify: bool) -> None:
         """Make the settings of a transaction independent of those of the role."""

@@ -25,7 +25,7 @@ from fastlog.sinks.postgres_connection import (
 )
 from fastlog.sinks.postgres_partitions import state_of
 from fastlog.sinks.postgres_schema import lock
-from fastlog.sinks.retention import StoredFile, plan
+from fastlog.sinks.retention import Deletion, StoredFile, plan
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,23 @@ class PostgresRetention:
             if partition.name in reasons and self._claim(connection, partition):
                 self._retire(connection, partition, reasons[partition.name])
 
+    def preview(self, connection: Connection, now: float) -> tuple[list[int], list[Deletion]]:
+        """Return the sizes of all partitions, and what `retire` would drop. Changes nothing.
+
+        Args:
+            now: The wall clock, which is trusted.
+
+        Raises:
+            psycopg.Error: The database cannot be used.
+        """
+        attached = [
+            each for each in self._list(connection) if each.is_attached and not each.is_retiring
+        ]
+        today = datetime.fromtimestamp(now, UTC).date()
+        files = [self._as_file(each, today, is_last=each is attached[-1]) for each in attached]
+        deletions = plan(files, self._settings, now, sys.maxsize, "partitions")
+        return [file.size for file in files], deletions
+
     def _list(self, connection: Connection) -> list[Partition]:
         """List the partitions that this package has made, the oldest first."""
         schema = self._target.schema
@@ -135,10 +152,11 @@ class PostgresRetention:
                 if state_of(connection, schema, partition.name) not in ("retired", "missing"):
                     return
                 connection.execute(f"DROP TABLE IF EXISTS {table}")
-                connection.execute(
-                    f"DELETE FROM {schema}.partitions WHERE name = %s",  # noqa: S608 our own text
-                    (partition.name,),
-                )
+                for where in ("chunks", "counts", "host_counts", "partitions"):
+                    connection.execute(
+                        f"DELETE FROM {schema}.{where} WHERE day = %s",  # noqa: S608 our own text
+                        (partition.day,),
+                    )
         except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
             level = logging.DEBUG if self._has_warned else logging.WARNING
             log.log(

@@ -1,7 +1,8 @@
 """The tables of a PostgreSQL store: made, completed and migrated by the sink.
 
 `records` is partitioned by the day of receipt (`postgres_partitions.py`). `cursors` has a row for
-each journal. `partitions` has what retention must know of a partition. `meta` has the version.
+each journal. `partitions` has what retention must know of a partition. `chunks` and `counts` serve
+searches (`postgres_chunks.py`). `meta` has the version.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from fastlog.sinks.postgres_connection import LOCK_SECONDS, Connection, Target, 
 
 log = logging.getLogger(__name__)
 
-VERSION: Final = 1
+VERSION: Final = 2
 _LOCK: Final = 0x666C6F67
 """The advisory lock under which tables and partitions are made; the second key is the schema's."""
 
@@ -65,14 +66,54 @@ CREATE TABLE {s}.records (
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX records_created_at ON {s}.records (created_at);
 CREATE INDEX records_offset ON {s}.records USING brin ("offset") WITH (autosummarize = on)"""
+_CHUNKS = """
+CREATE TABLE {s}.chunks (
+    node uuid NOT NULL,
+    "begin" bigint NOT NULL,
+    part int NOT NULL,
+    "end" bigint NOT NULL,
+    day date NOT NULL,
+    records int NOT NULL,
+    min_created float8 NOT NULL,
+    max_created float8 NOT NULL,
+    keys bytea NOT NULL,
+    text bytea NOT NULL,
+    PRIMARY KEY (node, "begin", part)
+);
+ALTER TABLE {s}.chunks ALTER keys SET STORAGE EXTERNAL, ALTER text SET STORAGE EXTERNAL;
+CREATE INDEX chunks_end ON {s}.chunks (node, "end");
+CREATE INDEX chunks_day ON {s}.chunks (day)"""
+_COUNTS = """
+CREATE TABLE {s}.counts (
+    day date NOT NULL,
+    minute bigint,
+    levelno bigint,
+    levelname text,
+    name text,
+    records bigint NOT NULL
+);
+CREATE INDEX counts_minute ON {s}.counts (minute);
+CREATE INDEX counts_day ON {s}.counts (day)"""
+_HOST_COUNTS = """
+CREATE TABLE {s}.host_counts (
+    day date NOT NULL,
+    minute bigint,
+    host text NOT NULL,
+    records bigint NOT NULL
+);
+CREATE INDEX host_counts_minute ON {s}.host_counts (minute);
+CREATE INDEX host_counts_day ON {s}.host_counts (day)"""
 TABLES: Final = {
     "meta": _META,
     "cursors": _CURSORS,
     "partitions": _PARTITIONS,
     "records": _RECORDS,
+    "chunks": _CHUNKS,
+    "counts": _COUNTS,
+    "host_counts": _HOST_COUNTS,
 }
 
-MIGRATIONS: Final[Sequence[str]] = ()
+MIGRATIONS: Final[Sequence[str]] = (f"{_CHUNKS};{_COUNTS};{_HOST_COUNTS}",)
 """The SQL from each version to the next, the first from version 1."""
 
 
@@ -115,7 +156,11 @@ def read_version(connection: Connection, target: Target) -> int | None:
 
 def lock(connection: Connection, target: Target) -> None:
     """Wait, in a transaction, until no other collector makes tables or partitions."""
-    settings = local_settings(lock_timeout=f"{LOCK_SECONDS}s", statement_timeout="0")
+    settings = local_settings(
+        lock_timeout=f"{LOCK_SECONDS}s",
+        statement_timeout="0",
+        idle_in_transaction_session_timeout="0",
+    )
     connection.execute(f"SELECT {settings}")
     connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, target.schema))
 
@@ -133,10 +178,10 @@ def _complete(connection: Connection, target: Target) -> None:
     exists = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,))
     if exists.fetchone() is None:
         connection.execute(f"CREATE SCHEMA {schema}")
-    missing = _missing(connection, target)
     version = read_version(connection, target)
     for step in MIGRATIONS[version - 1 :] if version is not None else ():
         connection.execute(step.format(s=schema))
+    missing = _missing(connection, target)
     for name in missing:
         connection.execute(TABLES[name].format(s=schema))
     if missing and len(missing) < len(TABLES):
@@ -158,6 +203,8 @@ def _complete(connection: Connection, target: Target) -> None:
             " WHERE inhparent = %s::regclass AND relname ~ '^records_\\d{8}$'",
             (f"{schema}.records",),
         )
+    if missing:  # chunks, counts and what they cover belong together
+        connection.execute(f"TRUNCATE {schema}.chunks, {schema}.counts, {schema}.host_counts")
     connection.execute(
         f"INSERT INTO {schema}.meta VALUES ('schema', %s)"  # noqa: S608 our own text
         " ON CONFLICT (key) DO UPDATE SET value = excluded.value",

@@ -6,7 +6,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from fastlog.config import Config, SinkConfig
-from fastlog.search.store import POSTGRES, DayStore, RecordStore, open_store
+from fastlog.errors import ConfigError
+from fastlog.search.day_store import DayStore
+from fastlog.search.store import POSTGRES, RecordStore, open_store
 from fastlog.status.data_directory import find_store, stores_of
 
 
@@ -18,20 +20,41 @@ class ChosenStore(NamedTuple):
     store: RecordStore
 
 
-def choose_store(config: Config, url: str | None = None) -> ChosenStore:
+def choose_store(config: Config, url: str | None = None, keep: int = 0) -> ChosenStore:
     """Return the store of the URL; without one, that of the first `sqlite:` sink of the
     configuration, or else of its first `postgresql:` sink.
+
+    Args:
+        keep: As in `open_store`.
 
     Raises:
         ConfigError: The URL is wrong, or there is no store.
     """
     if url is not None:
-        return ChosenStore("", open_store(url))
+        return ChosenStore("", open_store(url, keep))
     sink = _postgres_sink(config)
     if sink is not None:
-        return ChosenStore(sink.name, open_store(sink.url))
+        return ChosenStore(sink.name, open_store(sink.url, keep))
     found = find_store(config)
     return ChosenStore(found.sink, DayStore(found.logs))
+
+
+def store_of_server(config: Config, keep: int) -> RecordStore:
+    """Return the store of a server that runs with this configuration.
+
+    An earlier server may have left another one in its status, which `choose_store` considers.
+
+    Raises:
+        ConfigError: It stores nowhere where records can be searched.
+    """
+    if stores := stores_of(config):
+        return DayStore(stores[0].logs)
+    sink = _postgres_sink(config)
+    if sink is None:
+        raise ConfigError(
+            "there is no sqlite: or postgresql: sink whose records can be served; add one"
+        )
+    return open_store(sink.url, keep)
 
 
 def is_day_store(config: Config, url: str | None = None) -> bool:

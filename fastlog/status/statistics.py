@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from fastlog.config import Config
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.query import EVERYTHING, Node
-from fastlog.search import Totals, Unread
+from fastlog.search import Progress, Totals, Unread
+from fastlog.search.store import RecordStore
 from fastlog.search.totals import TOTALS, totals_of
 from fastlog.source.report import SourceReport
 from fastlog.status.data_directory import Status, read_status
@@ -43,6 +44,8 @@ class Statistics(NamedTuple):
     """What a central server takes from a stream; None: it is none."""
     is_running: bool
     unread: Unread
+    is_counted: bool = True
+    """Whether all records were counted: the time of the caller was enough."""
 
     @property
     def records(self) -> int | None:
@@ -58,18 +61,25 @@ class Statistics(NamedTuple):
 
 
 def collect(
-    config: Config, query: Node, unread: Unread, now: float, store: str | None = None
+    config: Config,
+    query: Node,
+    unread: Unread,
+    now: float,
+    store: str | RecordStore | None = None,
+    progress: Progress | None = None,
 ) -> Statistics:
     """Collect what is known about a data directory.
 
     Args:
         unread: gets the day files that cannot be read.
-        store: the URL of the store, if it is not that of the configuration.
+        store: the store or its URL, if it is not that of the configuration.
+        progress: if it must stop, the result has what was counted until then.
 
     Raises:
         ConfigError: It is no data directory.
     """
-    totals, not_counted = _count(config, query, unread, store)
+    progress = progress or Progress()
+    totals, not_counted = _count(config, query, unread, store, progress)
     state = read_state(config.data_dir, now)
     return Statistics(
         at=now,
@@ -85,14 +95,22 @@ def collect(
         source=state.source,
         is_running=state.running,
         unread=unread,
+        is_counted=progress.stopped is None,
     )
 
 
-def _count(config: Config, query: Node, unread: Unread, store: str | None) -> tuple[Totals, str]:
+def _count(
+    config: Config,
+    query: Node,
+    unread: Unread,
+    store: str | RecordStore | None,
+    progress: Progress,
+) -> tuple[Totals, str]:
     """Return the counts of records, and why there are none; "" if there are."""
     try:
-        chosen = choose_store(config, store)
-        return totals_of(chosen.store.count(query, TOTALS, unread)), ""
+        if store is None or isinstance(store, str):
+            store = choose_store(config, store).store
+        return totals_of(store.count(query, TOTALS, unread, progress)), ""
     except FastlogError as error:
         if isinstance(error, ConfigError) and read_status(config.data_dir) is None:
             raise
@@ -105,7 +123,8 @@ def to_tree(found: Statistics) -> dict[str, Any]:
     return {
         "at": found.at,
         "records": found.records,
-        "is_complete": not (found.unread.files or found.not_counted or found.ledger_error),
+        "is_complete": found.is_counted
+        and not (found.unread.files or found.not_counted or found.ledger_error),
         "is_filtered": found.is_filtered,
         "levels": dict(totals.levels.most_common()),
         "loggers": dict(totals.loggers.most_common()),

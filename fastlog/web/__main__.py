@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from pathlib import Path
 
 from fastlog.child import Child, LostError, Signals, arguments, log_to_stderr
 from fastlog.config import Config
 from fastlog.errors import ConfigError, FastlogError
-from fastlog.status.data_directory import stores_of
+from fastlog.search.store import RecordStore
+from fastlog.status.record_stores import store_of_server
 from fastlog.web.service import Service
 
 
@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
     log_to_stderr("web", child.config.log.level)
     try:
         with child.signals() as signals:
-            service = Service(child.config, _logs(child.config))
+            service = Service(child.config, _store(child.config))
             service.run(lambda service: _watch(child, signals, service))
     except FastlogError as error:
         child.fail(error)
@@ -36,16 +36,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _logs(config: Config) -> Path:
-    """Return the day files of this server, whatever an earlier one has left in its status.
-
-    Raises:
-        ConfigError: It stores none.
-    """
-    stores = stores_of(config)
-    if not stores:
-        raise ConfigError("web.url: there is no sqlite: sink whose records can be served; add one")
-    return stores[0].logs
+def _store(config: Config) -> RecordStore:
+    try:
+        return store_of_server(config, config.web.searches)
+    except ConfigError as error:
+        raise ConfigError(f"web.url: {error}") from None
 
 
 def _watch(child: Child, signals: Signals, service: Service) -> None:

@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from fastlog.errors import FastlogError
+from fastlog.errors import FastlogError, SinkUnavailableError
 from fastlog.web import counts, export, fields, histogram, problems, records, session, status, tail
 from fastlog.web.answers import json_answer
 from fastlog.web.endpoint import Endpoint
@@ -88,8 +88,8 @@ def _handler(site: Site, endpoint: Endpoint) -> Callable[[Request], Awaitable[Re
         except DisconnectedError:
             return failure("the client has gone", 499)
         except FastlogError as error:
-            log.error("%s: %s", endpoint.path, error)
-            return failure(str(error), 500)
+            site.failures.error(str(error))
+            return failure(str(error), 503 if isinstance(error, SinkUnavailableError) else 500)
 
     return handle
 

@@ -12,13 +12,12 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fastlog.errors import FastlogError
 from fastlog.query import EVERYTHING, Node, any_of, compile_query
-from fastlog.search import Found, Unread, newest, read_new
-from fastlog.search.live import INTERVAL, TailPosition
+from fastlog.search import Found, Unread
+from fastlog.search.store import RecordStore
 from fastlog.web.failures import RequestError
 
 log = logging.getLogger(__name__)
@@ -108,15 +107,16 @@ class Broadcast:
         limit: The most tails at a time.
     """
 
-    def __init__(self, logs: Path, limit: int) -> None:
-        self._logs, self._limit = logs, limit
+    def __init__(self, store: RecordStore, limit: int) -> None:
+        self._store, self._limit = store, limit
         self._tails: list[Tail] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_closed = threading.Event()
         self._grouped: _Groups | None = None
-        self._position: TailPosition | None = None
+        self._position: Any = None
         self._is_following = threading.Event()
+        self._is_lost = False
 
     def add(self, tail: Tail) -> None:
         """Send new records to a tail, from now on.
@@ -162,7 +162,9 @@ class Broadcast:
                 self._follow()
                 return
             except (FastlogError, OSError) as error:
-                log.error("tails: %s; trying again", error)
+                if not self._is_lost:  # the line says once what lasts
+                    log.error("tails: %s; trying again", error)
+                self._is_lost = True
             except Exception:
                 log.exception("tails: an internal error of fastlog; trying again")
             self._is_closed.wait(RETRY)
@@ -171,21 +173,25 @@ class Broadcast:
         """Read what arrives until no tail is left."""
         unread = Unread(lambda line: log.warning("tails: %s", line))
         if self._position is None:  # else an error has interrupted it
-            _, self._position = newest(self._logs, EVERYTHING, 0, unread)
-        self._is_following.set()
-        while (groups := self._groups()) is not None:
-            query = any_of(dict.fromkeys(tails[0].query for _, tails in groups))
-            skips: list[int] = []
-            some = [
-                found
-                for batch in read_new(
-                    self._logs, query, self._position, unread,
-                    at_most=READ_AT_ONCE, skipped=skips.append,
-                )
-                for found in batch
-            ]  # fmt: skip
-            self._send(groups, some, sum(skips))
-            self._is_closed.wait(INTERVAL)
+            _, self._position = self._store.newest(EVERYTHING, 0, unread)
+        with self._store.arrivals() as arrivals:
+            if self._is_lost:
+                log.info("tails: the store is read again")
+            self._is_lost = False
+            self._is_following.set()
+            while (groups := self._groups()) is not None:
+                query = any_of(dict.fromkeys(tails[0].query for _, tails in groups))
+                skips: list[int] = []
+                some: list[Found] = []
+                try:
+                    for batch in arrivals.read(
+                        query, self._position, unread,
+                        at_most=READ_AT_ONCE, skipped=skips.append,
+                    ):  # fmt: skip
+                        some += batch
+                finally:  # an error does not take back what was read before it
+                    self._send(groups, some, sum(skips))
+                arrivals.wait(self._is_closed.wait)
 
     def _groups(self) -> _Groups | None:
         """Return the tails; None, and no thread from now on, if there are none."""

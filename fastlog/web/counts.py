@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from fastlog.errors import ConfigError
 from fastlog.query import resolve
-from fastlog.search import OTHERS, Grouping, count
+from fastlog.search import OTHERS, Grouping
 from fastlog.search.grouping import Group
 from fastlog.web.abbreviation import shorten
 from fastlog.web.answers import json_answer
@@ -63,8 +63,7 @@ async def _counts(site: Site, request: Request, values: Values) -> Response:
     fields = read_fields("by", values["by"])
 
     def work(question: Question) -> dict[str, Any]:
-        [counted] = count(
-            question.logs,
+        [counted] = question.store.count(
             question.query,
             [Grouping(fields, zone=question.context.zone)],
             question.unread,

@@ -16,9 +16,7 @@ from starlette.responses import Response
 from fastlog.csv_cells import csv_cell
 from fastlog.errors import FastlogError
 from fastlog.query import COLUMNS
-from fastlog.search import Found, Progress, Unread, count, search
-from fastlog.search.day_reader import read_days
-from fastlog.search.spans import span_of
+from fastlog.search import Found, Grouping, Progress, Unread
 from fastlog.web.answers import encode_record, json_answer
 from fastlog.web.closing_stream import ClosingStream
 from fastlog.web.counts import SINCE, UNTIL
@@ -41,7 +39,7 @@ Encode = Callable[[Found], bytes]
 async def _export(site: Site, request: Request, values: Values) -> Response:
     question = site.question(values)
     unread = Unread(lambda line: None)
-    await asyncio.to_thread(read_days, site.logs, span_of(question.query), unread)
+    await asyncio.to_thread(site.store.bounds, question.query, unread)
     form = values["format"]
     async with AsyncExitStack() as held:
         chunks = await held.enter_async_context(
@@ -62,7 +60,7 @@ def _chunks(question: Question, form: str, progress: Progress, unread: Unread) -
     """
     encode, known = ENCODERS[form], len(unread.files)
     buffer = bytearray(_csv_line(COLUMNS) if form == "csv" else b"")
-    for found in search(question.logs, question.query, unread=unread, progress=progress):
+    for found in question.store.search(question.query, unread=unread, progress=progress):
         buffer += encode(found)
         if len(buffer) >= CHUNK:
             yield bytes(buffer)
@@ -92,8 +90,7 @@ async def _size(site: Site, request: Request, values: Values) -> Response:
         sample = [
             len(encode(found))
             for found in islice(
-                search(
-                    question.logs,
+                question.store.search(
                     question.query,
                     newest_first=True,
                     unread=question.unread,
@@ -102,8 +99,8 @@ async def _size(site: Site, request: Request, values: Values) -> Response:
                 SAMPLE,
             )
         ]
-        [counted] = count(
-            question.logs, question.query, unread=question.unread, progress=question.progress
+        [counted] = question.store.count(
+            question.query, [Grouping()], question.unread, question.progress
         )
         records = max(counted.total(), len(sample))
         each = sum(sample) / len(sample) if sample else 0.0

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping
+from typing import Final
 
 from starlette.responses import Response
 
 from fastlog.web.answers import json_answer
+
+log = logging.getLogger(__name__)
+
+SILENCE: Final = 60.0
+"""Seconds in which a failure that lasts is logged once, however often pages ask."""
+_REMEMBERED: Final = 100
 
 
 class RequestError(Exception):
@@ -45,3 +54,20 @@ def failure(
     """Return an answer with an error."""
     body = {"error": {"message": message, "column": column}}
     return json_answer(body, status, headers)
+
+
+class FailureLog:
+    """Logs failures of the store, each once a minute: a page asks again and again."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, float] = {}
+
+    def error(self, text: str) -> None:
+        """Log a failure."""
+        now = time.monotonic()
+        if now < self._logged.get(text, -SILENCE) + SILENCE:
+            return
+        if len(self._logged) >= _REMEMBERED:
+            self._logged.clear()
+        self._logged[text] = now
+        log.error("%s", text)

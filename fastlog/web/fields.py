@@ -14,7 +14,6 @@ from starlette.responses import Response
 from fastlog.query import COLUMNS
 from fastlog.query.evaluate import decode_extra
 from fastlog.query.fields import NUMBERS, TIMES
-from fastlog.search import search
 from fastlog.web.answers import json_answer
 from fastlog.web.endpoint import Endpoint, Values
 from fastlog.web.parameters import DEADLINE, QUERY, ZONE
@@ -49,8 +48,7 @@ async def _fields(site: Site, request: Request, values: Values) -> Response:
 
 def _count(question: Question) -> Counter[str]:
     counts: Counter[str] = Counter()
-    found = search(
-        question.logs,
+    found = question.store.search(
         question.query,
         newest_first=True,
         unread=question.unread,

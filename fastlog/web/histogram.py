@@ -9,8 +9,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fastlog.search import OTHERS, Grouping, count
-from fastlog.search.day_reader import read_days
+from fastlog.search import OTHERS, Grouping
 from fastlog.search.grouping import begin_of_bar
 from fastlog.search.spans import Span, span_of
 from fastlog.web.abbreviation import shorten
@@ -58,8 +57,7 @@ def _bars(question: Question, fields: tuple[str, ...], bars: int) -> dict[str, A
     interval, zone = choose_interval(span, bars), question.context.zone
     counted: Counter[tuple[object, ...]] = Counter()
     if span.since < span.until:
-        [counted] = count(
-            question.logs,
+        [counted] = question.store.count(
             question.query,
             [Grouping(fields, interval, zone)],
             question.unread,
@@ -90,15 +88,13 @@ def _shown_span(question: Question) -> Span:
     wanted = span_of(question.query)
     if all(map(math.isfinite, wanted)):
         return wanted
-    days = read_days(question.logs, wanted, question.unread)
-    if not days:
+    stored = question.store.bounds(question.query, question.unread, question.progress)
+    if stored is None:
         now = question.context.now
         return Span(
             wanted.since if math.isfinite(wanted.since) else min(now, wanted.until) - 1,
             wanted.until if math.isfinite(wanted.until) else max(now, wanted.since + 1),
         )
-    last = max(day.last for day in days)
-    stored = Span(min(day.first for day in days), math.nextafter(last, math.inf))
     return wanted.overlap(stored)
 
 

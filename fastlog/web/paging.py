@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from fastlog.query import between, both, column
-from fastlog.search import Found, Progress, search
+from fastlog.search import Found, Progress
 from fastlog.search.around import identity
 from fastlog.search.cursor import Cursor, Order
-from fastlog.search.day_reader import read_days
 from fastlog.search.spans import Span, span_of
 from fastlog.web.question import Question
 
@@ -70,12 +69,10 @@ def find_page(
         start: Where it begins; None for the end of the store.
         max_text: Characters that are shown of each text; 0 for all.
     """
-    days = read_days(question.logs, span_of(question.query), question.unread)
-    if not days:
+    stored = question.store.bounds(question.query, question.unread, question.progress)
+    if stored is None:
         return Page([], None, None, 1.0)
-    whole = span_of(question.query).overlap(
-        Span(min(day.first for day in days), Span.up_to(max(day.last for day in days)).until)
-    )
+    whole = span_of(question.query).overlap(stored)
     edge = whole.until if order == "newest" else whole.since
     begin = place = start or Cursor(order, edge)
     window = max(SHORTEST, FIRST_WINDOW if place.window is None else place.window)
@@ -129,8 +126,7 @@ def _split(span: Span, order: str, window: float) -> tuple[Span, Span]:
 
 
 def _search(question: Question, progress: Progress, order: str, span: Span) -> Iterator[Found]:
-    return search(
-        question.logs,
+    return question.store.search(
         both(question.query, between(column("created"), span.since, span.until)),
         newest_first=order == "newest",
         unread=question.unread,

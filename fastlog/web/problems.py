@@ -9,7 +9,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fastlog.search import Found, search
+from fastlog.search import Found
 from fastlog.web.answers import json_answer, record_object
 from fastlog.web.counts import SINCE, UNTIL
 from fastlog.web.endpoint import Endpoint, Values
@@ -85,8 +85,7 @@ def _grouped(question: Question) -> tuple[list[_Group], int]:
 
 def _found(question: Question) -> Iterator[Found]:
     """Yield what matches, the newest first, as long as there is time."""
-    for found in search(
-        question.logs,
+    for found in question.store.search(
         question.query,
         newest_first=True,
         unread=question.unread,

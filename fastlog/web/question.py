@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastlog.errors import ConfigError
 from fastlog.query import Node, QueryError, TimeContext, parse, parse_moment, parse_zone
 from fastlog.search import Progress, Unread
+from fastlog.search.store import RecordStore
 from fastlog.web.failures import RequestError
 
 
 class Question(NamedTuple):
     """What is searched, and how far the search is."""
 
-    logs: Path
+    store: RecordStore
     query: Node
     context: TimeContext
     """What the words of times refer to."""

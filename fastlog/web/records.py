@@ -13,8 +13,8 @@ from fastlog.errors import ConfigError
 from fastlog.query import Node, resolve
 from fastlog.query.evaluate import MISSING, decode_extra, find_extra, text_of_value
 from fastlog.query.tree import Equals
-from fastlog.search import Found, find_record
-from fastlog.search.around import BY, in_common, next_to
+from fastlog.search import Found
+from fastlog.search.around import BY, in_common, next_by
 from fastlog.search.cursor import Cursor
 from fastlog.web.answers import json_answer, record_object
 from fastlog.web.endpoint import Endpoint, Values
@@ -67,7 +67,7 @@ def read_id(text: str) -> tuple[str, int, int]:
 
 def _find(question: Question, place: tuple[str, int, int]) -> Found:
     progress = question.progress
-    found = find_record(question.logs, *place, unread=question.unread, progress=progress)
+    found = question.store.find(place, question.unread, progress)
     if found is None and progress.stopped is not None:
         raise RequestError("the record was not found in time; try again", 503)
     if found is None:
@@ -90,8 +90,8 @@ async def _around(site: Site, request: Request, values: Values) -> Response:
         same = _shared(found, values["by"])
 
         def near(*, newest_first: bool) -> Iterator[Found]:
-            return next_to(
-                question.logs,
+            return next_by(
+                question.store.search,
                 found,
                 same,
                 newest_first=newest_first,

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ import uvicorn
 
 from fastlog.config import Config
 from fastlog.errors import FastlogError
+from fastlog.search.store import RecordStore
 from fastlog.web.access import is_loopback
 from fastlog.web.application import make_application
 from fastlog.web.connection import Connection
@@ -35,16 +35,16 @@ class Service:
     """Serves a store.
 
     Args:
-        logs: The directory of the day files.
+        store: Where the records are. It is closed at the end.
 
     Raises:
         FastlogError: The address cannot be listened on, or the password file is wrong.
     """
 
-    def __init__(self, config: Config, logs: Path) -> None:
+    def __init__(self, config: Config, store: RecordStore) -> None:
         parts = urlsplit(config.web.url)
         host, port = parts.hostname or "", parts.port or 0
-        site = Site(config, logs)
+        site = Site(config, store)
         self._socket = _listen(host, port, config.web.url)
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
@@ -12,9 +11,11 @@ from fastlog.config import Config
 from fastlog.query import between, both, column
 from fastlog.search import Progress, Unread
 from fastlog.search.chunk_search import remember_searches
+from fastlog.search.store import RecordStore
 from fastlog.status.data_directory import boot_of
 from fastlog.web.access import Access
 from fastlog.web.broadcast import Broadcast
+from fastlog.web.failures import FailureLog
 from fastlog.web.question import Question, read_query, time_context
 from fastlog.web.searches import Searches
 from fastlog.web.status_reader import StatusReader
@@ -30,24 +31,26 @@ class Site:
     """The store that is served, the searches that run, and the tails that follow.
 
     Args:
-        logs: The directory of the day files.
+        store: Where the records are. It is closed at the end.
     """
 
-    def __init__(self, config: Config, logs: Path) -> None:
-        self.config, self.logs = config, logs
+    def __init__(self, config: Config, store: RecordStore) -> None:
+        self.config, self.store = config, store
         remember_searches()
         self.searches = Searches(config.web.searches)
         self.exports = Searches(EXPORTS)
         self.unsent = Unsent()
-        self.broadcast = Broadcast(logs, config.web.tails)
-        self.status = StatusReader(config)
+        self.broadcast = Broadcast(store, config.web.tails)
+        self.status = StatusReader(config, store)
         self.access = Access.of(config.web)
+        self.failures = FailureLog()
 
     def close(self) -> None:
         """End everything that runs."""
         self.searches.close()
         self.exports.close()
         self.broadcast.close()
+        self.store.close()
 
     async def ask(
         self, request: Request, values: dict[str, Any], work: Callable[[Question], T]
@@ -78,6 +81,6 @@ class Site:
         """
         context = time_context(values, boot_of(self.config.data_dir))
         query = read_query(values.get("q") or "", context)
-        question = Question(self.logs, query, context, Progress(), Unread(lambda line: None))
+        question = Question(self.store, query, context, Progress(), Unread(lambda line: None))
         span = [question.moment(name, values.get(name)) for name in ("since", "until")]
         return question._replace(query=both(query, between(column("created"), *span)))

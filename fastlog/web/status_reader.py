@@ -10,34 +10,43 @@ from typing import Any, Final
 
 from fastlog.config import Config
 from fastlog.query import EVERYTHING
-from fastlog.search import Unread
+from fastlog.search import Progress, Unread
+from fastlog.search.store import RecordStore
 from fastlog.status.statistics import collect, to_tree
 from fastlog.version import __version__
 from fastlog.web.abbreviation import shorten
 
 FRESH: Final = 1.0
-"""Seconds for which one look at the files serves all who ask."""
+"""Seconds for which one look serves all who ask."""
+SHARE: Final = 0.1
+"""The share of the time that looking may take: where it takes long, the result serves longer."""
+SECONDS: Final = 2.0
+"""Seconds that counting may take."""
 
 
 class StatusReader:
     """Reads the files of the data directory, once for all who ask at the same time."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, store: RecordStore) -> None:
+        self._config, self._store = config, store
         self._lock = asyncio.Lock()
-        self._read_at = -math.inf
+        self._until = -math.inf
         self._tree: dict[str, Any] = {}
 
     async def read(self) -> dict[str, Any]:
         """Return the state of the server as an object for JSON."""
         async with self._lock:
-            if time.monotonic() > self._read_at + FRESH:
+            began = time.monotonic()
+            if began > self._until:
                 self._tree = await asyncio.to_thread(self._collect)
-                self._read_at = time.monotonic()
+                ended = time.monotonic()
+                self._until = ended + max(FRESH, (ended - began) / SHARE)
             return self._tree
 
     def _collect(self) -> dict[str, Any]:
-        found = collect(self._config, EVERYTHING, Unread(lambda line: None), time.time())
+        progress = Progress(time.monotonic() + SECONDS)
+        unread = Unread(lambda line: None)
+        found = collect(self._config, EVERYTHING, unread, time.time(), self._store, progress)
         tree = to_tree(found)
         tree["loggers"] = _shortened(tree["loggers"])
         return {"version": __version__, **tree}

@@ -14,9 +14,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fastlog.search import Found, Progress, Unread, last_arrival, missed
+from fastlog.search import Found, Progress, Unread
 from fastlog.web.answers import encode_record, one_line, record_object
-from fastlog.web.broadcast import MOST, QUEUED, Batch, Place, Tail, make_batches
+from fastlog.web.broadcast import MOST, QUEUED, READ_AT_ONCE, Batch, Place, Tail, make_batches
 from fastlog.web.closing_stream import ClosingStream
 from fastlog.web.counts import read_fields
 from fastlog.web.endpoint import Endpoint, Values
@@ -39,7 +39,7 @@ async def _tail(site: Site, request: Request, values: Values) -> Response:
     after = request.headers.get("last-event-id") or values["after"]
     place = read_id(after) if after else None
     tail = Tail(query, encode)
-    begin = place or await asyncio.to_thread(last_arrival, site.logs, Unread(lambda line: None))
+    begin = place or await asyncio.to_thread(site.store.last_arrival, Unread(lambda line: None))
     site.broadcast.add(tail)  # before the search, so that nothing arrives in between
     async with AsyncExitStack() as held:
         held.callback(site.broadcast.remove, tail)
@@ -62,7 +62,9 @@ async def _missed(
         newest: deque[Found] = deque(maxlen=CATCH_UP)
         total = 0
         unread = Unread(lambda line: None)
-        for batch in missed(site.logs, tail.query, place, unread, skipped=skips.append):
+        for batch in site.store.missed(
+            tail.query, place, unread, at_most=READ_AT_ONCE, skipped=skips.append
+        ):
             newest.extend(batch)
             total += len(batch)
             if progress.must_stop():

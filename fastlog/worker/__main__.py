@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     gc.disable()
     try:
         with child.signals() as signals:
-            worker = make_worker(child.config, name)
+            worker = make_worker(child.config, name, signals.stopping)
             worker.open()
             if "wakeup-fd" in values:
                 wakeup = WakeupReader(values["wakeup-fd"])
@@ -73,8 +73,11 @@ def _collecting(wait: Callable[[float], object]) -> Callable[[float], None]:
     return wait_and_collect
 
 
-def make_worker(config: Config, name: str) -> Worker:
+def make_worker(config: Config, name: str, stopping: Callable[[], bool] = lambda: False) -> Worker:
     """Make the worker of the sink that the config calls `name`.
+
+    Args:
+        stopping: Whether this process is to end.
 
     Raises:
         ConfigError: there is no such sink, or its URL is wrong.
@@ -83,7 +86,8 @@ def make_worker(config: Config, name: str) -> Worker:
     settings = next((sink for sink in config.sinks if sink.name == name), None)
     if settings is None:
         raise ConfigError(f"the configuration has no sink called {name!r}")
-    sink = make_sink(SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention))
+    context = SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention)
+    sink = make_sink(context._replace(stopping=stopping))
     reader = JournalReader(config.data_dir / "journal")
     return Worker(
         reader,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fastlog.sinks import Sink
+from fastlog.sinks import Rejected, Sink
 from fastlog.worker.life import SignsOfLife
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ class WatchedSink(Sink):
     def __init__(self, sink: Sink, signs: SignsOfLife) -> None:
         super().__init__(sink.context)
         self._sink, self._signs = sink, signs
+        self.batch_bytes = sink.batch_bytes
 
     @property
     def form(self) -> Form:  # type: ignore[override]
@@ -44,6 +45,9 @@ class WatchedSink(Sink):
 
     def failing(self) -> dict[str, int]:
         return self._sink.failing()
+
+    def rejections(self) -> list[Rejected]:
+        return self._sink.rejections()
 
     def sync(self) -> int:
         with self._signs.during("sync"):

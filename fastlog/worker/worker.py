@@ -17,7 +17,6 @@ from fastlog.decode import BlockReader, Decoded, Decoder
 from fastlog.errors import (
     ConfigError,
     JournalDamagedError,
-    JournalError,
     SinkConflictError,
     SinkError,
     SinkUnavailableError,
@@ -28,9 +27,11 @@ from fastlog.ledger import Entry, Ledger
 from fastlog.sinks import Sink
 from fastlog.worker import rejected_rows
 from fastlog.worker.commit_meter import CommitMeter
+from fastlog.worker.cursor_ahead import CursorAhead, CursorAheadError
 from fastlog.worker.life import SignsOfLife
 from fastlog.worker.progress import Progress, Reader
 from fastlog.worker.rejection_log import log_rejections
+from fastlog.worker.rejections import Rejections
 from fastlog.worker.sink_status import SinkStatus
 from fastlog.worker.throughput import Throughput, weight_of
 from fastlog.worker.watched_sink import WatchedSink
@@ -47,14 +48,8 @@ POLL_INTERVAL = 0.1
 HOUSEKEEPING_INTERVAL = 1.0
 BLOCK_TRIES = 3
 """Failures of a block before its rows are tried one by one."""
-AHEAD_SECONDS = 10.0
-"""Seconds that the durable offset may be below the sink's cursor, while the receiver starts."""
 STOP_SECONDS = 10.0
 """Seconds to catch up in after a request to stop."""
-
-
-class CursorAheadError(JournalError):
-    """The sink has blocks of this journal that the journal does not have."""
 
 
 class Worker:
@@ -110,10 +105,11 @@ class Worker:
         self._commits = CommitMeter(CommitTimes() if last is None else last.commits, monotonic)
         self._throughput.publish(*((0, 0) if last is None else (last.cursor, last.index)))
         self._events = EventLog(log)
+        self._rejections = Rejections(name, self._events)
         self._retry_at = float("-inf")
         self._housekeeping_at = self._synced_at = float("-inf")
         self._housekeeping_error = ""
-        self._ahead_since: float | None = None
+        self._ahead = CursorAhead(name, data_dir, monotonic)
 
     def run(self, stop: Callable[[], bool], wait: Callable[[float], object]) -> None:
         """Follow the journal until `stop()`, then catch up, sync and close.
@@ -177,7 +173,7 @@ class Worker:
             raise
         except Exception as error:
             return self._delay_after(error)
-        if self._ahead_since is None:
+        if not self._ahead.is_waiting:
             self.status.recovered()
         return 0.0 if found else POLL_INTERVAL
 
@@ -239,6 +235,7 @@ class Worker:
         """
         if not self._opened and not self._open():
             return False
+        self._rejections.enter(self._ledger, self._reader.node)
         began = self._monotonic()
         if not self._batch:
             self._fetch()
@@ -263,9 +260,8 @@ class Worker:
     def _open(self) -> bool:
         """Open the sink and continue at its cursor. False: the durable offset is still below it."""
         cursor = self._sink.open(self._reader.node)
-        if cursor > self._reader.durable():
-            return self._wait_for_journal(cursor)
-        self._ahead_since = None
+        if self._ahead.is_ahead(self._reader.node, cursor, self._reader.durable()):
+            return False
         self.progress.begin(cursor, self.status.last, self._sink.index())
         self._next = cursor
         self._blocks, self._batch = [], []
@@ -274,24 +270,12 @@ class Worker:
         self._throughput.publish(cursor, self.progress.index)
         return True
 
-    def _wait_for_journal(self, cursor: int) -> bool:
-        now = self._monotonic()
-        if self._ahead_since is None:
-            self._ahead_since = now
-        if now < self._ahead_since + AHEAD_SECONDS:
-            return False
-        raise CursorAheadError(
-            f"sink {self._name} is at offset {cursor} of journal {self._reader.node}, which "
-            f"ends at {self._reader.durable()}: the journal in {self._data_dir} is older than the "
-            "sink's data; restore a matching one, or move the journal away to begin a new one"
-        )
-
     def _fetch(self) -> None:
         """Read and decode the next batch, and enter its rejections and losses into the ledger."""
         if not self._blocks:
             self._blocks = self._read()
         count, frames, weight = 0, 0, 0
-        max_weight = self._throughput.speed * BATCH_SECONDS
+        max_weight = max(self._throughput.speed * BATCH_SECONDS, self._sink.batch_bytes)
         for block in self._blocks:
             count, frames, weight = count + 1, frames + block.frames, weight + weight_of(block)
             if frames >= BATCH_FRAMES or weight >= max_weight:
@@ -334,8 +318,9 @@ class Worker:
 
     def _drop_applied(self) -> list[Block]:
         """Remove from the batch the blocks that the sink has applied, and return them."""
-        cursor = self._sink.cursor()
-        applied = [one.block for one in self._batch if one.block.end <= cursor]
+        blocks = [one.block for one in self._batch]
+        self._rejections.collect(self._sink.rejections(), blocks)
+        applied = [block for block in blocks if block.end <= self._sink.cursor()]
         for block in applied:
             self.progress.block_applied(block)
             self._failures = 0
@@ -378,8 +363,12 @@ class Worker:
         self._failures = 0
 
     def _sync_applied(self) -> None:
-        """Try to sync what is applied, while the sink fails."""
-        if self.durable != self.progress.cursor:
+        """Try to sync what is applied, while the sink fails; write the position of a new one."""
+        at = self.progress.cursor
+        is_new = (
+            self.status.last is None and bool(self._batch) and self._batch[0].block.offset == at
+        )
+        if self.durable != at or is_new:
             with contextlib.suppress(Exception):  # the error that was there before is reported
                 self._sync()
 
@@ -387,10 +376,11 @@ class Worker:
         """Make the sink durable, and write its position."""
         if not self._opened:
             return
-        progress = self.progress
-        cursor = progress.cursor
+        self._rejections.enter(self._ledger, self._reader.node)
+        cursor = self.progress.cursor
         if self.durable != cursor:
             self.durable = self._sink.sync()
+        progress = self.progress
         self.status.write(
             *(cursor, self.durable, progress.index, progress.received),
             *(self._sink.failing(), self._commits.times()),

@@ -47,13 +47,24 @@ static fl_translator *make(enum fl_form form)
     return fl_translator_new(COLUMNS, COLUMN_COUNT, &BOUNDS, &MEANINGS, form);
 }
 
+/* Returns the length of the longest beginning that both have: the frame before had each of these.
+ * It is 0 for the first frame, whose empty beginning is translated too. */
+static size_t shared(const uint8_t *frame, size_t len, const uint8_t *before, size_t len_before)
+{
+    size_t at = 0;
+    while (at < len && at < len_before && frame[at] == before[at])
+        at++;
+    return at;
+}
+
 int main(int argc, char **argv)
 {
     FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
     translators of = {make(FL_ROWS), make(FL_LINES), make(FL_COLUMNS), make(FL_COPY)};
     uint8_t *pages =
         mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    static uint8_t frame[PAGE];
+    static uint8_t frame[PAGE], before[PAGE];
+    size_t len_before = 0;
     unsigned plain = 0, not_plain = 0;
 
     if (!file || !of.rows || !of.lines || !of.columns || !of.copy || pages == MAP_FAILED)
@@ -63,7 +74,7 @@ int main(int argc, char **argv)
         size_t len = (size_t)frame[2] << 8 | frame[3];
         if (len > PAGE - FL_FRAME_HEADER || fread(frame, 1, len, file) != len)
             return 3;
-        for (size_t cut = 0; cut <= len; cut++) {
+        for (size_t cut = shared(frame, len, before, len_before); cut <= len; cut++) {
             uint8_t *run = pages + PAGE - FL_FRAME_HEADER - cut;
             memcpy(run, (uint8_t[]){0, 0, (uint8_t)(cut >> 8), (uint8_t)cut}, FL_FRAME_HEADER);
             memcpy(run + FL_FRAME_HEADER, frame, cut);
@@ -78,6 +89,7 @@ int main(int argc, char **argv)
             plain += verdict == FL_PLAIN;
             not_plain += verdict != FL_PLAIN;
         }
+        memcpy(before, frame, len_before = len);
     }
     fclose(file);
     fl_translator_free(of.rows);

@@ -19,6 +19,8 @@ from columns import records_in
 
 from fastlog.block import Block, Kind, make_run
 from fastlog.decode import Decoded, Decoder, Form, copy_rows
+from fastlog.decode.columns import columns_of
+from fastlog.decode.json_lines import encode
 
 FORMS: tuple[Form, ...] = ("records", "lines", "columns", "copy")
 
@@ -45,13 +47,33 @@ def result_of(decoded: Decoded) -> str:
     return f"{records}\n{notes}\n{decoded.lines!r}\n{tuples}"
 
 
+def in_form(form: Form, decoded: Decoded, frames: Sequence[bytes]) -> Decoded:
+    """Return the result of the Python engine in another form, from its records.
+
+    It reads the same records in every form, and writes them at the end, except lines of JSON
+    frames: these it copies, so it decodes them again.
+    """
+    records = decoded.records
+    if form == "lines":
+        if any(frame.startswith(b"{") for frame in frames):
+            return decoder("python", form).decode(decoded.block)
+        lines = b"".join(encode(record) + b"\n" for record in records)
+        return decoded._replace(records=[], lines=lines)
+    if form == "columns":
+        return decoded._replace(records=[], columns=columns_of(records))
+    if form == "copy":
+        copy = b"".join(copy_rows.encode(record) for record in records)
+        return decoded._replace(records=[], copy=copy)
+    return decoded
+
+
 def difference(frames: Sequence[bytes]) -> str:
     """Return the results of the engines for a block of these frames if they differ, else ""."""
     block = block_of(frames)
+    as_records = decoder("python", "records").decode(block)
     for form in FORMS:
-        by_c, by_python = (
-            result_of(decoder(engine, form).decode(block)) for engine in ("c", "python")
-        )
+        by_c = result_of(decoder("c", form).decode(block))
+        by_python = result_of(in_form(form, as_records, frames))
         if by_c != by_python:
             return f"{form} differ\nC:      {by_c}\nPython: {by_python}"
     return ""

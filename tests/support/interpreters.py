@@ -32,7 +32,7 @@ def environment(**more: str) -> dict[str, str]:
     a tuple of a subinterpreter that no longer exists.
     """
     kept = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **more}
+    return {**kept, **more}
 
 
 def _candidates(version: str) -> list[Path]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from day_files import START_NAME, make_record, write_day
@@ -124,6 +125,15 @@ class Site:
                 return _answer(error)
 
 
+def connect(site: Site, path: str, parameters: dict[str, str]) -> socket.socket:
+    """Send a request, and leave the answer unread."""
+    host, port = urlsplit(site.url).netloc.split(":")
+    client = socket.create_connection((host, int(port)), timeout=30)
+    head = f"GET /api/v1{path}?{urlencode(parameters)} HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    client.sendall(head.encode())
+    return client
+
+
 def site_of(server: Server) -> Site:
     """Return the site that a server with `web` serves, as its ready line says."""
     found = re.search(r"; page at (http://\S+)$", server.ready_line.strip())
@@ -137,9 +147,13 @@ def _answer(answer: Any) -> Answer:
 
 
 @contextmanager
-def serving(data_dir: Path, *, config: str = "", url: str = ANY_PORT) -> Iterator[Site]:
-    """Run `fastlog web` for a data directory."""
+def serving(
+    data_dir: Path, *, config: str = "", url: str = ANY_PORT, store: str | None = None
+) -> Iterator[Site]:
+    """Run `fastlog web` for a data directory, over its day files or another store."""
     command: list[str | Path] = [FASTLOG, "web", "--data-dir", data_dir, "--url", url]
+    if store is not None:
+        command += ["--store", store]
     if config:
         path = data_dir / "web.toml"
         path.write_text(config)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -137,3 +140,55 @@ def test_psycopg_is_imported_only_for_postgresql() -> None:
     code = "import sys, fastlog.cli.query, fastlog.cli.tail, fastlog.cli.stats; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "psycopg" not in done.stdout.split()
+
+
+def test_top_counts_by_minute(tmp_path: Path, server: Server, database: Database) -> None:
+    with server.connect() as client:
+        for n in range(4):
+            client.sendall(stock_frame(f"now {n}", 50, created=time.time()))
+    wait_for(lambda: stored(database, "SELECT count(*) FROM fastlog.records") == 14)
+    for store in (("--store", database.url()), ("--config", "fastlog.toml")):
+        done = run(tmp_path, "top", *store)
+        assert (done.returncode, done.stderr) == (0, "")
+        [line] = [line for line in done.stdout.splitlines() if line.startswith("CRITICAL")]
+        assert line.split()[2] == "4"
+
+
+def test_check_reads_the_partitions(tmp_path: Path, server: Server, database: Database) -> None:
+    words = ("check", "--config", "fastlog.toml")
+    place = f"partitions in postgresql:///{database.name}, schema fastlog"
+    assert re.search(rf"ok      \d {place}: no fault found; --deep", run(tmp_path, *words).stdout)
+    deep = run(tmp_path, *words, "--deep")
+    assert re.search(rf"ok      \d {place}: rows and cursors are sound", deep.stdout), deep.stdout
+    today = f"records_{datetime.now(UTC):%Y%m%d}"
+    database.execute(
+        f"INSERT INTO fastlog.records SELECT * FROM fastlog.{today} LIMIT 1;"
+        f"UPDATE fastlog.{today} SET \"offset\" = 1::int8 << 40 WHERE message = 'message 5';"
+        f"UPDATE fastlog.{today} SET created_at = now() - interval '1 year'"
+        " WHERE message = 'message 6'"
+    )
+    deep = run(tmp_path, *words, "--deep")
+    assert deep.returncode == 1
+    assert (
+        f"FAILED  partition fastlog.{today}: 1 records are above the cursor of their journal; 1"
+        " records have a created_at that differs from created; 1 records are stored more than once"
+    ) in deep.stdout
+
+
+def test_what_retention_would_drop(tmp_path: Path, server: Server, database: Database) -> None:
+    database.execute(
+        "CREATE TABLE fastlog.records_20200101 (LIKE fastlog.records INCLUDING ALL);"
+        "ALTER TABLE fastlog.records ATTACH PARTITION fastlog.records_20200101"
+        " FOR VALUES FROM ('2020-01-01Z') TO ('2020-01-02Z');"
+        "INSERT INTO fastlog.partitions (name, day, made)"
+        " VALUES ('records_20200101', '2020-01-01', '2020-01-01')"
+    )
+    done = run(tmp_path, "check", "--config", "fastlog.toml", "--retention=days=7")
+    assert done.returncode == 0, done.stderr
+    first, total = done.stdout.splitlines()
+    dropped = "ok      partition fastlog.records_20200101: would be dropped: older than 7 days; "
+    assert first.startswith(dropped)
+    assert re.search(r"ok      retention of sink pg: would drop 1 of \d partitions, ", total)
+    assert database.execute("SELECT to_regclass('fastlog.records_20200101') IS NOT NULL") == [
+        (True,)
+    ]

@@ -9,14 +9,18 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import psycopg
 import pytest
 from conditions import wait_for
 from faults import small_disk
+from poolers import pooler
 from postgres_servers import PostgresServer, newest, postgres_server
 from postgres_stores import Database, database, postgres_servers
 from senders import stock_frame
@@ -185,11 +189,90 @@ def test_a_table_locked_and_dropped_under_load(tmp_path: Path, database: Databas
         load.close()
 
 
-def test_many_collectors_and_two_workers_of_one_cursor(tmp_path: Path, database: Database) -> None:
-    """Three servers; one of them has the same sink twice, so two workers share a cursor."""
+def test_timeouts_of_the_role(tmp_path: Path, database: Database) -> None:
+    """They end sessions that do nothing, without a line, and none of the sink's transactions."""
+    role = f"log_{database.name}"
+    settings = {
+        "statement_timeout": "1s",
+        "lock_timeout": "1ms",
+        "idle_in_transaction_session_timeout": "1s",
+        "idle_session_timeout": "1500ms",
+        "synchronous_commit": "on",
+    }
+    database.execute(
+        f"CREATE ROLE {role} LOGIN; GRANT CREATE ON DATABASE {database.name} TO {role};"
+        + "".join(f"ALTER ROLE {role} SET {name} = '{value}';" for name, value in settings.items())
+    )
+    sessions = f"SELECT 1 FROM pg_stat_activity WHERE usename = '{role}'"
+    with Server(tmp_path, config=sink_of(database.url(role))) as server:
+        load = Load(server)
+        for _ in range(2):
+            load.send(2000)
+            load.assert_stored(database.server, database.name)
+            wait_for(lambda: not database.execute(sessions), "its idle session was ended")
+        load.close()
+        assert not failures(server)
+
+
+def test_a_pooler_of_transactions(tmp_path: Path, database: Database) -> None:
+    """pgbouncer is killed under load; commands work through it, `tail -f` without notifications."""
+    with pooler(database.server) as pgbouncer:
+        url = pgbouncer.url(database.name)
+        with Server(tmp_path, config=sink_of(url)) as server:
+            load = Load(server, clients=2)
+            load.send()
+            wait_for(lambda: count(database.server, database.name) > 0)
+            pgbouncer.stop(signal.SIGKILL)
+            load.send()
+            wait_for_failure(server)
+            pgbouncer.start()
+            load.assert_stored(database.server, database.name)
+            assert len(failures(server)) == 1
+            with tailing(url) as lines:
+                assert next(lines) == "c1 999"
+                load.send(1)
+                assert sorted(islice(lines, 2)) == ["c0 1000", "c1 1000"]
+            load.close()
+
+
+@contextmanager
+def tailing(url: str) -> Iterator[Iterator[str]]:
+    """Follow a store, from its newest record on."""
+    command = [FASTLOG, "tail", "-f", "-n", "1", "--store", url]
+    command += ["--format", "{extra.client} {extra.number}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
+        assert tail.stdout is not None
+        try:
+            yield (line.rstrip("\n") for line in tail.stdout)
+        finally:
+            tail.kill()
+
+
+@pytest.mark.soak
+def test_a_database_that_is_down_for_a_minute(tmp_path: Path, own_server: PostgresServer) -> None:
+    with Server(tmp_path, config=sink_of(own_server.url("postgres"))) as server:
+        load = Load(server, clients=3)
+        load.send()
+        wait_for(lambda: count(own_server, "postgres") > 0)
+        own_server.stop(signal.SIGKILL)
+        began = time.monotonic()
+        while time.monotonic() < began + 60:
+            load.send(100)
+        own_server.start()
+        load.assert_stored(own_server, "postgres")
+        assert len(failures(server)) == 1
+        load.close()
+
+
+@pytest.mark.parametrize("collectors", [4, pytest.param(12, marks=pytest.mark.soak)])
+def test_many_collectors_and_two_workers_of_one_cursor(
+    tmp_path: Path, database: Database, collectors: int
+) -> None:
+    """One of the servers has the same sink twice, so two workers share a cursor."""
     one = sink_of(database.url())
     twice = one + f'[[sink]]\nname = "again"\nurl = "{database.url()}"\nwhen_full = "skip"\n'
-    servers = [Server((tmp_path / str(n)), config=twice if n == 0 else one) for n in range(3)]
+    configs = [twice, *[one] * (collectors - 1)]
+    servers = [Server(tmp_path / str(n), config=each) for n, each in enumerate(configs)]
     loads = []
     try:
         for server in servers:
@@ -205,7 +288,7 @@ def test_many_collectors_and_two_workers_of_one_cursor(tmp_path: Path, database:
             'SELECT count(*), count(DISTINCT (node, "offset", idx)), count(DISTINCT node)'
             " FROM fastlog.records"
         )
-        assert (rows, distinct, nodes) == (total, total, 3)
+        assert (rows, distinct, nodes) == (total, total, collectors)
     finally:
         for server in servers:
             print(server.messages())

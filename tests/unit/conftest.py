@@ -1,7 +1,12 @@
-"""Fixtures that several files of this folder share: a journal, and a command line with its data."""
+"""Fixtures that several files of this folder share: a journal, and a command line with its data.
+
+Its temporary files are in memory where there is room: on a disk, the syncs of SQLite alone take
+minutes. The tests of whole servers and of clients use the disk.
+"""
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +16,29 @@ from commands import Result, Run
 from conditions import wait_for
 from day_files import make_record, write_day
 from journal_blocks import KIB, run_of
+from memory_disks import memory_disk
 
 from fastlog.cli import fastlog
 from fastlog.cli.command import run
 from fastlog.journal import Journal
+
+
+@pytest.fixture(scope="session")
+def tmp_path_factory(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[pytest.TempPathFactory]:
+    """The factory of `tmp_path`, whose directories are in memory, where there is room.
+
+    If a test fails, they stay until a later run.
+    """
+    with memory_disk(lambda: request.session.testsfailed) as place:
+        if place is None:
+            yield tmp_path_factory
+            return
+        factory = copy.copy(tmp_path_factory)
+        factory._basetemp = place  # there is no public way to set it for one folder of tests
+        factory._retention_policy = "failed"  # memory is scarcer than a disk
+        yield factory
 
 
 @pytest.fixture

@@ -18,7 +18,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from interpreters import interpreters
 
+from fastlog.block import Block
+from fastlog.core import FALLBACK
 from fastlog.decode import ENGINES
+from fastlog.decode.c_engine import CEngine
+from fastlog.decode.copy_rows import NO_NODE
 from fastlog.record import Rejection
 
 BOUND = 5.0
@@ -28,6 +32,13 @@ attack that works takes minutes, or never ends."""
 ATTACKS = attacks(1 << 20)
 SMALL_ATTACKS = attacks(1 << 18)
 REASONS = ("malformed pickle: ", "forbidden opcode ", "not a record: ", "malformed JSON: ")
+
+
+def engines_that_read(block: Block) -> tuple[str, ...]:
+    """Return the engines that read the first frame of a block. C may leave it to Python's reader,
+    which then does the same for both."""
+    verdicts = CEngine("records", NO_NODE).translate(block).verdicts
+    return ENGINES[1:] if verdicts and verdicts[0] == FALLBACK else ENGINES
 
 
 def check_any(frame: bytes) -> None:
@@ -91,20 +102,20 @@ def test_any_mutation_of_a_real_frame_gives_a_record_or_a_rejection(seed: int) -
     check_any(bytes(frame))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_an_attack_takes_little_time_and_harms_no_other_frame(attack: str, engine: str) -> None:
+def test_an_attack_takes_little_time_and_harms_no_other_frame(attack: str) -> None:
     frame, reason = ATTACKS[attack]
     block = block_of(frame, GOOD)
-    started = time.process_time()
-    decoded = DECODERS[engine].decode(block)
-    assert time.process_time() - started < BOUND
-    assert decoded.records[-1].message == "unharmed"
-    found = "".join(located.notice.reason for located in decoded.notices)
-    assert found.startswith(reason) and bool(found) == bool(reason)
-    if not reason:
-        assert decoded.records[0].message == ("" if frame.startswith(b"{") else "hi")
-        assert len(decoded.records[0].extra) < 8 << 20
+    for engine in engines_that_read(block):
+        started = time.process_time()
+        decoded = DECODERS[engine].decode(block)
+        assert time.process_time() - started < BOUND, engine
+        assert decoded.records[-1].message == "unharmed", engine
+        found = "".join(located.notice.reason for located in decoded.notices)
+        assert found.startswith(reason) and bool(found) == bool(reason), engine
+        if not reason:
+            assert decoded.records[0].message == ("" if frame.startswith(b"{") else "hi"), engine
+            assert len(decoded.records[0].extra) < 8 << 20, engine
 
 
 @pytest.mark.parametrize("attack", SMALL_ATTACKS)
@@ -112,9 +123,11 @@ def test_both_engines_give_the_same_for_an_attack(attack: str) -> None:
     decode(SMALL_ATTACKS[attack][0], GOOD)
 
 
-def test_a_block_of_attacks_harms_none_of_the_records_between_them() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_block_of_attacks_harms_none_of_the_records_between_them(engine: str) -> None:
     frames = [frame for frame, _ in attacks(1 << 14).values()]
-    decoded = decode(GOOD, *(each for frame in frames for each in (frame, GOOD)))
+    block = block_of(GOOD, *(each for frame in frames for each in (frame, GOOD)))
+    decoded = DECODERS[engine].decode(block)
     unharmed = [record.idx for record in decoded.records if record.message == "unharmed"]
     assert unharmed == list(range(0, 2 * len(frames) + 1, 2))
 
@@ -135,19 +148,19 @@ def test_an_extension_that_copyreg_has_cached_is_rejected(
     assert rejected.notice.reason.startswith("forbidden opcode EXT")
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("attack", SMALL_ATTACKS)
-def test_an_attack_takes_memory_in_proportion_to_its_length(attack: str, engine: str) -> None:
+def test_an_attack_takes_memory_in_proportion_to_its_length(attack: str) -> None:
     """This is the memory of Python; `test_translator_bounds.py` measures that of C."""
     frame, _ = SMALL_ATTACKS[attack]
     block = block_of(frame)
-    tracemalloc.start()
-    try:
-        DECODERS[engine].decode(block)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < (10 << 20) + 40 * len(frame)
+    for engine in engines_that_read(block):
+        tracemalloc.start()
+        try:
+            DECODERS[engine].decode(block)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < (10 << 20) + 40 * len(frame), engine
 
 
 @pytest.mark.parametrize("name", ["msg", "x"])

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 from conditions import wait_for
@@ -24,10 +25,11 @@ from fastlog.decode import copy_rows
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.query import EVERYTHING, compile_query
 from fastlog.record import Record
-from fastlog.search import Grouping, Progress, postgres_rows
-from fastlog.search import postgres as postgres_search
+from fastlog.search import Grouping, Progress, postgres_live, postgres_rows
+from fastlog.search.day_store import DayStore
 from fastlog.search.postgres import PostgresStore
-from fastlog.search.store import DayStore, open_store
+from fastlog.search.store import open_store
+from fastlog.sinks.postgres_chunks import cover
 from fastlog.sinks.postgres_connection import connect, parse_url
 from fastlog.sinks.postgres_partitions import day_of, ensure
 
@@ -70,6 +72,14 @@ class Filled:
             cursor.execute('UPDATE fastlog.cursors SET "offset" = %s', (end,))
             cursor.execute("NOTIFY fastlog")
 
+    def cover(self, span: int) -> None:
+        """Make the chunks of all but the last blocks."""
+        for table in ("chunks", "counts", "host_counts"):
+            self._connection.execute(f"DELETE FROM fastlog.{table}")
+        target = parse_url(urlsplit(self.database.url()))
+        while span and cover(self._connection, target, UUID(NODE), span):
+            pass
+
     def found(self, text: str = "", **options: Any) -> list[str]:
         found = self.store.search(parsed(text), **options)
         return [each.record.funcName or "" for each in found]
@@ -92,12 +102,14 @@ FIXTURE = HealthCheck.function_scoped_fixture
     records=st.lists(fields_of_records(), min_size=1, max_size=30),
     question=QUESTIONS,
     newest_first=st.booleans(),
+    span=st.sampled_from([0, 1, 2, 7]),
 )
 def test_any_search_gives_the_records_that_match_in_order(
-    filled: Filled, records: list[dict[str, Any]], question: Question, newest_first: bool
+    filled: Filled, records: list[dict[str, Any]], question: Question, newest_first: bool, span: int
 ) -> None:
     made = numbered(records)
     filled.fill(made)
+    filled.cover(span)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(postgres_rows, "_PAGES", (1, 2, 5))
         matching = [record for record in made if question.is_wanted(record)]
@@ -107,17 +119,81 @@ def test_any_search_gives_the_records_that_match_in_order(
 
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[FIXTURE])
-@given(records=st.lists(fields_of_records(), min_size=1, max_size=20), question=QUESTIONS)
+@given(
+    records=st.lists(fields_of_records(), min_size=1, max_size=20),
+    question=QUESTIONS,
+    span=st.sampled_from([0, 1, 3]),
+)
 def test_any_count_counts_the_records_that_match(
-    filled: Filled, records: list[dict[str, Any]], question: Question
+    filled: Filled, records: list[dict[str, Any]], question: Question, span: int
 ) -> None:
-    made = numbered(records)
-    filled.fill(made)
+    filled.fill(numbered(records))
+    filled.cover(span)
     groupings = [
         *(Grouping(), Grouping(("level",)), Grouping(("logger", "host"))),
         *(Grouping(("extra.user",)), Grouping(("node",), 60), Grouping(interval=3600)),
     ]
-    is_wanted = compile_query(parsed(question.text))
+    assert_counts(filled, numbered(records), question.text, groupings)
+
+
+LEVELS = ((20, "INFO"), (30, "WARNING"), (40, "ERROR"), (None, None))
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[FIXTURE])
+@given(
+    records=st.lists(
+        st.tuples(st.integers(-200, 200), st.sampled_from(LEVELS), st.sampled_from("abc")),
+        min_size=1, max_size=30,
+    ),
+    terms=st.sets(
+        st.sampled_from(
+            ["level>=warning", "-level:error", "logger:a", "host:a", "levelname:INFO", "host:*"]
+        ),
+        max_size=2,
+    ),
+    since=st.none() | st.integers(-200, 200),
+    until=st.none() | st.integers(-200, 200),
+    span=st.sampled_from([1, 3, 8]),
+    newest_first=st.booleans(),
+)  # fmt: skip
+def test_levels_loggers_hosts_and_times_are_counted_and_found_by_minutes(
+    filled: Filled,
+    records: list[tuple[int, tuple[int | None, str | None], str]],
+    terms: set[str],
+    since: int | None,
+    until: int | None,
+    span: int,
+    newest_first: bool,
+) -> None:
+    made = numbered(
+        [
+            {"created": START + at, "levelno": level[0], "levelname": level[1], "name": name,
+             "host": "ab"[at % 2]}
+            for at, level, name in records
+        ]
+    )  # fmt: skip
+    filled.fill(made)
+    filled.cover(span)
+    bounds = [f"created>=@{START + since}"] if since is not None else []
+    bounds += [f"created<@{START + until}"] if until is not None else []
+    text = " ".join([*sorted(terms), *bounds])
+    for groupings in (
+        [Grouping(("level",)), Grouping(("logger",)), Grouping(("host",)), Grouping(interval=60)],
+        [Grouping(("level", "logger"), 120), Grouping()],
+    ):
+        assert_counts(filled, made, text, groupings)
+    is_wanted = compile_query(parsed(text))
+    found = filled.found(text, newest_first=newest_first)
+    matching = [record for record in made if is_wanted((*record, NODE))]
+    expected = [each.funcName for each in sorted(matching, key=lambda each: each.created)]
+    assert found == (expected[::-1] if newest_first else expected)
+
+
+def assert_counts(
+    filled: Filled, made: Sequence[Record], text: str, groupings: Sequence[Grouping]
+) -> None:
+    """Compare the counts of a query with those of each record."""
+    is_wanted = compile_query(parsed(text))
     rows = [(*record, NODE) for record in made]
     expected = []
     for grouping in groupings:
@@ -130,7 +206,7 @@ def test_any_count_counts_the_records_that_match(
                 if is_wanted(row)
             )
         )
-    counts = filled.store.count(parsed(question.text), groupings)
+    counts = filled.store.count(parsed(text), groupings)
     assert [_plain(each) for each in counts] == [_plain(each) for each in expected]
 
 
@@ -233,7 +309,7 @@ def test_a_search_ends_at_its_deadline(filled: Filled) -> None:
 def test_new_records_are_followed_by_notification(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_search, "INTERVAL", 60.0)
+    monkeypatch.setattr(postgres_live, "INTERVAL", 60.0)
     filled.fill(numbered([{}, {}, {}]))
     first, position = filled.store.newest(parsed(""), 2)
     assert [each.record.funcName for each in first] == ["1", "2"]

@@ -40,12 +40,16 @@ STRICT = ("-Wall", "-Wextra", "-Werror", "-O1", "-g")
 def test_the_folder_alone_makes_a_c_program_that_reads_no_byte_too_many(
     compiler: str, tmp_path: Path
 ) -> None:
-    """Each frame, and each beginning of it, is at the end of a page; the next is protected."""
+    """Each frame, and each beginning of it, is at the end of a page; the next is protected.
+
+    Sorted, each beginning that frames have in common is tried once.
+    """
     frames = [frame for frame, _ in attacks(1 << 8).values() if len(frame) < 4000]
     frames += [f.data for f in shapes.frames(max(interpreters(), key=VERSIONS.index))]
-    frames += [grammar.frame(seed) for seed in range(500)]
+    generated = (grammar.frame(seed) for seed in range(500))
+    frames += [frame for frame in generated if len(frame) < 700]  # all of them would take a minute
     corpus = tmp_path / "frames"
-    corpus.write_bytes(body_of([frame for frame in frames if len(frame) < 3000]))
+    corpus.write_bytes(body_of(sorted(frame for frame in frames if len(frame) < 3000)))
     program = tmp_path / "embed"
     folder = copy_alone(tmp_path / "csrc")
     subprocess.run(

@@ -11,17 +11,20 @@ from pathlib import Path
 
 import pytest
 from day_files import START, make_record
+from store_kinds import StoreKind, postgres_servers, store_kind
 from web_sites import Site, make_store, numbered, serving
 
 pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
+
+__all__ = ["postgres_servers", "store_kind"]
 
 COUNT = 300
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    data_dir = make_store(tmp_path_factory.mktemp("store"), numbered(COUNT))
-    with serving(data_dir) as site:
+def site(tmp_path_factory: pytest.TempPathFactory, store_kind: StoreKind) -> Iterator[Site]:
+    data_dir = store_kind.make(tmp_path_factory.mktemp("store"), numbered(COUNT))
+    with store_kind.serving(data_dir) as site:
         yield site
 
 
@@ -73,19 +76,19 @@ def test_bars_are_of_the_span_that_is_asked_for(site: Site):
     assert answer["end"] >= START + 200
 
 
-def test_rare_values_of_a_histogram_are_one(tmp_path: Path):
+def test_rare_values_of_a_histogram_are_one(tmp_path: Path, store_kind: StoreKind):
     records = (make_record(at, name=f"logger{at}") for at in range(100))
-    with serving(make_store(tmp_path, records)) as site:
+    with store_kind.serving(store_kind.make(tmp_path, records)) as site:
         bars = site.get("/histogram", by="logger")["bars"]
     names = {name for bar in bars for name in bar["counts"]}
     assert len(names) == 12
     assert sum(bar["counts"].get("(others)", 0) for bar in bars) == 89
 
 
-def test_fields_are_those_of_records_as_a_query_has_them(tmp_path: Path):
+def test_fields_are_those_of_records_as_a_query_has_them(tmp_path: Path, store_kind: StoreKind):
     extra = json.dumps({"user": 1, "odd name": {'q"': 2}, "__proto__": 3, "list": [1]})
-    data_dir = make_store(tmp_path, [make_record(0, extra=extra, process=1)])
-    with serving(data_dir) as site:
+    data_dir = store_kind.make(tmp_path, [make_record(0, extra=extra, process=1)])
+    with store_kind.serving(data_dir) as site:
         fields = {each["name"]: each for each in site.get("/fields")["fields"]}
         for name in fields:
             assert site.get("/counts", q=f"{name}:*")["total"] == 1, name
@@ -103,7 +106,7 @@ TRACEBACK = """Traceback (most recent call last):
 {exception}: it's {line}"""
 
 
-def test_problems_are_groups_and_their_queries_find_them(tmp_path: Path):
+def test_problems_are_groups_and_their_queries_find_them(tmp_path: Path, store_kind: StoreKind):
     records = [
         *(
             make_record(at, message=f"user {at} of 10.0.0.{at} said 'x{at}' + b")
@@ -122,7 +125,7 @@ def test_problems_are_groups_and_their_queries_find_them(tmp_path: Path):
         *(make_record(at, message="first line\nsecond (line) 1") for at in range(60, 65)),
         make_record(65, message="y" * 5000),
     ]
-    with serving(make_store(tmp_path, records)) as site:
+    with store_kind.serving(store_kind.make(tmp_path, records)) as site:
         answer = site.get("/problems")
         assert answer["complete"] is True
         sizes = [problem["records"] for problem in answer["problems"]]

@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from day_files import NODE, START, make_record, write_day
+from day_files import START, make_record
+from store_kinds import StoreKind, postgres_servers, store_kind
 from web_sites import Site, make_store, numbered, serving
 
 pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
+
+__all__ = ["postgres_servers", "store_kind"]
 
 COUNT = 300
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    data_dir = make_store(tmp_path_factory.mktemp("store"), numbered(COUNT))
-    with serving(data_dir) as site:
+def site(tmp_path_factory: pytest.TempPathFactory, store_kind: StoreKind) -> Iterator[Site]:
+    data_dir = store_kind.make(tmp_path_factory.mktemp("store"), numbered(COUNT))
+    with store_kind.serving(data_dir) as site:
         yield site
 
 
@@ -43,11 +46,11 @@ def all_pages(site: Site, **parameters: object) -> list[dict[str, Any]]:
             return records
 
 
-def test_a_record_has_all_columns_its_time_and_its_id(site: Site):
+def test_a_record_has_all_columns_its_time_and_its_id(site: Site, store_kind: StoreKind):
     [record] = site.get("/records", q='message:"message 7"', limit=1, order="oldest")["records"]
     assert record["created"] == START + 7
     assert record["time"] == "2023-11-14T22:13:27.000000+00:00"
-    assert record["id"] == f"{NODE}:7:0"
+    assert record["id"] == f"{store_kind.node}:7:0"
     assert record["extra"] == {"user": 2, "request": {"id": "r0"}}
     assert record["exc_text"] is None
     assert {"levelname", "name", "host", "process", "received", "node"} <= record.keys()
@@ -76,29 +79,26 @@ def test_a_page_without_a_next_one_has_no_cursor(site: Site):
     assert answer["scanned"] == 1.0
 
 
-def test_a_cursor_is_not_moved_by_records_that_arrive(tmp_path: Path):
-    data_dir = make_store(tmp_path, numbered(10))
-    with serving(data_dir) as site:
+def test_a_cursor_is_not_moved_by_records_that_arrive(tmp_path: Path, store_kind: StoreKind):
+    data_dir = store_kind.make(tmp_path, numbered(10))
+    with store_kind.serving(data_dir) as site:
         first = site.get("/records", limit=4)
-        write_day(
-            data_dir / "logs" / "2023-11-14.db",
-            [make_record(at, offset=1000 + at) for at in range(20, 30)],
-        )
+        store_kind.append(data_dir, [make_record(at, offset=1000 + at) for at in range(20, 30)])
         second = site.get("/records", limit=4, cursor=first["cursor"])
     assert messages(first["records"] + second["records"]) == numbers(*range(9, 1, -1))
 
 
-def test_records_of_one_microsecond_are_paged_without_a_loss(tmp_path: Path):
-    data_dir = make_store(tmp_path, (make_record(at, created=START) for at in range(20)))
-    with serving(data_dir) as site:
+def test_records_of_one_microsecond_are_paged_without_a_loss(tmp_path: Path, store_kind: StoreKind):
+    data_dir = store_kind.make(tmp_path, (make_record(at, created=START) for at in range(20)))
+    with store_kind.serving(data_dir) as site:
         for order in ("newest", "oldest"):
             found = messages(all_pages(site, order=order, limit=3))
             assert sorted(found) == sorted(numbers(*range(20)))
 
 
-def test_an_empty_store_has_no_records(tmp_path: Path):
-    data_dir = make_store(tmp_path, [])
-    with serving(data_dir) as site:
+def test_an_empty_store_has_no_records(tmp_path: Path, store_kind: StoreKind):
+    data_dir = store_kind.make(tmp_path, [])
+    with store_kind.serving(data_dir) as site:
         assert site.get("/records") == {
             "records": [], "cursor": None, "begin": None, "complete": True, "scanned": 1.0,
             "unread": [],
@@ -126,10 +126,10 @@ def test_a_page_is_asked_for_again_by_its_begin(site: Site):
             assert again["begin"] == page["begin"]
 
 
-def test_a_search_that_its_deadline_ends_continues_and_ends(tmp_path: Path):
+def test_a_search_that_its_deadline_ends_continues_and_ends(tmp_path: Path, store_kind: StoreKind):
     """Each page gets nearer to the end, also where nothing is found."""
-    data_dir = make_store(tmp_path, numbered(60_000, per_block=500), per_block=500)
-    with serving(data_dir) as site:
+    data_dir = store_kind.make(tmp_path, numbered(60_000, per_block=500), per_block=500)
+    with store_kind.serving(data_dir) as site:
         cursor, scanned, parts = None, 0.0, 0
         while parts == 0 or cursor is not None:
             more = {} if cursor is None else {"cursor": cursor}
@@ -154,14 +154,14 @@ def test_a_damaged_file_makes_an_answer_incomplete(tmp_path: Path):
     assert unread.endswith("2023-11-15.db")
 
 
-def test_a_record_is_found_by_its_id(site: Site):
+def test_a_record_is_found_by_its_id(site: Site, store_kind: StoreKind):
     for number in (0, 150, 299):
-        assert site.get(f"/records/{NODE}:{number}:0")["message"] == f"message {number}"
+        assert site.get(f"/records/{store_kind.node}:{number}:0")["message"] == f"message {number}"
 
 
-@pytest.mark.parametrize("wrong", [f"{NODE}:300:0", f"{NODE}:5:1", "cd:5:0", "x", "a:b:c"])
-def test_an_id_of_no_record_is_not_found(site: Site, wrong: str):
-    answer = site.ask(f"/records/{wrong}")
+@pytest.mark.parametrize("wrong", ["NODE:300:0", "NODE:5:1", "cd:5:0", "x", "a:b:c"])
+def test_an_id_of_no_record_is_not_found(site: Site, store_kind: StoreKind, wrong: str):
+    answer = site.ask(f"/records/{wrong.replace('NODE', store_kind.node)}")
     assert answer.status == 404
     assert "no such record" in answer.json["error"]["message"]
 
@@ -175,13 +175,15 @@ def test_an_id_of_no_record_is_not_found(site: Site, wrong: str):
         ("extra.request.id", [100, 101, 102]),
     ],
 )
-def test_around_a_record_are_those_that_share_a_value(site: Site, by: str, expected: list[int]):
-    answer = site.get(f"/records/{NODE}:100:0/around", by=by, before=2, after=2)
+def test_around_a_record_are_those_that_share_a_value(
+    site: Site, store_kind: StoreKind, by: str, expected: list[int]
+):
+    answer = site.get(f"/records/{store_kind.node}:100:0/around", by=by, before=2, after=2)
     assert messages(answer["records"]) == numbers(*expected)
 
 
-def test_around_by_what_the_record_does_not_have_is_an_error(site: Site):
-    answer = site.ask(f"/records/{NODE}:100:0/around", by="extra.trace_id")
+def test_around_by_what_the_record_does_not_have_is_an_error(site: Site, store_kind: StoreKind):
+    answer = site.ask(f"/records/{store_kind.node}:100:0/around", by="extra.trace_id")
     assert (answer.status, answer.json["error"]["message"]) == (
         400, "by: the record has no extra.trace_id",
     )  # fmt: skip
@@ -221,8 +223,8 @@ def test_times_of_a_query_are_of_the_zone_that_is_named(site: Site):
     assert site.get("/records", q=query, tz="UTC")["records"] == []
 
 
-def test_large_records_make_short_pages(tmp_path: Path):
+def test_large_records_make_short_pages(tmp_path: Path, store_kind: StoreKind):
     records = (make_record(at, message="x" * 3_000_000) for at in range(6))
-    with serving(make_store(tmp_path, records)) as site:
+    with store_kind.serving(store_kind.make(tmp_path, records)) as site:
         assert 1 < len(site.get("/records")["records"]) < 6
         assert len(all_pages(site)) == 6

@@ -7,37 +7,35 @@ from pathlib import Path
 
 import pytest
 from conditions import wait_for
-from day_files import NODE, START_NAME, append, make_record, open_day
+from day_files import make_record
+from store_kinds import StoreKind, postgres_servers, store_kind
 from web_sites import Site, make_store, numbered, serving
 
-from fastlog.sinks.day_file import DayFile
-
 pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
+
+__all__ = ["postgres_servers", "store_kind"]
 
 
 class Store:
     """A store that grows, and its web server."""
 
-    def __init__(self, file: DayFile, site: Site) -> None:
-        self._file, self.site = file, site
+    def __init__(self, kind: StoreKind, data_dir: Path, site: Site) -> None:
+        self._kind, self._data_dir, self.site = kind, data_dir, site
+        self.node = kind.node
 
     def add(self, *numbers: int, **fields: object) -> None:
-        append(
-            self._file,
+        self._kind.append(
+            self._data_dir,
             [make_record(at, offset=numbers[0], idx=n, **fields) for n, at in enumerate(numbers)],
             per_block=len(numbers),
         )
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    data_dir = make_store(tmp_path, numbered(3))
-    file = open_day(data_dir / "logs" / START_NAME)
-    try:
-        with serving(data_dir) as site:
-            yield Store(file, site)
-    finally:
-        file.close()
+def store(tmp_path: Path, store_kind: StoreKind) -> Iterator[Store]:
+    data_dir = store_kind.make(tmp_path, numbered(3))
+    with store_kind.serving(data_dir) as site:
+        yield Store(store_kind, data_dir, site)
 
 
 def numbers(*of: int) -> list[str]:
@@ -87,7 +85,7 @@ def test_what_comes_too_fast_is_dropped_and_counted(store: Store):
 @pytest.mark.parametrize("how", ["header", "parameter"])
 def test_a_tail_continues_behind_the_last_event(store: Store, how: str):
     store.add(10, 11, 12, 13)
-    place = f"{NODE}:10:1"
+    place = f"{store.node}:10:1"
     if how == "header":
         events = store.site.tail({"Last-Event-ID": place})
     else:
@@ -103,12 +101,12 @@ def test_the_stream_begins_with_the_id_of_the_last_record(store: Store):
     store.add(10, 11)
     with store.site.tail(q="level:critical") as events:
         lines = [events.next_line() for _ in range(3)]
-    assert lines == ["retry: 2000", f"id: {NODE}:10:1", ""]
+    assert lines == ["retry: 2000", f"id: {store.node}:10:1", ""]
 
 
 def test_of_what_a_tail_has_missed_it_gets_the_newest(store: Store):
     store.add(*range(100, 4100))
-    with store.site.tail(after=f"{NODE}:100:0") as events:
+    with store.site.tail(after=f"{store.node}:100:0") as events:
         dropped = next(iter(events))
         assert (dropped.kind, dropped.data) == ("dropped", {"dropped": 1999})
         found = events.messages(2000)
@@ -116,7 +114,7 @@ def test_of_what_a_tail_has_missed_it_gets_the_newest(store: Store):
 
 
 def test_an_event_has_the_columns_that_are_asked_for(store: Store):
-    with store.site.tail(columns="level,message,extra.user", after=f"{NODE}:1:0") as events:
+    with store.site.tail(columns="level,message,extra.user", after=f"{store.node}:1:0") as events:
         event = next(iter(events))
     [record] = event.data
     assert record.keys() == {

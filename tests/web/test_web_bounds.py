@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from conditions import wait_for
-from web_sites import Site, make_store, numbered, serving
+from web_sites import Site, connect, make_store, numbered, serving
 
 pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
 
@@ -31,15 +31,6 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(data_dir: Path) -> Iterator[Site]:
     with serving(data_dir, config="[web]\nsearches = 1\n") as site:
         yield site
-
-
-def connect(site: Site, path: str, parameters: dict[str, str]) -> socket.socket:
-    """Send a request, and leave the answer unread."""
-    host, port = urlsplit(site.url).netloc.split(":")
-    client = socket.create_connection((host, int(port)), timeout=30)
-    head = f"GET /api/v1{path}?{urlencode(parameters)} HTTP/1.1\r\nHost: {host}\r\n\r\n"
-    client.sendall(head.encode())
-    return client
 
 
 def test_a_search_ends_when_its_client_has_gone(site: Site):

@@ -155,7 +155,7 @@ def test_a_server_without_a_store_has_no_page(tmp_path: Path):
         *("--web", ANY_PORT, "--sink", f"ndjson://{tmp_path}/records.ndjson"),
     )
     assert done.returncode == 2
-    assert "there is no sqlite: sink" in done.stderr.splitlines()[-1]
+    assert "there is no sqlite: or postgresql: sink" in done.stderr.splitlines()[-1]
 
 
 def test_a_server_that_stores_elsewhere_than_before_serves_its_own_store(tmp_path: Path):

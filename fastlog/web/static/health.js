@@ -143,6 +143,12 @@ function judgeFiles(status) {
     text: `Not readable: ${visible(file)}: ${visible(String(what))}.`,
     advice: "Its records are missing from all answers. Run fastlog check.",
   }));
+  if (status.not_counted)
+    problems.push({
+      key: "store",
+      text: `Records cannot be read: ${visible(status.not_counted)}.`,
+      advice: "Searches fail until that ends. What is sent meanwhile waits in the journal.",
+    });
   if (status.ledger_error)
     problems.push({
       key: "ledger",

@@ -1,0 +1,73 @@
+"""`fastlog check` of `postgresql:` sinks: their partitions, and what retention would drop.
+
+psycopg is imported only where there is such a sink.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from urllib.parse import urlsplit
+
+from fastlog.cli.checks import State, Verdict
+from fastlog.config import Config, RetentionConfig, SinkConfig, format_duration, format_size
+from fastlog.errors import FastlogError
+from fastlog.search.store import POSTGRES
+
+
+def postgres_sinks(config: Config) -> list[SinkConfig]:
+    """Return the sinks that store in PostgreSQL."""
+    return [sink for sink in config.sinks if urlsplit(sink.url).scheme in POSTGRES]
+
+
+def check_partitions(sink: SinkConfig, *, deep: bool) -> Iterator[Verdict]:
+    """Check the partitions of a sink whose database can be reached.
+
+    Yields a verdict for each partition with a trouble, and one for all others.
+    """
+    from fastlog.search.postgres_health import examine_partitions
+    from fastlog.sinks.postgres_connection import connect, parse_url, unavailable
+
+    target = parse_url(urlsplit(sink.url))
+    place, sound = f"{target.label}, schema {target.schema}", 0
+    try:
+        with closing(connect(target)) as connection, unavailable(target):
+            for each in examine_partitions(connection, target, deep=deep):
+                if each.trouble:
+                    subject = f"partition {target.schema}.{each.name}"
+                    yield Verdict(State.FAILED, subject, each.trouble)
+                else:
+                    sound += 1
+    except FastlogError as error:
+        yield Verdict(State.FAILED, f"partitions of sink {sink.name}", str(error))
+    if sound:
+        text = "rows and cursors are sound" if deep else "no fault found; --deep reads all rows"
+        yield Verdict(State.OK, f"{sound} partitions in {place}", text)
+
+
+def preview_partitions(sink: SinkConfig, retention: RetentionConfig) -> Iterator[Verdict]:
+    """Yield what retention would drop of a sink, and a sum.
+
+    Raises:
+        FastlogError: The database cannot be used.
+    """
+    from fastlog.sinks.postgres_connection import connect, parse_url, unavailable
+    from fastlog.sinks.postgres_retention import PostgresRetention
+
+    target = parse_url(urlsplit(sink.url))
+    with closing(connect(target)) as connection, unavailable(target):
+        sizes, deletions = PostgresRetention(sink.name, target, retention).preview(
+            connection, time.time()
+        )
+    gained = 0
+    for file, reason in deletions:
+        gained += file.size
+        text = f"would be dropped: {reason}; {format_size(file.size)}"
+        yield Verdict(State.OK, f"partition {target.schema}.{file.path}", text)
+    limits = f"age {format_duration(retention.age)}, size {format_size(retention.size)}"
+    text = (
+        f"would drop {len(deletions)} of {len(sizes)} partitions, "
+        f"{format_size(gained)} of {format_size(sum(sizes))} ({limits})"
+    )
+    yield Verdict(State.OK, f"retention of sink {sink.name}", text)

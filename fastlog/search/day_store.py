@@ -1,0 +1,126 @@
+"""The store of the `sqlite:` sink: the day files of a directory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastlog.query import Node
+from fastlog.search.around import Identity
+from fastlog.search.day_reader import Unread, read_days
+from fastlog.search.grouping import Group, Grouping
+from fastlog.search.live import INTERVAL, follow, last_arrival, missed, newest, read_new
+from fastlog.search.lookup import find_record
+from fastlog.search.progress import Progress
+from fastlog.search.spans import Span, span_of
+from fastlog.search.stream import Found, search
+from fastlog.search.totals import count
+
+
+@dataclass(frozen=True, slots=True)
+class DayStore:
+    """The day files of a directory. `fastlog.search.store.RecordStore` documents the methods."""
+
+    logs: Path
+
+    def search(
+        self,
+        query: Node,
+        *,
+        newest_first: bool = False,
+        unread: Unread | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Found]:
+        """Yield the records that match, in order of `created`."""
+        return search(self.logs, query, newest_first=newest_first, unread=unread, progress=progress)
+
+    def count(
+        self,
+        query: Node,
+        groupings: Sequence[Grouping],
+        unread: Unread | None = None,
+        progress: Progress | None = None,
+    ) -> list[Counter[Group]]:
+        """Count the records that match, by groups."""
+        return count(self.logs, query, groupings, unread, progress)
+
+    def bounds(
+        self, query: Node, unread: Unread | None = None, progress: Progress | None = None
+    ) -> Span | None:
+        """Return a span that has the `created` of all records of the files that may match."""
+        days = read_days(self.logs, span_of(query), unread)
+        if not days:
+            return None
+        return Span(min(day.first for day in days), Span.up_to(max(day.last for day in days)).until)
+
+    def find(
+        self, place: Identity, unread: Unread | None = None, progress: Progress | None = None
+    ) -> Found | None:
+        """Return the record of a place; None if there is none."""
+        return find_record(self.logs, *place, unread=unread, progress=progress)
+
+    def newest(
+        self,
+        query: Node,
+        count: int,
+        unread: Unread | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[list[Found], Any]:
+        """Return the newest matches, oldest first, and the position where `follow` continues."""
+        return newest(self.logs, query, count, unread, progress)
+
+    def follow(
+        self,
+        query: Node,
+        position: Any,
+        pause: Callable[[float], object],
+        unread: Unread | None = None,
+    ) -> Iterator[list[Found]]:
+        """Yield what arrives after the position, without end."""
+        return follow(self.logs, query, position, pause, unread)
+
+    def last_arrival(self, unread: Unread | None = None) -> Identity | None:
+        """Return the place of the record that arrived last; None if there is none."""
+        return last_arrival(self.logs, unread)
+
+    def missed(
+        self,
+        query: Node,
+        place: Identity,
+        unread: Unread | None = None,
+        *,
+        at_most: int,
+        skipped: Callable[[int], object],
+    ) -> Iterator[list[Found]]:
+        """Yield what arrived after a record, in batches, in order of arrival, up to now."""
+        return missed(self.logs, query, place, unread, at_most=at_most, skipped=skipped)
+
+    def arrivals(self) -> AbstractContextManager[_DayArrivals]:
+        """Begin to look for new records again and again."""
+        return nullcontext(_DayArrivals(self.logs))
+
+    def close(self) -> None:
+        """Do nothing: no file is open between two questions."""
+
+
+class _DayArrivals:
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+
+    def read(
+        self,
+        query: Node,
+        position: Any,
+        unread: Unread | None = None,
+        *,
+        at_most: int,
+        skipped: Callable[[int], object],
+    ) -> Iterator[list[Found]]:
+        return read_new(self._logs, query, position, unread, at_most=at_most, skipped=skipped)
+
+    def wait(self, pause: Callable[[float], object]) -> None:
+        pause(INTERVAL)

@@ -1,0 +1,85 @@
+"""Health: whether the tables of a PostgreSQL store are whole, and agree with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from fastlog.sinks.postgres_connection import Connection, Target, one_line, psycopg
+
+_TEXTS: Final = ("message", "exc_text", "stack_info", "extra::text")
+"""What may be stored out of line, so that only reading it finds damage."""
+_COUNTED: Final = (
+    # Reading the length of each text reads all pages.
+    "sum(" + " + ".join(f"coalesce(octet_length({text}), 0)" for text in _TEXTS) + ") IS NULL",
+    'count(*) FILTER (WHERE r."offset" >= c."offset")',
+    "count(*) FILTER (WHERE created BETWEEN 0 AND 1e11"
+    " AND abs(extract(epoch FROM created_at)::float8 - created) > 1e-5)",
+)
+_TROUBLES: Final = (
+    "{} records are above the cursor of their journal",
+    "{} records have a created_at that differs from created",
+)
+
+
+class PartitionHealth(NamedTuple):
+    """The result of examining one partition."""
+
+    name: str
+    trouble: str
+    """What is wrong, to be printed after its name; "" when it is whole."""
+
+
+def examine_partitions(
+    connection: Connection, target: Target, *, deep: bool
+) -> Iterator[PartitionHealth]:
+    """Examine each partition, the oldest first.
+
+    Args:
+        connection: In autocommit mode: a partition that cannot be read hinders none of the others.
+        deep: Read every row. Otherwise only the catalogue is read.
+
+    Raises:
+        psycopg.Error: The catalogue cannot be read.
+    """
+    rows = connection.execute(
+        "SELECT relname, inhdetachpending, coalesce((SELECT string_agg(indexrelid::regclass::text,"
+        " ', ') FROM pg_index WHERE indrelid = c.oid AND NOT indisvalid), '')"
+        " FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid"
+        " WHERE inhparent = to_regclass(%s) ORDER BY relname",
+        (f"{target.schema}.records",),
+    ).fetchall()
+    for name, is_pending, invalid in rows:
+        troubles = []
+        if is_pending:
+            troubles.append("is being detached; a sink finishes that within minutes")
+        if invalid:
+            troubles.append(f"has an index that is not valid ({invalid}); drop it, or REINDEX it")
+        if deep:
+            troubles += _read_all(connection, target, name)
+        yield PartitionHealth(name, "; ".join(troubles))
+
+
+def _read_all(connection: Connection, target: Target, name: str) -> Iterator[str]:
+    schema = target.schema
+    try:
+        row = connection.execute(
+            f"SELECT {', '.join(_COUNTED)} FROM {schema}.{name} r"  # noqa: S608 our own text
+            f" LEFT JOIN {schema}.cursors c USING (node)"
+        ).fetchone()
+        assert row is not None
+        counts = [
+            *zip(_TROUBLES, row[1:], strict=True),
+            ("{} records are stored more than once", _doubled(connection, f"{schema}.{name}")),
+        ]
+        yield from (text.format(records) for text, records in counts if records)
+    except psycopg.Error as error:
+        yield f"cannot be read: {one_line(error)}"
+
+
+def _doubled(connection: Connection, table: str) -> int:
+    row = connection.execute(
+        f'SELECT count(*) FROM (SELECT 1 FROM {table} GROUP BY node, "offset", idx'  # noqa: S608 our own text
+        " HAVING count(*) > 1) doubled"
+    ).fetchone()
+    return 0 if row is None else int(row[0])
