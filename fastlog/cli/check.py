@@ -20,7 +20,7 @@ from fastlog.cli.checks import (
     day_directories,
 )
 from fastlog.cli.command import FAILED, OK, Command
-from fastlog.cli.health_checks import check_health
+from fastlog.cli.health_checks import check_health, check_source_health
 from fastlog.cli.journal_checks import check_journal
 from fastlog.cli.options import config_options
 from fastlog.cli.postgres_checks import check_partitions, postgres_sinks
@@ -101,6 +101,8 @@ def _check_all(config: Config, *, deep: bool) -> list[Verdict]:
     elif running and status is not None:
         configured = {sink.name: sink.url for sink in config.sinks}
         verdicts += check_health(data_dir, configured, status, time.time())
+        if config.source.url:
+            verdicts += check_source_health(data_dir, time.time())
     elif status is not None:
         age = format_duration(abs(time.time() - status.at))
         verdicts.append(Verdict(State.WARNING, "server", f"not running; last status {age} ago"))

@@ -35,7 +35,6 @@ def check_health(
     for sink in read_sinks(data_dir, status, now):
         if sink.configured is not False:
             verdicts += _check_sink(sink, now)
-    verdicts += _check_source(data_dir, now)
     if status.sinks is not None:
         verdicts += _compare_sinks(configured, status.sinks)
     return verdicts
@@ -109,7 +108,7 @@ def _check_sink(sink: SinkReport, now: float) -> list[Verdict]:
     return [Verdict(State.OK, subject, text)]
 
 
-def _check_source(data_dir: Path, now: float) -> Iterator[Verdict]:
+def check_source_health(data_dir: Path, now: float) -> Iterator[Verdict]:
     """Check what a central server takes from a stream."""
     source = read_report(data_dir)
     if source is None:
@@ -121,9 +120,8 @@ def _check_source(data_dir: Path, now: float) -> Iterator[Verdict]:
     elif source.error is not None:
         yield Verdict(State.FAILED, "source", source.error)
     else:
-        yield Verdict(State.OK, "source", f"takes {len(source.nodes)} nodes from {source.url}")
-    for warning in source.warnings:
-        yield Verdict(State.WARNING, "source", warning)
+        nodes = "1 node" if len(source.nodes) == 1 else f"{len(source.nodes)} nodes"
+        yield Verdict(State.OK, "source", f"takes {nodes} from {source.url}")
     for node in source.nodes:
         lag = node.lag(now)
         found = faults(node)
