@@ -119,9 +119,11 @@ class Connection:
         }
         try:
             self.run(self._connect(options), CONNECT_TIMEOUT)
-        except SinkUnavailableError:
+        except SinkUnavailableError as error:
             self.close()
-            raise
+            if not self._reason:
+                raise
+            raise SinkUnavailableError(f"{self.target.label}: {self._reason}") from error
 
     async def _connect(self, options: dict[str, Any]) -> None:
         """Connect; give up when each server has failed twice. nats-py would try without end."""

@@ -19,6 +19,7 @@ from fastlog.errors import ConfigError, FastlogError, SinkError
 from fastlog.jetstream.connection import Connection
 from fastlog.jetstream.target import parse_url
 from fastlog.journal import JournalReader
+from fastlog.source.report import remove_report
 from fastlog.source.source import Source
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ def _run(child: Child, signals: Signals) -> None:
             source.run(signals.stopping, wait)
         finally:
             connection.close()
+    remove_report(config.data_dir)
 
 
 def _clear(wakeup: int) -> None:

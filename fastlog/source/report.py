@@ -71,6 +71,12 @@ def write_report(data_dir: Path, report: SourceReport) -> None:
         replace_file(data_dir / NAME, msgspec.json.encode(report), in_place_if_full=True)
 
 
+def remove_report(data_dir: Path) -> None:
+    """Remove the report: the source has ended."""
+    with contextlib.suppress(OSError):
+        (data_dir / NAME).unlink()
+
+
 def read_report(data_dir: Path) -> SourceReport | None:
     """Return the last report; None if there is none, or if it is being written."""
     try:

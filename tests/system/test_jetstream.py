@@ -180,7 +180,7 @@ def test_the_network_to_the_cluster_is_cut(
         fleet.collector(url)
         fleet.central(url)
         for _ in range(10):
-            fleet.send(50, clients=1, text="z" * 2000)
+            fleet.send(50, clients=1, text=os.urandom(1000).hex())
             fleet.await_journaled()
         fleet.assert_stored()
         assert proxy.cuts_made

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nkeys
 import pytest
 from builders import NODE, make_chain, make_context
 from nats_servers import NatsCluster, nats_cluster
@@ -225,3 +228,39 @@ def test_one_server_with_a_password(tmp_path: Path) -> None:
         with pytest.raises(SinkUnavailableError, match=r"(?i)authorization violation"):
             wrong.open(NODE)
         wrong.close()
+
+
+def test_tls_and_an_nkey(tmp_path: Path) -> None:
+    """Another key, a certificate that is not trusted, and a file that is missing are named."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        " -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    )
+    files = ["-keyout", key, "-out", certificate]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    seeds = [nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER) for _ in range(2)]
+    for name, seed in zip(("mine", "other"), seeds, strict=True):
+        (tmp_path / name).write_bytes(seed)
+    public = nkeys.from_seed(bytearray(seeds[0])).public_key.decode()
+    more = f"""
+        authorization {{ users: [ {{ nkey: {public} }} ] }}
+        tls {{ cert_file: "{certificate}", key_file: "{key}" }}
+    """
+    with nats_cluster(size=1, more=more) as cluster:
+        mine = cluster.url(nkey=tmp_path / "mine", tls_ca=certificate)
+        sink = NatsSink(make_context(tmp_path, mine))
+        assert sink.open(NODE) == 0
+        sink.apply(CHAIN)
+        sink.close()
+        for options, why in (
+            ({"nkey": tmp_path / "other", "tls_ca": certificate}, "Authorization Violation"),
+            ({"nkey": tmp_path / "mine", "tls": "yes"}, "CERTIFICATE_VERIFY_FAILED"),
+            ({"nkey": tmp_path / "missing", "tls_ca": certificate}, "No such file"),
+        ):
+            refused = NatsSink(make_context(tmp_path, cluster.url(**options)))
+            with pytest.raises(SinkUnavailableError, match=why):
+                refused.open(NODE)
+            refused.close()
