@@ -153,4 +153,6 @@ def _role(pid: int) -> str:
         return ENDED
     if "--sink" in words:
         return f"worker {words[words.index('--sink') + 1]}"
+    if "fastlog.tls" in words:
+        return "tls"
     return "receiver" if "--listen-fds" in words else "other"

@@ -40,6 +40,8 @@ class Record(NamedTuple):
     stack_info: str | None
     host: str
     """The peer: an IP address, or `unix` for a Unix socket."""
+    certificate: str | None
+    """The name in the certificate by which the peer has authenticated at a `tls://` listener."""
     received: float
     """Seconds since the epoch, by the server's clock; the same for all records of a block."""
     extra: str
@@ -55,7 +57,15 @@ SITE: Final = (
     *("pathname", "filename", "module", "lineno", "funcName"),
 )
 """The fields that a call site gives all its records."""
-PROCESS: Final = ("process", "processName", "thread", "threadName", "taskName", "host")
+PROCESS: Final = (
+    "process",
+    "processName",
+    "thread",
+    "threadName",
+    "taskName",
+    "host",
+    "certificate",
+)
 """The fields that are equal in all records of one task in one thread of a process."""
 
 RAW_BYTES = 4096
@@ -96,9 +106,18 @@ class Loss(msgspec.Struct, frozen=True, tag="losses", tag_field="table"):
 @lru_cache(maxsize=1024)
 def host_of(peer: str) -> str:
     """Return the peer without its port: `127.0.0.1` for `127.0.0.1:5`, `::1` for `[::1]:5`."""
+    peer = peer.partition(" ")[0]
     if peer.startswith("["):
         return peer[1:].partition("]")[0]
     return peer.partition(":")[0] if peer.count(":") == 1 else peer
+
+
+def identity_of(peer: str) -> str | None:
+    """Return the identity that the peer's certificate proves: `payments` for `10.0.0.7:5 payments`.
+
+    None without one.
+    """
+    return peer.partition(" ")[2] or None
 
 
 Notice = Rejection | Loss

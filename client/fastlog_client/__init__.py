@@ -41,6 +41,7 @@ Each module imports only modules above it in this list:
     spool         the store in files
     session       the fastlog protocol, without I/O
     sockets       making, probing, closing and polling sockets
+    tls           TLS over such a socket
     wakeup        a socket pair that wakes the sender
     guard         the lock
     connection    the socket, opened again after each loss

@@ -140,6 +140,7 @@ def _instead(host):
     if url and url.group(1).lower().startswith("uni"):
         return ": write (%r)" % str("/" + rest)
     found = _WITH_PORT.match(rest)
+    more = ", ssl=True" if url and url.group(1).lower() == "tls" else ""
     if found:
-        return ": write (%r, %s)" % (str(found.group(1).strip("[]")), found.group(2))
-    return ": write (%r, %d)" % (str(rest.rstrip("/")), _PORT)
+        return ": write (%r, %s%s)" % (str(found.group(1).strip("[]")), found.group(2), more)
+    return ": write (%r, %d%s)" % (str(rest.rstrip("/")), _PORT, more)

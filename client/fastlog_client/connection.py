@@ -12,6 +12,7 @@ from fastlog_client.compat import OS_ERRORS
 from fastlog_client.errors import ConnectionRejected, NewIdNeeded
 from fastlog_client.session import RETRY, Session
 from fastlog_client.sockets import IN_PROGRESS, NO_SIGNAL, TRY_AGAIN, close_socket, make_socket
+from fastlog_client.tls import TlsSocket
 
 _random = random.SystemRandom()  # the children of a fork would share the state of another generator
 _SHORTEST_DELAY, _LONGEST_DELAY = 0.01, 3600.0
@@ -111,7 +112,11 @@ class Connection(object):
         """Return (descriptor, whether to wait for room to send), or None."""
         if self._socket is None:
             return None
-        return self._socket.fileno(), self._is_blocked or not self._is_connected
+        if self._is_connected:
+            wants_room = self._is_blocked
+        else:
+            wants_room = getattr(self._socket, "wants_room", True)  # else TLS waits for an answer
+        return self._socket.fileno(), wants_room
 
     def step(self, now, stamp):
         """Connect, receive and send. Sets `due`."""
@@ -205,6 +210,31 @@ class Connection(object):
     def _has_connected(self, now):
         if self._is_connected:
             return True
+        if not self._has_reached_peer(now):
+            return False
+        self._is_connected = True
+        self._addresses = []
+        self.connections += 1
+        with self._guard:
+            self._session = Session(self.store, self._options.key, now)
+        return True
+
+    def _has_reached_peer(self, now):
+        """Return whether the socket is connected, with TLS if that is wanted."""
+        tls = self._options.tls
+        if tls is None or self._socket.__class__ is not TlsSocket:
+            if not self._has_reached_host(now):
+                return False
+            if tls is None:
+                return True
+            self._socket = tls.wrap(self._socket)
+        if self._socket.step_handshake():
+            return True
+        if now - self._began_at >= self._options.connect_timeout:
+            self._disconnect(now, "no TLS handshake within connect_timeout", None, 0.0)
+        return False
+
+    def _has_reached_host(self, now):
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._disconnect(now, "cannot connect", socket.error(code, os.strerror(code)), 0.0)
@@ -215,11 +245,6 @@ class Connection(object):
             if now - self._began_at >= self._options.connect_timeout:
                 self._disconnect(now, "no connection within connect_timeout", None, 0.0)
             return False
-        self._is_connected = True
-        self._addresses = []
-        self.connections += 1
-        with self._guard:
-            self._session = Session(self.store, self._options.key, now)
         return True
 
     def _receive(self, now):

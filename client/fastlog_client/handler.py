@@ -63,6 +63,12 @@ class SocketHandler(logging.Handler):
             or an outage begins. By default a line goes to stderr, at most one a minute of each
             kind, unless `logging.raiseExceptions` is false.
         wall_clock: seconds since the epoch; dates what is dropped, and nothing else.
+        ssl: TLS, for a `tls://` listener. True verifies the server by the authorities that the
+            system trusts. A dictionary may have `cafile` (PEM, the authorities to trust instead),
+            `certfile` and `keyfile` (the client's own certificate, where the server demands one),
+            `server_hostname` (the name in the server's certificate, if that is not `host`) and
+            `ciphers`. Files that are replaced are read again at the next connection. Or an
+            `ssl.SSLContext`, for everything else. Python 2 needs 2.7.9.
 
     A subclass may override `makePickle`; what it returns is sent. `retryStart`, `retryFactor` and
     `retryMax` (0.01, 2 and 1 second) are the delays between attempts to connect.
@@ -70,7 +76,7 @@ class SocketHandler(logging.Handler):
     Raises:
         ValueError: an argument makes no sense.
         TypeError: this is a subclass with a method of the standard handler that is never called.
-        EnvironmentError: the spool directory cannot be made.
+        EnvironmentError: the spool directory cannot be made, or a file of `ssl` cannot be read.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class SocketHandler(logging.Handler):
         retry_interval=30.0,
         on_error=None,
         wall_clock=time.time,
+        ssl=None,
     ):
         if not isinstance(self, SocketHandler):
             _StandardHandler.__init__(self, host, port)  # of a DatagramHandler: ours replaces its
@@ -111,6 +118,7 @@ class SocketHandler(logging.Handler):
             retry_interval=retry_interval,
             on_error=on_error,
             wall_clock=wall_clock,
+            ssl=ssl,
         )
         self.host, self.port = host, None if port is None else parse_port(port)
         self.address = host if port is None else (host, self.port)

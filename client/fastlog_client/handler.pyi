@@ -1,5 +1,6 @@
 import logging
 from collections.abc import Callable
+from ssl import SSLContext
 from typing import Literal, TypedDict, type_check_only
 
 @type_check_only
@@ -22,6 +23,16 @@ class Stats(TypedDict):
     last_error: str | None
     spool_bytes: int
     left: int
+
+@type_check_only
+class TlsOptions(TypedDict, total=False):
+    """The `ssl` argument of `SocketHandler`, as a dictionary."""
+
+    cafile: str
+    certfile: str
+    keyfile: str
+    server_hostname: str
+    ciphers: str
 
 class SocketHandler(logging.Handler):
     host: str
@@ -47,6 +58,7 @@ class SocketHandler(logging.Handler):
         retry_interval: float = 30.0,
         on_error: Callable[[str, BaseException | None], object] | None = None,
         wall_clock: Callable[[], float] = ...,
+        ssl: bool | TlsOptions | SSLContext | None = None,
     ) -> None: ...
     @property
     def retryTime(self) -> float | None: ...

@@ -13,6 +13,7 @@ from fastlog_client.arguments import (
     parse_key,
 )
 from fastlog_client.connection import BackOff
+from fastlog_client.tls import Tls
 
 _POLICIES = ("drop_newest", "drop_oldest", "block", "spool")
 _NUMBERS = (  # and their least values
@@ -45,6 +46,7 @@ class Options(object):
         check_callable("wall_clock", others["wall_clock"])
         if others["on_error"] is not None:
             check_callable("on_error", others["on_error"])
+        self.tls = _parse_tls(others["ssl"], host, port)
         self.when_full = when_full
         self.spool = _parse_spool(spool)
         self.max_bytes = others["max_bytes"]
@@ -72,6 +74,14 @@ def check_methods(handler):
                 "%s.%s() would never be called: derive from ReconnectingSocketHandler"
                 % (handler.__name__, name)
             )
+
+
+def _parse_tls(given, host, port):
+    if given is None or given is False:
+        return None
+    if port is None:
+        raise ValueError("ssl is for a host and a port, not for a Unix socket")
+    return Tls(given, host)
 
 
 def _parse_spool(spool):

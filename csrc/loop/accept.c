@@ -164,13 +164,10 @@ void conn_set_keepalive(const fl_loop *loop, int fd)
     set_option(fd, TCP_KEEPCNT, o->probe_count);
 }
 
-static void register_connection(fl_loop *loop, int fd, const struct sockaddr_storage *address,
-                                uint8_t listen_flags)
+static void register_connection(fl_loop *loop, int fd, const char *peer, uint8_t listen_flags)
 {
-    char peer[FL_PEER_SIZE];
     uint32_t slot;
 
-    write_peer_name(address, peer);
     if (hosts_count(&loop->hosts, peer) >= loop->options.max_per_host) {
         close(fd);
         reject(loop, FL_REASON_HOST, peer, NULL, 0);
@@ -191,6 +188,17 @@ static void register_connection(fl_loop *loop, int fd, const struct sockaddr_sto
     loop->stats.accepted++;
 }
 
+int fl_loop_accept(fl_loop *loop, int fd, const char *peer, uint32_t flags)
+{
+    if (flags & ~(uint32_t)(FL_LISTEN_NO_STOCK | FL_LISTEN_AUTH | FL_LISTEN_IDENTITY))
+        return FL_EINVAL;
+    int fd_flags = fcntl(fd, F_GETFL);
+    if (fd_flags < 0 || fcntl(fd, F_SETFL, fd_flags | O_NONBLOCK) < 0)
+        return system_error(loop, errno);
+    register_connection(loop, fd, peer, (uint8_t)flags);
+    return 0;
+}
+
 int accept_some(fl_loop *loop, uint32_t index, uint32_t limit)
 {
     while (limit--) {
@@ -199,7 +207,9 @@ int accept_some(fl_loop *loop, uint32_t index, uint32_t limit)
         int fd = accept4(loop->listeners[index], (struct sockaddr *)&address, &len,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            register_connection(loop, fd, &address, loop->listen_flags[index]);
+            char peer[FL_PEER_SIZE];
+            write_peer_name(&address, peer);
+            register_connection(loop, fd, peer, loop->listen_flags[index]);
             continue;
         }
         int error = errno; /* make_room() changes it */

@@ -61,8 +61,9 @@ enum fl_reason {
 const char *fl_reason_text(int reason);
 
 enum {
-    FL_PEER_SIZE = 56, /* a peer's name with its NUL: "[IPv6 address]:port" */
-    FL_HEAD_SIZE = 64, /* the first bytes of a frame that a rejection keeps */
+    FL_PEER_SIZE = 192, /* a peer's name with its NUL: "[IPv6 address]:port", and behind a space the
+                           identity that its certificate proves, if it has one */
+    FL_HEAD_SIZE = 64,  /* the first bytes of a frame that a rejection keeps */
 };
 
 /* One rejection, of a connection or of a frame. */
@@ -71,7 +72,7 @@ typedef struct fl_rejection {
     uint32_t length;            /* the length that the frame announced; 0: it is not known */
     uint32_t head_len;          /* bytes in head */
     uint8_t head[FL_HEAD_SIZE]; /* the first bytes of the rejected frame, with its length */
-    char peer[FL_PEER_SIZE];    /* "address:port", or "unix" */
+    char peer[FL_PEER_SIZE];    /* "address:port", "address:port identity", or "unix" */
 } fl_rejection;
 
 typedef struct fl_loop_options {
@@ -131,11 +132,17 @@ void fl_loop_free(fl_loop *loop);
 enum {
     FL_LISTEN_NO_STOCK = 1, /* only clients that send the magic number */
     FL_LISTEN_AUTH = 2,     /* only clients that prove a key; the caller checks the proof */
+    FL_LISTEN_IDENTITY = 4, /* the identity in a peer's name is as good as a key; the caller uses it */
 };
 
 /* Accepts from a listening TCP or Unix socket, which becomes non-blocking and stays the caller's.
  * At most 16. flags: FL_LISTEN_NO_STOCK, FL_LISTEN_AUTH. Returns 0, FL_EINVAL or FL_ESYS. */
 int fl_loop_listen(fl_loop *loop, int fd, uint32_t flags);
+
+/* Takes a connection that another process has accepted for a peer, under the limits of the loop's
+ * own listeners: beyond them it is closed and reported. fd becomes non-blocking. flags: FL_LISTEN_.
+ * Returns 0: the loop owns fd, or has closed it; or FL_EINVAL or FL_ESYS: the caller keeps fd. */
+int fl_loop_accept(fl_loop *loop, int fd, const char *peer, uint32_t flags);
 
 /* Lets a readable fd end a poll (FL_POLL_WOKEN). The caller reads it. At most 8.
  * Returns 0, FL_EINVAL or FL_ESYS. */

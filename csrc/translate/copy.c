@@ -79,6 +79,7 @@ static fl_str text_of(const fl_row *row, size_t column, const fl_value *host)
 {
     switch (row->columns.of[column].kind) {
     case FL_COL_HOST: return (fl_str){host->at.text, host->len};
+    case FL_COL_CERTIFICATE: return row->certificate;
     case FL_COL_EXTRA: return (fl_str){row->json.data, (uint32_t)row->json.len};
     default: return row->texts[column];
     }

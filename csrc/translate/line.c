@@ -49,9 +49,10 @@ static uint8_t *put_value(const fl_row *row, size_t column, uint8_t *to, const f
                           uint32_t idx)
 {
     const fl_value *value = row->values[column];
-    const fl_str *text = &row->texts[column];
+    uint8_t kind = row->columns.of[column].kind;
+    const fl_str *text = kind == FL_COL_CERTIFICATE ? &row->certificate : &row->texts[column];
 
-    switch (row->columns.of[column].kind) {
+    switch (kind) {
     case FL_COL_TIME:
         return fl_is_set(value) ? put_float(row, to, fl_time_of(value)) : put_received(row, to);
     case FL_COL_RECEIVED: return put_received(row, to);
@@ -68,9 +69,10 @@ static uint8_t *put_value(const fl_row *row, size_t column, uint8_t *to, const f
 /* Returns the bytes that put_value() writes at most. */
 static size_t value_room(const fl_row *row, size_t column, const fl_value *host)
 {
-    const fl_str *text = &row->texts[column];
+    uint8_t kind = row->columns.of[column].kind;
+    const fl_str *text = kind == FL_COL_CERTIFICATE ? &row->certificate : &row->texts[column];
 
-    switch (row->columns.of[column].kind) {
+    switch (kind) {
     case FL_COL_HOST: return fl_json_room(host->at.text, host->len);
     case FL_COL_EXTRA: return row->json.len;
     default: return text->text ? fl_json_room(text->text, text->len) : NUMBER_MAX;

@@ -10,6 +10,7 @@ static inline fl_str fl_row_text_of(const fl_row *row, size_t column, const fl_v
 {
     switch (row->columns.of[column].kind) {
     case FL_COL_HOST: return (fl_str){host->at.text, host->len};
+    case FL_COL_CERTIFICATE: return row->certificate;
     case FL_COL_EXTRA: return (fl_str){row->json.data, (uint32_t)row->json.len};
     default: return row->texts[column];
     }
@@ -40,7 +41,7 @@ static inline uint8_t *fl_row_put_number(const fl_row *row, size_t column, uint8
 static inline bool fl_column_is_text(uint8_t kind)
 {
     return kind == FL_COL_TEXT || kind == FL_COL_TRACE || kind == FL_COL_MESSAGE ||
-           kind == FL_COL_HOST || kind == FL_COL_EXTRA;
+           kind == FL_COL_HOST || kind == FL_COL_CERTIFICATE || kind == FL_COL_EXTRA;
 }
 
 /* Writes the value of a column. At `to` is room for FL_OPCODE_MAX bytes and its text. */

@@ -107,6 +107,7 @@ typedef struct fl_row {
     uint8_t node[FL_NODE]; /* the id of the journal, for tuples of COPY */
 
     /* The current block. */
+    fl_str certificate; /* of the sender of the present run */
     double received;
     uint64_t offset;
     char received_text[FL_FLOAT_TEXT], offset_text[FL_NATURAL_TEXT]; /* for lines: equal in all */

@@ -54,6 +54,7 @@ enum fl_column_kind {
     FL_COL_TRACE,   /* the same, and None if it is empty or a single line feed */
     FL_COL_MESSAGE, /* an attribute: a str */
     FL_COL_HOST,
+    FL_COL_CERTIFICATE, /* the identity in the peer's name behind the host, or None */
     FL_COL_RECEIVED,
     FL_COL_EXTRA, /* all other attributes, as JSON text */
     FL_COL_OFFSET,
@@ -186,7 +187,7 @@ void fl_translator_set_node(fl_translator *translator, const uint8_t node[FL_NOD
 int fl_translator_begin(fl_translator *translator, double received, uint64_t offset);
 
 /* Translates a run: `count` frames, each after its length (u32), in exactly len bytes. idx is the
- * number of the first frame, host the sender of all. verdicts gets one byte for each frame. Returns
+ * number of the first frame, host the sender of all, without a certificate. verdicts gets one byte for each frame. Returns
  * how many are not plain, FL_EINVAL if the lengths do not fit or the host is not UTF-8, or
  * FL_ENOMEM. After an error, begin again. */
 int fl_translator_run(fl_translator *translator, const uint8_t *frames, size_t len, uint32_t count,

@@ -130,6 +130,7 @@ int fl_translator_run(fl_translator *translator, const uint8_t *frames, size_t l
                       uint32_t idx, const char *host, size_t host_len, uint8_t *verdicts)
 {
     block_run run = {.frames = count, .body = frames, .len = len};
+    translator->row->certificate = (fl_str){0};
     fl_value sender = {
         .kind = FL_K_TEXT, .len = (uint32_t)host_len, .at.text = (const uint8_t *)host};
     if (fl_text_check(sender.at.text, host_len) == FL_TEXT_INVALID || count > INT32_MAX)
@@ -159,16 +160,31 @@ static size_t read_run(const uint8_t *at, size_t len, block_run *out)
     return used;
 }
 
+/* Returns where the identity of a peer's certificate begins, with the space before it; the end of
+ * the peer if there is none. */
+static const uint8_t *identity_at(const block_run *run)
+{
+    const uint8_t *space = memchr(run->peer, ' ', run->peer_len);
+    return space ? space : run->peer + run->peer_len;
+}
+
+/* Returns the identity of the peer's certificate, if it has one. */
+static fl_str certificate_of(const block_run *run)
+{
+    const uint8_t *at = identity_at(run), *end = run->peer + run->peer_len;
+    return end - at > 1 ? (fl_str){at + 1, (uint32_t)(end - at - 1)} : (fl_str){0};
+}
+
 /* Returns the peer without its port: `127.0.0.1` for `127.0.0.1:5`, `::1` for `[::1]:5`. */
 static fl_value host_of(const block_run *run)
 {
-    const uint8_t *peer = run->peer, *end = peer + run->peer_len;
+    const uint8_t *peer = run->peer, *end = identity_at(run);
     if (peer < end && *peer == '[') {
         peer++;
         const uint8_t *bracket = memchr(peer, ']', (size_t)(end - peer));
         end = bracket ? bracket : end;
     } else {
-        const uint8_t *colon = memchr(peer, ':', run->peer_len);
+        const uint8_t *colon = memchr(peer, ':', (size_t)(end - peer));
         if (colon && !memchr(colon + 1, ':', (size_t)(end - colon - 1)))
             end = colon;
     }
@@ -198,8 +214,9 @@ int fl_translator_block(fl_translator *translator, const uint8_t *runs, size_t l
         if (!used || run.frames > frames - idx)
             return FL_EINVAL;
         fl_value host = host_of(&run);
+        translator->row->certificate = certificate_of(&run);
         bool has_records = run.kind == FL_RUN_STOCK || run.kind == FL_RUN_BATCH;
-        int result = has_records && fl_text_check(host.at.text, host.len) != FL_TEXT_INVALID
+        int result = has_records && fl_text_check(run.peer, run.peer_len) != FL_TEXT_INVALID
                          ? translate_run(translator, &run, &host, idx, verdicts + idx)
                          : skip_run(translator, &run, verdicts + idx);
         if (result < 0)

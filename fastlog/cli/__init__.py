@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -14,13 +15,14 @@ from fastlog.version import __version__
 class Commands(Group):
     """A group whose commands are imported when they are used.
 
-    The command `NAME` is the function `NAME` of `fastlog/cli/NAME.py`. A search starts in half of
+    The command `NAME` is the function `NAME` of `fastlog/cli/NAME.py`; that of a word of Python is
+    `NAME_`. A search starts in half of
     the time, since it needs few of the others' libraries.
     """
 
     NAMES = (
-        *("check", "drill", "help", "journal", "migrate", "query", "send", "stats", "tail"),
-        *("top", "web"),
+        *("backup", "check", "drill", "erase", "export", "help", "import", "journal", "migrate"),
+        *("query", "restore", "send", "stats", "tail", "top", "web"),
     )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -29,7 +31,8 @@ class Commands(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.NAMES:
             return None
-        command: click.Command = getattr(import_module(f"fastlog.cli.{cmd_name}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(import_module(f"fastlog.cli.{name}"), name)
         return command
 
 

@@ -10,6 +10,7 @@ import click
 from fastlog.cli.checks import (
     State,
     Verdict,
+    check_certificate,
     check_day_files,
     check_directory,
     check_ledger,
@@ -26,7 +27,7 @@ from fastlog.cli.options import config_options
 from fastlog.cli.postgres_checks import check_partitions, postgres_sinks
 from fastlog.cli.retention_preview import preview
 from fastlog.cli.safe_text import print_json, print_line
-from fastlog.config import Config, format_duration
+from fastlog.config import Config, certificate_files, format_duration
 from fastlog.errors import FastlogError
 from fastlog.files import Access, set_access
 from fastlog.server.lock import lock as lock_data_dir
@@ -80,6 +81,7 @@ def _check_all(config: Config, *, deep: bool) -> list[Verdict]:
     verdicts = [Verdict(State.OK, "config", "valid"), check_directory(data_dir)]
     verdicts += check_modes(config)
     verdicts += [check_listener(listener.url, running=running) for listener in config.listen]
+    verdicts += [check_certificate(files) for files in certificate_files(config)]
     databases = postgres_sinks(config)
     for sink in config.sinks:
         verdicts.append(check_sink(sink, config))

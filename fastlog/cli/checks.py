@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from fastlog.config import Config, SinkConfig, format_size, parent_fault
+from fastlog.config import CertificateFiles, Config, SinkConfig, format_size, parent_fault
 from fastlog.config.urls import public_url
-from fastlog.errors import FastlogError
+from fastlog.errors import ConfigError, FastlogError
 from fastlog.files import Access
 from fastlog.ledger import DAMAGED, LedgerError, check_whole
 from fastlog.search import examine
@@ -103,6 +103,16 @@ def check_listener(url: str, *, running: bool) -> Verdict:
             return _in_use(url, running=running)
         return Verdict(State.FAILED, f"listen {url}", error.strerror or str(error))
     return Verdict(State.OK, f"listen {url}", "free")
+
+
+def check_certificate(files: CertificateFiles) -> Verdict:
+    """Check that a certificate and its key can be used, and for how long."""
+    try:
+        remark = files.remark()
+    except ConfigError as error:
+        return Verdict(State.FAILED, files.where, str(error))
+    state = State.WARNING if remark else State.OK
+    return Verdict(state, files.where, remark or f"certificate {files.certificate} is valid")
 
 
 def check_sink(sink: SinkConfig, config: Config) -> Verdict:

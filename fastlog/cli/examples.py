@@ -23,6 +23,10 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
         Example("Count the records, and show what was lost.", "fastlog stats"),
         Example("Print the help of a command.", "fastlog help query"),
     ),
+    "fastlog backup": (
+        Example("Copy the data of the running server.", "fastlog backup backups"),
+        Example("Keep the newest three backups only.", "fastlog backup backups --keep 3"),
+    ),
     "fastlog check": (
         Example("Check the configuration that the server would read.", "fastlog check"),
         Example("Check another configuration.", "fastlog check --config fastlog.toml"),
@@ -39,9 +43,41 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
             "fastlog drill --seed 2673981307 --keep",
         ),
     ),
+    "fastlog erase": (
+        Example("Show what would be erased.", "fastlog erase --dry-run user=77"),
+        Example(
+            "Erase the records of a user, with the number of the request in the ledger.",
+            "fastlog erase --yes --reason 'request 4711' user=77",
+        ),
+    ),
+    "fastlog export": (
+        Example(
+            "Write all records to a file, which an import reads exactly.",
+            "fastlog export --output all.ndjson",
+        ),
+        Example(
+            "Continue that after an interruption.",
+            "fastlog export --output all.ndjson --resume",
+        ),
+        Example(
+            "Write some fields of the errors of today as CSV.",
+            "fastlog export --since today level:error --fields time,message --format csv",
+        ),
+        Example(
+            "Write a Parquet file for an analytics tool.",
+            "fastlog export --since 7d --output week.parquet",
+        ),
+    ),
     "fastlog help": (
         Example("Print the help of a command.", "fastlog help query"),
         Example("Print the help of a command of a group.", "fastlog help journal dump"),
+    ),
+    "fastlog import": (
+        Example("Add the records of an export.", "fastlog import all.ndjson"),
+        Example(
+            "Add those of another server's data directory.",
+            "fastlog import /srv/old/fastlog-data",
+        ),
     ),
     "fastlog journal": (
         Example("Describe the segments and blocks of the journal.", "fastlog journal dump"),
@@ -77,6 +113,13 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
         Example(
             "Export all records of today as JSON lines.",
             "fastlog query --since today --limit 0 --json > today.ndjson",
+        ),
+    ),
+    "fastlog restore": (
+        Example("Make a data directory of the newest backup.", "fastlog restore backups restored"),
+        Example(
+            "Restore an older one.",
+            "fastlog restore backups/2026-11-23T031500Z /var/lib/fastlog",
         ),
     ),
     "fastlog send": (

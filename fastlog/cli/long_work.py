@@ -45,15 +45,19 @@ class LongWork:
         progress: of the search. Ctrl-C interrupts it. A second Ctrl-C, and the first one when the
             search is over, raises `KeyboardInterrupt`, and no more is printed.
         pager: the command line of a pager, which starts with the first output.
+        verb: what is done, for the bar.
     """
 
-    def __init__(self, progress: Progress, pager: str | None = None) -> None:
+    def __init__(
+        self, progress: Progress, pager: str | None = None, verb: str = "searching"
+    ) -> None:
         self._progress, self._command = progress, pager
         self._pager: Pager | None = None
         self._left_pager = False
         self._is_over = False
         self._terminal = sys.stderr
-        self._bar = ProgressBar(progress, self._terminal) if _can_erase(sys.stderr) else None
+        can_erase = _can_erase(sys.stderr)
+        self._bar = ProgressBar(progress, self._terminal, verb) if can_erase else None
         self._shares_terminal = sys.stdout.isatty()
         self._lock = threading.RLock()
         self._last_output = time.monotonic()
@@ -92,6 +96,11 @@ class LongWork:
             if self._bar is not None:
                 self._bar.matches = at
             yield each
+
+    def show(self, count: int) -> None:
+        """Show a number of records in the bar."""
+        if self._bar is not None:
+            self._bar.matches = count
 
     def write(self, text: str) -> None:
         """Write some whole lines to stdout, or to the pager.

@@ -70,7 +70,19 @@ def store_option(function: Function) -> Function:
 
 def load_config(file: Path | None, **flags: object) -> Config:
     """Load the configuration from the file, the environment of this process, and flags."""
-    return load(file, os.environ, flags)
+    return load(file, os.environ, flags, _CHECKS)
+
+
+class _Checks(dict[str, Callable[[str], object]]):
+    """The checks of the query language, which is imported only if the configuration uses it."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        from fastlog.routing import CHECKS
+
+        return CHECKS.get(key, default)
+
+
+_CHECKS = _Checks()
 
 
 def output_options(function: Function) -> Function:

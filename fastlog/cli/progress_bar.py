@@ -18,17 +18,19 @@ class ProgressBar:
 
     Args:
         terminal: a stream to a terminal, at the begin of a line.
+        verb: what is done.
     """
 
-    def __init__(self, progress: Progress, terminal: TextIO) -> None:
+    def __init__(self, progress: Progress, terminal: TextIO, verb: str = "searching") -> None:
         self.matches: int | None = None
         """Matches so far; `None`: they are not counted yet."""
-        self._progress, self._terminal = progress, terminal
+        self._progress, self._terminal, self._verb = progress, terminal, verb
         self._is_drawn = False
 
     def draw(self) -> None:
         """Draw the bar as it is now. It fits the present width of the terminal."""
-        text = bar_text(self._progress, self.matches, self._width() - 1, self._terminal.encoding)
+        encoding, width = self._terminal.encoding, self._width() - 1
+        text = bar_text(self._progress, self.matches, width, encoding, self._verb)
         self._terminal.write(f"{_ERASE}{text}\r")  # what others print then overwrites it
         self._terminal.flush()
         self._is_drawn = True
@@ -47,17 +49,20 @@ class ProgressBar:
             return 80
 
 
-def bar_text(progress: Progress, matches: int | None, width: int, encoding: str) -> str:
+def bar_text(
+    progress: Progress, matches: int | None, width: int, encoding: str, verb: str = "searching"
+) -> str:
     """Return the line of a progress bar, with as much as fits into a width."""
     share = min(1.0, progress.read / progress.total) if progress.total else 0.0
-    found = "" if matches is None else f"  {matches:,} match{'' if matches == 1 else 'es'}"
+    one, many = ("match", "matches") if verb == "searching" else ("record", "records")
+    found = "" if matches is None else f"  {matches:,} {one if matches == 1 else many}"
     text = f"{share:4.0%} read{found}"
-    cells = min(_LONGEST, width - len(text) - len("searching  "))
+    cells = min(_LONGEST, width - len(text) - len(verb) - 2)
     if cells < _SHORTEST:
         return text[:width]
     full, empty = _cells(encoding)
     done = round(share * cells)
-    return f"searching {full * done}{empty * (cells - done)} {text}"
+    return f"{verb} {full * done}{empty * (cells - done)} {text}"
 
 
 def _cells(encoding: str) -> tuple[str, str]:

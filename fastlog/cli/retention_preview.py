@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_type_hints
@@ -9,11 +10,20 @@ from typing import get_type_hints
 import msgspec
 
 from fastlog.cli.checks import State, Verdict
+from fastlog.cli.erasing import count_in, records
 from fastlog.cli.postgres_checks import postgres_sinks, preview_partitions
-from fastlog.config import Config, RetentionConfig, format_duration, format_size, nearest
+from fastlog.config import (
+    Config,
+    ExpireConfig,
+    RetentionConfig,
+    format_duration,
+    format_size,
+    nearest,
+)
 from fastlog.config.values import read_value
-from fastlog.errors import ConfigError
-from fastlog.sinks.day_directory import DayDirectory
+from fastlog.errors import ConfigError, FastlogError
+from fastlog.routing import parse_filter
+from fastlog.sinks.day_directory import DayDirectory, list_day_files
 from fastlog.sinks.day_retention import DayRetention
 from fastlog.status.data_directory import find_store, stores_of
 
@@ -39,10 +49,30 @@ def preview(config: Config, settings: Sequence[str]) -> list[Verdict]:
         find_store(config)  # raises the error of a wrong directory
     verdicts: list[Verdict] = []
     for store in stores_of(config):
+        verdicts += _preview_rules(store.logs, config.expire)
         verdicts += _preview_store(store.sink, store.logs, retention)
     for sink in databases:
         verdicts += preview_partitions(sink, retention)
     return verdicts
+
+
+def _preview_rules(logs: Path, rules: Sequence[ExpireConfig]) -> Iterator[Verdict]:
+    """Yield what rules would delete; all but the newest file may be one that they apply to."""
+    now = time.time()
+    for name in list_day_files(logs)[:-1]:
+        for rule in rules:
+            if name.end + rule.age >= now:
+                continue
+            subject, path = f"day file {logs / str(name)}", logs / str(name)
+            try:
+                number = count_in(path, parse_filter(rule.filter))
+            except FastlogError as error:
+                yield Verdict(State.WARNING, subject, str(error))
+                continue
+            if number:
+                age = format_duration(rule.age)
+                text = f"{records(number)} would be deleted: {rule.filter!r}, older than {age}"
+                yield Verdict(State.OK, subject, text)
 
 
 def _preview_store(sink: str, logs: Path, retention: RetentionConfig) -> Iterator[Verdict]:

@@ -55,6 +55,9 @@ def _print_state(console: Console, found: Statistics) -> None:
             console.print(_tally_table(title, tallies, found.recent_seconds))
         else:
             console.print(f"{title}: {'unknown' if tallies is None else 'none'}")
+    if found.erasures.number:
+        times = "once" if found.erasures.number == 1 else f"{found.erasures.number} times"
+        console.print(f"erased: {_records(found.erasures.records)}, {times}")
     if found.sinks:
         console.print(_sink_table(found))
         for line in _sink_lines(found):
@@ -79,8 +82,7 @@ def _headline(found: Statistics) -> str:
     if found.records is None:
         return f"records in {found.data_dir}{match}: unknown, since {files} cannot be read"
     rest = f", without those of {files} that cannot be read" if unread else ""
-    records = "1 record" if found.records == 1 else f"{found.records} records"
-    return f"{records} in {found.data_dir}{match}{rest}"
+    return f"{_records(found.records)} in {found.data_dir}{match}{rest}"
 
 
 def _print_counts(console: Console, found: Statistics) -> None:
@@ -175,6 +177,10 @@ def _sink_lines(found: Statistics) -> Iterator[str]:
         for handler, failures in sink.failing.items():
             times = "once" if failures == 1 else f"{failures} times"
             yield f"sink {sink.name}: handler {handler} has failed {times} since it last worked"
+        if sink.filtered:
+            yield f"sink {sink.name}: its filter has left out {_records(sink.filtered)}"
+        for rule, number in sorted(sink.redacted.items()):
+            yield f"sink {sink.name}: redacted by {rule}: {_records(number)}"
         yield from _life_lines(found, sink)
 
 
@@ -215,6 +221,10 @@ def _shown_count(count: int, unknown: int) -> str:
     spans = f"unknown ({unknown} {'span' if unknown == 1 else 'spans'})"
     known = [str(count)] if count or not unknown else []
     return " + ".join([*known, spans] if unknown else known)
+
+
+def _records(number: int) -> str:
+    return "1 record" if number == 1 else f"{number} records"
 
 
 def _since(found: Statistics, moment: float) -> str:

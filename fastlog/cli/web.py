@@ -31,6 +31,16 @@ DEFAULT_URL = "http://127.0.0.1:9080"
     help=f"Serve on this address (default: as configured, else {DEFAULT_URL}).",
 )
 @click.option(
+    "--certificate",
+    metavar="FILE",
+    help="The certificate of an https:// address, with its chain, in PEM (default: as configured).",
+)
+@click.option(
+    "--key",
+    metavar="FILE",
+    help="Its private key, in PEM (default: as configured, else in the certificate's file).",
+)
+@click.option(
     "--make-password",
     is_flag=True,
     help="Read a password, and print what the file web.password_file has to contain.",
@@ -46,6 +56,8 @@ DEFAULT_URL = "http://127.0.0.1:9080"
 def web(
     config_file: Path | None,
     url: str | None,
+    certificate: str | None,
+    key: str | None,
     data_dir: str | None,
     make_password: bool,
     store: str | None,
@@ -59,9 +71,11 @@ def web(
         return _make_password()
     if url is not None:
         _check(url)
-    config = load_config(config_file, data_dir=data_dir, **{"web.url": url})
+    flags = {"web.url": url, "web.certificate": certificate, "web.key": key}
+    config = load_config(config_file, data_dir=data_dir, **flags)
     if not config.web.url:
-        config = load_config(config_file, data_dir=data_dir, **{"web.url": DEFAULT_URL})
+        flags["web.url"] = DEFAULT_URL
+        config = load_config(config_file, data_dir=data_dir, **flags)
     log_to_stderr("web", config.log.level)
     from fastlog.web.service import Service
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from fastlog.config.certificates import CertificateFiles, certificate_files, certificate_remarks
 from fastlog.config.load import load
 from fastlog.config.places import check_places, parent_fault
 from fastlog.config.sources import find_file
@@ -14,11 +15,13 @@ from fastlog.config.tree import (
     ClientsConfig,
     Config,
     DecodeConfig,
+    ExpireConfig,
     FilesConfig,
     JournalConfig,
     LimitsConfig,
     ListenConfig,
     LogConfig,
+    RedactConfig,
     RetentionConfig,
     SinkConfig,
     WebConfig,
@@ -26,27 +29,34 @@ from fastlog.config.tree import (
     to_json,
 )
 from fastlog.config.units import format_duration, format_size, parse_duration, parse_size
+from fastlog.config.urls import is_tls
 from fastlog.config.values import closest, nearest
 
 __all__ = [
     "AuthConfig",
+    "CertificateFiles",
     "ClientsConfig",
     "Config",
     "DecodeConfig",
+    "ExpireConfig",
     "FilesConfig",
     "JournalConfig",
     "LimitsConfig",
     "ListenConfig",
     "LogConfig",
+    "RedactConfig",
     "RetentionConfig",
     "SinkConfig",
     "WebConfig",
+    "certificate_files",
+    "certificate_remarks",
     "check_places",
     "closest",
     "find_file",
     "format_duration",
     "format_size",
     "from_json",
+    "is_tls",
     "load",
     "nearest",
     "parent_fault",

@@ -17,7 +17,9 @@ from msgspec import Struct
 
 from fastlog.config import urls
 from fastlog.config.locate import KeyPath
+from fastlog.config.rules import NO_CHECKS, Checks, check_rules, read_route, read_rules
 from fastlog.config.sources import (
+    TABLES,
     TOP_KEYS,
     Setting,
     Source,
@@ -26,6 +28,7 @@ from fastlog.config.sources import (
     find_file,
     flag_settings,
 )
+from fastlog.config.tables import read_field
 from fastlog.config.tree import SECRETS, SECTIONS, Config, ListenConfig, SinkConfig
 from fastlog.config.units import format_size
 from fastlog.config.values import nearest, read_value, shown
@@ -34,10 +37,20 @@ from fastlog.files import group_id
 
 SHORTEST_TOKEN = 16
 """Characters of a bearer token, which are not to be guessed."""
+_ONLY_FOR = {
+    **dict.fromkeys(("mode", "group"), ("unix:", "a Unix socket")),
+    **dict.fromkeys(("certificate", "key", "client_ca", "identity"), ("tls:", "tls://")),
+}
+"""Keys of `[[listen]]` that are for one kind of listener: how its URL begins, and what it is."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 
-def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object],
+    checks: Checks = NO_CHECKS,
+) -> Config:
     """Read, merge and check the configuration.
 
     Args:
@@ -45,6 +58,7 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
         environ: the environment, of which only `FASTLOG_*` is used.
         flags: by key: `data_dir`, `listen`, `sink`, or `section.key`. `None` and an empty tuple
             mean that the flag was not given.
+        checks: for what is written in a language of its own.
 
     Raises:
         ConfigError: one line with the place, what was expected, and the nearest valid name.
@@ -53,10 +67,10 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
     settings = list(file_settings(file)) if file is not None else []
     settings += environ_settings(environ)
     settings += flag_settings(flags)
-    return _build(settings)
+    return _build(settings, checks)
 
 
-def _build(settings: list[Setting]) -> Config:
+def _build(settings: list[Setting], checks: Checks) -> Config:
     top: dict[str, Any] = {}
     sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     origin: dict[tuple[str, str], Setting] = {}
@@ -70,9 +84,11 @@ def _build(settings: list[Setting]) -> Config:
         elif setting.key == "listen":
             top["listen"] = _read_listeners(setting)
         elif setting.key == "sink":
-            top["sinks"] = _read_sinks(setting)
+            top["sinks"] = _read_sinks(setting, checks)
+        elif setting.key in TABLES:
+            top[setting.key] = read_rules(setting, checks)
         else:
-            hint = _suggest_key(setting.key, [*TOP_KEYS, *SECTIONS])
+            hint = _suggest_key(setting.key, [*TOP_KEYS, *TABLES, *SECTIONS])
             raise setting.source.error([setting.key], f"there is no key {setting.key!r}{hint}")
     top |= {name: SECTIONS[name](**values) for name, values in sections.items()}
     config = Config(**top)
@@ -128,58 +144,59 @@ def _items(setting: Setting, allowed: tuple[str, ...]) -> Iterator[tuple[KeyPath
         yield path, item
 
 
-def _field(
-    setting: Setting, path: KeyPath, struct: type[Struct], item: dict[str, Any], name: str
-) -> Any:
-    annotation = typing.get_type_hints(struct, include_extras=True)[name]
-    try:
-        return read_value(annotation, item[name], textual=setting.textual)
-    except ConfigError as error:
-        message = f"{setting.key}.{name}: {error}"
-        raise setting.source.error([*path, name], message, item[name]) from None
-
-
 def _read_listeners(setting: Setting) -> list[ListenConfig]:
     listeners: list[ListenConfig] = []
     for path, item in _items(setting, ListenConfig.__struct_fields__):
-        url = _field(setting, path, ListenConfig, item, "url")
+        url = read_field(setting, path, ListenConfig, item, "url")
         try:
             urls.check_listen(url)
             if not url.endswith(":0") and any(url == listener.url for listener in listeners):
                 raise ConfigError(f"{url!r} is listed twice")
         except ConfigError as error:
             raise setting.source.error(path, f"listen: {error}", url) from None
-        given = {name: _field(setting, path, ListenConfig, item, name) for name in item}
-        for name in given.keys() & {"mode", "group"}:
-            if not url.startswith("unix:"):
-                message = f"listen.{name}: only valid for a Unix socket, not for {url!r}"
+        given = {name: read_field(setting, path, ListenConfig, item, name) for name in item}
+        for name in given:
+            kind = _ONLY_FOR.get(name)
+            if kind is not None and not url.startswith(kind[0]):
+                message = f"listen.{name}: only valid for {kind[1]}, not for {url!r}"
                 raise setting.source.error([*path, name], message, item[name])
+        _check_tls(setting, path, ListenConfig(**given))
         if "group" in given:
             _check_group(setting, [*path, "group"], "listen.group", given["group"])
         listeners.append(ListenConfig(**given))
     return listeners
 
 
-def _read_sinks(setting: Setting) -> list[SinkConfig]:
+def _check_tls(setting: Setting, path: KeyPath, listen: ListenConfig) -> None:
+    if urls.is_tls(listen.url) and not listen.certificate:
+        message = f"listen: {listen.url!r} needs a certificate, the path of a PEM file"
+        raise setting.source.error(path, message, listen.url)
+    if listen.identity == "certificate" and not listen.client_ca:
+        message = 'listen.identity: "certificate" needs client_ca, which says whose are valid'
+        raise setting.source.error([*path, "identity"], message, listen.identity)
+
+
+def _read_sinks(setting: Setting, checks: Checks) -> list[SinkConfig]:
     items = list(_items(setting, SinkConfig.__struct_fields__))
     given = {item["name"] for _, item in items if isinstance(item.get("name"), str)}
     sinks: list[SinkConfig] = []
     for path, item in items:
-        url = _field(setting, path, SinkConfig, item, "url")
+        url = read_field(setting, path, SinkConfig, item, "url")
         try:
             urls.check_sink(url)
         except ConfigError as error:
             raise setting.source.error(path, f"sink: {error}", url) from None
         names = {sink.name for sink in sinks}
         if "name" in item:
-            name = _field(setting, path, SinkConfig, item, "name")
+            name = read_field(setting, path, SinkConfig, item, "name")
             _check_name(setting, [*path, "name"], name, names)
         else:
             name = _free_name(url.partition(":")[0].lower().replace("+", "-"), names | given)
         when_full = "skip" if sinks else "hold"
         if "when_full" in item:
-            when_full = _field(setting, path, SinkConfig, item, "when_full")
-        sinks.append(SinkConfig(url, name, typing.cast(typing.Any, when_full)))
+            when_full = read_field(setting, path, SinkConfig, item, "when_full")
+        route = read_route(setting, path, item, checks)
+        sinks.append(SinkConfig(url, name, typing.cast(typing.Any, when_full), **route))
     if items and all(sink.when_full == "skip" for sink in sinks):
         expected = "sink.when_full: at least one sink must have 'hold', or records may be lost"
         raise setting.source.error(items[0][0], expected)
@@ -224,6 +241,7 @@ def _check_together(config: Config, origin: Mapping[tuple[str, str], Setting]) -
         raise setting.source.error(path, message)
     if (group := origin.get(("files", "group"))) is not None:
         _check_group(group, ["files", "group"], "files.group", config.files.group)
+    check_rules(config, origin.get(("", "expire")))
     _check_keys(config, origin.get(("auth", "keys")))
     _check_web(config, origin)
     if config.source.url:
@@ -266,7 +284,10 @@ def _check_keys(config: Config, setting: Setting | None) -> None:
         else:
             continue
         raise setting.source.error(["auth", "keys"], f"auth.keys: {wrong}")
-    if any(listen.auth == "required" for listen in config.listen) and not counts:
+    needs_keys = any(
+        listen.auth == "required" and listen.identity == "key" for listen in config.listen
+    )
+    if needs_keys and not counts:
         where = setting.source if setting else Source("the configuration")
         text = "auth.keys: a listener has auth = 'required', but no key is configured"
         raise where.error(["auth", "keys"], text)
@@ -281,6 +302,13 @@ def _check_web(config: Config, origin: Mapping[tuple[str, str], Setting]) -> Non
         except ConfigError as error:
             message = f"web.url: {error}"
             raise setting.source.error(["web", "url"], message, setting.value) from None
+    for key in ("certificate", "key"):
+        if getattr(config.web, key) and not config.web.url.startswith("https:"):
+            message = f"web.{key}: only valid for an https:// url, not for {config.web.url!r}"
+            raise origin["web", key].source.error(["web", key], message)
+    if config.web.url.startswith("https:") and not config.web.certificate:
+        message = f"web.url: {config.web.url!r} needs web.certificate, the path of a PEM file"
+        raise origin["web", "url"].source.error(["web", "url"], message)
     for token in config.web.tokens:
         name, _, secret = token.partition(":")
         if not (_NAME.fullmatch(name) and len(secret) >= SHORTEST_TOKEN and secret.isascii()):

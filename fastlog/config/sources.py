@@ -21,9 +21,18 @@ NO_SETTINGS = ("FASTLOG_CONFIG", "FASTLOG_PAGER", "FASTLOG_TOKEN")
 """Variables that name the file to read, and the pager and the token of commands."""
 TOP_KEYS = ("data_dir", "listen", "sink")
 """The keys outside all tables."""
-PATHS = ("web.password_file",)
+TABLES = ("redact", "expire")
+"""Lists of tables, which only a file can have."""
+PATHS = ("web.password_file", "web.certificate", "web.key")
 """Keys of files, which are relative to the file that has the key."""
-FLAGS = {"web.url": "--web", "source.url": "--source"}
+LISTEN_PATHS = ("certificate", "key", "client_ca")
+"""The same in `[[listen]]`."""
+FLAGS = {
+    "source.url": "--source",
+    "web.url": "--web",
+    "web.certificate": "--certificate",
+    "web.key": "--key",
+}
 """Flags that are not named like their keys."""
 
 
@@ -88,8 +97,23 @@ def file_settings(file: Path) -> Iterator[Setting]:
         elif name == "data_dir" and isinstance(value, str) and value:
             # relative to the file, so that it does not depend on the current directory
             yield Setting("", name, str(file.parent / value), source, textual=False)
+        elif name == "listen" and isinstance(value, list):
+            items = [_with_paths(item, file.parent) for item in value]
+            yield Setting("", name, items, source, textual=False)
         else:
             yield Setting("", name, value, source, textual=False)
+
+
+def _with_paths(listen: object, directory: Path) -> object:
+    """Return an entry of `listen` with its relative paths made relative to a directory."""
+    if not isinstance(listen, dict):
+        return listen
+    return {
+        key: str(directory / value)
+        if key in LISTEN_PATHS and isinstance(value, str) and value
+        else value
+        for key, value in listen.items()
+    }
 
 
 def _syntax_error(file: Path, text: str, message: str) -> ConfigError:

@@ -28,7 +28,7 @@ class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """An address to listen on."""
 
     url: str
-    """`tcp://host:port` (port 0: any free one) or `unix:///path`."""
+    """`tcp://host:port` (port 0: any free one), `tls://host:port` or `unix:///path`."""
     stock: bool = True
     """Whether stock `SocketHandler`s are admitted, or only clients of the fastlog protocol."""
     auth: Literal["optional", "required"] = "optional"
@@ -37,6 +37,16 @@ class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The mode of a Unix socket, which determines the users that may connect."""
     group: str = ""
     """The group of a Unix socket; empty: that of the server's user."""
+    certificate: str = ""
+    """The path of a PEM file with the certificate of a `tls://` listener, and its chain."""
+    key: str = ""
+    """The path of a PEM file with its private key; empty: the key is in `certificate`."""
+    client_ca: str = ""
+    """The path of a PEM file with the authorities whose certificates clients must have; empty:
+    clients need none."""
+    identity: Literal["key", "certificate"] = "key"
+    """What a client id is bound to: only to a key, or also to the name in a client's
+    certificate."""
 
 
 class SinkConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,6 +57,36 @@ class SinkConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Unique. The sink's cursor has this name, so a renamed sink is a new sink."""
     when_full: Literal["hold", "skip"]
     """Whether a full journal keeps records for this sink, or drops them and counts a loss."""
+    filter: str = ""
+    """A query: the sink stores the records that match; empty: all."""
+    fields: list[str] = []
+    """The fields that it stores; empty: all."""
+    without: list[str] = []
+    """The fields that it does not store."""
+
+
+class RedactConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """What no sink may store: a field, or the texts that match a pattern."""
+
+    field: str = ""
+    """A field such as `extra.password`."""
+    pattern: str = ""
+    """Instead: a regular expression of RE2."""
+    fields: list[str] = []
+    """Where the pattern is looked for; empty: in all texts."""
+    action: Literal["mask", "drop"] = "mask"
+    """Whether `***` is put in its place, or nothing."""
+    name: str = ""
+    """What its count is called; empty: the field, or `pattern-2` for the second rule."""
+
+
+class ExpireConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Records that are deleted before the retention deletes their whole day."""
+
+    filter: str
+    """A query: which ones."""
+    age: Annotated[float, Meta(gt=0, extra=TIME)]
+    """Age in seconds, from the end of the day of receipt on."""
 
 
 class SourceConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,7 +168,12 @@ class WebConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The web server: page and API."""
 
     url: str = ""
-    """Where the server serves them, as `http://host:port`; empty: nowhere."""
+    """Where the server serves them, as `http://host:port` or `https://host:port`; empty:
+    nowhere."""
+    certificate: str = ""
+    """The path of a PEM file with the certificate of an `https://` URL, and its chain."""
+    key: str = ""
+    """The path of a PEM file with its private key; empty: the key is in `certificate`."""
     password_file: str = ""
     """The path of a file with the password that is needed, as `fastlog web --make-password` prints
     it; empty: none."""
@@ -172,6 +217,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     clients: ClientsConfig = ClientsConfig()
     auth: AuthConfig = AuthConfig()
     retention: RetentionConfig = RetentionConfig()
+    redact: list[RedactConfig] = []
+    expire: list[ExpireConfig] = []
     web: WebConfig = WebConfig()
     decode: DecodeConfig = DecodeConfig()
     log: LogConfig = LogConfig()

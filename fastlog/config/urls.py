@@ -12,6 +12,7 @@ from fastlog.errors import ConfigError
 _ADDRESS = re.compile(r"[\w.:\[\]-]+", re.ASCII)
 """A host, a port, or both."""
 _PORT = 9020
+_PORTS = {"tcp": _PORT, "tls": 9021}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _SUN_PATH = 107
 """The longest path of a Unix socket on Linux, in bytes."""
@@ -31,17 +32,16 @@ def check_listen(url: str) -> None:
 
 def _check_listen(url: str) -> None:
     parts = _split(url)
-    if parts.scheme == "tcp":
+    if parts.scheme in ("tcp", "tls"):
         _check_tcp(parts, url)
     elif parts.scheme == "unix":
         if parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
             raise ConfigError(f"expected unix:///path, got {url!r}")
         if len(parts.path.encode()) > _SUN_PATH:
             raise ConfigError(f"the path of a Unix socket has at most {_SUN_PATH} bytes: {url!r}")
-    elif parts.scheme == "tls":
-        raise ConfigError(f"tls:// is not supported yet; use tcp:// or unix:// instead of {url!r}")
     else:
-        raise ConfigError(f"expected tcp://host:port or unix:///path, got {url!r}")
+        expected = "expected tcp://host:port, tls://host:port or unix:///path"
+        raise ConfigError(f"{expected}, got {url!r}")
 
 
 def _check_tcp(parts: SplitResult, url: str) -> None:
@@ -50,11 +50,17 @@ def _check_tcp(parts: SplitResult, url: str) -> None:
     except ValueError:
         raise ConfigError(f"expected a port from 0 to 65535 in {url!r}") from None
     if parts.path or parts.query or parts.fragment or parts.username is not None:
-        raise ConfigError(f"expected tcp://host:port and nothing more, got {url!r}")
+        raise ConfigError(f"expected {parts.scheme}://host:port and nothing more, got {url!r}")
     if not parts.hostname:
         raise ConfigError(f"expected a host in {url!r}; 0.0.0.0 or [::] listens on every address")
     if port is None:
-        raise ConfigError(f"expected a port in {url!r}, such as tcp://{parts.netloc}:{_PORT}")
+        example = f"{parts.scheme}://{parts.netloc}:{_PORTS[parts.scheme]}"
+        raise ConfigError(f"expected a port in {url!r}, such as {example}")
+
+
+def is_tls(url: str) -> bool:
+    """Return whether this is the URL of a TLS listener."""
+    return url.startswith("tls:")
 
 
 def check_web(url: str) -> None:
@@ -64,17 +70,22 @@ def check_web(url: str) -> None:
         ConfigError: it cannot; the text lacks the place, which the caller adds.
     """
     parts = _split(url)
-    if parts.scheme == "https":
-        raise ConfigError(f"https is left to a proxy in front; use http:// instead of {url!r}")
     rest = (parts.query, parts.fragment, parts.username)
-    if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or any(rest):
-        raise ConfigError(f"expected http://host:port, such as http://127.0.0.1:9080, got {url!r}")
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.path not in ("", "/")
+        or any(rest)
+    ):
+        expected = "expected http://host:port or https://host:port, such as http://127.0.0.1:9080"
+        raise ConfigError(f"{expected}, got {url!r}")
     try:
         port = parts.port
     except ValueError:
         raise ConfigError(f"expected a port from 0 to 65535 in {url!r}") from None
     if port is None:
-        raise ConfigError(f"expected a port in {url!r}, such as http://{parts.netloc}:9080")
+        example = f"{parts.scheme}://{parts.netloc}:9080"
+        raise ConfigError(f"expected a port in {url!r}, such as {example}")
 
 
 def check_sink(url: str) -> None:
@@ -118,7 +129,7 @@ def suggest_path(url: SplitResult) -> str:
 def _suggest_listen(url: str) -> str:
     """Return `; did you mean 'tcp://…'?`, or "" if nothing valid is near."""
     scheme, colon, rest = url.partition(":")
-    near = closest(scheme, ("tcp", "unix")) if colon else None
+    near = closest(scheme, ("tcp", "tls", "unix")) if colon else None
     place = rest.strip("/")
     candidates = []
     if near is not None and place:

@@ -122,8 +122,7 @@ class Loop:
             stock: Whether unchanged `SocketHandler`s are admitted.
             auth: The value of `Hello.auth` for its clients.
         """
-        flags = 0 if stock else lib.FL_LISTEN_NO_STOCK
-        flags |= lib.FL_LISTEN_AUTH if auth else 0
+        flags = _listen_flags(stock=stock, auth=auth)
         self._check(lib.fl_loop_listen(self._loop, fd, flags), "listen on")
 
     def watch(self, fd: int) -> None:
@@ -140,6 +139,32 @@ class Loop:
                 `partial` is not the beginning of one incomplete frame.
         """
         self._check(lib.fl_loop_add(self._loop, fd, peer.encode(), partial, len(partial)), "add")
+
+    def accept(
+        self,
+        fd: int,
+        peer: str,
+        *,
+        stock: bool = True,
+        auth: bool = False,
+        by_identity: bool = False,
+    ) -> None:
+        """Take a connection that another process has accepted, as if a listener of this loop had.
+
+        The loop then owns `fd`. Beyond a limit, it closes the connection and reports that.
+
+        Args:
+            peer: The name of the peer, with the identity that its certificate proves, if it has
+                one; see `fastlog.record.identity_of`.
+            stock, auth: As for `listen`.
+            by_identity: The value of `Hello.by_identity`.
+
+        Raises:
+            LoopError: The socket was not taken; the caller keeps `fd`.
+        """
+        flags = _listen_flags(stock=stock, auth=auth)
+        flags |= lib.FL_LISTEN_IDENTITY if by_identity else 0
+        self._check(lib.fl_loop_accept(self._loop, fd, peer.encode(), flags), "accept")
 
     def poll(self, timeout: float | None = None) -> PollResult:
         """Run one poll and wait at most `timeout` seconds. A signal ends the wait."""
@@ -196,7 +221,8 @@ class Loop:
             payload = ffi.buffer(one.data, one.len)[:]
             if one.kind == lib.FL_EVENT_HELLO:
                 auth = bool(one.listen_flags & lib.FL_LISTEN_AUTH)
-                yield Hello(one.conn, _peer_text(one.peer), payload, auth)
+                by_identity = bool(one.listen_flags & lib.FL_LISTEN_IDENTITY)
+                yield Hello(one.conn, _peer_text(one.peer), payload, auth, by_identity)
             elif one.kind == lib.FL_EVENT_AUTH:
                 yield Proof(one.conn, payload)
             else:
@@ -351,13 +377,17 @@ class Loop:
             raise LoopError(_failed(action, result, lib.fl_loop_errno(self._loop)))
 
 
+def _listen_flags(*, stock: bool, auth: bool) -> int:
+    return (0 if stock else lib.FL_LISTEN_NO_STOCK) | (lib.FL_LISTEN_AUTH if auth else 0)
+
+
 def _failed(action: str, code: int, errno: int) -> str:
     why = os.strerror(errno) if code == lib.FL_ESYS else error_text(code)
     return f"the event loop could not {action}: {why}"
 
 
 def _peer_text(peer: Any) -> str:
-    return str(ffi.string(peer), "ascii", "replace")
+    return str(ffi.string(peer), "utf-8", "replace")
 
 
 def _reason_text(reason: int) -> str:

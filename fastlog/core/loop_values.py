@@ -25,7 +25,9 @@ class Hello(NamedTuple):
     peer: str
     payload: bytes
     auth: bool
-    """The listener admits only clients that prove a key."""
+    """The listener admits only clients that prove a key, or have an identity."""
+    by_identity: bool = False
+    """On this listener, the identity that a certificate proves is as good as a key."""
 
 
 class Proof(NamedTuple):

@@ -25,7 +25,7 @@ from fastlog.decode.decoder import ENGINES, Decoded, Decoder
 from fastlog.decode.engine import Form
 from fastlog.decode.frame import read_record
 from fastlog.decode.notices import Located
-from fastlog.decode.undecoded import BlockReader, make_decoder
+from fastlog.decode.undecoded import BlockReader
 
 __all__ = [
     "ENGINES",
@@ -36,6 +36,5 @@ __all__ = [
     "Decoder",
     "Form",
     "Located",
-    "make_decoder",
     "read_record",
 ]

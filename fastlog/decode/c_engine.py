@@ -41,7 +41,7 @@ from fastlog.decode.work import CONTAINER, ESCAPE, KEY, OBJECT, VALUE, WORK_MORE
 from fastlog.record import Record
 
 _KINDS: Final = {float: "time", int | None: "integer", str | None: "text", str: "message"}
-_NOT_SENT: Final = ("host", "received", "extra", "offset", "idx")
+_NOT_SENT: Final = ("host", "certificate", "received", "extra", "offset", "idx")
 """The columns that no attribute fills. The translator's kind of each has the column's name."""
 
 _FORMS: Final[dict[Form, Literal["rows", "lines", "columns", "copy"]]] = {
@@ -56,7 +56,7 @@ RECURRING: Final = frozenset(
     {
         *("levelname", "name", "pathname", "filename", "module", "funcName"),
         *("process", "processName", "thread", "threadName", "taskName"),
-        *("host", "received", "extra", "offset"),
+        *("host", "certificate", "received", "extra", "offset"),
     }
 )
 """The columns that have the same few values in most records of a block."""

@@ -8,7 +8,7 @@ the translator remembers it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any, Final
 
@@ -131,11 +131,38 @@ class Columns:
         """Return the columns without the records of some frames."""
         return self._selected([at for at, each in enumerate(self.idx) if each not in idx])
 
+    def records(self, positions: Sequence[int], received: float, offset: int) -> list[Record]:
+        """Return the records at some positions.
+
+        Args:
+            received, offset: Those of the block.
+        """
+        lists = (self.created, self.message, self.exc_text, self.stack_info, self.extra, self.idx)
+        found: list[Record] = []
+        for at in positions:
+            site, process = self.sites[self.site[at]], self.processes[self.process[at]]
+            created, message, exc_text, stack_info, extra, idx = (each[at] for each in lists)
+            values = (
+                *(created, *site[:3], message, *site[3:], *process[:5]),
+                *(exc_text, stack_info, process[5], received, extra, offset, idx),
+            )
+            found.append(Record(*values))
+        return found
+
+    def selected(self, positions: Sequence[int]) -> Columns:
+        """Return the columns of the records at some positions, in this order, with their text."""
+        selected = self._selected(positions)
+        if self.text is None:
+            return selected
+        texts = self.text.split(b"\0")  # each begins with a NUL, and has no other
+        text = b"".join([b"\0" + texts[at + 1] for at in positions])
+        return replace(selected, text=text)
+
     def only(self, at: int) -> Columns:
         """Return the columns of the record at a position."""
         return self._selected([at])
 
-    def _selected(self, order: list[int]) -> Columns:
+    def _selected(self, order: Sequence[int]) -> Columns:
         lists: Iterator[list[Any]] = ([column[at] for at in order] for column in self.lists())
         return Columns(self.sites, self.processes, *lists)
 

@@ -8,7 +8,7 @@ NULL, and that many bytes. All integers are big-endian.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final, get_type_hints
 
 from fastlog.record import Record
@@ -92,6 +92,27 @@ def tuples(data: bytes) -> Iterator[tuple[int, bytes]]:
 def without(data: bytes, idx: Collection[int]) -> bytes:
     """Return the tuples without those of some frames."""
     return b"".join([each for number, each in tuples(data) if number not in idx])
+
+
+def only(data: bytes, idx: Collection[int], count: int) -> bytes:
+    """Return the tuples of some frames, of `count` tuples."""
+    return b"".join([each for number, each in _split(data, count) if number in idx])
+
+
+def _split(data: bytes, count: int) -> Iterable[tuple[int, bytes]]:
+    """Return what `tuples` does, without reading the length of each field.
+
+    Each tuple ends with the node, and the next begins with the number of fields. Where these bytes
+    are found as often as there are tuples, no record has them, too.
+    """
+    begin, end = data[: _COUNT.size], data[-_NODE_LENGTH:]
+    border = end + begin
+    overlaps = any(border[:size] == border[-size:] for size in range(1, len(border)))
+    parts = data[len(begin) : -len(end)].split(border)
+    if overlaps or len(parts) != count:
+        return tuples(data)
+    last = _SMALL.unpack_from
+    return [(last(part, len(part) - _SMALL.size)[1], begin + part + end) for part in parts]
 
 
 def decode(data: bytes) -> list[Record]:

@@ -6,7 +6,7 @@ after a restart. Nothing that a frame holds is imported, called or executed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -22,7 +22,7 @@ from fastlog.decode.inert_tree import allow_digits
 from fastlog.decode.json_lines import encode
 from fastlog.decode.notices import Located, RejectedFrames, notices_of
 from fastlog.errors import ConfigError, RejectedError
-from fastlog.record import Record, host_of
+from fastlog.record import Record, host_of, identity_of
 
 ENGINES = ("c", "python")
 """The first is the default."""
@@ -44,6 +44,29 @@ class Decoded(NamedTuple):
     """In the form `columns`: the records as columns."""
     copy: bytes = b""
     """In the form `copy`: the records as tuples of PostgreSQL's binary COPY (`copy_rows`)."""
+    filtered: int = 0
+    """Records that the sink's filter has left out."""
+    redacted: Mapping[str, int] | None = None
+    """Records that each rule of redaction has changed, by the name of the rule."""
+
+    def only(self, positions: Sequence[int], idx: Collection[int], total: int) -> Decoded:
+        """Return the block with some of its records only.
+
+        Args:
+            positions: Where they are among the records of the block, in order of arrival.
+            idx: Their ordinals; COPY data is in another order.
+            total: How many records the block has.
+        """
+        records = [self.records[at] for at in positions] if self.records else []
+        columns = None if self.columns is None else self.columns.selected(positions)
+        lines = self.lines.split(b"\n") if self.lines else []
+        copy = copy_rows.only(self.copy, idx, total) if self.copy else self.copy
+        return self._replace(
+            records=records,
+            columns=columns,
+            lines=b"".join([lines[at] + b"\n" for at in positions]) if lines else b"",
+            copy=copy,
+        )
 
     def without(self, idx: Collection[int]) -> Decoded:
         """Return the block without the records of some frames; not in the form `lines`."""
@@ -134,7 +157,8 @@ def _complete(
             if has_plain_rows:
                 results[start:end] = map(_RECORD, islice(rows, run.frames))
             continue
-        host, received, offset = host_of(run.peer), block.received, block.offset
+        host, certificate = host_of(run.peer), identity_of(run.peer)
+        received, offset = block.received, block.offset
         rejected = RejectedFrames(block, run)
         read: Any = read_line if as_lines else read_record
         each = zip(verdicts[start:end], blocks.frames(run), strict=True)
@@ -148,7 +172,12 @@ def _complete(
                     results[idx] = encode(record) if as_lines else record
                 elif verdict == FALLBACK:
                     results[idx] = read(
-                        bytes(frame), host=host, received=received, offset=offset, idx=idx
+                        bytes(frame),
+                        host=host,
+                        certificate=certificate,
+                        received=received,
+                        offset=offset,
+                        idx=idx,
                     )
                 else:
                     rejected.add(idx, frame, verdict_text(verdict))

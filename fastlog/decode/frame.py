@@ -15,35 +15,75 @@ from fastlog.record import Record
 _EXTRA: Final = Record._fields.index("extra")
 
 
-def read_record(frame: bytes, *, host: str, received: float, offset: int, idx: int) -> Record:
+def read_record(
+    frame: bytes,
+    *,
+    host: str,
+    certificate: str | None = None,
+    received: float,
+    offset: int,
+    idx: int,
+) -> Record:
     """Read the record in one frame: a JSON object if the frame begins with `{`, else a pickle.
 
     Args:
         frame: The payload of the frame.
-        host, received, offset, idx: As in `Record`.
+        host, certificate, received, offset, idx: As in `Record`.
 
     Raises:
         RejectedError: The frame holds no record.
     """
     length = len(frame)
     if frame.startswith(b"{"):
-        record = quick_record(frame, host=host, received=received, offset=offset, idx=idx)
+        record = quick_record(
+            frame, host=host, certificate=certificate, received=received, offset=offset, idx=idx
+        )
         if record is not None:
             return record
         root = read_json(frame)
-        return build_record(root, length, host=host, received=received, offset=offset, idx=idx)
+        return build_record(
+            root,
+            length,
+            host=host,
+            certificate=certificate,
+            received=received,
+            offset=offset,
+            idx=idx,
+        )
     with unpickle(frame) as root:
-        return build_record(root, length, host=host, received=received, offset=offset, idx=idx)
+        return build_record(
+            root,
+            length,
+            host=host,
+            certificate=certificate,
+            received=received,
+            offset=offset,
+            idx=idx,
+        )
 
 
-def read_line(frame: bytes, *, host: str, received: float, offset: int, idx: int) -> bytes:
+def read_line(
+    frame: bytes,
+    *,
+    host: str,
+    certificate: str | None = None,
+    received: float,
+    offset: int,
+    idx: int,
+) -> bytes:
     """Read the record in one frame as `read_record` does, and return it as a line of JSON without
     the line feed."""
     if frame.startswith(b"{"):
-        line = quick_line(frame, host=host, received=received, offset=offset, idx=idx)
+        line = quick_line(
+            frame, host=host, certificate=certificate, received=received, offset=offset, idx=idx
+        )
         if line is not None:
             return line
-    return encode(read_record(frame, host=host, received=received, offset=offset, idx=idx))
+    return encode(
+        read_record(
+            frame, host=host, certificate=certificate, received=received, offset=offset, idx=idx
+        )
+    )
 
 
 def complete_row(row: Row, verdict: int) -> Record:
@@ -60,8 +100,16 @@ def complete_row(row: Row, verdict: int) -> Record:
     try:
         if verdict == EXTRA:
             return complete_record(row, tree, length)
-        host, received, _, offset, idx = row[_EXTRA - 2 :]
-        return build_record(tree, length, host=host, received=received, offset=offset, idx=idx)
+        host, certificate, received, _, offset, idx = row[_EXTRA - 3 :]
+        return build_record(
+            tree,
+            length,
+            host=host,
+            certificate=certificate,
+            received=received,
+            offset=offset,
+            idx=idx,
+        )
     finally:
         # The workers run without garbage collection, so cycles are undone here.
         for node in shared_nodes or ():

@@ -128,13 +128,19 @@ _FAILURES: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionEr
 
 
 def quick_record(
-    frame: bytes, *, host: str, received: float, offset: int, idx: int
+    frame: bytes,
+    *,
+    host: str,
+    certificate: str | None = None,
+    received: float,
+    offset: int,
+    idx: int,
 ) -> Record | None:
     """Read the record in an ordinary JSON frame.
 
     Args:
         frame: Begins with `{`.
-        host, received, offset, idx: As in `Record`.
+        host, certificate, received, offset, idx: As in `Record`.
 
     Returns:
         The record, equal to what the renderer and the validation make of `read_json`. None if
@@ -148,16 +154,27 @@ def quick_record(
         text = str(_encode(extra), "utf-8") if extra else "{}"
     except _FAILURES:
         return None
-    return _new(Record, (*_values(columns), host, received, text, offset, idx))
+    return _new(Record, (*_values(columns), host, certificate, received, text, offset, idx))
 
 
-def quick_line(frame: bytes, *, host: str, received: float, offset: int, idx: int) -> bytes | None:
+def quick_line(
+    frame: bytes,
+    *,
+    host: str,
+    certificate: str | None = None,
+    received: float,
+    offset: int,
+    idx: int,
+) -> bytes | None:
     """Read the record in an ordinary JSON frame, and return it as `json_lines.encode` does."""
     try:
         if (parts := _read(frame, received)) is None:
             return None
         columns, extra = parts
-        head, tail = _encode(columns), _encode(_Rest(host, received, extra, offset, idx))
+        head, tail = (
+            _encode(columns),
+            _encode(_Rest(host, certificate, received, extra, offset, idx)),
+        )
     except _FAILURES:
         return None
     return b"%b,%b" % (head[:-1], tail[1:])

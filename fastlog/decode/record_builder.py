@@ -55,14 +55,21 @@ _RECORD: Final = partial(tuple.__new__, Record)  # Record._make would count the 
 
 
 def build_record(
-    root: Any, length: int, *, host: str, received: float, offset: int, idx: int
+    root: Any,
+    length: int,
+    *,
+    host: str,
+    certificate: str | None = None,
+    received: float,
+    offset: int,
+    idx: int,
 ) -> Record:
     """Return the record of a frame.
 
     Args:
         root: The inert value of the frame.
         length: Bytes of the frame, which bound the record.
-        host, received, offset, idx: As in `Record`.
+        host, certificate, received, offset, idx: As in `Record`.
 
     Raises:
         RejectedError: The value has no attributes.
@@ -71,7 +78,7 @@ def build_record(
     sent = Attributes([None] * len(COLUMNS), [])
     sent.sort(attributes_of(root, objects))
     columns, extra = _fitted(sent, length, received, objects)
-    return _RECORD((*columns, host, received, extra, offset, idx))
+    return _RECORD((*columns, host, certificate, received, extra, offset, idx))
 
 
 def complete_record(columns: tuple[Any, ...], rest: list[Any], length: int) -> Record:

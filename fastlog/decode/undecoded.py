@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from fastlog.block import RECORDS, Block, runs
-from fastlog.decode.decoder import Decoded, Decoder
-from fastlog.decode.engine import Form
+from fastlog.decode.decoder import Decoded
 from fastlog.decode.notices import Located, notices_of
 
 
@@ -20,13 +19,3 @@ class BlockReader:
                 notices += notices_of(block, run, idx)
             idx += run.frames
         return Decoded(block, [], notices)
-
-
-def make_decoder(engine: str, form: Form, node: str) -> Decoder | BlockReader:
-    """Return what makes the form of a sink out of blocks.
-
-    Args:
-        engine, form: As for `Decoder`.
-        node: The id of the journal, in hexadecimal digits.
-    """
-    return BlockReader() if form == "blocks" else Decoder(engine, form, bytes.fromhex(node))

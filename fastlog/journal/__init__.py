@@ -13,6 +13,7 @@ from fastlog.journal.repair import repair
 from fastlog.journal.sink_position import (
     COMMIT_BOUNDS,
     CommitTimes,
+    LeftOut,
     SinkPosition,
     read_positions,
     write_position,
@@ -28,6 +29,7 @@ __all__ = [
     "Journal",
     "JournalReader",
     "JournalState",
+    "LeftOut",
     "ProgressPage",
     "Reading",
     "SinkPosition",

@@ -6,6 +6,8 @@ keeps segments longer; nothing else happens.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -33,6 +35,23 @@ class CommitTimes(msgspec.Struct, frozen=True, kw_only=True):
     """Of all commits together."""
 
 
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """What was not stored as it was configured, since the sink's position was first written."""
+
+    filtered: int = 0
+    """Records that the sink's filter has left out."""
+    redacted: dict[str, int] = {}
+    """Records that each rule of redaction has changed, by the name of the rule."""
+
+    def plus(self, filtered: int, redacted: Mapping[str, int] | None) -> LeftOut:
+        """Return the sum."""
+        if not filtered and not redacted:
+            return self
+        sums = Counter(self.redacted)
+        sums.update(redacted or {})
+        return LeftOut(filtered=self.filtered + filtered, redacted=dict(sums))
+
+
 class SinkPosition(msgspec.Struct, frozen=True, kw_only=True):
     """How far one sink has read the journal."""
 
@@ -55,6 +74,7 @@ class SinkPosition(msgspec.Struct, frozen=True, kw_only=True):
     """What fails in the sink now, beside `error`, with the number of failures: the handlers of a
     `logging:` sink."""
     commits: CommitTimes = CommitTimes()
+    left_out: LeftOut = LeftOut()
     version: int = VERSION
     """Of this format."""
 

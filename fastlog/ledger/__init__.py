@@ -13,6 +13,7 @@ are recognised by their keys.
 from __future__ import annotations
 
 from fastlog.ledger.entry import Entry
+from fastlog.ledger.erasures import ErasureNote, ErasureRow, read_erasures
 from fastlog.ledger.ledger import DAMAGED, Ledger, check_whole
 from fastlog.ledger.limits import VARIOUS
 from fastlog.ledger.schema import SCHEMA, LedgerError, NewerLedgerError, check_layout
@@ -23,10 +24,13 @@ __all__ = [
     "SCHEMA",
     "VARIOUS",
     "Entry",
+    "ErasureNote",
+    "ErasureRow",
     "Ledger",
     "LedgerError",
     "NewerLedgerError",
     "check_layout",
     "check_whole",
+    "read_erasures",
     "total",
 ]

@@ -145,6 +145,25 @@ def _sinks(sinks: Iterable[SinkReport]) -> Iterator[Metric]:
         commits.add_metric([sink.name], buckets, sink.commits.seconds)
     yield from families.values()
     yield commits
+    yield from _left_out(reports)
+
+
+def _left_out(reports: Iterable[SinkReport]) -> Iterator[Metric]:
+    """Yield what filters and redaction have kept out of the sinks."""
+    filtered = CounterMetricFamily(
+        "fastlog_sink_filtered_records", "Records that its filter has left out.", labels=["sink"]
+    )
+    redacted = CounterMetricFamily(
+        "fastlog_sink_redacted_records",
+        "Records that a rule of redaction has changed.",
+        labels=["sink", "rule"],
+    )
+    for sink in reports:
+        filtered.add_metric([sink.name], sink.filtered)
+        for rule, number in sorted(sink.redacted.items()):
+            redacted.add_metric([sink.name, rule], number)
+    yield filtered
+    yield redacted
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -131,6 +131,11 @@ def key_tag(key_id: str) -> bytes:
     return hashlib.sha256(key_id.encode()).digest()[:8] if key_id else NO_KEY
 
 
+def identity_tag(identity: str) -> bytes:
+    """Return the same for the name in a client's certificate. No key id has this tag."""
+    return hashlib.sha256(b"certificate\0" + identity.encode()).digest()[:8]
+
+
 def public_name(client: bytes) -> str:
     """Return a digest of a client id for logs and the ledger. It cannot be used as an id."""
     return hashlib.sha256(client).hexdigest()[:8]

@@ -12,7 +12,8 @@ The loop reports frames, the receiver passes them here, and carries out the acti
 No data passes through here: the loop handles batches, acknowledgements and keepalives.
 
 A client id belongs to the key id that its first connection has proved, or to "no key", which is an
-owner like any other. The stamp of each run and each entry of the client table name that owner, so
+owner like any other. Where the listener says so, the name in the certificate of a client without a
+key is the owner. The stamp of each run and each entry of the client table name that owner, so
 the binding is durable before anything is acknowledged under it. Nothing about an id is looked up
 before its connection has proved its key.
 """
@@ -31,10 +32,24 @@ from fastlog.clock import ClockWatch, steady
 from fastlog.config.tree import SECRETS
 from fastlog.protocol import frames
 from fastlog.protocol.client_table import Clients
-from fastlog.protocol.frames import Action, Code, Gap, GapReason, Type, key_tag, public_name
+from fastlog.protocol.frames import (
+    Action,
+    Code,
+    Gap,
+    GapReason,
+    Type,
+    identity_tag,
+    key_tag,
+    public_name,
+)
+from fastlog.record import identity_of
 
 MAX_SEQUENCE = 1 << 48
 """The bound of sequences. At 100,000 records a second, a client reaches it in ninety years."""
+
+
+_CERTIFIED = b"\0certificate"
+"""Stands for the secret of a session whose owner a certificate has proved: no key can have it."""
 
 
 # ---- actions ----------------------------------------------------------------------------------
@@ -116,6 +131,8 @@ class _Handshake:
     """`key_tag` of the key id, once that is proved."""
     secret: bytes = b""
     """The shared secret, once that is proved."""
+    is_certified: bool = False
+    """Whether a certificate has proved `key`, not a secret."""
 
 
 class _Session(NamedTuple):
@@ -179,6 +196,11 @@ class HandshakeProtocol:
             self._handshakes[event.conn] = handshake
             handshake.challenge = secrets.token_bytes(16)
             yield SendFrame(event.conn, frames.frame(Type.CHALLENGE, handshake.challenge))
+        elif event.by_identity and (identity := identity_of(event.peer)):
+            self._handshakes[event.conn] = handshake
+            handshake.key = identity_tag(identity)
+            handshake.is_certified = True
+            yield from self._decide(handshake)
         elif event.auth:
             text = "this listener requires a key"
             yield from _reject(event.conn, event.peer, Code.AUTH, Action.FIX_CONFIG, text)
@@ -269,7 +291,8 @@ class HandshakeProtocol:
         text = "this key is not in the configuration any more"
         frame = frames.make_error(Code.AUTH, Action.FIX_CONFIG, text)
         for conn, session in self._sessions.items():
-            if session.key != NO_KEY and session.fingerprint not in valid:
+            is_certified = session.fingerprint == _fingerprint(session.key, _CERTIFIED)
+            if session.key != NO_KEY and session.fingerprint not in valid and not is_certified:
                 yield Close(conn, frame)
 
     def snapshot(self, committed: Callable[[int], int | None]) -> bytes | None:
@@ -341,7 +364,8 @@ class HandshakeProtocol:
     def _admit(self, handshake: _Handshake, committed: int) -> Admit:
         hello, conn, key = handshake.hello, handshake.conn, handshake.key
         del self._handshakes[conn]
-        self.add_session(conn, hello.client, key, _fingerprint(key, handshake.secret))
+        secret = _CERTIFIED if handshake.is_certified else handshake.secret
+        self.add_session(conn, hello.client, key, _fingerprint(key, secret))
         self.clients.update(hello.client, hello.incarnation, committed, self._now(), key)
         capabilities = hello.capabilities & (frames.CRC | frames.PERSISTENT)
         welcome = frames.make_welcome(capabilities, self._node, committed, *self._parameters())

@@ -1,9 +1,10 @@
 """The receiver's process: it gets descriptors from the supervisor and returns an exit status.
 
 `python -m fastlog.receiver --config-fd N --control-fd N --listen-fds N,N;N [--wakeup-fd N]
-[--takeover-fd N]`
+[--channel-fd N] [--takeover-fd N]`
 
-The listeners' descriptors are in groups, one for each URL of the configuration.
+The listeners' descriptors are in groups, one for each URL of the configuration. Those of `tls://`
+are left to the TLS process, whose connections come through the channel.
 
 With a `--takeover-fd` the process continues the work of another receiver, in four steps: it sends
 `ready`, reads the handover state from that descriptor, sends `taken`, and waits for `go`. It uses
@@ -17,15 +18,24 @@ import select
 import socket
 import sys
 from collections import deque
+from typing import NamedTuple
 
 from fastlog.child import Child, LostError, Message, Signals, arguments, log_to_stderr
-from fastlog.config import ListenConfig
+from fastlog.config import ListenConfig, is_tls
 from fastlog.errors import FastlogError
 from fastlog.receiver import handover_transport
 from fastlog.receiver.receiver import Receiver
 
 ORDER_TIMEOUT = 60.0
 """Seconds of one wait for the supervisor."""
+
+
+class Inherited(NamedTuple):
+    """Descriptors for `Receiver`."""
+
+    wakeup: int | None
+    channel: int | None
+
 
 Listeners = list[tuple[int, ListenConfig]]
 
@@ -39,7 +49,7 @@ def main(argv: list[str]) -> int:
     flags = arguments(
         argv,
         {"config-fd": int, "control-fd": int, "listen-fds": str},
-        optional={"wakeup-fd": int, "takeover-fd": int},
+        optional={"wakeup-fd": int, "channel-fd": int, "takeover-fd": int},
     )
     child = Child.from_fds(flags["config-fd"], flags["control-fd"])
     log_to_stderr("receiver", child.config.log.level)
@@ -47,15 +57,18 @@ def main(argv: list[str]) -> int:
     listeners = [
         (fd, listen) for fds, listen in zip(groups, child.config.listen, strict=True) for fd in fds
     ]
-    wakeup = flags.get("wakeup-fd")
+    for fd, _ in [each for each in listeners if is_tls(each[1].url)]:
+        os.close(fd)
+    listeners = [each for each in listeners if not is_tls(each[1].url)]
+    inherited = Inherited(flags.get("wakeup-fd"), flags.get("channel-fd"))
     try:
         if "takeover-fd" in flags:
             with child.signals() as signals:
                 child.send({"type": "ready"})
-                supervised = _take_over(child, signals, listeners, flags["takeover-fd"], wakeup)
+                supervised = _take_over(child, signals, listeners, flags["takeover-fd"], inherited)
                 supervised.run()
         else:
-            receiver = Receiver(child.config, listeners, wakeup=wakeup)
+            receiver = Receiver(child.config, listeners, None, *inherited)
             with child.signals() as signals:
                 child.send({"type": "ready"})
                 SupervisedReceiver(receiver, child, signals).run()
@@ -130,7 +143,11 @@ class SupervisedReceiver:
 
 
 def _take_over(
-    child: Child, signals: Signals, listeners: Listeners, from_fd: int, wakeup: int | None
+    child: Child,
+    signals: Signals,
+    listeners: Listeners,
+    from_fd: int,
+    inherited: Inherited,
 ) -> SupervisedReceiver:
     poll = select.poll()
     for fd in (from_fd, *signals.filenos()):
@@ -144,7 +161,7 @@ def _take_over(
 
     with socket.socket(fileno=from_fd) as from_:
         handed_over = handover_transport.receive(from_, wait)
-    receiver = Receiver(child.config, listeners, handed_over=handed_over, wakeup=wakeup)
+    receiver = Receiver(child.config, listeners, handed_over, *inherited)
     supervised = SupervisedReceiver(receiver, child, signals)
     child.send({"type": "taken"})
     supervised.wait_for_go()

@@ -32,6 +32,7 @@ from fastlog.receiver.segment_release import SegmentRelease
 from fastlog.receiver.shutdown import Shutdown
 from fastlog.receiver.status import Status
 from fastlog.receiver.throttle import Throttle, ThrottleLog
+from fastlog.receiver.tls_connections import TlsConnections
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +49,11 @@ class Receiver:
     Args:
         config: The whole configuration.
         listeners: Descriptors of listening sockets, each with its configuration.
-        clock: The wall clock, in seconds since the epoch.
         handed_over: The state of the previous receiver, and its connections. That receiver must
             have ended when `run` is called. Until then nothing is read and nothing is written.
         wakeup: The descriptor of the workers' wakeup, if they have one.
+        channel: The descriptor of the channel from the TLS processes, if there is one.
+        clock: The wall clock, in seconds since the epoch.
 
     Raises:
         FastlogError: The journal is damaged, or the handover state cannot be used.
@@ -61,9 +63,10 @@ class Receiver:
         self,
         config: Config,
         listeners: Sequence[tuple[int, ListenConfig]],
-        clock: Callable[[], float] = time.time,
         handed_over: tuple[HandoverState, list[ExportedConnection]] | None = None,
         wakeup: int | None = None,
+        channel: int | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         state, connections = handed_over or (None, [])
         self._stopping = False
@@ -76,9 +79,12 @@ class Receiver:
         journal = self._journal = _open_journal(config, clock, clients, state, self._on_durable)
         loop = self._loop = _make_loop(config, self._on_block, len(connections))
         loop.watch(self._journal_wakeup)
-        _listen(loop, listeners)
+        for fd, listen in listeners:
+            loop.listen(fd, stock=listen.stock, auth=listen.auth == "required")
+        _warn(config.listen)
         self._notices = LossNotices(clock)
         self._rejections = Rejections(loop, self._notices, self._events, clock)
+        self._tls = None if channel is None else TlsConnections(channel, loop, self._rejections)
         self._window = SendWindow(config, loop, journal)
         protocol = HandshakeProtocol(
             bytes.fromhex(journal.node),
@@ -173,6 +179,8 @@ class Receiver:
         if result.woken:
             with contextlib.suppress(BlockingIOError):  # another descriptor woke the loop
                 os.eventfd_read(self._journal_wakeup)
+            if self._tls is not None:
+                self._tls.take()
             woken()
         if result.rejections:
             self._rejections.collect()
@@ -305,11 +313,10 @@ def _affordable(connections: int) -> int:
     return most
 
 
-def _listen(loop: Loop, listeners: Sequence[tuple[int, ListenConfig]]) -> None:
-    for fd, listen in listeners:
-        loop.listen(fd, stock=listen.stock, auth=listen.auth == "required")
-    for listen in {listen.url: listen for _, listen in listeners}.values():
-        if listen.stock and _is_public(listen.url):
+def _warn(listeners: Sequence[ListenConfig]) -> None:
+    """Warn of listeners that anybody can use from other machines."""
+    for listen in listeners:
+        if listen.stock and not listen.client_ca and _is_public(listen.url):
             log.warning(
                 "%s admits unauthenticated clients, from other machines too; "
                 'set stock = false and auth = "required" to reject them',

@@ -34,6 +34,11 @@ class Rejections:
             reason = "rejected, too many to record separately"
             self._notices.add_rejection(Rejection("", reason, 0, b"", new, self._clock()))
 
+    def add_connection(self, peer: str, reason: str, head: bytes, count: int = 1) -> None:
+        """Count connections that another process has rejected."""
+        self._notices.add_rejection(Rejection(peer, reason, 0, head, count, self._clock()))
+        self._log(peer, reason)
+
     def add_client(self, peer: str, reason: str) -> None:
         """Count the rejection of a fastlog client."""
         self._notices.add_rejection(Rejection(peer, reason, 0, b"", 1, self._clock()))

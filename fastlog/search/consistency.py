@@ -9,8 +9,8 @@ from typing import Any, Final
 from fastlog import zstd
 from fastlog.search.layout import RECURRING, Recurring
 from fastlog.search.minutes import read_minutes
-from fastlog.sinks.day_chunks import MINUTE, OTHER_MINUTES
-from fastlog.sinks.day_rows import text_of
+from fastlog.sinks.day_chunks import MINUTE, OTHER_MINUTES, text_of_rows
+from fastlog.sinks.day_matches import Piece
 from fastlog.sinks.day_schema import TEXTS
 
 _FAULTS: Final = {
@@ -56,26 +56,31 @@ def find_differences(connection: sqlite3.Connection) -> Iterator[str]:
 def _compare_chunks(connection: sqlite3.Connection) -> Iterator[tuple[int, bool]]:
     """Yield the first id of each chunk, and whether it follows its predecessor and is right."""
     end = 1
-    names = ", ".join(("created", *TEXTS))
+    names = ", ".join(("id", "created", *TEXTS))
     entries = f"SELECT {names} FROM entries WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 our own text
     for first_id, last_id, *content in connection.execute(
         "SELECT first_id, last_id, min_created, max_created, text FROM chunks ORDER BY last_id"
     ):
         rows = connection.execute(entries, (first_id, last_id)).fetchall()
-        is_whole = first_id == end <= last_id and len(rows) == last_id - first_id + 1
-        yield first_id, is_whole and _has_content(rows, *content)
+        is_next = first_id == end <= last_id
+        yield first_id, is_next and _has_content(Piece(first_id, last_id), rows, *content)
         end = last_id + 1
 
 
 def _has_content(
-    rows: Sequence[tuple[Any, ...]], min_created: float, max_created: float, text: bytes
+    piece: Piece,
+    rows: Sequence[tuple[Any, ...]],
+    min_created: float,
+    max_created: float,
+    text: bytes,
 ) -> bool:
-    """Return whether a chunk of these entries has this content."""
-    created, *texts = zip(*rows, strict=True)
+    """Return whether a chunk of these entries has this content. Some may have been erased."""
+    created = [row[1] for row in rows] or [min_created, max_created]
     if (min_created, max_created) != (min(created), max(created)):
         return False
     try:
-        return bool(zstd.decompress(text) == text_of(*texts))
+        expected = text_of_rows(*piece, [(row[0], *row[2:]) for row in rows])
+        return bool(zstd.decompress(text) == expected)
     except (zstd.ZstdError, TypeError):
         return False
 

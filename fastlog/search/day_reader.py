@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from fastlog.database import is_damage
 from fastlog.errors import DamagedFileError, FastlogError, NewerSchemaError
-from fastlog.search.layout import read_layout
+from fastlog.search.layout import add_certificate, read_layout
 from fastlog.search.spans import EVER, Span
 from fastlog.sinks.day_directory import list_day_files
-from fastlog.sinks.day_schema import check_columns, read_version
+from fastlog.sinks.day_schema import CERTIFIED, check_columns, read_version
 
 FRESH = 60.0
 """Seconds for which a file may have no tables, because the sink is just creating it."""
@@ -168,6 +168,8 @@ def open_day(path: Path) -> sqlite3.Connection:
         if version is None:
             raise _EmptyError("is empty, and a day file never is")
         check_columns(connection, version)
+        if version < CERTIFIED:
+            add_certificate(connection, version)
     except BaseException:
         connection.close()
         raise

@@ -15,6 +15,7 @@ from fastlog.search.day_reader import Unread, read_days
 from fastlog.search.grouping import Group, Grouping
 from fastlog.search.live import INTERVAL, follow, last_arrival, missed, newest, read_new
 from fastlog.search.lookup import find_record
+from fastlog.search.parts import Batch, Part, day_parts, read_day_part
 from fastlog.search.progress import Progress
 from fastlog.search.spans import Span, span_of
 from fastlog.search.stream import Found, search
@@ -102,6 +103,21 @@ class DayStore:
     def arrivals(self) -> AbstractContextManager[_DayArrivals]:
         """Begin to look for new records again and again."""
         return nullcontext(_DayArrivals(self.logs))
+
+    def parts(self, query: Node, unread: Unread | None = None) -> list[Part]:
+        """Return the day files that may hold matches, as they are now."""
+        return day_parts(self.logs, query, unread)
+
+    def read_part(
+        self,
+        part: Part,
+        position: int,
+        query: Node,
+        progress: Progress,
+        unread: Unread | None = None,
+    ) -> Iterator[Batch]:
+        """Yield the matches of a day file behind an entry, in order of arrival."""
+        return read_day_part(self.logs, part, position, query, progress, unread)
 
     def close(self) -> None:
         """Do nothing: no file is open between two questions."""

@@ -18,8 +18,15 @@ from fastlog.query import Node
 from fastlog.search.around import Identity
 from fastlog.search.day_reader import Unread
 from fastlog.search.grouping import Group, Grouping
+from fastlog.search.parts import Batch, Part
 from fastlog.search.postgres_counting import count_groups
-from fastlog.search.postgres_live import Position, PostgresArrivals, missed, read_cursors
+from fastlog.search.postgres_live import (
+    Position,
+    PostgresArrivals,
+    missed,
+    read_cursors,
+    read_span,
+)
 from fastlog.search.postgres_pool import Pool
 from fastlog.search.postgres_rows import RowReader, is_at
 from fastlog.search.progress import Progress
@@ -30,6 +37,8 @@ from fastlog.sinks.postgres_connection import Connection, parse_url
 
 RETRY_INTERVAL: Final = 1.0
 """Seconds between two attempts to make a lost connection again."""
+WINDOW: Final = 8 << 20
+"""Bytes of a journal that one statement of `read_part` covers."""
 log = logging.getLogger(__name__)
 
 
@@ -183,6 +192,35 @@ class PostgresStore:
         with self._pool.connected(progress) as connection:
             ends = self._reader(connection, progress).ends()
         return ends and Span(ends[0], Span.up_to(ends[1]).until)
+
+    # Parts, for an export
+
+    def parts(self, query: Node, unread: Unread | None = None) -> list[Part]:
+        """Return the journals with records, and where each ends now."""
+        with self._pool.connected() as connection:
+            cursors = read_cursors(connection, self._target.schema)
+        return [Part(*cursor) for cursor in sorted(cursors.items())]
+
+    def read_part(
+        self,
+        part: Part,
+        position: int,
+        query: Node,
+        progress: Progress,
+        unread: Unread | None = None,
+    ) -> Iterator[Batch]:
+        """Yield the matches of a journal from an offset on, in order of arrival."""
+        with self._pool.connected(progress) as connection:
+            reader = self._reader(connection, progress)
+            while position < part.end and not progress.must_stop():
+                until, read = min(position + WINDOW, part.end), progress.read
+                spans = read_span(reader, query, part.name, (position, -1), until)
+                some = [each for batch in spans for each in batch]
+                if progress.must_stop():
+                    return  # the statement may have ended early
+                progress.read = read + until - position
+                position = until
+                yield Batch(some, position)
 
     def _reader(self, connection: Connection, progress: Progress) -> RowReader:
         return RowReader(connection, self._target.schema, progress)

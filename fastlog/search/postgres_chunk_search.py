@@ -27,7 +27,7 @@ from fastlog.sinks.postgres_chunks import KEY
 
 THREADS: Final = 2
 """The libraries that decompress and search let other threads run meanwhile."""
-AT_ONCE: Final = (2, 4, 8, 16)
+AT_ONCE: Final = (2, 4, 16, 48)
 """Chunks that are fetched by the first statements, and by all later ones."""
 RETAINED: Final = 4 << 20
 """As in `chunk_search`: bytes that are allocated and freed once, so that glibc keeps its blocks."""

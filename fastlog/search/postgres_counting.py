@@ -7,19 +7,19 @@ columns, else from the rows. What SQL cannot decide is counted here, record by r
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Final
 
 from fastlog.query import COLUMNS, Node
 from fastlog.query.fields import TEXTS
 from fastlog.search.grouping import Grouping
 from fastlog.search.groups import Count, common_step
+from fastlog.search.postgres_cancelling import cancelled_by
 from fastlog.search.postgres_counts import Source, sources
 from fastlog.search.postgres_coverage import read_coverage
 from fastlog.search.postgres_narrowing import PostgresNarrowing
 from fastlog.search.postgres_rows import RowReader, key_of
 from fastlog.search.rows import Row
-from fastlog.sinks.postgres_connection import Connection
+from fastlog.sinks.postgres_connection import Connection, psycopg
 
 _BEGIN: Final = "begin"
 """The key of a bar of a histogram, beside the columns."""
@@ -49,25 +49,31 @@ def count_groups(
             for number, group in groupers:
                 yield Count(number, group(row, begin), 1)
         return
-    with _one_state(connection):
-        coverage = read_coverage(reader.fetch, schema)
-        made = coverage and sources(reader.fetch, schema, coverage, query, groupings)
-        if made is None:
-            condition = narrowing.condition
-            rows = f"(SELECT *, 1 AS records FROM {schema}.records WHERE {condition.sql}) counted"  # noqa: S608 our own text
-            yield from _group(reader, Source(rows, condition.parameters), numbered)
-            return
-        for source in {id(each): each for each in made}.values():
-            own = [pair for pair, of in zip(numbered, made, strict=True) if of is source]
-            yield from _group(reader, source, own)
+    try:
+        with cancelled_by(reader.progress, connection), connection.transaction():
+            # All statements see one state of the database.
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield from _count_in_database(schema, reader, query, numbered)
+    except psycopg.OperationalError as error:
+        is_cancelled = isinstance(error, psycopg.errors.QueryCanceled) or connection.broken
+        if reader.progress.stopped is None or not is_cancelled:
+            raise
 
 
-@contextmanager
-def _one_state(connection: Connection) -> Iterator[None]:
-    """Let all statements of the body see one state of the database."""
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
+def _count_in_database(
+    schema: str, reader: RowReader, query: Node, numbered: _Numbered
+) -> Iterator[Count]:
+    groupings = [grouping for _, grouping in numbered]
+    coverage = read_coverage(reader.fetch, schema)
+    made = coverage and sources(reader.fetch, schema, coverage, query, groupings)
+    if made is None:
+        condition = PostgresNarrowing(query).condition
+        rows = f"(SELECT *, 1 AS records FROM {schema}.records WHERE {condition.sql}) counted"  # noqa: S608 our own text
+        yield from _group(reader, Source(rows, condition.parameters), numbered)
+        return
+    for source in {id(each): each for each in made}.values():
+        own = [pair for pair, of in zip(numbered, made, strict=True) if of is source]
+        yield from _group(reader, source, own)
 
 
 def _group(reader: RowReader, source: Source, numbered: _Numbered) -> Iterator[Count]:

@@ -13,11 +13,13 @@ _COUNTED: Final = (
     # Reading the length of each text reads all pages.
     "sum(" + " + ".join(f"coalesce(octet_length({text}), 0)" for text in _TEXTS) + ") IS NULL",
     'count(*) FILTER (WHERE r."offset" >= c."offset")',
+    "count(*) FILTER (WHERE c.node IS NULL)",
     "count(*) FILTER (WHERE created BETWEEN 0 AND 1e11"
     " AND abs(extract(epoch FROM created_at)::float8 - created) > 1e-5)",
 )
 _TROUBLES: Final = (
     "{} records are above the cursor of their journal",
+    "{} records are of a journal without a row in cursors, and texts are not found in them",
     "{} records have a created_at that differs from created",
 )
 
@@ -73,6 +75,7 @@ def _read_all(connection: Connection, target: Target, name: str) -> Iterator[str
             ("{} records are stored more than once", _doubled(connection, f"{schema}.{name}")),
         ]
         yield from (text.format(records) for text, records in counts if records)
+        yield from _differences(connection, schema, name)
     except psycopg.Error as error:
         yield f"cannot be read: {one_line(error)}"
 
@@ -83,3 +86,31 @@ def _doubled(connection: Connection, table: str) -> int:
         " HAVING count(*) > 1) doubled"
     ).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def _differences(connection: Connection, schema: str, name: str) -> Iterator[str]:
+    """Compare how many records chunks and counts have of a partition with its rows."""
+    tables = ("chunks", "counts", "host_counts")
+    sums = ", ".join(
+        f"(SELECT coalesce(sum(records), 0) FROM {schema}.{table} WHERE day = %(day)s)::int8"  # noqa: S608 our own text
+        for table in tables
+    )
+    row = connection.execute(
+        f'WITH covered AS (SELECT node, max("end") AS upto FROM {schema}.chunks GROUP BY node)'  # noqa: S608 our own text
+        f" SELECT (SELECT count(*) FROM {schema}.{name} r JOIN covered USING (node)"
+        f' WHERE r."offset" < upto), {sums}',
+        {"day": name[-8:]},
+    ).fetchone()
+    assert row is not None
+    covered, *made = row
+    some = [
+        f"{table} have {records}"
+        for table, records in zip(tables, made, strict=True)
+        if records != covered
+    ]
+    if some:
+        yield (
+            f"is searched and counted wrongly: of {covered} records, {', '.join(some)};"
+            f" repair it with TRUNCATE {', '.join(f'{schema}.{table}' for table in tables)}:"
+            " the sinks make them anew"
+        )

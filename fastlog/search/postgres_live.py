@@ -79,8 +79,8 @@ def read_span(
     node: str,
     behind: tuple[int, int],
     end: int,
-    at_most: int | None,
-    skipped: Callable[[int], object],
+    at_most: int | None = None,
+    skipped: Callable[[int], object] = lambda _: None,
 ) -> Iterator[list[Found]]:
     """Yield what matches of a journal from behind a record up to an offset, in batches, in order.
 

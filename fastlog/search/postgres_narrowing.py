@@ -7,6 +7,7 @@ here checks for NULL first, and is never unknown: it may be negated.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,6 +23,7 @@ from fastlog.query.tree import (
     Equals,
     Exists,
     Leaf,
+    Matches,
     Not,
     Or,
     conjuncts,
@@ -34,6 +36,8 @@ _STAMPS: Final = {"created": "created_at", "received": "received_at"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_TEXT: Final = ("node", "extra", *TIMES, *NUMBERS)
 """The columns that are not `text`."""
+_WORD: Final = re.compile(r"\(\?is\)\\A([A-Za-z]+)\\z")
+"""The pattern of a whole text in any case, as `level:error` has it."""
 _FOLDED: Final = frozenset("kKsS")
 """Letters of ASCII that are equal to letters beyond it where case is ignored."""
 
@@ -154,6 +158,10 @@ def _of_text(leaf: Leaf, name: str) -> Clause | None:
     if isinstance(leaf, Compares) and isinstance(leaf.value, str):
         # The order of code points, which Python has, too.
         return _about(name, f'"{name}" COLLATE "C" {leaf.operator} %s', leaf.value)
+    if isinstance(leaf, Matches) and (word := _WORD.fullmatch(leaf.pattern)) is not None:
+        # As RE2 ignores case: of ASCII, only k and s have an equal letter beyond it.
+        folded = f"lower(translate(\"{name}\", '\u212a\u017f', 'ks') COLLATE \"C\")"
+        return _about(name, f"{folded} = %s", word[1].lower())
     if isinstance(leaf, Below):
         sql = f'("{name}" = %s OR starts_with("{name}", %s))'
         return _about(name, sql, leaf.name, f"{leaf.name}.")

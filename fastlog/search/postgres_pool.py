@@ -19,7 +19,7 @@ from fastlog.sinks.postgres_connection import (
     one_line,
     psycopg,
 )
-from fastlog.sinks.postgres_schema import read_version
+from fastlog.sinks.postgres_schema import VERSION, read_version
 
 IDLE: Final = 1.0
 """Seconds without a statement after which a connection is tried before it is used."""
@@ -95,8 +95,15 @@ class Pool:
     def _connect(self) -> Connection:
         connection = connect(self._target)
         try:
-            if read_version(connection, self._target) is None:
+            version = read_version(connection, self._target)
+            if version is None:
                 raise FastlogError(self._nothing())
+            if version < VERSION:
+                raise FastlogError(
+                    f"{self._target.label}: its schema {self._target.schema} has version {version},"
+                    f" and this fastlog reads version {VERSION}; a server of this version with "
+                    "that sink migrates it when it starts"
+                )
         except BaseException:
             connection.close()
             raise

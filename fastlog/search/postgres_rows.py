@@ -62,7 +62,7 @@ class RowReader:
     """
 
     def __init__(self, connection: Connection, schema: str, progress: Progress) -> None:
-        self._connection, self._schema, self._progress = connection, schema, progress
+        self._connection, self._schema, self.progress = connection, schema, progress
 
     def matches(self, query: Node, *, newest_first: bool) -> Iterator[Row]:
         """Yield the matching rows in order."""
@@ -78,7 +78,7 @@ class RowReader:
             if minutes is None:
                 return self._pages(query, narrowing, newest_first=newest_first)
             return self._of_minutes(query, narrowing, coverage, minutes, newest_first=newest_first)
-        search = ChunkSearch(self.fetch, self._schema, coverage, span_of(query), self._progress)
+        search = ChunkSearch(self.fetch, self._schema, coverage, span_of(query), self.progress)
         batches = search.places(expressions, narrowing.condition, newest_first=newest_first)
         return self._rows_at(batches, narrowing)
 
@@ -89,7 +89,7 @@ class RowReader:
         is_wanted = compile_query(narrowing.rest)
         for batch in batches:
             for at in range(0, len(batch), _WHOLE):
-                if self._progress.must_stop():
+                if self.progress.must_stop():
                     return
                 some = batch[at : at + _WHOLE]
                 rows = {
@@ -142,7 +142,7 @@ class RowReader:
         direction = " DESC" if newest_first else ""
         order = ", ".join(f"{name}{direction}" for name in _ORDER)
         behind, page = Clause("true"), 0
-        while not self._progress.must_stop():
+        while not self.progress.must_stop():
             limit = _PAGES[min(page, len(_PAGES) - 1)]
             where = all_of([narrowing.condition, own, behind])
             rows = self.fetch(
@@ -172,12 +172,12 @@ class RowReader:
             extra = columns.index("extra")
             rows = [_with_compact(row, extra) for row in rows]
         for number in self._candidates(rows, columns, expressions):
-            if number % _LOOK == 0 and self._progress.must_stop():
+            if number % _LOOK == 0 and self.progress.must_stop():
                 return
             *row, created_at = rows[number]
             if is_wanted(row):
                 yield tuple(row), created_at
-        self._progress.read += len(rows)
+        self.progress.read += len(rows)
 
     def _candidates(
         self, rows: Sequence[Sequence[Any]], columns: Sequence[str], expressions: list[Expression]
@@ -188,7 +188,7 @@ class RowReader:
         places = [columns.index(name) for name in TEXTS if name in columns]
         texts = ("".join([f"{row[at] or ''}\n" for at in places]) for row in rows)
         text = "".join([f"\0\n{each}" for each in texts])
-        return candidates(text.encode(), expressions, self._progress.must_stop)
+        return candidates(text.encode(), expressions, self.progress.must_stop)
 
     def _whole(
         self,
@@ -264,7 +264,7 @@ class RowReader:
                 ' ORDER BY "offset" DESC, idx DESC LIMIT 1',
                 place.parameters,
             )
-            if rows or reach >= end or self._progress.must_stop():
+            if rows or reach >= end or self.progress.must_stop():
                 return rows[0] if rows else None
             reach *= 64
 
@@ -298,16 +298,16 @@ class RowReader:
 
     def fetch(self, sql: str, parameters: Sequence[object]) -> list[Any]:
         """Return the rows of a statement; none if the search must stop before it has ended."""
-        if self._progress.must_stop():
+        if self.progress.must_stop():
             return []
-        with cancelled_by(self._progress, self._connection):
+        with cancelled_by(self.progress, self._connection):
             try:
                 return self._connection.execute(sql, parameters, binary=True).fetchall()
             except psycopg.errors.QueryCanceled:
-                if self._progress.stopped is None:
+                if self.progress.stopped is None:
                     raise
             except psycopg.OperationalError:
-                if self._progress.stopped is None or not self._connection.broken:
+                if self.progress.stopped is None or not self._connection.broken:
                     raise
             return []
 

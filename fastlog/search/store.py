@@ -20,6 +20,7 @@ from fastlog.search.around import Identity
 from fastlog.search.day_reader import Unread
 from fastlog.search.day_store import DayStore
 from fastlog.search.grouping import Group, Grouping
+from fastlog.search.parts import Batch, Part
 from fastlog.search.progress import Progress
 from fastlog.search.spans import Span
 from fastlog.search.stream import Found
@@ -131,6 +132,24 @@ class RecordStore(Protocol):
 
     def arrivals(self) -> AbstractContextManager[Arrivals]:
         """Begin to look for new records again and again."""
+
+    def parts(self, query: Node, unread: Unread | None = None) -> list[Part]:
+        """Return the parts that may hold matches, as they are now."""
+
+    def read_part(
+        self,
+        part: Part,
+        position: int,
+        query: Node,
+        progress: Progress,
+        unread: Unread | None = None,
+    ) -> Iterator[Batch]:
+        """Yield the matches of a part behind a position, in order of arrival.
+
+        Args:
+            position: 0, or that of a batch.
+            progress: Counts the positions. Its total is the caller's.
+        """
 
     def close(self) -> None:
         """Close what is kept open between two questions. The store may be asked again."""

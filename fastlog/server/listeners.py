@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import socket
 import stat
 import time
@@ -36,6 +37,12 @@ class Bound(NamedTuple):
     """One for each address that the host name resolves to."""
     file: Identity | None = None
     """The file of a Unix socket: another server may have replaced it."""
+
+    def actual_urls(self) -> list[str]:
+        """Return the URLs of the sockets, with their actual ports."""
+        urls = [url_of(one) for one in self.sockets]
+        scheme = urlsplit(self.url).scheme
+        return [re.sub("^tcp:", f"{scheme}:", url) for url in urls]
 
 
 def bind(

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 ORPHAN_TIMEOUT = 20.0
 """Seconds to wait until the children of a killed supervisor have ended."""
+RESTORING = "restoring"
+"""A directory that `fastlog restore` has in the data directory until it is complete."""
 
 
 def lock(directory: Path, access: Access) -> int:
@@ -61,6 +63,18 @@ def lock(directory: Path, access: Access) -> int:
         os.truncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
+
+
+def check_restored(directory: Path) -> None:
+    """Check that the data directory is not a part of a backup only.
+
+    Raises:
+        FastlogError: A restore was interrupted there.
+    """
+    if (directory / RESTORING).exists():
+        raise FastlogError(
+            f"{directory} is not complete: a restore was interrupted; repeat `fastlog restore`"
+        )
 
 
 def mode_warning(directory: Path, access: Access) -> str:

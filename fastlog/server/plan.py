@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from fastlog.config import Config, to_json
+from fastlog.config import Config, certificate_remarks, to_json
 from fastlog.config.urls import public_url
 from fastlog.files import Access
 from fastlog.version import __version__
@@ -50,8 +50,11 @@ def make_plan(config: Config, *, data_dir: str | None = None) -> Plan:
 
     Args:
         data_dir: The directory in use, which a reload cannot change.
+
+    Raises:
+        ConfigError: A certificate cannot be used.
     """
-    remarks = []
+    remarks = certificate_remarks(config)
     if data_dir is not None and str(config.data_dir) != data_dir:
         remarks.append(f"data_dir stays {data_dir}: it changes at the next start only")
         config = msgspec.structs.replace(config, data_dir=Path(data_dir))

@@ -32,6 +32,7 @@ RUNS = (
     "fastlog.server.supervisor",
     "fastlog.receiver.__main__",
     "fastlog.worker.__main__",
+    "fastlog.tls.__main__",
 )
 """The programs that will run; importing them imports all that they use."""
 

@@ -1,6 +1,6 @@
 """SIGHUP: replace the running server by the installed code and configuration.
 
-A reload has five steps. Each of them can fail without harm to the running server:
+A reload has six steps. Each of them can fail without harm to the running server:
 
 1. A rehearsal (see `rehearsal`) shows that the new code runs, and returns the plan.
 2. New listeners are bound.
@@ -8,8 +8,9 @@ A reload has five steps. Each of them can fail without harm to the running serve
    state. The old one ends only after the new one has sent `taken`. The new one starts to work only
    after the old one has ended, at the message `go`. If anything fails before, or takes more
    than ten seconds, the new one is killed and reaped, and the old one resumes: nothing has changed.
-4. Each worker ends after its current block, and is started again. It continues where it stopped.
-5. The supervisor replaces itself (see `state`), after another rehearsal with its present state.
+4. A new TLS process accepts; the old one serves its connections until they close.
+5. Each worker ends after its current block, and is started again. It continues where it stopped.
+6. The supervisor replaces itself (see `state`), after another rehearsal with its present state.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from fastlog.server.plan import Plan
 from fastlog.server.process import Process
 from fastlog.server.rehearsal import ReloadError, request_plan
 from fastlog.server.service import (
+    TLS,
     WORKER_END,
     Inherited,
     Service,
     make_receiver,
     make_source,
+    make_tls,
     make_web,
     make_worker,
 )
@@ -83,8 +86,9 @@ def _replace_receiver_and_workers(service: Service) -> None:
     except (FastlogError, OSError):
         listeners.close(change.added)
         raise
-    listeners.close(change.removed)
     service.plan, service.bound = plan, change.bound
+    _replace_tls(service)
+    listeners.close(change.removed)
     _replace_others(service)
     _replace_workers(service)
 
@@ -171,6 +175,34 @@ def _commit(service: Service, new: Process) -> None:
     service.receiver = new
     new.send({"type": "go"})
     watch.keep_alive(new)
+
+
+# ---- the TLS process ---------------------------------------------------------------------------
+
+
+def _replace_tls(service: Service) -> None:
+    """Let a new TLS process accept. The old one serves its connections until they close."""
+    watch, old = service.watch, service.tls
+    new = make_tls(service.plan, service.inherited, service.bound)
+    if new is not None:
+        new.restarts = False
+        try:
+            watch.start(new)
+            watch.wait_until(lambda: new.ready or not new.is_alive or watch.stopping, READY)
+        except OSError as error:
+            log.error("reload: the new TLS process cannot be started: %s", error.strerror)
+        if not new.ready and not watch.stopping and old is not None and old.is_alive:
+            why = new.fatal or new.exit_text or f"was not ready after {READY:.0f} s"
+            log.error("reload: the new TLS process: %s; the old one goes on accepting", why)
+            new.kill()
+            return
+        watch.keep_alive(new)
+    service.tls = new
+    if old is not None:
+        watch.forget(old)
+        if old.is_alive:
+            old.name, old.role = f"{TLS}{old.pid}", f"tls[{old.pid}]"
+            old.send({"type": "retire"})
 
 
 # ---- the workers -------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from fastlog.files import Identity
 from fastlog.server import listeners
 from fastlog.server.plan import read_plan
 from fastlog.server.process import ProcessState
-from fastlog.server.service import Inherited, Service, make_worker
+from fastlog.server.service import TLS, Inherited, Service, make_worker
 from fastlog.server.spawn import memory_file, read_file
 from fastlog.server.watch import SIGNALS
 
@@ -134,14 +134,20 @@ def resume(memory: int) -> Service:
     state = unpack(read_file(memory))
     plan = read_plan(state.plan)
     for fd in state.inherited:
-        os.set_inheritable(fd, False)
+        if fd >= 0:
+            os.set_inheritable(fd, False)
     bound = [listeners.adopt(url, fds, state.socket_files.get(url)) for url, fds in state.bound]
-    service = Service.of(plan, state.inherited, bound)
-    service.watch.reloading = state.reload_again
+    inherited, is_new = state.inherited, state.inherited.tls_to < 0
+    if is_new:  # an older version had no TLS: the receiver needs the channel
+        inherited = Inherited.of(inherited.lock, inherited.wakeup)
+    service = Service.of(plan, inherited, bound)
+    service.watch.reloading = state.reload_again or (is_new and service.tls is not None)
     for child in state.children:
         process = service.process(child.name)
         if process is None:  # it was removed from the configuration, and is about to end
-            process = make_worker(child.name, plan, state.inherited)
+            process = make_worker(child.name, plan, inherited)
+            if child.name.startswith(TLS):  # it serves its last connections
+                process.role = f"tls[{child.name.removeprefix(TLS)}]"
             process.restarts = False
         process.adopt(child)
         service.watch.add(process)

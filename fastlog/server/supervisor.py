@@ -21,11 +21,12 @@ from fastlog.journal import make_wakeup
 from fastlog.server import listeners, state
 from fastlog.server.installed_source import check_source
 from fastlog.server.installed_web import check_installed
+from fastlog.server.lock import check_restored
 from fastlog.server.lock import lock as lock_data_dir
 from fastlog.server.plan import make_plan
 from fastlog.server.process import Process
 from fastlog.server.reload import reload
-from fastlog.server.service import WORKER_END, Inherited, Service
+from fastlog.server.service import TLS, WORKER_END, Inherited, Service
 from fastlog.server.service_manager import take_sockets
 from fastlog.version import __version__
 
@@ -56,8 +57,11 @@ def serve(config: Config) -> int:
     plan = make_plan(config)
     set_access(plan.files)
     lock = lock_data_dir(Path(plan.data_dir), plan.files)
-    inherited = Inherited(lock, make_wakeup())
+    inherited = Inherited.of(lock, make_wakeup())
+    for remark in plan.remarks:
+        log.warning("%s", remark)
     try:
+        check_restored(Path(plan.data_dir))
         bound = listeners.bind(plan.listen, plan.sockets, take_sockets())
     except FastlogError:
         inherited.close()
@@ -165,11 +169,12 @@ class Supervisor:
                 self._start(worker)
         for worker in workers:
             self._await(worker)
-        others = [one for one in (self._service.source, self._service.web) if one is not None]
-        for other in others:
+        service = self._service
+        others = [each for each in (service.tls, service.source, service.web) if each is not None]
+        for process in others:
             if not self._watch.stopping:
-                self._start(other)
-                self._await(other)
+                self._start(process)
+                self._await(process)
         for process in (receiver, *workers, *others):
             if not self._watch.stopping:
                 self._watch.keep_alive(process)
@@ -197,12 +202,17 @@ class Supervisor:
     # ---- the end --------------------------------------------------------------------------
 
     def _stop_all(self) -> None:
-        """Stop the receiver first, so that the workers read all that it has journaled."""
+        """Stop the receiver first, so that the workers read all that it has journaled.
+
+        Meanwhile the TLS processes go on with their connections, whose bytes it still reads.
+        """
         self._watch.stopping = True
         self._service.manager.stopping()
         processes = list(self._watch.processes)
         for process in processes:
             self._watch.forget(process)
+            if process.name.startswith(TLS):
+                process.send({"type": "retire"})
         self._terminate([process for process in processes if not process.name], RECEIVER_END)
         self._terminate([process for process in processes if process.name], WORKER_END)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from urllib.parse import SplitResult
 
 from fastlog.clock import steady
-from fastlog.config import RetentionConfig
+from fastlog.config import ExpireConfig, RetentionConfig
 from fastlog.config.values import nearest
 from fastlog.errors import ConfigError
 
@@ -42,6 +42,8 @@ class SinkContext(NamedTuple):
     """A clock that cannot be set, so that a sink can detect that `clock` was set."""
     stopping: Callable[[], bool] = lambda: False
     """Whether this process is to end: a sink that waits for a network then returns soon."""
+    expire: Sequence[ExpireConfig] = ()
+    """What is deleted before the retention deletes its day, in a sink that can do that."""
 
 
 class Rejected(NamedTuple):

@@ -12,25 +12,31 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastlog.database import Execute, checkpoint_pages, is_damage
+from fastlog.database import Execute, checkpoint_pages
 from fastlog.errors import (
     DamagedFileError,
-    NewerSchemaError,
     SinkConflictError,
     SinkUnavailableError,
 )
 from fastlog.files import identity_of, sync_directory, touch
 from fastlog.sinks.day_chunks import Chunks, MinuteBounds
 from fastlog.sinks.day_directory import parse_name
+from fastlog.sinks.day_errors import check_regular, translated
 from fastlog.sinks.day_migration import migrate, rebuild_chunks
 from fastlog.sinks.day_rows import EntryWriter
-from fastlog.sinks.day_schema import SCHEMA, VERSION, Summary, check_columns, read_version
-from fastlog.sinks.unavailable import unavailable
+from fastlog.sinks.day_schema import (
+    ERASURES,
+    LAST_ID,
+    SCHEMA,
+    VERSION,
+    Summary,
+    check_columns,
+    read_version,
+)
 
 if TYPE_CHECKING:
     from fastlog.decode import Decoded
@@ -43,6 +49,11 @@ _NONE: dict[None, None] = {}
 _BUSY_TIMEOUT = 5.0
 _WAL_LIMIT = 64 << 20
 """Bytes to which the write-ahead log is truncated after a long read transaction let it grow."""
+
+
+_READ_ERASURES = (
+    "SELECT (SELECT value FROM meta WHERE key = ?), (SELECT value FROM meta WHERE key = ?)"
+)
 
 
 class CursorRow(NamedTuple):
@@ -85,11 +96,21 @@ def read_summary(path: Path) -> Summary:
         return Summary(*(time if isinstance(time, float) else None for time in times))
 
 
+def is_current_version(path: Path) -> bool:
+    """Return whether a file has the current version of the schema.
+
+    Raises:
+        As `read_cursor`.
+    """
+    with _opened(path) as (_, version):
+        return version == VERSION
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, int | None]]:
     """Open an existing file; yield the connection, and the version of its schema if it has one."""
-    with _translated(path):
-        _check_regular(path)
+    with translated(path):
+        check_regular(path)
         uri = f"{path.absolute().as_uri()}?mode=rw"  # never creates it
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT)
         try:
@@ -120,14 +141,16 @@ class DayFile:
         self.migrated_from: int | None = None
         """The version of the schema that opening the file has migrated it from."""
         self._node = node
+        self._erasures: int | None = None
+        """How often entries were erased, as far as this process knows."""
         name = parse_name(path.name)
         self._bounds = MinuteBounds(0, 0) if name is None else MinuteBounds.around(name.end)
         # For each None that it binds, sqlite3 looks up an adapter; without one it creates and
         # drops two AttributeErrors: a sixth of the time of an insert. The lookup in an empty dict
         # gives None, and costs less than a function in Python.
         sqlite3.register_adapter(type(None), _NONE.get)
-        with _translated(path):
-            _check_regular(path)
+        with translated(path):
+            check_regular(path)
             touch(path)  # SQLite would create it with the mode that the umask leaves
             self.connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT)
             try:
@@ -143,7 +166,7 @@ class DayFile:
 
     def read_cursor(self) -> CursorRow | None:
         """Return the node's cursor in this file; None when it never entered."""
-        with _translated(self.path):
+        with translated(self.path):
             return self._read_cursor()
 
     def enter(self, offset: int, step: int, frames: int | None = None) -> None:
@@ -191,6 +214,15 @@ class DayFile:
                 raise SinkConflictError(f"{self.path}: the cursor is no longer at {start}")
             self._store(blocks)
         return end
+
+    def add(self, blocks: Sequence[Decoded], node: str) -> None:
+        """Store records that no journal of this server has, and leave all cursors as they are.
+
+        Args:
+            node: The id of the journal that they came from, or of another source.
+        """
+        with self._transaction():
+            self._store(blocks, node)
 
     def seal(self, offset: int, step: int, successor: str, now: float) -> None:
         """Close this file durably to further blocks of the node.
@@ -240,7 +272,7 @@ class DayFile:
             Whether the file was written anew.
         """
         execute = self.connection.execute
-        with _translated(self.path):
+        with translated(self.path):
             [(unused,)] = execute("PRAGMA freelist_count")
             [(pages,)] = execute("PRAGMA page_count")
             if unused * 10 < pages:
@@ -254,7 +286,7 @@ class DayFile:
         columns = block.columns
         if columns is None:
             return reasons
-        with _translated(self.path):
+        with translated(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 for at, idx in enumerate(columns.idx):
@@ -303,9 +335,12 @@ class DayFile:
     def _read_cursor(self) -> CursorRow | None:
         return _read_cursor(self.connection, self._node, VERSION)
 
-    def _store(self, blocks: Sequence[Decoded]) -> None:
-        self._chunks.begin()
-        parts = self._entries.insert(blocks)
+    def _store(self, blocks: Sequence[Decoded], node: str = "") -> None:
+        used = self._read_erasures()
+        last_id = self._chunks.begin(used)
+        # Ids of erased entries are not given again: chunks may cover them, and readers have read
+        # up to them.
+        parts = self._entries.insert(blocks, node, behind=used if last_id < used else None)
         if not parts:
             return
         self._chunks.add(parts)
@@ -313,6 +348,19 @@ class DayFile:
         widen = "UPDATE meta SET value = {0}(ifnull(value, ?1), ?1) WHERE key = '{0}_created'"
         self.connection.execute(widen.format("min"), (min(created),))
         self.connection.execute(widen.format("max"), (max(created),))
+
+    def _read_erasures(self) -> int:
+        """Forget the ids in memory if another process has erased entries since the last call.
+
+        Returns:
+            The greatest id that was in use at an erasure; 0 if there was none.
+        """
+        [(erasures, last_id)] = self.connection.execute(_READ_ERASURES, (ERASURES, LAST_ID))
+        if erasures != self._erasures:
+            self._erasures = erasures
+            self._entries.forget()
+            self._chunks.forget()
+        return last_id or 0
 
     def _roll_back(self) -> None:
         if self.connection.in_transaction:  # after some errors SQLite has rolled it back itself
@@ -323,7 +371,7 @@ class DayFile:
     @contextlib.contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[Execute]:
         execute = self.connection.execute
-        with _translated(self.path):
+        with translated(self.path):
             if durable:
                 execute("PRAGMA synchronous = FULL")
             try:
@@ -353,47 +401,3 @@ def _read_cursor(connection: sqlite3.Connection, node: str, version: int) -> Cur
     ):
         raise DamagedFileError(f"is damaged (its cursor is {tuple(row)!r})")
     return cursor
-
-
-def _check_regular(path: Path) -> None:
-    """Reject anything but a regular file before SQLite opens it.
-
-    A FIFO would block, and a link leads out of the directory.
-    """
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(mode):
-        what = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link"}
-        kind = what.get(stat.S_IFMT(mode), "a special file")
-        raise DamagedFileError(f"is {kind}, and not a day file")
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Translate SQLite's errors and the schema's into those of a sink, with the path."""
-    try:
-        yield
-    except NewerSchemaError as error:
-        raise NewerSchemaError(f"{path} {error}") from error
-    except DamagedFileError as error:
-        raise _damaged(path, str(error)) from error
-    except sqlite3.OperationalError as error:
-        if is_damage(error):
-            raise _damaged(path, f"is damaged ({error})") from error
-        raise unavailable(path, error) from error
-    except sqlite3.DatabaseError as error:
-        if is_damage(error):
-            raise _damaged(path, f"is damaged ({error})") from error
-        if type(error) is not sqlite3.DatabaseError:  # its subclasses are about the values of a row
-            raise
-        raise SinkUnavailableError(f"{path}: {error}") from error
-    except OSError as error:
-        raise unavailable(path, error) from error
-
-
-def _damaged(path: Path, text: str) -> DamagedFileError:
-    error = DamagedFileError(f"{path} {text}")
-    error.path = path
-    return error

@@ -16,6 +16,7 @@ from fastlog.sinks.day_schema import (
     ENTRY,
     TABLES,
     VERSION,
+    VIEW,
     read_version,
 )
 
@@ -78,6 +79,7 @@ def _split_records(connection: sqlite3.Connection, bounds: MinuteBounds) -> None
     execute = connection.execute
     execute("DROP INDEX IF EXISTS records_created")
     execute("ALTER TABLE records RENAME TO old_records")
+    execute("ALTER TABLE old_records ADD COLUMN certificate TEXT")
     for statement in TABLES:
         execute(statement)
     _state_bounds(connection, bounds)
@@ -103,8 +105,17 @@ def _split_records(connection: sqlite3.Connection, bounds: MinuteBounds) -> None
     make_chunks(connection, bounds)
 
 
+def _add_certificate(connection: sqlite3.Connection, bounds: MinuteBounds) -> None:
+    columns = connection.execute("SELECT name FROM pragma_table_info('processes')")
+    if ("certificate",) not in columns.fetchall():  # the step before makes the present tables
+        connection.execute("ALTER TABLE processes ADD COLUMN certificate TEXT")
+        connection.execute("DROP VIEW records")
+        connection.execute(VIEW)
+
+
 _STEPS: Final[dict[int, Callable[[sqlite3.Connection, MinuteBounds], None]]] = {
     1: _add_steps,
     2: _split_records,
+    3: _add_certificate,
 }
 """What turns a file of a version into one of the next version."""

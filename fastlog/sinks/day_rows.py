@@ -38,6 +38,10 @@ _SLOTS: Final = f"({', '.join('?' * len(_COLUMNS))})"
 # would copy each page before a change, for each statement.
 _INSERT: Final = f"INSERT OR FAIL INTO entries ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 our own text
 _INSERT_ONE: Final = _INSERT + _SLOTS
+_RESERVE: Final = (
+    "INSERT INTO entries (id, created, site_id, process_id, block_id, idx, message, extra)"
+    " VALUES (?, 0.0, 0, 0, 0, 0, '', '{}')"
+)
 _INSERT_MANY: Final = _INSERT + ", ".join([_SLOTS] * ROWS)
 
 
@@ -170,22 +174,32 @@ class EntryWriter:
         self.sites.forget()
         self.processes.forget()
 
-    def insert(self, blocks: Iterable[Decoded]) -> list[Entries]:
+    def insert(
+        self, blocks: Iterable[Decoded], node: str = "", behind: int | None = None
+    ) -> list[Entries]:
         """Insert the records of some blocks; return the entries of each block, in order.
+
+        Args:
+            node: Of the journal that the blocks came from, where it is another one.
+            behind: An id that is greater than those of all entries: the first one gets the next.
 
         Raises:
             ValueError: A block was not decoded into columns.
         """
         parts: list[Entries] = []
         rows: list[Iterator[tuple[Any, ...]]] = []
-        for block_id, columns in self._insert_blocks(blocks):
+        for block_id, columns in self._insert_blocks(blocks, node or self._node):
             entries = self._entries_of(columns)
             parts.append(entries)
             rows.append(_rows(block_id, columns, entries))
+        if behind is not None:  # SQLite gives an entry the greatest id there is, and one
+            self._connection.execute(_RESERVE, (behind,))
         self._insert_rows(chain.from_iterable(rows), sum(len(part.created) for part in parts))
+        if behind is not None:
+            self._connection.execute("DELETE FROM entries WHERE id = ?", (behind,))
         return parts
 
-    def _insert_blocks(self, blocks: Iterable[Decoded]) -> list[tuple[int, Columns]]:
+    def _insert_blocks(self, blocks: Iterable[Decoded], node: str) -> list[tuple[int, Columns]]:
         """Insert the rows of the blocks that have records; return their ids and columns."""
         [(last,)] = self._connection.execute("SELECT ifnull(max(id), 0) FROM blocks")
         rows: list[tuple[int, str, int, float]] = []
@@ -195,7 +209,7 @@ class EntryWriter:
                 raise ValueError(f"block {block.offset} has no columns")
             if columns.idx:
                 last += 1
-                rows.append((last, self._node, block.offset, block.received))
+                rows.append((last, node, block.offset, block.received))
                 inserted.append((last, columns))
         self._connection.executemany(
             "INSERT INTO blocks (id, node, offset, received) VALUES (?, ?, ?, ?)", rows

@@ -16,11 +16,13 @@ from fastlog.errors import DamagedFileError, NewerSchemaError
 from fastlog.query.fields import COLUMNS
 from fastlog.record import PROCESS, SITE
 
-VERSION = 3
+VERSION = 4
 """Version 1 had no `step`, `frames` and `sealed_at` in the table `cursor`. In versions 1 and 2,
-`records` was a table with all columns."""
+`records` was a table with all columns. Up to version 3 there was no column `certificate`."""
 SPLIT = 3
 """The first version in which `records` is a view."""
+CERTIFIED = 4
+"""The first version with the column `certificate`."""
 
 COUNTED_SITE: Final = ("levelno", "levelname", "name")
 """The columns of a call site that `site_counts` counts by."""
@@ -32,6 +34,13 @@ ENTRY: Final = ("created", "idx", "message", "exc_text", "stack_info", "extra")
 """The columns that an entry has itself."""
 TEXTS: Final = ("message", "exc_text", "stack_info", "extra")
 """The columns whose text a chunk holds, in this order."""
+
+ERASURES: Final = "erasures"
+"""The key of `meta` that counts the transactions which have erased entries, if any has."""
+UNFINISHED: Final = "unfinished erasure"
+"""The key of `meta` that is there while bytes of erased entries may be in the file."""
+LAST_ID: Final = "last_id"
+"""The key of `meta` with the greatest id of an entry that was in use at an erasure."""
 
 _TYPES = {
     "created": "REAL NOT NULL",
@@ -66,6 +75,10 @@ JOIN: Final = (
 """The tables of the view `records`. LEFT JOIN, because an inner join would leave out an entry whose
 site is missing without a word, and could make SQLite read `sites` first."""
 
+VIEW: Final = (
+    f"CREATE VIEW records AS SELECT {', '.join(f'{_OWNER[name]}.[{name}]' for name in COLUMNS)}"  # noqa: S608 our own text
+    f" FROM {JOIN}"
+)
 TABLES: Final = (
     f"CREATE TABLE sites (id INTEGER PRIMARY KEY, {typed(SITE)})",
     f"CREATE TABLE processes (id INTEGER PRIMARY KEY, {typed(PROCESS)})",
@@ -81,8 +94,7 @@ TABLES: Final = (
     " records INTEGER NOT NULL, PRIMARY KEY (minute, site_id)) WITHOUT ROWID",
     "CREATE TABLE process_counts (minute INTEGER NOT NULL, process_id INTEGER NOT NULL,"
     " records INTEGER NOT NULL, PRIMARY KEY (minute, process_id)) WITHOUT ROWID",
-    f"CREATE VIEW records AS SELECT {', '.join(f'{_OWNER[name]}.[{name}]' for name in COLUMNS)}"  # noqa: S608 our own text
-    f" FROM {JOIN}",
+    VIEW,
 )
 """Of the records; `docs/store.md` has the meaning of each column."""
 
@@ -100,7 +112,8 @@ of the first frame behind the cursor; NULL where it is not known. `sealed_at` is
 clock at the seal."""
 
 _CURSOR_COLUMNS = {1: {"node", "offset", "sealed"}}
-_CURSOR_COLUMNS[2] = _CURSOR_COLUMNS[3] = {*_CURSOR_COLUMNS[1], "step", "frames", "sealed_at"}
+for _version in range(2, VERSION + 1):
+    _CURSOR_COLUMNS[_version] = {*_CURSOR_COLUMNS[1], "step", "frames", "sealed_at"}
 
 
 class Summary(NamedTuple):
@@ -154,6 +167,8 @@ def check_columns(connection: sqlite3.Connection, version: int) -> None:
             "entries": {"id", "site_id", "process_id", "block_id", *ENTRY},
         }
     expected["records"] = {*COLUMNS}  # last: SQLite cannot describe a view whose tables are missing
+    if version < CERTIFIED:
+        expected = {table: names - {"certificate"} for table, names in expected.items()}
     for table, names in expected.items():
         rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
         missing = names - {name for (name,) in rows}

@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 INTERVAL: Final = 5.0
 """Seconds between two looks for records that no chunk covers."""
+OTHERS_INTERVAL: Final = 600.0
+"""Seconds between two looks for journals that no server stores any more."""
 SPAN: Final = 1 << 20
 """Bytes of a journal that are covered at once: with frames of 600 bytes, about a chunk."""
 BUSY: Final = 5000
@@ -73,6 +75,8 @@ class ChunkBuilder:
         self._thread: threading.Thread | None = None
         self._looked_at = float("-inf")
         self._covered: dict[UUID, int] = {}
+        self._others_at = float("-inf")
+        self._is_busy = False
         self._warned = ""
 
     def tick(self, now: float, node: UUID, cursor: int, records: int) -> None:
@@ -83,12 +87,18 @@ class ChunkBuilder:
             cursor: How far the journal is stored.
             records: How many the sink has stored since the last call.
         """
-        is_busy = self._thread is not None and self._thread.is_alive()
-        if is_busy or records > BUSY or now < self._looked_at + INTERVAL:
+        self._is_busy = records > BUSY
+        is_running = self._thread is not None and self._thread.is_alive()
+        if is_running or self._is_busy or now < self._looked_at + INTERVAL:
             return
         self._looked_at = now
-        if cursor - self._covered.get(node, 0) >= SPAN:
-            self._thread = threading.Thread(target=self._run, args=(node,), daemon=True)
+        are_others_due = now >= self._others_at + OTHERS_INTERVAL
+        if are_others_due:
+            self._others_at = now
+        if are_others_due or cursor - self._covered.get(node, 0) >= SPAN:
+            self._thread = threading.Thread(
+                target=self._run, args=(node, are_others_due), daemon=True
+            )
             self._thread.start()
 
     def wait(self, seconds: float) -> None:
@@ -96,11 +106,13 @@ class ChunkBuilder:
         if self._thread is not None:
             self._thread.join(seconds)
 
-    def _run(self, node: UUID) -> None:
+    def _run(self, node: UUID, with_others: bool) -> None:
         try:
             with closing(connect(self._target)) as connection:
-                while cover(connection, self._target, node):
-                    pass
+                others = self._abandoned(connection) if with_others else []
+                for each in dict.fromkeys([node, *others]):
+                    while not self._is_busy and cover(connection, self._target, each):
+                        pass
                 self._covered[node] = read_covered(connection, self._target, node)
             self._warned = ""
         except (SinkUnavailableError, ConfigError) as error:
@@ -110,6 +122,14 @@ class ChunkBuilder:
             if text != self._warned:
                 log.warning("sink %s: cannot make chunks for searches: %s", self._sink, text)
             self._warned = text
+
+    def _abandoned(self, connection: Connection) -> list[UUID]:
+        """Return the journals whose servers may never come back to make their chunks."""
+        rows = connection.execute(
+            f"SELECT node FROM {self._target.schema}.cursors"  # noqa: S608 our own text
+            " WHERE updated < now() - interval '1 hour'"
+        )
+        return [node for (node,) in rows]
 
 
 def read_covered(connection: Connection, target: Target, node: UUID) -> int:
@@ -121,12 +141,19 @@ def read_covered(connection: Connection, target: Target, node: UUID) -> int:
     return 0 if row is None else int(row[0])
 
 
-def cover(connection: Connection, target: Target, node: UUID, span: int = SPAN) -> bool:
+def lock_chunks(connection: Connection, schema: str, node: UUID) -> None:
+    """Wait until nobody makes chunks of a journal, and hinder that until the transaction ends."""
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, f"{schema} {node}")
+    )
+
+
+def cover(connection: Connection, target: Target, node: UUID, span: int | None = None) -> bool:
     """Make the chunks of the next span of a journal.
 
     Args:
         connection: In autocommit mode.
-        span: Bytes of the journal.
+        span: Bytes of the journal; `SPAN` if it is not given.
 
     Returns:
         Whether there may be more to do.
@@ -134,7 +161,7 @@ def cover(connection: Connection, target: Target, node: UUID, span: int = SPAN) 
     Raises:
         psycopg.Error: The database cannot be used.
     """
-    schema = target.schema
+    schema, span = target.schema, span or SPAN
     with connection.transaction():
         settings = local_settings(
             synchronous_commit="off",

@@ -16,7 +16,7 @@ from fastlog.sinks.postgres_connection import LOCK_SECONDS, Connection, Target, 
 
 log = logging.getLogger(__name__)
 
-VERSION: Final = 2
+VERSION: Final = 3
 _LOCK: Final = 0x666C6F67
 """The advisory lock under which tables and partitions are made; the second key is the schema's."""
 
@@ -62,6 +62,7 @@ CREATE TABLE {s}.records (
     exc_text text,
     stack_info text,
     host text NOT NULL,
+    certificate text,
     extra jsonb NOT NULL
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX records_created_at ON {s}.records (created_at);
@@ -113,7 +114,15 @@ TABLES: Final = {
     "host_counts": _HOST_COUNTS,
 }
 
-MIGRATIONS: Final[Sequence[str]] = (f"{_CHUNKS};{_COUNTS};{_HOST_COUNTS}",)
+_ALL_CURSORS = """
+INSERT INTO {s}.cursors (node, "offset", stored)
+    SELECT node, max("offset") + 1, max("offset") FROM {s}.records
+    WHERE node NOT IN (SELECT node FROM {s}.cursors) GROUP BY node"""
+"""Version 1 let users delete the cursors of servers that were removed. Searches need them."""
+MIGRATIONS: Final[Sequence[str]] = (
+    f"{_CHUNKS};{_COUNTS};{_HOST_COUNTS};{_ALL_CURSORS}",
+    "ALTER TABLE IF EXISTS {s}.records ADD COLUMN IF NOT EXISTS certificate text",
+)
 """The SQL from each version to the next, the first from version 1."""
 
 

@@ -30,6 +30,7 @@ from fastlog.sinks.day_directory import (
     list_damaged,
     parse_name,
 )
+from fastlog.sinks.day_expiry import DayExpiry
 from fastlog.sinks.day_file import CursorRow, DayFile, read_cursor
 from fastlog.sinks.day_retention import DayRetention
 from fastlog.sinks.options import Options
@@ -88,6 +89,7 @@ class SqliteSink(Sink):
         self._retention = DayRetention(
             context.name, self._directory, context.retention, context.steady
         )
+        self._expiry = DayExpiry(context.name, self._directory, context.expire, context.steady)
         self._watch = ClockWatch(context.clock, context.steady)
         self._node = ""
         self._cursor = 0
@@ -174,7 +176,9 @@ class SqliteSink(Sink):
 
     def tick(self) -> None:
         reading = self._watch.read()
-        self._retention.retire(reading.now if reading.trusted else None, self._current)
+        now = reading.now if reading.trusted else None
+        self._retention.retire(now, self._current)
+        self._expiry.step(now, self._current)
 
     def offending(self, block: Decoded) -> dict[int, str]:
         return self._file_for(block.block.received_us).offending(block)

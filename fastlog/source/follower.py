@@ -13,11 +13,11 @@ import msgspec
 
 from fastlog.config import Config
 from fastlog.config.urls import takes_source
-from fastlog.decode import make_decoder
 from fastlog.errors import SinkError
 from fastlog.jetstream.connection import Connection, WrongSequenceError
 from fastlog.jetstream.node_state import KnownState, NodeState, read_state, write_state
 from fastlog.ledger import Ledger
+from fastlog.routing.decoder import make_decoder
 from fastlog.sinks import SinkContext, make_sink
 from fastlog.source.feed import Budget, Feed
 from fastlog.source.leases import RENEWAL
@@ -60,14 +60,15 @@ class Follower:
         [settings] = [sink for sink in config.sinks if takes_source(sink.url)]
         name = f"{settings.name}.{node}"
         context = SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention)
-        sink = make_sink(context)
+        sink = make_sink(context._replace(expire=config.expire))
         self._worker = Worker(
             self._reader,
-            make_decoder(config.decode.engine, sink.form, node),
+            make_decoder(config, settings, sink.form, node),
             sink,
             Ledger(config.data_dir / "ledger.db"),
             name,
             home,
+            keep_raw=not config.redact,
         )
         self._due = 0.0
         self._gap_since: float | None = None

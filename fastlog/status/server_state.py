@@ -10,7 +10,7 @@ from fastlog.ledger import LedgerError
 from fastlog.source.report import SourceReport, read_report
 from fastlog.status.data_directory import Status, is_running, read_status
 from fastlog.status.sink_reports import SinkReport, read_sinks
-from fastlog.status.tallies import Tally, read_tallies
+from fastlog.status.tallies import Erasures, Tally, read_erased, read_tallies
 
 RECENT = 300.0
 """Seconds that count as recent where the receiver does not say how many it counts."""
@@ -31,6 +31,7 @@ class ServerState(msgspec.Struct, frozen=True):
     running: bool
     receiver: Status | None
     """None: no receiver has run."""
+    erasures: Erasures = Erasures()
     source: SourceReport | None = None
     """What a central server takes from a stream; None: it is none."""
 
@@ -55,6 +56,7 @@ def read_state(data_dir: Path, now: float) -> ServerState:
         rejected=rejected,
         losses=losses,
         ledger_error=ledger_error,
+        erasures=read_erased(data_dir),
         recent_seconds=recent_seconds,
         sinks=read_sinks(data_dir, status, now),
         running=is_running(data_dir),

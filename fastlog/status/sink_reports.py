@@ -58,6 +58,10 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True):
     """The method of the sink that the worker waits in, such as `apply`; "" for none."""
     in_call_since: float | None = None
     commits: CommitTimes = CommitTimes()
+    filtered: int = 0
+    """Records that the sink's filter has left out, since its position was first written."""
+    redacted: dict[str, int] = {}
+    """Records that each rule of redaction has changed, by the name of the rule."""
 
     def is_silent(self, now: float) -> bool:
         """Return whether the worker has given no sign of life for `SILENT` seconds.
@@ -121,6 +125,8 @@ def _report(
         failing=position.failing,
         when_full=position.when_full,
         commits=position.commits,
+        filtered=position.left_out.filtered,
+        redacted=position.left_out.redacted,
     )
 
 

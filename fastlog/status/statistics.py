@@ -17,7 +17,7 @@ from fastlog.status.data_directory import Status, read_status
 from fastlog.status.record_stores import choose_store
 from fastlog.status.server_state import RECENT, read_state
 from fastlog.status.sink_reports import SinkReport
-from fastlog.status.tallies import Tally
+from fastlog.status.tallies import Erasures, Tally
 
 
 class Statistics(NamedTuple):
@@ -37,6 +37,7 @@ class Statistics(NamedTuple):
     """None: the ledger cannot be read."""
     ledger_error: str
     """Why the ledger cannot be read; "" if it can."""
+    erasures: Erasures
     sinks: list[SinkReport]
     status: Status | None
     """None: no receiver has run."""
@@ -90,6 +91,7 @@ def collect(
         rejected=state.rejected,
         losses=state.losses,
         ledger_error=state.ledger_error or "",
+        erasures=state.erasures,
         sinks=state.sinks,
         status=state.receiver,
         source=state.source,
@@ -135,6 +137,7 @@ def to_tree(found: Statistics) -> dict[str, Any]:
         "rejected": found.rejected,
         "losses": found.losses,
         "ledger_error": found.ledger_error or None,
+        "erasures": found.erasures,
         "recent_seconds": found.recent_seconds,
         "sinks": found.sinks,
         "running": found.is_running,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from fastlog.ledger import LedgerError, check_layout, total
+from fastlog.ledger import LedgerError, check_layout, read_erasures, total
 from fastlog.search.day_reader import open_file
 
 
@@ -26,6 +26,26 @@ class Tally(msgspec.Struct, frozen=True):
     """How many of `count` are of the last minutes; more where the ledger keeps only sums."""
     recent_unknown: int
     """How many of `unknown` are of the last minutes."""
+
+
+class Erasures(msgspec.Struct, frozen=True):
+    """What `fastlog erase` has deleted, as the ledger has it."""
+
+    number: int = 0
+    """How many times."""
+    records: int = 0
+
+
+def read_erased(data_dir: Path) -> Erasures:
+    """Return what was erased; nothing if the ledger cannot be read."""
+    path = data_dir / "ledger.db"
+    try:
+        if path.exists():
+            with closing(open_file(path)) as ledger:
+                return Erasures(*read_erasures(ledger))
+    except sqlite3.DatabaseError:  # `read_tallies` reports it
+        pass
+    return Erasures()
 
 
 def read_tallies(data_dir: Path, since: float) -> tuple[list[Tally], list[Tally]]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from itertools import islice
 from typing import Any, Final
@@ -13,11 +11,10 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fastlog.csv_cells import csv_cell
 from fastlog.errors import FastlogError
-from fastlog.query import COLUMNS
-from fastlog.search import Found, Grouping, Progress, Unread
-from fastlog.web.answers import encode_record, json_answer
+from fastlog.search import Grouping, Progress, Unread
+from fastlog.transfer.record_lines import LINE_FORMS
+from fastlog.web.answers import json_answer
 from fastlog.web.closing_stream import ClosingStream
 from fastlog.web.counts import SINCE, UNTIL
 from fastlog.web.endpoint import Endpoint, Values
@@ -32,8 +29,6 @@ SAMPLE: Final = 200
 """Records from which the size is estimated."""
 _FORMAT: Final = Parameter("format", "text", "The form.", "ndjson", choices=("ndjson", "csv"))
 _MEDIA_TYPES: Final = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
-
-Encode = Callable[[Found], bytes]
 
 
 async def _export(site: Site, request: Request, values: Values) -> Response:
@@ -58,8 +53,8 @@ def _chunks(question: Question, form: str, progress: Progress, unread: Unread) -
     Raises:
         FastlogError: A file turned out to be damaged; the header does not say so.
     """
-    encode, known = ENCODERS[form], len(unread.files)
-    buffer = bytearray(_csv_line(COLUMNS) if form == "csv" else b"")
+    (header, encode), known = LINE_FORMS[form], len(unread.files)
+    buffer = bytearray(header)
     for found in question.store.search(question.query, unread=unread, progress=progress):
         buffer += encode(found)
         if len(buffer) >= CHUNK:
@@ -71,20 +66,8 @@ def _chunks(question: Question, form: str, progress: Progress, unread: Unread) -
         yield bytes(buffer)
 
 
-def _csv_line(values: Iterator[object] | tuple[object, ...]) -> bytes:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(map(csv_cell, values))
-    return line.getvalue().encode()
-
-
-ENCODERS: dict[str, Encode] = {
-    "ndjson": lambda found: encode_record(found) + b"\n",
-    "csv": lambda found: _csv_line((*found.record, found.node)),
-}
-
-
 async def _size(site: Site, request: Request, values: Values) -> Response:
-    encode = ENCODERS[values["format"]]
+    encode = LINE_FORMS[values["format"]].line
 
     def work(question: Question) -> dict[str, Any]:
         sample = [

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
+from fastlog.certificates import server_context
 from fastlog.config import Config
 from fastlog.errors import FastlogError
 from fastlog.search.store import RecordStore
@@ -38,16 +39,20 @@ class Service:
         store: Where the records are. It is closed at the end.
 
     Raises:
-        FastlogError: The address cannot be listened on, or the password file is wrong.
+        FastlogError: The address cannot be listened on, or the password file or the certificate is
+            wrong.
     """
 
     def __init__(self, config: Config, store: RecordStore) -> None:
         parts = urlsplit(config.web.url)
         host, port = parts.hostname or "", parts.port or 0
         site = Site(config, store)
+        context = None
+        if parts.scheme == "https":
+            context = server_context(config.web.certificate, config.web.key)
         self._socket = _listen(host, port, config.web.url)
         shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
+        self.url = f"{parts.scheme}://{shown}:{self._socket.getsockname()[1]}"
         """Where it serves; without the path."""
         if not (site.access.is_needed or is_loopback(host)):
             log.warning(
@@ -58,21 +63,22 @@ class Service:
         self._site = site
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         hosts = frozenset({"localhost", host, *(name.lower() for name in config.web.hosts)})
-        self._server = _Server(
-            uvicorn.Config(
-                make_application(site, hosts),
-                log_config=None,
-                access_log=False,
-                http=Connection,
-                ws="none",
-                lifespan="off",
-                server_header=False,
-                proxy_headers=False,
-                limit_concurrency=CONNECTIONS + config.web.tails,
-                timeout_graceful_shutdown=END,
-                h11_max_incomplete_event_size=URL_BYTES,
-            )
+        settings = uvicorn.Config(
+            make_application(site, hosts),
+            log_config=None,
+            access_log=False,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS + config.web.tails,
+            timeout_graceful_shutdown=END,
+            h11_max_incomplete_event_size=URL_BYTES,
         )
+        settings.load()
+        settings.ssl = context
+        self._server = _Server(settings)
 
     def run(self, prepare: Callable[[Service], object]) -> None:
         """Serve until `stop` is called.

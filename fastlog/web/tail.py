@@ -10,12 +10,12 @@ from contextlib import AsyncExitStack
 from functools import lru_cache
 from typing import Final
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from fastlog.search import Found, Progress, Unread
-from fastlog.web.answers import encode_record, one_line, record_object
+from fastlog.transfer.record_lines import encode_record, encode_values
+from fastlog.web.answers import record_object
 from fastlog.web.broadcast import MOST, QUEUED, READ_AT_ONCE, Batch, Place, Tail, make_batches
 from fastlog.web.closing_stream import ClosingStream
 from fastlog.web.counts import read_fields
@@ -145,7 +145,7 @@ def _encoder(fields: tuple[str, ...], max_text: int) -> Callable[[Found], bytes]
         values = record_object(found, max_text)
         if fields:
             values = {name: values[name] for name in values if name in wanted}
-        return one_line(msgspec.json.encode(values))
+        return encode_values(values)
 
     return encode
 

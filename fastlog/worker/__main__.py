@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from fastlog.child import Child, LostError, arguments, log_to_stderr
 from fastlog.config import Config
-from fastlog.decode import make_decoder
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.journal import JournalReader, WakeupReader
 from fastlog.journal.disk import segment_size
 from fastlog.ledger import Ledger
+from fastlog.routing import make_decoder
 from fastlog.sinks import SinkContext, make_sink
 from fastlog.worker.worker import Worker
 
@@ -87,16 +87,17 @@ def make_worker(config: Config, name: str, stopping: Callable[[], bool] = lambda
     if settings is None:
         raise ConfigError(f"the configuration has no sink called {name!r}")
     context = SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention)
-    sink = make_sink(context._replace(stopping=stopping))
+    sink = make_sink(context._replace(stopping=stopping, expire=config.expire))
     reader = JournalReader(config.data_dir / "journal")
     return Worker(
         reader,
-        make_decoder(config.decode.engine, sink.form, reader.node),
+        make_decoder(config, settings, sink.form, reader.node),
         sink,
         Ledger(config.data_dir / "ledger.db"),
         name,
         config.data_dir,
         when_full=settings.when_full,
+        keep_raw=not config.redact,
         segment=segment_size(
             config.data_dir / "journal", config.journal.segment, config.journal.size
         ),

@@ -10,7 +10,9 @@ ROWS = 100
 """Rows of one block with an entry each; all others share one more entry, with their count."""
 
 
-def entries(block: Block, reasons: dict[int, str], sink: str) -> list[Entry]:
+def entries(
+    block: Block, reasons: dict[int, str], sink: str, *, keep_raw: bool = True
+) -> list[Entry]:
     """Return entries for the rejected frames of a block.
 
     The same block and reasons always give the same entries.
@@ -18,6 +20,8 @@ def entries(block: Block, reasons: dict[int, str], sink: str) -> list[Entry]:
     Args:
         reasons: Why the sink rejects a frame, by its `idx`.
         sink: The sink's name.
+        keep_raw: Whether the entries have the first bytes of the frames. They have not where
+            records are redacted, since nothing is redacted in these bytes.
     """
     found: list[Entry] = []
     idx = 0
@@ -28,7 +32,7 @@ def entries(block: Block, reasons: dict[int, str], sink: str) -> list[Entry]:
         for frame in frames(run):
             if idx in reasons:
                 reason = reasons[idx]
-                raw = bytes(frame[:RAW_BYTES])
+                raw = bytes(frame[:RAW_BYTES]) if keep_raw else b""
                 rejection = Rejection(run.peer, reason, len(frame), raw, 1, block.received)
                 if len(found) <= ROWS:
                     found.append(Entry(block.offset, idx, rejection, sink))

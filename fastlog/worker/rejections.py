@@ -13,10 +13,14 @@ from fastlog.worker import rejected_rows
 
 
 class Rejections:
-    """Keeps the entries until the ledger has them, which is before the sink's cursor is durable."""
+    """Keeps the entries until the ledger has them, which is before the sink's cursor is durable.
 
-    def __init__(self, sink: str, events: EventLog) -> None:
-        self._sink = sink
+    Args:
+        keep_raw: As of `rejected_rows.entries`.
+    """
+
+    def __init__(self, sink: str, events: EventLog, *, keep_raw: bool = True) -> None:
+        self._sink, self._keep_raw = sink, keep_raw
         self._events = events
         self._entries: list[Entry] = []
 
@@ -34,7 +38,9 @@ class Rejections:
             else:
                 reasons.setdefault(one.offset, {})[one.idx] = one.reason
         for offset, rows in reasons.items():
-            self._entries += rejected_rows.entries(by_offset[offset], rows, self._sink)
+            self._entries += rejected_rows.entries(
+                by_offset[offset], rows, self._sink, keep_raw=self._keep_raw
+            )
 
     def enter(self, ledger: Ledger, node: str) -> None:
         """Enter them.

@@ -10,7 +10,7 @@ import msgspec
 
 from fastlog.config import format_duration
 from fastlog.errors import SinkError
-from fastlog.journal import CommitTimes, SinkPosition, read_positions, write_position
+from fastlog.journal import CommitTimes, LeftOut, SinkPosition, read_positions, write_position
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class SinkStatus:
         received: float | None,
         failing: dict[str, int],
         commits: CommitTimes,
+        left_out: LeftOut,
     ) -> None:
         """Write the position, if it has changed, for the receiver and for `fastlog stats`.
 
@@ -73,6 +74,7 @@ class SinkStatus:
                 stored_received=received,
                 failing=failing,
                 commits=commits,
+                left_out=left_out,
             )
         )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastlog.block import Block
-from fastlog.decode import BlockReader, Decoded, Decoder
+from fastlog.decode import Decoded
 from fastlog.errors import (
     ConfigError,
     JournalDamagedError,
@@ -22,8 +22,9 @@ from fastlog.errors import (
     SinkUnavailableError,
 )
 from fastlog.eventlog import EventLog
-from fastlog.journal import CommitTimes, SkippedError
+from fastlog.journal import CommitTimes, LeftOut, SkippedError
 from fastlog.ledger import Entry, Ledger
+from fastlog.routing import BlockDecoder
 from fastlog.sinks import Sink
 from fastlog.worker import rejected_rows
 from fastlog.worker.commit_meter import CommitMeter
@@ -62,7 +63,7 @@ class Worker:
     def __init__(
         self,
         reader: Reader,
-        decoder: Decoder | BlockReader,
+        decoder: BlockDecoder,
         sink: Sink,
         ledger: Ledger,
         name: str,
@@ -73,6 +74,7 @@ class Worker:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         signs: SignsOfLife | None = None,
+        keep_raw: bool = True,
     ) -> None:
         self._reader = reader
         self._decoder = decoder
@@ -81,7 +83,7 @@ class Worker:
         self._ledger = ledger
         self._name = name
         self._data_dir = data_dir
-        self._segment = segment
+        self._segment, self._keep_raw = segment, keep_raw
         self._monotonic = monotonic
 
         self._opened = self._was_opened = False
@@ -103,9 +105,10 @@ class Worker:
         self.status = SinkStatus(data_dir, name, reader.node, when_full, clock)
         last = self.status.last
         self._commits = CommitMeter(CommitTimes() if last is None else last.commits, monotonic)
+        self._left_out = LeftOut() if last is None else last.left_out
         self._throughput.publish(*((0, 0) if last is None else (last.cursor, last.index)))
         self._events = EventLog(log)
-        self._rejections = Rejections(name, self._events)
+        self._rejections = Rejections(name, self._events, keep_raw=keep_raw)
         self._retry_at = float("-inf")
         self._housekeeping_at = self._synced_at = float("-inf")
         self._housekeeping_error = ""
@@ -318,16 +321,17 @@ class Worker:
 
     def _drop_applied(self) -> list[Block]:
         """Remove from the batch the blocks that the sink has applied, and return them."""
-        blocks = [one.block for one in self._batch]
-        self._rejections.collect(self._sink.rejections(), blocks)
-        applied = [block for block in blocks if block.end <= self._sink.cursor()]
-        for block in applied:
-            self.progress.block_applied(block)
+        self._rejections.collect(self._sink.rejections(), [one.block for one in self._batch])
+        cursor = self._sink.cursor()
+        applied = [one for one in self._batch if one.block.end <= cursor]
+        for decoded in applied:
+            self.progress.block_applied(decoded.block)
             self._failures = 0
+            self._left_out = self._left_out.plus(decoded.filtered, decoded.redacted)
         del self._batch[: len(applied)]
         if not self._batch:
             self._one_by_one = False
-        return applied
+        return [decoded.block for decoded in applied]
 
     # ---- what the sink rejects ----
 
@@ -353,7 +357,7 @@ class Worker:
         reasons = self._sink.offending(decoded) if self._sink.form != "lines" else {}
         if not reasons:
             raise SinkError(f"{what}; the sink names no row to leave out") from error
-        entries = rejected_rows.entries(decoded.block, reasons, self._name)
+        entries = rejected_rows.entries(decoded.block, reasons, self._name, keep_raw=self._keep_raw)
         self._ledger.record(self._reader.node, entries, 0)
         log.error(
             "sink %s: %d rows of block %d are in the ledger instead: %s",
@@ -383,5 +387,5 @@ class Worker:
         progress = self.progress
         self.status.write(
             *(cursor, self.durable, progress.index, progress.received),
-            *(self._sink.failing(), self._commits.times()),
+            *(self._sink.failing(), self._commits.times(), self._left_out),
         )

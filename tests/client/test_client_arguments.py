@@ -22,6 +22,7 @@ ADDRESSES: list[tuple[tuple[Any, ...], str]] = [
     (("[::1]:9021",), "port is missing for host '[::1]:9021': write ('::1', 9021)"),
     (("fastlog.sock",), "without a port is the path of a Unix socket, such as '/run/fastlog.sock'"),
     (("tcp://h:9021",), "host must be no URL, got 'tcp://h:9021': write ('h', 9021)"),
+    (("tls://h:9021",), "host must be no URL, got 'tls://h:9021': write ('h', 9021, ssl=True)"),
     (("tpc://127.0.0.1",), "host must be no URL, got 'tpc://127.0.0.1': write ('127.0.0.1', 9020)"),
     (("http://logs/", 9020), "host must be no URL, got 'http://logs/': write ('logs', 9020)"),
     (("unix:///run/s",), "host must be no URL, got 'unix:///run/s': write ('/run/s')"),
@@ -63,6 +64,10 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
         {"when_full": "drop"},
         "when_full must be one of drop_newest, drop_oldest, block, spool, got 'drop'",
     ),
+    ({"ssl": "yes"}, "ssl must be True, a dictionary or an SSLContext, got 'yes'"),
+    ({"ssl": {"ca": "x"}}, "ssl has no key 'ca'; it may have cafile, certfile, keyfile,"),
+    ({"ssl": {"server_hostname": 3}}, "ssl['server_hostname'] must be text, got 3"),
+    ({"ssl": {"keyfile": "x"}}, "ssl['keyfile'] needs a certfile"),
     ({"when_full": "spool"}, "when_full='spool' needs a directory: spool='/path'"),
 ]
 
@@ -83,6 +88,13 @@ def test_a_wrong_option_is_one_error(options: dict[str, Any], message: str):
     assert message in str(caught.value)
     assert "hush" not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+def test_tls_needs_files_that_exist_and_no_unix_socket(tmp_path: Path):
+    with pytest.raises(ValueError, match="ssl is for a host and a port, not for a Unix socket"):
+        client.SocketHandler("/run/s", ssl=True)
+    with pytest.raises(FileNotFoundError):
+        client.SocketHandler("h", 9021, ssl={"cafile": str(tmp_path / "none.pem")})
 
 
 @pytest.mark.parametrize("timeout", ["1", 0, -1])

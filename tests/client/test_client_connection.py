@@ -65,7 +65,7 @@ def test_emit_does_not_wait_when_the_server_is_absent_or_silent():
             emit(handler, range(1000))
             begin = time.monotonic()
             end(handler)
-            assert time.monotonic() - begin < 2
+            assert time.monotonic() - begin < 5
             stats = handler.stats()
             assert stats["left"] == stats["dropped"]["left at exit"] == stats["emitted"] == 1000
 

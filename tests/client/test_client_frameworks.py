@@ -112,7 +112,7 @@ def test_dictconfig_without_a_server_does_not_wait_and_loses_nothing(
         with started("logging_while_away", {mode: server}, tmp_path) as process:
             assert process.stdout is not None
             answer = next(line for line in process.stdout if "fastlog_client" not in line)
-            assert float(answer) < 1.0
+            assert float(answer) < 3.0  # a loaded machine takes part of that
             server.start()
             end(process)
         check(server, process.pid, tmp_path, 1002)

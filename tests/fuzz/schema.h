@@ -10,6 +10,7 @@ static const fl_column COLUMNS[] = {
     {"thread", NULL, FL_COL_INTEGER, FL_COL_RECURS, 2},
     {"exc_text", NULL, FL_COL_TRACE, 0, 0},
     {"host", NULL, FL_COL_HOST, FL_COL_RECURS, 2},
+    {"certificate", NULL, FL_COL_CERTIFICATE, FL_COL_RECURS, 2},
     {"received", NULL, FL_COL_RECEIVED, FL_COL_RECURS, 0},
     {"extra", NULL, FL_COL_EXTRA, FL_COL_RECURS, 0},
     {"offset", NULL, FL_COL_OFFSET, FL_COL_RECURS, 0},
@@ -26,7 +27,7 @@ static const fl_bounds BOUNDS = {32, 20000, 64, 1 << 20, 8, 8192, 6,  512,
 static const char *const NAMES[] = {"app.Known", "copyreg.__newobj__", "exceptions:"};
 static const fl_meanings MEANINGS = {NAMES, sizeof NAMES / sizeof *NAMES};
 
-enum { COLUMN_COUNT = sizeof COLUMNS / sizeof *COLUMNS, VALUES = 12 /* in a row */ };
+enum { COLUMN_COUNT = sizeof COLUMNS / sizeof *COLUMNS, VALUES = 13 /* in a row */ };
 
 /* In FL_COLUMNS: the columns without a group, and the lists and numbers of the two groups. */
 enum { LISTS = 5 + 2 * 3 };

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fastlog.block import HEADER, Block, Kind, make_run
-from fastlog.config import RetentionConfig
+from fastlog.config import ExpireConfig, RetentionConfig
 from fastlog.decode import Decoded, copy_rows
 from fastlog.decode.columns import columns_of
 from fastlog.decode.json_lines import encode
@@ -46,6 +46,7 @@ def make_record(message: str, *, offset: int = 0, idx: int = 0, **fields: object
         exc_text=None,
         stack_info=None,
         host="127.0.0.1",
+        certificate=None,
         received=MONDAY + 1.0,
         extra='{"user":7}',
         offset=offset,
@@ -114,10 +115,13 @@ def make_context(
     clock: Callable[[], float] = lambda: MONDAY,
     steady: Callable[[], float] = lambda: 0.0,
     retention: RetentionConfig | None = None,
+    expire: Sequence[ExpireConfig] = (),
 ) -> SinkContext:
     parts = urlsplit(url)
     return SinkContext(
-        name or parts.scheme, parts, data_dir, retention or RetentionConfig(), clock, steady
+        *(name or parts.scheme, parts, data_dir, retention or RetentionConfig()),
+        *(clock, steady),
+        expire=expire,
     )
 
 

@@ -66,8 +66,8 @@ WAYS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link to nothing": (replace_by_link, "unable to open"),
     "another database": (replace_by_other_database, "not one of fastlog's"),
     "a newer schema": (
-        lambda p: change(p, "UPDATE meta SET value = 4 WHERE key = 'schema'"),
-        "has schema version 4, and this fastlog reads versions up to 3: upgrade fastlog-server",
+        lambda p: change(p, "UPDATE meta SET value = 5 WHERE key = 'schema'"),
+        "has schema version 5, and this fastlog reads versions up to 4: upgrade fastlog-server",
     ),
     "no number as schema": (
         lambda p: change(p, "UPDATE meta SET value = 'x' WHERE key = 'schema'"),
@@ -80,7 +80,7 @@ WAYS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a table less": (lambda p: change(p, "DROP TABLE sites"), "sites lacks filename, funcName, id"),
     "a view of less": (
         lambda p: change(p, "DROP VIEW records", "CREATE VIEW records AS SELECT * FROM entries"),
-        "records lacks filename, funcName, host",
+        "records lacks certificate, filename, funcName, host",
     ),
     "a time that is no number": (
         lambda p: change(p, "UPDATE entries SET created = 'x'"),

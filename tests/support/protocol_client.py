@@ -84,13 +84,17 @@ class ServerRejectedError(Exception):
 class Speaker:
     """One connection."""
 
-    def __init__(self, port: int | str, client: bytes | None = None, key: str = "") -> None:
+    def __init__(
+        self, port: int | str | socket.socket, client: bytes | None = None, key: str = ""
+    ) -> None:
         self.client = client or os.urandom(16)
         self.nonce = os.urandom(16)
         self._key_id, _, self._secret = key.partition(":")
         self._unread = b""
         self.welcome: Welcome | None = None
-        if isinstance(port, str):
+        if isinstance(port, socket.socket):
+            self.socket = port  # connected, and perhaps of TLS
+        elif isinstance(port, str):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(SECONDS)
             self.socket.connect(port)

@@ -187,8 +187,8 @@ class Peer:
         if committed is not None and hello.next_seq <= committed:
             return self.error(3, NEW_ID)
         committed = max(committed or 0, hello.first_seq - 1)
+        self.table.accepted[hello.client] = committed  # first: other threads send ACKs to clients
         self.client = hello.client
-        self.table.accepted[self.client] = committed
         fields = struct.pack(
             ">BBH16sQIIIHH",
             *(1, 0, hello.capabilities & terms.capabilities, NODE, committed),

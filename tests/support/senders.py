@@ -27,13 +27,15 @@ class Sender(threading.Thread):
     def __init__(self, client: str, port: Callable[[], int], pause: float = 0.001) -> None:
         super().__init__(daemon=True)
         self.client, self.sent = client, 0
-        self._port, self._pause = port, pause
+        self.pause = pause
+        """Seconds between two records; a test may change it."""
+        self._port = port
         self._stopping = threading.Event()
         self.start()
 
     def run(self) -> None:
         connection: socket.socket | None = None
-        while not self._stopping.wait(self._pause):
+        while not self._stopping.wait(self.pause):
             try:
                 if connection is None:
                     connection = socket.create_connection(("127.0.0.1", self._port()), 5)

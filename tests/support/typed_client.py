@@ -35,6 +35,7 @@ def use_socket_handler() -> list[object]:
         retry_interval=30.0,
         on_error=report,
         wall_clock=time.time,
+        ssl={"cafile": "/etc/ssl/ca.pem", "server_hostname": "logs.example"},
     )
     logging.getLogger().addHandler(JsonHandler("/run/fastlog/socket"))
     handler.retryStart, handler.retryFactor, handler.retryMax = 0.01, 2.0, 1.0

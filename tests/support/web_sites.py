@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from day_files import START_NAME, make_record, write_day
-from servers import FASTLOG, Server
+from servers import FASTLOG, Server, _die_with_parent
 
 from fastlog.record import Record
 
@@ -159,7 +159,13 @@ def serving(
         path.write_text(config)
         command += ["--config", path]
     with (data_dir / "web.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            preexec_fn=_die_with_parent,
+        )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

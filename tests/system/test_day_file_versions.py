@@ -33,13 +33,13 @@ def test_the_current_file_of_a_newer_version_is_rejected_with_one_line(tmp_path:
     work(sink, chain[:5])
     sink.close()
     current = tmp_path / "logs" / "2026-11-23.db"
-    change(current, "UPDATE meta SET value = 4 WHERE key = 'schema'")
+    change(current, "UPDATE meta SET value = 5 WHERE key = 'schema'")
     before = current.read_bytes()
 
     with pytest.raises(SinkUnavailableError) as caught:
         make(tmp_path).open(NODE)
     assert str(caught.value) == (
-        f"{current} has schema version 4, and this fastlog reads versions up to 3: "
+        f"{current} has schema version 5, and this fastlog reads versions up to 4: "
         "upgrade fastlog-server, or move the file away"
     )
     assert current.read_bytes() == before
@@ -126,7 +126,7 @@ def test_a_migration_that_is_interrupted_anywhere_changes_nothing_and_is_done_la
             else:
                 break
     assert 20 < length < 99
-    assert versions == {1, 2}
+    assert versions == {1, 2, 3}
     assert version_of(current) == day_schema.VERSION
     assert work(make(tmp_path), chain) == 0
 

@@ -20,7 +20,7 @@ from servers import BIN, Server
 from fastlog.block import Block, Kind, make_run
 from fastlog.cli import fastlog
 from fastlog.cli.serve import server
-from fastlog.config import Config, ListenConfig, SinkConfig
+from fastlog.config import Config, ExpireConfig, ListenConfig, RedactConfig, SinkConfig
 from fastlog.config.sources import TOP_KEYS
 from fastlog.config.tree import SECTIONS
 from fastlog.config.units import parse_duration, parse_size
@@ -128,6 +128,8 @@ def test_every_key_is_described_and_every_described_key_exists():
         "": set(TOP_KEYS),
         "listen": set(ListenConfig.__struct_fields__),
         "sink": set(SinkConfig.__struct_fields__),
+        "redact": set(RedactConfig.__struct_fields__),
+        "expire": set(ExpireConfig.__struct_fields__),
         **{name: set(struct.__struct_fields__) for name, struct in SECTIONS.items()},
     }
     assert {name: set(keys) for name, keys in documented_keys().items()} == expected

@@ -48,5 +48,5 @@ def test_the_server_is_started_with_the_configuration(monkeypatch: pytest.Monkey
 
 def test_a_mistake_in_a_flag_of_the_server_is_one_line(capsys: pytest.CaptureFixture[str]):
     assert run(server, "fastlog-server", ["--listen", "udp://x:1"]) == 2
-    message = "--listen: listen: expected tcp://host:port or unix:///path, got 'udp://x:1'"
+    message = "--listen: listen: expected tcp://host:port, tls://host:port or unix:///path, got 'udp://x:1'"
     assert capsys.readouterr().err == f"fastlog-server: {message}\n"

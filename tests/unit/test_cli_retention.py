@@ -47,6 +47,18 @@ def test_the_preview_names_what_the_configuration_would_delete(command: Run, log
     assert sorted(logs.iterdir()) == before
 
 
+def test_the_preview_counts_what_rules_would_delete(command: Run, logs: Path):
+    (logs.parent.parent / "fastlog.toml").write_text(
+        "[[expire]]\nfilter = 'level<WARNING'\nage = '7 days'\n"
+        "[[expire]]\nfilter = 'user=1'\nage = '1 day'\n"
+    )
+    result = command("check", "--retention")
+    assert result.code == 0
+    found = [line for line in result.out.splitlines() if "level<WARNING" in line]
+    assert [day(age) in line for age, line in zip((40, 20, 10), found, strict=True)] == [True] * 3
+    assert "1 record would be deleted: 'level<WARNING', older than 7 days" in found[0]
+
+
 def test_given_settings_replace_those_of_the_configuration(command: Run, logs: Path):
     for setting in ("days=7", "age=7d", "age=168 h"):
         assert deleted(command, setting) == [day(40), day(20), day(10)]

@@ -122,8 +122,28 @@ def test_a_file_that_was_named_and_is_missing_is_an_error():
         ("listen = [3]", "fastlog.toml:1: listen: expected a URL or a table, got 3"),
         (
             "listen = [\n  'tcp://127.0.0.1:1',\n  'tls://127.0.0.1:2',\n]",
-            "fastlog.toml:3: listen: tls:// is not supported yet; "
-            "use tcp:// or unix:// instead of 'tls://127.0.0.1:2'",
+            "fastlog.toml:3: listen: 'tls://127.0.0.1:2' needs a certificate, "
+            "the path of a PEM file",
+        ),
+        (
+            "[[listen]]\nurl = 'tcp://127.0.0.1:2'\ncertificate = 'a.pem'",
+            "fastlog.toml:3: listen.certificate: only valid for tls://, "
+            "not for 'tcp://127.0.0.1:2'",
+        ),
+        (
+            "[[listen]]\nurl = 'tls://127.0.0.1:2'\ncertificate = 'a'\nidentity = 'certificate'",
+            'fastlog.toml:4: listen.identity: "certificate" needs client_ca, '
+            "which says whose are valid",
+        ),
+        (
+            "[web]\nurl = 'https://127.0.0.1:9080'",
+            "fastlog.toml:2: web.url: 'https://127.0.0.1:9080' needs web.certificate, "
+            "the path of a PEM file",
+        ),
+        (
+            "[web]\nurl = 'http://127.0.0.1:9080'\ncertificate = 'a.pem'",
+            "fastlog.toml:3: web.certificate: only valid for an https:// url, "
+            "not for 'http://127.0.0.1:9080'",
         ),
         (
             "[[sink]]\nurl = 'sqlite:'\n\n[[sink]]\nurl = 'ndjson:///a'\nname = 'sqlite'\n"

@@ -41,7 +41,7 @@ def test_a_mistyped_address_is_an_error_with_a_valid_suggestion(url: str, sugges
 
 @pytest.mark.parametrize(
     "url",
-    ["udp://x:1", "a b", "99999", "tcp://user@host:1", "unix:", "tcp://", ":9020", "tls://h:1"],
+    ["udp://x:1", "a b", "99999", "tcp://user@host:1", "unix:", "tcp://", ":9020"],
 )
 def test_an_address_that_is_near_to_nothing_valid_has_no_suggestion(url: str):
     with pytest.raises(ConfigError) as caught:

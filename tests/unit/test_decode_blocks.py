@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from typing import Any
 
@@ -11,7 +12,7 @@ from decoding import DECODERS, GOOD, PEER, block_of, block_of_runs, decode, deco
 from interpreters import interpreters
 
 from fastlog.block import Kind, make_notices, make_run
-from fastlog.decode import Decoder, Located
+from fastlog.decode import Decoder, Located, copy_rows
 from fastlog.errors import ConfigError
 from fastlog.record import Loss, Record, Rejection, host_of
 
@@ -49,6 +50,34 @@ def test_records_and_notes_of_a_block_are_in_order() -> None:
         Located(3, rejected, by_receiver=True),
         Located(4, Rejection("[::1]:9", "not a record: nonetype", 2, b"N.", 1, 1.5)),
     ] == decoded.notices
+
+
+@pytest.mark.parametrize("form", ["records", "lines", "columns", "copy"])
+@pytest.mark.parametrize("engine", ["c", "python"])
+def test_each_run_has_the_certificate_of_its_peer(engine: str, form: str) -> None:
+    """In every form, from plain frames, JSON, and those of which the translator leaves a tree."""
+    left = pickle.dumps({"msg": "m", "x": range(3)}, 2)
+    frames, names = [GOOD, b'{"msg":"json"}', left], {"": None, "payments": "payments"}
+    names["ä b:c [d]"] = "ä b:c [d]"
+    peers = [f"{at} {name}" if name else at for name in names for at in (PEER, "[::1]:9")]
+    runs = [make_run(Kind.STOCK, frames, peer=peer) for peer in peers]
+    decoded = Decoder(engine, form).decode(block_of_runs(*runs, frames=len(runs) * 3))  # type: ignore[arg-type]
+    expected = [
+        (host, name) for name in names.values() for host in ("127.0.0.1", "::1") for _ in frames
+    ]
+    if form == "lines":
+        found = [json.loads(line) for line in decoded.lines.splitlines()]
+        assert [(each["host"], each["certificate"]) for each in found] == expected
+    elif form == "columns":
+        processes = decoded.columns.processes
+        rows = [processes[number][-2:] for number in decoded.columns.process]
+        assert rows == expected
+    elif form == "copy":
+        records = sorted(copy_rows.decode(decoded.copy), key=lambda each: each.idx)
+        assert [(each.host, each.certificate) for each in records] == expected
+    else:
+        assert [(each.host, each.certificate) for each in decoded.records] == expected
+    assert decoded.notices == []
 
 
 def test_decoding_a_block_again_gives_the_same_result() -> None:

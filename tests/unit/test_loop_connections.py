@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -231,3 +232,34 @@ def test_the_table_of_hosts_counts_like_an_array(tmp_path: Path) -> None:
     )  # fmt: skip
     out = subprocess.run([program], capture_output=True, text=True, check=False)
     assert (out.returncode, out.stdout) == (0, "ok\n"), out.stderr
+
+
+def test_connections_of_another_process_are_limited_by_their_peer() -> None:
+    with receiving(max_connections=20, connections_per_host=2) as receiver:
+        clients = []
+        for peer in ("10.0.0.7:1 pay: ments", "10.0.0.7:2", "10.0.0.7:3 x", "10.0.0.8:1"):
+            ours, theirs = socket.socketpair()
+            receiver.loop.accept(ours.detach(), peer)
+            with contextlib.suppress(BrokenPipeError):  # that one is closed already
+                theirs.sendall(encode(peer.encode()))
+            clients.append(theirs)
+        receiver.until(lambda: receiver.loop.stats().frames == 3)
+        [rejected] = receiver.loop.rejections()
+        assert (rejected.peer, rejected.reason) == (
+            "10.0.0.7:3 x",
+            "too many connections from this host",
+        )
+        assert clients[2].recv(1) == b""
+        for client in clients:
+            client.close()
+
+
+def test_a_connection_of_another_process_obeys_the_rules_of_its_listener() -> None:
+    with receiving() as receiver:
+        ours, theirs = socket.socketpair()
+        receiver.loop.accept(ours.detach(), "10.0.0.7:1 x", stock=False)
+        theirs.sendall(encode(b"stock"))
+        receiver.until(lambda: receiver.loop.stats().connections == 0)
+        [rejected] = receiver.loop.rejections()
+        assert "stock" in rejected.reason
+        theirs.close()

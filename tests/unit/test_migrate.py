@@ -48,8 +48,11 @@ def logs(tmp_path: Path) -> Path:
 
 
 def rows_of(path: Path) -> list[Any]:
+    """Return all records; a column that the file's version does not have is NULL."""
     with closing(sqlite3.connect(path)) as connection:
-        columns = ", ".join(f"[{name}]" for name in COLUMNS)
+        found = connection.execute("SELECT name FROM pragma_table_info('records')")
+        known = {name for (name,) in found}
+        columns = ", ".join(f"[{name}]" if name in known else "NULL" for name in COLUMNS)
         return connection.execute(f"SELECT {columns} FROM records").fetchall()
 
 
@@ -66,6 +69,7 @@ def test_old_files_of_the_data_directory_are_migrated_and_keep_their_records(
         write_old_day(logs / "2023-11-13.db", RECORDS, version=1),
         write_old_day(logs / "2023-11-14.db", RECORDS, version=2),
         write_day(logs / "2023-11-15.db", RECORDS),
+        write_old_day(logs / "2023-11-16.db", RECORDS, version=3),
     ]
     before = [rows_of(path) for path in paths]
     sizes = [path.stat().st_size for path in paths]
@@ -74,18 +78,19 @@ def test_old_files_of_the_data_directory_are_migrated_and_keep_their_records(
 
     assert (result.code, result.err) == (0, "")
     assert [line.split("; ")[0] for line in result.out.splitlines()] == [
-        f"{paths[0]}: migrated from version 1 to 3, gave unused space back",
-        f"{paths[1]}: migrated from version 2 to 3, gave unused space back",
-        f"{paths[2]}: is of version 3 already",
+        f"{paths[0]}: migrated from version 1 to 4, gave unused space back",
+        f"{paths[1]}: migrated from version 2 to 4, gave unused space back",
+        f"{paths[2]}: is of version 4 already",
+        f"{paths[3]}: migrated from version 3 to 4",
     ]
-    assert [version_of(path) for path in paths] == [VERSION] * 3
+    assert [version_of(path) for path in paths] == [VERSION] * 4
     assert [rows_of(path) for path in paths] == before
     assert all(
         path.stat().st_size < 0.8 * size for path, size in zip(paths[:2], sizes, strict=False)
     )
-    assert [health.trouble for health in examine(logs, deep=True)] == ["", "", ""]
+    assert [health.trouble for health in examine(logs, deep=True)] == [""] * 4
     assert command("migrate").out.splitlines() == [
-        f"{path}: is of version 3 already" for path in paths
+        f"{path}: is of version 4 already" for path in paths
     ]
 
 
@@ -94,7 +99,7 @@ def test_only_the_named_files_are_migrated(command: Run, logs: Path, tmp_path: P
     other = write_old_day(logs / "2023-11-14.db", RECORDS[:10])
     elsewhere = write_old_day(tmp_path / "copy" / "2023-11-13.1.db", RECORDS[:10])
     assert command("migrate", first, elsewhere).code == 0
-    assert [version_of(path) for path in (first, other, elsewhere)] == [3, 2, 3]
+    assert [version_of(path) for path in (first, other, elsewhere)] == [4, 2, 4]
 
 
 def test_a_file_that_cannot_be_migrated_is_one_line_and_the_others_are_migrated(
@@ -105,7 +110,7 @@ def test_a_file_that_cannot_be_migrated_is_one_line_and_the_others_are_migrated(
     (logs / "2023-11-14.db").touch()
     newer = write_day(logs / "2023-11-15.db", RECORDS[:10])
     with closing(sqlite3.connect(newer)) as connection:
-        connection.execute("UPDATE meta SET value = 4 WHERE key = 'schema'")
+        connection.execute("UPDATE meta SET value = 5 WHERE key = 'schema'")
         connection.commit()
     (logs / "2023-11-16.db").mkdir()
 
@@ -120,7 +125,7 @@ def test_a_file_that_cannot_be_migrated_is_one_line_and_the_others_are_migrated(
         [
             "is damaged (file is not a database)",
             "is empty, and a day file never is",
-            "has schema version 4, and this fastlog reads versions up to 3: upgrade fastlog-server,"
+            "has schema version 5, and this fastlog reads versions up to 4: upgrade fastlog-server,"
             " or move the file away",
             "is a directory, and not a day file",
         ],
@@ -159,7 +164,7 @@ def test_rebuild_makes_the_chunks_of_a_present_file_anew_and_migrates_an_old_one
     result = command("migrate", "--rebuild")
 
     assert [line.split("; ")[0] for line in result.out.splitlines()] == [
-        f"{old}: migrated from version 2 to 3, gave unused space back",
+        f"{old}: migrated from version 2 to 4, gave unused space back",
         f"{present}: made chunks and counts anew",
     ]
     assert [health.trouble for health in examine(logs, deep=True)] == ["", ""]
@@ -199,7 +204,7 @@ def test_killed_at_any_statement_of_a_migration_the_file_has_its_records_and_is_
         length += 3
     assert len(versions) > 20
     assert versions == sorted(versions)
-    assert {*versions} == {1, 2, 3}
+    assert {*versions} == {1, 2, 3, 4}
 
 
 def test_check_names_a_command_that_repairs_what_it_found(command: Run, logs: Path) -> None:

@@ -48,6 +48,14 @@ def answered(
             Waits("HTTP 200, but the answer is no response of OTLP; check the URL"),
         ),
         (
+            200, b"[" * 60_000, "application/json",
+            Waits("HTTP 200, but the answer is no response of OTLP; check the URL"),
+        ),
+        (
+            200, b'{"a":' + b"9" * 9000 + b"}", "application/json",
+            Waits("HTTP 200, but the answer is no response of OTLP; check the URL"),
+        ),
+        (
             200, b"{", "application/json",
             Waits("HTTP 200, but the answer is no response of OTLP; check the URL"),
         ),

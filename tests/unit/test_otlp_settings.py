@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -82,6 +83,17 @@ def test_a_wrong_url(tmp_path: Path, url: str, what: str) -> None:
     with pytest.raises(ConfigError, match=what) as caught:
         make_sink(make_context(tmp_path, url, name="otlp"))
     assert "secret" not in str(caught.value)
+
+
+def test_without_the_extra_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [*sys.modules]:
+        if name.startswith("fastlog.sinks.otlp"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "opentelemetry.proto.collector.logs.v1", None)
+    with pytest.raises(ConfigError, match=r"run: pip install 'fastlog-server\[otlp\]'"):
+        make_sink(make_context(tmp_path, "otlp+http://host", name="otlp"))
 
 
 def test_headers_of_a_file_and_a_variable(tmp_path: Path) -> None:

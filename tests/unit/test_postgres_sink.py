@@ -344,14 +344,27 @@ def test_an_older_schema_is_migrated(
     with closing(database.sink(tmp_path)) as sink:
         sink.open(NODE)
         sink.apply(numbered(1))
-        monkeypatch.setattr(postgres_schema, "VERSION", 2)
-        monkeypatch.setattr(
-            postgres_schema, "MIGRATIONS", ["ALTER TABLE {s}.records ADD COLUMN more text"]
-        )
+        monkeypatch.setattr(postgres_schema, "VERSION", 4)
+        more = "ALTER TABLE {s}.records ADD COLUMN more text"
+        monkeypatch.setattr(postgres_schema, "MIGRATIONS", [*postgres_schema.MIGRATIONS, more])
         sink.open(NODE)
         sink.apply(numbered(2)[1:])
-    assert database.execute("SELECT value FROM fastlog.meta") == [("2",)]
+    assert database.execute("SELECT value FROM fastlog.meta") == [("4",)]
     assert database.execute("SELECT count(*), count(more) FROM fastlog.records") == [(6, 0)]
+
+
+def test_the_schema_of_version_2_gets_the_column_of_certificates(
+    database: Database, tmp_path: Path
+) -> None:
+    with closing(database.sink(tmp_path)) as sink:
+        sink.open(NODE)
+        sink.apply(numbered(1))
+        database.execute("ALTER TABLE fastlog.records DROP COLUMN certificate")
+        database.execute("UPDATE fastlog.meta SET value = '2'")
+        sink.open(NODE)
+        sink.apply(numbered(2)[1:])
+    assert database.execute("SELECT value FROM fastlog.meta") == [("3",)]
+    assert database.execute("SELECT count(*), count(certificate) FROM fastlog.records") == [(6, 0)]
 
 
 def test_a_database_of_another_encoding_is_refused(

@@ -63,7 +63,7 @@ def test_a_complete_record_has_every_field_and_an_empty_extra() -> None:
     }
     expected = (
         *(1.5, 30, "WARNING", "app", "hello", "/a.py", "a.py", "a", 12, "f", 1, "Main", 2**47),
-        *("T", "Task-1", "Traceback", "Stack", "h", RECEIVED, "{}", 7, 3),
+        *("T", "Task-1", "Traceback", "Stack", "h", None, RECEIVED, "{}", 7, 3),
     )
     assert Record(*expected) == record_of(**sent)
     assert set(sent) - {"msecs", "relativeCreated", "args", "exc_info"} == FIELDS

@@ -83,10 +83,14 @@ def test_the_work_for_a_frame_is_bounded_by_its_bytes(name: str) -> None:
     """Each takes a tenth of a second at most. Without the bound, the work for one long argument
     would be done 19,000 times, which takes a second to minutes."""
     sent = frame(*WORK[name])
-    started = time.process_time()
-    actual = record_of(sent)
-    assert time.process_time() - started < 0.5
-    assert actual.message == "m"
+
+    def seconds() -> float:
+        started = time.process_time()
+        assert record_of(sent).message == "m"
+        return time.process_time() - started
+
+    # The processor time of a loaded machine varies: one measurement of three is enough.
+    assert any(seconds() < 0.5 for _ in range(3))
 
 
 def test_long_messages_with_many_conversions_are_merged_in_linear_time() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from conditions import wait_for
 from faults import SMALL_JOURNAL, small_disk, stopped
 from senders import stock_frame
-from servers import Server
+from servers import FASTLOG, Server
 from web_sites import ANY_PORT, Site, serving, site_of
 
 pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
@@ -50,6 +51,7 @@ def test_what_is_received_and_stored_is_counted(tmp_path: Path) -> None:
         site = site_of(server)
         with server.connect(frames):
             becomes(site, "sink_commit_seconds_count{sqlite}", lambda value: value >= 1)
+            becomes(site, "received_frames_total", lambda value: value == 3)  # the status is older
             found = scrape(site)
         assert found["receiver_up"] == 1
         assert found["received_frames_total"] == 3
@@ -143,3 +145,28 @@ def test_metrics_need_the_token_and_probes_do_not(tmp_path: Path) -> None:
         token = {"Authorization": "Bearer secret-of-prometheus"}
         assert site.request("/metrics", headers=token).status == 200
         assert site.request("/healthz").status == 200
+
+
+def test_what_is_filtered_and_redacted_is_counted_and_the_counts_outlive_a_restart(
+    tmp_path: Path,
+) -> None:
+    config = (
+        '[[sink]]\nurl = "sqlite:"\nfilter = "level>=WARNING"\n'
+        '[[redact]]\npattern = "secret"\nname = "words"\n'
+    )
+    frames = [stock_frame(f"{n} secret", level) for n, level in enumerate((20, 30, 10, 40))]
+    with Server(tmp_path, web=ANY_PORT, config=config) as server:
+        server.connect(b"".join(frames)).close()
+        for _ in range(2):
+            site = site_of(server)
+            becomes(site, "sink_filtered_records_total{sqlite}", lambda value: value == 2)
+            becomes(site, "sink_redacted_records_total{words,sqlite}", lambda value: value == 4)
+            assert [row["message"] for row in server.records()] == ["1 ***", "3 ***"]
+            server.stop()
+            server.start()
+        printed = subprocess.run(
+            [FASTLOG, "stats", "--data-dir", server.data],
+            capture_output=True, text=True, timeout=60, check=True,
+        ).stdout  # fmt: skip
+    assert "sink sqlite: its filter has left out 2 records\n" in printed
+    assert "sink sqlite: redacted by words: 4 records\n" in printed

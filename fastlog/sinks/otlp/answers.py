@@ -90,7 +90,7 @@ def _success(answer: Answer) -> Accepted | Waits:
         else:
             kind = printable(answer.content_type)
             return Waits(f"{what}, but {kind} is no answer of an OTLP receiver; check the URL")
-    except (DecodeError, json_format.ParseError, UnicodeDecodeError):
+    except (DecodeError, json_format.ParseError, ValueError, RecursionError):
         return Waits(f"{what}, but the answer is no response of OTLP; check the URL")
     partial = response.partial_success
     return Accepted(max(0, partial.rejected_log_records), printable(partial.error_message))

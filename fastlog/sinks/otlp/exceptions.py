@@ -110,7 +110,7 @@ def _parse_json(text: str) -> ExceptionText | None:
     """Read a list of stacks, of which the first is the exception that was logged."""
     try:
         value: Any = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError, ValueError):
         return None
     first = value[0] if isinstance(value, list) and value else value
     if not isinstance(first, dict):

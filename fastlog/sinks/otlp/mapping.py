@@ -103,7 +103,7 @@ class Mapping:
             )
             + _process(
                 record.process, record.processName, record.thread, record.threadName,
-                record.taskName,
+                record.taskName, record.certificate,
             )
         )  # fmt: skip
         has_attribute = text is not None and not is_long
@@ -166,6 +166,7 @@ _OWN: Final = frozenset(
     (
         *("code.function.name", "code.file.path", "code.line.number", "process.pid"),
         *("python.process.name", "python.task.name", "thread.id", "thread.name"),
+        "fastlog.certificate",
     )
 )
 """The names of attributes that almost every record gets."""
@@ -181,7 +182,12 @@ def _make_site(
 
 
 def _make_process(
-    pid: int | None, process: str | None, thread: int | None, name: str | None, task: str | None
+    pid: int | None,
+    process: str | None,
+    thread: int | None,
+    name: str | None,
+    task: str | None,
+    certificate: str | None,
 ) -> bytes:
     return _serialized(
         [
@@ -190,6 +196,7 @@ def _make_process(
             ("thread.id", thread),
             ("thread.name", name),
             ("python.task.name", task),
+            ("fastlog.certificate", certificate),
         ]
     )
 

@@ -1,0 +1,181 @@
+"""`fastlog export`: write all records that match to a file, which continues after a crash."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC
+from pathlib import Path
+from typing import Final
+
+import click
+
+from fastlog.cli.command import INCOMPLETE, INTERRUPTED, OK, Command
+from fastlog.cli.fields import PrintedField, parse_fields
+from fastlog.cli.filters import Filters, unread_filter_options
+from fastlog.cli.long_work import LongWork, report
+from fastlog.cli.options import asked_zone, config_options, store_option, zone_options
+from fastlog.cli.output import Style, csv_line, prepare_stdout
+from fastlog.cli.safe_text import print_line
+from fastlog.cli.unread import unread_files
+from fastlog.cli.unstored import report_unstored
+from fastlog.config import Config
+from fastlog.config.urls import public_url
+from fastlog.query import TimeContext
+from fastlog.search import Found, Progress
+from fastlog.status.data_directory import boot_of
+from fastlog.status.record_stores import choose_store
+from fastlog.terminal import escape_json
+from fastlog.transfer.export import Source, write_file
+from fastlog.transfer.export_file import ExportFile, ExportState, is_complete, read_state
+from fastlog.transfer.record_lines import LINE_FORMS, LineForm, encode_values
+from fastlog.zone import Zone
+
+_FORMATS: Final = ("ndjson", "csv", "parquet")
+STDOUT: Final = "-"
+
+
+@click.command(cls=Command)
+@click.option(
+    "--output",
+    metavar="FILE",
+    default=STDOUT,
+    help="Write this file, which gets its name when it is complete (default: -, standard output).",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(_FORMATS),
+    help="The form of the file (default: by its suffix, else ndjson).",
+)
+@click.option(
+    "--fields",
+    metavar="FIELD,...",
+    help="Write these fields only: columns, level, logger, time, extra.NAME.",
+)
+@click.option("--resume", is_flag=True, help="Continue an export that was interrupted.")
+@store_option
+@config_options
+@unread_filter_options
+@zone_options
+def export(
+    config: Config,
+    filters: Filters,
+    output: str,
+    form: str | None,
+    fields: str | None,
+    resume: bool,
+    store: str | None,
+) -> int:
+    """Write all records that match, in order of arrival, as NDJSON, CSV or Parquet."""
+    form = form or _form_of(output)
+    if output == STDOUT and (resume or form == "parquet"):
+        raise click.UsageError(
+            f"{'--resume' if resume else '--format parquet'} needs --output FILE"
+        )
+    if resume and form == "parquet":
+        report("a Parquet file cannot be continued; beginning again")
+    path = Path(output)
+    is_file, is_line_file = output != STDOUT, form != "parquet"
+    if resume and is_line_file and is_complete(path):
+        print_line(f"{path} is complete already")
+        return OK
+    known = read_state(path) if resume and is_line_file else None
+    now, boot = (
+        (time.time(), boot_of(config.data_dir)) if known is None else (known.now, known.boot)
+    )
+    chosen = choose_store(config, store)
+    source = Source(
+        chosen.store,
+        filters.in_context(TimeContext(now, asked_zone(), boot)),
+        unread_files(),
+        Progress(),
+    )
+    report_unstored(config, chosen.sink)
+    work = LongWork(source.progress, verb="exporting")
+    chosen_fields = None if fields is None else parse_fields(fields)
+    if form == "parquet":
+        return _write_parquet(source, path, chosen_fields, work)
+    lines = _line_form(form, chosen_fields)
+    if not is_file:
+        return _print(source, form, lines, work)
+    place = f"{config.data_dir.resolve()} {chosen.sink}" if store is None else public_url(store)
+    question = repr((place, filters, str(asked_zone()), form, fields))
+
+    def begin() -> ExportState:
+        parts = [(part.name, part.end) for part in source.parts()]
+        return ExportState(question=question, now=now, boot=boot, parts=parts)
+
+    with ExportFile(path, question, begin, resume=resume) as file, work:
+        is_done = write_file(source, lines, file, work.show)
+        records, is_whole = file.state.records, not file.state.unread
+    if not is_done:
+        report(f"interrupted after {_records(records)}; the same command with --resume continues")
+        return INTERRUPTED
+    return _report_written(path, records, is_whole=is_whole)
+
+
+def _write_parquet(
+    source: Source, path: Path, fields: tuple[PrintedField, ...] | None, work: LongWork
+) -> int:
+    """Write a Parquet file, and return the exit code."""
+    from fastlog.transfer.parquet import write_parquet  # needs pyarrow
+
+    columns = None if fields is None else [field.column_name for field in fields]
+    with work:
+        records = write_parquet(source, path, columns, work.show)
+    if records is None:
+        report("interrupted; there is no file")
+        return INTERRUPTED
+    return _report_written(path, records, is_whole=not source.unread.files)
+
+
+def _report_written(path: Path, records: int, *, is_whole: bool) -> int:
+    print_line(f"exported {_records(records)} to {path}")
+    return OK if is_whole else INCOMPLETE
+
+
+def _form_of(output: str) -> str:
+    suffix = Path(output).suffix.removeprefix(".")
+    return suffix if suffix in _FORMATS else "ndjson"
+
+
+def _line_form(form: str, fields: tuple[PrintedField, ...] | None) -> LineForm:
+    """Return the form of lines with all columns, or with some fields."""
+    if fields is None:
+        return LINE_FORMS[form]
+    zone = Zone(asked_zone() or UTC)
+
+    def ndjson(found: Found) -> bytes:
+        return encode_values({field.name: field.value(found, zone) for field in fields}) + b"\n"
+
+    def csv(found: Found) -> bytes:
+        return csv_line(field.value(found, zone) for field in fields).encode()
+
+    if form == "ndjson":
+        return LineForm(b"", ndjson)
+    return LineForm(csv_line(field.name for field in fields).encode(), csv)
+
+
+def _print(source: Source, form: str, lines: LineForm, work: LongWork) -> int:
+    """Write an export to standard output, and return the exit code."""
+    prepare_stdout(Style.JSON)
+    is_escaped = form == "ndjson" and sys.stdout.isatty()
+    records = 0
+    with work:
+        work.write(lines.header.decode())
+        for _, _, some in source.batches(source.parts()):
+            texts = [lines.line(found).decode() for found in some]
+            if is_escaped:
+                texts = [f"{escape_json(text[:-1])}\n" for text in texts]
+            work.write("".join(texts))
+            records += len(some)
+            work.show(records)
+    if source.progress.must_stop():
+        report("interrupted; the export is incomplete")
+        return INTERRUPTED
+    return OK if not source.unread.files else INCOMPLETE
+
+
+def _records(count: int) -> str:
+    return f"{count:,} record{'' if count == 1 else 's'}"

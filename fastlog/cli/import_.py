@@ -1,0 +1,170 @@
+"""`fastlog import`: add the records of exports, and of other data directories, to the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import click
+
+from fastlog.cli.command import INCOMPLETE, INTERRUPTED, OK, Command
+from fastlog.cli.long_work import LongWork, report
+from fastlog.cli.options import config_options
+from fastlog.cli.safe_text import print_line
+from fastlog.cli.unread import unread_files
+from fastlog.cli.unstored import describe_unstored
+from fastlog.config import Config, format_duration
+from fastlog.errors import ConfigError
+from fastlog.files import Access, set_access
+from fastlog.query import EVERYTHING
+from fastlog.search import Found, Progress, Unread
+from fastlog.search.day_store import DayStore
+from fastlog.sinks.day_directory import list_day_files
+from fastlog.status.data_directory import Store, stores_of
+from fastlog.transfer.import_lines import LineFile
+from fastlog.transfer.importer import Added, Importer, batches
+
+NAMED_LINES: Final = 20
+"""Lines that cannot be read, of which each is named."""
+
+
+@click.command("import", cls=Command)
+@click.argument(
+    "sources", metavar="FILE|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@config_options
+def import_(config: Config, sources: tuple[Path, ...]) -> int:
+    """Add records to the store: of NDJSON files, and of other data directories.
+
+    A record that the store has already is not added again, so an import can be repeated.
+    """
+    store = _target(config)
+    set_access(Access.of(config.files.mode, config.files.group))
+    progress, unread = Progress(), unread_files()
+    inputs = [_Input.of(path, store, unread) for path in sources]
+    progress.total = sum(each.size for each in inputs)
+    work = LongWork(progress, verb="importing")
+    added = Added()
+    with Importer(config.data_dir, store.logs) as importer, work:
+        for each in inputs:
+            for some in batches(each.records(progress)):
+                added = added.plus(importer.add(some, each.digest))
+                work.show(added.new)
+            if progress.must_stop():
+                break
+        days = importer.days
+    print_line(_summary(added, store.logs))
+    _warn_of_retention(config, days)
+    if progress.must_stop():
+        report("interrupted; the same command completes the import")
+        return INTERRUPTED
+    is_whole = not unread.files and all(each.is_whole for each in inputs)
+    return OK if is_whole else INCOMPLETE
+
+
+def _target(config: Config) -> Store:
+    """Return the store that records are added to.
+
+    Raises:
+        ConfigError: There is no data directory, or it has no day files.
+    """
+    stores = stores_of(config)
+    if not stores:
+        raise ConfigError("the configuration has no sqlite: sink, and only its files take records")
+    if not config.data_dir.is_dir():
+        raise ConfigError(
+            f"the data directory {config.data_dir} does not exist; make it with "
+            f"mkdir -m 700 {config.data_dir}, or name another with --data-dir"
+        )
+    return stores[0]
+
+
+class _Input:
+    """A file or a data directory that is imported."""
+
+    def __init__(self, path: Path, unread: Unread, logs: Path | None) -> None:
+        self.path, self._unread, self._logs = path, unread, logs
+        self._file: LineFile | None = None
+        self._named = 0
+        self.is_whole = True
+        """Whether all records could be read."""
+        self.size = path.stat().st_size if logs is None else 0
+        """What the progress bar counts: bytes of a file, or entries of day files."""
+        if logs is not None:
+            parts = DayStore(logs).parts(EVERYTHING, unread)
+            self.size = sum(part.end for part in parts)
+
+    @classmethod
+    def of(cls, path: Path, store: Store, unread: Unread) -> _Input:
+        """Return the input that a path names.
+
+        Raises:
+            ConfigError: It names none.
+        """
+        if path.is_file():
+            return cls(path, unread, None)
+        if not path.is_dir():
+            raise ConfigError(f"{path} does not exist; name an NDJSON file or a data directory")
+        logs = path if list_day_files(path) else path / "logs"
+        if not list_day_files(logs):
+            raise ConfigError(f"{path} has no day files; name a data directory or an NDJSON file")
+        if logs.resolve() == store.logs.resolve():
+            raise ConfigError(f"{path} is the store that records are to be added to")
+        return cls(path, unread, logs)
+
+    @property
+    def digest(self) -> str:
+        """The digest of a file whose lines name no journal; "" for others."""
+        return "" if self._file is None else self._file.digest
+
+    def records(self, progress: Progress) -> Iterator[Found]:
+        """Yield the records."""
+        if self._logs is None:
+            file = self._file = LineFile(self.path, self._report, time.time())
+            yield from file.records(progress)
+            if file.unreadable > NAMED_LINES:
+                report(f"{self.path}: {file.unreadable - NAMED_LINES:,} more lines like these")
+            return
+        store = DayStore(self._logs)
+        for part in store.parts(EVERYTHING, self._unread):
+            for batch in store.read_part(part, 0, EVERYTHING, progress, self._unread):
+                yield from batch.found
+        waiting = describe_unstored(self.path, "sqlite") if self._logs != self.path else ""
+        if waiting:
+            self.is_whole = False
+            report(f"{self.path}: {waiting}; they are left out")
+
+    def _report(self, number: int, reason: str) -> None:
+        self.is_whole = False
+        self._named += 1
+        if self._named <= NAMED_LINES:
+            report(f"{self.path}:{number}: {reason}")
+
+
+def _summary(added: Added, logs: Path) -> str:
+    text = f"added {added.new:,} record{'' if added.new == 1 else 's'} to {logs}"
+    if added.known:
+        text += f"; {added.known:,} were there already"
+    if added.waiting:
+        text += f"; {added.waiting:,} are in the journal, and the server stores them"
+    return text
+
+
+def _warn_of_retention(config: Config, days: set[date]) -> None:
+    """Report that a server would delete what was imported, because of its age."""
+    age = config.retention.age
+    old = sorted(day for day in days if _end_of(day) + age < time.time())
+    if old:
+        first, last = old[0], old[-1]
+        span = f"{first}" if first == last else f"{first} to {last}"
+        report(
+            f"the records of {span} are older than retention.age ({format_duration(age)}), and the "
+            "server will delete them; set a greater age to keep them"
+        )
+
+
+def _end_of(day: date) -> float:
+    return (day.toordinal() + 1 - date(1970, 1, 1).toordinal()) * 86_400.0

@@ -1,0 +1,73 @@
+"""An export: the records of a store that match, in order of arrival, as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from fastlog.query import Node
+from fastlog.search import Found, Progress, Unread
+from fastlog.search.parts import Part
+from fastlog.search.store import RecordStore
+from fastlog.transfer.export_file import ExportFile
+from fastlog.transfer.record_lines import LineForm
+
+
+class Source(NamedTuple):
+    """What is exported."""
+
+    store: RecordStore
+    query: Node
+    unread: Unread
+    progress: Progress
+
+    def parts(self) -> list[Part]:
+        """Return the parts of the store, as they are now."""
+        return self.store.parts(self.query, self.unread)
+
+    def batches(
+        self, parts: list[Part], first: int = 0, position: int = 0
+    ) -> Iterator[tuple[int, int, list[Found]]]:
+        """Yield the matches: number of the part, position behind them, and records.
+
+        Args:
+            parts: Those to read.
+            first, position: Where to begin.
+        """
+        self.progress.total = sum(part.end for part in parts)
+        self.progress.read = sum(part.end for part in parts[:first]) + position
+        for number in range(first, len(parts)):
+            begin = position if number == first else 0
+            for batch in self.store.read_part(
+                parts[number], begin, self.query, self.progress, self.unread
+            ):
+                yield number, batch.position, batch.found
+            if self.progress.must_stop():
+                return
+
+
+def write_file(
+    source: Source, form: LineForm, file: ExportFile, count: Callable[[int], object]
+) -> bool:
+    """Write an export, or the rest of it.
+
+    Args:
+        count: Called with the number of records so far.
+
+    Returns:
+        Whether it is complete. If not, the search had to stop.
+    """
+    state = file.state
+    if file.is_empty:
+        file.write(form.header)
+    parts = [Part(*part) for part in state.parts]
+    for number, position, some in source.batches(parts, state.part, state.position):
+        file.write(b"".join(map(form.line, some)))
+        state.unread = sorted({*state.unread, *map(str, source.unread.files)})
+        file.reached(number, position, len(some))
+        count(state.records)
+    if source.progress.must_stop():
+        file.save()
+        return False
+    file.complete()
+    return True

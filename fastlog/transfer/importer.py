@@ -1,0 +1,204 @@
+"""What an import adds to a store: records that it does not have, each in the file of its day.
+
+A record is known by its identity, so a repeated import adds nothing, and one that was killed is
+completed by repeating it. A server may run meanwhile: it is a second writer of the day files, and
+keeps all cursors for itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import date
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from fastlog.block import Block
+from fastlog.decode import Decoded
+from fastlog.decode.columns import columns_of
+from fastlog.errors import FastlogError
+from fastlog.files import make_directory, open_file
+from fastlog.journal.recovery import known_durable
+from fastlog.journal.segment import read_node
+from fastlog.search import Found
+from fastlog.search.day_reader import open_day, unless_gone
+from fastlog.search.parts import BATCH_BYTES, size_of
+from fastlog.sinks.day_directory import DayDirectory, DayFileName, day_of
+from fastlog.sinks.day_file import DayFile, read_cursor
+from fastlog.sinks.sqlite import FILE_LIMIT
+from fastlog.transfer.known import KnownRecords
+
+BATCH: Final = 5_000
+"""Records of one transaction, for which a server waits some hundredths of a second."""
+_OPEN: Final = 8
+"""Day files that are open at the same time."""
+LOCK: Final = "import.lock"
+
+
+def batches(found: Iterable[Found]) -> Iterator[list[Found]]:
+    """Yield records in parts that are stored at once."""
+    some, size = list[Found](), 0
+    for each in found:
+        some.append(each)
+        size += size_of(each)
+        if len(some) >= BATCH or size >= BATCH_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+class Added(NamedTuple):
+    """What became of some records."""
+
+    new: int = 0
+    known: int = 0
+    """The store has them."""
+    waiting: int = 0
+    """The journal of this data directory has them, and the server will store them."""
+
+    def plus(self, other: Added) -> Added:
+        """Return the sum of both."""
+        return Added(*map(sum, zip(self, other, strict=True)))
+
+
+class Importer:
+    """Adds records to the day files of a data directory. A context manager.
+
+    Args:
+        data_dir: Of the server, which may run.
+        logs: The directory of its day files.
+
+    Raises:
+        FastlogError: Another import is running, or a day file cannot be read.
+        OSError: The directories cannot be written.
+    """
+
+    def __init__(self, data_dir: Path, logs: Path) -> None:
+        self._directory = DayDirectory(logs, FILE_LIMIT)
+        self._journal = data_dir / "journal"
+        self._node = read_node(self._journal)
+        self._known = KnownRecords()
+        self._files: OrderedDict[DayFileName, DayFile] = OrderedDict()
+        self._names_of: dict[str, list[DayFileName]] = {}
+        """The files that had records of a journal when the import began."""
+        self.days: set[date] = set()
+        """The days that records were added to."""
+        make_directory(logs)
+        self._lock = open_file(data_dir / LOCK, os.O_RDWR)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._list_nodes()
+        except BlockingIOError:
+            os.close(self._lock)
+            raise FastlogError(f"another import into {data_dir} is running") from None
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        try:
+            while self._files:
+                self._close_oldest(durable=kind is None)
+        finally:
+            self._known.__exit__(None, None, None)
+            os.close(self._lock)
+
+    def add(self, some: Sequence[Found], digest: str = "") -> Added:
+        """Store those of some records that the store does not have.
+
+        Args:
+            digest: A node that is the digest of a file. The day of its records may be another one
+                at each import.
+        """
+        added = Added()
+        in_journal = self._in_journal(some)
+        days: dict[date, list[Found]] = {}
+        for found, waits in zip(some, in_journal, strict=True):
+            if not waits:
+                days.setdefault(day_of(_microseconds(found)), []).append(found)
+        for day, records in days.items():
+            added = added.plus(self._add_to(day, records, digest))
+        return added.plus(Added(waiting=sum(in_journal)))
+
+    def _add_to(self, day: date, some: Sequence[Found], digest: str) -> Added:
+        for node in {found.node for found in some}:
+            for name in self._names_of.get(node, ()):
+                if node == digest or name.day == day:
+                    self._known.read(self._directory.file(name), node)
+        new = self._known.new(some)
+        if new:
+            file = self._file(self._directory.choose(_microseconds(new[0]), None))
+            for node, blocks in _blocks(new):
+                file.add(blocks, node)
+            self.days.add(day)
+        self._known.add_last()
+        return Added(new=len(new), known=len(some) - len(new))
+
+    def _file(self, name: DayFileName) -> DayFile:
+        if name in self._files:
+            self._files.move_to_end(name)
+        else:
+            if len(self._files) >= _OPEN:
+                self._close_oldest(durable=True)
+            self._files[name] = DayFile(self._directory.file(name), "")
+        return self._files[name]
+
+    def _close_oldest(self, *, durable: bool) -> None:
+        _, file = self._files.popitem(last=False)
+        with closing(file):
+            if durable:
+                file.sync()
+
+    def _in_journal(self, some: Sequence[Found]) -> list[bool]:
+        """Return which of some records the server will store itself, as they are in its journal."""
+        last = max((f.record.offset for f in some if f.node == self._node), default=None)
+        if last is None or self._node is None:
+            return [False] * len(some)
+        cursors = [
+            read_cursor(self._directory.file(n), self._node) for n in self._directory.names()
+        ]
+        cursor = max((each.offset for each in cursors if each is not None), default=0)
+        durable = known_durable(self._journal)
+        return [f.node == self._node and cursor <= f.record.offset < durable for f in some]
+
+    def _list_nodes(self) -> None:
+        """Find out which files have records of which journals.
+
+        Raises:
+            FastlogError: A file cannot be read, so what it has is not known.
+        """
+        for name in self._directory.names():
+            path = self._directory.file(name)
+            with unless_gone(path), closing(open_day(path)) as connection:
+                tables = {each for (each,) in connection.execute("SELECT name FROM sqlite_schema")}
+                table = "blocks" if "blocks" in tables else "records"
+                for (node,) in connection.execute(f"SELECT DISTINCT node FROM {table}"):  # noqa: S608 our own text
+                    self._names_of.setdefault(node, []).append(name)
+
+
+def _microseconds(found: Found) -> int:
+    return round(found.record.received * 1e6)
+
+
+def _blocks(some: Sequence[Found]) -> Iterator[tuple[str, list[Decoded]]]:
+    """Yield the records as blocks, by node."""
+    for node, of_node in groupby(some, key=lambda found: found.node):
+        blocks = groupby(of_node, key=lambda found: (found.record.offset, _microseconds(found)))
+        yield node, [_block(offset, at, group) for (offset, at), group in blocks]
+
+
+def _block(offset: int, received_us: int, group: Iterable[Found]) -> Decoded:
+    records = [found.record for found in group]
+    block = Block(offset, offset, 0, len(records), received_us, memoryview(b""))
+    return Decoded(block, [], [], columns=columns_of(records))

@@ -1,0 +1,129 @@
+"""Chunks and counts of a PostgreSQL store: made when the sink has time, dropped with their day."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from builders import DAY, MONDAY, NODE, make_chain
+from postgres_stores import Database, database, every_database, postgres_servers
+from queries import parsed
+
+from fastlog.config import RetentionConfig
+from fastlog.search.postgres import PostgresStore
+from fastlog.search.postgres_health import examine_partitions
+from fastlog.sinks import postgres_chunks
+from fastlog.sinks.postgres import PostgresSink
+from fastlog.sinks.postgres_connection import connect, parse_url
+
+__all__ = ["database", "every_database", "postgres_servers"]
+
+CHAIN = make_chain([([f"day {n}", "word"], MONDAY + n * DAY) for n in range(-2, 1)])
+
+
+@pytest.fixture(autouse=True)
+def small_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_chunks, "SPAN", 1)
+
+
+def make(database: Database, tmp_path: Path, **options: Any) -> PostgresSink:
+    sink = database.sink(tmp_path, clock=lambda: MONDAY + 60, **options)
+    sink.open(NODE)
+    sink.apply(CHAIN)
+    return sink
+
+
+def cover(sink: PostgresSink) -> None:
+    sink.tick()
+    sink._chunks.wait(60)
+
+
+def sums(database: Database) -> list[int]:
+    return [
+        int(database.execute(f"SELECT coalesce(sum(records), 0) FROM fastlog.{table}")[0][0])
+        for table in ("chunks", "counts", "host_counts")
+    ]
+
+
+def troubles(database: Database) -> list[str]:
+    target = parse_url(urlsplit(database.url()))
+    with closing(connect(target)) as connection:
+        return [
+            each.trouble
+            for each in examine_partitions(connection, target, deep=True)
+            if each.trouble
+        ]
+
+
+def test_a_sink_with_time_covers_what_it_has_stored(
+    every_database: Database, tmp_path: Path
+) -> None:
+    with closing(make(every_database, tmp_path)) as sink:
+        cover(sink)
+        cover(sink)  # nothing twice
+    assert sums(every_database) == [6, 6, 6]
+    assert troubles(every_database) == []
+    store = PostgresStore(urlsplit(every_database.url()))
+    assert [each.record.message for each in store.search(parsed("DAY"))] == [
+        f"day {n}" for n in range(-2, 1)
+    ]
+
+
+def test_a_busy_sink_makes_no_chunks(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_chunks, "BUSY", 5)
+    with closing(make(database, tmp_path)) as sink:
+        cover(sink)
+        assert sums(database) == [0, 0, 0]
+        cover(sink)  # nothing has come since the first
+        assert sums(database) == [6, 6, 6]
+
+
+def test_chunks_and_counts_go_with_their_partition(database: Database, tmp_path: Path) -> None:
+    now = 0.0
+    sink = make(database, tmp_path, steady=lambda: now, retention=RetentionConfig(age=0.5 * DAY))
+    with closing(sink):
+        cover(sink)
+        database.execute("UPDATE fastlog.partitions SET made = day")
+        sink._retention.retire(sink._ready(), MONDAY + 3600, None)
+    assert len(database.messages()) == 4
+    assert sums(database) == [4, 4, 4]
+    assert troubles(database) == []
+
+
+def test_the_journal_of_a_server_that_is_gone_is_covered_by_another(
+    database: Database, tmp_path: Path
+) -> None:
+    make(database, tmp_path).close()
+    database.execute("UPDATE fastlog.cursors SET updated = now() - interval '2 hours'")
+    with closing(database.sink(tmp_path)) as other:
+        other.open("cd" * 16)
+        cover(other)
+    assert sums(database) == [6, 6, 6]
+
+
+def test_what_differs_from_the_rows_is_reported(database: Database, tmp_path: Path) -> None:
+    with closing(make(database, tmp_path)) as sink:
+        cover(sink)
+    database.execute("DELETE FROM fastlog.records WHERE message = 'day 0'")
+    [trouble] = troubles(database)
+    assert trouble.startswith(
+        "is searched and counted wrongly: of 1 records, chunks have 2, counts have 2,"
+    )
+
+
+def test_tables_of_version_1_are_migrated(database: Database, tmp_path: Path) -> None:
+    make(database, tmp_path).close()
+    database.execute(
+        "DROP TABLE fastlog.chunks, fastlog.counts, fastlog.host_counts;"
+        "DELETE FROM fastlog.cursors;"
+        "UPDATE fastlog.meta SET value = '1' WHERE key = 'schema'"
+    )
+    with closing(database.sink(tmp_path)) as sink:
+        sink.open("cd" * 16)
+        assert len(database.execute("SELECT 1 FROM fastlog.cursors")) == 2
+    assert sums(database) == [0, 0, 0]
