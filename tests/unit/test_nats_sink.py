@@ -16,13 +16,15 @@ from builders import NODE, make_chain, make_context
 from nats_servers import NatsCluster, nats_cluster
 from nats_stores import connect, shared_cluster
 
+from fastlog.config import Config, SinkConfig
 from fastlog.decode import Decoded
-from fastlog.errors import SinkConflictError, SinkUnavailableError
+from fastlog.errors import ConfigError, SinkConflictError, SinkUnavailableError
 from fastlog.jetstream import streams
 from fastlog.jetstream.connection import Connection
 from fastlog.jetstream.examination import examine
 from fastlog.jetstream.node_state import Gap, NodeState, read_state, write_state
 from fastlog.jetstream.packet import read_part
+from fastlog.routing import make_decoder
 from fastlog.sinks.nats import NatsSink
 
 __all__ = ["shared_cluster"]
@@ -264,3 +266,11 @@ def test_tls_and_an_nkey(tmp_path: Path) -> None:
             with pytest.raises(SinkUnavailableError, match=why):
                 refused.open(NODE)
             refused.close()
+
+
+@pytest.mark.parametrize("routing", [{"filter": "level:error"}, {"fields": ["message"]}])
+def test_a_filter_of_what_is_passed_on_is_an_error(routing: dict[str, Any]) -> None:
+    """It would have no effect: the stream would have what the user wanted to leave out."""
+    settings = SinkConfig("nats://a/LOGS", "nats", "hold", **routing)
+    with pytest.raises(ConfigError, match="sink nats passes blocks on as they are"):
+        make_decoder(Config(), settings, "blocks", NODE)
