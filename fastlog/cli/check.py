@@ -17,10 +17,11 @@ from fastlog.cli.checks import (
     check_listener,
     check_modes,
     check_sink,
+    check_source,
     day_directories,
 )
 from fastlog.cli.command import FAILED, OK, Command
-from fastlog.cli.health_checks import check_health
+from fastlog.cli.health_checks import check_health, check_source_health
 from fastlog.cli.journal_checks import check_journal
 from fastlog.cli.options import config_options
 from fastlog.cli.postgres_checks import check_partitions, postgres_sinks
@@ -86,6 +87,8 @@ def _check_all(config: Config, *, deep: bool) -> list[Verdict]:
         verdicts.append(check_sink(sink, config))
         if sink in databases and verdicts[-1].state is State.OK:
             verdicts += check_partitions(sink, deep=deep)
+    if config.source.url:
+        verdicts += check_source(config.source.url)
     for logs in day_directories(config):
         verdicts += check_day_files(logs, deep=deep)
     verdicts.append(check_ledger(data_dir))
@@ -100,6 +103,8 @@ def _check_all(config: Config, *, deep: bool) -> list[Verdict]:
     elif running and status is not None:
         configured = {sink.name: sink.url for sink in config.sinks}
         verdicts += check_health(data_dir, configured, status, time.time())
+        if config.source.url:
+            verdicts += check_source_health(data_dir, time.time())
     elif status is not None:
         age = format_duration(abs(time.time() - status.at))
         verdicts.append(Verdict(State.WARNING, "server", f"not running; last status {age} ago"))

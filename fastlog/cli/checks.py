@@ -1,7 +1,7 @@
 """Checks of what a server needs. They change nothing, and do not disturb a running server.
 
 A sink class may have a method `check()`, which raises an error if the sink would not work, and
-changes nothing. The sinks of fastlog without one are checked here.
+changes nothing. It may return a text: a warning. The sinks of fastlog without one are checked here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -125,7 +125,9 @@ def check_sink(sink: SinkConfig, config: Config) -> Verdict:
         made = make_sink(context)
         own: Callable[[], object] | None = getattr(made, "check", None)
         if own is not None:
-            own()
+            warning = own()
+            if isinstance(warning, str) and warning:
+                return Verdict(State.WARNING, subject, f"{public_url(sink.url)}: {warning}")
             return Verdict(State.OK, subject, public_url(sink.url))
         return _SINK_CHECKS.get(context.url.scheme, _check_loadable)(subject, context)
     except OSError as error:
@@ -135,6 +137,24 @@ def check_sink(sink: SinkConfig, config: Config) -> Verdict:
     except Exception as error:  # a third party's class may fail in any way
         what = f"{type(error).__name__}: {error}"
         return Verdict(State.FAILED, subject, f"{public_url(sink.url)}: {what}")
+
+
+def check_source(url: str) -> Iterator[Verdict]:
+    """Check that the cluster of a source can be reached, and how safe its stream is."""
+    subject = f"source {public_url(url)}"
+    try:
+        from fastlog.jetstream.examination import examine  # imports nats-py
+
+        warnings = examine(url)
+    except ImportError as error:
+        yield Verdict(State.FAILED, subject, str(error))
+        return
+    except FastlogError as error:
+        yield Verdict(State.FAILED, subject, str(error))
+        return
+    yield Verdict(State.OK, subject, "can be reached")
+    for text in warnings:
+        yield Verdict(State.WARNING, subject, text)
 
 
 def check_ledger(data_dir: Path) -> Verdict:

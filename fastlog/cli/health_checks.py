@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fastlog.cli.checks import State, Verdict
+from fastlog.cli.source_table import faults
 from fastlog.config import format_duration
 from fastlog.config.urls import public_url
 from fastlog.ledger import LedgerError
+from fastlog.source.report import read_report
 from fastlog.status.data_directory import Status
 from fastlog.status.sink_reports import SILENT, SinkReport, read_sinks, shown_age
 from fastlog.status.tallies import Tally, read_tallies
@@ -104,6 +106,29 @@ def _check_sink(sink: SinkReport, now: float) -> list[Verdict]:
     alive = "not known" if sink.alive_at is None else shown_age(now - sink.alive_at)
     text = f"{records} records behind; last sign of life: {alive}"
     return [Verdict(State.OK, subject, text)]
+
+
+def check_source_health(data_dir: Path, now: float) -> Iterator[Verdict]:
+    """Check what a central server takes from a stream."""
+    source = read_report(data_dir)
+    if source is None:
+        return
+    age = now - source.at
+    if age > SILENT:
+        text = f"has reported nothing for {format_duration(age)}"
+        yield Verdict(State.FAILED, "source", text)
+    elif source.error is not None:
+        yield Verdict(State.FAILED, "source", source.error)
+    else:
+        nodes = "1 node" if len(source.nodes) == 1 else f"{len(source.nodes)} nodes"
+        yield Verdict(State.OK, "source", f"takes {nodes} from {source.url}")
+    for node in source.nodes:
+        lag = node.lag(now)
+        found = faults(node)
+        if lag is not None and lag > BEHIND:
+            found.append(f"{node.pending} messages behind, {format_duration(lag)}")
+        for text in found:
+            yield Verdict(State.FAILED, f"node {node.node}", text)
 
 
 def _sink_failures(sink: SinkReport, now: float) -> Iterator[str]:

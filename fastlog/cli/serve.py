@@ -39,6 +39,11 @@ REHEARSAL_TIMEOUT = 20
     help="Store records in this sink, such as sqlite: or ndjson:///FILE. May be repeated.",
 )
 @click.option(
+    "--source",
+    metavar="URL",
+    help="Store the blocks that other servers publish to a stream: nats://HOST:4222/STREAM.",
+)
+@click.option(
     "--web",
     metavar="URL",
     help="Serve the page and the API on this address: http://127.0.0.1:9080.",
@@ -56,6 +61,7 @@ def server(
     listen: tuple[str, ...],
     data_dir: str | None,
     sink: tuple[str, ...],
+    source: str | None,
     web: str | None,
     rehearse_fd: int | None,
     resume_fd: int | None,
@@ -67,8 +73,9 @@ def server(
     """
 
     def read() -> Config:
-        flags = {"listen": listen, "data_dir": data_dir, "sink": sink, "web.url": web}
-        return load_config(config_file, **flags)
+        flags = {"listen": listen, "data_dir": data_dir, "sink": sink}
+        sections = {"source.url": source, "web.url": web}
+        return load_config(config_file, **flags, **sections)
 
     if rehearse_fd is not None:
         signal.alarm(REHEARSAL_TIMEOUT)  # the supervisor may be gone, and an import may hang

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fastlog.cli.source_table import print_source
 from fastlog.config import format_duration, format_size
 from fastlog.search.totals import MAX_GROUPS, OTHERS
 from fastlog.status.data_directory import Status
@@ -61,6 +62,8 @@ def _print_state(console: Console, found: Statistics) -> None:
         console.print(_sink_table(found))
         for line in _sink_lines(found):
             console.print(_text(line))
+    if found.source is not None:
+        print_source(console, found.source, found.at)
     if found.status is None:
         console.print("receiver: has not run in this data directory")
         return

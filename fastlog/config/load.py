@@ -244,6 +244,16 @@ def _check_together(config: Config, origin: Mapping[tuple[str, str], Setting]) -
     check_rules(config, origin.get(("", "expire")))
     _check_keys(config, origin.get(("auth", "keys")))
     _check_web(config, origin)
+    if config.source.url:
+        _check_source(config, origin["source", "url"])
+
+
+def _check_source(config: Config, setting: Setting) -> None:
+    """Check the source: its blocks go into one sink, which stores each of them once."""
+    try:
+        urls.check_source(config.source.url, [sink.url for sink in config.sinks])
+    except ConfigError as error:
+        raise setting.source.error(["source", "url"], f"source.url: {error}") from None
 
 
 def _check_group(setting: Setting, path: KeyPath, name: str, group: str) -> None:

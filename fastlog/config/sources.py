@@ -27,7 +27,12 @@ PATHS = ("web.password_file", "web.certificate", "web.key")
 """Keys of files, which are relative to the file that has the key."""
 LISTEN_PATHS = ("certificate", "key", "client_ca")
 """The same in `[[listen]]`."""
-FLAGS = {"web.url": "--web", "web.certificate": "--certificate", "web.key": "--key"}
+FLAGS = {
+    "source.url": "--source",
+    "web.url": "--web",
+    "web.certificate": "--certificate",
+    "web.key": "--key",
+}
 """Flags that are not named like their keys."""
 
 

@@ -89,6 +89,13 @@ class ExpireConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Age in seconds, from the end of the day of receipt on."""
 
 
+class SourceConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a central server takes the blocks of other servers from."""
+
+    url: str = ""
+    """A stream, as `nats://host:4222/STREAM`; empty: nowhere."""
+
+
 class FilesConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Mode and group of the files that the server makes."""
 
@@ -203,6 +210,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     sinks: list[SinkConfig] = msgspec.field(
         default_factory=lambda: [SinkConfig("sqlite:", "sqlite", "hold")]
     )
+    source: SourceConfig = SourceConfig()
     files: FilesConfig = FilesConfig()
     limits: LimitsConfig = LimitsConfig()
     journal: JournalConfig = JournalConfig()
@@ -217,6 +225,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 SECTIONS: dict[str, type[Struct]] = {
+    "source": SourceConfig,
     "files": FilesConfig,
     "limits": LimitsConfig,
     "journal": JournalConfig,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from fastlog.config.values import closest
@@ -97,6 +98,27 @@ def check_sink(url: str) -> None:
         expected = "expected a URL such as sqlite: or ndjson:///path"
         raise ConfigError(f"{expected}, got {url!r}{_suggest_sink(url)}")
     _split(url)
+
+
+def takes_source(sink: str) -> bool:
+    """Return whether a sink of this URL stores what comes from a source."""
+    return _split(sink).scheme in ("postgresql", "postgres")
+
+
+def check_source(url: str, sinks: Sequence[str]) -> None:
+    """Check the scheme of a source, and that its sink stores each block once.
+
+    Raises:
+        ConfigError: it does not; the text lacks the place, which the caller adds.
+    """
+    if _split(url).scheme != "nats":
+        raise ConfigError(f"expected nats://host:4222/STREAM, got {public_url(url)!r}")
+    count = sum(map(takes_source, sinks))
+    if count != 1:
+        raise ConfigError(
+            "what comes from a source is stored by the one postgresql: sink, and there are "
+            f"{count or 'none'}"
+        )
 
 
 def suggest_path(url: SplitResult) -> str:

@@ -17,6 +17,7 @@ The files, in the order in which a block passes through them:
 - `json_lines`: records as lines of JSON.
 - `columns`: records as columns.
 - `copy_rows`: records as tuples of PostgreSQL's binary COPY.
+- `undecoded`: blocks that are passed on as they are.
 """
 
 from fastlog.decode.columns import Columns, Combinations
@@ -24,9 +25,11 @@ from fastlog.decode.decoder import ENGINES, Decoded, Decoder
 from fastlog.decode.engine import Form
 from fastlog.decode.frame import read_record
 from fastlog.decode.notices import Located
+from fastlog.decode.undecoded import BlockReader
 
 __all__ = [
     "ENGINES",
+    "BlockReader",
     "Columns",
     "Combinations",
     "Decoded",

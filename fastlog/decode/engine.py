@@ -13,8 +13,9 @@ from fastlog.block import Block
 from fastlog.core import FALLBACK
 from fastlog.decode.columns import ColumnDecoder, Columns
 
-Form = Literal["records", "lines", "columns", "copy"]
-"""What a block is decoded into: `Record` objects, lines of JSON, columns, or COPY data."""
+Form = Literal["records", "lines", "columns", "copy", "blocks"]
+"""What a block is decoded into: `Record` objects, lines of JSON, columns, or COPY data. In the form
+`blocks` it is not decoded (see `undecoded.py`)."""
 
 Row = tuple[Any, ...]
 """The values of a record, in the order of the fields of `Record`."""

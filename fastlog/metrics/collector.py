@@ -25,6 +25,8 @@ from prometheus_client.registry import Collector
 from fastlog.errors import FastlogError
 from fastlog.journal import COMMIT_BOUNDS, JournalReader
 from fastlog.ledger import LedgerError
+from fastlog.metrics.source import source_metrics
+from fastlog.source.report import read_report
 from fastlog.status.data_directory import Status, read_status
 from fastlog.status.sink_reports import SinkReport, read_sinks
 from fastlog.status.tallies import Tally, read_tallies
@@ -55,6 +57,9 @@ class ServerCollector(Collector):
             yield from _journal(status)
             yield from self._journal_age(status)
         yield from _sinks(read_sinks(self._data_dir, status, self._clock()))
+        source = read_report(self._data_dir)
+        if source is not None:
+            yield from source_metrics(source, self._clock())
         yield from self._ledger()
 
     def _status(self) -> Status | None:

@@ -9,9 +9,10 @@ import msgspec
 
 from fastlog.block import Block
 from fastlog.config import Config, SinkConfig
-from fastlog.decode import Decoded, Decoder, Form, copy_rows
+from fastlog.decode import BlockReader, Decoded, Decoder, Form, copy_rows
 from fastlog.decode.columns import columns_of
 from fastlog.decode.notices import Located
+from fastlog.errors import ConfigError
 from fastlog.query import COLUMNS, EVERYTHING, Node
 from fastlog.record import Record, Rejection
 from fastlog.routing.checks import parse_filter
@@ -43,6 +44,13 @@ def make_decoder(config: Config, settings: SinkConfig, form: Form, node: str) ->
     Raises:
         ConfigError: A filter, a field or a pattern is wrong.
     """
+    if form == "blocks":
+        if config.redact or settings.filter or settings.fields or settings.without:
+            raise ConfigError(
+                f"sink {settings.name} passes blocks on as they are: [[redact]], filter, fields "
+                "and without belong into the configuration of the server that stores them"
+            )
+        return BlockReader()
     engine, key = config.decode.engine, bytes.fromhex(node)
     query = parse_filter(settings.filter) if settings.filter else EVERYTHING
     choice = None

@@ -33,6 +33,8 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     log_level: str
     web: str = ""
     """Where the web server is to serve; "" for nowhere."""
+    source: str = ""
+    """Where blocks of other servers come from, without secrets; "" for nowhere."""
     files: Access = Access()
     """Mode and group of the files that the server makes."""
     sockets: list[Access] = []
@@ -65,6 +67,7 @@ def make_plan(config: Config, *, data_dir: str | None = None) -> Plan:
         stores=[_store(config, sink.url) for sink in config.sinks],
         log_level=config.log.level,
         web=config.web.url,
+        source=public_url(config.source.url),
         files=Access.of(config.files.mode, config.files.group),
         sockets=[Access.of(listen.mode, listen.group) for listen in config.listen],
         remarks=remarks,
@@ -86,7 +89,8 @@ def _store(config: Config, url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         return parts.path or str(config.data_dir / "logs")
-    if parts.scheme.startswith(("postgres", "otlp")):  # options may have a password, or be many
+    # options may have a password, or be many
+    if parts.scheme.startswith(("postgres", "nats", "otlp")):
         return public_url(url)
     if parts.password:
         return url.replace(f":{parts.password}@", ":…@", 1)

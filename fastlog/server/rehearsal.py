@@ -18,6 +18,7 @@ import msgspec
 
 from fastlog.config import Config, check_places
 from fastlog.errors import FastlogError
+from fastlog.server.installed_source import check_source
 from fastlog.server.installed_web import check_installed
 from fastlog.server.plan import Plan, make_plan, read_plan
 from fastlog.server.service import Service
@@ -53,6 +54,9 @@ def rehearse(read_config: Callable[[], Config], state_fd: int) -> int:
     if config.web.url:
         check_installed()
         importlib.import_module("fastlog.web.__main__")
+    if config.source.url:
+        check_source(config)
+        importlib.import_module("fastlog.source.__main__")
     check_places(msgspec.structs.replace(config, data_dir=Path(state.data_dir)))
     for sink in config.sinks:
         make_sink(

@@ -23,13 +23,16 @@ from collections.abc import Callable
 from fastlog.errors import FastlogError
 from fastlog.files import set_access
 from fastlog.server import listeners
+from fastlog.server.plan import Plan
 from fastlog.server.process import Process
 from fastlog.server.rehearsal import ReloadError, request_plan
 from fastlog.server.service import (
     TLS,
     WORKER_END,
+    Inherited,
     Service,
     make_receiver,
+    make_source,
     make_tls,
     make_web,
     make_worker,
@@ -86,7 +89,7 @@ def _replace_receiver_and_workers(service: Service) -> None:
     service.plan, service.bound = plan, change.bound
     _replace_tls(service)
     listeners.close(change.removed)
-    _replace_web(service)
+    _replace_others(service)
     _replace_workers(service)
 
 
@@ -227,19 +230,34 @@ def _replace_workers(service: Service) -> None:
     watch.wait_until(lambda: are_replaced() or watch.stopping, WORKERS)
 
 
-# ---- the web server ----------------------------------------------------------------------------
+# ---- the web server, and the source ------------------------------------------------------------
 
 
-def _replace_web(service: Service) -> None:
-    """Start the web server anew. Nothing waits for it: it only reads the store."""
-    plan, watch, web = service.plan, service.watch, service.web
-    if not plan.web:
-        service.web = None
-        if web is not None:
-            watch.forget(web)
-            web.terminate(WEB_END)
-        return
-    service.web = web = web or make_web(plan, service.inherited)
-    web.config = plan.config
-    web.terminate(WEB_END)
-    watch.keep_alive(web)
+def _replace_others(service: Service) -> None:
+    """Start the web server and the source anew. Nothing waits for them: the one only reads the
+    store, and a stream keeps what the other has not stored."""
+    plan = service.plan
+    make = make_web if plan.web else None
+    service.web = _replace(service, service.web, make, WEB_END)
+    make = make_source if plan.source else None
+    service.source = _replace(service, service.source, make, WORKER_END)
+
+
+def _replace(
+    service: Service,
+    old: Process | None,
+    make: Callable[[Plan, Inherited], Process] | None,
+    seconds: float,
+) -> Process | None:
+    """Start a process anew, or end it if the plan has none."""
+    watch = service.watch
+    if make is None:
+        if old is not None:
+            watch.forget(old)
+            old.terminate(seconds)
+        return None
+    process = old or make(service.plan, service.inherited)
+    process.config = service.plan.config
+    process.terminate(seconds)
+    watch.keep_alive(process)
+    return process

@@ -20,9 +20,12 @@ from fastlog.tls import channel
 RECEIVER_BACKOFF = 5.0
 WORKER_BACKOFF = 30.0
 WEB_BACKOFF = 30.0
+SOURCE_BACKOFF = 30.0
 """The longest wait before a restart, in seconds."""
 WEB = ":web"
 """The name of the web server's process, which no sink can have."""
+SOURCE = ":source"
+"""The name of the process that takes blocks from a stream."""
 TLS = ":tls"
 """The same for the TLS process. One that only serves its last connections has its pid behind."""
 TLS_BACKOFF = 5.0
@@ -66,6 +69,8 @@ class Service:
     """By the name of the sink."""
     web: Process | None
     """The web server, if there is one."""
+    source: Process | None
+    """The process that takes blocks from a stream, if there is one."""
     tls: Process | None
     """The TLS process that accepts, if there are `tls://` listeners."""
 
@@ -75,25 +80,27 @@ class Service:
         workers = {name: make_worker(name, plan, inherited) for name in plan.sinks}
         receiver = make_receiver(plan, inherited, bound)
         web = make_web(plan, inherited) if plan.web else None
+        source = make_source(plan, inherited) if plan.source else None
         data_dir = Path(plan.data_dir)
         manager = ServiceManager(data_dir / "status.json")
         watch = Watch(LifeWatch(data_dir), manager)
         tls = make_tls(plan, inherited, bound)
-        return cls(plan, inherited, bound, manager, watch, receiver, workers, web, tls)
+        return cls(plan, inherited, bound, manager, watch, receiver, workers, web, source, tls)
 
     def process(self, name: str) -> Process | None:
         """Return a process by its name; None if the plan has none of this name."""
         if not name:
             return self.receiver
-        if name == TLS:
-            return self.tls
-        return self.web if name == WEB else self.workers.get(name)
+        special = {WEB: self.web, SOURCE: self.source, TLS: self.tls}
+        return special[name] if name in special else self.workers.get(name)
 
     def ready_line(self) -> str:
         """Return the line that is printed when the service is ready."""
         urls = " ".join(url for bound in self.bound for url in bound.actual_urls())
         stores = " ".join(self.plan.stores)
         line = f"fastlog-server {self.plan.version} listening on {urls}; storing in {stores}"
+        if self.plan.source:
+            line += f"; taking blocks from {self.plan.source}"
         ready = self.web.messages.get("serving", {}) if self.web is not None else {}
         return f"{line}; page at {ready['url']}" if "url" in ready else line
 
@@ -159,3 +166,11 @@ def make_web(plan: Plan, inherited: Inherited) -> Process:
     return Process(
         WEB, "web", "fastlog.web", [], WEB_BACKOFF, config=plan.config, inherit=[inherited.lock]
     )
+
+
+def make_source(plan: Plan, inherited: Inherited) -> Process:
+    """Make a source that is not started."""
+    return Process(
+        SOURCE, "source", "fastlog.source", [], SOURCE_BACKOFF, config=plan.config,
+        inherit=[inherited.lock],
+    )  # fmt: skip

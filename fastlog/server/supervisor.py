@@ -19,6 +19,7 @@ from fastlog.errors import FastlogError
 from fastlog.files import set_access
 from fastlog.journal import make_wakeup
 from fastlog.server import listeners, state
+from fastlog.server.installed_source import check_source
 from fastlog.server.installed_web import check_installed
 from fastlog.server.lock import check_restored
 from fastlog.server.lock import lock as lock_data_dir
@@ -51,6 +52,8 @@ def serve(config: Config) -> int:
     allow_many_files()
     if config.web.url:
         check_installed()
+    if config.source.url:
+        check_source(config)
     plan = make_plan(config)
     set_access(plan.files)
     lock = lock_data_dir(Path(plan.data_dir), plan.files)
@@ -166,7 +169,8 @@ class Supervisor:
                 self._start(worker)
         for worker in workers:
             self._await(worker)
-        others = [each for each in (self._service.tls, self._service.web) if each is not None]
+        service = self._service
+        others = [each for each in (service.tls, service.source, service.web) if each is not None]
         for process in others:
             if not self._watch.stopping:
                 self._start(process)

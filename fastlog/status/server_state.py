@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from fastlog.ledger import LedgerError
+from fastlog.source.report import SourceReport, read_report
 from fastlog.status.data_directory import Status, is_running, read_status
 from fastlog.status.sink_reports import SinkReport, read_sinks
 from fastlog.status.tallies import Erasures, Tally, read_erased, read_tallies
@@ -31,6 +32,8 @@ class ServerState(msgspec.Struct, frozen=True):
     receiver: Status | None
     """None: no receiver has run."""
     erasures: Erasures = Erasures()
+    source: SourceReport | None = None
+    """What a central server takes from a stream; None: it is none."""
 
 
 def read_state(data_dir: Path, now: float) -> ServerState:
@@ -58,4 +61,5 @@ def read_state(data_dir: Path, now: float) -> ServerState:
         sinks=read_sinks(data_dir, status, now),
         running=is_running(data_dir),
         receiver=status,
+        source=read_report(data_dir),
     )

@@ -12,6 +12,7 @@ from fastlog.query import EVERYTHING, Node
 from fastlog.search import Progress, Totals, Unread
 from fastlog.search.store import RecordStore
 from fastlog.search.totals import TOTALS, totals_of
+from fastlog.source.report import SourceReport
 from fastlog.status.data_directory import Status, read_status
 from fastlog.status.record_stores import choose_store
 from fastlog.status.server_state import RECENT, read_state
@@ -40,6 +41,8 @@ class Statistics(NamedTuple):
     sinks: list[SinkReport]
     status: Status | None
     """None: no receiver has run."""
+    source: SourceReport | None
+    """What a central server takes from a stream; None: it is none."""
     is_running: bool
     unread: Unread
     is_counted: bool = True
@@ -91,6 +94,7 @@ def collect(
         erasures=state.erasures,
         sinks=state.sinks,
         status=state.receiver,
+        source=state.source,
         is_running=state.running,
         unread=unread,
         is_counted=progress.stopped is None,
@@ -139,4 +143,5 @@ def to_tree(found: Statistics) -> dict[str, Any]:
         "running": found.is_running,
         "journal_fill": None if status is None else status.fill,
         "receiver": status,
+        "source": found.source,
     }

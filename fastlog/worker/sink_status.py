@@ -33,7 +33,8 @@ class SinkStatus:
         self._node = node
         self._when_full = when_full
         self._clock = clock
-        self._error: str | None = None
+        self.error: str | None = None
+        """Why the sink fails now; None if it works."""
         self._delay = 0.0
         self._failing_since: float | None = None
         """When the failure began that the log has; None if the log says that the sink works."""
@@ -68,7 +69,7 @@ class SinkStatus:
                 durable=durable,
                 index=index,
                 at=self._clock(),
-                error=self._error,
+                error=self.error,
                 when_full=self._when_full,
                 stored_received=received,
                 failing=failing,
@@ -111,7 +112,7 @@ class SinkStatus:
             self._failing_since = self._works_since = None
 
     def _set_error(self, error: str | None) -> None:
-        self._error = error
+        self.error = error
         if self.last is not None:
             self._write(msgspec.structs.replace(self.last, error=error, at=self._clock()))
 

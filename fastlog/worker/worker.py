@@ -17,7 +17,6 @@ from fastlog.decode import Decoded
 from fastlog.errors import (
     ConfigError,
     JournalDamagedError,
-    JournalError,
     SinkConflictError,
     SinkError,
     SinkUnavailableError,
@@ -29,6 +28,7 @@ from fastlog.routing import BlockDecoder
 from fastlog.sinks import Sink
 from fastlog.worker import rejected_rows
 from fastlog.worker.commit_meter import CommitMeter
+from fastlog.worker.cursor_ahead import CursorAhead, CursorAheadError
 from fastlog.worker.life import SignsOfLife
 from fastlog.worker.progress import Progress, Reader
 from fastlog.worker.rejection_log import log_rejections
@@ -49,14 +49,8 @@ POLL_INTERVAL = 0.1
 HOUSEKEEPING_INTERVAL = 1.0
 BLOCK_TRIES = 3
 """Failures of a block before its rows are tried one by one."""
-AHEAD_SECONDS = 10.0
-"""Seconds that the durable offset may be below the sink's cursor, while the receiver starts."""
 STOP_SECONDS = 10.0
 """Seconds to catch up in after a request to stop."""
-
-
-class CursorAheadError(JournalError):
-    """The sink has blocks of this journal that the journal does not have."""
 
 
 class Worker:
@@ -93,8 +87,9 @@ class Worker:
         self._monotonic = monotonic
 
         self._opened = self._was_opened = False
-        self._progress = Progress(reader, name, clock)
-        self._durable = 0
+        self.progress = Progress(reader, name, clock)
+        self.durable = 0
+        """The offset up to which the sink was durable at the last sync."""
         self._next = 0
         """Journal offset to read next."""
         self._blocks: list[Block] = []
@@ -107,8 +102,8 @@ class Worker:
         """Failures of the batch's first block."""
 
         self._throughput = Throughput(data_dir, name, reader.node, monotonic)
-        self._status = SinkStatus(data_dir, name, reader.node, when_full, clock)
-        last = self._status.last
+        self.status = SinkStatus(data_dir, name, reader.node, when_full, clock)
+        last = self.status.last
         self._commits = CommitMeter(CommitTimes() if last is None else last.commits, monotonic)
         self._left_out = LeftOut() if last is None else last.left_out
         self._throughput.publish(*((0, 0) if last is None else (last.cursor, last.index)))
@@ -117,7 +112,7 @@ class Worker:
         self._retry_at = float("-inf")
         self._housekeeping_at = self._synced_at = float("-inf")
         self._housekeeping_error = ""
-        self._ahead_since: float | None = None
+        self._ahead = CursorAhead(name, data_dir, monotonic)
 
     def run(self, stop: Callable[[], bool], wait: Callable[[float], object]) -> None:
         """Follow the journal until `stop()`, then catch up, sync and close.
@@ -129,7 +124,7 @@ class Worker:
         while not stop():
             wait(self.step())
         self.finish(wait)
-        log.info("stopped at offset %d", self._progress.cursor)
+        log.info("stopped at offset %d", self.progress.cursor)
 
     def open(self) -> None:
         """Try to open the sink, once; if that fails for now, `step` tries again.
@@ -145,7 +140,7 @@ class Worker:
             raise
         except Exception as error:
             self._delay_after(error)
-        log.info("started at offset %d", self._progress.cursor)
+        log.info("started at offset %d", self.progress.cursor)
 
     def step(self) -> float:
         """Apply one batch, sync if that is due, and do the housekeeping if that is due.
@@ -173,7 +168,7 @@ class Worker:
                 raise
             # A whole segment is synced at once, so that the journal can release it: a small journal
             # would be full before the interval is over.
-            is_segment = self._progress.cursor - self._durable >= self._segment
+            is_segment = self.progress.cursor - self.durable >= self._segment
             if is_segment or now >= self._synced_at + HOUSEKEEPING_INTERVAL:
                 self._sync()
                 self._synced_at = now
@@ -181,14 +176,14 @@ class Worker:
             raise
         except Exception as error:
             return self._delay_after(error)
-        if self._ahead_since is None:
-            self._status.recovered()
+        if not self._ahead.is_waiting:
+            self.status.recovered()
         return 0.0 if found else POLL_INTERVAL
 
     def finish(self, wait: Callable[[float], object]) -> None:
         """Catch up with the durable offset of now, unless that takes too long; sync and close."""
         end, deadline = self._reader.durable(), self._monotonic() + STOP_SECONDS
-        while self._progress.cursor < end and self._monotonic() < deadline:
+        while self.progress.cursor < end and self._monotonic() < deadline:
             if self.step():
                 break  # the sink fails, or there is nothing more
             wait(0)
@@ -196,6 +191,10 @@ class Worker:
             self._sync()
         except Exception as error:
             log.warning("sink %s: not synced at the end: %s", self._name, error)
+        self.close()
+
+    def close(self) -> None:
+        """Close everything, without another sync."""
         self._events.flush()
         self._throughput.close()
         self._sink.close()
@@ -207,7 +206,7 @@ class Worker:
         if isinstance(error, SinkConflictError):
             self._opened = False
         self._throughput.publish_failure()
-        delay = self._status.failed(error)
+        delay = self.status.failed(error)
         self._retry_at = self._monotonic() + delay
         return delay
 
@@ -258,34 +257,21 @@ class Worker:
             self._handle_rejection(part, error)
         finally:
             self._throughput.measure(self._drop_applied(), self._monotonic() - began)
-            self._throughput.publish(self._progress.cursor, self._progress.index)
+            self._throughput.publish(self.progress.cursor, self.progress.index)
         return True
 
     def _open(self) -> bool:
         """Open the sink and continue at its cursor. False: the durable offset is still below it."""
         cursor = self._sink.open(self._reader.node)
-        if cursor > self._reader.durable():
-            return self._wait_for_journal(cursor)
-        self._ahead_since = None
-        self._progress.begin(cursor, self._status.last, self._sink.index())
+        if self._ahead.is_ahead(self._reader.node, cursor, self._reader.durable()):
+            return False
+        self.progress.begin(cursor, self.status.last, self._sink.index())
         self._next = cursor
         self._blocks, self._batch = [], []
         self._one_by_one, self._failures = False, 0
         self._opened = self._was_opened = True
-        self._throughput.publish(cursor, self._progress.index)
+        self._throughput.publish(cursor, self.progress.index)
         return True
-
-    def _wait_for_journal(self, cursor: int) -> bool:
-        now = self._monotonic()
-        if self._ahead_since is None:
-            self._ahead_since = now
-        if now < self._ahead_since + AHEAD_SECONDS:
-            return False
-        raise CursorAheadError(
-            f"sink {self._name} is at offset {cursor} of journal {self._reader.node}, which "
-            f"ends at {self._reader.durable()}: the journal in {self._data_dir} is older than the "
-            "sink's data; restore a matching one, or move the journal away to begin a new one"
-        )
 
     def _fetch(self) -> None:
         """Read and decode the next batch, and enter its rejections and losses into the ledger."""
@@ -323,14 +309,14 @@ class Worker:
         try:
             blocks = self._reader.read(self._next, BATCH_BYTES)
         except SkippedError as skipped:
-            loss = self._progress.gap(skipped, self._status.last, self._sink.missing())
+            loss = self.progress.gap(skipped, self.status.last, self._sink.missing())
             if loss is not None:
-                entry = Entry(self._progress.cursor, 0, loss, self._name)
+                entry = Entry(self.progress.cursor, 0, loss, self._name)
                 self._ledger.record(self._reader.node, [entry], 0)
             self._next = skipped.oldest
             return []
         if blocks:
-            self._progress.block_read(blocks[0])
+            self.progress.block_read(blocks[0])
         return blocks
 
     def _drop_applied(self) -> list[Block]:
@@ -339,7 +325,7 @@ class Worker:
         cursor = self._sink.cursor()
         applied = [one for one in self._batch if one.block.end <= cursor]
         for decoded in applied:
-            self._progress.block_applied(decoded.block)
+            self.progress.block_applied(decoded.block)
             self._failures = 0
             self._left_out = self._left_out.plus(decoded.filtered, decoded.redacted)
         del self._batch[: len(applied)]
@@ -382,11 +368,11 @@ class Worker:
 
     def _sync_applied(self) -> None:
         """Try to sync what is applied, while the sink fails; write the position of a new one."""
-        at = self._progress.cursor
+        at = self.progress.cursor
         is_new = (
-            self._status.last is None and bool(self._batch) and self._batch[0].block.offset == at
+            self.status.last is None and bool(self._batch) and self._batch[0].block.offset == at
         )
-        if self._durable != at or is_new:
+        if self.durable != at or is_new:
             with contextlib.suppress(Exception):  # the error that was there before is reported
                 self._sync()
 
@@ -395,11 +381,11 @@ class Worker:
         if not self._opened:
             return
         self._rejections.enter(self._ledger, self._reader.node)
-        cursor = self._progress.cursor
-        if self._durable != cursor:
-            self._durable = self._sink.sync()
-        progress = self._progress
-        self._status.write(
-            *(cursor, self._durable, progress.index, progress.received),
+        cursor = self.progress.cursor
+        if self.durable != cursor:
+            self.durable = self._sink.sync()
+        progress = self.progress
+        self.status.write(
+            *(cursor, self.durable, progress.index, progress.received),
             *(self._sink.failing(), self._commits.times(), self._left_out),
         )

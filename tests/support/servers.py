@@ -232,6 +232,8 @@ def _role(words: list[str]) -> str:
         return "receiver"
     if "fastlog.web" in words:
         return "web"
+    if "fastlog.source" in words:
+        return "source"
     if "fastlog.tls" in words:
         return "tls"
     if "fastlog.worker" in words:

@@ -117,7 +117,7 @@ def test_the_sinks_of_fastlog_have_entry_points_too() -> None:
     project = tomllib.loads((Path(sinks.__file__).parents[2] / "pyproject.toml").read_text())
     points = project["project"]["entry-points"][sinks.GROUP]
 
-    names = "sqlite ndjson console logging postgresql postgres otlp+http otlp+https"
+    names = "sqlite ndjson console logging postgresql postgres nats otlp+http otlp+https"
     assert set(points) == set(names.split())
     for value in points.values():
         module, _, name = value.partition(":")

@@ -52,7 +52,7 @@ def test_every_key_of_the_example_loads_when_uncommented():
     ]
     assert lines != text.splitlines()
     names = [sink.name for sink in load_text("\n".join(lines)).sinks]
-    assert names == ["sqlite", "audit"]
+    assert names == ["sqlite", "audit", "postgresql"]
 
 
 def test_sizes_and_times_are_read_in_units():

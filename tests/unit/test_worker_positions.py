@@ -14,8 +14,8 @@ from worker_bench import Bench, ListSink, chain_of
 from fastlog.decode import Decoded
 from fastlog.errors import SinkUnavailableError
 from fastlog.sinks.sqlite import SqliteSink
+from fastlog.worker.cursor_ahead import CursorAheadError
 from fastlog.worker.life import read_lives
-from fastlog.worker.worker import CursorAheadError
 
 
 def test_a_worker_applies_durable_blocks_and_writes_its_position(tmp_path: Path) -> None:

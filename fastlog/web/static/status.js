@@ -150,6 +150,7 @@ function detailsOf(status, problems, notes, zone) {
       ? el("ul", { class: "problems-now" }, problems.map(lineOf))
       : el("p", {}, "No losses, no rejections and no lag at present."),
     sinkTable(status.sinks ?? []),
+    nodeTable(status.source),
     el(
       "dl",
       { class: "fields" },
@@ -196,6 +197,41 @@ function sinkTable(sinks) {
           el("td", {}, known(sink.lag_seconds, span)),
           el("td", {}, known(sink.lag_bytes, size)),
           el("td", {}, known(sink.lag_records, String)),
+        ),
+      ),
+    ),
+  );
+}
+
+/** Returns the nodes that a central server takes from a stream; null if there are none. */
+function nodeTable(source) {
+  if (!source?.nodes?.length) return null;
+  const now = Date.now() / 1000;
+  return el(
+    "table",
+    {},
+    el(
+      "thead",
+      {},
+      el(
+        "tr",
+        {},
+        ["Node", "Last block", "Messages behind", "Gap"].map((name) =>
+          el("th", { scope: "col" }, name),
+        ),
+      ),
+    ),
+    el(
+      "tbody",
+      {},
+      source.nodes.map((node) =>
+        el(
+          "tr",
+          {},
+          el("th", { scope: "row" }, visible(String(node.node))),
+          el("td", {}, node.received === null ? "?" : `${span(Math.max(0, now - node.received))} ago`),
+          el("td", {}, String(node.pending)),
+          el("td", {}, node.gap === null ? "none" : `from offset ${node.gap}`),
         ),
       ),
     ),

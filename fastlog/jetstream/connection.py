@@ -1,0 +1,292 @@
+"""A connection to a cluster, for code without an event loop.
+
+nats-py needs asyncio: its loop runs in a thread of its own. The methods here wait for it, with a
+deadline. They can be called from any thread but that one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import logging
+import threading
+from collections.abc import Coroutine
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgspec
+
+from fastlog.errors import SinkError, SinkUnavailableError
+from fastlog.jetstream.target import Target
+
+try:
+    import nats.errors
+    from nats.aio.client import Client
+except ImportError as error:
+    raise ImportError(f"{error}; run: pip install 'fastlog-server[nats]'") from error
+
+__all__ = ["ApiError", "Client", "Connection", "Last", "WrongSequenceError", "explain"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+TIMEOUT: Final = 5.0
+"""Seconds that a request may take."""
+CONNECT_TIMEOUT: Final = 5.0
+WRONG_SEQUENCE: Final = (10071, 10164)
+NO_MESSAGE: Final = 10037
+NO_STREAM: Final = 10059
+FULL: Final = (10077, 10047, 10023)
+"""Codes of JetStream's errors: nats-server's `errors.json` has all of them."""
+
+
+class ApiError(SinkError):
+    """JetStream rejected a request."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class WrongSequenceError(ApiError):
+    """The last message of a subject is another one than expected."""
+
+
+class Last(NamedTuple):
+    """The last message of a subject."""
+
+    seq: int
+    data: bytes
+
+
+class _Error(msgspec.Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class _Answer(msgspec.Struct):
+    error: _Error | None = None
+    seq: int = 0
+
+
+class Connection:
+    """A connection to a cluster. It is made again in the background when it is lost.
+
+    Methods raise `SinkUnavailableError` while the cluster does not answer.
+    """
+
+    def __init__(self, target: Target, name: str) -> None:
+        self.target = target
+        self._name = name
+        self._client = Client()
+        self.loop = asyncio.new_event_loop()
+        """The event loop of the client."""
+        self._thread: threading.Thread | None = None
+        self._lost: asyncio.Future[None] | None = None
+        """Done when the connection is lost; another one for each connection."""
+        self._failures = 0
+        self._failed: asyncio.Future[None]
+        """Done when the first attempt to connect has failed."""
+        self._reason = ""
+        """Why the last attempt to connect failed."""
+
+    def open(self) -> None:
+        """Connect.
+
+        Raises:
+            ConfigError: A file of the URL cannot be used.
+            SinkUnavailableError: No server can be reached, or they refuse the credentials.
+        """
+        tls = self.target.ssl_context()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="nats", daemon=True)
+        self._thread.start()
+        options = {
+            "servers": list(self.target.servers),
+            "name": self._name,
+            "tls": tls,
+            "user": self.target.user or None,
+            "password": self.target.password or None,
+            "user_credentials": self.target.creds or None,
+            "nkeys_seed": self.target.nkey or None,
+            "connect_timeout": 2,
+            "reconnect_time_wait": 0.25,
+            "max_reconnect_attempts": -1,
+            "ping_interval": 5,
+            "error_cb": self._on_error,
+            "disconnected_cb": self._on_disconnected,
+        }
+        try:
+            self.run(self._connect(options), CONNECT_TIMEOUT)
+        except SinkUnavailableError as error:
+            self.close()
+            if not self._reason:
+                raise
+            raise SinkUnavailableError(f"{self.target.label}: {self._reason}") from error
+
+    async def _connect(self, options: dict[str, Any]) -> None:
+        """Connect; give up when each server has failed twice. nats-py would try without end."""
+        self._failed = self.loop.create_future()
+        connecting = self.loop.create_task(self._client.connect(**options))
+        try:
+            await asyncio.wait([connecting, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                raise SinkUnavailableError(f"{self.target.label}: {self._reason}")
+            connecting.result()
+        finally:
+            connecting.cancel()
+
+    async def _on_error(self, error: Exception) -> None:
+        self._failures += 1
+        # The first error of an attempt says more: servers close a connection that they refuse.
+        if self._client.is_connected or not self._reason:
+            self._reason = explain(error)
+        if self._failures == 2 * len(self.target.servers) and not self._failed.done():
+            self._failed.set_result(None)
+        log.debug("%s: %s", self.target.label, explain(error))
+
+    async def _on_disconnected(self) -> None:
+        if self._lost is not None:
+            self._lost.set_result(None)
+            self._lost = None
+
+    async def _request(self, subject: str, payload: bytes, headers: dict[str, str] | None) -> bytes:
+        """Send a request; do not wait for its answer any more when the connection is lost."""
+        if self._lost is None:
+            self._lost = self.loop.create_future()
+        lost = self._lost
+        work = self._client.request(subject, payload, timeout=TIMEOUT, headers=headers)
+        request: asyncio.Task[Any] = self.loop.create_task(work)
+        try:
+            await asyncio.wait([request, lost], return_when=asyncio.FIRST_COMPLETED)
+            if not request.done():
+                raise SinkUnavailableError(f"{self.target.label}: the connection was lost")
+            return bytes(request.result().data)
+        finally:
+            request.cancel()
+
+    @property
+    def client(self) -> Client:
+        """The client, for code that runs in its loop."""
+        return self._client
+
+    @property
+    def max_payload(self) -> int:
+        """The largest payload of a message that the server takes, in bytes."""
+        return self._client.max_payload
+
+    def run(self, work: Coroutine[Any, Any, T], timeout: float = TIMEOUT) -> T:
+        """Run a coroutine in the client's loop, and return its result.
+
+        Raises:
+            SinkUnavailableError: It failed, or took too long.
+        """
+        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), self.loop)
+        try:
+            return future.result(timeout + 1)
+        except (SinkError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # of nats-py, ssl or the system: the cluster is not to be had
+            raise SinkUnavailableError(f"{self.target.label}: {explain(error)}") from error
+
+    def request(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> bytes:
+        """Send a request, and return the answer."""
+        if not self._client.is_connected:  # it would wait in a buffer, and be sent much later
+            raise SinkUnavailableError(
+                f"{self.target.label}: not connected{f' ({self._reason})' if self._reason else ''}"
+            )
+        return self.run(self._request(subject, payload, headers), TIMEOUT + 1)
+
+    def ask(self, what: str, question: object = None) -> bytes:
+        """Ask JetStream's API, such as `STREAM.INFO.LOGS`.
+
+        Raises:
+            ApiError: It rejected the question.
+        """
+        payload = b"" if question is None else msgspec.json.encode(question)
+        answer = self.request(f"$JS.API.{what}", payload)
+        self._check(answer, what)
+        return answer
+
+    def last(self, stream: str, subject: str) -> Last | None:
+        """Return the last message of a subject; None if there is none.
+
+        The leader of the stream answers. It may have been replaced without knowing it yet: then the
+        message is an older one.
+        """
+        try:
+            answer = self.ask(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+        except ApiError as error:
+            if error.code == NO_MESSAGE:
+                return None
+            raise
+        message = msgspec.json.decode(answer, type=_Got).message
+        return Last(message.seq, base64.b64decode(message.data))
+
+    def publish(self, stream: str, subject: str, payload: bytes, expected: int) -> int:
+        """Publish a message if the subject's last one has the sequence `expected` (0: none).
+
+        Returns:
+            Its sequence in the stream.
+
+        Raises:
+            WrongSequenceError: The last message is another one.
+            SinkUnavailableError: The cluster does not answer; the message may be stored
+                nevertheless, also later.
+            ApiError: The stream rejects it.
+        """
+        headers = {
+            "Nats-Expected-Stream": stream,
+            "Nats-Expected-Last-Subject-Sequence": str(expected),
+        }
+        answer = self.request(subject, payload, headers)
+        return self._check(answer, f"publish to {stream}").seq
+
+    def _check(self, answer: bytes, what: str) -> _Answer:
+        try:
+            found = msgspec.json.decode(answer, type=_Answer)
+        except msgspec.MsgspecError as error:
+            raise SinkUnavailableError(f"{self.target.label}: {what}: {error}") from error
+        if found.error is None:
+            return found
+        code = found.error.err_code
+        text = f"{self.target.label}: {what}: {found.error.description} ({code})"
+        if code in FULL:
+            raise SinkUnavailableError(text)
+        kind = WrongSequenceError if code in WRONG_SEQUENCE else ApiError
+        raise kind(text, code)
+
+    def close(self) -> None:
+        """Close the connection, and end its thread. Safe to call twice."""
+        if self._thread is None:
+            return
+        with contextlib.suppress(SinkError, asyncio.CancelledError):
+            self.run(self._client.close(), 2.0)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(5)
+        self._thread = None
+        self.loop.close()
+
+
+class _Message(msgspec.Struct):
+    seq: int
+    data: str = ""
+
+
+class _Got(msgspec.Struct):
+    message: _Message
+
+
+def explain(error: BaseException) -> str:
+    """Return an error of nats-py as a part of a line."""
+    if isinstance(error, nats.errors.NoRespondersError):
+        return "JetStream does not answer: it is not enabled, or has no leader now"
+    if isinstance(error, TimeoutError):  # nats-py's is one
+        return "no answer in time"
+    if isinstance(error, nats.errors.NoServersError):
+        return "no server can be reached"
+    if isinstance(error, binascii.Error | ValueError) and "seed" in str(error).lower():
+        return f"the key is no nkey ({error})"
+    text = " ".join(str(error).removeprefix("nats: ").split())
+    return text or type(error).__name__
