@@ -132,7 +132,7 @@ void fl_loop_free(fl_loop *loop);
 enum {
     FL_LISTEN_NO_STOCK = 1, /* only clients that send the magic number */
     FL_LISTEN_AUTH = 2,     /* only clients that prove a key; the caller checks the proof */
-    FL_LISTEN_IDENTITY = 4, /* the identity in a peer's name is as good as a key; the caller uses it */
+    FL_LISTEN_IDENTITY = 4, /* the identity in a peer's name is as good as a key, to the caller */
 };
 
 /* Accepts from a listening TCP or Unix socket, which becomes non-blocking and stays the caller's.

@@ -187,9 +187,9 @@ void fl_translator_set_node(fl_translator *translator, const uint8_t node[FL_NOD
 int fl_translator_begin(fl_translator *translator, double received, uint64_t offset);
 
 /* Translates a run: `count` frames, each after its length (u32), in exactly len bytes. idx is the
- * number of the first frame, host the sender of all, without a certificate. verdicts gets one byte for each frame. Returns
- * how many are not plain, FL_EINVAL if the lengths do not fit or the host is not UTF-8, or
- * FL_ENOMEM. After an error, begin again. */
+ * number of the first frame, host the sender of all, without a certificate. verdicts gets one byte
+ * for each frame. Returns how many are not plain, FL_EINVAL if the lengths do not fit or the host
+ * is not UTF-8, or FL_ENOMEM. After an error, begin again. */
 int fl_translator_run(fl_translator *translator, const uint8_t *frames, size_t len, uint32_t count,
                       uint32_t idx, const char *host, size_t host_len, uint8_t *verdicts);
 

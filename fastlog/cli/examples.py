@@ -44,10 +44,10 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
         ),
     ),
     "fastlog erase": (
-        Example("Show what would be erased.", "fastlog erase --dry-run user=77"),
+        Example("Show what would be erased.", "fastlog erase --dry-run user=78"),
         Example(
             "Erase the records of a user, with the number of the request in the ledger.",
-            "fastlog erase --yes --reason 'request 4711' user=77",
+            "fastlog erase --yes --reason 'request 4711' user=78",
         ),
     ),
     "fastlog export": (

@@ -48,7 +48,7 @@ def import_(config: Config, sources: tuple[Path, ...]) -> int:
     progress.total = sum(each.size for each in inputs)
     work = LongWork(progress, verb="importing")
     added = Added()
-    with Importer(config.data_dir, store.logs) as importer, work:
+    with Importer(config.data_dir, store.logs, config.redact) as importer, work:
         for each in inputs:
             for some in batches(each.records(progress)):
                 added = added.plus(importer.add(some, each.digest))

@@ -28,6 +28,9 @@ OWN_CHARACTERS: Final = 8 << 20
 
 _site_of = itemgetter(*map(Record._fields.index, SITE))
 _process_of = itemgetter(*map(Record._fields.index, PROCESS))
+_OWN_FIELDS: Final = ("created", "message", "exc_text", "stack_info", "extra", "idx")
+_FIELDS: Final = (*SITE, *PROCESS, *_OWN_FIELDS, "received", "offset")
+_in_order = itemgetter(*map(_FIELDS.index, Record._fields))
 
 
 class Combinations:
@@ -137,16 +140,12 @@ class Columns:
         Args:
             received, offset: Those of the block.
         """
-        lists = (self.created, self.message, self.exc_text, self.stack_info, self.extra, self.idx)
+        lists = [getattr(self, name) for name in _OWN_FIELDS]
         found: list[Record] = []
         for at in positions:
             site, process = self.sites[self.site[at]], self.processes[self.process[at]]
-            created, message, exc_text, stack_info, extra, idx = (each[at] for each in lists)
-            values = (
-                *(created, *site[:3], message, *site[3:], *process[:5]),
-                *(exc_text, stack_info, process[5], received, extra, offset, idx),
-            )
-            found.append(Record(*values))
+            own = [column[at] for column in lists]
+            found.append(Record(*_in_order((*site, *process, *own, received, offset))))
         return found
 
     def selected(self, positions: Sequence[int]) -> Columns:

@@ -80,7 +80,7 @@ def search_chunks(
     with ThreadPoolExecutor(THREADS) as pool:
 
         def search(compressed: bytes) -> Numbers:
-            return pool.submit(_candidates, expressions, compressed, must_stop)
+            return pool.submit(candidates_of_chunk, expressions, compressed, must_stop)
 
         keys = (_read_keys(connection, *each) for each in _searched(connection, pieces, search))
         yield from in_order(pieces, keys, newest_first=newest_first)
@@ -108,10 +108,17 @@ def _read_text(connection: sqlite3.Connection, chunk: Piece) -> bytes:
     return text
 
 
-def _candidates(
+def candidates_of_chunk(
     expressions: list[Expression], compressed: bytes, must_stop: Callable[[], bool]
 ) -> Sequence[int]:
-    """Return the numbers of the entries of a chunk that may match."""
+    """Return the numbers of the entries of a chunk that may match; none if the search must stop.
+
+    Args:
+        compressed: Its text.
+
+    Raises:
+        DamagedFileError: It is none.
+    """
     if must_stop():
         return ()
     if _memory is None:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from fastlog import zstd
-from fastlog.errors import SinkUnavailableError
+from fastlog.errors import DamagedFileError, SinkUnavailableError
 from fastlog.query.expressions import Expression
-from fastlog.search.candidates import candidates
-from fastlog.search.chunk_memory import ChunkMemory
+from fastlog.search.chunk_search import RETAINED, candidates_of_chunk
 from fastlog.search.narrowing import Clause, all_of
 from fastlog.search.postgres_coverage import Coverage, Fetch
 from fastlog.search.progress import Progress
@@ -29,10 +28,9 @@ THREADS: Final = 2
 """The libraries that decompress and search let other threads run meanwhile."""
 AT_ONCE: Final = (2, 4, 16, 48)
 """Chunks that are fetched by the first statements, and by all later ones."""
-RETAINED: Final = 4 << 20
-"""As in `chunk_search`: bytes that are allocated and freed once, so that glibc keeps its blocks."""
-_MEMORY: Final = ChunkMemory()
-"""Of all searches of the process."""
+
+
+_NOTHING: Final = zstd.compress(b"")
 
 
 class Place(NamedTuple):
@@ -136,7 +134,12 @@ class ChunkSearch:
             texts = self._read("text", part)
             begun.append(
                 [
-                    (each, pool.submit(_candidates, expressions, text, self._progress.must_stop))
+                    (
+                        each,
+                        pool.submit(
+                            candidates_of_chunk, expressions, text, self._progress.must_stop
+                        ),
+                    )
                     for each, text in zip(part, texts, strict=True)
                 ]
             )
@@ -146,7 +149,10 @@ class ChunkSearch:
 
     def _places(self, some: list[_Begun]) -> Iterator[Place]:
         """Yield the places of what was found in some chunks."""
-        found = [(each, numbers) for each, job in some if (numbers := job.result())]
+        try:
+            found = [(each, numbers) for each, job in some if (numbers := job.result())]
+        except DamagedFileError as error:
+            raise SinkUnavailableError(f"{self._schema}.chunks {error}") from None
         texts = self._read("keys", [each for each, _ in found]) if found else []
         for (each, numbers), text in zip(found, texts, strict=True):
             keys = _decompressed(text)
@@ -156,7 +162,7 @@ class ChunkSearch:
                     yield Place(created, offset, idx, each.node, each.day)
 
     def _read(self, column: str, chunks: Sequence[_Chunk]) -> list[bytes]:
-        """Return a column of some chunks; b"" for those that retention has dropped."""
+        """Return a column of some chunks; nothing for those that retention has dropped."""
         rows = self._fetch(
             f"SELECT n, k.{column} FROM unnest(%s::uuid[], %s::int8[], %s::int4[])"  # noqa: S608 our own text
             f" WITH ORDINALITY u(node, first, part, n) JOIN {self._schema}.chunks k"
@@ -167,32 +173,17 @@ class ChunkSearch:
                 [each.part for each in chunks],
             ),
         )
-        texts = [b""] * len(chunks)
+        texts = [_NOTHING] * len(chunks)
         for number, text in rows:
             texts[number - 1] = text
         return texts
 
 
-def _candidates(
-    expressions: list[Expression], compressed: bytes, must_stop: Callable[[], bool]
-) -> Sequence[int]:
-    """Return the numbers of the records of a chunk that may match."""
-    if must_stop() or not compressed:
-        return ()
-    key = ChunkMemory.key(compressed, expressions)
-    found = _MEMORY.get(key)
-    if found is None:
-        found = candidates(_decompressed(compressed), expressions, must_stop)
-        if not must_stop():  # else some may be missing
-            _MEMORY.put(key, found)
-    return found
-
-
 def _decompressed(compressed: bytes) -> bytes:
     try:
-        return zstd.decompress(compressed) if compressed else b""
+        return zstd.decompress(compressed)
     except zstd.ZstdError as error:
-        raise SinkUnavailableError(f"a chunk cannot be decompressed: {error}") from None
+        raise SinkUnavailableError(f"keys of a chunk cannot be decompressed: {error}") from None
 
 
 def _split(

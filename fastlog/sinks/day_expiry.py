@@ -21,8 +21,9 @@ from fastlog.errors import SinkUnavailableError
 from fastlog.query import Node, TimeContext, parse
 from fastlog.sinks.day_directory import DayDirectory, DayFileName
 from fastlog.sinks.day_erasure import Erasure, connect
-from fastlog.sinks.day_file import is_current_version
+from fastlog.sinks.day_file import DayFile, read_file_version
 from fastlog.sinks.day_matches import Matches, Piece, pieces
+from fastlog.sinks.day_schema import SPLIT, VERSION
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,10 @@ class DayExpiry:
     def _apply(self, name: DayFileName, rule: _Rule) -> None:
         """Apply a rule to some of a file."""
         path, place = self._directory.file(name), (name, rule.key)
-        if not is_current_version(path):
+        version = read_file_version(path) or 0
+        if SPLIT <= version < VERSION:  # these migrations take a moment only
+            DayFile(path, node="").close()
+        elif version != VERSION:
             self._done.add(place)
             log.info(
                 "sink %s: expiry: %s is of an older version: fastlog migrate", self._sink, name

@@ -96,14 +96,14 @@ def read_summary(path: Path) -> Summary:
         return Summary(*(time if isinstance(time, float) else None for time in times))
 
 
-def is_current_version(path: Path) -> bool:
-    """Return whether a file has the current version of the schema.
+def read_file_version(path: Path) -> int | None:
+    """Return the version of a file's schema; None where it has none.
 
     Raises:
         As `read_cursor`.
     """
     with _opened(path) as (_, version):
-        return version == VERSION
+        return version
 
 
 @contextlib.contextmanager

@@ -149,13 +149,17 @@ class _Backup:
             durable=durable,
             sinks=sinks,
             files=files,
+            redact=list(self._config.redact),
             missing=sorted(map(str, self._unread.files)),
         )
 
     def _copy_sink(self, sink: SinkConfig) -> CopiedSink:
         url, data_dir = urlsplit(sink.url), self._config.data_dir
         folder = self._root / "sinks" / sink.name
-        copied = CopiedSink(sink.name, public_url(sink.url), 0, "other", f"sinks/{sink.name}")
+        copied = CopiedSink(
+            *(sink.name, public_url(sink.url), 0, "other", f"sinks/{sink.name}"),
+            *(sink.filter, sink.fields, sink.without),
+        )
         if url.scheme == "sqlite":
             logs = Path(url.path) if url.path else data_dir / "logs"
             make_directory(folder)

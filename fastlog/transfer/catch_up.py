@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from fastlog.config import RetentionConfig
-from fastlog.decode import Decoder
+from fastlog.config import Config, RetentionConfig, SinkConfig
 from fastlog.errors import FastlogError
 from fastlog.journal import JournalReader, read_positions
 from fastlog.journal.durable_offset import DurableOffset
 from fastlog.ledger import Ledger
+from fastlog.routing.decoder import make_decoder
 from fastlog.sinks import SinkContext, make_sink
 from fastlog.worker.worker import Worker
 
@@ -27,28 +27,29 @@ def publish_durable(journal: Path, durable: int) -> None:
         page.publish(durable)
 
 
-def catch_up(data_dir: Path, name: str, url: str, engine: str) -> None:
+def catch_up(data_dir: Path, settings: SinkConfig, config: Config) -> None:
     """Store the blocks of the journal that a sink has not stored.
 
     Args:
         data_dir: Has the journal, and the ledger.
-        name: Of the sink.
-        url: Where its files are now.
-        engine: Of the decoder.
+        settings: Of the sink; its URL says where its files are now.
+        config: Has the rules of redaction.
 
     Raises:
         FastlogError: That is not possible now.
     """
-    sink = make_sink(SinkContext(name, urlsplit(url), data_dir, _EVERYTHING))
+    name = settings.name
+    sink = make_sink(SinkContext(name, urlsplit(settings.url), data_dir, _EVERYTHING))
     with closing(JournalReader(data_dir / "journal")) as reader:
         end = reader.durable()
         worker = Worker(
             reader,
-            Decoder(engine, sink.form, bytes.fromhex(reader.node)),
+            make_decoder(config, settings, sink.form, reader.node),
             sink,
             Ledger(data_dir / "ledger.db"),
             name,
             data_dir,
+            keep_raw=not config.redact,
         )
         worker.open()
         while sink.cursor() < end:

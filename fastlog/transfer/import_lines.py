@@ -35,11 +35,16 @@ def _line_types() -> list[tuple[str, Any] | tuple[str, Any, Any]]:
     natural = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
     types: dict[Any, Any] = {int | None: integer | None, int: natural}
     hints = get_type_hints(Record) | {"extra": msgspec.Raw}
-    fields = [(name, types.get(hints[name], hints[name])) for name in Record._fields]
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+    for name in Record._fields:
+        kind = types.get(hints[name], hints[name])
+        # Exports of older versions lack the columns that came later.
+        is_optional = hints[name] in (str | None, int | None, float | None)
+        fields.append((name, kind, None) if is_optional else (name, kind))
     return [*fields, ("node", str | msgspec.UnsetType, msgspec.UNSET)]
 
 
-_Line: Any = msgspec.defstruct("_Line", _line_types(), gc=False)
+_Line: Any = msgspec.defstruct("_Line", _line_types(), kw_only=True, gc=False)
 _Identity: Any = msgspec.defstruct(
     "_Identity", [(name, Any, msgspec.UNSET) for name in ("node", "offset", "idx", "received")]
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import date
@@ -19,12 +19,14 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from fastlog.block import Block
+from fastlog.config import RedactConfig
 from fastlog.decode import Decoded
 from fastlog.decode.columns import columns_of
 from fastlog.errors import FastlogError
 from fastlog.files import make_directory, open_file
 from fastlog.journal.recovery import known_durable
 from fastlog.journal.segment import read_node
+from fastlog.routing.redaction import Redaction
 from fastlog.search import Found
 from fastlog.search.day_reader import open_day, unless_gone
 from fastlog.search.parts import BATCH_BYTES, size_of
@@ -73,17 +75,21 @@ class Importer:
     Args:
         data_dir: Of the server, which may run.
         logs: The directory of its day files.
+        redact: What no sink may store, imports included.
 
     Raises:
         FastlogError: Another import is running, or a day file cannot be read.
         OSError: The directories cannot be written.
     """
 
-    def __init__(self, data_dir: Path, logs: Path) -> None:
+    def __init__(self, data_dir: Path, logs: Path, redact: Sequence[RedactConfig] = ()) -> None:
         self._directory = DayDirectory(logs, FILE_LIMIT)
         self._journal = data_dir / "journal"
         self._node = read_node(self._journal)
         self._known = KnownRecords()
+        self._redaction = Redaction(redact)
+        self.redacted = Counter[str]()
+        """How many records each rule has changed."""
         self._files: OrderedDict[DayFileName, DayFile] = OrderedDict()
         self._names_of: dict[str, list[DayFileName]] = {}
         """The files that had records of a journal when the import began."""
@@ -137,6 +143,7 @@ class Importer:
                 if node == digest or name.day == day:
                     self._known.read(self._directory.file(name), node)
         new = self._known.new(some)
+        new = [f._replace(record=self._redaction.apply(f.record, self.redacted)) for f in new]
         if new:
             file = self._file(self._directory.choose(_microseconds(new[0]), None))
             for node, blocks in _blocks(new):

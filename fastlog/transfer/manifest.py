@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from fastlog.config import RedactConfig
 from fastlog.errors import FastlogError
 from fastlog.files import replace_file
 
@@ -59,6 +60,10 @@ class CopiedSink(msgspec.Struct, frozen=True):
     kind: str
     """`days`: its day files are in `folder`. `lines`: its files are. `other`: it is elsewhere."""
     folder: str = ""
+    filter: str = ""
+    fields: list[str] = []
+    without: list[str] = []
+    """What it stores of the records, as configured."""
     place: str = ""
     """Where in the data directory its files were; "" if they were elsewhere."""
 
@@ -77,6 +82,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The offset up to which the backup has everything."""
     sinks: list[CopiedSink]
     files: list[CopiedFile]
+    redact: list[RedactConfig] = []
+    """What no sink may store of the journal's records."""
     missing: list[str] = []
     """What could not be copied, because it was damaged."""
 

@@ -28,7 +28,16 @@ ROWS: Final = 50_000
 """Rows of a row group, which are in memory at the same time."""
 MAX_BYTES: Final = 128 << 20
 """Memory of its records after which a row group ends early."""
-_RECURRING: Final = ("levelname", "name", "pathname", "filename", "module", "funcName", "host")
+_RECURRING: Final = (
+    "levelname",
+    "name",
+    "pathname",
+    "filename",
+    "module",
+    "funcName",
+    "host",
+    "certificate",
+)
 _DATE_MIN, _DATE_MAX = -62_135_596_800.0, 253_402_300_800.0
 """The years 1 and 10,000, in seconds since the epoch."""
 

@@ -15,8 +15,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
+
 from fastlog.block import runs
-from fastlog.config import Config
+from fastlog.config import Config, SinkConfig
 from fastlog.errors import FastlogError
 from fastlog.files import Access, make_directory, open_file, sync_directory
 from fastlog.journal import JournalReader, Snapshot, read_snapshot
@@ -230,6 +232,8 @@ def _store_rest(manifest: Manifest, work: Path, config: Config, targets: dict[st
     """Store the blocks that a sink had not stored."""
     journal = work / "journal"
     publish_durable(journal, manifest.durable)
+    rules = [*manifest.redact, *(rule for rule in config.redact if rule not in manifest.redact)]
+    redacting = msgspec.structs.replace(config, redact=rules)
     for sink in manifest.sinks:
         if sink.offset >= manifest.durable or not segments(journal):
             continue
@@ -243,7 +247,11 @@ def _store_rest(manifest: Manifest, work: Path, config: Config, targets: dict[st
             cursor = LineFileCursor(node=manifest.node, offset=sink.offset)
             CursorFile(work, sink.name, LineFileCursor).save(cursor)
         if url is not None:
-            catch_up(work, sink.name, url, config.decode.engine)
+            settings = SinkConfig(
+                url=url, name=sink.name, when_full="hold",
+                filter=sink.filter, fields=sink.fields, without=sink.without,
+            )  # fmt: skip
+            catch_up(work, settings, redacting)
 
 
 def _begin_journal(work: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from day_files import START, START_NAME, make_record, write_day
 
 from fastlog.decode import read_record
+from fastlog.query import COLUMNS
 from fastlog.record import Record
 
 ONE, OTHER = "ab" * 16, "cd" * 16
@@ -47,10 +48,17 @@ def make_store(data_dir: Path, count: int = 50, node: str = ONE) -> Path:
     return data_dir
 
 
+def place(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the identity of a row."""
+    return tuple(row[COLUMNS.index(name)] for name in ("node", "offset", "idx"))
+
+
 def stored(data_dir: Path) -> list[tuple[Any, ...]]:
     """Return all columns of all records, in order of journal and arrival."""
     found: list[tuple[Any, ...]] = []
     for path in sorted((data_dir / "logs").glob("*.db")):
         with closing(sqlite3.connect(path)) as connection:
-            found += connection.execute("SELECT *, typeof(created) FROM records")
-    return sorted(found, key=lambda row: (row[22], row[20], row[21]))
+            found += connection.execute(
+                f"SELECT {', '.join(COLUMNS)}, typeof(created) FROM records"
+            )
+    return sorted(found, key=place)

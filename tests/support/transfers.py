@@ -8,7 +8,7 @@ import json
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,22 +31,16 @@ def run(*words: object, code: int = 0) -> str:
     return out.getvalue() if code in (0, 3) else err.getvalue()
 
 
-def killed_when(path: Path, size: int, *words: object) -> bool:
-    """Start a command, and kill it with SIGKILL when a file has so many bytes.
+def killed_when(condition: Callable[[], object], *words: object) -> bool:
+    """Start a command, and kill it with SIGKILL when a condition holds.
 
     Returns:
         Whether it was killed before it had ended.
     """
-
-    def is_reached() -> bool:
-        with contextlib.suppress(FileNotFoundError):
-            return path.stat().st_size >= size
-        return False
-
     process = subprocess.Popen(
         [FASTLOG, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    wait_for(lambda: is_reached() or process.poll() is not None)
+    wait_for(lambda: condition() or process.poll() is not None)
     process.kill()
     return process.wait(30) == -signal.SIGKILL
 

@@ -33,9 +33,10 @@ handler = logging.handlers.SocketHandler("127.0.0.1", int(sys.argv[1]))
 logger = logging.getLogger("app.db")
 logger.addHandler(handler)
 logger.error("disk is slow, it took 1234 ms", extra={"user": 77})
+logger.warning("disk is slow, it took 235 ms", extra={"user": 78})
 handler.close()
 """
-"""A record that every example finds: it is logged below line 10."""
+"""A record that every example finds, which is logged below line 10, and one to erase."""
 
 LINES = [
     each.line
@@ -59,7 +60,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with Server(home, config=config) as server:
         program = [sys.executable, "-c", PROGRAM, str(server.port)]
         subprocess.run(program, check=True, timeout=60)
-        server.wait_stored(1)
+        server.wait_stored(2)
         (home / "fastlog-data").symlink_to(server.data)
         (home / "fastlog.toml").write_text(f'{config}listen = ["{server.urls()[0]}"]\n')
         (home / "port").write_text(str(server.port))

@@ -229,7 +229,7 @@ def test_a_pooler_of_transactions(tmp_path: Path, database: Database) -> None:
             load.assert_stored(database.server, database.name)
             assert len(failures(server)) == 1
             with tailing(url) as lines:
-                assert next(lines) == "c1 999"
+                assert next(lines) in ("c0 999", "c1 999")
                 load.send(1)
                 assert sorted(islice(lines, 2)) == ["c0 1000", "c1 1000"]
             load.close()

@@ -17,12 +17,15 @@ from sqlite_stores import make_sink
 
 from fastlog.decode.json_lines import encode
 from fastlog.journal import Journal
+from fastlog.query import COLUMNS
 from fastlog.sinks.day_file import DayFile
 from fastlog.transfer import importer
 
 pytestmark = pytest.mark.usefixtures("nothing_configured")
 
 OLD = "older than retention.age"
+EXTRA = COLUMNS.index("extra")
+"""Behind it are offset, idx and node."""
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def test_an_import_has_all_columns_of_all_records_and_a_second_adds_nothing(
 
 
 def with_parsed_extra(row: tuple[object, ...]) -> tuple[object, ...]:
-    return (*row[:19], json.loads(str(row[19])), *row[20:])
+    return (*row[:EXTRA], json.loads(str(row[EXTRA])), *row[EXTRA + 1 :])
 
 
 class Killed(BaseException):
@@ -100,7 +103,7 @@ def test_an_import_that_is_killed_anywhere_is_completed_by_repeating_it(
                 command("import", exported, "--data-dir", target)
     command("import", exported, "--data-dir", target)
     found = stored(target)
-    assert len(found) == len({row[20:23] for row in found}) == 84
+    assert len(found) == len({row[EXTRA + 1 : EXTRA + 4] for row in found}) == 84
     assert command("import", exported, "--data-dir", target).out.startswith("added 0 ")
 
 
@@ -124,10 +127,11 @@ def test_lines_of_other_programs(command: Run, target: Path, monkeypatch: pytest
         "fastlog import: app.log:4: is not a JSON object",
         "fastlog import: app.log:5: malformed JSON: text is not UTF-8",
         "fastlog import: app.log:7: is not a line of an export: Object missing required field "
-        "`levelno`",
+        "`message`",
         "fastlog import: app.log:8: is not a JSON object",
     ]
-    rows = [(row[0], row[2], row[3], row[4], row[17], row[18], row[19]) for row in stored(target)]
+    names = ("created", "levelname", "name", "message", "host", "received", "extra")
+    rows = [tuple(row[COLUMNS.index(name)] for name in names) for row in stored(target)]
     noon, now = MONDAY + DAY / 2, MONDAY + 10 * DAY
     assert rows == [
         (noon, "ERROR", "web", "one", "import", noon, "{}"),
@@ -140,11 +144,30 @@ def test_lines_of_other_programs(command: Run, target: Path, monkeypatch: pytest
     assert again.out == f"added 0 records to {target}/logs; 3 were there already\n"
 
 
+def test_an_export_of_an_older_version_lacks_columns(command: Run, exported: Path, target: Path):
+    lines = [json.loads(line) for line in exported.read_text("utf-8").split("\n")[:-1]]
+    Path("old").write_text("".join(f"{json.dumps(without_nulls(line))}\n" for line in lines))
+    assert command("import", "old", "--data-dir", target).out.startswith("added 84 records")
+    assert command("import", exported, "--data-dir", target).out.startswith("added 0 records")
+
+
+def without_nulls(line: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in line.items() if value is not None}
+
+
+def test_what_no_sink_may_store_is_not_imported(command: Run, exported: Path, target: Path):
+    Path("redacting.toml").write_text('[[redact]]\nfield = "extra.n"\n')
+    words = ("import", exported, "--data-dir", target, "--config", "redacting.toml")
+    assert command(*words).out.startswith("added 84 records")
+    assert {json.loads(row[EXTRA]).get("n") for row in stored(target)} == {"***", None}
+    assert command(*words).out.startswith("added 0 records")
+
+
 def test_lines_of_an_ndjson_sink_keep_their_columns(command: Run, store: Path, target: Path):
     record = make_record(1, received=5.25, extra='{"a":1.50}', thread=1 << 60, levelno=None)
     Path("app.ndjson").write_bytes(encode(record) + b"\n" + encode(record) + b"\n")
     assert command("import", "app.ndjson", "--data-dir", target).out.startswith("added 2 records")
-    assert [row[:20] for row in stored(target)] == [record[:20]] * 2
+    assert [row[: EXTRA + 1] for row in stored(target)] == [record[: EXTRA + 1]] * 2
     assert command("import", "app.ndjson", "--data-dir", target).out.startswith("added 0 records")
 
 

@@ -234,6 +234,19 @@ def _value(value: object) -> object:
     return json.dumps(decoded, sort_keys=True).replace("-0.0", "0.0")
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_records_with_and_without_a_chunk_are_found_in_order(
+    filled: Filled, newest_first: bool
+) -> None:
+    """Times overlap: chunks and the rows without one take turns in the answer."""
+    times = [START + n * 37 % 60 for n in range(60)]
+    filled.fill(numbered([{"created": at, "message": f"Word {at}"} for at in times]))
+    filled.cover(17)
+    expected = [f"{n}" for n in sorted(range(60), key=lambda n: times[n], reverse=newest_first)]
+    for text in ("word", "message:/W[o]rd/"):
+        assert filled.found(text, newest_first=newest_first) == expected
+
+
 def test_records_are_as_they_were_stored(filled: Filled) -> None:
     record = make_record(
         1, extra='{"a":"x: y, z","user":{"b":[1,2.5,null,"é\\n"]}}', message='"\u2028', taskName=""

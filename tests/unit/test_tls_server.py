@@ -95,6 +95,38 @@ def test_bytes_pass_both_ways_and_the_end_comes_behind_them(running: Running) ->
     assert end.recv(1) == b""
 
 
+def test_the_end_waits_for_a_receiver_that_is_slow(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the peer is read together with bytes for which the pair has no room."""
+
+    def small_pair() -> tuple[socket.socket, socket.socket]:
+        ours, theirs = make_pair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return ours, theirs
+
+    make_pair = socket.socketpair
+    monkeypatch.setattr(server.socket, "socketpair", small_pair)
+    sent = bytes(range(256)) * 1200
+    with running.certificates.connect(running.port) as client:
+        wait_for(lambda: len(running.take()) == 1)
+        has_sent = threading.Event()
+
+        def send() -> None:
+            client.sendall(sent)
+            has_sent.set()
+            with contextlib.suppress(OSError):
+                client.unwrap()
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        assert has_sent.wait(30)
+        [end] = running.ends
+        assert received(end, len(sent) + 1) == sent
+        end.close()
+        sender.join(30)
+
+
 def test_a_connection_waits_for_the_next_receiver(running: Running) -> None:
     clients = [running.certificates.connect(running.port) for _ in range(5)]
     for client in clients:
