@@ -243,6 +243,20 @@ def test_random_faults_for_minutes(own_fleet: Fleet, cluster: NatsCluster) -> No
         server.start()
         wait_for(cluster.is_ready)
 
+    def flip_a_bit() -> None:
+        server = dice.choice(cluster.servers)
+        server.stop()
+        files = [each for each in server.store.rglob("*.blk") if each.stat().st_size]
+        if files:
+            with dice.choice(files).open("r+b") as file:
+                content = bytearray(file.read())
+                content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+                file.seek(0)
+                file.write(content)
+        own_fleet.send(50)
+        server.start()
+        wait_for(cluster.is_ready)
+
     def restart_collector() -> None:
         own_fleet.await_journaled()
         own_fleet.hang_up()
@@ -260,6 +274,7 @@ def test_random_faults_for_minutes(own_fleet: Fleet, cluster: NatsCluster) -> No
         reload(dice.choice([*own_fleet.collectors, *own_fleet.centrals]))
 
     faults = [
+        flip_a_bit,
         restart_cluster_server, restart_collector, restart_central, lose_database, reload_one,
     ]  # fmt: skip
     deadline = time.monotonic() + 60 * float(os.environ.get("SOAK_MINUTES", "10"))
