@@ -79,6 +79,7 @@ def _pretend_pandas() -> None:
     for end in range(1, len(parts) + 1):
         name = ".".join(parts[:end])
         sys.modules.setdefault(name, types.ModuleType(name))
+    sys.modules[parts[0]].__dict__.setdefault("__version__", "0")  # pyarrow asks for it
     _unpickle_timestamp.__module__ = name
     _unpickle_timestamp.__qualname__ = "_unpickle_timestamp"
     sys.modules[name].__dict__.setdefault("_unpickle_timestamp", _unpickle_timestamp)

@@ -90,5 +90,5 @@ def test_completing_a_row_gives_the_record_of_the_whole_frame(length: int) -> No
                 expected = build_record(value, length, host="h", received=1.0, offset=2, idx=3)
             named = sent | {"message": message}
             columns = [named.get(name) for name in COLUMNS]
-            actual = complete_record((*columns, "h", 1.0, None, 2, 3), tree(rest), length)
+            actual = complete_record((*columns, "h", None, 1.0, None, 2, 3), tree(rest), length)
             assert expected == actual
