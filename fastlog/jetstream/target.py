@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from fastlog.config import parse_size
+from fastlog.config.units import parse_duration
 from fastlog.config.urls import public_url
 from fastlog.config.values import correct_units, nearest
 from fastlog.errors import ConfigError
@@ -17,9 +18,13 @@ PORT: Final = 4222
 MAX_BYTES: Final = 10 << 30
 """The limit of a stream that is made here, in bytes."""
 REPLICAS: Final = 3
+LINGER: Final = 0.5
+"""Seconds between two messages while little comes. A message costs a cluster as much as some ten
+records; with a thousand collectors, ten messages a second of each are more than it can do."""
+LONGEST_LINGER: Final = 60.0
 _OPTIONS: Final = (
     *("creds", "nkey", "tls", "tls_ca", "tls_cert", "tls_key"),
-    *("prefix", "replicas", "max_bytes", "monitor"),
+    *("prefix", "replicas", "max_bytes", "monitor", "linger"),
 )
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?", re.ASCII)
 _STREAM: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -48,6 +53,8 @@ class Target(NamedTuple):
     max_bytes: int
     monitor: str
     """The URL of a server's monitoring endpoint; "" for none."""
+    linger: float
+    """Seconds between two messages of a node while little comes."""
     label: str
     """The URL without secrets, for messages."""
 
@@ -130,6 +137,7 @@ def parse_url(url: SplitResult) -> Target:
         replicas=_replicas(options.get("replicas", str(REPLICAS))),
         max_bytes=_max_bytes(options.get("max_bytes")),
         monitor=_monitor(options.get("monitor", "")),
+        linger=_linger(options.get("linger")),
         label=label,
     )
 
@@ -166,6 +174,19 @@ def _max_bytes(text: str | None) -> int:
         hint = correct_units(text, parse_size)
         raise ConfigError(f"nats: max_bytes is a size of at least 1MiB, not {text!r}{hint}")
     return size
+
+
+def _linger(text: str | None) -> float:
+    if text is None:
+        return LINGER
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= LONGEST_LINGER:
+        hint = correct_units(text, parse_duration)
+        raise ConfigError(f"nats: linger is a time of at most 1min, not {text!r}{hint}")
+    return seconds
 
 
 def _monitor(text: str) -> str:

@@ -74,6 +74,10 @@ class Sink(ABC):
     """Bytes of blocks that `apply` gets at once if so many wait, however slow the sink is: for one
     whose calls take much time whatever they get, as over a network."""
 
+    linger: float = 0.0
+    """Seconds between two calls of `apply` while little comes: more, where a call costs much more
+    than a record. Sinks set it when they are constructed."""
+
     def __init__(self, context: SinkContext) -> None:
         """Keep the context and check the URL, without any I/O.
 

@@ -49,6 +49,7 @@ class NatsSink(Sink):
     def __init__(self, context: SinkContext) -> None:
         super().__init__(context)
         self._target = parse_url(context.url)
+        self.linger = self._target.linger
         self._connection: Connection | None = None
         self._node = ""
         self._cursor = self._stored = 0

@@ -30,6 +30,7 @@ from fastlog.worker import rejected_rows
 from fastlog.worker.commit_meter import CommitMeter
 from fastlog.worker.cursor_ahead import CursorAhead, CursorAheadError
 from fastlog.worker.life import SignsOfLife
+from fastlog.worker.linger import Linger
 from fastlog.worker.progress import Progress, Reader
 from fastlog.worker.rejection_log import log_rejections
 from fastlog.worker.rejections import Rejections
@@ -86,6 +87,7 @@ class Worker:
         self._segment, self._keep_raw = segment, keep_raw
         self._monotonic = monotonic
 
+        self._linger = Linger(sink.linger, monotonic)
         self._opened = self._was_opened = False
         self.progress = Progress(reader, name, clock)
         self.durable = 0
@@ -182,6 +184,7 @@ class Worker:
 
     def finish(self, wait: Callable[[float], object]) -> None:
         """Catch up with the durable offset of now, unless that takes too long; sync and close."""
+        self._linger.end()
         end, deadline = self._reader.durable(), self._monotonic() + STOP_SECONDS
         while self.progress.cursor < end and self._monotonic() < deadline:
             if self.step():
@@ -240,10 +243,11 @@ class Worker:
             return False
         self._rejections.enter(self._ledger, self._reader.node)
         began = self._monotonic()
-        if not self._batch:
+        if not self._batch and not self._linger.holds(self._reader.durable() - self._next):
             self._fetch()
         if not self._batch:
             return False
+        self._linger.called()
         part = self._batch[:1] if self._one_by_one else self._batch
         try:
             with self._commits.measured():

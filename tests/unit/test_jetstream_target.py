@@ -17,11 +17,12 @@ def parse(url: str) -> Target:
 
 def test_several_servers_a_user_and_options() -> None:
     target = parse(
-        "nats://u:p%40ss@a,b:4333,[::1]:4444/LOGS?replicas=1&prefix=team.x&max_bytes=2GiB"
+        "nats://u:p%40ss@a,b:4333,[::1]:4444/LOGS?replicas=1&prefix=team.x&max_bytes=2GiB&linger=2s"
     )
     assert target.servers == ("nats://a:4222", "nats://b:4333", "nats://[::1]:4444")
     assert (target.user, target.password, target.stream) == ("u", "p@ss", "LOGS")
-    assert (target.replicas, target.max_bytes) == (1, 2 << 30)
+    assert (target.replicas, target.max_bytes, target.linger) == (1, 2 << 30, 2.0)
+    assert parse("nats://a/LOGS").linger == 0.5
     assert target.blocks_of("n") == "team.x.n"
     assert target.state_of("n") == "team.x-stored.n"
     assert target.states == "LOGS-stored"
@@ -45,6 +46,8 @@ def test_tls_is_asked_for(option: str) -> None:
         ("nats://a/LOGS?max_bytes=5", "max_bytes is a size of at least 1MiB"),
         ("nats://a/LOGS?creds=me.creds", "creds is an absolute path"),
         ("nats://a/LOGS?prefix=a.*", "prefix is letters"),
+        ("nats://a/LOGS?linger=2h", "linger is a time of at most 1min"),
+        ("nats://a/LOGS?linger=soon", "linger is a time of at most 1min"),
         ("nats://a/LOGS?monitor=host:8222", "monitor is a URL"),
         ("nats://u@a/LOGS?creds=/me", "give one of user, creds and nkey"),
         ("nats://a/LOGS?tls=on", "tls is no or yes"),
