@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,6 @@ from fastlog.child import log_to_stderr
 from fastlog.cli.command import OK, Command
 from fastlog.cli.completion import complete_directory
 from fastlog.cli.options import config_option, load_config, store_option
-from fastlog.config.urls import check_web
 from fastlog.errors import ConfigError
 from fastlog.server.installed_web import check_installed
 from fastlog.status.record_stores import choose_store
@@ -69,26 +69,21 @@ def web(
     check_installed()
     if make_password:
         return _make_password()
-    if url is not None:
-        _check(url)
     flags = {"web.url": url, "web.certificate": certificate, "web.key": key}
-    config = load_config(config_file, data_dir=data_dir, **flags)
-    if not config.web.url:
-        flags["web.url"] = DEFAULT_URL
+    try:
         config = load_config(config_file, data_dir=data_dir, **flags)
+        if not config.web.url:
+            flags["web.url"] = DEFAULT_URL
+            config = load_config(config_file, data_dir=data_dir, **flags)
+    except ConfigError as error:
+        # The server has another name for the same flag.
+        raise ConfigError(re.sub(r"^--web: web\.url", "--url", str(error))) from None
     log_to_stderr("web", config.log.level)
     from fastlog.web.service import Service
 
     chosen = choose_store(config, store, config.web.searches)
     Service(config, chosen.store).run(_prepare)
     return OK
-
-
-def _check(url: str) -> None:
-    try:
-        check_web(url)
-    except ConfigError as error:
-        raise ConfigError(f"--url: {error}") from None
 
 
 def _prepare(service: Service) -> None:

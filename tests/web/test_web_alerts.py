@@ -20,6 +20,9 @@ from senders import stock_frame
 from servers import Server
 from web_sites import Site, serving
 
+from fastlog.metrics.source import source_metrics
+from fastlog.source.report import SourceReport
+
 pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
 pytest.importorskip("prometheus_client", reason="metrics need the extra 'web'")
 
@@ -132,6 +135,8 @@ def test_rules_dashboard_and_page_name_the_metrics_that_exist(tmp_path: Path) ->
         server.wait_stored(1)
         page = site.request("/metrics").body.decode()
     names = set(re.findall(r"^# TYPE (fastlog_\w+)", page, re.MULTILINE))
+    of_a_central = SourceReport(at=0, url="nats://host/LOGS", central="one")
+    names |= {family.name for family in source_metrics(of_a_central, 0)}
     for path in (RULES, DASHBOARD):
         used = set(re.findall(r"\b(fastlog_\w+)", path.read_text("utf-8")))
         assert used

@@ -133,7 +133,7 @@ def test_a_port_in_use_ends_the_start_with_one_line(tmp_path: Path):
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("https://127.0.0.1:9080", "https is left to a proxy"),
+        ("https://127.0.0.1:9080", "needs web.certificate, the path of a PEM file"),
         ("127.0.0.1:9080", "expected http://host:port"),
         ("http://127.0.0.1", "expected a port"),
         ("http://127.0.0.1:99999", "expected a port from 0 to 65535"),

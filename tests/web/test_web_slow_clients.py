@@ -19,6 +19,7 @@ from web_sites import Site, make_store, numbered
 pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
 
 from fastlog.cli.options import load_config
+from fastlog.search.day_store import DayStore
 from fastlog.web import connection, searches, unsent
 from fastlog.web.service import Service
 
@@ -37,7 +38,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serving(data_dir: Path) -> Iterator[Service]:
     """Run a web server in a thread, so that a test can shorten its deadlines."""
     config = load_config(None, data_dir=str(data_dir), **{"web.url": "http://127.0.0.1:0"})
-    service = Service(config, data_dir / "logs")
+    service = Service(config, DayStore(data_dir / "logs"))
     stop: list[Any] = []
     began = threading.Event()
 

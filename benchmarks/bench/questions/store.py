@@ -180,6 +180,7 @@ class _Generator:
             "threadName": "MainThread",
             "taskName": None,
             "host": f"10.0.0.{self._rng.randrange(20)}",
+            "certificate": None,
         }
         return tuple(values[field] for field in PROCESS)
 
