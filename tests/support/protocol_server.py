@@ -84,6 +84,8 @@ class Table:
     byes: list[bytes] = field(default_factory=list)
     batches: list[tuple[int, int, int]] = field(default_factory=list)
     """(first sequence, count, payload bytes) of all batches, duplicates included."""
+    live: dict[bytes, Peer] = field(default_factory=dict)
+    """The newest connection of each client. A HELLO closes the one before, as the server does."""
 
     def numbers(self) -> list[int]:
         """Return the `number` of each record."""
@@ -116,6 +118,9 @@ class Peer:
     def receive(self, data: bytes) -> bytes:
         """Handle bytes of the client, in any chunks. Returns the answer."""
         if self.table.terms.silent:
+            return b""
+        if self.client is not None and self.table.live.get(self.client) is not self:
+            self.closed = True
             return b""
         self._data += data
         return b"".join(self._answers())
@@ -189,6 +194,7 @@ class Peer:
         committed = max(committed or 0, hello.first_seq - 1)
         self.table.accepted[hello.client] = committed  # first: other threads send ACKs to clients
         self.client = hello.client
+        self.table.live[hello.client] = self
         fields = struct.pack(
             ">BBH16sQIIIHH",
             *(1, 0, hello.capabilities & terms.capabilities, NODE, committed),
