@@ -7,6 +7,7 @@ otherwise. An existing file keeps its mode and its group.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
@@ -121,8 +122,14 @@ def _create(path: str, flags: int) -> int:
 
 def touch(path: str | Path) -> None:
     """Make an empty file if it is missing. SQLite takes one for a new database, and gives its
-    mode to the files that it makes beside it."""
-    os.close(open_file(path, os.O_RDWR))
+    mode to the files that it makes beside it.
+
+    A file that exists is not opened: closing it would end all POSIX locks that this process has on
+    it, also those of a connection of SQLite. Another process could then delete the log of the
+    database that this one writes to.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(open_file(os.path.realpath(path), os.O_RDWR | os.O_EXCL))
 
 
 def make_directory(path: Path) -> bool:
