@@ -47,7 +47,11 @@ class Pooler:
             [self._program, "-q", self._file], cwd="/", stderr=subprocess.DEVNULL,
             preexec_fn=_die_with_parent, **user,
         )  # fmt: skip
-        wait_for(self._answers, "pgbouncer answers")
+        try:
+            wait_for(self._answers, "pgbouncer answers")
+        except AssertionError as error:
+            log = self._server.home / "pgbouncer.log"
+            raise AssertionError(log.read_text() if log.exists() else "it has no log") from error
 
     def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
         if self._process is not None:
