@@ -127,8 +127,7 @@ WITHOUT_C = $(wildcard $(patsubst %,tests/unit/test_%.py, \
     mutants ndjson_* normal payload postgres_retention postgres_search postgres_trigrams progress_page query_* \
     recent_counts record retention sqlite_* totals translator_folder zones))
 SERVERS = $(wildcard $(patsubst %,tests/system/test_%.py, \
-    abuse amplification flood lossless lossless_network protocol* reload service sink_protocol \
-    stock_clients tls))
+    abuse amplification flood lossless_network protocol* reload stock_clients))
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g
 SANITIZED = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1

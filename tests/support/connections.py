@@ -142,11 +142,14 @@ class Watch:
 
 
 def memory_of(pid: int) -> int:
-    """Return the proportional set size (PSS) of a process in bytes."""
+    """Return the anonymous memory of a process in bytes.
+
+    Its share of the pages of programs and libraries is left out: it grows when other processes end.
+    """
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith("Anonymous:"):
             return int(line.split()[1]) << 10
-    raise AssertionError("smaps_rollup has no Pss")
+    raise AssertionError("smaps_rollup has no Anonymous")
 
 
 def descriptors_of(pid: int) -> int:
