@@ -34,6 +34,7 @@ class Pooler:
             f"auth_type = any\npool_mode = transaction\ndefault_pool_size = 2\n"
             f"logfile = {server.home}/pgbouncer.log\n"
         )
+        self._file.chmod(0o644)  # another user reads it, whatever the umask is
 
     def url(self, database: str, **options: str) -> str:
         more = "".join(f"&{name}={value}" for name, value in options.items())
