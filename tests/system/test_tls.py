@@ -158,7 +158,7 @@ def test_an_expired_certificate_is_refused(shared: Place) -> None:
 
 def test_a_certificate_of_another_authority_is_refused(shared: Place, tmp_path: Path) -> None:
     with pytest.raises(ssl.SSLError, match="ALERT"):
-        attempt(shared, Certificates(tmp_path).issue("stranger"))
+        attempt(shared, Certificates(tmp_path).issue("unknown"))
     refused(shared, "the client's certificate: unable to get local issuer certificate")
 
 
