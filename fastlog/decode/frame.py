@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from fastlog.core import EXTRA
 from fastlog.decode.engine import Row
@@ -33,33 +33,18 @@ def read_record(
     Raises:
         RejectedError: The frame holds no record.
     """
-    length = len(frame)
+    origin: dict[str, Any] = {
+        "host": host,
+        "certificate": certificate,
+        "received": received,
+        "offset": offset,
+        "idx": idx,
+    }
     if frame.startswith(b"{"):
-        record = quick_record(
-            frame, host=host, certificate=certificate, received=received, offset=offset, idx=idx
-        )
-        if record is not None:
-            return record
-        root = read_json(frame)
-        return build_record(
-            root,
-            length,
-            host=host,
-            certificate=certificate,
-            received=received,
-            offset=offset,
-            idx=idx,
-        )
+        record = quick_record(frame, **origin)
+        return record or build_record(read_json(frame), len(frame), **origin)
     with unpickle(frame) as root:
-        return build_record(
-            root,
-            length,
-            host=host,
-            certificate=certificate,
-            received=received,
-            offset=offset,
-            idx=idx,
-        )
+        return build_record(root, len(frame), **origin)
 
 
 def read_line(
