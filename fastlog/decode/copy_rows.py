@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, get_type_hints
 
 from fastlog.record import Record
@@ -39,6 +40,7 @@ _INTEGER: Final = struct.Struct(">iq")
 _SMALL: Final = struct.Struct(">ii")
 _EPOCH: Final = 946_684_800.0
 """PostgreSQL's: 2000-01-01, in seconds since ours."""
+_EPOCH_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LAST: Final = 9e18
 """Microseconds: PostgreSQL's last year is 294276, in which no server's clock can be."""
 _IDX_LENGTH: Final = _SMALL.size
@@ -73,6 +75,11 @@ def microseconds(seconds: float) -> int:
     """Return a time as PostgreSQL counts it, rounded to the nearest."""
     exact = max(-_LAST, min((seconds - _EPOCH) * 1e6, _LAST))
     return int(exact - 0.5 if exact < 0 else exact + 0.5)
+
+
+def received_day(record: Record) -> date:
+    """Return the UTC day of `received_at`, which decides about the partition of a record."""
+    return (_EPOCH_TIME + timedelta(microseconds=microseconds(record.received))).date()
 
 
 def tuples(data: bytes) -> Iterator[tuple[int, bytes]]:

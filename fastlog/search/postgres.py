@@ -25,6 +25,7 @@ from fastlog.search.postgres_live import (
     PostgresArrivals,
     missed,
     read_cursors,
+    read_ends,
     read_span,
 )
 from fastlog.search.postgres_pool import Pool
@@ -154,7 +155,7 @@ class PostgresStore:
         """Return the place of a record that arrived last; None if there is none."""
         with self._pool.connected() as connection:
             reader = self._reader(connection, Progress())
-            for node, end in read_cursors(connection, self._target.schema).items():
+            for node, end in read_ends(connection, self._target.schema).items():
                 if (place := reader.last_place(node, end)) is not None:
                     return (node, *place)
         return None
@@ -198,8 +199,8 @@ class PostgresStore:
     def parts(self, query: Node, unread: Unread | None = None) -> list[Part]:
         """Return the journals with records, and where each ends now."""
         with self._pool.connected() as connection:
-            cursors = read_cursors(connection, self._target.schema)
-        return [Part(*cursor) for cursor in sorted(cursors.items())]
+            ends = read_ends(connection, self._target.schema)
+        return [Part(*end) for end in sorted(ends.items())]
 
     def read_part(
         self,

@@ -39,7 +39,7 @@ def read_coverage(fetch: Fetch, schema: str) -> Coverage | None:
     if usable != [(True,)]:  # an older sink, or a role that may not read them
         return None
     rows = fetch(
-        'SELECT c.node::text, "offset",'  # noqa: S608 our own text
+        'SELECT c.node::text, greatest("offset", imported),'  # noqa: S608 our own text
         f' (SELECT max("end") FROM {schema}.chunks k WHERE k.node = c.node)'
         f" FROM {schema}.cursors c",
         (),

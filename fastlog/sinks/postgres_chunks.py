@@ -16,7 +16,7 @@ import logging
 import struct
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import date
 from itertools import chain
@@ -26,7 +26,9 @@ from uuid import UUID
 import msgspec
 
 from fastlog import zstd
+from fastlog.decode.copy_rows import received_day
 from fastlog.errors import ConfigError, SinkUnavailableError
+from fastlog.record import Record
 from fastlog.sinks.day_chunks import CHUNK_BYTES, CHUNK_ENTRIES, LEVEL, MINUTE
 from fastlog.sinks.day_rows import text_of
 from fastlog.sinks.postgres_connection import (
@@ -178,7 +180,7 @@ def cover(connection: Connection, target: Target, node: UUID, span: int | None =
         covered = read_covered(connection, target, node)
         # Of this database, not the sink's: what a crash took back is not covered.
         row = connection.execute(
-            f'SELECT "offset" FROM {schema}.cursors WHERE node = %s',  # noqa: S608 our own text
+            f'SELECT greatest("offset", imported) FROM {schema}.cursors WHERE node = %s',  # noqa: S608 our own text
             (node,),
         ).fetchone()
         cursor = 0 if row is None else row[0]
@@ -191,22 +193,84 @@ def cover(connection: Connection, target: Target, node: UUID, span: int | None =
     return False
 
 
+def cover_up_to(connection: Connection, target: Target, node: UUID, end: int) -> int:
+    """Make all chunks of a journal that are missing up to an offset, in the caller's transaction.
+
+    It has called `lock_chunks`.
+
+    Returns:
+        Up to which offset the records are covered now.
+    """
+    covered = read_covered(connection, target, node)
+    if covered < end and _Span(connection, target.schema, node, covered, end).write():
+        return end
+    return covered
+
+
+def cover_added(
+    connection: Connection, target: Target, node: UUID, records: Sequence[Record]
+) -> None:
+    """Make chunks of records that the caller's transaction adds where a journal is covered, or
+    behind all its others. It has called `lock_chunks`.
+    """
+    if not records:
+        return
+    offsets = [record.offset for record in records]
+    begin = min(offsets)
+    part = connection.execute(
+        f"SELECT coalesce(max(part) + 1, 0) FROM {target.schema}.chunks"  # noqa: S608 our own text
+        ' WHERE node = %s AND "begin" = %s',
+        (node, begin),
+    ).fetchone()
+    assert part is not None
+    rows = _rows_of(connection, records)
+    _Span(connection, target.schema, node, begin, max(offsets) + 1, part[0]).write(rows)
+
+
+def _rows_of(connection: Connection, records: Sequence[Record]) -> Iterator[_Row]:
+    """Yield records as `_Span` reads them: `extra` as PostgreSQL writes it."""
+    extras = connection.execute(
+        "SELECT extra::jsonb::text FROM unnest(%s::text[]) WITH ORDINALITY u(extra, n) ORDER BY n",
+        ([record.extra for record in records],),
+    )
+    for each, (extra,) in zip(records, extras, strict=True):
+        yield (
+            *(each.created, each.offset, each.idx, received_day(each)),
+            *(each.levelno, each.levelname, each.name, each.host),
+            *(each.message, each.exc_text, each.stack_info, extra),
+        )
+
+
 class _Span:
-    """Records of a journal that are being covered."""
+    """Records of a journal that are being covered.
+
+    Args:
+        part: The number of their first chunk.
+    """
 
     def __init__(
-        self, connection: Connection, schema: str, node: UUID, begin: int, end: int
+        self,
+        connection: Connection,
+        schema: str,
+        node: UUID,
+        begin: int,
+        end: int,
+        part: int = 0,
     ) -> None:
         self._connection, self._schema, self._node = connection, schema, node
         self._begin, self._end = begin, end
-        self._parts = 0
+        self._first_part = self._next_part = part
         self._counts: dict[str, Counter[tuple[Any, ...]]] = {table: Counter() for table in COUNTED}
 
-    def write(self) -> bool:
-        """Write the chunks, and the counts of their records; return whether there are any."""
+    def write(self, source: Iterable[_Row] | None = None) -> bool:
+        """Write the chunks, and the counts of their records; return whether there are any.
+
+        Args:
+            source: The records; all of the span if it is not given.
+        """
         pending: dict[date, tuple[list[_Row], list[bytes]]] = {}
         size: Counter[date] = Counter()
-        for row in self._rows():
+        for row in self._rows() if source is None else source:
             day, *counted, host = row[3:8]
             minute = minute_of(row[0])
             self._counts["counts"][(day, minute, *counted)] += 1
@@ -225,7 +289,7 @@ class _Span:
             self._write_chunk(day, rows, texts)
         for table, counts in self._counts.items():
             self._write_counts(table, counts)
-        return self._parts > 0
+        return self._next_part > self._first_part
 
     def _rows(self) -> Iterator[_Row]:
         """Yield the rows of the span in order; a few are in memory."""
@@ -248,14 +312,14 @@ class _Span:
             " min_created, max_created, keys, text)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
-                *(self._node, self._begin, self._parts, self._end, day, len(rows)),
+                *(self._node, self._begin, self._next_part, self._end, day, len(rows)),
                 *(min(created), max(created)),
                 zstd.compress(b"".join(KEY.pack(*row[:3]) for row in rows), LEVEL),
                 zstd.compress(b"".join(texts), LEVEL),
             ),
             binary=True,
         )
-        self._parts += 1
+        self._next_part += 1
 
     def _write_counts(self, table: str, counts: Counter[tuple[Any, ...]]) -> None:
         names = ", ".join(("day", "minute", *COUNTED[table], "records"))

@@ -1,8 +1,9 @@
 """The tables of a PostgreSQL store: made, completed and migrated by the sink.
 
 `records` is partitioned by the day of receipt (`postgres_partitions.py`). `cursors` has a row for
-each journal. `partitions` has what retention must know of a partition. `chunks` and `counts` serve
-searches (`postgres_chunks.py`). `meta` has the version.
+each journal: how far its sink has stored it, and up to where an import may have added records.
+`partitions` has what retention must know of a partition. `chunks` and `counts` serve searches
+(`postgres_chunks.py`). `meta` has the version.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fastlog.sinks.postgres_connection import LOCK_SECONDS, Connection, Target, 
 
 log = logging.getLogger(__name__)
 
-VERSION: Final = 3
+VERSION: Final = 4
 _LOCK: Final = 0x666C6F67
 """The advisory lock under which tables and partitions are made; the second key is the schema's."""
 
@@ -27,7 +28,8 @@ CREATE TABLE {s}.cursors (
     "offset" bigint NOT NULL,
     frames bigint,
     stored bigint NOT NULL,
-    updated timestamptz NOT NULL DEFAULT now()
+    updated timestamptz NOT NULL DEFAULT now(),
+    imported bigint NOT NULL DEFAULT 0
 )"""
 _PARTITIONS = """
 CREATE TABLE {s}.partitions (
@@ -122,6 +124,7 @@ INSERT INTO {s}.cursors (node, "offset", stored)
 MIGRATIONS: Final[Sequence[str]] = (
     f"{_CHUNKS};{_COUNTS};{_HOST_COUNTS};{_ALL_CURSORS}",
     "ALTER TABLE IF EXISTS {s}.records ADD COLUMN IF NOT EXISTS certificate text",
+    "ALTER TABLE IF EXISTS {s}.cursors ADD COLUMN IF NOT EXISTS imported bigint NOT NULL DEFAULT 0",
 )
 """The SQL from each version to the next, the first from version 1."""
 

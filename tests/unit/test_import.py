@@ -19,7 +19,7 @@ from fastlog.decode.json_lines import encode
 from fastlog.journal import Journal
 from fastlog.query import COLUMNS
 from fastlog.sinks.day_file import DayFile
-from fastlog.transfer import importer
+from fastlog.transfer import additions
 
 pytestmark = pytest.mark.usefixtures("nothing_configured")
 
@@ -81,7 +81,7 @@ class Killed(BaseException):
 def test_an_import_that_is_killed_anywhere_is_completed_by_repeating_it(
     command: Run, exported: Path, target: Path, monkeypatch: pytest.MonkeyPatch, foreign: bool
 ) -> None:
-    monkeypatch.setattr(importer, "BATCH", 10)
+    monkeypatch.setattr(additions, "BATCH", 10)
     if foreign:
         exported.write_text(
             "".join(f'{{"created":{MONDAY + n * 9000},"msg":"{n}"}}\n' for n in range(84))
