@@ -230,9 +230,10 @@ def cover_added(
 def _rows_of(connection: Connection, records: Sequence[Record]) -> Iterator[_Row]:
     """Yield records as `_Span` reads them: `extra` as PostgreSQL writes it."""
     extras = connection.execute(
-        "SELECT extra::jsonb::text FROM unnest(%s::text[]) WITH ORDINALITY u(extra, n) ORDER BY n",
+        "SELECT extra::jsonb::text FROM unnest(%b::text[]) WITH ORDINALITY u(extra, n) ORDER BY n",
         ([record.extra for record in records],),
-    )
+        binary=True,
+    ).fetchall()
     for each, (extra,) in zip(records, extras, strict=True):
         yield (
             *(each.created, each.offset, each.idx, received_day(each)),
