@@ -26,8 +26,8 @@ from fastlog.search.postgres_live import (
     missed,
     read_cursors,
     read_ends,
-    read_span,
 )
+from fastlog.search.postgres_parts import read_journal
 from fastlog.search.postgres_pool import Pool
 from fastlog.search.postgres_rows import RowReader, is_at
 from fastlog.search.progress import Progress
@@ -38,8 +38,6 @@ from fastlog.sinks.postgres_connection import Connection, parse_url
 
 RETRY_INTERVAL: Final = 1.0
 """Seconds between two attempts to make a lost connection again."""
-WINDOW: Final = 8 << 20
-"""Bytes of a journal that one statement of `read_part` covers."""
 log = logging.getLogger(__name__)
 
 
@@ -213,15 +211,7 @@ class PostgresStore:
         """Yield the matches of a journal from an offset on, in order of arrival."""
         with self._pool.connected(progress) as connection:
             reader = self._reader(connection, progress)
-            while position < part.end and not progress.must_stop():
-                until, read = min(position + WINDOW, part.end), progress.read
-                spans = read_span(reader, query, part.name, (position, -1), until)
-                some = [each for batch in spans for each in batch]
-                if progress.must_stop():
-                    return  # the statement may have ended early
-                progress.read = read + until - position
-                position = until
-                yield Batch(some, position)
+            yield from read_journal(reader, self._target.schema, part, position, query, progress)
 
     def _reader(self, connection: Connection, progress: Progress) -> RowReader:
         return RowReader(connection, self._target.schema, progress)

@@ -12,9 +12,13 @@ import msgspec
 
 from fastlog.csv_cells import csv_cell
 from fastlog.query import COLUMNS
+from fastlog.record import Record
 from fastlog.search import Found
 
 _encoder: Final = msgspec.json.Encoder()
+_EXTRA: Final = Record._fields.index("extra")
+_Line: Any = msgspec.defstruct("_Line", [*COLUMNS, "time", "id"], gc=False)
+"""Written in half the time of a dict."""
 
 
 class LineForm(NamedTuple):
@@ -45,7 +49,13 @@ def added_values(found: Found) -> dict[str, Any]:
 
 def encode_record(found: Found) -> bytes:
     """Return a record as a line of JSON, without its end."""
-    return encode_values(column_values(found) | added_values(found))
+    record = found.record
+    extra = msgspec.Raw(record.extra.encode())
+    line = _Line(
+        *(*record[:_EXTRA], extra, *record[_EXTRA + 1 :], found.node),
+        *(utc_text(record.created), id_of(found)),
+    )
+    return one_line(_encoder.encode(line))
 
 
 def encode_values(values: dict[str, Any]) -> bytes:

@@ -13,7 +13,7 @@ from postgres_stores import Database, database, postgres_servers
 from servers import Server
 from transfers import numbers_of_lines, run
 
-from fastlog.search import postgres
+from fastlog.search import postgres_parts
 from fastlog.transfer import export_file
 from fastlog.transfer.export_file import ExportFile
 
@@ -33,7 +33,7 @@ def test_an_export_has_all_records_in_order(
         wait_for(lambda: len(messages(database)) == 150)
         words = ("export", "--data-dir", server.data, "--output")
         of_postgres, of_days = tmp_path / "pg.ndjson", tmp_path / "days.ndjson"
-        monkeypatch.setattr(postgres, "WINDOW", 5_000)
+        monkeypatch.setattr(postgres_parts, "WINDOW", 5_000)
         with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
             patched.setattr(export_file, "SAVE_INTERVAL", 0.0)
             reached, left = ExportFile.reached, iter(range(3, -1, -1))

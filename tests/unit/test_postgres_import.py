@@ -52,8 +52,7 @@ def import_(command: Run, database: Database, *sources: object) -> Result:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of an export, in the order of the journals. PostgreSQL writes 1e30 in digits.
-    """
+    """Return the lines of an export, by journal. PostgreSQL writes 1e30 in digits."""
     found = [json.loads(line) for line in path.read_bytes().splitlines()]
     for each in found:
         each["extra"] = json.loads(json.dumps(each["extra"]), parse_int=float)
