@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -21,13 +22,27 @@ _Line: Any = msgspec.defstruct("_Line", [*COLUMNS, "time", "id"], gc=False)
 """Written in half the time of a dict."""
 
 
-class LineForm(NamedTuple):
-    """The form of a file of lines."""
+class Form(NamedTuple):
+    """The form of an exported file."""
 
     header: bytes
     """What the file begins with."""
-    line: Callable[[Found], bytes]
-    """Returns the line of a record, with its end."""
+    encode: Callable[[list[Found]], bytes]
+    """Returns what the file has of some records, in order."""
+    rows: int = 0
+    """How many records are encoded at once, at least, unless they have more than `max_bytes`."""
+    max_bytes: int = 0
+    convert: Callable[[Path, Path, Callable[[], bool]], bool] | None = None
+    """Makes the exported file of the one that was written, unless it must stop; None: it is it."""
+
+
+def line_form(header: bytes, line: Callable[[Found], bytes]) -> Form:
+    """Return the form of a file of lines.
+
+    Args:
+        line: Returns the line of a record, with its end.
+    """
+    return Form(header, lambda some: b"".join(map(line, some)))
 
 
 def id_of(found: Found) -> str:
@@ -87,7 +102,7 @@ def csv_line(values: Iterable[object]) -> bytes:
 
 
 LINE_FORMS: Final = {
-    "ndjson": LineForm(b"", lambda found: encode_record(found) + b"\n"),
-    "csv": LineForm(csv_line(COLUMNS), lambda found: csv_line((*found.record, found.node))),
+    "ndjson": line_form(b"", lambda found: encode_record(found) + b"\n"),
+    "csv": line_form(csv_line(COLUMNS), lambda found: csv_line((*found.record, found.node))),
 }
 """The forms of whole records."""

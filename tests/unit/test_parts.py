@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from builders import NODE, make_chain
+from builders import NODE, decoded_of, make_chain
 from day_files import START, START_NAME, make_record, write_day
 from postgres_stores import Database, database, postgres_servers
 from queries import parsed
@@ -130,13 +130,39 @@ def test_a_chunk_that_changes_meanwhile_is_read_entry_by_entry(
 
 
 def chain_of(count: int) -> list[Decoded]:
-    return make_chain(
-        ([f"{'needle' if n % 7 == 0 else 'hay'} {n} {k}" for k in range(5)], START + n)
+    """Return blocks, a minute each; the last record of every ninth is CRITICAL."""
+    chain = make_chain(
+        ([f"{'needle' if n % 7 == 0 else 'hay'} {n} {k}" for k in range(5)], START + 60 * n)
         for n in range(count)
     )
+    return [
+        decoded_of(
+            each.block,
+            [
+                record._replace(
+                    created=record.received,
+                    levelname="CRITICAL" if n % 9 == 0 and record.idx == 4 else "INFO",
+                )
+                for record in each.records
+            ],
+        )
+        for n, each in enumerate(chain)
+    ]
 
 
-@pytest.mark.parametrize("text", ["", "needle", "message:/needle .* 3/", "nowhere", "NOT needle"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "needle",
+        "message:/needle .* 3/",
+        "nowhere",
+        "NOT needle",
+        "level:info",
+        "level:critical",
+        "name=x",
+    ],
+)
 @pytest.mark.parametrize("window", [postgres_chunks.SPAN, 1_000])
 def test_a_journal_from_any_position_on(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, window: int
