@@ -21,6 +21,7 @@ from fastlog.cli.unread import unread_files
 from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
 from fastlog.config.urls import public_url
+from fastlog.errors import ConfigError
 from fastlog.query import TimeContext
 from fastlog.search import Found, Progress
 from fastlog.status.data_directory import boot_of
@@ -75,6 +76,8 @@ def export(
             f"{'--resume' if resume else '--format parquet'} needs --output FILE"
         )
     path, is_file = Path(output), output != STDOUT
+    if is_file and path.is_dir():
+        raise ConfigError(f"{path} is a directory; name a file with --output")
     if resume and is_complete(path):
         print_line(f"{path} is complete already")
         return OK

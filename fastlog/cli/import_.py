@@ -146,6 +146,10 @@ class _Input:
         """
         if path.is_file():
             return cls(path, unread, None)
+        if str(path) == "-" or (path.exists() and not path.is_dir()):
+            raise ConfigError(
+                f"{path} is no file; an import may read one twice, so write the lines to one before"
+            )
         if not path.is_dir():
             raise ConfigError(f"{path} does not exist; name an NDJSON file or a data directory")
         logs = path if list_day_files(path) else path / "logs"
