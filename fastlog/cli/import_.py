@@ -190,6 +190,8 @@ class _Input:
 
 def _summary(added: Added, target: _Target) -> str:
     text = f"added {added.new:,} record{'' if added.new == 1 else 's'} to {target.label}"
+    if added.redacted:
+        text += f", {added.redacted:,} of them redacted"
     if added.known:
         text += f"; {added.known:,} were there already"
     if added.waiting:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from fastlog.routing.redaction import Redaction
 from fastlog.search import Found
 from fastlog.search.parts import BATCH_BYTES, size_of
 
@@ -22,6 +24,8 @@ class Added(NamedTuple):
     """The journal of a server has them, and that stores them."""
     rejected: int = 0
     """The store cannot take them."""
+    redacted: int = 0
+    """Those of the new ones that a rule of `[[redact]]` has changed."""
 
     def plus(self, other: Added) -> Added:
         """Return the sum of both."""
@@ -41,6 +45,14 @@ class Importer(Protocol):
         Raises:
             FastlogError: The store cannot be used. All before this call is stored.
         """
+
+
+def redact(some: Sequence[Found], redaction: Redaction) -> tuple[list[Found], int]:
+    """Return records as they may be stored, and how many of them are not as they were."""
+    counts = Counter[str]()
+    stored = [each._replace(record=redaction.apply(each.record, counts)) for each in some]
+    pairs = zip(some, stored, strict=True)
+    return stored, sum(old.record is not new.record for old, new in pairs)
 
 
 def batches(found: Iterable[Found]) -> Iterator[list[Found]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import date
@@ -32,7 +32,7 @@ from fastlog.search.day_reader import open_day, unless_gone
 from fastlog.sinks.day_directory import DayDirectory, DayFileName, day_of
 from fastlog.sinks.day_file import DayFile, read_cursor
 from fastlog.sinks.sqlite import FILE_LIMIT
-from fastlog.transfer.additions import Added
+from fastlog.transfer.additions import Added, redact
 from fastlog.transfer.known import KnownRecords, places_in_day_file
 
 _OPEN: Final = 8
@@ -59,8 +59,6 @@ class DayImporter:
         self._node = read_node(self._journal)
         self._known = KnownRecords()
         self._redaction = Redaction(redact)
-        self.redacted = Counter[str]()
-        """How many records each rule has changed."""
         self._files: OrderedDict[DayFileName, DayFile] = OrderedDict()
         self._names_of: dict[str, list[DayFileName]] = {}
         """The files that had records of a journal when the import began."""
@@ -114,15 +112,14 @@ class DayImporter:
                 if node == digest or name.day == day:
                     path = self._directory.file(name)
                     self._known.read(path, node, places_in_day_file(path, node))
-        new = self._known.new(some)
-        new = [f._replace(record=self._redaction.apply(f.record, self.redacted)) for f in new]
+        new, redacted = redact(self._known.new(some), self._redaction)
         if new:
             file = self._file(self._directory.choose(_microseconds(new[0]), None))
             for node, blocks in _blocks(new):
                 file.add(blocks, node)
             self.days.add(day)
         self._known.add_last()
-        return Added(new=len(new), known=len(some) - len(new))
+        return Added(new=len(new), known=len(some) - len(new), redacted=redacted)
 
     def _file(self, name: DayFileName) -> DayFile:
         if name in self._files:

@@ -8,7 +8,6 @@ leaves out what is there (`without_imported`).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from datetime import date, timedelta
@@ -38,7 +37,7 @@ from fastlog.sinks.postgres_connection import (
 from fastlog.sinks.postgres_copy import copy_into
 from fastlog.sinks.postgres_partitions import ensure
 from fastlog.sinks.postgres_schema import prepare
-from fastlog.transfer.additions import Added
+from fastlog.transfer.additions import Added, redact
 from fastlog.transfer.known import KnownRecords
 from fastlog.transfer.record_lines import id_of
 
@@ -76,8 +75,6 @@ class PostgresImporter:
     ) -> None:
         self._target = parse_url(urlsplit(url))
         self._redaction, self._report = Redaction(redact), report
-        self.redacted = Counter[str]()
-        """How many records each rule has changed."""
         self._journals: dict[UUID, _Journal] = {}
         self._days: set[date] = set()
         """Those that have a partition, as far as this import knows."""
@@ -146,8 +143,7 @@ class PostgresImporter:
         ]
         for day in {None} if is_digest else {received_day(each.record) for each in mine}:
             self._known.read(day, node.hex, self._places(node, day))
-        new = self._known.new(mine)
-        new = [f._replace(record=self._redaction.apply(f.record, self.redacted)) for f in new]
+        new, redacted = redact(self._known.new(mine), self._redaction)
         rejected = self._store_or_reject(node, journal, new)
         self._known.add_last()
         return Added(
@@ -155,6 +151,7 @@ class PostgresImporter:
             known=len(mine) - len(new),
             waiting=len(some) - len(mine),
             rejected=rejected,
+            redacted=min(redacted, len(new) - rejected),
         )
 
     def _reject_all(self, some: Iterator[Found], reason: str) -> Added:

@@ -139,10 +139,10 @@ def test_what_a_sink_will_store_is_left_to_it(database: Database, tmp_path: Path
         sink.open(NODE)
         sink.apply(CHAIN[:2])
         with importing(database) as importer:
-            assert importer.add(found_of(CHAIN)) == (0, 4, 4, 0)
+            assert importer.add(found_of(CHAIN)) == (0, 4, 4, 0, 0)
         sink.apply(CHAIN[2:])
         with importing(database) as importer:
-            assert importer.add(found_of(CHAIN)) == (0, 8, 0, 0)
+            assert importer.add(found_of(CHAIN)) == (0, 8, 0, 0, 0)
     assert_sound(database, 8)
 
 
@@ -160,7 +160,7 @@ def test_what_retention_has_dropped_can_be_found_again(
             database.execute(f"DELETE FROM fastlog.{table} WHERE day = '2026-11-22'")
         database.execute("DROP TABLE fastlog.records_20261122")
         with importing(database) as importer:
-            assert importer.add(found_of(CHAIN)) == (2, 6, 0, 0)
+            assert importer.add(found_of(CHAIN)) == (2, 6, 0, 0, 0)
     assert_sound(database, 8)
 
 
@@ -176,7 +176,7 @@ def test_a_sink_that_comes_later_adds_what_an_import_has_not(
         sink.apply(CHAIN[1:])
     assert_sound(database, 8)
     with importing(database) as importer:
-        assert importer.add(found_of(CHAIN)) == (0, 8, 0, 0)
+        assert importer.add(found_of(CHAIN)) == (0, 8, 0, 0, 0)
 
 
 def test_a_sink_that_comes_meanwhile_ends_the_import(database: Database, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_sink_that_comes_meanwhile_ends_the_import(database: Database, tmp_pat
         with pytest.raises(FastlogError, match="stores into it now; repeat the import"):
             importer.add(found_of(CHAIN))
     with importing(database) as importer:
-        assert importer.add(found_of(CHAIN)) == (0, 4, 4, 0)
+        assert importer.add(found_of(CHAIN)) == (0, 4, 4, 0, 0)
     assert_sound(database, 4)
 
 
@@ -199,7 +199,7 @@ def test_a_journal_that_was_abandoned_gets_what_its_sink_had_not_stored(
         sink.apply(CHAIN[:2])
     database.execute("UPDATE fastlog.cursors SET updated = now() - interval '2 hours'")
     with importing(database) as importer:
-        assert importer.add(found_of(CHAIN)[5:]) == (3, 0, 0, 0)
+        assert importer.add(found_of(CHAIN)[5:]) == (3, 0, 0, 0, 0)
     assert_sound(database, 7)
     with closing(database.sink(tmp_path)) as sink:  # it was not
         assert sink.open(NODE) == CHAIN[2].block.offset
