@@ -83,7 +83,7 @@ def make_parquet(stream: Path, target: Path, must_stop: Callable[[], bool]) -> b
         OSError: The file cannot be written.
     """
     with (
-        pa.memory_map(str(stream)) as source,
+        pa.OSFile(str(stream)) as source,
         os.fdopen(open_file(target, os.O_RDWR), "wb") as file,
     ):
         file.truncate()

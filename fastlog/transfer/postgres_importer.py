@@ -187,6 +187,7 @@ class PostgresImporter:
                 " AND received_at < %s::date::timestamp AT TIME ZONE 'UTC'"
             )
         with self._connection.transaction(), self._connection.cursor("known", binary=True) as rows:
+            self._connection.execute(f"SELECT {local_settings(statement_timeout='0')}")
             rows.itersize = 10_000
             rows.execute(
                 f'SELECT "offset", idx FROM {self._target.schema}.records WHERE {where}',  # noqa: S608 our own text
