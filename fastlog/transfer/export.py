@@ -62,7 +62,7 @@ def write_file(
         file.write(form.header)
     parts = [Part(*part) for part in state.parts]
     batches = source.batches(parts, state.part, state.position)
-    for number, position, some in _grouped(batches, form):
+    for number, position, some in _grouped(batches, form, source.progress):
         if some:
             file.write(form.encode(some))
         state.unread = sorted({*state.unread, *map(str, source.unread.files)})
@@ -79,9 +79,13 @@ def write_file(
 
 
 def _grouped(
-    batches: Iterator[tuple[int, int, list[Found]]], form: Form
+    batches: Iterator[tuple[int, int, list[Found]]], form: Form, progress: Progress
 ) -> Iterator[tuple[int, int, list[Found]]]:
-    """Yield the batches, some joined to one where the form needs more records at once."""
+    """Yield the batches, some joined to one where the form needs more records at once.
+
+    If the search must stop, the last ones are left out: joined to fewer others, they would not be
+    the same bytes.
+    """
     group, size = list[Found](), 0
     number = position = None
     for number, position, some in batches:
@@ -92,5 +96,5 @@ def _grouped(
             yield number, position, group
             group, size = [], 0
             number = None
-    if number is not None and position is not None:
+    if number is not None and position is not None and not progress.must_stop():
         yield number, position, group

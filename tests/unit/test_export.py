@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,10 @@ from commands import Run
 from day_files import START, START_NAME, make_record, write_day, write_old_day
 from exports import ONE, make_store, place, stored
 
-from fastlog.query import COLUMNS, EVERYTHING
-from fastlog.search import Progress, parts
+from fastlog.query import COLUMNS, EVERYTHING, Node
+from fastlog.search import Progress, Unread, parts
 from fastlog.search.day_store import DayStore
+from fastlog.search.parts import Batch, Part
 from fastlog.transfer import export_file
 from fastlog.transfer.export_file import ExportFile
 
@@ -179,6 +180,32 @@ def test_a_parquet_file_that_is_being_made_of_the_stream_is_made_again(
     assert result.out == "exported 84 records to part.parquet\n"
     assert Path("part.parquet").read_bytes() == Path("whole.parquet").read_bytes()
     assert not [*Path().glob("*.part*")]
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_a_parquet_export_that_is_interrupted_continues_to_the_same_bytes(
+    command: Run, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("fastlog.transfer.parquet.ROWS", 30)
+    words = ("export", "--data-dir", store, "--output")
+    command(*words, "whole.parquet")
+    read_part, batches = DayStore.read_part, 0
+
+    def interrupted(self: DayStore, part: Part, position: int, query: Node, progress: Progress,
+                    unread: Unread | None = None) -> Iterator[Batch]:  # fmt: skip
+        nonlocal batches
+        for batch in read_part(self, part, position, query, progress, unread):
+            batches += 1
+            if batches == 7:
+                progress.interrupt()
+            yield batch
+
+    monkeypatch.setattr(DayStore, "read_part", interrupted)
+    result = command(*words, "part.parquet")
+    assert (result.code, "--resume continues" in result.err) == (130, True)
+    assert command(*words, "part.parquet", "--resume").code == 0
+    assert Path("part.parquet").read_bytes() == Path("whole.parquet").read_bytes()
 
 
 def test_a_parquet_file_without_records_can_be_read(command: Run, store: Path) -> None:
