@@ -151,6 +151,17 @@ def test_an_export_of_an_older_version_lacks_columns(command: Run, exported: Pat
     assert command("import", exported, "--data-dir", target).out.startswith("added 0 records")
 
 
+def test_a_line_with_a_column_of_a_newer_version_is_named(
+    command: Run, exported: Path, target: Path
+) -> None:
+    lines = [json.loads(line) for line in exported.read_bytes().splitlines()[:2]]
+    lines[1]["tenant"] = "a"
+    Path("new").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    result = command("import", "new", "--data-dir", target)
+    assert (result.code, result.out) == (3, f"added 1 record to {target}/logs\n")
+    assert "new:2: is not a line of an export: Object contains unknown field `tenant`" in result.err
+
+
 def without_nulls(line: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in line.items() if value is not None}
 
