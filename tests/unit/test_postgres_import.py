@@ -14,6 +14,7 @@ import pytest
 from builders import DAY, MONDAY, NODE, make_chain
 from commands import Result, Run
 from exports import OTHER, make_store
+from poolers import pooler
 from postgres_stores import Database, database, postgres_servers
 from queries import parsed
 
@@ -233,3 +234,16 @@ def test_two_imports_at_a_time_are_one_line(
     assert (result.code, result.out) == (1, "")
     error = r"fastlog import: another import into postgresql://.* is running\n"
     assert re.fullmatch(error, result.err)
+
+
+def test_an_import_goes_through_a_pooler_of_transactions(
+    command: Run, exported: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(additions, "BATCH", 10)
+    with pooler(database.server) as pgbouncer:
+        words = ("import", exported, "--store", pgbouncer.url(database.name))
+        assert command(*words).out.startswith("added 84 records")
+        with importing(database):
+            assert "another import into" in command(*words).err
+        assert command(*words).out.startswith("added 0 records")
+    assert_sound(database, 82)
