@@ -155,7 +155,7 @@ def _left_out(reports: Iterable[SinkReport]) -> Iterator[Metric]:
     )
     redacted = CounterMetricFamily(
         "fastlog_sink_redacted_records",
-        "Records that a rule of redaction has changed.",
+        "Stored records that a rule of redaction has changed.",
         labels=["sink", "rule"],
     )
     for sink in reports:

@@ -137,6 +137,9 @@ class ChoosingDecoder:
 class RedactingDecoder:
     """Redacts records, leaves out those that do not match, and then some of their fields.
 
+    The filter comes second. If it saw what is redacted, a sink could reveal by the records that it
+    stores what it must not store.
+
     Args:
         decoder: Into records.
         redaction: The rules.
@@ -165,14 +168,16 @@ class RedactingDecoder:
         notices = [_without_raw(each) for each in decoded.notices]
         filtered = 0
         for record in decoded.records:
+            changed = Counter[str]()
             try:
-                redacted = self._redaction.apply(record, counts)
+                redacted = self._redaction.apply(record, changed)
             except Exception as error:  # a bug; what is not redacted must not be stored
                 notices.append(_not_redacted(block, record, error))
                 continue
             if self._is_wanted is not None and not self._is_wanted((*redacted, self._forms.node)):
                 filtered += 1
             else:
+                counts.update(changed)
                 records.append(redacted if self._choice is None else self._choice.apply(redacted))
         notices.sort(key=lambda each: each.idx)
         routed = self._forms.put(decoded._replace(records=records, notices=notices))

@@ -148,6 +148,13 @@ def test_without_leaves_fields_out() -> None:
     assert (record.extra, record.message, record.name) == ("{}", "", "app.db")
 
 
+def test_without_leaves_out_what_validation_keeps_of_a_field() -> None:
+    block = block_of([frame(1, msg="%d", args=("secret",), lineno="none", exc_info="secret")])
+    [line] = lines_of(route("lines", without=["message", "traceback"]).decode(block))
+    notes = ["lineno: 'none' is not an integer"]
+    assert line["extra"] == {"user": 1, "lineno": "none", "!notes": notes}
+
+
 def test_a_filter_sees_the_fields_that_the_sink_does_not_store() -> None:
     decoded = route("lines", filter="user=1", fields=["message"]).decode(BLOCK)
     assert len(lines_of(decoded)) == sum('"user":1' in record.extra for record in ALL)

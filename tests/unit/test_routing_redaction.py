@@ -91,6 +91,8 @@ def test_what_validation_keeps_of_a_field_is_redacted_with_it() -> None:
     assert SECRET not in repr(tuple(record))
     record = one(RedactConfig(field="message"), msg="%d apples", args=(SECRET,))
     assert SECRET not in repr(tuple(record))
+    record = one(RedactConfig(field="traceback"), exc_text=1, exc_info=f"ValueError: {SECRET}")
+    assert SECRET not in repr(tuple(record))
     assert one(RedactConfig(field="lineno"), lineno=7).lineno is None
 
 
@@ -144,6 +146,22 @@ def test_the_filter_sees_what_is_redacted() -> None:
         block_of([frame(password=SECRET)])
     )
     assert (decoded.records, decoded.filtered) == ([], 1)
+
+
+def test_only_stored_records_are_counted_as_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = [RedactConfig(field="password"), RedactConfig(pattern="boom")]
+    decoder = route(redact=rules, filter="level>=ERROR")
+    frames = [frame(password=SECRET, levelno=level) for level in (20, 40, 20)]
+    decoded = decoder.decode(block_of(frames))
+    assert (len(decoded.records), decoded.filtered) == (1, 2)
+    assert decoded.redacted == {"password": 1}
+
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("fastlog.routing.patterns._texts", fail)
+    decoded = decoder.decode(block_of([frame(password=SECRET, levelno=40, msg="boom")]))
+    assert (decoded.records, decoded.redacted) == ([], {})
 
 
 def test_no_bytes_of_a_rejected_frame_are_kept() -> None:
