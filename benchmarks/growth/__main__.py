@@ -25,8 +25,15 @@ OUTAGES = (
 def main() -> None:
     parser = argparse.ArgumentParser(prog="growth", description=__doc__.split("\n")[0])
     parser.add_argument("--collectors", type=int, default=1000, help="how many there are")
-    parser.add_argument("--records", type=float, default=1e9, help="records a day of all collectors together")
-    parser.add_argument("--peak", type=float, default=3.0, help="the rate of the busiest hour, divided by the mean rate")
+    parser.add_argument(
+        "--records", type=float, default=1e9, help="records a day of all collectors together"
+    )
+    parser.add_argument(
+        "--peak",
+        type=float,
+        default=3.0,
+        help="the rate of the busiest hour, divided by the mean rate",
+    )
     asked = parser.parse_args()
     load, costs = Load(asked.collectors, asked.records, asked.peak), Costs()
     peak = load.mean * load.peak
