@@ -15,6 +15,7 @@ from fastlog.decode.notices import Located
 from fastlog.errors import ConfigError
 from fastlog.query import COLUMNS, EVERYTHING, Node
 from fastlog.record import Record, Rejection
+from fastlog.routing.bugs import describe_bug
 from fastlog.routing.checks import parse_filter
 from fastlog.routing.choice import FieldChoice
 from fastlog.routing.redaction import Redaction
@@ -220,7 +221,7 @@ def _without_raw(located: Located) -> Located:
 
 
 def _not_redacted(block: Block, record: Record, error: Exception) -> Located:
-    reason = f"redaction failed: {type(error).__name__}"
+    reason = f"redaction failed: {describe_bug(error)}"
     return Located(record.idx, Rejection(record.host, reason, 0, received=block.received))
 
 
