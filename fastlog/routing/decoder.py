@@ -165,11 +165,12 @@ class RedactingDecoder:
         """Return what is left of the records, and the notices of the block."""
         decoded = self._decoder.decode(block)
         counts: Counter[str] = Counter()
+        changed: Counter[str] = Counter()
         records: list[Record] = []
         notices = [_without_raw(each) for each in decoded.notices]
         filtered = 0
         for record in decoded.records:
-            changed = Counter[str]()
+            changed.clear()
             try:
                 redacted = self._redaction.apply(record, changed)
             except Exception as error:  # a bug; what is not redacted must not be stored
@@ -178,7 +179,8 @@ class RedactingDecoder:
             if self._is_wanted is not None and not self._is_wanted((*redacted, self._forms.node)):
                 filtered += 1
             else:
-                counts.update(changed)
+                for rule, number in changed.items():
+                    counts[rule] += number
                 records.append(redacted if self._choice is None else self._choice.apply(redacted))
         notices.sort(key=lambda each: each.idx)
         routed = self._forms.put(decoded._replace(records=records, notices=notices))
