@@ -9,9 +9,11 @@ import pytest
 from prometheus_client.core import Metric
 
 from fastlog.errors import FastlogError
+from fastlog.ledger import LedgerError
 from fastlog.metrics.collector import ServerCollector
 from fastlog.metrics.health import find_fault, find_hindrance
 from fastlog.status.data_directory import read_status
+from fastlog.status.tallies import Erasures, read_erased, read_tallies
 
 
 def metrics_of(data_dir: Path) -> dict[str, Metric]:
@@ -48,3 +50,20 @@ def test_what_is_damaged_is_left_out(tmp_path: Path, name: str) -> None:
     found = metrics_of(tmp_path)
     assert found["fastlog_build"].samples
     assert ("fastlog_rejected" in found) == (name != "ledger.db")
+
+
+def test_a_ledger_of_another_user_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ledger.db").touch()
+
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("fastlog.status.tallies.open_file", fail)
+    with pytest.raises(LedgerError, match=r"ledger\.db cannot be read: Permission denied"):
+        read_tallies(tmp_path, 0.0)
+    assert read_erased(tmp_path) == Erasures()
+    found = metrics_of(tmp_path)
+    assert [each.value for each in found["fastlog_ledger_readable"].samples] == [0]
+    assert "fastlog_rejected" not in found
