@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from fastlog.search.narrowing import Clause, any_of_clauses
+from fastlog.sinks.clauses import Clause, any_of_clauses
 
 UNCOVERED: Final = 64 << 20
 """Bytes of journals without chunks up to which these are used: their records are looked at one by

@@ -13,10 +13,10 @@ from typing import Final
 from fastlog.query import Node, compile_query
 from fastlog.search.around import Identity
 from fastlog.search.day_reader import Unread
-from fastlog.search.postgres_narrowing import PostgresNarrowing
 from fastlog.search.postgres_rows import RowReader, is_at
 from fastlog.search.stream import Found, found
 from fastlog.sinks.postgres_connection import CHANNEL, Connection
+from fastlog.sinks.postgres_narrowing import PostgresNarrowing
 
 INTERVAL: Final = 0.5
 """Seconds between two looks for new records where no notification comes, as behind pgbouncer."""

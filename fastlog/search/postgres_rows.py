@@ -23,16 +23,16 @@ from fastlog.query.fields import TEXTS
 from fastlog.query.tree import columns_of
 from fastlog.search.bulk import bulk_expressions
 from fastlog.search.candidates import candidates
-from fastlog.search.narrowing import Clause, all_of, any_of_clauses
 from fastlog.search.postgres_cancelling import cancelled_by
 from fastlog.search.postgres_chunk_search import ChunkSearch, Place
 from fastlog.search.postgres_counts import adjacent, can_answer, rare_minutes
 from fastlog.search.postgres_coverage import Coverage, read_coverage
-from fastlog.search.postgres_narrowing import PostgresNarrowing
 from fastlog.search.progress import Progress
 from fastlog.search.rows import Row
 from fastlog.search.spans import span_of
+from fastlog.sinks.clauses import Clause, all_of, any_of_clauses
 from fastlog.sinks.postgres_connection import Connection, psycopg
+from fastlog.sinks.postgres_narrowing import PostgresNarrowing
 
 _EXTRA: Final = COLUMNS.index("extra")
 _ORDER: Final = ("created_at", "created", '"offset"', "idx", "node")

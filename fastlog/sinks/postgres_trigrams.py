@@ -25,7 +25,7 @@ CLOSED: Final = 3600
 """Seconds after the end of its day from which on a partition is closed."""
 SUFFIX: Final = "_trigrams"
 _TEXTS: Final = ("message", "exc_text", "stack_info", "(extra::text)")
-"""What a word is looked for in, as `fastlog.search.postgres_narrowing` writes it."""
+"""What a word is looked for in, as `fastlog.sinks.postgres_narrowing` writes it."""
 
 
 class TrigramIndexes:

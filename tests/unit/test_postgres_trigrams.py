@@ -15,8 +15,8 @@ from postgres_stores import Database, database, every_database, postgres_servers
 from queries import parsed
 
 from fastlog.search.postgres import PostgresStore
-from fastlog.search.postgres_narrowing import PostgresNarrowing
 from fastlog.sinks.postgres import PostgresSink
+from fastlog.sinks.postgres_narrowing import PostgresNarrowing
 
 __all__ = ["database", "every_database", "postgres_servers"]
 
