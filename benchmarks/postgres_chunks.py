@@ -91,7 +91,7 @@ class Load:
                     self.sink.tick()
             took = time.monotonic() - began
             client, database = own() - client, backends(connection) - database
-            covered = read_covered(connection, self.sink._target, UUID(NODE))
+            covered = read_covered(connection, SCHEMA, UUID(NODE))
             self.sink._chunks.background.stop()
             self.sink._chunks.background.wait(60)
             self.sink.close()

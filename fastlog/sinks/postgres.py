@@ -32,6 +32,7 @@ from fastlog.sinks.postgres_connection import (
     parse_url,
     psycopg,
 )
+from fastlog.sinks.postgres_expiry import PostgresExpiry
 from fastlog.sinks.postgres_partitions import day_of, ensure
 from fastlog.sinks.postgres_retention import PostgresRetention
 from fastlog.sinks.postgres_schema import prepare, read_version
@@ -74,6 +75,7 @@ class PostgresSink(Sink):
         self._retention = PostgresRetention(context.name, self._target, context.retention)
         self._trigrams = TrigramIndexes(context.name, self._target)
         self._chunks = ChunkBuilder(context.name, self._target)
+        self._expiry = PostgresExpiry(context.name, self._target, context.expire)
         self._records = 0
         """Frames that were stored since the last tick."""
         self._day: date | None = None
@@ -142,6 +144,7 @@ class PostgresSink(Sink):
             self._ensure(day_of(int((reading.now + 86_400) * 1e6)))
             trusted = reading.now if reading.trusted else None
             self._retention.retire(self._ready(), trusted, self._day)
+            self._expiry.tick(self._ready(), trusted)
         if self._target.trigrams:
             self._trigrams.tick(now, reading.now)
 
@@ -158,6 +161,8 @@ class PostgresSink(Sink):
             with suppress(psycopg.Error):
                 self._connection.close()
             self._connection = None
+        for each in (self._chunks, self._trigrams, self._expiry):
+            each.background.stop()
         self._days.clear()
 
     # Connections

@@ -99,7 +99,7 @@ class ChunkBuilder:
         for each in dict.fromkeys([node, *others]):
             while self._cover_some(connection, each):
                 pass
-        self._covered[node] = read_covered(connection, self._target, node)
+        self._covered[node] = read_covered(connection, self._target.schema, node)
 
     def _cover_some(self, connection: Connection, node: UUID) -> bool:
         """Make some chunks, and leave the rest of the time to the sink.
@@ -122,10 +122,10 @@ class ChunkBuilder:
         return [node for (node,) in rows]
 
 
-def read_covered(connection: Connection, target: Target, node: UUID) -> int:
+def read_covered(connection: Connection, schema: str, node: UUID) -> int:
     """Return up to which offset the records of a journal are covered."""
     row = connection.execute(
-        f'SELECT coalesce(max("end"), 0) FROM {target.schema}.chunks WHERE node = %s',  # noqa: S608 our own text
+        f'SELECT coalesce(max("end"), 0) FROM {schema}.chunks WHERE node = %s',  # noqa: S608 our own text
         (node,),
     ).fetchone()
     return 0 if row is None else int(row[0])
@@ -165,7 +165,7 @@ def cover(connection: Connection, target: Target, node: UUID, span: int | None =
         ).fetchone()
         if locked != (True,):
             return False  # another worker of this journal is at it
-        begin = read_covered(connection, target, node)
+        begin = read_covered(connection, schema, node)
         # Of this database, not the sink's: what a crash took back is not covered.
         row = connection.execute(
             f'SELECT "offset" FROM {schema}.cursors WHERE node = %s',  # noqa: S608 our own text
