@@ -17,7 +17,7 @@ from fastlog.query import EVERYTHING, Node, both, compile_query
 from fastlog.query.fields import TIMES
 from fastlog.query.tree import And, Compares, Not, Or, columns_of, conjuncts
 from fastlog.search.layout import RECURRING, Layout, Recurring
-from fastlog.sinks.clauses import Clause, all_of, joined
+from fastlog.sinks.clauses import Clause, all_of, any_of_clauses
 
 
 def ids_clause(each: Recurring, ids: Iterable[int]) -> Clause:
@@ -75,7 +75,7 @@ class Narrowing:
         known = [clause for clause in parts if clause is not None]
         if isinstance(node, And):
             return all_of(known)
-        return joined("OR", known) if len(known) == len(parts) else None
+        return any_of_clauses(known) if len(known) == len(parts) else None
 
     def _exact(self, node: Node) -> Clause | None:
         """Return a condition that holds exactly where a part of the query does; None: unknown."""
@@ -96,7 +96,7 @@ class Narrowing:
             parts = [self._exact(part) for part in node.parts]
             known = [clause for clause in parts if clause is not None]
             if len(known) == len(parts):
-                return joined("AND" if isinstance(node, And) else "OR", known)
+                return all_of(known) if isinstance(node, And) else any_of_clauses(known)
         return None
 
     def _by_id(self, each: Recurring, node: Node) -> Clause:

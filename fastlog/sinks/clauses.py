@@ -15,16 +15,15 @@ class Clause(NamedTuple):
 
 def all_of(parts: Iterable[Clause]) -> Clause:
     """Return one condition that holds where all of these hold."""
-    return joined("AND", list(parts))
+    return _joined("AND", list(parts))
 
 
 def any_of_clauses(parts: Iterable[Clause]) -> Clause:
     """Return one condition that holds where one of these does."""
-    return joined("OR", list(parts))
+    return _joined("OR", list(parts))
 
 
-def joined(operator: str, parts: list[Clause]) -> Clause:
-    """Return conditions joined by `AND` or `OR`."""
+def _joined(operator: str, parts: list[Clause]) -> Clause:
     if not parts:
         return Clause("true" if operator == "AND" else "false")
     parameters = tuple(value for part in parts for value in part.parameters)

@@ -187,7 +187,7 @@ def test_what_differs_from_the_rows_is_reported(database: Database, tmp_path: Pa
 def test_tables_of_version_1_are_migrated(database: Database, tmp_path: Path) -> None:
     make(database, tmp_path).close()
     database.execute(
-        "DROP TABLE fastlog.chunks, fastlog.counts, fastlog.host_counts;"
+        "DROP TABLE fastlog.chunks, fastlog.counts, fastlog.host_counts, fastlog.expiry;"
         "DELETE FROM fastlog.cursors;"
         "UPDATE fastlog.meta SET value = '1' WHERE key = 'schema'"
     )
