@@ -28,8 +28,6 @@ THREADS: Final = 2
 """The libraries that decompress and search let other threads run meanwhile."""
 AT_ONCE: Final = (2, 4, 16, 48)
 """Chunks that are fetched by the first statements, and by all later ones."""
-
-
 _NOTHING: Final = zstd.compress(b"")
 
 
