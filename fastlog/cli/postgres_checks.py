@@ -35,9 +35,10 @@ def postgres_sinks(config: Config) -> list[SinkConfig]:
 def check_partitions(sink: SinkConfig, *, deep: bool) -> Iterator[Verdict]:
     """Check the partitions of a sink whose database can be reached.
 
-    Yields a verdict for each partition with a trouble, and one for all others.
+    Yields a verdict for each partition with a trouble, one for all others, and a warning if
+    searches are slow since chunks are not made.
     """
-    from fastlog.search.postgres_health import examine_partitions
+    from fastlog.search.postgres_health import examine_partitions, too_much_without_chunks
     from fastlog.sinks.postgres_connection import connect, parse_url, unavailable
 
     target = parse_url(urlsplit(sink.url))
@@ -50,6 +51,9 @@ def check_partitions(sink: SinkConfig, *, deep: bool) -> Iterator[Verdict]:
                     yield Verdict(State.FAILED, subject, each.trouble)
                 else:
                     sound += 1
+            if size := too_much_without_chunks(connection, target):
+                text = f"{format_size(size)} of the journals have none yet: searches read all rows"
+                yield Verdict(State.WARNING, f"chunks of sink {sink.name}", text)
     except FastlogError as error:
         yield Verdict(State.FAILED, f"partitions of sink {sink.name}", str(error))
     if sound:

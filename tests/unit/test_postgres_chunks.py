@@ -13,7 +13,10 @@ from builders import DAY, MONDAY, NODE, make_chain
 from postgres_stores import Database, database, every_database, postgres_servers
 from queries import parsed
 
-from fastlog.config import RetentionConfig
+from fastlog.cli.checks import State
+from fastlog.cli.postgres_checks import check_partitions
+from fastlog.config import RetentionConfig, SinkConfig, format_size
+from fastlog.search import postgres_health
 from fastlog.search.postgres import PostgresStore
 from fastlog.search.postgres_health import examine_partitions
 from fastlog.sinks import postgres_chunks
@@ -195,3 +198,24 @@ def test_tables_of_version_1_are_migrated(database: Database, tmp_path: Path) ->
         sink.open("cd" * 16)
         assert len(database.execute("SELECT 1 FROM fastlog.cursors")) == 2
     assert sums(database) == [0, 0, 0]
+
+
+def test_check_warns_while_searches_read_all_rows(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SinkConfig(url=database.url(), name="central", when_full="hold")
+
+    def warnings() -> list[str]:
+        some = check_partitions(settings, deep=False)
+        return [f"{each.subject}: {each.text}" for each in some if each.state is State.WARNING]
+
+    assert warnings() == [], "there are no tables"
+    with closing(make(database, tmp_path)) as sink:
+        assert warnings() == []
+        monkeypatch.setattr(postgres_health, "UNCOVERED", 200)
+        size = format_size(sink.cursor())
+        assert warnings() == [
+            f"chunks of sink central: {size} of the journals have none yet: searches read all rows"
+        ]
+        cover(sink)
+        assert warnings() == []

@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from builders import DAY, MONDAY, NODE, Clock, Fuse, decoded_of, in_child, make_block, make_record
 from commands import Run
+from conditions import wait_for
 from postgres_stores import Database, database, every_database, postgres_servers
 from queries import parsed
 
@@ -265,6 +266,29 @@ def test_the_sink_stores_and_is_asked_while_records_expire(
         collector.store(0, 4)
         assert len(list(store.search(parsed("debug")))) == 80
     assert len(list(store.search(parsed("debug")))) == 60
+
+
+def test_a_sink_that_is_closed_ends_the_work_at_the_next_pause(
+    database: Database,
+    tmp_path: Path,
+    collectors: list[Collector],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres_expiry, "SHARE", 1e-9)
+    collectors.append(collector := Collector(database, tmp_path))
+    collector.store(0, 1)
+    for _ in range(8):
+        collector.clock.now += 600
+        collector.sink._watch.read()
+    collector.clock.now += 6 * DAY
+    background = collector.sink._expiry.background
+    collector.sink._expiry.tick(collector.sink._ready(), collector.clock.now)
+    wait_for(lambda: len(database.messages()) < 80, "the first step is done")
+    assert background.is_running
+    collector.sink.close()
+    background.wait(60)
+    assert not background.is_running
+    assert len(database.messages()) > 40
 
 
 def test_version_3_is_migrated_and_keeps_its_chunks(
