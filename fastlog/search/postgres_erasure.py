@@ -16,7 +16,7 @@ from fastlog.sinks.postgres_chunks import COUNTED
 from fastlog.sinks.postgres_connection import (
     Connection,
     connect,
-    local_settings,
+    own_timeouts,
     parse_url,
     unavailable,
 )
@@ -62,7 +62,8 @@ def _erase(connection: Connection, schema: str, some: Sequence[Found]) -> int:
     times = [each.record.created for each in some]
     nodes = [UUID(each.node) for each in some]
     with connection.transaction():
-        connection.execute(f"SELECT {local_settings(statement_timeout='0')}")
+        # A sink may be making chunks.
+        connection.execute(f"SELECT {own_timeouts(connection, 0, lock_timeout='60s')}")
         return delete_records(
             connection,
             schema,

@@ -21,14 +21,14 @@ from fastlog.sinks import Sink, SinkContext
 from fastlog.sinks.postgres_chunks import ChunkBuilder
 from fastlog.sinks.postgres_connection import (
     CHANNEL,
-    LOCK_SECONDS,
+    STATEMENT_SECONDS,
     Connection,
     connect,
     is_missing,
     is_rejection,
     is_without_partition,
-    local_settings,
     one_line,
+    own_timeouts,
     parse_url,
     psycopg,
 )
@@ -47,8 +47,6 @@ log = logging.getLogger(__name__)
 
 IDLE: Final = 1.0
 """Seconds without a statement after which a connection is tried before it is used."""
-STATEMENT_SECONDS: Final = 60
-"""Seconds of a statement, whatever the role's own timeout is: that would end a COPY."""
 CARE_INTERVAL: Final = 60.0
 """Seconds between two looks at the partitions: is the next day's there, and is one too old?"""
 
@@ -251,17 +249,10 @@ class PostgresSink(Sink):
         self._records += sum(each.block.frames for each in blocks)
 
     def _begin(self, connection: Connection, *, notify: bool) -> None:
-        """Make the settings of a transaction independent of those of the role."""
-        settings = {
-            "synchronous_commit": "off",
-            "lock_timeout": f"{LOCK_SECONDS}s",
-            "statement_timeout": f"{STATEMENT_SECONDS}s",
-            "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS}s",
-        }
-        if connection.info.server_version >= 170_000:
-            settings["transaction_timeout"] = "0"
+        """Let a transaction neither wait for the disk nor end by a timeout of the role."""
+        settings = own_timeouts(connection, STATEMENT_SECONDS, synchronous_commit="off")
         notified = f", pg_notify('{CHANNEL}', '{self._target.schema}')" if notify else ""
-        connection.execute(f"SELECT {local_settings(**settings)}{notified}")
+        connection.execute(f"SELECT {settings}{notified}")
 
     def _copy(self, connection: Connection, data: Sequence[bytes]) -> None:
         if not data:

@@ -29,7 +29,7 @@ from fastlog import zstd
 from fastlog.sinks.day_chunks import CHUNK_BYTES, CHUNK_ENTRIES, LEVEL, MINUTE
 from fastlog.sinks.day_rows import text_of
 from fastlog.sinks.postgres_background import Background
-from fastlog.sinks.postgres_connection import LOCK_SECONDS, Connection, Target, local_settings
+from fastlog.sinks.postgres_connection import Connection, Target, own_timeouts
 from fastlog.sinks.postgres_summaries import OffsetSummaries
 
 INTERVAL: Final = 5.0
@@ -153,12 +153,7 @@ def cover(connection: Connection, target: Target, node: UUID, span: int | None =
     """
     schema, span = target.schema, span or SPAN
     with connection.transaction():
-        settings = local_settings(
-            synchronous_commit="off",
-            lock_timeout=f"{LOCK_SECONDS}s",
-            statement_timeout="0",
-            idle_in_transaction_session_timeout="0",
-        )
+        settings = own_timeouts(connection, 0, synchronous_commit="off")
         connection.execute(f"SELECT {settings}")
         locked = connection.execute(
             "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, f"{schema} {node}")

@@ -24,7 +24,7 @@ from uuid import UUID, uuid4
 from fastlog.config import ExpireConfig, format_duration
 from fastlog.query import Node, TimeContext, parse
 from fastlog.sinks.postgres_background import Background
-from fastlog.sinks.postgres_connection import LOCK_SECONDS, Connection, Target, local_settings
+from fastlog.sinks.postgres_connection import STATEMENT_SECONDS, Connection, Target, own_timeouts
 from fastlog.sinks.postgres_erasure import delete_records
 from fastlog.sinks.postgres_matches import Matches
 from fastlog.sinks.postgres_partitions import Partition, list_partitions
@@ -37,7 +37,6 @@ SHARE: Final = 0.1
 """The share of the time for this work."""
 CLAIM: Final = "1 minute"
 """The time after which another collector may go on with the work of one."""
-STATEMENT_SECONDS: Final = 60
 _LOCK: Final = 0x666C6578
 """The advisory lock of one step; the second key is the schema's."""
 
@@ -161,12 +160,7 @@ class PostgresExpiry:
         """
         schema, rule = self._target.schema, work.rule
         with connection.transaction():
-            settings = local_settings(
-                synchronous_commit="off",
-                lock_timeout=f"{LOCK_SECONDS}s",
-                statement_timeout=f"{STATEMENT_SECONDS}s",
-                idle_in_transaction_session_timeout=f"{STATEMENT_SECONDS}s",
-            )
+            settings = own_timeouts(connection, STATEMENT_SECONDS, synchronous_commit="off")
             [locked, *_] = connection.execute(
                 f"SELECT pg_try_advisory_xact_lock(%s, hashtext(%s)), {settings}", (_LOCK, schema)
             ).fetchone() or (False,)

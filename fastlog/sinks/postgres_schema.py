@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from fastlog.errors import NewerSchemaError
-from fastlog.sinks.postgres_connection import LOCK_SECONDS, Connection, Target, local_settings
+from fastlog.sinks.postgres_connection import Connection, Target, own_timeouts
 
 log = logging.getLogger(__name__)
 
@@ -181,12 +181,7 @@ def read_version(connection: Connection, target: Target) -> int | None:
 
 def lock(connection: Connection, target: Target) -> None:
     """Wait, in a transaction, until no other collector makes tables or partitions."""
-    settings = local_settings(
-        lock_timeout=f"{LOCK_SECONDS}s",
-        statement_timeout="0",
-        idle_in_transaction_session_timeout="0",
-    )
-    connection.execute(f"SELECT {settings}")
+    connection.execute(f"SELECT {own_timeouts(connection, 0)}")
     connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, target.schema))
 
 

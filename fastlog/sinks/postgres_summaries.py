@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastlog.sinks.postgres_connection import Connection, Target, local_settings, psycopg
+from fastlog.sinks.postgres_connection import (
+    STATEMENT_SECONDS,
+    Connection,
+    Target,
+    own_timeouts,
+    psycopg,
+)
 
 RANGE: Final = 128
 """Pages of a range, PostgreSQL's default."""
@@ -38,7 +44,8 @@ class OffsetSummaries:
             return
         try:
             with connection.transaction():
-                connection.execute(f"SELECT {local_settings(lock_timeout=_LOCK_TIMEOUT)}")
+                settings = own_timeouts(connection, STATEMENT_SECONDS, lock_timeout=_LOCK_TIMEOUT)
+                connection.execute(f"SELECT {settings}")
                 for index, pages in self._indexes(connection):
                     self._summarize(connection, index, pages // RANGE * RANGE)
         except psycopg.errors.LockNotAvailable:

@@ -23,7 +23,7 @@ from fastlog.errors import (
     SinkError,
     SinkUnavailableError,
 )
-from fastlog.sinks import postgres_schema
+from fastlog.sinks import postgres_connection, postgres_schema
 from fastlog.sinks.postgres import PostgresSink
 
 __all__ = ["database", "every_database", "postgres_servers"]
@@ -277,9 +277,7 @@ def test_rows_that_a_check_rejects_are_named(database: Database, tmp_path: Path)
 def test_a_locked_table_is_waited_for_a_few_seconds_only(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fastlog.sinks import postgres
-
-    monkeypatch.setattr(postgres, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(postgres_connection, "LOCK_SECONDS", 1)
     chain = numbered(2)
     with closing(database.sink(tmp_path)) as sink:
         sink.open(NODE)
