@@ -75,7 +75,11 @@ def read_coverage(fetch: Fetch, schema: str) -> Coverage | None:
     )
     days = [datetime.strptime(name[-8:], "%Y%m%d").date() for (name,) in names]
     open_parts = [
-        Clause('(node = %s AND "offset" >= %s)', (UUID(each.node), each.covered))
+        # Without the upper bound, pages of journals that are further would be read, too.
+        Clause(
+            '(node = %s AND "offset" >= %s AND "offset" < %s)',
+            (UUID(each.node), each.covered, each.cursor),
+        )
         for each in journals
         if each.cursor > each.covered
     ]

@@ -37,6 +37,8 @@ CREATE TABLE {s}.partitions (
     made timestamptz NOT NULL DEFAULT now(),
     retiring timestamptz
 )"""
+# The journals of several servers are at very different offsets. With only the smallest and the
+# largest of a range of pages in a summary, what looks for one journal would read the rows of all.
 _RECORDS = """
 CREATE TABLE {s}.records (
     created float8 NOT NULL,
@@ -67,7 +69,8 @@ CREATE TABLE {s}.records (
     extra jsonb NOT NULL
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX records_created_at ON {s}.records (created_at);
-CREATE INDEX records_offset ON {s}.records USING brin ("offset") WITH (autosummarize = on)"""
+CREATE INDEX records_offset ON {s}.records
+    USING brin ("offset" int8_minmax_multi_ops) WITH (autosummarize = on)"""
 _CHUNKS = """
 CREATE TABLE {s}.chunks (
     node uuid NOT NULL,

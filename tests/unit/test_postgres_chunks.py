@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
-from builders import DAY, MONDAY, NODE, make_chain
+from builders import DAY, MONDAY, NODE, decoded_of, make_chain
 from postgres_stores import Database, database, every_database, postgres_servers
 from queries import parsed
 
@@ -128,6 +129,35 @@ def test_ranges_of_pages_get_summaries_as_soon_as_they_are_full(
         assert every_database.execute(sql) == [(0,)]
         summaries.complete(connection)
         assert every_database.execute(sql) == [(0,), (128,)]
+
+
+def test_the_rows_of_one_journal_are_found_among_those_of_others(
+    every_database: Database, tmp_path: Path
+) -> None:
+    """Journals at very different offsets share the pages of a partition."""
+    with closing(every_database.sink(tmp_path)) as sink:
+        sink.open(NODE)
+        chain = make_chain([(["x" * 1500] * 20, MONDAY)] * 80)
+        for number, decoded in enumerate(chain):  # six journals in turns
+            sink._ready().execute(
+                'UPDATE fastlog.cursors SET "offset" = 0 WHERE node = %s', (NODE,)
+            )
+            sink._cursor = 0
+            at = (number % 6) * 10**9 + number
+            block = replace(decoded.block, offset=at, end=at + 1)
+            rows = [record._replace(offset=at) for record in decoded.records]
+            sink.apply([decoded_of(block, rows)])
+        OffsetSummaries(sink._target).complete(sink._ready())
+    with every_database.server.connect(every_database.name) as connection:
+        connection.execute("ANALYZE fastlog.records; SET enable_seqscan = off")
+        plan = connection.execute(
+            "EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM fastlog.records_20261123"
+            ' WHERE "offset" >= 3000000040 AND "offset" < 3000000050'
+        )
+        [[[found]]] = plan.fetchall()
+    scan = found["Plan"]
+    assert scan["Actual Rows"] == 20
+    assert scan["Rows Removed by Index Recheck"] + 20 < 800
 
 
 def test_summaries_are_left_out_where_they_are_being_made_or_the_role_may_not(
