@@ -42,7 +42,7 @@ named."""
 @store_option
 @config_options
 def import_(config: Config, sources: tuple[Path, ...], store: str | None) -> int:
-    """Add records to the store: of NDJSON files, and of other data directories.
+    """Add the records of NDJSON files or data directories to the store.
 
     A record that the store has already is not added again, so an import can be repeated.
     """

@@ -13,17 +13,17 @@ from uuid import UUID
 
 from fastlog.query import Node, between, column
 from fastlog.search.bulk import bulk_expressions
-from fastlog.search.narrowing import Clause, all_of, any_of_clauses
 from fastlog.search.parts import BATCH_BYTES, Batch, Part, size_of
 from fastlog.search.postgres_chunk_search import ChunkSearch
 from fastlog.search.postgres_counts import adjacent, can_answer, rare_minutes
 from fastlog.search.postgres_coverage import Coverage, read_coverage
 from fastlog.search.postgres_live import read_span
-from fastlog.search.postgres_narrowing import PostgresNarrowing
 from fastlog.search.postgres_rows import RowReader
 from fastlog.search.progress import Progress
 from fastlog.search.spans import span_of
 from fastlog.search.stream import Found, found
+from fastlog.sinks.clauses import Clause, all_of, any_of_clauses
+from fastlog.sinks.postgres_narrowing import PostgresNarrowing
 
 WINDOW: Final = 8 << 20
 """Bytes of a journal that one statement covers, where rows are looked at one by one."""

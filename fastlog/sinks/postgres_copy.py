@@ -50,7 +50,9 @@ def without_imported(
         known[offset].add(idx)
     data = [copy_rows.without(each.copy, known[each.block.offset]) for each in blocks]
     lock_chunks(connection, target.schema, node)
-    covered = read_covered(connection, target, node)
+    covered = read_covered(connection, target.schema, node)
     records = chain.from_iterable(map(copy_rows.decode, data))
-    cover_added(connection, target, node, [each for each in records if each.offset < covered])
+    cover_added(
+        connection, target.schema, node, [each for each in records if each.offset < covered]
+    )
     return data

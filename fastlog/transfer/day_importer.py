@@ -29,8 +29,9 @@ from fastlog.journal.segment import read_node
 from fastlog.routing.redaction import Redaction
 from fastlog.search import Found
 from fastlog.search.day_reader import open_day, unless_gone
+from fastlog.sinks.day_cursor import read_cursor
 from fastlog.sinks.day_directory import DayDirectory, DayFileName, day_of
-from fastlog.sinks.day_file import DayFile, read_cursor
+from fastlog.sinks.day_file import DayFile
 from fastlog.sinks.sqlite import FILE_LIMIT
 from fastlog.transfer.additions import Added, redact
 from fastlog.transfer.known import KnownRecords, places_in_day_file

@@ -28,8 +28,8 @@ from fastlog.sinks.postgres_connection import (
     connect,
     is_rejection,
     is_without_partition,
-    local_settings,
     one_line,
+    own_timeouts,
     parse_url,
     psycopg,
     unavailable,
@@ -99,7 +99,7 @@ class PostgresImporter:
         """Take the locks, as long as there is a transaction: pgbouncer may be between."""
         holder, schema = self._holder, self._target.schema
         holder.execute("BEGIN")
-        holder.execute(f"SELECT {local_settings(idle_in_transaction_session_timeout='0')}")
+        holder.execute(f"SELECT {own_timeouts(holder, 0)}")
         locked = holder.execute(
             "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema)
         ).fetchone()
@@ -109,9 +109,7 @@ class PostgresImporter:
             self._begin()  # waits for the last transaction of an import that was killed
 
     def _begin(self) -> None:
-        settings = local_settings(
-            statement_timeout="0", lock_timeout="0", idle_in_transaction_session_timeout="0"
-        )
+        settings = own_timeouts(self._connection, 0, lock_timeout="0")
         self._connection.execute(f"SELECT {settings}")
         self._connection.execute(
             "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_WRITING, self._target.schema)
@@ -187,7 +185,7 @@ class PostgresImporter:
                 " AND received_at < %s::date::timestamp AT TIME ZONE 'UTC'"
             )
         with self._connection.transaction(), self._connection.cursor("known", binary=True) as rows:
-            self._connection.execute(f"SELECT {local_settings(statement_timeout='0')}")
+            self._connection.execute(f"SELECT {own_timeouts(self._connection, 0)}")
             rows.itersize = 10_000
             rows.execute(
                 f'SELECT "offset", idx FROM {self._target.schema}.records WHERE {where}',  # noqa: S608 our own text
@@ -234,13 +232,13 @@ class PostgresImporter:
                 end = self._claim(node, journal, max(record.offset for record in records) + 1)
             lock_chunks(connection, target.schema, node)
             if journal.is_in_use:
-                end = read_covered(connection, target, node)
+                end = read_covered(connection, target.schema, node)
                 covered = [record for record in records if record.offset < end]
             else:
-                cover_up_to(connection, target, node, end)
+                cover_up_to(connection, target.schema, node, end)
                 covered = records
             copy_into(connection, target, [encode(record, node.bytes) for record in records])
-            cover_added(connection, target, node, covered)
+            cover_added(connection, target.schema, node, covered)
 
     def _claim(self, node: UUID, journal: _Journal, end: int) -> int:
         """State that an import adds records up to an offset, and hinder a sink meanwhile.

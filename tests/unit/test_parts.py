@@ -167,7 +167,7 @@ def test_a_journal_from_any_position_on(
         sink.apply(chain[:30])
         monkeypatch.setattr(postgres_chunks, "SPAN", 700)
         sink.tick()
-        sink._chunks.wait(60)
+        sink._chunks.background.wait(60)
         sink.apply(chain[30:])
     store = PostgresStore(urlsplit(database.url()))
     some = all_of(store)

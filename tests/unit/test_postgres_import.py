@@ -156,7 +156,7 @@ def test_what_retention_has_dropped_can_be_found_again(
         sink.open(NODE)
         sink.apply(CHAIN)
         sink.tick()
-        sink._chunks.wait(60)
+        sink._chunks.background.wait(60)
         for table in ("chunks", "counts", "host_counts", "partitions"):
             database.execute(f"DELETE FROM fastlog.{table} WHERE day = '2026-11-22'")
         database.execute("DROP TABLE fastlog.records_20261122")
