@@ -9,7 +9,7 @@ leaves out what is there (`without_imported`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import date, timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -44,6 +44,8 @@ from fastlog.transfer.record_lines import id_of
 ABANDONED: Final = "1 hour"
 """The time for which a sink must not have stored anything, so that records behind its cursor are
 added."""
+PATIENCE: Final = "2s"
+"""The time in which the server notices that another import was killed."""
 _LOCK: Final = 0x666C696D
 """The advisory lock that one import holds as long as it runs; the second key is the schema's."""
 _WRITING: Final = 0x666C6977
@@ -93,18 +95,19 @@ class PostgresImporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        with suppress(psycopg.Error):
+            self._holder.execute("ROLLBACK")  # closing alone releases the lock some time later
         self._stack.close()
 
     def _lock(self) -> None:
         """Take the locks, as long as there is a transaction: pgbouncer may be between."""
         holder, schema = self._holder, self._target.schema
         holder.execute("BEGIN")
-        holder.execute(f"SELECT {own_timeouts(holder, 0)}")
-        locked = holder.execute(
-            "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema)
-        ).fetchone()
-        if locked != (True,):
-            raise FastlogError(f"another import into {self._target.label} is running")
+        holder.execute(f"SELECT {own_timeouts(holder, 0, lock_timeout=PATIENCE)}")
+        try:
+            holder.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema))
+        except psycopg.errors.LockNotAvailable:
+            raise FastlogError(f"another import into {self._target.label} is running") from None
         with self._connection.transaction():
             self._begin()  # waits for the last transaction of an import that was killed
 
