@@ -79,8 +79,6 @@ def test_an_import_that_is_killed_beside_a_server_is_completed_by_repeating_it(
             ]
             assert any(was_killed)
             run(*words)
-            client.log(50)
-            client.flush()
         again = run(*words)
         assert again.startswith("added 0 records") and f"{MANY:,} were there already" in again
         wait_for(lambda: numbers_in(database)["load"][-1] == client.sent)
