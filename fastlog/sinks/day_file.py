@@ -12,28 +12,24 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from fastlog.database import Execute, checkpoint_pages
-from fastlog.errors import (
-    DamagedFileError,
-    SinkConflictError,
-    SinkUnavailableError,
-)
+from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.files import identity_of, sync_directory, touch
 from fastlog.sinks.day_chunks import Chunks, MinuteBounds
 from fastlog.sinks.day_directory import parse_name
 from fastlog.sinks.day_errors import check_regular, translated
 from fastlog.sinks.day_migration import migrate, rebuild_chunks
+from fastlog.sinks.day_reads import BUSY_TIMEOUT, CursorRow, cursor_of
 from fastlog.sinks.day_rows import EntryWriter
 from fastlog.sinks.day_schema import (
     ERASURES,
     LAST_ID,
     SCHEMA,
     VERSION,
-    Summary,
     check_columns,
     read_version,
 )
@@ -46,101 +42,41 @@ PAGE = 16384
 under load, but each small transaction writes several whole pages."""
 
 _NONE: dict[None, None] = {}
-_BUSY_TIMEOUT = 5.0
 _WAL_LIMIT = 64 << 20
 """Bytes to which the write-ahead log is truncated after a long read transaction let it grow."""
 
-
+_ENTER = (
+    "INSERT INTO cursor (node, offset, step, frames) VALUES (?1, ?2, ?3, ?4)"
+    " ON CONFLICT (node) DO UPDATE SET offset = ?2, step = ?3, frames = ?4,"
+    " sealed = NULL, sealed_at = NULL WHERE step < ?3"
+)
 _READ_ERASURES = (
     "SELECT (SELECT value FROM meta WHERE key = ?), (SELECT value FROM meta WHERE key = ?)"
 )
 
 
-class CursorRow(NamedTuple):
-    """A node's cursor in one file."""
-
-    offset: int
-    sealed: str | None
-    """The file where the node's blocks continue; None where the cursor is in this file."""
-    step: int = 0
-    """How many files the cursor had entered, this one included; 0 in files of version 1."""
-    frames: int | None = None
-    """The ordinal of the first frame behind the cursor; None where it is not known."""
-
-
-def read_cursor(path: Path, node: str) -> CursorRow | None:
-    """Return the node's cursor in a file that may belong to another worker; None if it has none.
-
-    Raises:
-        DamagedFileError: The file is damaged, or no day file.
-        SinkUnavailableError: The file cannot be read now, or is of a newer version.
-    """
-    with _opened(path) as (connection, version):
-        return None if version is None else _read_cursor(connection, node, version)
-
-
-def read_summary(path: Path) -> Summary:
-    """Return what a file states about its records, without reading them.
-
-    Raises:
-        As `read_cursor`.
-    """
-    with _opened(path) as (connection, version):
-        if version is None:
-            return Summary()
-        meta = dict(connection.execute("SELECT key, value FROM meta"))
-        sealed_at = None
-        if version > 1:
-            (sealed_at,) = connection.execute("SELECT max(sealed_at) FROM cursor").fetchone()
-        times = (meta.get("min_created"), meta.get("max_created"), sealed_at)
-        return Summary(*(time if isinstance(time, float) else None for time in times))
-
-
-def read_file_version(path: Path) -> int | None:
-    """Return the version of a file's schema; None where it has none.
-
-    Raises:
-        As `read_cursor`.
-    """
-    with _opened(path) as (_, version):
-        return version
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, int | None]]:
-    """Open an existing file; yield the connection, and the version of its schema if it has one."""
-    with translated(path):
-        check_regular(path)
-        uri = f"{path.absolute().as_uri()}?mode=rw"  # never creates it
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT)
-        try:
-            version = read_version(connection)
-            if version is not None:
-                check_columns(connection, version)
-            yield connection, version
-        finally:
-            connection.close()
-
-
 class DayFile:
-    """A day file that this process writes to, for one node.
+    """A day file that this process writes to, for any number of nodes. A node is named by the id of
+    its journal, in hex.
 
     Every method raises `SinkUnavailableError` when the disk is full, or the file is locked or
     cannot be read or written; nothing was changed then. `SinkConflictError` means that the cursor
     is not where the caller expected it; nothing was changed either.
     """
 
-    def __init__(self, path: Path, node: str) -> None:
+    def __init__(self, path: Path) -> None:
         """Open the file; create it and its schema if they are missing.
 
         Args:
             path: its directory exists.
-            node: the journal's id, in hex.
         """
         self.path = path
         self.migrated_from: int | None = None
         """The version of the schema that opening the file has migrated it from."""
-        self._node = node
+        self.commits = 0
+        """How many transactions were committed over this connection."""
+        self._synced = 0
+        """How many of them are durable."""
         self._erasures: int | None = None
         """How often entries were erased, as far as this process knows."""
         name = parse_name(path.name)
@@ -152,10 +88,10 @@ class DayFile:
         with translated(path):
             check_regular(path)
             touch(path)  # SQLite would create it with the mode that the umask leaves
-            self.connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT)
+            self.connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
             try:
                 self._prepare()
-                self._entries = EntryWriter(self.connection, node)
+                self._entries = EntryWriter(self.connection)
                 self._chunks = Chunks(
                     self.connection, self._bounds, self._entries.sites, self._entries.processes
                 )
@@ -164,12 +100,12 @@ class DayFile:
                 self.connection.close()
                 raise
 
-    def read_cursor(self) -> CursorRow | None:
+    def read_cursor(self, node: str) -> CursorRow | None:
         """Return the node's cursor in this file; None when it never entered."""
         with translated(self.path):
-            return self._read_cursor()
+            return cursor_of(self.connection, node, VERSION)
 
-    def enter(self, offset: int, step: int, frames: int | None = None) -> None:
+    def enter(self, node: str, offset: int, step: int, frames: int | None = None) -> None:
         """Move the cursor durably into this file. A repeated call changes nothing.
 
         Args:
@@ -178,25 +114,47 @@ class DayFile:
             frames: the ordinal of the frame at `offset`, where it is known.
         """
         with self._transaction(durable=True) as execute:
-            execute(
-                "INSERT INTO cursor (node, offset, step, frames) VALUES (?1, ?2, ?3, ?4)"
-                " ON CONFLICT (node) DO UPDATE SET offset = ?2, step = ?3, frames = ?4,"
-                " sealed = NULL, sealed_at = NULL WHERE step < ?3",
-                (self._node, offset, step, frames),
-            )
-            cursor = self._read_cursor()
+            execute(_ENTER, (node, offset, step, frames))
+            cursor = cursor_of(self.connection, node, VERSION)
             if cursor is None or cursor[:3] != (offset, None, step):
                 raise SinkConflictError(f"{self.path}: the cursor is already beyond {offset}")
 
-    def undo_enter(self, offset: int, step: int) -> None:
+    def undo_enter(self, node: str, offset: int, step: int) -> None:
         """Undo `enter`, after which nothing was stored."""
         with self._transaction(durable=True) as execute:
             execute(
                 "DELETE FROM cursor WHERE node = ? AND offset = ? AND step = ? AND sealed IS NULL",
-                (self._node, offset, step),
+                (node, offset, step),
             )
 
-    def append(self, blocks: Sequence[Decoded], start: int) -> int:
+    def seal_all(self, nodes: Sequence[str], successor: str) -> dict[str, CursorRow]:
+        """Close this file durably to further blocks of some nodes; those that are sealed stay so.
+
+        The age of the file does not begin again with this.
+
+        Returns:
+            Their rows, as they are then.
+        """
+        with self._transaction(durable=True) as execute:
+            for node in nodes:
+                execute(
+                    "UPDATE cursor SET sealed = ? WHERE node = ? AND sealed IS NULL",
+                    (successor, node),
+                )
+            rows = {node: cursor_of(self.connection, node, VERSION) for node in nodes}
+        return {node: row for node, row in rows.items() if row is not None}
+
+    def enter_all(self, rows: Mapping[str, CursorRow]) -> None:
+        """Move the cursors of nodes durably into this file; those that are further stay so.
+
+        Args:
+            rows: Where the previous file was sealed.
+        """
+        with self._transaction(durable=True) as execute:
+            for node, row in rows.items():
+                execute(_ENTER, (node, row.offset, row.step + 1, row.frames))
+
+    def append(self, node: str, blocks: Sequence[Decoded], start: int) -> int:
         """Store the records of the blocks, and move the cursor from `start` behind the last block.
 
         Returns:
@@ -208,34 +166,35 @@ class DayFile:
             moved = execute(
                 "UPDATE cursor SET offset = ?, frames = ?"
                 " WHERE node = ? AND offset = ? AND sealed IS NULL",
-                (end, last.index + last.frames, self._node, start),
+                (end, last.index + last.frames, node, start),
             )
             if moved.rowcount != 1:
                 raise SinkConflictError(f"{self.path}: the cursor is no longer at {start}")
-            self._store(blocks)
+            self._store(node, blocks)
         return end
 
-    def add(self, blocks: Sequence[Decoded], node: str) -> None:
+    def add(self, node: str, blocks: Sequence[Decoded]) -> None:
         """Store records that no journal of this server has, and leave all cursors as they are.
 
         Args:
             node: The id of the journal that they came from, or of another source.
         """
         with self._transaction():
-            self._store(blocks, node)
+            self._store(node, blocks)
 
-    def seal(self, offset: int, step: int, successor: str, now: float) -> None:
+    def seal(self, node: str, offset: int, step: int, successor: str, now: float | None) -> None:
         """Close this file durably to further blocks of the node.
 
         Args:
             successor: the name of the file where its blocks continue.
-            now: the wall clock, in seconds since the epoch.
+            now: the wall clock, in seconds since the epoch; None where the age of the file does not
+                depend on this.
         """
         with self._transaction(durable=True) as execute:
             sealed = execute(
                 "UPDATE cursor SET sealed = ?, sealed_at = ?"
                 " WHERE node = ? AND offset = ? AND step = ? AND sealed IS NULL",
-                (successor, now, self._node, offset, step),
+                (successor, now, node, offset, step),
             )
             if sealed.rowcount != 1:
                 raise SinkConflictError(f"{self.path}: the cursor is no longer open at {offset}")
@@ -251,6 +210,10 @@ class DayFile:
             execute("UPDATE meta SET value = value + 1 WHERE key = 'synced'")
         if identity_of(self.path) != self._identity:
             raise SinkUnavailableError(f"{self.path} was removed or replaced while it was open")
+
+    def is_durable(self, commits: int) -> bool:
+        """Return whether the first so many transactions are durable."""
+        return commits <= self._synced
 
     def truncate_log(self) -> None:
         """Give back the space of the write-ahead log, as far as no reader needs it."""
@@ -280,7 +243,7 @@ class DayFile:
             execute("VACUUM")
         return True
 
-    def offending(self, block: Decoded) -> dict[int, str]:
+    def offending(self, node: str, block: Decoded) -> dict[int, str]:
         """Return the rows that SQLite rejects, by `idx`. Each is inserted; all are rolled back."""
         reasons: dict[int, str] = {}
         columns = block.columns
@@ -291,7 +254,7 @@ class DayFile:
             try:
                 for at, idx in enumerate(columns.idx):
                     try:
-                        self._entries.insert([block._replace(columns=columns.only(at))])
+                        self._entries.insert(node, [block._replace(columns=columns.only(at))])
                     except sqlite3.OperationalError:
                         raise
                     except (sqlite3.Error, ValueError, OverflowError) as error:
@@ -332,15 +295,12 @@ class DayFile:
             self.migrated_from = version
         execute("PRAGMA synchronous = NORMAL")
 
-    def _read_cursor(self) -> CursorRow | None:
-        return _read_cursor(self.connection, self._node, VERSION)
-
-    def _store(self, blocks: Sequence[Decoded], node: str = "") -> None:
+    def _store(self, node: str, blocks: Sequence[Decoded]) -> None:
         used = self._read_erasures()
         last_id = self._chunks.begin(used)
         # Ids of erased entries are not given again: chunks may cover them, and readers have read
         # up to them.
-        parts = self._entries.insert(blocks, node, behind=used if last_id < used else None)
+        parts = self._entries.insert(node, blocks, behind=used if last_id < used else None)
         if not parts:
             return
         self._chunks.add(parts)
@@ -378,26 +338,12 @@ class DayFile:
                 execute("BEGIN IMMEDIATE")
                 yield execute
                 execute("COMMIT")
+                self.commits += 1
+                if durable:  # and so is every commit before it
+                    self._synced = self.commits
             except BaseException:
                 self._roll_back()
                 raise
             finally:
                 if durable:
                     execute("PRAGMA synchronous = NORMAL")
-
-
-def _read_cursor(connection: sqlite3.Connection, node: str, version: int) -> CursorRow | None:
-    rest = "step, frames" if version > 1 else "0, NULL"
-    row = connection.execute(
-        f"SELECT offset, sealed, {rest} FROM cursor WHERE node = ?",  # noqa: S608 our own text
-        (node,),
-    ).fetchone()
-    if row is None:
-        return None
-    cursor = CursorRow(*row)
-    counts = (cursor.offset, cursor.step, cursor.frames or 0)
-    if not all(type(count) is int and count >= 0 for count in counts) or not (
-        cursor.sealed is None or isinstance(cursor.sealed, str)
-    ):
-        raise DamagedFileError(f"is damaged (its cursor is {tuple(row)!r})")
-    return cursor

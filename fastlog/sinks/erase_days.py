@@ -11,8 +11,9 @@ from typing import NamedTuple
 from fastlog.errors import FastlogError
 from fastlog.query import Node
 from fastlog.sinks.day_erasure import Erasure, connect, rewrite, truncate_log
-from fastlog.sinks.day_file import DayFile, read_file_version
+from fastlog.sinks.day_file import DayFile
 from fastlog.sinks.day_matches import Matches, pieces
+from fastlog.sinks.day_reads import read_file_version
 from fastlog.sinks.day_schema import UNFINISHED, VERSION
 
 
@@ -47,7 +48,7 @@ def erase_matches(path: Path, query: Node, note: Callable[[int], object]) -> Era
     if not path.stat().st_size:
         raise FastlogError(f"{path} is empty, and a day file never is")
     if read_file_version(path) != VERSION:  # the oldest have no ids that stay
-        DayFile(path, node="").close()
+        DayFile(path).close()
     with closing(connect(path)) as connection:
         was_unfinished = is_unfinished(connection)
         matches, erasure = Matches(connection, query), Erasure(connection, secure=True)

@@ -31,7 +31,8 @@ from fastlog.search import Found
 from fastlog.search.day_reader import open_day, unless_gone
 from fastlog.search.parts import BATCH_BYTES, size_of
 from fastlog.sinks.day_directory import DayDirectory, DayFileName, day_of
-from fastlog.sinks.day_file import DayFile, read_cursor
+from fastlog.sinks.day_file import DayFile
+from fastlog.sinks.day_reads import read_cursor
 from fastlog.sinks.sqlite import FILE_LIMIT
 from fastlog.transfer.known import KnownRecords
 
@@ -147,7 +148,7 @@ class Importer:
         if new:
             file = self._file(self._directory.choose(_microseconds(new[0]), None))
             for node, blocks in _blocks(new):
-                file.add(blocks, node)
+                file.add(node, blocks)
             self.days.add(day)
         self._known.add_last()
         return Added(new=len(new), known=len(some) - len(new))
@@ -158,7 +159,7 @@ class Importer:
         else:
             if len(self._files) >= _OPEN:
                 self._close_oldest(durable=True)
-            self._files[name] = DayFile(self._directory.file(name), "")
+            self._files[name] = DayFile(self._directory.file(name))
         return self._files[name]
 
     def _close_oldest(self, *, durable: bool) -> None:

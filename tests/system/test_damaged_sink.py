@@ -34,8 +34,8 @@ def test_an_older_file_that_is_damaged_does_not_stop_the_sink(
     chain = three_days()[2:]
     sink = make(tmp_path)
     # The cursor is in a healthy file already, as it is when an older one is damaged.
-    healthy = day_file.DayFile(logs / "2026-11-22.db", NODE)
-    healthy.enter(0, 1)
+    healthy = day_file.DayFile(logs / "2026-11-22.db")
+    healthy.enter(NODE, 0, 1)
     healthy.close()
     work(sink, chain)
     sink.close()
