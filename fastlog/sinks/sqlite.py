@@ -153,13 +153,9 @@ class SqliteSink(Sink):
 
     def _sync(self) -> None:
         file = self._current_file()
-        # Another node's sync may have made this node's blocks durable.
-        is_durable = (
-            self._written is not None
-            and self._written[0] is file
-            and file.is_durable(self._written[1])
-        )
-        if not is_durable:
+        written, commits = self._written or (None, 0)
+        # The sync of another node may have made this node's blocks durable.
+        if not (self._files.is_shared and written is file and file.is_durable(commits)):
             file.sync()
 
     def tick(self) -> None:

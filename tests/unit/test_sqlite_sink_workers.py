@@ -190,7 +190,7 @@ def test_after_a_crash_between_seal_and_entry_the_file_that_the_seal_names_is_us
 ) -> None:
     chain = make_chain([(["monday"], MONDAY), (["tuesday"], MONDAY + DAY)])
 
-    def broken(self: object, offset: int, step: int, frames: int | None) -> None:
+    def broken(self: object, *position: object) -> None:
         raise SinkUnavailableError("power cut")
 
     sink = make_sink(tmp_path)
