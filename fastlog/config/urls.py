@@ -102,7 +102,7 @@ def check_sink(url: str) -> None:
 
 def takes_source(sink: str) -> bool:
     """Return whether a sink of this URL stores what comes from a source."""
-    return _split(sink).scheme in ("postgresql", "postgres")
+    return _split(sink).scheme in ("sqlite", "postgresql", "postgres")
 
 
 def check_source(url: str, sinks: Sequence[str]) -> None:
@@ -116,8 +116,8 @@ def check_source(url: str, sinks: Sequence[str]) -> None:
     count = sum(map(takes_source, sinks))
     if count != 1:
         raise ConfigError(
-            "what comes from a source is stored by the one postgresql: sink, and there are "
-            f"{count or 'none'}"
+            "what comes from a source is stored by one sink, which is a sqlite: or a postgresql: "
+            f"sink, and there are {count or 'none'}"
         )
 
 
