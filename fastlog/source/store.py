@@ -7,7 +7,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from fastlog.config import Config
-from fastlog.config.urls import public_url, takes_source
+from fastlog.config.source_sink import source_sink
+from fastlog.config.urls import public_url
 from fastlog.files import make_directory
 from fastlog.ledger import Ledger
 from fastlog.routing.decoder import make_decoder
@@ -34,7 +35,9 @@ class Store:
 
     def __init__(self, config: Config, own: str, *, takes_over: bool) -> None:
         self._config, self._takes_over = config, takes_over
-        [self._settings] = [sink for sink in config.sinks if takes_source(sink.url)]
+        settings = source_sink(config)
+        assert settings is not None
+        self._settings = settings
         url = urlsplit(self._settings.url)
         self.is_local = url.scheme in _LOCAL
         """Whether no other central can store into it."""

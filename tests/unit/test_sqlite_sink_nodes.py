@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -126,7 +125,7 @@ def test_a_hundred_nodes_need_the_descriptors_of_one(tmp_path: Path) -> None:
     for number in range(100):
         [sink] = opened(prototype, f"{number:032x}")
         sink.apply(chain)
-        counts.append(len(os.listdir("/proc/self/fd")))
+        counts.append(len([*Path("/proc/self/fd").iterdir()]))
     assert counts[-1] == counts[0]
     assert stored(tmp_path).total() == 300
 
