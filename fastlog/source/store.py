@@ -10,6 +10,7 @@ from fastlog.config import Config
 from fastlog.config.source_sink import source_sink
 from fastlog.config.urls import public_url
 from fastlog.files import make_directory
+from fastlog.journal import read_position
 from fastlog.ledger import Ledger
 from fastlog.routing.decoder import make_decoder
 from fastlog.sinks import SinkContext, make_sink
@@ -80,7 +81,7 @@ class Store:
         if not self.is_local or self._takes_over or not stored:
             return True
         name = self._name(node)
-        if (self._home / "positions" / f"{name}.json").exists():
+        if read_position(self._home, name) is not None:
             return True  # if the files were removed, the ledger gets what is lost
         sink = self._sink.sibling(name)
         try:
