@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -266,3 +268,33 @@ def test_a_damaged_file_is_stored_again_for_all_its_nodes(tmp_path: Path) -> Non
 def damage(path: Path) -> None:
     with path.open("r+b") as file:
         file.write(b"no database")
+
+
+def test_no_code_but_sqlite_opens_a_day_file_that_exists(tmp_path: Path) -> None:
+    """Closing any descriptor of a file ends all POSIX locks of the process on it, also those of
+    SQLite's connections: another process could then remove the log that they write to."""
+    opens: list[tuple[str, int]] = []
+    is_watching = True
+
+    def audit(event: str, values: tuple[object, ...]) -> None:
+        if is_watching and event == "open" and ".db" in str(values[0]):
+            opens.append((Path(str(values[0])).name, int(str(values[2]))))
+
+    sys.addaudithook(audit)
+    clock = Clock()
+    prototype = central(tmp_path, clock, retention=RetentionConfig(size=1))
+    chain = numbered(3, step=DAY)
+    sinks = opened(prototype, *NODES)
+    for block in chain:
+        for sink in sinks[:2]:
+            sink.apply([block])
+            sink.sync()
+        clock.now += 2 * DAY
+        prototype.tick()
+    sinks[2].apply(chain)
+    for sink in sinks:
+        sink.close()
+    is_watching = False
+    names = [name for name, _ in opens]
+    assert {*names} == {"2026-11-23.db", "2026-11-24.db", "2026-11-25.db"}
+    assert all(flags & os.O_EXCL for _, flags in opens), "touch makes it, or leaves it alone"
