@@ -106,6 +106,8 @@ class SqliteSink(Sink):
         else:
             cursor = found.cursor
             self._at = Position(node, found.name, cursor.offset, cursor.step, cursor.frames)
+            # A thousand nodes do not read all files again. The transaction decides anyway.
+            self._is_checked = self._files.is_shared
         self._files.add(self._at)
         return self._at.offset
 

@@ -145,8 +145,9 @@ class Source:
         found = []
         if self._refused:
             found.append(
-                f"{len(self._refused)} nodes are not taken, since another central has stored them "
-                "in files of its own; if these are gone for good, add take_over=yes to source.url"
+                f"nodes that are not taken, since another central has stored them in files of its "
+                f"own: {len(self._refused)}; if these files are gone for good, add take_over=yes "
+                "to source.url"
             )
         if others := self._leases.others(self._nodes - self._followers.keys()):
             found.append(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,11 @@ def test_any_process_is_killed_or_reloaded(fleet: Fleet) -> None:
     fleet.send(50)
     kill(central.children()["worker sqlite"])
     fleet.send(50)
+    assert central.process is not None
+    central.process.send_signal(signal.SIGHUP)
+    fleet.send(50)
+    wait_for(lambda: "reload: done" in central.messages())
+    fleet.send(50)
     for how in ("everything", "stop"):
         fleet.await_journaled()  # a stock client loses what a killed server has not journaled
         fleet.hang_up()
@@ -153,7 +159,7 @@ def test_a_second_central_does_not_divide_the_records_of_a_node(fleet: Fleet) ->
     wait_for(lambda: "another central has stored it" in second.messages())
     assert not nodes_of(second)
     said = run(FASTLOG, "stats", "--data-dir", second.data)
-    assert "1 nodes are not taken, since another central has stored them" in said
+    assert "another central has stored them in files of its own: 1;" in said
     fleet.hang_up()
     fleet.send_to(collector, 20)
     first.start()
@@ -165,3 +171,23 @@ def test_a_second_central_does_not_divide_the_records_of_a_node(fleet: Fleet) ->
     # The collector's journal still has all of it.
     wait_for(lambda: third.stored() == fleet.sent["0-0"] + fleet.sent["0-1"], "taken over")
     assert not third.losses()
+
+
+def test_a_restored_central_continues_where_the_backup_ends(fleet: Fleet) -> None:
+    collector = fleet.collector()
+    first = fleet.central()
+    fleet.send_to(collector, 50)
+    fleet.assert_stored()
+    backup = fleet.home / "backup"
+    run(FASTLOG, "backup", "--data-dir", first.data, backup)
+    fleet.send_to(collector, 50)
+    fleet.assert_stored()
+    fleet.assert_released()
+    first.kill()
+    (fleet.home / "central1").mkdir()
+    run(FASTLOG, "restore", backup, fleet.home / "central1" / "data")
+    second = fleet.central()
+    assert second.stored() == 50
+    fleet.centrals.reverse()
+    fleet.assert_stored()
+    assert not second.losses()
