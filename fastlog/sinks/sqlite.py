@@ -216,12 +216,22 @@ class SqliteSink(Sink):
     def _follow(self) -> bool:
         """Go to the file where the cursor is, if it has moved and no block was stored since.
 
-        The housekeeping of another process moves the cursors of nodes that store nothing.
+        Housekeeping moves the cursors of nodes that store nothing, perhaps several times. The file
+        that the seal names may be deleted by then: the cursor must not enter it again.
+
+        Returns:
+            False: the cursor is still in the same file.
+
+        Raises:
+            SinkConflictError: A block was stored since.
         """
-        found = self._find(self._at.node, fresh=True)
-        if found is None or found.cursor.offset != self._at.offset or found.name == self._at.file:
+        at, found = self._at, self._find(self._at.node, fresh=True)
+        if found is None or found.cursor.offset != at.offset:
+            raise SinkConflictError(f"{self._directory.path}: the cursor has moved")
+        if found.name == at.file:
             return False
-        self._at.file, self._at.step = found.name, found.cursor.step
+        at.file, at.step, at.stored_at = found.name, found.cursor.step, None
+        self._is_checked = True
         return True
 
     # Where the cursor is
@@ -295,7 +305,7 @@ class SqliteSink(Sink):
         """Return the file for a block of this time of receipt, open and with the cursor in it."""
         if self._at.file is None:
             self._begin(received_us)
-        elif (sealed := self._sealed()) is not None:
+        elif (sealed := self._sealed()) is not None and not self._follow():
             self._move(sealed)
         target = self._directory.choose(received_us, self._at.file)
         if target != self._at.file:

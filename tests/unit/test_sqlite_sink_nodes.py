@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from collections import Counter
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from fastlog.config import RetentionConfig
 from fastlog.decode import Decoded
 from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.search import examine
-from fastlog.sinks.day_directory import DayDirectory
+from fastlog.sinks.day_directory import DayDirectory, DayFileName
 from fastlog.sinks.day_file import DayFile
 from fastlog.sinks.day_reads import read_cursors
 from fastlog.sinks.sqlite import SqliteSink
@@ -47,6 +48,12 @@ def stored(data_dir: Path, but: str = "") -> Counter[tuple[str, str]]:
         if name != but:
             found += rows_of(data_dir / "logs" / name)
     return found
+
+
+def unsealed(data_dir: Path) -> Counter[str]:
+    """Return in how many files each node has a cursor without a seal."""
+    rows = (read_cursors(data_dir / "logs" / name) for name in files(data_dir))
+    return Counter(node for each in rows for node, row in each.items() if row.sealed is None)
 
 
 def rows_of(path: Path) -> Counter[tuple[str, str]]:
@@ -113,6 +120,7 @@ def test_any_order_of_any_nodes_stores_every_block_once(
                 store(node)
             sink.sync()
     assert stored(data_dir) + deleted == expected(*NODES, OWN, chain=chain)
+    assert unsealed(data_dir) == dict.fromkeys(sinks, 1)
     assert [file.trouble for file in examine(data_dir / "logs", deep=True)] == [""] * len(
         files(data_dir)
     )
@@ -183,6 +191,29 @@ def test_the_cursor_of_a_silent_node_survives_the_files_that_it_was_in(tmp_path:
     silent.apply(chain[1:2])  # of a day whose file is gone
     assert files(tmp_path) == ["2026-11-24.db", "2026-11-26.db"]
     assert stored(tmp_path, but="2026-11-26.db") == expected(NODES[0], chain=chain[1:2])
+
+
+@pytest.mark.parametrize("has_it_open", [True, False])
+def test_a_worker_follows_its_cursor_without_an_error_however_often_it_was_moved(
+    tmp_path: Path, has_it_open: bool
+) -> None:
+    """By another process, which deletes the files that the cursor was in."""
+    clock, chain = Clock(), numbered(6, step=2 * DAY)
+    silent = make_sink(tmp_path, clock=clock, steady=clock)
+    silent.open(OWN)
+    silent.apply(chain[:1])
+    prototype = central(tmp_path, clock, retention=RetentionConfig(size=1))
+    [busy] = opened(prototype, NODES[0])
+    for block in chain[:5]:
+        busy.apply([block])
+        clock.now += 2 * DAY
+        prototype.tick()
+    assert files(tmp_path) == ["2026-12-01.db"]
+    if not has_it_open:
+        silent._files.close(DayFileName(date(2026, 11, 23)))
+    silent.apply(chain[5:])
+    assert unsealed(tmp_path)[OWN] == 1
+    assert stored(tmp_path, but="2026-12-01.db") == expected(OWN, chain=chain[5:])
 
 
 def test_a_crash_while_a_cursor_is_moved_loses_nothing(
