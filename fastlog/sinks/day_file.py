@@ -20,10 +20,10 @@ from fastlog.database import Execute, checkpoint_pages
 from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.files import identity_of, sync_directory, touch
 from fastlog.sinks.day_chunks import Chunks, MinuteBounds
+from fastlog.sinks.day_cursor import BUSY_TIMEOUT, CursorRow, cursor_of
 from fastlog.sinks.day_directory import parse_name
 from fastlog.sinks.day_errors import check_regular, translated
 from fastlog.sinks.day_migration import migrate, rebuild_chunks
-from fastlog.sinks.day_reads import BUSY_TIMEOUT, CursorRow, cursor_of
 from fastlog.sinks.day_rows import EntryWriter
 from fastlog.sinks.day_schema import (
     ERASURES,

@@ -14,7 +14,7 @@ from typing import Final
 
 from fastlog.clock import ClockWatch
 from fastlog.sinks import SinkContext
-from fastlog.sinks.day_cursors import Rows, move_cursors, read_rows
+from fastlog.sinks.cursor_rows import Rows, move_cursors, read_rows
 from fastlog.sinks.day_directory import DayDirectory, DayFileName
 from fastlog.sinks.day_expiry import DayExpiry
 from fastlog.sinks.day_file import DayFile

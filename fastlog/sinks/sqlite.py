@@ -22,7 +22,7 @@ from fastlog.errors import (
 )
 from fastlog.files import make_directory, sync_directory
 from fastlog.sinks import Sink, SinkContext
-from fastlog.sinks.day_cursors import Found
+from fastlog.sinks.cursor_rows import Found
 from fastlog.sinks.day_directory import (
     DayDirectory,
     DayFileName,

@@ -20,9 +20,9 @@ from fastlog.config import RetentionConfig
 from fastlog.decode import Decoded
 from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.search import examine
+from fastlog.sinks.day_cursor import read_cursors
 from fastlog.sinks.day_directory import DayDirectory, DayFileName
 from fastlog.sinks.day_file import DayFile
-from fastlog.sinks.day_reads import read_cursors
 from fastlog.sinks.sqlite import SqliteSink
 
 OWN = "f" * 32

@@ -1,4 +1,4 @@
-"""Reads of a day file that may belong to another process: cursors, times, and the version."""
+"""What a day file states: its cursors, summary and version. It may belong to another worker."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from fastlog.errors import DamagedFileError
 from fastlog.sinks.day_errors import check_regular, translated
 from fastlog.sinks.day_schema import Summary, check_columns, read_version
 
-BUSY_TIMEOUT: Final = 5.0
-"""Seconds to wait for a lock of another process."""
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for another connection that has locked the file."""
 
 
 class CursorRow(NamedTuple):
@@ -93,7 +93,14 @@ def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, int | None]]:
 
 
 def cursor_of(connection: sqlite3.Connection, node: str, version: int) -> CursorRow | None:
-    """Return the cursor of a node in a file of a version; None if it has none."""
+    """Return the node's cursor in an open file; None if it has none.
+
+    Args:
+        version: Of the file's schema.
+
+    Raises:
+        DamagedFileError: The row makes no sense.
+    """
     return _cursors_of(connection, version, "WHERE node = ?", (node,)).get(node)
 
 

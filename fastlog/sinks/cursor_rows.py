@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastlog.errors import DamagedFileError, SinkUnavailableError
+from fastlog.sinks.day_cursor import CursorRow, read_cursors
 from fastlog.sinks.day_directory import DayDirectory, DayFileName, parse_name
 from fastlog.sinks.day_file import DayFile
-from fastlog.sinks.day_reads import CursorRow, read_cursors
 
 
 class Found(NamedTuple):
