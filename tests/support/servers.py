@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -19,17 +18,11 @@ from urllib.parse import urlsplit
 
 from conditions import wait_for
 
+from fastlog.drill.processes import die_with_parent as _die_with_parent
+
 BIN = Path(sys.executable).parent
 SERVER = BIN / "fastlog-server"
 FASTLOG = BIN / "fastlog"
-
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    """Have the kernel kill this process when the test process ends, however that happens."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Server:
