@@ -8,12 +8,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fastlog.drill.clients import Client, ClientReport, Kind, close_all
 from fastlog.drill.interrupts import Interrupts
 from fastlog.drill.processes import wait_for
+from fastlog.drill.server import DrillServer
 from fastlog.drill.stored import LedgerTotals
 
 SECONDS = 30.0
@@ -76,6 +78,8 @@ class Harness(ABC):
         """How often each event happened."""
         self.left_out: dict[str, str] = {}
         """The faults that cannot be injected here, and why."""
+        self.unfinished = ""
+        """What has not happened at the end although it must; "" if all has."""
         self.clients: list[Client] = []
         """Those of the present phase."""
         self._deadline = 0.0
@@ -98,9 +102,10 @@ class Harness(ABC):
     def end_faults(self) -> None:
         """End all faults: everything runs afterwards."""
 
+    @property
     @abstractmethod
-    def count_stored(self) -> int:
-        """Return how many records are stored now."""
+    def servers(self) -> Sequence[DrillServer]:
+        """The servers to which clients connect."""
 
     @abstractmethod
     def finish(self, runs: Sequence[ClientRun]) -> None:
@@ -130,17 +135,18 @@ class Harness(ABC):
         Raises:
             FastlogError: the phase could not be carried out.
         """
-        before = self.count_stored()
         self._start_phase(phase)
         phase.action(self)
         runs = self._end_phase(phase)
         if phase.keeps_connections:
             # What a stock client has sent may still be in the kernel. If the next phase lost it,
             # this phase would be blamed.
-            sent = sum(run.report.sent for run in runs)
-            deadline = time.monotonic() + TIMEOUT
-            while self.count_stored() < before + sent and time.monotonic() < deadline:
-                time.sleep(0.05)
+            ended = time.time()
+            for server in self.servers:
+                self.wait_for(
+                    partial(server.has_journaled, ended),
+                    f"{server.name} has journaled what its clients have sent",
+                )
         return runs
 
     def _start_phase(self, phase: Phase[Any]) -> None:

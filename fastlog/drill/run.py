@@ -11,6 +11,7 @@ from fastlog.drill.clients import close_all
 from fastlog.drill.harness import SECONDS, ClientRun, H, Phase, Setting
 from fastlog.drill.interrupts import Interrupts
 from fastlog.drill.report import Outcome, compare
+from fastlog.errors import FastlogError
 
 
 def make_setting(
@@ -46,4 +47,6 @@ def run_phases(harness: H, phases: Sequence[Phase[H]], seed: int) -> Outcome:
             harness.kill_all()
     outcome = compare(numbers, ledger, runs, seed, harness.events, time.monotonic() - began)
     outcome.left_out = harness.left_out
+    if outcome.holds and harness.unfinished:
+        raise FastlogError(harness.unfinished)
     return outcome

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from fastlog.drill.processes import TIMEOUT, last_line, wait_for
 from fastlog.drill.small_disk import SmallDisk
 from fastlog.errors import FastlogError
+from fastlog.status.data_directory import read_status
 
 KEEPALIVE = 1.0
 """Seconds; a client takes the server for dead after three times as long. The default of five would
@@ -168,6 +169,25 @@ class DrillServer:
     def is_running(self) -> bool:
         """Return whether its supervisor runs."""
         return self._process is not None and self._process.poll() is None
+
+    def failure(self) -> str | None:
+        """Return why its journal cannot be written now; `None`: it can."""
+        status = read_status(self.data)
+        return None if status is None else status.failure
+
+    def has_journaled(self, since: float) -> bool:
+        """Return whether no client is connected, and all that came is in the journal durably.
+
+        Args:
+            since: the wall clock when the last client had ended.
+        """
+        status = read_status(self.data)
+        return (
+            status is not None
+            and status.at > since
+            and not status.connections
+            and status.durable == status.oldest + status.size
+        )
 
     def processes(self, role: str | None = None) -> list[int]:
         """Return the pids of its processes: `supervisor`, `receiver`, `worker`, `source`;

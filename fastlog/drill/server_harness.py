@@ -9,7 +9,7 @@ from fastlog.drill.clients import Kind
 from fastlog.drill.harness import ClientRun, Harness, Setting
 from fastlog.drill.proxy import Proxy
 from fastlog.drill.server import DrillServer
-from fastlog.drill.stored import LedgerTotals, count_stored, read_ledger, read_numbers
+from fastlog.drill.stored import LedgerTotals, read_ledgers, read_numbers
 from fastlog.errors import FastlogError
 
 
@@ -33,6 +33,10 @@ class ServerHarness(Harness):
             self.server.start()
             self._proxy = self._stack.enter_context(Proxy(self.server.port))
 
+    @property
+    def servers(self) -> Sequence[DrillServer]:
+        return (self.server,)
+
     def port_for(self, kind: Kind) -> int:
         return self.proxy.port if kind.via_proxy else self.server.port
 
@@ -40,9 +44,6 @@ class ServerHarness(Harness):
         self.proxy.clear_faults()
         if not self.server.is_running():
             self.start_server()
-
-    def count_stored(self) -> int:
-        return count_stored(self.server.logs)
 
     def finish(self, runs: Sequence[ClientRun]) -> None:
         self.events["connection reset"] = self.proxy.cuts
@@ -54,7 +55,7 @@ class ServerHarness(Harness):
         return read_numbers(self.server.logs)
 
     def read_ledger(self) -> LedgerTotals:
-        return read_ledger(self.server.data / "ledger.db")
+        return read_ledgers([self.server.data])
 
     def kill_all(self) -> None:
         self._stack.close()

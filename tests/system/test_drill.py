@@ -29,7 +29,7 @@ from fastlog.drill.comparison import Account, count_breaches
 from fastlog.drill.harness import ClientRun
 from fastlog.drill.report import Outcome, compare
 from fastlog.drill.scenario import MEMORY, PHASES, STOCK
-from fastlog.drill.stored import LedgerTotals, read_ledger, read_numbers
+from fastlog.drill.stored import LedgerTotals, read_ledgers, read_numbers
 from fastlog.errors import FastlogError
 from fastlog.ledger import Entry, Ledger
 from fastlog.record import Loss
@@ -95,7 +95,7 @@ def test_a_store_with_a_fault_breaks_its_promise(
         assert server.stop() == 0
 
     def outcome(data: Path) -> Outcome:
-        numbers, ledger = read_numbers(data / "logs"), read_ledger(data / "ledger.db")
+        numbers, ledger = read_numbers(data / "logs"), read_ledgers([data])
         return compare(numbers, ledger, runs, 0, Counter(), 0.0)
 
     def broken(damage: Callable[[sqlite3.Connection], None]) -> set[str]:
