@@ -86,8 +86,10 @@ def _find_run(cluster: bool) -> Run:
     """
     if cluster:
         programs = find_programs(has_package)
-        from fastlog.drill.cluster.scenario import run as run_with_cluster  # needs psycopg
-
+        try:
+            from fastlog.drill.cluster.scenario import run as run_with_cluster  # needs psycopg
+        except ImportError as error:
+            raise FastlogError(str(error)) from None
         return partial(run_with_cluster, programs)
     if not has_package():
         raise FastlogError(

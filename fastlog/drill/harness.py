@@ -22,8 +22,9 @@ SECONDS = 30.0
 """The default length of a drill, without the time to start programs and to empty queues."""
 RATE = 200.0
 """Records a second of each client."""
-TIMEOUT = 30.0
-"""Seconds in which an expected state, such as the last record in the store, must be reached."""
+LONGEST_SCALE = 4.0
+"""Pauses are not longer than in a drill of two minutes. Outages of a longer one are more, and not
+longer: the memory of a client is to hold what it logs meanwhile."""
 
 
 H = TypeVar("H", bound="Harness")
@@ -204,15 +205,15 @@ class Harness(ABC):
 
     def pause(self, shortest: float, longest: float) -> None:
         """Sleep for a random time between the two, in seconds of a drill of default length."""
-        time.sleep(self._scale * self.rng.uniform(shortest, longest))
+        time.sleep(min(self._scale, LONGEST_SCALE) * self.rng.uniform(shortest, longest))
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
         """Wait until the condition holds.
 
         Raises:
-            FastlogError: it does not hold within `TIMEOUT`.
+            FastlogError: it does not hold within `processes.TIMEOUT`.
         """
-        wait_for(condition, what, TIMEOUT)
+        wait_for(condition, what)
 
     def record(self, event: str) -> None:
         """Count the event, and report it as progress."""

@@ -39,6 +39,7 @@ class SmallDisk:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                cwd=at.parent,
                 process_group=0,
             )
         except OSError as error:

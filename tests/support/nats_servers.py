@@ -16,7 +16,7 @@ import pytest
 from fastlog.drill.cluster.nats_servers import NatsCluster, NatsServer, free_ports
 from fastlog.drill.cluster.programs import nats_server
 
-__all__ = ["NatsCluster", "NatsServer", "free_ports", "nats_cluster"]
+__all__ = ["NatsCluster", "NatsServer", "free_ports", "nats_cluster", "nats_server"]
 
 
 @contextlib.contextmanager

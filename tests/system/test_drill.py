@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import shutil
 import signal
 import sqlite3
@@ -19,8 +18,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from conditions import wait_for
+from drill_processes import left_behind, with_client
 from drill_rows import kept_rows
-from places import CLIENT
 from servers import FASTLOG, Server
 
 from fastlog.cli import fastlog
@@ -34,18 +33,12 @@ from fastlog.errors import FastlogError
 from fastlog.ledger import Entry, Ledger
 from fastlog.record import Loss
 
+__all__ = ["with_client"]
+
 # the name fastlog.cli.drill is the command
 command = importlib.import_module("fastlog.cli.drill")
 
 # ---- the comparison and a real store -------------------------------------------------------
-
-
-@pytest.fixture
-def with_client(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Let started programs import fastlog_client; return their environment."""
-    path = os.pathsep.join([str(CLIENT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    monkeypatch.setenv("PYTHONPATH", path)
-    return {**os.environ, "PYTHONPATH": path}
 
 
 def run_client(server: Server, home: Path, kind: Kind) -> ClientRun:
@@ -128,21 +121,6 @@ def temporary(tmp_path: Path, with_client: dict[str, str]) -> dict[str, str]:
     return {**with_client, "TMPDIR": str(tmp_path / "tmp")}
 
 
-def left_behind(tmp_path: Path) -> list[str]:
-    """Return what a drill has not removed: files, and processes that use its directory."""
-    place = str(tmp_path / "tmp")
-    found = [str(path) for path in (tmp_path / "tmp").iterdir()]
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (
-                place in str((entry / "cwd").readlink()) or place in (entry / "cmdline").read_text()
-            ):
-                found.append(entry.name)
-        except OSError:
-            continue
-    return found
-
-
 def test_a_drill_on_this_machine_keeps_all_promises(
     tmp_path: Path, temporary: dict[str, str]
 ) -> None:
@@ -164,7 +142,7 @@ def test_a_drill_on_this_machine_keeps_all_promises(
     assert {"kill -9 of everything", "freeze everything", "discard all traffic"} <= set(done)
     assert done["record sent again"] > 0
     assert result["directory"] is None
-    assert left_behind(tmp_path) == []
+    assert left_behind(tmp_path / "tmp") == []
 
 
 ONE_PHASE = """
@@ -206,7 +184,7 @@ def test_an_interrupted_drill_leaves_nothing_behind(
         process.send_signal(number)
         assert process.wait(60) == 130
         assert "Traceback" not in process.stderr.read()
-    wait_for(lambda: left_behind(tmp_path) == [], "all of it is gone")
+    wait_for(lambda: left_behind(tmp_path / "tmp") == [], "all of it is gone")
 
 
 def test_without_the_client_package_a_drill_names_what_to_install(
@@ -223,7 +201,7 @@ def test_without_the_client_package_a_drill_names_what_to_install(
         "fastlog drill: the drill needs fastlog-client: "
         "pip install fastlog-client, or ./client in a checkout\n"
     )
-    assert left_behind(tmp_path) == []
+    assert left_behind(tmp_path / "tmp") == []
 
 
 def make_outcome(**fields: Any) -> Outcome:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from fastlog.drill.cluster.nats_servers import NatsCluster, stream_url
 from fastlog.drill.cluster.network import Network
@@ -16,6 +17,7 @@ from fastlog.drill.interrupts import Interrupts
 from fastlog.drill.server import DrillServer
 from fastlog.drill.small_disk import NoSmallDiskError, SmallDisk
 from fastlog.journal import read_positions
+from fastlog.sinks.postgres_connection import psycopg
 from fastlog.source.report import read_report
 from fastlog.status.data_directory import read_status
 
@@ -170,20 +172,22 @@ class Fleet:
     # ---- the store ----
 
     def read_numbers(self) -> dict[str, list[int]]:
-        """Return the numbers of the stored records by client, in the order of each journal.
-
-        Reads every row without an index, which could hide a duplicate.
-        """
-        numbers: dict[str, list[int]] = {}
-        for client, number in self._rows():
-            numbers.setdefault(client, []).append(number)
-        return numbers
-
-    def _rows(self) -> Iterator[tuple[str, int]]:
+        """Return the numbers of the stored records by client, in the order of each journal."""
         with self.database.connect(_DATABASE) as connection:
-            for kind in ("indexscan", "indexonlyscan", "bitmapscan"):
-                connection.execute(f"SET enable_{kind} = off")
-            yield from connection.execute(
-                "SELECT extra->>'client', (extra->>'number')::int FROM fastlog.records"
-                ' ORDER BY node, "offset", idx'
-            )
+            return read_numbers(connection)
+
+
+def read_numbers(connection: psycopg.Connection[Any]) -> dict[str, list[int]]:
+    """Return the numbers of the records in a database by client, in the order of each journal.
+
+    Reads every row without an index, which could hide a duplicate.
+    """
+    for kind in ("indexscan", "indexonlyscan", "bitmapscan"):
+        connection.execute(f"SET enable_{kind} = off")
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for client, number in connection.execute(
+        "SELECT extra->>'client', (extra->>'number')::int FROM fastlog.records"
+        ' ORDER BY node, "offset", idx'
+    ):
+        numbers[client].append(number)
+    return numbers
