@@ -73,8 +73,8 @@ def compare(
             )
         )
     if ledger.folded:
-        dropping = next(row for row in rows.values() if row.may_drop)
-        dropping.account = dropping.account.count_folded(ledger.folded)
+        dropping = [row for row in rows.values() if row.may_drop] or list(rows.values())
+        dropping[0].account = dropping[0].account.count_folded(ledger.folded)
     if declared:
         wrong = sum(len(numbers) for ranges in declared.values() for numbers in ranges)
         rows["", ""] = Row("", "unknown clients", is_fastlog=True, account=Account(wrong=wrong))

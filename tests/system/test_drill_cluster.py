@@ -168,22 +168,22 @@ def test_a_small_disk_is_full_for_its_processes_until_it_is_cleared(tmp_path: Pa
         pytest.skip(f"no namespaces: {error}")
     with closing(disk):
 
-        def write() -> str:
+        def write(name: str) -> str:
             program = (
                 "import sys\n"
-                "try: open(sys.argv[1], 'ab', buffering=0).write(bytes(5000))\n"
+                "try: open(sys.argv[1], 'wb', buffering=0).write(bytes(5000))\n"
                 "except OSError as error: print(error.strerror)\n"
             )
-            words = [*disk.command, sys.executable, "-c", program, str(tmp_path / "data" / "file")]
+            words = [*disk.command, sys.executable, "-c", program, str(tmp_path / "data" / name)]
             return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
-        assert write() == ""
+        assert write("file") == ""
         assert (disk.path / "file").stat().st_size == 5000
         assert list((tmp_path / "data").iterdir()) == [], "others do not see the file system"
         disk.fill()
-        assert write() == "No space left on device\n"
+        assert write("other") == "No space left on device\n"
         disk.clear()
-        assert write() == ""
+        assert write("other") == ""
     assert not disk.path.exists()
 
 

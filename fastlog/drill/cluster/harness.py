@@ -96,13 +96,22 @@ class ClusterHarness(Harness):
         self._restart(self.rng.sample(self.fleet.cluster.servers, 2))
 
     def flip_bit(self) -> None:
-        """Kill a server, flip a bit of what it stores of the stream, and start it again."""
+        """Kill a server, flip a bit of what it stores of the stream, and start it again.
+
+        The database is away meanwhile, or the stream would be nearly empty. Afterwards the stream
+        gets another leader, which may be this server.
+        """
         server = self.rng.choice(self.fleet.cluster.servers)
         self.record("flip a bit in the store of a server of the cluster")
-        server.stop()
-        if not server.flip_bit(STREAM, self.rng):
-            raise FastlogError(f"the server {server.name} of the cluster has stored nothing")
-        self._restart([server])
+        with self.database_away():
+            self.pause(0.5, 1.5)
+            server.stop()
+            if not server.flip_bit(STREAM, self.rng):
+                raise FastlogError(f"the server {server.name} of the cluster has stored nothing")
+            self._restart([server])
+            leader = self.fleet.cluster.leader(STREAM)
+            if leader is not server:
+                self._restart([leader])
 
     def _restart(self, servers: Sequence[NatsServer]) -> None:
         for server in servers:
@@ -212,8 +221,12 @@ class ClusterHarness(Harness):
 
     @contextmanager
     def database_away(self) -> Iterator[None]:
-        """Stop the database, or kill it, for longer than the dedup window."""
+        """Stop the database, or kill it, for longer than the dedup window. It may be away
+        already."""
         database = self.fleet.database
+        if not database.is_running:
+            yield
+            return
         how = self.rng.choice((signal.SIGINT, signal.SIGKILL))
         self.record(f"{'stop' if how == signal.SIGINT else 'kill -9 of'} the database")
         began = time.monotonic()
