@@ -105,9 +105,9 @@ class ClusterHarness(Harness):
         self.record("flip a bit in the store of a server of the cluster")
         with self.database_away():
             self.pause(0.5, 1.5)
+            self.wait_for(lambda: server.messages_of(STREAM), "the server has stored a message")
             server.stop()
-            if not server.flip_bit(STREAM, self.rng):
-                raise FastlogError(f"the server {server.name} of the cluster has stored nothing")
+            server.flip_bit(STREAM, self.rng)
             self._restart([server])
             leader = self.fleet.cluster.leader(STREAM)
             if leader is not server:

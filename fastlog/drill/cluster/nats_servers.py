@@ -102,22 +102,27 @@ class NatsServer:
         """Return its log."""
         return self.log.read_text("utf-8", "replace")
 
-    def flip_bit(self, stream: str, rng: random.Random) -> bool:
-        """Flip a bit in what it stores of a stream. Call this while it is stopped.
-
-        Returns:
-            Whether it has stored something.
-        """
+    def messages_of(self, stream: str) -> list[Path]:
+        """Return the files in which it stores messages of a stream, without empty ones."""
         blocks = self.store.glob(f"jetstream/*/streams/{stream}/msgs/*.blk")
-        files = sorted(path for path in blocks if path.stat().st_size)
+        with contextlib.suppress(FileNotFoundError):  # the server removes them, too
+            return sorted(path for path in blocks if path.stat().st_size)
+        return []
+
+    def flip_bit(self, stream: str, rng: random.Random) -> None:
+        """Flip a bit in a message of a stream. Call this while it is stopped.
+
+        Raises:
+            FastlogError: It has stored no message.
+        """
+        files = self.messages_of(stream)
         if not files:
-            return False
+            raise FastlogError(f"nats-server {self.name} has stored nothing of {stream}")
         with rng.choice(files).open("r+b") as file:
             content = bytearray(file.read())
             content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
             file.seek(0)
             file.write(content)
-        return True
 
 
 class NatsCluster:
