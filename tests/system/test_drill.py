@@ -260,6 +260,18 @@ def test_the_directory_is_kept_with_keep_and_else_removed(
     assert not directory.exists()
 
 
+def test_a_fault_that_was_left_out_is_reported_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, directory: Path
+) -> None:
+    outcome = make_outcome()
+    outcome.left_out = {"a full disk": "unshare: Operation not permitted"}
+    _, out, _ = invoke_drill(monkeypatch, outcome)
+    assert "\nleft out: a full disk: unshare: Operation not permitted\n" in out
+    directory.mkdir()
+    _, out, _ = invoke_drill(monkeypatch, outcome, "--json")
+    assert json.loads(out)["left_out"] == outcome.left_out
+
+
 def test_a_failed_drill_keeps_the_directory(
     monkeypatch: pytest.MonkeyPatch, directory: Path
 ) -> None:

@@ -119,7 +119,8 @@ def test_an_interrupted_drill_leaves_nothing_behind(
 ) -> None:
     """With this seed the database is the first fault of the phase."""
     with subprocess.Popen(
-        command(("centrals, database",), "--seed", "3"), env={**os.environ, "TMPDIR": str(temporary)},
+        command(("centrals, database",), "--seed", "3"),
+        env={**os.environ, "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stderr is not None
@@ -186,6 +187,23 @@ def test_a_small_disk_is_full_for_its_processes_until_it_is_cleared(tmp_path: Pa
         disk.clear()
         assert write("other") == ""
     assert not disk.path.exists()
+
+
+def test_a_small_disk_that_this_user_may_not_make_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoSmallDiskError, match="unshare: No such file or directory"):
+        SmallDisk(tmp_path)
+    program = tmp_path / "unshare"
+    program.write_text(
+        "#!/bin/sh\necho unshare: unshare failed: Operation not permitted >&2\nexit 1"
+    )
+    program.chmod(0o755)
+    with pytest.raises(
+        NoSmallDiskError, match=r"^unshare: unshare failed: Operation not permitted$"
+    ):
+        SmallDisk(tmp_path)
 
 
 def test_what_is_missing_twice_or_out_of_order_in_a_database_is_found(database: Database) -> None:
