@@ -115,13 +115,14 @@ class DrillServer:
             Whether the log says that the server was replaced.
         """
         assert self._process is not None
-        done, rejected = self._count(RELOADED), self._count(REJECTED)
+        done, rejected = self.count_in_log(RELOADED), self.count_in_log(REJECTED)
         self._process.send_signal(signal.SIGHUP)
         meanwhile()
         self._wait_for(
-            lambda: self._count(RELOADED) > done or self._count(REJECTED) > rejected, "reload"
+            lambda: self.count_in_log(RELOADED) > done or self.count_in_log(REJECTED) > rejected,
+            "reload",
         )
-        return self._count(RELOADED) > done
+        return self.count_in_log(RELOADED) > done
 
     def kill(self, role: str) -> None:
         """Kill its processes of that role (`receiver`, `worker`, `source`), and wait for new ones.
@@ -219,7 +220,8 @@ class DrillServer:
                         return True
         return False
 
-    def _count(self, text: str) -> int:
+    def count_in_log(self, text: str) -> int:
+        """Return how often its log has the text."""
         return self.log.read_text(errors="replace").count(text)
 
     def _wait_for(self, condition: Callable[[], object], what: str) -> None:

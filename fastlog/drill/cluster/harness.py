@@ -27,6 +27,8 @@ TAKE_OVER = 60.0
 STORED = 120.0
 """Seconds after the last fault in which everything must be stored."""
 FULL = "cannot write: disk full"
+LOST = "which the cluster has lost"
+"""Text in the log of a collector that publishes blocks again."""
 
 
 class ClusterHarness(Harness):
@@ -71,6 +73,9 @@ class ClusterHarness(Harness):
             )
         except FastlogError as error:
             self.unfinished = str(error)
+        self.events["blocks published again that the cluster had lost"] = sum(
+            server.count_in_log(LOST) for server in self.fleet.collectors
+        )
         self.fleet.stop()
 
     def read_numbers(self) -> Mapping[str, Sequence[int]]:
