@@ -8,6 +8,7 @@ through `/proc/PID/root`. Nothing has to be unmounted: the kernel removes all wi
 from __future__ import annotations
 
 import errno
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class SmallDisk:
             _, text = self._holder.communicate()
             lines = text.decode(errors="replace").strip().splitlines() or ["unshare failed"]
             raise NoSmallDiskError(lines[-1])
+        self._at = at
         self.path = Path(f"/proc/{self._holder.pid}/root{at}")
         """Its directory, as this process sees it."""
 
@@ -73,9 +75,13 @@ class SmallDisk:
         (self.path / _BALLAST).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Remove it, once the processes that use it have ended."""
-        self._holder.kill()
-        self._holder.wait()
-        for pipe in (self._holder.stdin, self._holder.stdout, self._holder.stderr):
-            assert pipe is not None
-            pipe.close()
+        """Copy its files into the directory where it is mounted, and remove it.
+
+        Call this once the processes that use it have ended.
+        """
+        try:
+            self.clear()
+            shutil.copytree(self.path, self._at, dirs_exist_ok=True)
+        finally:
+            self._holder.kill()
+            self._holder.communicate()

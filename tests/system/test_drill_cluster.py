@@ -188,6 +188,8 @@ def test_a_small_disk_is_full_for_its_processes_until_it_is_cleared(tmp_path: Pa
         disk.clear()
         assert write("other") == ""
     assert not disk.path.exists()
+    kept = [(path.name, path.stat().st_size) for path in sorted((tmp_path / "data").iterdir())]
+    assert kept == [("file", 5000), ("other", 5000)]
 
 
 def test_a_small_disk_that_this_user_may_not_make_says_why(
