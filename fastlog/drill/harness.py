@@ -15,13 +15,16 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from fastlog.drill.clients import Client, ClientReport, Kind, close_all
 from fastlog.drill.interrupts import Interrupts
 from fastlog.drill.processes import wait_for
-from fastlog.drill.server import DrillServer
+from fastlog.drill.server import TOO_SLOW, DrillServer
 from fastlog.drill.stored import LedgerTotals
+from fastlog.errors import FastlogError
 
 SECONDS = 30.0
 """The default length of a drill, without the time to start programs and to empty queues."""
 RATE = 200.0
 """Records a second of each client."""
+RELOADS = 3
+"""How often a reload is tried on a machine that is too busy for it."""
 LONGEST_SCALE = 4.0
 """Pauses are not longer than in a drill of two minutes. Outages of a longer one are more, and not
 longer: the memory of a client is to hold what it logs meanwhile."""
@@ -221,6 +224,21 @@ class Harness(ABC):
         self.progress(f"  {event}")
 
     # ---- faults ----
+
+    def replace_server(self, server: DrillServer) -> None:
+        """Reload a server with SIGHUP; again, if the machine was too busy for it.
+
+        Raises:
+            FastlogError: the reload was rejected for another reason, or too often.
+        """
+        for _ in range(RELOADS):
+            slow = server.count_in_log(TOO_SLOW)
+            if server.reload():
+                return
+            if server.count_in_log(TOO_SLOW) == slow:
+                break
+            self.record("reload rejected, since the machine was too busy")
+        raise FastlogError(f"the reload did not replace {server.name}; see {server.log}")
 
     def inject(self, faults: Sequence[Callable[[], None]]) -> None:
         """Inject each fault once, in random order, then random ones until the phase's time is

@@ -26,6 +26,8 @@ KEEPALIVE = 1.0
 take a drill too long."""
 RELOADED, REJECTED = "reload: done", "the old server continues"
 """Texts in the log of a reload that succeeded, and of one that failed."""
+TOO_SLOW = "the new code was not ready to run"
+"""Text in the log of a reload that failed because the machine was too busy."""
 
 _PROGRAM = "from fastlog.cli.serve import main; main()"
 """The same as the console script `fastlog-server`, for this interpreter."""

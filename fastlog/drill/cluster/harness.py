@@ -187,8 +187,7 @@ class ClusterHarness(Harness):
             FastlogError: The reload was rejected.
         """
         self.record(f"reload {_kind_of(server)}")
-        if not server.reload():
-            raise FastlogError(f"the reload did not replace {server.name}; see {server.log}")
+        self.replace_server(server)
 
     def take_over(self) -> None:
         """Kill or freeze a central until the other one stores what it had taken; then continue."""
