@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import random
 import shutil
 import signal
 import sqlite3
@@ -25,9 +26,11 @@ from servers import FASTLOG, Server
 from fastlog.cli import fastlog
 from fastlog.drill.clients import Client, Kind
 from fastlog.drill.comparison import Account, count_breaches
-from fastlog.drill.harness import ClientRun
+from fastlog.drill.harness import ClientRun, Setting
+from fastlog.drill.interrupts import Interrupts
 from fastlog.drill.report import Outcome, compare
 from fastlog.drill.scenario import MEMORY, PHASES, STOCK
+from fastlog.drill.server_harness import ServerHarness
 from fastlog.drill.stored import LedgerTotals, read_ledgers, read_numbers
 from fastlog.errors import FastlogError
 from fastlog.ledger import Entry, Ledger
@@ -109,6 +112,39 @@ def test_a_store_with_a_fault_breaks_its_promise(
         data = shutil.copytree(server.data, tmp_path / f"declared {client_id}")
         declare_loss(data, client_id)
         assert sum(outcome(data).breaches.values()) == 1
+
+
+# ---- a reload ------------------------------------------------------------------------------
+
+SLOW = "ERROR reload: the new code was not ready to run after 10 s"
+
+
+@pytest.mark.parametrize(
+    "lines", [[SLOW, ""], ["ERROR reload: sink x: no module named x"], [SLOW, SLOW, SLOW]]
+)
+def test_only_a_reload_that_a_busy_machine_has_rejected_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str]
+) -> None:
+    steps: list[str] = []
+    setting = Setting(tmp_path, random.Random(1), 1.0, Interrupts(), steps.append)
+    harness = ServerHarness(setting)
+    harness.server.log.write_text("")
+    rest = iter(lines)
+
+    def reload() -> bool:
+        line = next(rest)
+        with harness.server.log.open("a") as log:
+            log.write(f"{line}\n")
+        return not line
+
+    monkeypatch.setattr(harness.server, "reload", reload)
+    if lines[-1]:
+        with pytest.raises(FastlogError, match="the reload did not replace the server; see "):
+            harness.replace_server(harness.server)
+    else:
+        harness.replace_server(harness.server)
+    assert next(rest, None) is None
+    assert steps == ["  reload rejected, since the machine was too busy"] * lines.count(SLOW)
 
 
 # ---- the command ---------------------------------------------------------------------------
