@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import signal
 import subprocess
 import time
@@ -18,16 +17,13 @@ T = TypeVar("T")
 TIMEOUT = 60.0
 """Seconds in which a program must start, end, or reach an expected state."""
 _PR_SET_PDEATHSIG = 1
-
-
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
+_LIBC = ctypes.CDLL(None)  # a child must not load it between fork and exec
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however that happens."""
-    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Have the kernel kill this process when its parent ends, however that happens: for
+    `preexec_fn`."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def start_program(command: Sequence[object], log: Path, **options: Any) -> subprocess.Popen[bytes]:
@@ -36,7 +32,6 @@ def start_program(command: Sequence[object], log: Path, **options: Any) -> subpr
     Args:
         options: More arguments of `Popen`.
     """
-    _libc()  # loaded here, since a child must not load it between fork and exec
     with log.open("ab") as out:
         return subprocess.Popen(  # noqa: S603 - a program that the drill has found
             [str(word) for word in command],

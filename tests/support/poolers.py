@@ -15,8 +15,9 @@ import psycopg
 import pytest
 from conditions import wait_for
 from postgres_servers import PostgresServer
-from servers import _die_with_parent
 from users import OTHER_USER
+
+from fastlog.drill.processes import die_with_parent
 
 PORT = 6432
 
@@ -46,7 +47,7 @@ class Pooler:
             user = {"user": OTHER_USER, "group": OTHER_USER, "extra_groups": []}
         self._process = subprocess.Popen(
             [self._program, "-q", self._file], cwd="/", stderr=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent, **user,
+            preexec_fn=die_with_parent, **user,
         )  # fmt: skip
         try:
             wait_for(self._answers, "pgbouncer answers")

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from conditions import wait_for
 
-from fastlog.drill.processes import die_with_parent as _die_with_parent
+from fastlog.drill.processes import die_with_parent
 
 BIN = Path(sys.executable).parent
 SERVER = BIN / "fastlog-server"
@@ -75,7 +75,7 @@ class Server:
                 text=True,
                 env=self._env,
                 cwd=self.home,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         assert self.process.stdout is not None
         self.ready_line = self.process.stdout.readline()
