@@ -8,7 +8,7 @@ the ledger and of commits continue.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import accumulate
 from pathlib import Path
@@ -26,6 +26,7 @@ from fastlog.errors import FastlogError
 from fastlog.journal import COMMIT_BOUNDS, JournalReader
 from fastlog.ledger import LedgerError
 from fastlog.metrics.source import source_metrics
+from fastlog.server.process_counts import ProcessCount, read_process_counts
 from fastlog.source.report import read_report
 from fastlog.status.data_directory import Status, read_status
 from fastlog.status.sink_reports import SinkReport, read_sinks
@@ -56,6 +57,7 @@ class ServerCollector(Collector):
             yield from _receiver(status)
             yield from _journal(status)
             yield from self._journal_age(status)
+        yield from _processes(read_process_counts(self._data_dir))
         yield from _sinks(read_sinks(self._data_dir, status, self._clock()))
         source = read_report(self._data_dir)
         if source is not None:
@@ -114,6 +116,23 @@ def _journal(status: Status) -> Iterator[Metric]:
     yield _gauge("journal_limit_bytes", "Bytes that it may have.", status.limit)
     text = "1 if the journal cannot be written now."
     yield _gauge("journal_failing", text, status.failure is not None)
+
+
+def _processes(counts: Mapping[str, ProcessCount]) -> Iterator[Metric]:
+    failures = CounterMetricFamily(
+        "fastlog_process_failures",
+        "How often a process of the server ended without a request, or had to be killed.",
+        labels=["process"],
+    )
+    hangs = CounterMetricFamily(
+        "fastlog_process_hangs",
+        "How often of these it was killed because it gave no sign of life.",
+        labels=["process"],
+    )
+    for role, count in sorted(counts.items()):
+        failures.add_metric([role], count.failures)
+        hangs.add_metric([role], count.hangs)
+    yield from (failures, hangs)
 
 
 def _sinks(sinks: Iterable[SinkReport]) -> Iterator[Metric]:

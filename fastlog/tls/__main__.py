@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
             for fd in signals.filenos():
                 server.handle(fd, woken)
             child.send({"type": "ready"})
-            server.run(signals.stopping)
+            server.run(signals.stopping, child.give_sign)
     except LostError:
         os._exit(1)
     except (FastlogError, OSError) as error:

@@ -123,9 +123,16 @@ class Server:
             listener.socket.close()
         self._listeners.clear()
 
-    def run(self, stopping: Callable[[], bool]) -> None:
-        """Serve until it has retired, or `stopping()`."""
+    def run(
+        self, stopping: Callable[[], bool], give_sign: Callable[[], object] = lambda: None
+    ) -> None:
+        """Serve until it has retired, or `stopping()`.
+
+        Args:
+            give_sign: Called in each pass.
+        """
         while not (stopping() or (self._retired and not self._open)):
+            give_sign()
             self._run_pass()
         self._events.flush(final=True)
 
