@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import Protocol, cast
 
+from fastlog.x509 import Certificate, certificate
+
 CHUNK = 128 * 1024
 """Bytes of one read."""
 _TLS_RECORD = 16 * 1024
@@ -59,7 +61,9 @@ class Connection:
         "_tls",
         "_to_peer",
         "_to_receiver",
+        "client_certificate",
         "is_closed",
+        "listener_url",
         "pair",
         "peer",
         "peer_ended",
@@ -93,6 +97,10 @@ class Connection:
         self.sent = False
         """Whether the receiver has sent anything."""
         self.is_closed = False
+        self.client_certificate: Certificate | None = None
+        """None: the peer has shown none."""
+        self.listener_url = ""
+        """Of the listener whose handshake it has done."""
 
     # ---- the handshake ----
 
@@ -128,6 +136,9 @@ class Connection:
 
     def certificate(self) -> Mapping[str, object]:
         """Return the verified certificate of the peer; empty if it has sent none."""
+        der = self._tls.getpeercert(binary_form=True)
+        if der is not None:
+            self.client_certificate = certificate(der)
         return self._tls.getpeercert() or {}
 
     def end_after_alert(self) -> None:

@@ -42,7 +42,8 @@ def make(fds: Sequence[tuple[int, ListenConfig]]) -> list[Listener]:
     """
     listeners = []
     for fd, listen in fds:
-        context = server_context(listen.certificate, listen.key, listen.client_ca)
+        files = listen.certificate, listen.key, listen.client_ca, listen.crl
+        context = server_context(*files)
         listener = socket.socket(fileno=fd)
         listener.setblocking(False)
         listeners.append(Listener(listener, listen, context))

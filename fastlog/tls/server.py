@@ -13,7 +13,7 @@ import socket
 import ssl
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from fastlog.certificates import identity
@@ -21,6 +21,7 @@ from fastlog.eventlog import EventLog
 from fastlog.tls.channel import Accepted, Rejected, Sender
 from fastlog.tls.connection import Connection
 from fastlog.tls.listeners import Acceptor, FullError, Listener
+from fastlog.tls.revocation import revoked
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ _NO_TLS = "not TLS: a plain client on a tls:// listener"
 _TOO_SLOW = f"no TLS handshake within {HANDSHAKE:.0f} s"
 _TOO_MANY = "too many TLS handshakes at a time"
 _FULL = "too many connections"
+_REVOKED = "the client's certificate: certificate revoked"
 _NO_DESCRIPTOR = "no file descriptor left"
 _CERTIFICATE_MISSING = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
 
@@ -122,6 +124,12 @@ class Server:
             del self._handlers[listener.socket.fileno()]
             listener.socket.close()
         self._listeners.clear()
+
+    def end_revoked(self, files: Mapping[str, str]) -> None:
+        """End the connections whose certificates are revoked now; see `revocation.revoked`."""
+        for connection in list(revoked(self._open, files)):
+            self._reject(connection.peer, _REVOKED)
+            connection.close()
 
     def run(
         self, stopping: Callable[[], bool], give_sign: Callable[[], object] = lambda: None
@@ -279,6 +287,7 @@ class Server:
         if config.client_ca and config.identity == "certificate" and not name:
             self._fail(handshake, "the client's certificate has no name")
             return
+        connection.listener_url = config.url
         self._end_handshake(connection)
         if name:
             connection.peer += f" {name}"

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from interpreters import environment, interpreters
 from places import ROOT, SUPPORT
 
@@ -25,15 +27,51 @@ class Certificates:
         self.ca = home / "ca.pem"
         self._authority.cert_pem.write_to_path(str(self.ca))
 
-    def issue(self, name: str, *, expired: bool = False, file: str = "", dns: str = "") -> Path:
-        """Issue a certificate with this common name; return the file of it and its key."""
+    def issue(
+        self,
+        name: str,
+        *,
+        expired: bool = False,
+        days: float | None = None,
+        file: str = "",
+        dns: str = "",
+    ) -> Path:
+        """Issue a certificate with this common name; return the file of it and its key.
+
+        Args:
+            days: How long it will be valid from now on; expired: it was until yesterday.
+        """
         day = timedelta(days=1)
         now = datetime.now(UTC)
-        dates = {"not_before": now - 9 * day, "not_after": now - day} if expired else {}
+        days = -1 if expired else days
+        dates = {} if days is None else {"not_before": now - 9 * day, "not_after": now + days * day}
         issued = self._authority.issue_cert(dns or "localhost", common_name=name, **dates)
         path = self.home / (file or f"{name}.pem")
         new = path.with_suffix(".new")
         issued.private_key_and_cert_chain_pem.write_to_path(str(new))
+        new.replace(path)
+        return path
+
+    def revoke(self, *files: Path, file: str = "crl.pem", days: float = 1.0) -> Path:
+        """Make the revocation list of the authority, with these certificates; return its file.
+
+        Args:
+            days: How long it is valid from now on.
+        """
+        now = datetime.now(UTC)
+        authority = x509.load_pem_x509_certificate(self._authority.cert_pem.bytes())
+        made = x509.CertificateRevocationListBuilder().issuer_name(authority.subject)
+        end = now + timedelta(days=days)
+        made = made.last_update(min(now, end) - timedelta(days=1)).next_update(end)
+        for each in files:
+            serial = x509.load_pem_x509_certificate(each.read_bytes()).serial_number
+            one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
+            made = made.add_revoked_certificate(one.build())
+        key = serialization.load_pem_private_key(self._authority.private_key_pem.bytes(), None)
+        path = self.home / file
+        new = path.with_suffix(".new")
+        signed = made.sign(key, hashes.SHA256())  # type: ignore[arg-type]
+        new.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
         new.replace(path)
         return path
 
