@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -182,9 +183,12 @@ class Api:
         return kind(f"{self.url}: {text}")
 
     def _unreachable(self, error: Exception) -> ApiError:
-        return UnreachableApiError(
-            f"cannot read {self.url}: {reason_of(error)}; is fastlog web running there?"
-        )
+        if isinstance(error, ssl.SSLCertVerificationError):
+            reason = f"its certificate is not trusted: {error.verify_message}"
+            what = "name the authority by SSL_CERT_FILE=ca.pem"
+        else:
+            reason, what = reason_of(error), "is fastlog web running there?"
+        return UnreachableApiError(f"cannot read {self.url}: {reason}; {what}")
 
     def _no_fastlog(self) -> UnusableApiError:
         return UnusableApiError(

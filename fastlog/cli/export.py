@@ -37,6 +37,7 @@ STDOUT: Final = "-"
 
 @click.command(cls=Command)
 @click.option(
+    "-o",
     "--output",
     metavar="FILE",
     default=STDOUT,

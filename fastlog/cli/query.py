@@ -61,6 +61,7 @@ def page_options(function: Function) -> Function:
     """Add which of the matches are printed, and with what around them; the command gets `page`."""
 
     @click.option(
+        "-n",
         "--limit",
         type=click.IntRange(min=0),
         default=LIMIT,

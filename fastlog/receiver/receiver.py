@@ -107,7 +107,9 @@ class Receiver:
         holding = [sink.name for sink in config.sinks if sink.when_full == "hold"]
         self._throttle = Throttle(loop, config.limits, config.data_dir, journal.node, holding)
         self._throttle_log = ThrottleLog(loop, self._throttle)
-        self._status = Status(config, loop, journal, self._notices, self._throttle, clock)
+        self._status = Status(
+            config, loop, journal, self._notices, self._rejections, self._throttle, clock
+        )
         leftovers = Leftovers(config.data_dir)
         self._handover = Handover(
             loop,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from fastlog.core import Loop
@@ -19,6 +20,9 @@ class Rejections:
         self._loop, self._notices, self._events, self._clock = loop, notices, events, clock
         self._unreported = 0
         """Of the loop's unreported rejections, those that were counted here."""
+        self.by_tls: Counter[str] = Counter()
+        """Connections that the TLS process has rejected, under the reason `tls`, which is short as
+        those of the loop are: `Loop.stats` does not count them."""
 
     def collect(self) -> None:
         """Count the rejections that the loop has reported."""
@@ -35,7 +39,8 @@ class Rejections:
             self._notices.add_rejection(Rejection("", reason, 0, b"", new, self._clock()))
 
     def add_connection(self, peer: str, reason: str, head: bytes, count: int = 1) -> None:
-        """Count connections that another process has rejected."""
+        """Count connections that the TLS process has rejected."""
+        self.by_tls["tls"] += count
         self._notices.add_rejection(Rejection(peer, reason, 0, head, count, self._clock()))
         self._log(peer, reason)
 

@@ -16,6 +16,7 @@ from fastlog.files import replace_file
 from fastlog.journal import Journal
 from fastlog.receiver.loss_notices import LossNotices
 from fastlog.receiver.recent_counts import SECONDS, RecentCounts, Slot
+from fastlog.receiver.rejections import Rejections
 from fastlog.receiver.throttle import Throttle
 
 log = logging.getLogger(__name__)
@@ -49,11 +50,13 @@ class Status:
         loop: Loop,
         journal: Journal,
         notices: LossNotices,
+        rejections: Rejections,
         throttle: Throttle,
         clock: Callable[[], float],
     ) -> None:
         self._config, self._loop, self._journal = config, loop, journal
-        self._notices, self._throttle, self._clock = notices, throttle, clock
+        self._notices, self._rejections = notices, rejections
+        self._throttle, self._clock = throttle, clock
         self._previous = Counters()
         """What the receivers before this one have counted."""
         self._recent = RecentCounts()
@@ -107,6 +110,7 @@ class Status:
         stats, previous = self._loop.stats(), self._previous
         rejected = Counter(previous.rejected)
         rejected.update(stats.rejected)
+        rejected.update(self._rejections.by_tls)
         return Counters(
             acks=previous.acks + stats.acks,
             repeated=previous.repeated + stats.repeated,

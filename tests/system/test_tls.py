@@ -194,6 +194,7 @@ def test_a_plain_client_on_the_tls_port_is_refused(shared: Place) -> None:
             assert client.recv(1), "it is closed"
             raise ConnectionResetError
     refused(shared, "not TLS")
+    wait_for(lambda: shared.server.status()["rejected"].get("tls"), "the receiver counts it")
     assert of_client(shared.server, "plain") == []
 
 

@@ -143,7 +143,7 @@ def test_a_command_reads_from_https(place: Place) -> None:
     )  # fmt: skip
     try:
         assert web.stdout is not None
-        url = web.stdout.readline().split()[-1].replace("127.0.0.1", "localhost")
+        url = web.stdout.readline().split()[-1].replace("127.0.0.1", "localhost").rstrip("/")
         environment = {
             **os.environ,
             "SSL_CERT_FILE": str(place.certificates.ca),
@@ -153,6 +153,13 @@ def test_a_command_reads_from_https(place: Place) -> None:
         out = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert out.returncode in (0, 1), out.stderr
         assert "certificate" not in out.stderr
+        del environment["SSL_CERT_FILE"]
+        out = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert out.returncode == 2
+        assert out.stderr == (
+            f"fastlog tail: --url: cannot read {url}: its certificate is not trusted:"
+            " unable to get local issuer certificate; name the authority by SSL_CERT_FILE=ca.pem\n"
+        )
     finally:
         web.terminate()
         web.communicate(timeout=30)

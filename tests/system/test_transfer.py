@@ -35,7 +35,7 @@ def test_an_export_and_an_import_under_load_are_exact(tmp_path: Path) -> None:
         bulk.flush()
         wait_for(lambda: one.stored() > MANY)
         stored = numbers(one.records())
-        words = ("export", "--data-dir", one.data, "--output", output)
+        words = ("export", "--data-dir", one.data, "-o", output)
         part, state = tmp_path / "all.ndjson.part", tmp_path / "all.ndjson.part.json"
         was_killed = [
             killed_when(state.exists, *words),

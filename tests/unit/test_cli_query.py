@@ -54,7 +54,7 @@ def test_query_csv_has_a_header_and_one_row_a_record(command: Run, data: Path):
 def test_query_prints_the_newest_within_the_limit_and_reports_that_there_are_more(
     command: Run, data: Path
 ):
-    cut = command("query", "--limit", 9, "--json")
+    cut = command("query", "-n", 9, "--json")
     found = [json.loads(line)["message"] for line in cut.out.splitlines()]
     assert found == [f"message {i}" for i in range(1, 10)]
     assert cut.err.startswith(
@@ -88,7 +88,7 @@ def test_query_reads_where_the_sqlite_sink_stores(command: Run, tmp_path: Path):
         (["--since", "soon"], "--since: expected a time such as 1h"),
         (["--since", "1h", "--until", "2h"], "--since must be before --until"),
         (["--json", "--csv"], "--json and --csv exclude each other"),
-        (["--limit", "-1"], "Invalid value for '--limit'"),
+        (["--limit", "-1"], "Invalid value for '-n' / '--limit'"),
         (["--sinse", "1h"], "there is no option '--sinse'; did you mean '--since'?"),
         (["--config", "missing.toml"], "missing.toml: cannot be read: No such file or directory"),
     ],
