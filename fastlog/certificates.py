@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -189,8 +190,9 @@ def identity(certificate: Mapping[str, Any]) -> str:
     """Return the name of a peer by its verified certificate, as `SSLObject.getpeercert` has it.
 
     It is the common name of the subject, or the first alternative name, of the first kind of
-    `_ALTERNATIVES` that the certificate has. It has no control characters, and at most
-    `MAX_IDENTITY` bytes; "" if the certificate has no name.
+    `_ALTERNATIVES` that the certificate has. It has no control characters and no spaces at its
+    ends, which are escaped so that they still make another name, and at most `MAX_IDENTITY` bytes;
+    "" if the certificate has no name.
     """
     names = [
         value
@@ -201,7 +203,8 @@ def identity(certificate: Mapping[str, Any]) -> str:
     others = certificate.get("subjectAltName", ())
     names += [value for kind in _ALTERNATIVES for found, value in others if found == kind]
     name = next((name for name in names if name.strip()), "")
-    text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name.strip())
+    text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)
+    text = re.sub(r"^ +| +$", lambda spaces: r"\x20" * len(spaces[0]), text)
     data = text.encode("utf-8", "backslashreplace")
     if len(data) <= MAX_IDENTITY:
         return data.decode()
