@@ -12,6 +12,8 @@ from pathlib import Path
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from interpreters import environment, interpreters
 from places import ROOT, SUPPORT
 
@@ -52,6 +54,30 @@ class Certificates:
         new.replace(path)
         return path
 
+    def issue_with(self, name: str, extension: str, value: bytes) -> Path:
+        """Issue a certificate with any extension; return the file of it and its key."""
+        key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+        made = x509.CertificateBuilder().public_key(key.public_key()).serial_number(1)
+        made = made.subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        made = made.issuer_name(self._own().subject).not_valid_before(now - timedelta(days=1))
+        made = made.not_valid_after(now + timedelta(days=1)).add_extension(
+            x509.UnrecognizedExtension(x509.ObjectIdentifier(extension), value), critical=False
+        )
+        plain = serialization.NoEncryption()
+        pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        signed = made.sign(self._key(), hashes.SHA256())
+        path = self.home / f"{name}.pem"
+        path.write_bytes(key.private_bytes(pem, form, plain) + signed.public_bytes(pem))
+        return path
+
+    def _own(self) -> x509.Certificate:
+        return x509.load_pem_x509_certificate(self._authority.cert_pem.bytes())
+
+    def _key(self) -> ec.EllipticCurvePrivateKey:
+        key = serialization.load_pem_private_key(self._authority.private_key_pem.bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        return key
+
     def revoke(self, *files: Path, file: str = "crl.pem", days: float = 1.0) -> Path:
         """Make the revocation list of the authority, with these certificates; return its file.
 
@@ -59,18 +85,16 @@ class Certificates:
             days: How long it is valid from now on.
         """
         now = datetime.now(UTC)
-        authority = x509.load_pem_x509_certificate(self._authority.cert_pem.bytes())
-        made = x509.CertificateRevocationListBuilder().issuer_name(authority.subject)
+        made = x509.CertificateRevocationListBuilder().issuer_name(self._own().subject)
         end = now + timedelta(days=days)
         made = made.last_update(min(now, end) - timedelta(days=1)).next_update(end)
         for each in files:
             serial = x509.load_pem_x509_certificate(each.read_bytes()).serial_number
             one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
             made = made.add_revoked_certificate(one.build())
-        key = serialization.load_pem_private_key(self._authority.private_key_pem.bytes(), None)
         path = self.home / file
         new = path.with_suffix(".new")
-        signed = made.sign(key, hashes.SHA256())  # type: ignore[arg-type]
+        signed = made.sign(self._key(), hashes.SHA256())
         new.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
         new.replace(path)
         return path

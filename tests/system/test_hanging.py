@@ -65,19 +65,22 @@ class Quick(Installed):
 
 
 class Steady:
-    """Logs numbered records through our handler, in a thread, until `stop`."""
+    """Logs numbered records through our handler, in a thread, until the end of the block."""
 
     def __init__(self, server: Quick) -> None:
         self._handler = fastlog_client.SocketHandler(
             "localhost",
             urlsplit(server.urls()[0]).port,
             ssl={"cafile": str(server.certificates.ca)},
-            close_timeout=30,
+            close_timeout=10,
             on_error=lambda text, error: None,
         )
         self._stop, self.sent = threading.Event(), 0
         self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Steady:
         self._thread.start()
+        return self
 
     def _run(self) -> None:
         while not self._stop.wait(0.005):
@@ -85,7 +88,7 @@ class Steady:
             self._handler.handle(logging.makeLogRecord(fields))
             self.sent += 1
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(60)
         self._handler.close()
@@ -95,12 +98,11 @@ def test_a_tls_process_that_hangs_is_replaced_and_our_client_loses_nothing(
     tmp_path: Path,
 ) -> None:
     with Quick(tmp_path, TLS, listen=()) as server:
-        steady = Steady(server)
-        wait_for(lambda: server.stored() > 50)
-        new = server.hang("tls")
-        stored = server.stored()
-        wait_for(lambda: server.stored() > stored + 50)
-        steady.stop()
+        with Steady(server) as steady:
+            wait_for(lambda: server.stored() > 50)
+            new = server.hang("tls")
+            stored = server.stored()
+            wait_for(lambda: server.stored() > stored + 50)
         server.wait_stored(steady.sent)
         assert numbers(server.records()) == {"steady": list(range(steady.sent))}
         assert server.children()["tls"] == new, "it is not replaced again"

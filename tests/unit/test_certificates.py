@@ -111,6 +111,11 @@ def test_the_identity_is_the_common_name_or_an_alternative_one() -> None:
     assert identity(subject(("organizationName", "O"))) == identity({}) == ""
 
 
+def test_spaces_around_a_name_make_another_one() -> None:
+    assert identity(subject(("commonName", "  payments "))) == r"\x20\x20payments\x20"
+    assert identity(subject(("commonName", "payments\u3000"))) == r"payments\u3000"
+
+
 def test_an_identity_is_printable_and_short_and_distinct() -> None:
     assert identity(subject(("commonName", "a\0b\nc\x1b[1m"))) == r"a\x00b\nc\x1b[1m"
     long = [identity(subject(("commonName", "ä" * 500 + end))) for end in "ab"]
