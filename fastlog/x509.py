@@ -39,8 +39,13 @@ class RevocationList(NamedTuple):
     issuer: bytes
     end: datetime
     """When the next one was to be there at the latest."""
-    serials: frozenset[bytes]
-    """Those of the revoked certificates."""
+    entries: bytes
+    """The revoked certificates, in DER: there may be a million."""
+
+    def serials(self) -> Iterator[bytes]:
+        """Yield the serials of the revoked certificates."""
+        for entry in _values(memoryview(self.entries)):
+            yield bytes(_first(entry.content).content)
 
 
 def certificates_of(pem: bytes) -> list[Certificate]:
@@ -87,9 +92,8 @@ def _revocation_list(der: bytes) -> RevocationList:
     end = _FOR_EVER
     if others and others[0].tag in (_UTC_TIME, _GENERALIZED_TIME):
         end = _time(others.pop(0))
-    revoked = others[0].content if others and others[0].tag == _SEQUENCE else memoryview(b"")
-    serials = (bytes(_first(entry.content).content) for entry in _values(revoked))
-    return RevocationList(bytes(issuer.content), end, frozenset(serials))
+    entries = others[0].content if others and others[0].tag == _SEQUENCE else b""
+    return RevocationList(bytes(issuer.content), end, bytes(entries))
 
 
 # ---- PEM and DER ----------------------------------------------------------------------------

@@ -11,23 +11,31 @@ from fastlog.x509 import RevocationList, revocation_lists_of
 
 log = logging.getLogger(__name__)
 
+_OfSerial = dict[bytes, list[Connection]]
+
 
 def revoked(connections: Iterable[Connection], files: Mapping[str, str]) -> Iterator[Connection]:
     """Yield the connections whose certificates are in the revocation lists of their listeners.
 
     Args:
-        files: The file of the lists, by the URL of the listener.
+        files: The file of the lists, by the URL of the listener; "": it has none.
     """
-    lists = {url: _read(file) for url, file in files.items() if file}
-    serials = {(url, each.issuer): each.serials for url, found in lists.items() for each in found}
+    certified: dict[str, dict[bytes, _OfSerial]] = {}
+    """By listener and issuer."""
     for connection in connections:
         if (own := connection.client_certificate) is not None:
-            key = (connection.listener_url, own.issuer)
-            if own.serial in serials.get(key, frozenset()):
-                yield connection
+            of_issuer = certified.setdefault(connection.listener_url, {})
+            of_issuer.setdefault(own.issuer, {}).setdefault(own.serial, []).append(connection)
+    for url, of_issuer in certified.items():
+        for each in _read(files.get(url, "")):
+            if (of_serial := of_issuer.get(each.issuer)) is not None:
+                for serial in each.serials():
+                    yield from of_serial.get(serial, ())
 
 
 def _read(file: str) -> list[RevocationList]:
+    if not file:
+        return []
     try:
         return revocation_lists_of(Path(file).read_bytes())
     except (OSError, ValueError) as error:

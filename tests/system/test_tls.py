@@ -23,6 +23,7 @@ from certificates import Certificates
 from conditions import wait_for
 from faults import numbers, stopped
 from interpreters import interpreters
+from nats_servers import free_ports
 from protocol_client import ServerRejectedError, Speaker, batch, record
 from senders import stock_frame
 from servers import FASTLOG, Server, kill
@@ -496,3 +497,24 @@ def test_the_ends_of_the_certificates_in_use_are_metrics(revocable: Place) -> No
     reload(server)
     assert 4 * day < metrics()["certificate"] - now < 6 * day
     assert "server.pem expires at" in server.messages()
+
+
+def test_a_reload_gives_the_page_its_new_certificate(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    certificates.issue("localhost", file="server.pem", days=30)
+    (port,) = free_ports(1)
+    config = f'[web]\nurl = "https://127.0.0.1:{port}"\ncertificate = "server.pem"\n'
+
+    def end_of_certificate() -> float:
+        try:
+            with certificates.connect(port) as client:
+                return ssl.cert_time_to_seconds(str((client.getpeercert() or {})["notAfter"]))
+        except OSError:
+            return 0.0  # the web server starts again
+
+    with Server(tmp_path, config=config) as server:
+        before = end_of_certificate()
+        certificates.issue("localhost", file="server.pem", days=60)
+        assert end_of_certificate() == before
+        reload(server)
+        wait_for(lambda: end_of_certificate() > before)
