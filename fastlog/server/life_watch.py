@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 SILENCE = 30.0
 """Seconds without a sign of life after which a child is replaced."""
 INTERVAL = 1.0
-"""Seconds between two looks at the children."""
+"""Seconds between two checks of the children."""
 _STOPPED, _TRACED = "T", "t"
 """States of a process, as in proc(5)."""
 _SPECIAL = ":"
@@ -56,7 +56,7 @@ class _Observed:
 
 
 class LifeWatch:
-    """Looks at the signs of life of the children once a second.
+    """Checks the signs of life of the children once a second.
 
     Args:
         data_dir: Where the workers publish theirs.
