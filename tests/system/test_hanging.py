@@ -41,7 +41,7 @@ class Quick(Installed):
         self.certificates = Certificates(home)
         self.certificates.issue("localhost", file="server.pem")
         super().__init__(home, config=config, **options)
-        self.set("fastlog.server.life_watch", SILENCE=3.0, INTERVAL=0.1)
+        self.set("fastlog.server.life_watch", SILENCE=5.0, INTERVAL=0.1)
         self.set("fastlog.child", SIGN_INTERVAL=0.1)
         self.set("fastlog.worker.sink_status", LAST_DELAY=0.5)
 
@@ -109,7 +109,7 @@ def test_a_tls_process_that_hangs_is_replaced_and_our_client_loses_nothing(
 
         (line,) = server.lines("sign of life")
         assert "ERROR supervisor: tls (pid " in line
-        assert ", stopped by a signal) has given no sign of life for 3 s; it is killed and" in line
+        assert ", stopped by a signal) has given no sign of life for 5 s; it is killed and" in line
         expected = {"receiver": WELL, "worker[sqlite]": WELL, "tls": HUNG}
         assert server.counts() == expected
         server.reload()
