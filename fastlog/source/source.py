@@ -9,13 +9,13 @@ from typing import Final
 
 from fastlog.config import Config
 from fastlog.errors import SinkError
-from fastlog.files import make_directory
 from fastlog.jetstream import streams
 from fastlog.jetstream.connection import Connection
 from fastlog.source.feed import Budget
 from fastlog.source.follower import Follower, LostError
 from fastlog.source.leases import Leases
 from fastlog.source.report import SourceReport, write_report
+from fastlog.source.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +34,21 @@ class Source:
     """
 
     def __init__(
-        self, config: Config, connection: Connection, own: str, notify: Callable[[], object]
+        self,
+        config: Config,
+        connection: Connection,
+        store: Store,
+        own: str,
+        notify: Callable[[], object],
     ) -> None:
         self._config, self._connection, self._notify = config, connection, notify
+        self._store = store
         self._leases = Leases(connection, own)
-        self._home = config.data_dir / "source"
         self._budget = Budget()
         self._followers: dict[str, Follower] = {}
         self._nodes: set[str] = set()
+        self._refused: set[str] = set()
+        """Nodes that another central has stored, into a store of its own."""
         self._info: streams.StreamInfo | None = None
         self._warnings: list[str] = []
         self._error: str | None = None
@@ -53,7 +60,6 @@ class Source:
         Raises:
             SinkError: The cluster cannot be used now.
         """
-        make_directory(self._home)
         self._connection.open()
         target = self._connection.target
         self._warnings = streams.warnings(streams.ensure(self._connection), target.prefix)
@@ -85,8 +91,10 @@ class Source:
     # Nodes
 
     def _look(self) -> None:
+        self._store.tick()
         try:
-            self._leases.announce()
+            if not self._store.is_local:  # with one that is, no other shares the nodes
+                self._leases.announce()
             self._find_nodes()
             self._share()
             self._publish()
@@ -108,20 +116,46 @@ class Source:
 
     def _share(self) -> None:
         """Claim nodes up to this central's share, or give one back."""
-        share = self._leases.share(self._nodes | self._followers.keys())
+        wanted = (self._nodes | self._followers.keys()) - self._refused
+        share = len(wanted) if self._store.is_local else self._leases.share(wanted)
         if len(self._followers) > share:
             self._give_back(next(iter(self._followers)))
             return
         room = min(share - len(self._followers), CLAIMS)
-        others = sorted(self._nodes - self._followers.keys())
+        others = sorted(wanted - self._followers.keys())
         for node in self._leases.claimable(others)[:room]:
-            known = self._leases.claim(node)
+            known = self._leases.claim(node, self._accepts)
             if known is not None:
                 log.info("node %s: taking its blocks, from offset %d on", node, known.state.stored)
                 self._followers[node] = Follower(
-                    self._config, self._connection, node, known, self._home, self._budget,
-                    self._notify,
-                )  # fmt: skip
+                    self._store, self._connection, node, known, self._budget, self._notify
+                )
+
+    def _accepts(self, node: str, stored: int) -> bool:
+        if self._store.accepts(node, stored):
+            return True
+        log.warning("node %s: another central has stored it, so it is not taken here", node)
+        self._refused.add(node)
+        return False
+
+    def _divided(self) -> list[str]:
+        """Return what is wrong if several centrals have stores of their own."""
+        if not self._store.is_local:
+            return []
+        found = []
+        if self._refused:
+            found.append(
+                f"nodes that are not taken, since another central has stored them in files of its "
+                f"own: {len(self._refused)}; if these files are gone for good, add take_over=yes "
+                "to source.url"
+            )
+        if others := self._leases.others(self._nodes - self._followers.keys()):
+            found.append(
+                f"the central {', '.join(sorted(others))} takes nodes of this stream too: the "
+                "records are divided between its files and the files here; centrals can share "
+                "the nodes only with a sink postgresql:"
+            )
+        return found
 
     def _publish(self) -> None:
         for node, follower in list(self._followers.items()):
@@ -152,7 +186,7 @@ class Source:
             elsewhere=len(self._nodes - self._followers.keys()),
             bytes=0 if state is None else state.bytes,
             limit=limit,
-            warnings=self._warnings,
+            warnings=self._warnings + self._divided(),
             error=error,
         )
         write_report(self._config.data_dir, report)
