@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fastlog.config import Config, SourceConfig
+from fastlog.config import Config
+from fastlog.config.tree import SourceConfig
 from fastlog.source.store import Store
 from fastlog.worker.life import Life, read_lives
 
