@@ -31,6 +31,7 @@ __all__ = ["ApiError", "Client", "Connection", "Last", "WrongSequenceError", "ex
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_Read = TypeVar("_Read", bound=msgspec.Struct)
 
 TIMEOUT: Final = 5.0
 """Seconds that a request may take."""
@@ -71,6 +72,28 @@ class _Answer(msgspec.Struct):
     seq: int = 0
 
 
+class _TolerantClient(Client):
+    """Survives messages that nats-py cannot read.
+
+    Whoever may publish chooses subject and headers. An exception there would end nats-py's task
+    that reads, and with it the whole connection, again and again while the message is in the
+    stream.
+    """
+
+    async def _process_msg(self, *arguments: Any) -> None:
+        try:
+            await super()._process_msg(*arguments)
+        except Exception as error:
+            log.debug("a message cannot be read: %s", explain(error))
+
+    async def _process_headers(self, headers: Any) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except Exception as error:
+            log.debug("the headers of a message cannot be read: %s", explain(error))
+            return None
+
+
 class Connection:
     """A connection to a cluster. It is made again in the background when it is lost.
 
@@ -80,7 +103,7 @@ class Connection:
     def __init__(self, target: Target, name: str) -> None:
         self.target = target
         self._name = name
-        self._client = Client()
+        self._client = _TolerantClient()
         self.loop = asyncio.new_event_loop()
         """The event loop of the client."""
         self._thread: threading.Thread | None = None
@@ -91,6 +114,8 @@ class Connection:
         """Done when the first attempt to connect has failed."""
         self._reason = ""
         """Why the last attempt to connect failed."""
+        self._forbidden = ""
+        """What the server has forbidden during this request: it does not answer then."""
 
     def open(self) -> None:
         """Connect.
@@ -139,6 +164,8 @@ class Connection:
 
     async def _on_error(self, error: Exception) -> None:
         self._failures += 1
+        if "permissions violation" in str(error).lower():
+            self._forbidden = explain(error)
         # The first error of an attempt says more: servers close a connection that they refuse.
         if self._client.is_connected or not self._reason:
             self._reason = explain(error)
@@ -156,6 +183,7 @@ class Connection:
         if self._lost is None:
             self._lost = self.loop.create_future()
         lost = self._lost
+        self._forbidden = ""
         work = self._client.request(subject, payload, timeout=TIMEOUT, headers=headers)
         request: asyncio.Task[Any] = self.loop.create_task(work)
         try:
@@ -163,6 +191,10 @@ class Connection:
             if not request.done():
                 raise SinkUnavailableError(f"{self.target.label}: the connection was lost")
             return bytes(request.result().data)
+        except TimeoutError:
+            if not self._forbidden:
+                raise
+            raise SinkUnavailableError(f"{self.target.label}: {self._forbidden}") from None
         finally:
             request.cancel()
 
@@ -209,20 +241,38 @@ class Connection:
         self._check(answer, what)
         return answer
 
+    def ask_for(self, kind: type[_Read], what: str, question: object = None) -> _Read:
+        """Ask JetStream's API, and decode the answer.
+
+        Raises:
+            ApiError: It rejected the question.
+            SinkUnavailableError: It does not answer, or with something else.
+        """
+        answer = self.ask(what, question)
+        try:
+            return msgspec.json.decode(answer, type=kind)
+        except msgspec.MsgspecError as error:
+            raise self._unreadable(what, error) from error
+
     def last(self, stream: str, subject: str) -> Last | None:
         """Return the last message of a subject; None if there is none.
 
         The leader of the stream answers. It may have been replaced without knowing it yet: then the
         message is an older one.
         """
+        what = f"STREAM.MSG.GET.{stream}"
         try:
-            answer = self.ask(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+            message = self.ask_for(_Got, what, {"last_by_subj": subject}).message
+            return Last(message.seq, base64.b64decode(message.data))
         except ApiError as error:
             if error.code == NO_MESSAGE:
                 return None
             raise
-        message = msgspec.json.decode(answer, type=_Got).message
-        return Last(message.seq, base64.b64decode(message.data))
+        except binascii.Error as error:
+            raise self._unreadable(what, error) from error
+
+    def _unreadable(self, what: str, error: Exception) -> SinkUnavailableError:
+        return SinkUnavailableError(f"{self.target.label}: {what}: not a valid answer: {error}")
 
     def publish(self, stream: str, subject: str, payload: bytes, expected: int) -> int:
         """Publish a message if the subject's last one has the sequence `expected` (0: none).
@@ -247,7 +297,7 @@ class Connection:
         try:
             found = msgspec.json.decode(answer, type=_Answer)
         except msgspec.MsgspecError as error:
-            raise SinkUnavailableError(f"{self.target.label}: {what}: {error}") from error
+            raise self._unreadable(what, error) from error
         if found.error is None:
             return found
         code = found.error.err_code

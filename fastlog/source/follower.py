@@ -23,6 +23,7 @@ from fastlog.source.feed import Budget, Feed
 from fastlog.source.leases import RENEWAL
 from fastlog.source.node_reader import NodeReader
 from fastlog.source.report import NodeReport
+from fastlog.source.tolerant_decoder import TolerantDecoder
 from fastlog.worker.worker import POLL_INTERVAL, Worker
 
 IDLE: Final = 0.5
@@ -57,22 +58,29 @@ class Follower:
         self._state_at = time.monotonic()
         self._feed = Feed(connection, connection.target.blocks_of(node), budget, notify)
         self._reader = NodeReader(node, self._feed)
+        self._due = 0.0
+        self._gap_since: float | None = None
+        try:
+            self._worker = self._make_worker(config, home)
+            self._worker.open()
+        except BaseException:
+            self._feed.close()
+            raise
+
+    def _make_worker(self, config: Config, home: Path) -> Worker:
         [settings] = [sink for sink in config.sinks if takes_source(sink.url)]
-        name = f"{settings.name}.{node}"
+        name = f"{settings.name}.{self.node}"
         context = SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention)
         sink = make_sink(context._replace(expire=config.expire))
-        self._worker = Worker(
+        return Worker(
             self._reader,
-            make_decoder(config, settings, sink.form, node),
+            TolerantDecoder(make_decoder(config, settings, sink.form, self.node)),
             sink,
             Ledger(config.data_dir / "ledger.db"),
             name,
             home,
             keep_raw=not config.redact,
         )
-        self._due = 0.0
-        self._gap_since: float | None = None
-        self._worker.open()
 
     def step(self) -> float:
         """Store what has arrived, if anything has, or do what else is due.
@@ -115,7 +123,7 @@ class Follower:
             seq = write_state(self._connection, self.node, state, self._known.seq)
         except WrongSequenceError:
             known = read_state(self._connection, self.node)
-            if known.state.owner != state.owner:
+            if known.state.owner not in ("", state.owner):  # "": it is damaged
                 raise LostError(known.state.owner) from None
             seq = write_state(self._connection, self.node, state, known.seq)
         self._known = KnownState(state, seq)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import random
+import re
 import time
 from collections.abc import Callable
 from typing import Final
 
 from fastlog.config import Config
-from fastlog.errors import SinkError
+from fastlog.errors import SinkError, SinkUnavailableError
 from fastlog.files import make_directory
 from fastlog.jetstream import streams
 from fastlog.jetstream.connection import Connection
@@ -22,7 +24,16 @@ log = logging.getLogger(__name__)
 INTERVAL: Final = 1.0
 """Seconds between two looks at the nodes of the stream."""
 CLAIMS: Final = 50
-"""Nodes that are claimed at once, so that no look takes long."""
+"""Nodes that are claimed in one look."""
+LOOK: Final = 2.0
+"""Seconds after which a look claims nothing more: the owners of nodes must be renewed in time."""
+SUBJECTS: Final = 100_000
+"""Subjects that an answer of JetStream has at most."""
+NODES: Final = 2000
+"""Nodes that one central takes at most: each has a connection to the store, and open files."""
+KEEP: Final = 60.0
+"""Seconds for which no node is given back, after one that others could have taken was not."""
+_NODE: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class Source:
@@ -42,6 +53,11 @@ class Source:
         self._budget = Budget()
         self._followers: dict[str, Follower] = {}
         self._nodes: set[str] = set()
+        self._notes: list[str] = []
+        """What is wrong with the subjects of the stream."""
+        self._refused: dict[str, str] = {}
+        """Why nodes could not be taken."""
+        self._keeps_until = float("-inf")
         self._info: streams.StreamInfo | None = None
         self._warnings: list[str] = []
         self._error: str | None = None
@@ -73,23 +89,30 @@ class Source:
             wait: Called with the seconds to wait. It may return early.
         """
         while not stop():
-            now = time.monotonic()
-            if now >= self._due:
-                self._due = now + INTERVAL
-                self._look()
-            delays = [follower.step() for follower in self._followers.values()]
+            delays = [INTERVAL]
+            for node in list(self._followers):
+                self._look_if_due()
+                if follower := self._followers.get(node):
+                    delays.append(follower.step())
+            self._look_if_due()
             wait(max(0.0, min([*delays, self._due - time.monotonic()])))
         for node in list(self._followers):
             self._give_back(node)
 
     # Nodes
 
+    def _look_if_due(self) -> None:
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + INTERVAL
+            self._look()
+
     def _look(self) -> None:
         try:
             self._leases.announce()
+            self._publish()
             self._find_nodes()
             self._share()
-            self._publish()
         except SinkError as error:
             if self._error is None:
                 log.warning("source: %s; trying again, the blocks wait", error)
@@ -103,33 +126,78 @@ class Source:
     def _find_nodes(self) -> None:
         target = self._connection.target
         self._info = streams.read_info(self._connection, target.stream, target.blocks_of("*"))
-        found = self._info.state.subjects
-        self._nodes = {subject.removeprefix(f"{target.prefix}.") for subject in found}
+        found = [subject.removeprefix(f"{target.prefix}.") for subject in self._info.state.subjects]
+        self._nodes = {name for name in found if _NODE.fullmatch(name)}
+        self._notes = []
+        if len(found) > len(self._nodes):
+            some = next(name for name in found if name not in self._nodes)
+            self._notes.append(
+                f"{len(found) - len(self._nodes)} subjects of the stream belong to no node, such "
+                f"as {some[:40]!a}: somebody else publishes to it"
+            )
+        if self._info.total > len(found) and len(found) >= SUBJECTS:
+            self._notes.append(
+                f"the stream has {self._info.total} subjects: a central looks at {SUBJECTS} only"
+            )
 
     def _share(self) -> None:
         """Claim nodes up to this central's share, or give one back."""
-        share = self._leases.share(self._nodes | self._followers.keys())
-        if len(self._followers) > share:
+        known = self._nodes | self._followers.keys()
+        self._leases.know(known)
+        share, now = self._leases.share(known), time.monotonic()
+        if len(self._followers) > share and now >= self._keeps_until:
             self._give_back(next(iter(self._followers)))
             return
-        room = min(share - len(self._followers), CLAIMS)
-        others = sorted(self._nodes - self._followers.keys())
-        for node in self._leases.claimable(others)[:room]:
+        others = list(self._nodes - self._followers.keys())
+        random.shuffle(others)  # so that none waits behind others that cannot be taken
+        most = len(self._followers) + CLAIMS
+        for node, is_untaken in self._leases.claimable(others):
+            if len(self._followers) >= min(most, NODES) or time.monotonic() >= now + LOOK:
+                break
+            if len(self._followers) >= share:
+                if not is_untaken:
+                    continue
+                self._keeps_until = now + KEEP
+            self._take(node)
+        if len(self._followers) >= NODES:
+            self._notes.append(f"one central takes {NODES} nodes at most: start another one")
+
+    def _take(self, node: str) -> None:
+        """Try to take a node."""
+        known = None
+        try:
             known = self._leases.claim(node)
+            if known is None:
+                return
+            log.info("node %s: taking its blocks, from offset %d on", node, known.state.stored)
+            self._followers[node] = Follower(
+                self._config, self._connection, node, known, self._home, self._budget,
+                self._notify,
+            )  # fmt: skip
+            self._refused.pop(node, None)
+        except SinkUnavailableError:
+            raise
+        except (SinkError, OSError) as error:
+            if self._refused.get(node) != str(error) and len(self._refused) < NODES:
+                log.warning("node %s: cannot take it: %s; trying again", node, error)
+                self._refused[node] = str(error)
             if known is not None:
-                log.info("node %s: taking its blocks, from offset %d on", node, known.state.stored)
-                self._followers[node] = Follower(
-                    self._config, self._connection, node, known, self._home, self._budget,
-                    self._notify,
-                )  # fmt: skip
+                self._leases.release(node, known)
 
     def _publish(self) -> None:
+        failed: SinkError | None = None
         for node, follower in list(self._followers.items()):
             try:
                 follower.publish()
             except LostError as lost:
                 log.warning("node %s: the central %s takes it now", node, lost)
                 self._followers.pop(node).abandon()
+            except SinkUnavailableError:
+                raise
+            except SinkError as error:
+                failed = error  # the others are published nevertheless
+        if failed is not None:
+            raise failed
 
     def _give_back(self, node: str) -> None:
         known = self._followers.pop(node).finish()
@@ -152,7 +220,7 @@ class Source:
             elsewhere=len(self._nodes - self._followers.keys()),
             bytes=0 if state is None else state.bytes,
             limit=limit,
-            warnings=self._warnings,
+            warnings=[*self._warnings, *self._notes],
             error=error,
         )
         write_report(self._config.data_dir, report)

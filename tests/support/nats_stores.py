@@ -15,7 +15,7 @@ from conditions import wait_for
 from nats_servers import NatsCluster, nats_cluster
 from postgres_stores import Database
 from senders import stock_frame
-from servers import Server
+from servers import Server, processes_of
 
 from fastlog.jetstream.connection import Connection
 from fastlog.jetstream.target import parse_url
@@ -163,6 +163,11 @@ def nodes_of(server: Server) -> dict[str, dict[str, Any]]:
     except (FileNotFoundError, msgspec.DecodeError):
         return {}
     return {node["node"]: node for node in report["nodes"]}
+
+
+def source_pid(server: Server) -> int:
+    """Return the pid of the process of a central that takes blocks from the stream."""
+    return next(pid for pid, role in processes_of(server.data) if role == "source")
 
 
 def node_id(server: Server) -> str:
