@@ -53,6 +53,8 @@ SEND_BYTES = 64 << 10
 WARM_UP = 2000
 SINGLES_PER_SECOND = 25
 AWAY_PER_SECOND = 10_000
+AWAY_MOST = 800_000
+"""Records while the cluster is away: a journal of 1 GiB holds more."""
 LOOK = 0.002
 PATIENCE = 120.0
 DIRECT, THROUGH, AT_ONCE = "PostgreSQL directly", "JetStream", "JetStream, linger=0"
@@ -255,19 +257,20 @@ def run_away(rig: Rig, way: Way, seconds: float) -> Iterator[Memory]:
     pids = [
         pid for role in ("receiver", "worker nats") for pid in usage.children(way.pids[0], role)
     ]
-    data = frame("x" * 500) * (AWAY_PER_SECOND // 10)
+    per_second = int(min(AWAY_PER_SECOND, AWAY_MOST / seconds))
+    data = frame("x" * 500) * (per_second // 10)
     began, sent = time.monotonic(), 0
     looked = float("-inf")
     with socket.create_connection(("127.0.0.1", way.port)) as connection:
         while (now := time.monotonic()) < began + seconds:
             connection.sendall(data)
-            sent += AWAY_PER_SECOND // 10
+            sent += per_second // 10
             if now >= looked + seconds / 6:
                 looked = now
                 sizes = [usage.resident(pid) for pid in pids]
                 resident, anonymous = (sum(each) for each in zip(*sizes, strict=True))
                 yield Memory(now - began, sent, resident, anonymous)
-            time.sleep(max(0.0, began + sent / AWAY_PER_SECOND - time.monotonic()))
+            time.sleep(max(0.0, began + sent / per_second - time.monotonic()))
     way.sent += sent
     rig.cluster.start()
     way.wait_stored()

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ from fastlog.jetstream.target import Target
 
 try:
     import nats.errors
+    import nkeys
     from nats.aio.client import Client
 except ImportError as error:
     raise ImportError(f"{error}; run: pip install 'fastlog-server[nats]'") from error
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _Read = TypeVar("_Read", bound=msgspec.Struct)
 
+NO_CREDENTIALS: Final = "it is no file of credentials, with a JWT and a seed"
+_JWT, _SEED = b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED"
 TIMEOUT: Final = 5.0
 """Seconds that a request may take."""
 CONNECT_TIMEOUT: Final = 5.0
@@ -73,7 +77,7 @@ class _Answer(msgspec.Struct):
 
 
 class _TolerantClient(Client):
-    """Survives messages that nats-py cannot read.
+    """Survives messages and files that nats-py cannot read.
 
     Whoever may publish chooses subject and headers. An exception there would end nats-py's task
     that reads, and with it the whole connection, again and again while the message is in the
@@ -85,6 +89,12 @@ class _TolerantClient(Client):
             await super()._process_msg(*arguments)
         except Exception as error:
             log.debug("a message cannot be read: %s", explain(error))
+
+    def _read_creds_user_jwt(self, creds: Any) -> Any:
+        # Also when it connects again. In a file without a JWT, nats-py's loop never ends.
+        if _JWT not in Path(creds).read_bytes():
+            raise ValueError(f"{creds}: {NO_CREDENTIALS}")
+        return super()._read_creds_user_jwt(creds)
 
     async def _process_headers(self, headers: Any) -> dict[str, str] | None:
         try:
@@ -125,6 +135,7 @@ class Connection:
             SinkUnavailableError: No server can be reached, or they refuse the credentials.
         """
         tls = self.target.ssl_context()
+        check_credentials(self.target)
         self._thread = threading.Thread(target=self.loop.run_forever, name="nats", daemon=True)
         self._thread.start()
         options = {
@@ -148,7 +159,7 @@ class Connection:
             self.close()
             if not self._reason:
                 raise
-            raise SinkUnavailableError(f"{self.target.label}: {self._reason}") from error
+            raise SinkUnavailableError(f"{self.target.label}: {self._explain()}") from error
 
     async def _connect(self, options: dict[str, Any]) -> None:
         """Connect; give up when each server has failed twice. nats-py would try without end."""
@@ -157,10 +168,17 @@ class Connection:
         try:
             await asyncio.wait([connecting, self._failed], return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
-                raise SinkUnavailableError(f"{self.target.label}: {self._reason}")
+                raise SinkUnavailableError(f"{self.target.label}: {self._explain()}")
             connecting.result()
         finally:
             connecting.cancel()
+
+    def _explain(self) -> str:
+        """Return why the connection failed."""
+        is_silent = not self._reason or "lost" in self._reason or "EOF" in self._reason
+        if is_silent and self.target.tls and not self.target.tls_cert:
+            return f"{self._reason}; the servers may ask for a client's certificate (tls_cert)"
+        return self._reason
 
     async def _on_error(self, error: Exception) -> None:
         self._failures += 1
@@ -319,6 +337,31 @@ class Connection:
         self.loop.close()
 
 
+def check_credentials(target: Target) -> None:
+    """Check that the file of the credentials can be used. A server has not seen them then.
+
+    Raises:
+        SinkUnavailableError: It cannot; it may be replaced by a right one.
+    """
+    path = target.creds or target.nkey
+    if not path:
+        return
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise SinkUnavailableError(f"{target.label}: {path}: {error.strerror}") from error
+    if target.creds:
+        why = "" if _JWT in content and _SEED in content else NO_CREDENTIALS
+    else:
+        try:
+            nkeys.from_seed(bytearray(content.strip())).wipe()
+            why = ""
+        except (nkeys.NkeysError, ValueError):
+            why = "it has no seed of an nkey"
+    if why:
+        raise SinkUnavailableError(f"{target.label}: {path}: {why}")
+
+
 class _Message(msgspec.Struct):
     seq: int
     data: str = ""
@@ -336,7 +379,5 @@ def explain(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(error, nats.errors.NoServersError):
         return "no server can be reached"
-    if isinstance(error, binascii.Error | ValueError) and "seed" in str(error).lower():
-        return f"the key is no nkey ({error})"
     text = " ".join(str(error).removeprefix("nats: ").split())
     return text or type(error).__name__

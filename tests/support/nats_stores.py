@@ -64,7 +64,7 @@ class Fleet:
 
     def _server(self, name: str, **options: Any) -> Server:
         home = self.home / name
-        home.mkdir()
+        home.mkdir(exist_ok=True)
         return self._stack.enter_context(Server(home, **options)).fixed()
 
     def collector(self, url: str = "", config: str = CONFIG) -> Server:
@@ -88,6 +88,7 @@ class Fleet:
                 client = self._clients.get(name)
                 if client is None:
                     client = self._clients[name] = server.connect()
+                    client.settimeout(120)  # a server that cannot store may not read for a while
                 start = self.sent.get(name, 0)
                 frames = [
                     stock_frame(text, client=name, number=each)
