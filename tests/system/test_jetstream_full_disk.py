@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 from conditions import wait_for
-from faults import small_disk, stopped
+from faults import fill, small_disk, stopped
 from nats_servers import NatsCluster
 from nats_stores import Fleet, cluster, index_of
 from postgres_stores import Database, database, postgres_servers
 from servers import Server
-from test_full_disk import fill
 
 __all__ = ["cluster", "database", "postgres_servers"]
 
