@@ -14,7 +14,8 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor
 from typing import Any, Final
 
 import msgspec
@@ -54,12 +55,20 @@ class Leases:
     """Claims nodes for the central `own`, and learns what others do.
 
     Times are of `monotonic`: no clock of another machine matters.
+
+    Args:
+        pool: Asks the cluster many things at once; an answer may take long.
     """
 
     def __init__(
-        self, connection: Connection, own: str, monotonic: Callable[[], float] = time.monotonic
+        self,
+        connection: Connection,
+        own: str,
+        pool: Executor,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection, self.own, self._monotonic = connection, own, monotonic
+        self._pool = pool
         self._owners: dict[str, tuple[str, float]] = {}
         """The owner of each node, and when it was heard last."""
         self._centrals: dict[str, float] = {}
@@ -125,24 +134,26 @@ class Leases:
         for node in self._owners.keys() - nodes:
             del self._owners[node]
 
-    def claimable(self, nodes: Iterable[str]) -> Iterator[tuple[str, bool]]:
-        """Yield those nodes that nobody takes now, and whether that has been so for long.
+    def claimable(self, nodes: Sequence[str]) -> list[tuple[str, bool]]:
+        """Return those nodes that nobody takes now, and whether that has been so for long.
 
         Of nodes that were not known yet, it looks at some only.
 
         Raises:
             SinkUnavailableError: The cluster cannot be asked.
         """
-        now, reads = self._monotonic(), 0
+        now = self._monotonic()
+        unknown = [node for node in nodes if node not in self._owners][:READS]
+        for node, owner in zip(unknown, self._pool.map(self._read_owner, unknown), strict=True):
+            self._owners[node] = owner, now
+        found = []
         for node in nodes:
             if node not in self._owners:
-                if reads == READS:
-                    continue
-                reads += 1
-                self._owners[node] = self._read_owner(node), now
+                continue
             owner, at = self._owners[node]
             if owner in ("", self.own) or now >= at + LEASE:
-                yield node, now >= at + UNTAKEN
+                found.append((node, now >= at + UNTAKEN))
+        return found
 
     def _read_owner(self, node: str) -> str:
         try:

@@ -7,6 +7,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from fastlog.config import Config
@@ -14,6 +15,7 @@ from fastlog.errors import SinkError, SinkUnavailableError
 from fastlog.files import make_directory
 from fastlog.jetstream import streams
 from fastlog.jetstream.connection import Connection
+from fastlog.jetstream.node_state import KnownState
 from fastlog.source.feed import Budget
 from fastlog.source.follower import Follower, LostError
 from fastlog.source.leases import Leases
@@ -26,7 +28,9 @@ INTERVAL: Final = 1.0
 CLAIMS: Final = 50
 """Nodes that are claimed in one look."""
 LOOK: Final = 2.0
-"""Seconds after which a look claims nothing more: the owners of nodes must be renewed in time."""
+"""Seconds after which a look takes nothing more: the owners of nodes must be renewed in time."""
+REQUESTS: Final = 32
+"""Requests to the cluster that are under way at once in a look: an answer may take long."""
 SUBJECTS: Final = 100_000
 """Subjects that an answer of JetStream has at most."""
 NODES: Final = 2000
@@ -48,7 +52,8 @@ class Source:
         self, config: Config, connection: Connection, own: str, notify: Callable[[], object]
     ) -> None:
         self._config, self._connection, self._notify = config, connection, notify
-        self._leases = Leases(connection, own)
+        self._pool = ThreadPoolExecutor(REQUESTS, "requests")
+        self._leases = Leases(connection, own, self._pool)
         self._home = config.data_dir / "source"
         self._budget = Budget()
         self._followers: dict[str, Follower] = {}
@@ -99,13 +104,16 @@ class Source:
         for node in list(self._followers):
             self._give_back(node)
 
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
+
     # Nodes
 
     def _look_if_due(self) -> None:
-        now = time.monotonic()
-        if now >= self._due:
-            self._due = now + INTERVAL
+        if time.monotonic() >= self._due:
             self._look()
+            self._due = time.monotonic() + INTERVAL  # a long look leaves time to store
 
     def _look(self) -> None:
         try:
@@ -142,62 +150,86 @@ class Source:
 
     def _share(self) -> None:
         """Claim nodes up to this central's share, or give one back."""
-        known = self._nodes | self._followers.keys()
-        self._leases.know(known)
-        share, now = self._leases.share(known), time.monotonic()
+        nodes = self._nodes | self._followers.keys()
+        self._leases.know(nodes)
+        share, now = self._leases.share(nodes), time.monotonic()
         if len(self._followers) > share and now >= self._keeps_until:
             self._give_back(next(iter(self._followers)))
             return
         others = list(self._nodes - self._followers.keys())
         random.shuffle(others)  # so that none waits behind others that cannot be taken
-        most = len(self._followers) + CLAIMS
-        for node, is_untaken in self._leases.claimable(others):
-            if len(self._followers) >= min(most, NODES) or time.monotonic() >= now + LOOK:
-                break
-            if len(self._followers) >= share:
-                if not is_untaken:
-                    continue
-                self._keeps_until = now + KEEP
-            self._take(node)
+        room = share - len(self._followers)
+        found = self._leases.claimable(others)
+        beyond = [node for node, is_untaken in found if is_untaken][: CLAIMS if room <= 0 else 0]
+        if beyond:
+            self._keeps_until = now + KEEP
+        chosen = beyond or [node for node, _ in found[: min(room, CLAIMS)]]
+        chosen = chosen[: NODES - len(self._followers)]
+        claimed = zip(chosen, self._pool.map(self._claim, chosen), strict=True)
+        for node, known in list(claimed):
+            if known is not None and time.monotonic() >= now + LOOK:
+                self._leases.release(node, known)  # in the next look
+            elif known is not None:
+                self._take(node, known)
         if len(self._followers) >= NODES:
             self._notes.append(f"one central takes {NODES} nodes at most: start another one")
 
-    def _take(self, node: str) -> None:
-        """Try to take a node."""
-        known = None
+    def _claim(self, node: str) -> KnownState | None:
+        """Try to become the owner of a node. Runs in a thread of the pool."""
         try:
-            known = self._leases.claim(node)
-            if known is None:
-                return
-            log.info("node %s: taking its blocks, from offset %d on", node, known.state.stored)
+            return self._leases.claim(node)
+        except SinkUnavailableError:
+            raise
+        except SinkError as error:
+            self._refuse(node, error)
+            return None
+
+    def _take(self, node: str, known: KnownState) -> None:
+        """Begin to store the blocks of a node that this central owns."""
+        try:
             self._followers[node] = Follower(
                 self._config, self._connection, node, known, self._home, self._budget,
                 self._notify,
             )  # fmt: skip
+        except OSError as error:
+            self._refuse(node, error)
+            self._leases.release(node, known)
+        else:
+            log.info("node %s: taking its blocks, from offset %d on", node, known.state.stored)
             self._refused.pop(node, None)
-        except SinkUnavailableError:
-            raise
-        except (SinkError, OSError) as error:
-            if self._refused.get(node) != str(error) and len(self._refused) < NODES:
-                log.warning("node %s: cannot take it: %s; trying again", node, error)
-                self._refused[node] = str(error)
-            if known is not None:
-                self._leases.release(node, known)
+
+    def _refuse(self, node: str, error: Exception) -> None:
+        if self._refused.get(node) != str(error) and len(self._refused) < NODES:
+            log.warning("node %s: cannot take it: %s; trying again", node, error)
+            self._refused[node] = str(error)
 
     def _publish(self) -> None:
-        failed: SinkError | None = None
-        for node, follower in list(self._followers.items()):
+        """Publish what is stored of each node.
+
+        Raises:
+            SinkError: Some are not published.
+        """
+        failed: list[SinkError] = []
+
+        def publish(follower: Follower) -> str | None:
+            """Return the central that has taken the node; None if this one has it."""
+            if any(isinstance(error, SinkUnavailableError) for error in failed):
+                return None  # each of the others would wait in vain, too
             try:
                 follower.publish()
             except LostError as lost:
-                log.warning("node %s: the central %s takes it now", node, lost)
-                self._followers.pop(node).abandon()
-            except SinkUnavailableError:
-                raise
+                return str(lost)
             except SinkError as error:
-                failed = error  # the others are published nevertheless
-        if failed is not None:
-            raise failed
+                failed.append(error)
+            return None
+
+        owners = list(self._pool.map(publish, self._followers.values()))
+        for node, owner in zip(list(self._followers), owners, strict=True):
+            if owner is not None:
+                log.warning("node %s: the central %s takes it now", node, owner)
+                self._followers.pop(node).abandon()
+        if failed:
+            raise failed[0]
 
     def _give_back(self, node: str) -> None:
         known = self._followers.pop(node).finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import cast
 
@@ -26,7 +27,8 @@ class Cluster:
         self.states: dict[str, NodeState] = {}
         self.reads = 0
         monkeypatch.setattr(leases, "read_state", self._read)
-        self.leases = Leases(cast(Connection, None), OWN, lambda: self.now)
+        pool = ThreadPoolExecutor(4)
+        self.leases = Leases(cast(Connection, None), OWN, pool, lambda: self.now)
 
     def _read(self, _: Connection, node: str) -> KnownState:
         self.reads += 1
