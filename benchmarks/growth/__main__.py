@@ -29,8 +29,8 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=3.0, help="busiest hour by mean")
     asked = parser.parse_args()
     load, costs = Load(asked.collectors, asked.records, asked.peak), Costs()
-    noon = load.mean * load.peak
-    print(f"{load.collectors:,} collectors, {load.mean:,.0f} records/s, {noon:,.0f} at noon\n")
+    peak = load.mean * load.peak
+    print(f"{load.collectors:,} collectors, {load.mean:,.0f} records/s, {peak:,.0f} at the peak\n")
     print_lingers(load, costs)
     layout = fitting(load, Layout(), costs)
     print_parts(load, layout, costs)
@@ -52,10 +52,10 @@ def print_lingers(load: Load, costs: Costs) -> None:
         )  # fmt: skip
     titles = (
         "linger",
-        "messages/s at noon",
+        "messages/s at the peak",
         "KB each",
         "first to saturate",
-        "at noon",
+        "at the peak",
         "records/s then",
     )
     print_table(titles, rows)
@@ -68,10 +68,10 @@ def print_parts(load: Load, layout: Layout, costs: Costs) -> None:
         f"{layout.centrals} central servers, {layout.database_cores} cores of PostgreSQL, "
         f"linger {layout.linger:g} s:\n"
     )
-    mean, noon = (
+    mean, peak = (
         dict(parts(load, layout, rate, costs)) for rate in (load.mean, load.mean * load.peak)
     )
-    print_table(("part", "mean", "noon"), [[n, f"{mean[n]:.0%}", f"{noon[n]:.0%}"] for n in mean])
+    print_table(("part", "mean", "peak"), [[n, f"{mean[n]:.0%}", f"{peak[n]:.0%}"] for n in mean])
 
 
 def print_space(load: Load, layout: Layout, costs: Costs) -> None:

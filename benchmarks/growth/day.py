@@ -59,7 +59,7 @@ class Step(NamedTuple):
 
 
 def rate_at(load: Load, hour: float) -> float:
-    """Return the records a second at an hour: the busiest is noon, the mean is that of the load."""
+    """Return the records a second at an hour: most at 12; the mean is that of the load."""
     peak = (load.peak - NIGHT) / (1 - NIGHT)
     shape = peak * (0.5 + 0.5 * math.cos((hour - 12) / 24 * 2 * math.pi)) ** _power(peak)
     return load.mean * (NIGHT + (1 - NIGHT) * shape)

@@ -40,6 +40,8 @@ _JWT, _SEED = b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED"
 TIMEOUT: Final = 5.0
 """Seconds that a request may take."""
 CONNECT_TIMEOUT: Final = 5.0
+_CLOSED: Final = ("lost", "EOF", "Broken pipe", "reset")
+"""Parts of errors of a connection that the other side has closed."""
 WRONG_SEQUENCE: Final = (10071, 10164)
 NO_MESSAGE: Final = 10037
 NO_STREAM: Final = 10059
@@ -175,10 +177,12 @@ class Connection:
 
     def _explain(self) -> str:
         """Return why the connection failed."""
-        is_silent = not self._reason or "lost" in self._reason or "EOF" in self._reason
-        if is_silent and self.target.tls and not self.target.tls_cert:
-            return f"{self._reason}; the servers may ask for a client's certificate (tls_cert)"
-        return self._reason
+        is_closed = any(word in self._reason for word in _CLOSED)
+        if not self.target.tls or not is_closed:
+            return self._reason
+        # A server that rejects a certificate says so, but may close the connection before.
+        what = "reject the client's" if self.target.tls_cert else "ask for a client's"
+        return f"{self._reason}; the servers may {what} certificate (tls_cert)"
 
     async def _on_error(self, error: Exception) -> None:
         self._failures += 1
