@@ -1,4 +1,4 @@
-"""Print how busy the parts are with many collectors, and what outages of a day do.
+"""Print how busy each part is with many collectors, and what an outage does.
 
 PYTHONPATH=benchmarks python -m growth [--collectors 1000] [--records 1e9] [--peak 3] ...
 """
@@ -24,9 +24,16 @@ OUTAGES = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="growth", description=__doc__.split("\n")[0])
-    parser.add_argument("--collectors", type=int, default=1000)
-    parser.add_argument("--records", type=float, default=1e9, help="a day, of all collectors")
-    parser.add_argument("--peak", type=float, default=3.0, help="busiest hour by mean")
+    parser.add_argument("--collectors", type=int, default=1000, help="how many there are")
+    parser.add_argument(
+        "--records", type=float, default=1e9, help="records a day of all collectors together"
+    )
+    parser.add_argument(
+        "--peak",
+        type=float,
+        default=3.0,
+        help="the rate of the busiest hour, divided by the mean rate",
+    )
     asked = parser.parse_args()
     load, costs = Load(asked.collectors, asked.records, asked.peak), Costs()
     peak = load.mean * load.peak
@@ -64,9 +71,9 @@ def print_lingers(load: Load, costs: Costs) -> None:
 def print_parts(load: Load, layout: Layout, costs: Costs) -> None:
     """Print how busy the parts of a layout are."""
     print(
-        f"With {layout.streams} streams, {layout.cluster_cores} cores in the cluster, "
-        f"{layout.centrals} central servers, {layout.database_cores} cores of PostgreSQL, "
-        f"linger {layout.linger:g} s:\n"
+        f"Streams: {layout.streams}; cores in the cluster: {layout.cluster_cores}; "
+        f"central servers: {layout.centrals}; cores of PostgreSQL: {layout.database_cores}; "
+        f"linger: {layout.linger:g} s\n"
     )
     mean, peak = (
         dict(parts(load, layout, rate, costs)) for rate in (load.mean, load.mean * load.peak)

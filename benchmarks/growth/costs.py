@@ -57,7 +57,7 @@ class Load(NamedTuple):
     records: float
     """Records a day, of all collectors."""
     peak: float = 3.0
-    """How many times the mean rate the busiest hour has."""
+    """The rate of the busiest hour, divided by the mean rate."""
 
     @property
     def mean(self) -> float:
@@ -66,7 +66,7 @@ class Load(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What it is sent through."""
+    """The parts that the records pass, and how many of each there are."""
 
     linger: float = 0.5
     """Seconds that a collector collects before it publishes a message."""

@@ -1,6 +1,6 @@
-"""A day of all collectors, minute by minute, with outages: what waits where, and until when.
+"""Two days of all collectors, minute by minute, with outages: what waits where, and until when.
 
-A record is in the journal of its collector until it is stored, and from its publication on in the
+A record is in the journal of its collector until it is stored. From its publication on it is in the
 stream, too.
 """
 
@@ -16,8 +16,8 @@ from growth.layout import capacity, draining, stream_bytes
 
 STEP: Final = 60
 """Seconds of a step."""
-NIGHT: Final = 0.2
-"""The share of the mean rate that comes at any hour."""
+LEAST: Final = 0.2
+"""The part of the mean rate that comes at every hour."""
 
 
 class Outage(NamedTuple):
@@ -59,10 +59,10 @@ class Step(NamedTuple):
 
 
 def rate_at(load: Load, hour: float) -> float:
-    """Return the records a second at an hour: most at 12; the mean is that of the load."""
-    peak = (load.peak - NIGHT) / (1 - NIGHT)
+    """Return the records a second at an hour of the day; the peak is at 12."""
+    peak = (load.peak - LEAST) / (1 - LEAST)
     shape = peak * (0.5 + 0.5 * math.cos((hour - 12) / 24 * 2 * math.pi)) ** _power(peak)
-    return load.mean * (NIGHT + (1 - NIGHT) * shape)
+    return load.mean * (LEAST + (1 - LEAST) * shape)
 
 
 def _power(peak: float) -> float:

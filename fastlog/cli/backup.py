@@ -35,10 +35,10 @@ KEEP: Final = 7
 )
 @config_options
 def backup(config: Config, destination: Path, keep: int) -> int:
-    """Copy everything that a server has acknowledged to a new directory in DIR.
+    """Copy the data of a server to a new directory in DIR.
 
-    The server may run. Day files that have not changed since the last backup in DIR are not copied
-    again.
+    The copy has everything that the server has acknowledged. The server may run. Day files that
+    have not changed since the last backup in DIR are not copied again.
     """
     _check(config, destination)
     set_access(Access.of(config.files.mode, config.files.group))

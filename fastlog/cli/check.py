@@ -58,7 +58,7 @@ from fastlog.status.data_directory import is_running, read_status
 def check(
     config: Config, repair: bool, deep: bool, retention: tuple[str, ...], as_json: bool
 ) -> int:
-    """Check configuration and files, and the health of a running server.
+    """Check the configuration, the files, and a running server.
 
     Prints one line for each check, and exits with 1 if one has FAILED. Changes nothing, except
     with --repair, and does not disturb a running server.

@@ -157,7 +157,10 @@ def _describe_usage(error: click.ClickException, ctx: click.Context | None) -> s
 
 def _describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        if isinstance(error, PermissionError) and error.filename:
+            text += "; run the command as the user of these files, such as the server's"
+        return text
     return str(error) or type(error).__name__
 
 

@@ -35,8 +35,8 @@ from fastlog.status.record_stores import ChosenStore, choose_store
 
 
 @click.command(cls=QueryCommand)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be erased.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @click.option(
     "--reason",
     metavar="TEXT",
@@ -49,10 +49,11 @@ from fastlog.status.record_stores import ChosenStore, choose_store
 def erase(
     config: Config, query: Node, yes: bool, dry_run: bool, reason: str, store: str | None
 ) -> int:
-    """Delete the stored records that match, and their bytes in the files.
+    """Delete the stored records that match, for good.
 
-    Shows how many match and the newest, and asks. A server may run meanwhile. Exits with 1 if
-    nothing matches or was erased, and with 3 if something may be left.
+    Deletes their bytes in the files, too. Shows how many match and the newest, and asks before it
+    deletes. A server may run meanwhile. Exits with 1 if nothing matches or was erased, and with 3
+    if something may be left.
     """
     escape_unencodable()
     if query == EVERYTHING:

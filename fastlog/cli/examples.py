@@ -116,7 +116,9 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
         ),
     ),
     "fastlog restore": (
-        Example("Make a data directory of the newest backup.", "fastlog restore backups restored"),
+        Example(
+            "Make a data directory from the newest backup.", "fastlog restore backups restored"
+        ),
         Example(
             "Restore an older one.",
             "fastlog restore backups/2026-11-23T031500Z /var/lib/fastlog",

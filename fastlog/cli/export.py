@@ -68,7 +68,10 @@ def export(
     resume: bool,
     store: str | None,
 ) -> int:
-    """Write all records that match, in order of arrival, as NDJSON, CSV or Parquet."""
+    """Write all records that match as NDJSON, CSV or Parquet.
+
+    They are in order of arrival.
+    """
     form = form or _form_of(output)
     if output == STDOUT and (resume or form == "parquet"):
         raise click.UsageError(

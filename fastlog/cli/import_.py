@@ -37,7 +37,7 @@ NAMED_LINES: Final = 20
 )
 @config_options
 def import_(config: Config, sources: tuple[Path, ...]) -> int:
-    """Add records to the store: of NDJSON files, and of other data directories.
+    """Add the records of NDJSON files or data directories to the store.
 
     A record that the store has already is not added again, so an import can be repeated.
     """

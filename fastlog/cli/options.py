@@ -63,7 +63,7 @@ def store_option(function: Function) -> Function:
     return click.option(
         "--store",
         metavar="URL",
-        help="Search this store: sqlite:///directory or postgresql://user@host/database"
+        help="Use this store: sqlite:///directory or postgresql://user@host/database"
         " (default: that of the configuration).",
     )(function)
 

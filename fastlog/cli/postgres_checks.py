@@ -6,14 +6,25 @@ psycopg is imported only where there is such a sink.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from urllib.parse import urlsplit
 
 from fastlog.cli.checks import State, Verdict
-from fastlog.config import Config, RetentionConfig, SinkConfig, format_duration, format_size
+from fastlog.cli.erasing import records
+from fastlog.config import (
+    Config,
+    ExpireConfig,
+    RetentionConfig,
+    SinkConfig,
+    format_duration,
+    format_size,
+)
 from fastlog.errors import FastlogError
-from fastlog.search.store import POSTGRES
+from fastlog.query import between, both, column
+from fastlog.routing import parse_filter
+from fastlog.search import Grouping
+from fastlog.search.store import POSTGRES, open_store
 
 
 def postgres_sinks(config: Config) -> list[SinkConfig]:
@@ -24,9 +35,10 @@ def postgres_sinks(config: Config) -> list[SinkConfig]:
 def check_partitions(sink: SinkConfig, *, deep: bool) -> Iterator[Verdict]:
     """Check the partitions of a sink whose database can be reached.
 
-    Yields a verdict for each partition with a trouble, and one for all others.
+    Yields a verdict for each partition with a trouble, one for all others, and a warning if
+    searches are slow since chunks are not made.
     """
-    from fastlog.search.postgres_health import examine_partitions
+    from fastlog.search.postgres_health import examine_partitions, too_much_without_chunks
     from fastlog.sinks.postgres_connection import connect, parse_url, unavailable
 
     target = parse_url(urlsplit(sink.url))
@@ -39,6 +51,9 @@ def check_partitions(sink: SinkConfig, *, deep: bool) -> Iterator[Verdict]:
                     yield Verdict(State.FAILED, subject, each.trouble)
                 else:
                     sound += 1
+            if size := too_much_without_chunks(connection, target):
+                text = f"{format_size(size)} of the journals have none yet: searches read all rows"
+                yield Verdict(State.WARNING, f"chunks of sink {sink.name}", text)
     except FastlogError as error:
         yield Verdict(State.FAILED, f"partitions of sink {sink.name}", str(error))
     if sound:
@@ -71,3 +86,32 @@ def preview_partitions(sink: SinkConfig, retention: RetentionConfig) -> Iterator
         f"{format_size(gained)} of {format_size(sum(sizes))} ({limits})"
     )
     yield Verdict(State.OK, f"retention of sink {sink.name}", text)
+
+
+def preview_rules(sink: SinkConfig, rules: Sequence[ExpireConfig]) -> Iterator[Verdict]:
+    """Yield what rules of `[[expire]]` would delete of each partition.
+
+    Raises:
+        FastlogError: The database cannot be used.
+    """
+    from fastlog.sinks.postgres_connection import connect, parse_url, unavailable
+    from fastlog.sinks.postgres_expiry import is_due
+    from fastlog.sinks.postgres_partitions import list_partitions
+
+    if not rules:
+        return
+    target, now = parse_url(urlsplit(sink.url)), time.time()
+    with closing(connect(target)) as connection, unavailable(target):
+        partitions = list_partitions(connection, target.schema)
+    with closing(open_store(sink.url, keep=1)) as store:
+        for partition in partitions:
+            span = between(column("received"), partition.begin, partition.end)
+            for rule in rules:
+                if not is_due(partition, rule, now):
+                    continue
+                [counts] = store.count(both(parse_filter(rule.filter), span), [Grouping()])
+                if number := counts.total():
+                    subject = f"partition {target.schema}.{partition.name}"
+                    age = format_duration(rule.age)
+                    text = f"{records(number)} would be deleted: {rule.filter!r}, older than {age}"
+                    yield Verdict(State.OK, subject, text)

@@ -31,10 +31,10 @@ from fastlog.transfer.restore import restore as restore_backup
 def restore(
     source: Path, data_dir: Path, without: tuple[str, ...], config_file: Path | None
 ) -> int:
-    """Make the data directory DATA_DIR of a backup, for a server that is started then.
+    """Make the data directory DATA_DIR from a backup.
 
-    BACKUP is a backup, or the directory of several: then the newest one is restored. DATA_DIR must
-    be empty, or not exist.
+    Start a server on it afterwards. BACKUP is a backup, or a directory with several: then the
+    newest one is restored. DATA_DIR must be empty, or not exist.
     """
     config = load_config(config_file, data_dir=str(data_dir))
     set_access(Access.of(config.files.mode, config.files.group))

@@ -11,7 +11,7 @@ import msgspec
 
 from fastlog.cli.checks import State, Verdict
 from fastlog.cli.erasing import count_in, records
-from fastlog.cli.postgres_checks import postgres_sinks, preview_partitions
+from fastlog.cli.postgres_checks import postgres_sinks, preview_partitions, preview_rules
 from fastlog.config import (
     Config,
     ExpireConfig,
@@ -49,14 +49,15 @@ def preview(config: Config, settings: Sequence[str]) -> list[Verdict]:
         find_store(config)  # raises the error of a wrong directory
     verdicts: list[Verdict] = []
     for store in stores_of(config):
-        verdicts += _preview_rules(store.logs, config.expire)
+        verdicts += _preview_day_rules(store.logs, config.expire)
         verdicts += _preview_store(store.sink, store.logs, retention)
     for sink in databases:
+        verdicts += preview_rules(sink, config.expire)
         verdicts += preview_partitions(sink, retention)
     return verdicts
 
 
-def _preview_rules(logs: Path, rules: Sequence[ExpireConfig]) -> Iterator[Verdict]:
+def _preview_day_rules(logs: Path, rules: Sequence[ExpireConfig]) -> Iterator[Verdict]:
     """Yield what rules would delete; all but the newest file may be one that they apply to."""
     now = time.time()
     for name in list_day_files(logs)[:-1]:

@@ -85,7 +85,10 @@ def send(
     ca: str | None,
     certificate: str | None,
 ) -> int:
-    """Send one record to the server with the standard library's SocketHandler, as a test."""
+    """Send one record to the server, as a test.
+
+    Uses the standard library's SocketHandler.
+    """
     listener = None if url else _stock_listener(config)
     target = url or (listener.url if listener else "")
     try:

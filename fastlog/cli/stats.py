@@ -55,7 +55,7 @@ def _read_interval(
     flag_value=str(EVERY),
     callback=_read_interval,
     metavar="[SECONDS]",
-    help=f"Print it again and again, every {EVERY:.0f} seconds or so many, until interrupted.",
+    help=f"Print everything every SECONDS (default: {EVERY:.0f}), until interrupted.",
 )
 @colour_option
 @store_option
@@ -69,7 +69,7 @@ def stats(
     colour: bool | None,
     store: str | None,
 ) -> int:
-    """Count the stored records; show losses, rejections, sinks and receiver."""
+    """Count the stored records; show losses, sinks and the receiver."""
     escape_unencodable()
     in_place = watch is not None and not as_json and sys.stdout.isatty()
     show = _show_json if as_json else _printer(wants_colour(colour), in_window=in_place)

@@ -60,7 +60,7 @@ def tail(
     live: bool,
     store: str | None,
 ) -> int:
-    """Print the newest records, and with -f new ones as they arrive."""
+    """Print the newest records, or follow new ones with -f."""
     prepare_stdout(output.style)
     if api is not None:
         if store is not None:

@@ -42,7 +42,7 @@ _WIDTH = 100
     type=click.FloatRange(SHORTEST, LONGEST),
     default=EVERY,
     metavar="SECONDS",
-    help=f"Read the counts every so many seconds (default: {EVERY:.0f}).",
+    help=f"Read the counts every SECONDS (default: {EVERY:.0f}).",
 )
 @colour_option
 @store_option
@@ -57,9 +57,10 @@ def top(
     colour: bool | None,
     store: str | None,
 ) -> int:
-    """Show live rates by level, logger and host, sinks, and what is lost; q ends it.
+    """Show live rates, sinks and losses, until q is pressed.
 
-    Where stdout is no terminal, print it once.
+    The rates are by level, logger and host. If stdout is not a terminal, everything is printed
+    once.
     """
     escape_unencodable()
     from rich.console import Console  # rich takes a while to import

@@ -62,9 +62,9 @@ def web(
     make_password: bool,
     store: str | None,
 ) -> int:
-    """Serve a page and a JSON API over the stored records, until interrupted.
+    """Serve a page and a JSON API over the stored records.
 
-    It works beside a server, and without one.
+    Ends when it is interrupted. Works beside a server, and without one.
     """
     check_installed()
     if make_password:

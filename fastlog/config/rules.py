@@ -24,7 +24,7 @@ Checks = Mapping[str, Callable[[str], object]]
 `ConfigError` if it is wrong. `stored` is a field that a sink may lack."""
 NO_CHECKS: Final[Checks] = MappingProxyType({})
 
-EXPIRING: Final = ("sqlite",)
+EXPIRING: Final = ("sqlite", "postgresql", "postgres")
 """The schemes of the sinks that can delete single records by age."""
 
 _RULES: Final[dict[str, type[RedactConfig | ExpireConfig]]] = {
@@ -118,7 +118,7 @@ def check_rules(config: Config, expire: Setting | None) -> None:
         return
     if not any(sink.url.partition(":")[0].lower() in EXPIRING for sink in config.sinks):
         message = (
-            "expire: no sink can delete single records; a sqlite: sink can, an ndjson: file is"
-            " rotated as a whole (its option keep)"
+            "expire: no sink can delete single records; a sqlite: or postgresql: sink can, an"
+            " ndjson: file is rotated as a whole (its option keep)"
         )
         raise expire.source.error(["expire"], message)

@@ -114,7 +114,7 @@ class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Connections at once; a new one above the limit is closed."""
     connections_per_host: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Connections at once from one other machine; 0: half of `connections`."""
-    partial_memory: Annotated[int, Meta(ge=1, extra=SIZE)] = 64 * MIB
+    partial_memory: Annotated[int, Meta(ge=4 * KIB, extra=SIZE)] = 64 * MIB
     """Bytes of all partial frames together; above it, those with the largest are closed."""
     lag: Annotated[float, Meta(ge=0, le=3600, extra=TIME)] = 0.15
     """Seconds of backlog of a sink above which connections are throttled; 0: never."""

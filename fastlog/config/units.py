@@ -27,6 +27,8 @@ _TIMES = {
 SIZE_NAMES = ("bytes", "KiB", "MiB", "GiB", "TiB", "kB", "MB", "GB", "TB")
 TIME_NAMES = ("ms", "s", "seconds", "min", "minutes", "hours", "days", "weeks")
 """The units that errors suggest. Others are accepted too."""
+MAX_SIZE = (1 << 63) - 1
+"""The largest size: no file can have more bytes."""
 _AMOUNT = r"\d+(?:\.\d+)?"
 _SIZE = re.compile(rf"({_AMOUNT})\s*([a-z]*)", re.ASCII)
 _PART = re.compile(rf"({_AMOUNT})\s*([a-z]+)\s*", re.ASCII)
@@ -36,13 +38,16 @@ def parse_size(text: str) -> int:
     """Parse a size in bytes. `KiB`, `MiB`, `K`, `M` … are powers of 1024; `kB`, `MB` … of 1000.
 
     Raises:
-        ValueError: the text is not a size.
+        ValueError: the text is not a size, or one of more than `MAX_SIZE` bytes.
     """
     match = _SIZE.fullmatch(text.strip().replace("_", "").lower())
     if match is None or match[2] not in _SIZES:
         raise ValueError(f"not a size: {text!r}")
     amount = float(match[1]) if "." in match[1] else int(match[1])
-    return int(amount * _SIZES[match[2]])
+    size = amount * _SIZES[match[2]]
+    if size > MAX_SIZE:
+        raise ValueError(f"not a size: {text!r}")
+    return int(size)
 
 
 def parse_duration(text: str) -> float:

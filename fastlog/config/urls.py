@@ -53,9 +53,17 @@ def _check_tcp(parts: SplitResult, url: str) -> None:
         raise ConfigError(f"expected {parts.scheme}://host:port and nothing more, got {url!r}")
     if not parts.hostname:
         raise ConfigError(f"expected a host in {url!r}; 0.0.0.0 or [::] listens on every address")
+    _check_host(parts.hostname)
     if port is None:
         example = f"{parts.scheme}://{parts.netloc}:{_PORTS[parts.scheme]}"
         raise ConfigError(f"expected a port in {url!r}, such as {example}")
+
+
+def _check_host(host: str) -> None:
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ConfigError(f"{host!r} is no name of a host, and no address") from None
 
 
 def is_tls(url: str) -> bool:
@@ -79,6 +87,7 @@ def check_web(url: str) -> None:
     ):
         expected = "expected http://host:port or https://host:port, such as http://127.0.0.1:9080"
         raise ConfigError(f"{expected}, got {url!r}")
+    _check_host(parts.hostname)
     try:
         port = parts.port
     except ValueError:
@@ -97,6 +106,8 @@ def check_sink(url: str) -> None:
     if not _SCHEME.match(url):
         expected = "expected a URL such as sqlite: or ndjson:///path"
         raise ConfigError(f"{expected}, got {url!r}{_suggest_sink(url)}")
+    if _has_open_password(url):
+        raise ConfigError("write /, ? and # in a password as %2F, %3F and %23")
     _split(url)
 
 
@@ -165,4 +176,20 @@ def _split(url: str) -> SplitResult:
 
 def public_url(url: str) -> str:
     """Return the URL of a sink without user, password and options, which may be secret."""
+    if _has_open_password(url):
+        return f"{url.partition('://')[0]}://…"
     return re.sub("(?<=://)[^/]*@", "", re.split("[?#]", url)[0])
+
+
+def _has_open_password(url: str) -> bool:
+    """Return whether a password seems to have a `/`, `?` or `#`, which end the host of a URL.
+
+    Then what comes before it is no `host:port`, or the name of an option has an `@`.
+    """
+    found = re.fullmatch(r"[^:/?#]+://([^/?#@]*:[^/?#@]*)([/?#])(.*@.*)", url, re.DOTALL)
+    if found is None:
+        return False
+    host, end, rest = found.groups()
+    if not re.search(r"(:\d*|\])$", host):
+        return True
+    return end == "#" or (end == "?" and "@" in re.split("[=&]", rest)[0])

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from msgspec import Meta
 
 from fastlog.config.units import (
+    MAX_SIZE,
     SIZE_NAMES,
     TIME_NAMES,
     format_size,
@@ -104,8 +105,14 @@ def _read_path(value: object) -> Path:
 
 def _read_text(value: object) -> str:
     if isinstance(value, str) and value:
-        return value
+        return _without_nul(value)
     raise ConfigError(f"expected text, got {shown(value)}")
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ConfigError("expected text without a NUL character")
+    return text
 
 
 def _read_mode(value: object, bits: int) -> str:
@@ -130,20 +137,20 @@ def _read_texts(value: object, *, textual: bool) -> list[str]:
     if textual and isinstance(value, str):
         value = [part for part in value.split(",") if part]
     if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
-        return value
+        return list(map(_without_nul, value))
     raise ConfigError(f"expected a list of texts, got {shown(value)}")
 
 
 def _read_number(unit: str | None, value: object, *, textual: bool) -> int | float:
     number = isinstance(value, int) and not isinstance(value, bool)
     if unit == "time":
-        if number or (isinstance(value, float) and math.isfinite(value)):
-            return float(value)  # type: ignore[arg-type]
-        if isinstance(value, str):
-            try:
+        try:
+            if number or (isinstance(value, float) and math.isfinite(value)):
+                return float(value)  # type: ignore[arg-type]
+            if isinstance(value, str):
                 return parse_duration(value)
-            except ValueError:
-                pass
+        except (ValueError, OverflowError):
+            pass
         hint = correct_units(value, parse_duration) if isinstance(value, str) else ""
         raise ConfigError(f'expected a time such as 3600 or "30 days", got {shown(value)}{hint}')
     if number:
@@ -160,10 +167,11 @@ def _read_number(unit: str | None, value: object, *, textual: bool) -> int | flo
 
 
 def _check_range(meta: Meta, unit: str | None, number: int | float, value: object) -> None:
+    most = MAX_SIZE if unit == "size" and meta.le is None else meta.le
     bounds = (
         (meta.ge, "at least", meta.ge is not None and not number >= meta.ge),
         (meta.gt, "more than", meta.gt is not None and not number > meta.gt),
-        (meta.le, "at most", meta.le is not None and not number <= meta.le),
+        (most, "at most", most is not None and not number <= most),
     )
     for bound, words, broken in bounds:
         if bound is not None and broken:

@@ -1,4 +1,7 @@
-"""The event loop, which receives from many sockets. Linux only."""
+"""The event loop, which receives from many sockets. Linux only.
+
+This is one file because it is one class, with a method for each function of `csrc/loop/loop.h`.
+"""
 
 from __future__ import annotations
 

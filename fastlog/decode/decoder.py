@@ -47,7 +47,7 @@ class Decoded(NamedTuple):
     filtered: int = 0
     """Records that the sink's filter has left out."""
     redacted: Mapping[str, int] | None = None
-    """Records that each rule of redaction has changed, by the name of the rule."""
+    """Stored records that each rule of redaction has changed, by the name of the rule."""
 
     def only(self, positions: Sequence[int], idx: Collection[int], total: int) -> Decoded:
         """Return the block with some of its records only.

@@ -41,7 +41,7 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
     filtered: int = 0
     """Records that the sink's filter has left out."""
     redacted: dict[str, int] = {}
-    """Records that each rule of redaction has changed, by the name of the rule."""
+    """Stored records that each rule of redaction has changed, by the name of the rule."""
 
     def plus(self, filtered: int, redacted: Mapping[str, int] | None) -> LeftOut:
         """Return the sum."""

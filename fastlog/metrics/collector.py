@@ -103,8 +103,10 @@ def _receiver(status: Status) -> Iterator[Metric]:
     yield _counter("repeated_records", text, status.repeated)
     text = "Records of stock clients that the receiver dropped. Each is in the ledger later."
     yield _counter("dropped_records", text, status.dropped)
-    yield _counter("throttlings", "Waits of connections for their share.", status.throttlings)
-    yield _gauge("throttled_connections", "Connections that wait for it.", status.throttled)
+    yield _counter(
+        "throttlings", "How often connections had to wait: they were throttled.", status.throttlings
+    )
+    yield _gauge("throttled_connections", "Connections that are throttled now.", status.throttled)
     yield _counter("reloads", "Reloads without a restart.", status.reloads)
 
 
@@ -118,6 +120,7 @@ def _journal(status: Status) -> Iterator[Metric]:
 
 def _sinks(sinks: Iterable[SinkReport]) -> Iterator[Metric]:
     reports = [sink for sink in sinks if sink.configured is not False]
+    bounds = [*map(str, COMMIT_BOUNDS), "+Inf"]
     texts = {
         "lag_records": "Frames that are durable in the journal, and not in the sink yet.",
         "lag_bytes": "Their bytes.",
@@ -140,9 +143,9 @@ def _sinks(sinks: Iterable[SinkReport]) -> Iterator[Metric]:
         for name, value in values.items():
             if value is not None:
                 families[name].add_metric([sink.name], value)
-        bounds = [*map(str, COMMIT_BOUNDS), "+Inf"]
-        buckets = [*zip(bounds, accumulate(sink.commits.counts), strict=True)]
-        commits.add_metric([sink.name], buckets, sink.commits.seconds)
+        if len(sink.commits.counts) == len(bounds):  # another version may have had other buckets
+            buckets = [*zip(bounds, accumulate(sink.commits.counts), strict=True)]
+            commits.add_metric([sink.name], buckets, sink.commits.seconds)
     yield from families.values()
     yield commits
     yield from _left_out(reports)
@@ -155,7 +158,7 @@ def _left_out(reports: Iterable[SinkReport]) -> Iterator[Metric]:
     )
     redacted = CounterMetricFamily(
         "fastlog_sink_redacted_records",
-        "Records that a rule of redaction has changed.",
+        "Stored records that a rule of redaction has changed.",
         labels=["sink", "rule"],
     )
     for sink in reports:

@@ -1,6 +1,7 @@
 """The handshake of fastlog clients, without I/O: HELLO, CHALLENGE, AUTH, WELCOME.
 
-The loop reports frames, the receiver passes them here, and carries out the actions that come back:
+The loop reports frames, the receiver passes them here, and carries out the actions that come back
+(`handshake_actions`):
 
     HELLO ──▶ key id?  ──▶ SendFrame(CHALLENGE) … AUTH ──▶ valid? ──┐
                  no ────────────────────────────────────────────────┤
@@ -42,67 +43,20 @@ from fastlog.protocol.frames import (
     key_tag,
     public_name,
 )
+from fastlog.protocol.handshake_actions import (
+    Admit,
+    Close,
+    CountRejection,
+    HandshakeAction,
+    JournalGap,
+    SendFrame,
+)
 from fastlog.record import identity_of
 
 MAX_SEQUENCE = 1 << 48
 """The bound of sequences. At 100,000 records a second, a client reaches it in ninety years."""
-
-
 _CERTIFIED = b"\0certificate"
 """Stands for the secret of a session whose owner a certificate has proved: no key can have it."""
-
-
-# ---- actions ----------------------------------------------------------------------------------
-
-
-class SendFrame(NamedTuple):
-    """Send a frame of the handshake."""
-
-    conn: int
-    frame: bytes
-
-
-class Admit(NamedTuple):
-    """Accept a client's records from `committed` + 1 on, and send it the WELCOME."""
-
-    conn: int
-    client: bytes
-    key: bytes
-    """The owner of the client id: `frames.key_tag`."""
-    incarnation: int
-    committed: int
-    welcome: bytes
-    """The WELCOME frame."""
-
-
-class Close(NamedTuple):
-    """Send a last frame, if it is not empty, and close the connection."""
-
-    conn: int
-    frame: bytes = b""
-
-
-class JournalGap(NamedTuple):
-    """Append this gap to the journal, then call `gap_journaled` or `gap_not_journaled`."""
-
-    conn: int
-    run: bytes
-    """A run of the kind `GAP` with one frame."""
-    text: str
-    """A log line about the gap."""
-
-
-class CountRejection(NamedTuple):
-    """Count the rejection of a client, in the ledger and in the log."""
-
-    peer: str
-    reason: str
-
-
-HandshakeAction = SendFrame | Admit | Close | JournalGap | CountRejection
-
-
-# ---- the handshake ----------------------------------------------------------------------------
 
 
 class SessionParameters(NamedTuple):

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from fastlog.core import Ended, Hello, Loop
 from fastlog.eventlog import EventLog
 from fastlog.journal import Journal, Snapshot
-from fastlog.protocol.handshake import (
+from fastlog.protocol.handshake import HandshakeProtocol
+from fastlog.protocol.handshake_actions import (
     Admit,
     Close,
     CountRejection,
     HandshakeAction,
-    HandshakeProtocol,
     JournalGap,
     SendFrame,
 )

@@ -12,6 +12,7 @@ from fastlog.query.fields import Field
 from fastlog.record import Record
 from fastlog.routing.checks import ALWAYS, parse_field, parse_stored
 from fastlog.routing.paths import add, find_all, remove
+from fastlog.routing.unreadable import remove_unreadable
 
 _BLANKS: Final = {"message": "", "host": "", "extra": "{}"}
 """What stands in the place of a field that is never null."""
@@ -31,6 +32,7 @@ class FieldChoice:
         self._paths = None if not fields else [field.path for field in chosen if field.path]
         """What of `extra` is stored; None: all but the following."""
         self._excluded = [field.path for field in excluded if field.path]
+        self._excluded_columns = [field.columns[0] for field in excluded if not field.path]
         self.columns = _columns(chosen, excluded)
         """The columns that are stored, in order."""
         if "extra" in [field.name for field in chosen]:
@@ -47,7 +49,7 @@ class FieldChoice:
         return record._replace(**changes)
 
     def _extra(self, text: str) -> str:
-        if self._paths is None and not self._excluded:
+        if self._paths is None and not self._excluded and not self._excluded_columns:
             return text
         if self._paths is not None:
             kept: dict[str, Any] = {}
@@ -57,6 +59,8 @@ class FieldChoice:
                     add(kept, way, value)
         else:
             kept = msgspec.json.decode(text)
+            for name in self._excluded_columns:
+                remove_unreadable(kept, name)
             for path in self._excluded:
                 remove(kept, path)
         return msgspec.json.encode(kept).decode()

@@ -15,6 +15,7 @@ from fastlog.decode.notices import Located
 from fastlog.errors import ConfigError
 from fastlog.query import COLUMNS, EVERYTHING, Node
 from fastlog.record import Record, Rejection
+from fastlog.routing.bugs import describe_bug
 from fastlog.routing.checks import parse_filter
 from fastlog.routing.choice import FieldChoice
 from fastlog.routing.redaction import Redaction
@@ -137,6 +138,9 @@ class ChoosingDecoder:
 class RedactingDecoder:
     """Redacts records, leaves out those that do not match, and then some of their fields.
 
+    The filter comes second. If it saw what is redacted, a sink could reveal by the records that it
+    stores what it must not store.
+
     Args:
         decoder: Into records.
         redaction: The rules.
@@ -161,18 +165,22 @@ class RedactingDecoder:
         """Return what is left of the records, and the notices of the block."""
         decoded = self._decoder.decode(block)
         counts: Counter[str] = Counter()
+        changed: Counter[str] = Counter()
         records: list[Record] = []
         notices = [_without_raw(each) for each in decoded.notices]
         filtered = 0
         for record in decoded.records:
+            changed.clear()
             try:
-                redacted = self._redaction.apply(record, counts)
+                redacted = self._redaction.apply(record, changed)
             except Exception as error:  # a bug; what is not redacted must not be stored
                 notices.append(_not_redacted(block, record, error))
                 continue
             if self._is_wanted is not None and not self._is_wanted((*redacted, self._forms.node)):
                 filtered += 1
             else:
+                for rule, number in changed.items():
+                    counts[rule] += number
                 records.append(redacted if self._choice is None else self._choice.apply(redacted))
         notices.sort(key=lambda each: each.idx)
         routed = self._forms.put(decoded._replace(records=records, notices=notices))
@@ -215,7 +223,7 @@ def _without_raw(located: Located) -> Located:
 
 
 def _not_redacted(block: Block, record: Record, error: Exception) -> Located:
-    reason = f"redaction failed: {type(error).__name__}"
+    reason = f"redaction failed: {describe_bug(error)}"
     return Located(record.idx, Rejection(record.host, reason, 0, received=block.received))
 
 

@@ -9,16 +9,14 @@ from typing import Any, Final
 import msgspec
 
 from fastlog.config import RedactConfig
-from fastlog.query.fields import NOTES, NUMBERS, Field
+from fastlog.query.fields import NUMBERS, Field
 from fastlog.record import Record
 from fastlog.routing.checks import parse_stored
 from fastlog.routing.paths import change, remove
 from fastlog.routing.patterns import MASK, PatternRule
+from fastlog.routing.unreadable import remove_unreadable
 
 _EMPTY: Final = {"message": "", "host": "", "extra": "{}"}
-_SENT_AS: Final = {"message": ("msg", "args")}
-"""Attributes in which a client sends a field, beside its own name. What could not be read as the
-field is an extra of that name."""
 
 Rule = Callable[[Record], Record]
 
@@ -95,29 +93,14 @@ def _field_rule(field: Field, action: str) -> Rule:
 
     def of_column(record: Record) -> Record:
         value = getattr(record, name)
-        record = _without_leftovers(record, name)
-        changes: dict[str, Any] = {name: new}
-        return record if value in (None, blank, new) else record._replace(**changes)
+        changes: dict[str, Any] = {} if value in (None, blank, new) else {name: new}
+        if record.extra != "{}":
+            extra = msgspec.json.decode(record.extra)
+            if remove_unreadable(extra, name):
+                changes["extra"] = _encoded(extra)
+        return record._replace(**changes) if changes else record
 
     return of_column
-
-
-def _without_leftovers(record: Record, name: str) -> Record:
-    """Return the record without what validation has put into `extra` of the value of a field."""
-    if record.extra == "{}":
-        return record
-    extra = msgspec.json.decode(record.extra)
-    found = False
-    for each in (name, *_SENT_AS.get(name, ())):
-        found = extra.pop(each, None) is not None or found
-    notes = extra.get(NOTES)
-    if isinstance(notes, list):
-        kept = [note for note in notes if not str(note).startswith(f"{name}: ")]
-        found = found or kept != notes
-        extra[NOTES] = kept
-        if not kept:
-            del extra[NOTES]
-    return record._replace(extra=_encoded(extra)) if found else record
 
 
 def _encoded(extra: Any) -> str:

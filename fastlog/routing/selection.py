@@ -6,6 +6,7 @@ each record. Only what remains is decided record by record.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ from fastlog.decode.columns import Columns, Combinations
 from fastlog.query import EVERYTHING, Node, both, compile_query
 from fastlog.query.tree import columns_of, conjuncts
 from fastlog.record import PROCESS, SITE
+from fastlog.routing.bugs import describe_bug
+
+log = logging.getLogger(__name__)
 
 _PLACES: Final = {
     **{name: ("site", at) for at, name in enumerate(SITE)},
@@ -26,14 +30,23 @@ Predicate = Callable[[Sequence[Any]], bool]
 def safe_predicate(query: Node, columns: Sequence[str]) -> Predicate:
     """Return a function that tells whether a row matches.
 
-    A row for which that cannot be decided matches: rather store too much than lose a record.
+    A row for which that cannot be decided matches: rather store too much than lose a record. The
+    first failure is logged.
     """
     test = compile_query(query, columns)
+    has_failed = False
 
     def is_wanted(row: Sequence[Any]) -> bool:
+        nonlocal has_failed
         try:
             return test(row)
-        except Exception:  # a bug in the evaluator
+        except Exception as error:  # a bug in the evaluator
+            if not has_failed:
+                log.error(
+                    "a filter cannot decide about a record (%s); such records are stored",
+                    describe_bug(error),
+                )
+            has_failed = True
             return True
 
     return is_wanted

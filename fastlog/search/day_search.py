@@ -17,10 +17,11 @@ from fastlog.query import COLUMNS, Node, compile_query
 from fastlog.search.bulk import bulk_expressions
 from fastlog.search.chunk_search import search_chunks
 from fastlog.search.layout import read_layout
-from fastlog.search.narrowing import Clause, Narrowing, all_of
+from fastlog.search.narrowing import Narrowing
 from fastlog.search.progress import Progress
 from fastlog.search.rows import Row, checked, column_list
 from fastlog.search.spans import EVER, NEVER, Span, possible_spans, span_of
+from fastlog.sinks.clauses import Clause, all_of
 
 Statement = tuple[str, tuple[object, ...]]
 """SQL and its parameters."""

@@ -17,14 +17,15 @@ from fastlog.search.live import INTERVAL, follow, last_arrival, missed, newest, 
 from fastlog.search.lookup import find_record
 from fastlog.search.parts import Batch, Part, day_parts, read_day_part
 from fastlog.search.progress import Progress
+from fastlog.search.record_store import Arrivals, RecordStore
 from fastlog.search.spans import Span, span_of
 from fastlog.search.stream import Found, search
 from fastlog.search.totals import count
 
 
-@dataclass(frozen=True, slots=True)
-class DayStore:
-    """The day files of a directory. `fastlog.search.store.RecordStore` documents the methods."""
+@dataclass(frozen=True)
+class DayStore(RecordStore):
+    """The day files of a directory."""
 
     logs: Path
 
@@ -36,7 +37,6 @@ class DayStore:
         unread: Unread | None = None,
         progress: Progress | None = None,
     ) -> Iterator[Found]:
-        """Yield the records that match, in order of `created`."""
         return search(self.logs, query, newest_first=newest_first, unread=unread, progress=progress)
 
     def count(
@@ -46,7 +46,6 @@ class DayStore:
         unread: Unread | None = None,
         progress: Progress | None = None,
     ) -> list[Counter[Group]]:
-        """Count the records that match, by groups."""
         return count(self.logs, query, groupings, unread, progress)
 
     def bounds(
@@ -61,7 +60,6 @@ class DayStore:
     def find(
         self, place: Identity, unread: Unread | None = None, progress: Progress | None = None
     ) -> Found | None:
-        """Return the record of a place; None if there is none."""
         return find_record(self.logs, *place, unread=unread, progress=progress)
 
     def newest(
@@ -71,7 +69,6 @@ class DayStore:
         unread: Unread | None = None,
         progress: Progress | None = None,
     ) -> tuple[list[Found], Any]:
-        """Return the newest matches, oldest first, and the position where `follow` continues."""
         return newest(self.logs, query, count, unread, progress)
 
     def follow(
@@ -81,11 +78,9 @@ class DayStore:
         pause: Callable[[float], object],
         unread: Unread | None = None,
     ) -> Iterator[list[Found]]:
-        """Yield what arrives after the position, without end."""
         return follow(self.logs, query, position, pause, unread)
 
     def last_arrival(self, unread: Unread | None = None) -> Identity | None:
-        """Return the place of the record that arrived last; None if there is none."""
         return last_arrival(self.logs, unread)
 
     def missed(
@@ -97,15 +92,12 @@ class DayStore:
         at_most: int,
         skipped: Callable[[int], object],
     ) -> Iterator[list[Found]]:
-        """Yield what arrived after a record, in batches, in order of arrival, up to now."""
         return missed(self.logs, query, place, unread, at_most=at_most, skipped=skipped)
 
     def arrivals(self) -> AbstractContextManager[_DayArrivals]:
-        """Begin to look for new records again and again."""
         return nullcontext(_DayArrivals(self.logs))
 
     def parts(self, query: Node, unread: Unread | None = None) -> list[Part]:
-        """Return the day files that may hold matches, as they are now."""
         return day_parts(self.logs, query, unread)
 
     def read_part(
@@ -116,14 +108,13 @@ class DayStore:
         progress: Progress,
         unread: Unread | None = None,
     ) -> Iterator[Batch]:
-        """Yield the matches of a day file behind an entry, in order of arrival."""
         return read_day_part(self.logs, part, position, query, progress, unread)
 
     def close(self) -> None:
         """Do nothing: no file is open between two questions."""
 
 
-class _DayArrivals:
+class _DayArrivals(Arrivals):
     def __init__(self, logs: Path) -> None:
         self._logs = logs
 

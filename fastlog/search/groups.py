@@ -22,9 +22,10 @@ from fastlog.search.day_search import DaySearch
 from fastlog.search.grouping import Group, Grouping
 from fastlog.search.layout import RECURRING, Layout, Recurring, read_layout
 from fastlog.search.minutes import read_minutes
-from fastlog.search.narrowing import Clause, Narrowing, all_of, read_recurring
+from fastlog.search.narrowing import Narrowing, read_recurring
 from fastlog.search.progress import Progress
 from fastlog.search.spans import EVER, span_of, without_times
+from fastlog.sinks.clauses import Clause, all_of
 from fastlog.sinks.day_chunks import MINUTE, MinuteBounds
 from fastlog.sinks.day_schema import BLOCK
 

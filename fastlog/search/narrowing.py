@@ -11,29 +11,13 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from fastlog.query import EVERYTHING, Node, both, compile_query
 from fastlog.query.fields import TIMES
 from fastlog.query.tree import And, Compares, Not, Or, columns_of, conjuncts
 from fastlog.search.layout import RECURRING, Layout, Recurring
-
-
-class Clause(NamedTuple):
-    """A condition of a WHERE, and its parameters."""
-
-    sql: str
-    parameters: tuple[object, ...] = ()
-
-
-def all_of(parts: Iterable[Clause]) -> Clause:
-    """Return one condition that holds where all of these hold."""
-    return _joined("AND", list(parts))
-
-
-def any_of_clauses(parts: Iterable[Clause]) -> Clause:
-    """Return one condition that holds where one of these does."""
-    return _joined("OR", list(parts))
+from fastlog.sinks.clauses import Clause, all_of, any_of_clauses
 
 
 def ids_clause(each: Recurring, ids: Iterable[int]) -> Clause:
@@ -91,7 +75,7 @@ class Narrowing:
         known = [clause for clause in parts if clause is not None]
         if isinstance(node, And):
             return all_of(known)
-        return _joined("OR", known) if len(known) == len(parts) else None
+        return any_of_clauses(known) if len(known) == len(parts) else None
 
     def _exact(self, node: Node) -> Clause | None:
         """Return a condition that holds exactly where a part of the query does; None: unknown."""
@@ -112,7 +96,7 @@ class Narrowing:
             parts = [self._exact(part) for part in node.parts]
             known = [clause for clause in parts if clause is not None]
             if len(known) == len(parts):
-                return _joined("AND" if isinstance(node, And) else "OR", known)
+                return all_of(known) if isinstance(node, And) else any_of_clauses(known)
         return None
 
     def _by_id(self, each: Recurring, node: Node) -> Clause:
@@ -143,10 +127,3 @@ def _is_about(node: Node, each: Recurring) -> bool:
     """Return whether a part of a query is about recurring values of one table, and no other."""
     columns = columns_of(node)
     return bool(columns) and columns <= {*each.columns}
-
-
-def _joined(operator: str, parts: list[Clause]) -> Clause:
-    if not parts:
-        return Clause("true" if operator == "AND" else "false")
-    parameters = tuple(value for part in parts for value in part.parameters)
-    return Clause(f"({f' {operator} '.join(part.sql for part in parts)})", parameters)

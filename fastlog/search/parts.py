@@ -22,8 +22,6 @@ from fastlog.search.stream import Found, found
 
 WINDOW: Final = 10_000
 """Entries that one statement covers. Between two statements, SQLite can checkpoint the file."""
-
-
 BATCH_BYTES: Final = 16 << 20
 """Memory of the records that are read at once, about."""
 

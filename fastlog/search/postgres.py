@@ -1,6 +1,6 @@
-"""Search over a PostgreSQL store: a query → records in order, or their number.
+"""The store of the `postgresql:` sink: questions, and the connections that they use.
 
-`postgres_rows.py` reads the rows, `postgres_narrowing.py` says what SQL leaves out of them.
+`postgres_rows.py` reads the rows, `sinks/postgres_narrowing.py` says what SQL leaves out of them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from fastlog.search.postgres_live import (
 from fastlog.search.postgres_pool import Pool
 from fastlog.search.postgres_rows import RowReader, is_at
 from fastlog.search.progress import Progress
+from fastlog.search.record_store import RecordStore
 from fastlog.search.spans import Span
 from fastlog.search.stream import Found, found
 from fastlog.search.totals import add
@@ -42,8 +43,11 @@ WINDOW: Final = 8 << 20
 log = logging.getLogger(__name__)
 
 
-class PostgresStore:
+class PostgresStore(RecordStore):
     """The records in a database. Threads may share it.
+
+    Of equal `created`, the records of one journal come in order of arrival. A position has an
+    offset for each journal. A part is a journal, as it is stored now.
 
     Args:
         keep: How many connections stay open between two questions.
@@ -57,7 +61,6 @@ class PostgresStore:
         self._pool = Pool(self._target, keep)
 
     def close(self) -> None:
-        """Close the connections that are kept. The store may be asked again."""
         self._pool.close()
 
     def search(
@@ -68,11 +71,6 @@ class PostgresStore:
         unread: Unread | None = None,
         progress: Progress | None = None,
     ) -> Iterator[Found]:
-        """Yield the records that match, in order of `created`; equal ones of a journal by arrival.
-
-        Raises:
-            FastlogError: The database cannot be read.
-        """
         progress = progress or Progress()
         with self._pool.connected(progress) as connection:
             reader = self._reader(connection, progress)
@@ -86,7 +84,6 @@ class PostgresStore:
         unread: Unread | None = None,
         progress: Progress | None = None,
     ) -> list[Counter[Group]]:
-        """Count the records that match: for each grouping, the number of records of each group."""
         progress = progress or Progress()
         totals: list[Counter[Group]] = [Counter() for _ in groupings]
         with self._pool.connected(progress) as connection:
@@ -106,7 +103,6 @@ class PostgresStore:
         unread: Unread | None = None,
         progress: Progress | None = None,
     ) -> tuple[list[Found], Position]:
-        """Return the newest matches, oldest first, and the position where `follow` continues."""
         progress = progress or Progress()
         with self._pool.connected(progress) as connection, connection.transaction():
             # Both are of one state of the database.
@@ -123,11 +119,7 @@ class PostgresStore:
         pause: Callable[[float], object],
         unread: Unread | None = None,
     ) -> Iterator[list[Found]]:
-        """Yield what arrives after the position, in batches, each journal in order, without end.
-
-        A notification of a sink ends a wait at once. A lost connection is made again, without
-        limit; one line of the log says so.
-        """
+        # A lost connection is made again, without limit.
         is_lost = False
         while True:
             try:
@@ -145,13 +137,11 @@ class PostgresStore:
 
     @contextmanager
     def arrivals(self) -> Iterator[PostgresArrivals]:
-        """Begin to look for new records again and again."""
         with self._pool.connected(is_own=True) as connection:
             reader = self._reader(connection, Progress())
             yield PostgresArrivals(connection, self._target.schema, reader)
 
     def last_arrival(self, unread: Unread | None = None) -> Identity | None:
-        """Return the place of a record that arrived last; None if there is none."""
         with self._pool.connected() as connection:
             reader = self._reader(connection, Progress())
             for node, end in read_cursors(connection, self._target.schema).items():
@@ -168,7 +158,6 @@ class PostgresStore:
         at_most: int,
         skipped: Callable[[int], object],
     ) -> Iterator[list[Found]]:
-        """Yield what arrived after a record, in batches, up to now."""
         with self._pool.connected() as connection:
             reader, schema = self._reader(connection, Progress()), self._target.schema
             yield from missed(connection, schema, reader, query, place, at_most, skipped)
@@ -178,7 +167,6 @@ class PostgresStore:
     def find(
         self, place: Identity, unread: Unread | None = None, progress: Progress | None = None
     ) -> Found | None:
-        """Return the record of a place; None if there is none, or if the search must stop."""
         progress = progress or Progress()
         with self._pool.connected(progress) as connection:
             row = next(self._reader(connection, progress).where(is_at(*place)), None)
@@ -187,7 +175,6 @@ class PostgresStore:
     def bounds(
         self, query: Node, unread: Unread | None = None, progress: Progress | None = None
     ) -> Span | None:
-        """Return the span of `created` of all records; None if there are none."""
         progress = progress or Progress()
         with self._pool.connected(progress) as connection:
             ends = self._reader(connection, progress).ends()
@@ -196,7 +183,6 @@ class PostgresStore:
     # Parts, for an export
 
     def parts(self, query: Node, unread: Unread | None = None) -> list[Part]:
-        """Return the journals with records, and where each ends now."""
         with self._pool.connected() as connection:
             cursors = read_cursors(connection, self._target.schema)
         return [Part(*cursor) for cursor in sorted(cursors.items())]
@@ -209,7 +195,6 @@ class PostgresStore:
         progress: Progress,
         unread: Unread | None = None,
     ) -> Iterator[Batch]:
-        """Yield the matches of a journal from an offset on, in order of arrival."""
         with self._pool.connected(progress) as connection:
             reader = self._reader(connection, progress)
             while position < part.end and not progress.must_stop():

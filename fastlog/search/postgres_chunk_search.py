@@ -18,18 +18,16 @@ from fastlog import zstd
 from fastlog.errors import DamagedFileError, SinkUnavailableError
 from fastlog.query.expressions import Expression
 from fastlog.search.chunk_search import RETAINED, candidates_of_chunk
-from fastlog.search.narrowing import Clause, all_of
 from fastlog.search.postgres_coverage import Coverage, Fetch
 from fastlog.search.progress import Progress
 from fastlog.search.spans import Span
+from fastlog.sinks.clauses import Clause, all_of
 from fastlog.sinks.postgres_chunks import KEY
 
 THREADS: Final = 2
 """The libraries that decompress and search let other threads run meanwhile."""
 AT_ONCE: Final = (2, 4, 16, 48)
 """Chunks that are fetched by the first statements, and by all later ones."""
-
-
 _NOTHING: Final = zstd.compress(b"")
 
 

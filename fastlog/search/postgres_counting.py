@@ -16,10 +16,11 @@ from fastlog.search.groups import Count, common_step
 from fastlog.search.postgres_cancelling import cancelled_by
 from fastlog.search.postgres_counts import Source, sources
 from fastlog.search.postgres_coverage import read_coverage
-from fastlog.search.postgres_narrowing import PostgresNarrowing
-from fastlog.search.postgres_rows import RowReader, key_of
+from fastlog.search.postgres_rows import RowReader
 from fastlog.search.rows import Row
 from fastlog.sinks.postgres_connection import Connection, psycopg
+from fastlog.sinks.postgres_narrowing import PostgresNarrowing
+from fastlog.sinks.postgres_rows import key_of
 
 _BEGIN: Final = "begin"
 """The key of a bar of a histogram, beside the columns."""

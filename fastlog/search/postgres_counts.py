@@ -10,12 +10,12 @@ from typing import Final, NamedTuple
 from fastlog.query import Node, between, column
 from fastlog.query.tree import columns_of, conjuncts
 from fastlog.search.grouping import Grouping
-from fastlog.search.narrowing import Clause, all_of, any_of_clauses
 from fastlog.search.postgres_coverage import Coverage, Fetch
-from fastlog.search.postgres_narrowing import PostgresNarrowing
 from fastlog.search.spans import EVER, span_of, without_times
+from fastlog.sinks.clauses import Clause, all_of, any_of_clauses
 from fastlog.sinks.day_chunks import MINUTE
 from fastlog.sinks.postgres_chunks import COUNTED, FIRST_MINUTE, LAST_MINUTE
+from fastlog.sinks.postgres_narrowing import PostgresNarrowing
 
 RARE: Final = 300
 """Counts of a level, a logger or a host up to which its minutes are searched each by itself."""

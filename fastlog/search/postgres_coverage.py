@@ -7,7 +7,8 @@ from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from fastlog.search.narrowing import Clause, any_of_clauses
+from fastlog.sinks.clauses import Clause, any_of_clauses
+from fastlog.sinks.postgres_chunks import COUNTED
 
 UNCOVERED: Final = 64 << 20
 """Bytes of journals without chunks up to which these are used: their records are looked at one by
@@ -28,24 +29,44 @@ class Coverage(NamedTuple):
     """The condition of the rows that are not covered."""
 
 
-def read_coverage(fetch: Fetch, schema: str) -> Coverage | None:
-    """Return the coverage; None where it is so little that all rows have to be looked at."""
-    tables = ", ".join(f"'{schema}.{name}'" for name in ("chunks", "counts", "host_counts"))
+class Journal(NamedTuple):
+    """How much of a journal is stored, and covered."""
+
+    node: str
+    cursor: int
+    covered: int
+
+
+def read_journals(fetch: Fetch, schema: str) -> list[Journal] | None:
+    """Return all journals; None where chunks cannot be used: there are no tables, or an older
+    sink's, or the role may not read them."""
+    tables = ", ".join(f"'{schema}.{name}'" for name in ("cursors", "chunks", *COUNTED))
     usable = fetch(
         "SELECT bool_and(coalesce(has_table_privilege(to_regclass(name), 'SELECT'), false))"  # noqa: S608 our own text
         f" FROM unnest(ARRAY[{tables}]) name",
         (),
     )
-    if usable != [(True,)]:  # an older sink, or a role that may not read them
+    if usable != [(True,)]:
         return None
     rows = fetch(
-        'SELECT c.node::text, "offset",'  # noqa: S608 our own text
-        f' (SELECT max("end") FROM {schema}.chunks k WHERE k.node = c.node)'
-        f" FROM {schema}.cursors c",
+        'SELECT c.node::text, "offset", coalesce((SELECT max("end")'  # noqa: S608 our own text
+        f" FROM {schema}.chunks k WHERE k.node = c.node), 0) FROM {schema}.cursors c",
         (),
     )
-    open_bytes = sum(cursor - (end or 0) for _, cursor, end in rows)
-    if not any(end for *_, end in rows) or open_bytes > UNCOVERED:
+    return [Journal._make(row) for row in rows]
+
+
+def open_bytes(journals: Sequence[Journal]) -> int:
+    """Return how many bytes of the journals have no chunks."""
+    return sum(each.cursor - each.covered for each in journals)
+
+
+def read_coverage(fetch: Fetch, schema: str) -> Coverage | None:
+    """Return the coverage; None where it is so little that all rows have to be looked at."""
+    journals = read_journals(fetch, schema)
+    if journals is None or open_bytes(journals) > UNCOVERED:
+        return None
+    if not any(each.covered for each in journals):
         return None
     names = fetch(
         "SELECT relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid"
@@ -54,10 +75,14 @@ def read_coverage(fetch: Fetch, schema: str) -> Coverage | None:
     )
     days = [datetime.strptime(name[-8:], "%Y%m%d").date() for (name,) in names]
     open_parts = [
-        Clause('(node = %s AND "offset" >= %s)', (UUID(node), end or 0))
-        for node, cursor, end in rows
-        if cursor > (end or 0)
+        # Without the upper bound, pages of journals that are further would be read, too.
+        Clause(
+            '(node = %s AND "offset" >= %s AND "offset" < %s)',
+            (UUID(each.node), each.covered, each.cursor),
+        )
+        for each in journals
+        if each.cursor > each.covered
     ]
     uncovered = any_of_clauses(open_parts) if open_parts else Clause("false")
-    ends = {node.replace("-", ""): end or 0 for node, _, end in rows}
+    ends = {each.node.replace("-", ""): each.covered for each in journals}
     return Coverage(ends, days, uncovered)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from fastlog.search.postgres_coverage import UNCOVERED, open_bytes, read_journals
 from fastlog.sinks.postgres_connection import Connection, Target, one_line, psycopg
 
 _TEXTS: Final = ("message", "exc_text", "stack_info", "extra::text")
@@ -60,6 +61,19 @@ def examine_partitions(
         if deep:
             troubles += _read_all(connection, target, name)
         yield PartitionHealth(name, "; ".join(troubles))
+
+
+def too_much_without_chunks(connection: Connection, target: Target) -> int:
+    """Return how many bytes of journals have no chunks; 0 where searches use those that there are.
+
+    Raises:
+        psycopg.Error: The database cannot be used.
+    """
+    journals = read_journals(
+        lambda sql, parameters: connection.execute(sql, parameters).fetchall(), target.schema
+    )
+    size = open_bytes(journals or ())
+    return size if size > UNCOVERED else 0
 
 
 def _read_all(connection: Connection, target: Target, name: str) -> Iterator[str]:

@@ -13,10 +13,11 @@ from typing import Final
 from fastlog.query import Node, compile_query
 from fastlog.search.around import Identity
 from fastlog.search.day_reader import Unread
-from fastlog.search.postgres_narrowing import PostgresNarrowing
 from fastlog.search.postgres_rows import RowReader, is_at
+from fastlog.search.record_store import Arrivals
 from fastlog.search.stream import Found, found
 from fastlog.sinks.postgres_connection import CHANNEL, Connection
+from fastlog.sinks.postgres_narrowing import PostgresNarrowing
 
 INTERVAL: Final = 0.5
 """Seconds between two looks for new records where no notification comes, as behind pgbouncer."""
@@ -38,8 +39,8 @@ def read_cursors(connection: Connection, schema: str) -> Position:
     return dict(rows.fetchall())
 
 
-class PostgresArrivals:
-    """Looks for new records again and again, for one reader.
+class PostgresArrivals(Arrivals):
+    """Looks for new records. A notification of a sink ends a wait at once.
 
     Args:
         connection: One of its own, since its session gets the notifications of the sinks.
@@ -58,7 +59,6 @@ class PostgresArrivals:
         at_most: int | None = None,
         skipped: Callable[[int], object] = lambda _: None,
     ) -> Iterator[list[Found]]:
-        """Yield what has arrived after the position, in batches, each journal in order."""
         for node, end in read_cursors(self._connection, self._schema).items():
             begin = position.get(node, 0)
             if end > begin:
@@ -67,7 +67,6 @@ class PostgresArrivals:
             position[node] = max(begin, end)
 
     def wait(self, pause: Callable[[float], object]) -> None:
-        """Wait until a sink notifies, or for `INTERVAL`."""
         pause(SPACING)
         for _ in self._connection.notifies(timeout=INTERVAL, stop_after=1):
             pass

@@ -14,8 +14,6 @@ from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
-
 from fastlog.decode.copy_rows import microseconds
 from fastlog.query import COLUMNS, Node, between, column, compile_query
 from fastlog.query.expressions import Expression
@@ -23,16 +21,17 @@ from fastlog.query.fields import TEXTS
 from fastlog.query.tree import columns_of
 from fastlog.search.bulk import bulk_expressions
 from fastlog.search.candidates import candidates
-from fastlog.search.narrowing import Clause, all_of, any_of_clauses
 from fastlog.search.postgres_cancelling import cancelled_by
 from fastlog.search.postgres_chunk_search import ChunkSearch, Place
 from fastlog.search.postgres_counts import adjacent, can_answer, rare_minutes
 from fastlog.search.postgres_coverage import Coverage, read_coverage
-from fastlog.search.postgres_narrowing import PostgresNarrowing
 from fastlog.search.progress import Progress
 from fastlog.search.rows import Row
 from fastlog.search.spans import span_of
+from fastlog.sinks.clauses import Clause, all_of, any_of_clauses
 from fastlog.sinks.postgres_connection import Connection, psycopg
+from fastlog.sinks.postgres_narrowing import PostgresNarrowing
+from fastlog.sinks.postgres_rows import selected, with_compact
 
 _EXTRA: Final = COLUMNS.index("extra")
 _ORDER: Final = ("created_at", "created", '"offset"', "idx", "node")
@@ -170,7 +169,7 @@ class RowReader:
         """Yield the rows of a page that match, each with its `created_at`."""
         if "extra" in columns:
             extra = columns.index("extra")
-            rows = [_with_compact(row, extra) for row in rows]
+            rows = [with_compact(row, extra) for row in rows]
         for number in self._candidates(rows, columns, expressions):
             if number % _LOOK == 0 and self.progress.must_stop():
                 return
@@ -205,7 +204,7 @@ class RowReader:
         whole = {_place_of(row): row for row in rows}
         for row, _ in some:
             if (found := whole.get(place(row))) is not None:  # retention may have dropped it
-                yield tuple(_with_compact(found, _EXTRA))
+                yield tuple(with_compact(found, _EXTRA))
 
     def arrived(
         self, condition: Clause, node: str, behind: tuple[int, int], end: int
@@ -285,7 +284,7 @@ class RowReader:
             f' WHERE {condition.sql} ORDER BY node, "offset", idx',
             condition.parameters,
         )
-        return (tuple(_with_compact(row, _EXTRA)) for row in rows)
+        return (tuple(with_compact(row, _EXTRA)) for row in rows)
 
     def estimate(self) -> int:
         """Return about how many records there are, as PostgreSQL has counted last."""
@@ -352,21 +351,8 @@ def _is_one_of(day: date, places: list[Place]) -> Clause:
     return all_of([is_of_day, any_of_clauses([Clause("created_at = ANY(%s)", (stamps,)), *others])])
 
 
-def key_of(name: str) -> str:
-    return "replace(node::text, '-', '')" if name == "node" else f'"{name}"'
-
-
 def _selected(columns: Sequence[str]) -> str:
-    """Return the columns for a SELECT, as other stores have them."""
-    return ", ".join("extra::text" if name == "extra" else key_of(name) for name in columns)
-
-
-def _with_compact(row: Sequence[Any], extra: int) -> Sequence[Any]:
-    """Return a row whose `extra` is compact JSON, as other stores have it."""
-    text = row[extra]
-    if text == "{}":
-        return row
-    return (*row[:extra], msgspec.json.format(text, indent=-1), *row[extra + 1 :])
+    return ", ".join(map(selected, columns))
 
 
 def _behind(columns: Sequence[str], row: Sequence[Any], *, newest_first: bool) -> Clause:

@@ -17,8 +17,9 @@ from fastlog.query import Node, both
 from fastlog.query.tree import Compares, conjuncts
 from fastlog.search.layout import RECURRING, Recurring
 from fastlog.search.minutes import read_minutes
-from fastlog.search.narrowing import Narrowing, all_of, ids_clause
+from fastlog.search.narrowing import Narrowing, ids_clause
 from fastlog.search.pieces import read_covered
+from fastlog.sinks.clauses import all_of
 from fastlog.sinks.day_chunks import MINUTE, OTHER_MINUTES, MinuteBounds
 
 

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 SILENCE = 30.0
 """Seconds without a sign of life after which a worker is replaced."""
 INTERVAL = 1.0
-"""Seconds between two looks at the workers."""
+"""Seconds between two checks of the workers."""
 _STOPPED, _TRACED = "T", "t"
 """States of a process, as in proc(5)."""
 
@@ -40,7 +40,7 @@ class _Observed:
 
 
 class LifeWatch:
-    """Looks at the signs of life of the workers once a second.
+    """Checks the signs of life of the workers once a second.
 
     Args:
         data_dir: Where the workers publish them.

@@ -68,10 +68,7 @@ def bind(
             bound.append(_bind(str(url), Access(*access), unused))
     except OSError as error:
         close(bound)
-        what = error.strerror or str(error)
-        if error.errno == errno.EADDRINUSE:
-            what = "the address is in use; stop the program there, or choose another with --listen"
-        raise FastlogError(f"cannot listen on {url}: {what}") from None
+        raise FastlogError(f"cannot listen on {url}: {_reason(str(url), error)}") from None
     if unused:
         close(bound)
         url = url_of(next(iter(unused.values())))
@@ -80,6 +77,17 @@ def bind(
             "listen on; add it to `listen`, or remove it from the socket unit"
         )
     return bound
+
+
+def _reason(url: str, error: OSError) -> str:
+    """Return why a URL cannot be listened on, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return "the address is in use; stop the program there, or choose another with --listen"
+    if error.errno == errno.ENOENT and url.startswith("unix:"):
+        return f"there is no directory {Path(urlsplit(url).path).parent}; make it"
+    if error.errno == errno.EACCES and not url.startswith("unix:"):
+        return "only root may use a port below 1024; choose another with --listen"
+    return error.strerror or str(error)
 
 
 class Rebound(NamedTuple):
@@ -114,7 +122,12 @@ def rebind(bound: Sequence[Bound], urls: Sequence[str], accesses: Sequence[Acces
     added = bind([urls[at] for at in missing], [access_at.get(at, Access()) for at in missing])
     for at, one in enumerate(kept):
         if one is not None and one.file is not None:
-            _set_access(one, access_at.get(at, Access()))
+            try:
+                _set_access(one, access_at.get(at, Access()))
+            except OSError as error:
+                close(added)
+                text = f"cannot set mode and group of {one.url}: {error.strerror}"
+                raise FastlogError(text) from None
     following = iter(added)
     return Rebound([one or next(following) for one in kept], added, unused)
 

@@ -116,7 +116,7 @@ def _owner(fd: int) -> int:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # the file may have any number
         return False
     except PermissionError:
         return True

@@ -85,13 +85,8 @@ def read_plan(text: str) -> Plan:
 
 
 def _store(config: Config, url: str) -> str:
-    """Return where a sink stores, without a password."""
+    """Return where a sink stores, without what may be secret."""
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         return parts.path or str(config.data_dir / "logs")
-    # options may have a password, or be many
-    if parts.scheme.startswith(("postgres", "nats", "otlp")):
-        return public_url(url)
-    if parts.password:
-        return url.replace(f":{parts.password}@", ":…@", 1)
-    return url
+    return public_url(url)

@@ -234,8 +234,10 @@ def _replace_workers(service: Service) -> None:
 
 
 def _replace_others(service: Service) -> None:
-    """Start the web server and the source anew. Nothing waits for them: the one only reads the
-    store, and a stream keeps what the other has not stored."""
+    """Start the web server and the source anew, and do not wait for them.
+
+    The web server only reads the store. A stream keeps what the source has not stored.
+    """
     plan = service.plan
     make = make_web if plan.web else None
     service.web = _replace(service, service.web, make, WEB_END)

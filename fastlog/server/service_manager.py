@@ -48,7 +48,7 @@ class ServiceManager:
         pid, microseconds = environ.get("WATCHDOG_PID", ""), environ.get("WATCHDOG_USEC", "")
         if not microseconds.isdecimal() or pid not in ("", str(os.getpid())):
             return float("inf")
-        return int(microseconds) / 2e6
+        return int(microseconds) / 2e6 or float("inf")
 
     def ready(self, text: str) -> None:
         """Tell that the service works; `text` is a line for its status."""

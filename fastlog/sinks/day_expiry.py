@@ -19,9 +19,10 @@ from typing import Final, NamedTuple
 from fastlog.config import ExpireConfig, format_duration
 from fastlog.errors import SinkUnavailableError
 from fastlog.query import Node, TimeContext, parse
+from fastlog.sinks.day_cursor import read_file_version
 from fastlog.sinks.day_directory import DayDirectory, DayFileName
 from fastlog.sinks.day_erasure import Erasure, connect
-from fastlog.sinks.day_file import DayFile, read_file_version
+from fastlog.sinks.day_file import DayFile
 from fastlog.sinks.day_matches import Matches, Piece, pieces
 from fastlog.sinks.day_schema import SPLIT, VERSION
 

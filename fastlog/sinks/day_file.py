@@ -14,16 +14,13 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from fastlog.database import Execute, checkpoint_pages
-from fastlog.errors import (
-    DamagedFileError,
-    SinkConflictError,
-    SinkUnavailableError,
-)
+from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.files import identity_of, sync_directory, touch
 from fastlog.sinks.day_chunks import Chunks, MinuteBounds
+from fastlog.sinks.day_cursor import BUSY_TIMEOUT, CursorRow, cursor_of
 from fastlog.sinks.day_directory import parse_name
 from fastlog.sinks.day_errors import check_regular, translated
 from fastlog.sinks.day_migration import migrate, rebuild_chunks
@@ -33,7 +30,6 @@ from fastlog.sinks.day_schema import (
     LAST_ID,
     SCHEMA,
     VERSION,
-    Summary,
     check_columns,
     read_version,
 )
@@ -46,7 +42,6 @@ PAGE = 16384
 under load, but each small transaction writes several whole pages."""
 
 _NONE: dict[None, None] = {}
-_BUSY_TIMEOUT = 5.0
 _WAL_LIMIT = 64 << 20
 """Bytes to which the write-ahead log is truncated after a long read transaction let it grow."""
 
@@ -54,72 +49,6 @@ _WAL_LIMIT = 64 << 20
 _READ_ERASURES = (
     "SELECT (SELECT value FROM meta WHERE key = ?), (SELECT value FROM meta WHERE key = ?)"
 )
-
-
-class CursorRow(NamedTuple):
-    """A node's cursor in one file."""
-
-    offset: int
-    sealed: str | None
-    """The file where the node's blocks continue; None where the cursor is in this file."""
-    step: int = 0
-    """How many files the cursor had entered, this one included; 0 in files of version 1."""
-    frames: int | None = None
-    """The ordinal of the first frame behind the cursor; None where it is not known."""
-
-
-def read_cursor(path: Path, node: str) -> CursorRow | None:
-    """Return the node's cursor in a file that may belong to another worker; None if it has none.
-
-    Raises:
-        DamagedFileError: The file is damaged, or no day file.
-        SinkUnavailableError: The file cannot be read now, or is of a newer version.
-    """
-    with _opened(path) as (connection, version):
-        return None if version is None else _read_cursor(connection, node, version)
-
-
-def read_summary(path: Path) -> Summary:
-    """Return what a file states about its records, without reading them.
-
-    Raises:
-        As `read_cursor`.
-    """
-    with _opened(path) as (connection, version):
-        if version is None:
-            return Summary()
-        meta = dict(connection.execute("SELECT key, value FROM meta"))
-        sealed_at = None
-        if version > 1:
-            (sealed_at,) = connection.execute("SELECT max(sealed_at) FROM cursor").fetchone()
-        times = (meta.get("min_created"), meta.get("max_created"), sealed_at)
-        return Summary(*(time if isinstance(time, float) else None for time in times))
-
-
-def read_file_version(path: Path) -> int | None:
-    """Return the version of a file's schema; None where it has none.
-
-    Raises:
-        As `read_cursor`.
-    """
-    with _opened(path) as (_, version):
-        return version
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[sqlite3.Connection, int | None]]:
-    """Open an existing file; yield the connection, and the version of its schema if it has one."""
-    with translated(path):
-        check_regular(path)
-        uri = f"{path.absolute().as_uri()}?mode=rw"  # never creates it
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT)
-        try:
-            version = read_version(connection)
-            if version is not None:
-                check_columns(connection, version)
-            yield connection, version
-        finally:
-            connection.close()
 
 
 class DayFile:
@@ -152,7 +81,7 @@ class DayFile:
         with translated(path):
             check_regular(path)
             touch(path)  # SQLite would create it with the mode that the umask leaves
-            self.connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT)
+            self.connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
             try:
                 self._prepare()
                 self._entries = EntryWriter(self.connection, node)
@@ -333,7 +262,7 @@ class DayFile:
         execute("PRAGMA synchronous = NORMAL")
 
     def _read_cursor(self) -> CursorRow | None:
-        return _read_cursor(self.connection, self._node, VERSION)
+        return cursor_of(self.connection, self._node, VERSION)
 
     def _store(self, blocks: Sequence[Decoded], node: str = "") -> None:
         used = self._read_erasures()
@@ -384,20 +313,3 @@ class DayFile:
             finally:
                 if durable:
                     execute("PRAGMA synchronous = NORMAL")
-
-
-def _read_cursor(connection: sqlite3.Connection, node: str, version: int) -> CursorRow | None:
-    rest = "step, frames" if version > 1 else "0, NULL"
-    row = connection.execute(
-        f"SELECT offset, sealed, {rest} FROM cursor WHERE node = ?",  # noqa: S608 our own text
-        (node,),
-    ).fetchone()
-    if row is None:
-        return None
-    cursor = CursorRow(*row)
-    counts = (cursor.offset, cursor.step, cursor.frames or 0)
-    if not all(type(count) is int and count >= 0 for count in counts) or not (
-        cursor.sealed is None or isinstance(cursor.sealed, str)
-    ):
-        raise DamagedFileError(f"is damaged (its cursor is {tuple(row)!r})")
-    return cursor

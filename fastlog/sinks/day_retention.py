@@ -12,8 +12,8 @@ from pathlib import Path
 from fastlog.clock import steady
 from fastlog.config import RetentionConfig, format_size
 from fastlog.errors import SinkUnavailableError
+from fastlog.sinks.day_cursor import read_summary
 from fastlog.sinks.day_directory import DayDirectory, DayFileName
-from fastlog.sinks.day_file import read_summary
 from fastlog.sinks.day_schema import Summary
 from fastlog.sinks.retention import Deletion, StoredFile, plan
 

@@ -62,10 +62,13 @@ def text_of(
     extra: Iterable[str],
 ) -> bytes:
     """Return the texts of rows, as `Columns.text` has them."""
-    fields = zip(message, exc_text, stack_info, extra, strict=True)
-    # Normal text has no NUL, but the rows of a file may be of another program.
-    lines = ("\n".join([text or "" for text in row]).replace("\0", " ") for row in fields)
-    return "".join([f"\0\n{line}\n" for line in lines]).encode()
+    fields = list(zip(message, exc_text, stack_info, extra, strict=True))
+    text = "".join([f"\0\n{a}\n{b or ''}\n{c or ''}\n{d or ''}\n" for a, b, c, d in fields])
+    if text.count("\0") != len(fields):
+        # Normal text has no NUL, but the rows of a file may be of another program.
+        rows = (tuple(each and each.replace("\0", " ") for each in row) for row in fields)
+        return text_of(*zip(*rows, strict=True))
+    return text.encode()
 
 
 class RecurringRows:

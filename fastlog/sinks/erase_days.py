@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from fastlog.errors import FastlogError
 from fastlog.query import Node
+from fastlog.sinks.day_cursor import read_file_version
 from fastlog.sinks.day_erasure import Erasure, connect, rewrite, truncate_log
-from fastlog.sinks.day_file import DayFile, read_file_version
+from fastlog.sinks.day_file import DayFile
 from fastlog.sinks.day_matches import Matches, pieces
 from fastlog.sinks.day_schema import UNFINISHED, VERSION
 

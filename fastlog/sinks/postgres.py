@@ -21,17 +21,18 @@ from fastlog.sinks import Sink, SinkContext
 from fastlog.sinks.postgres_chunks import ChunkBuilder
 from fastlog.sinks.postgres_connection import (
     CHANNEL,
-    LOCK_SECONDS,
+    STATEMENT_SECONDS,
     Connection,
     connect,
     is_missing,
     is_rejection,
     is_without_partition,
-    local_settings,
     one_line,
+    own_timeouts,
     parse_url,
     psycopg,
 )
+from fastlog.sinks.postgres_expiry import PostgresExpiry
 from fastlog.sinks.postgres_partitions import day_of, ensure
 from fastlog.sinks.postgres_retention import PostgresRetention
 from fastlog.sinks.postgres_schema import prepare, read_version
@@ -46,8 +47,6 @@ log = logging.getLogger(__name__)
 
 IDLE: Final = 1.0
 """Seconds without a statement after which a connection is tried before it is used."""
-STATEMENT_SECONDS: Final = 60
-"""Seconds of a statement, whatever the role's own timeout is: that would end a COPY."""
 CARE_INTERVAL: Final = 60.0
 """Seconds between two looks at the partitions: is the next day's there, and is one too old?"""
 
@@ -74,6 +73,7 @@ class PostgresSink(Sink):
         self._retention = PostgresRetention(context.name, self._target, context.retention)
         self._trigrams = TrigramIndexes(context.name, self._target)
         self._chunks = ChunkBuilder(context.name, self._target)
+        self._expiry = PostgresExpiry(context.name, self._target, context.expire)
         self._records = 0
         """Frames that were stored since the last tick."""
         self._day: date | None = None
@@ -142,6 +142,7 @@ class PostgresSink(Sink):
             self._ensure(day_of(int((reading.now + 86_400) * 1e6)))
             trusted = reading.now if reading.trusted else None
             self._retention.retire(self._ready(), trusted, self._day)
+            self._expiry.tick(self._ready(), trusted)
         if self._target.trigrams:
             self._trigrams.tick(now, reading.now)
 
@@ -158,6 +159,8 @@ class PostgresSink(Sink):
             with suppress(psycopg.Error):
                 self._connection.close()
             self._connection = None
+        for each in (self._chunks, self._trigrams, self._expiry):
+            each.background.stop()
         self._days.clear()
 
     # Connections
@@ -246,17 +249,10 @@ class PostgresSink(Sink):
         self._records += sum(each.block.frames for each in blocks)
 
     def _begin(self, connection: Connection, *, notify: bool) -> None:
-        """Make the settings of a transaction independent of those of the role."""
-        settings = {
-            "synchronous_commit": "off",
-            "lock_timeout": f"{LOCK_SECONDS}s",
-            "statement_timeout": f"{STATEMENT_SECONDS}s",
-            "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS}s",
-        }
-        if connection.info.server_version >= 170_000:
-            settings["transaction_timeout"] = "0"
+        """Let a transaction neither wait for the disk nor end by a timeout of the role."""
+        settings = own_timeouts(connection, STATEMENT_SECONDS, synchronous_commit="off")
         notified = f", pg_notify('{CHANNEL}', '{self._target.schema}')" if notify else ""
-        connection.execute(f"SELECT {local_settings(**settings)}{notified}")
+        connection.execute(f"SELECT {settings}{notified}")
 
     def _copy(self, connection: Connection, data: Sequence[bytes]) -> None:
         if not data:

@@ -1,4 +1,4 @@
-"""Chunks and counts: the search structures of a PostgreSQL store, made when the sink has time.
+"""Chunks and counts: the search structures of a PostgreSQL store, made soon after the rows.
 
 A chunk covers records of one journal and day: `text` is their text as that of a chunk of a day file
 (`day_chunks.py`), `keys` has `created`, offset and number of each, both compressed. The records of
@@ -6,56 +6,49 @@ chunks are in `counts` by minute, level and logger, and in `host_counts` by minu
 has an offset below the largest "end" of the chunks of its journal is covered; readers look at the
 other rows one by one.
 
-A sink reads the rows back, by a connection of its own, in a thread. The chunks of a span of a
-journal, and their counts, are of one transaction with the cursor that it was below of.
+A sink reads the rows back, in the background: only the database knows what a `jsonb` is printed as,
+what a trigger has changed, and what was erased meanwhile. The chunks of a span of a journal, and
+their counts, are of one transaction with the cursor that it was below of. While much is stored,
+this takes at most a share of the time.
 """
 
 from __future__ import annotations
 
-import logging
 import struct
-import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from datetime import date
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from fastlog import zstd
-from fastlog.errors import ConfigError, SinkUnavailableError
 from fastlog.sinks.day_chunks import CHUNK_BYTES, CHUNK_ENTRIES, LEVEL, MINUTE
 from fastlog.sinks.day_rows import text_of
-from fastlog.sinks.postgres_connection import (
-    LOCK_SECONDS,
-    Connection,
-    Target,
-    connect,
-    local_settings,
-    one_line,
-    psycopg,
-)
-
-log = logging.getLogger(__name__)
+from fastlog.sinks.postgres_background import Background
+from fastlog.sinks.postgres_connection import Connection, Target, own_timeouts
+from fastlog.sinks.postgres_summaries import OffsetSummaries
 
 INTERVAL: Final = 5.0
-"""Seconds between two looks for records that no chunk covers."""
+"""Seconds between two looks for records that no chunk covers, while there are few."""
 OTHERS_INTERVAL: Final = 600.0
 """Seconds between two looks for journals that no server stores any more."""
 SPAN: Final = 1 << 20
 """Bytes of a journal that are covered at once: with frames of 600 bytes, about a chunk."""
+AT_ONCE: Final = 16
+"""Spans that one transaction reads and covers, at most; and so many are too many to wait."""
 BUSY: Final = 5000
-"""Records of one look, about a second, from which on the sink has no time."""
+"""Records of one look, about a second, from which on making chunks has `SHARE` of the time."""
+SHARE: Final = 0.5
 KEY: Final = struct.Struct(">dqi")
 """`created`, offset and number of a record."""
 COUNTED: Final = {"counts": ("levelno", "levelname", "name"), "host_counts": ("host",)}
 """The tables of counts, and the columns by which each counts."""
 FIRST_MINUTE, LAST_MINUTE = 0, 10**9
 """The minutes since the epoch that are counted each by itself. The others are one: NULL."""
-_FETCHED: Final = 500
 _LOCK: Final = 0x666C6368
 """The advisory lock of making chunks; the second key is that of the journal."""
 
@@ -71,16 +64,16 @@ class ChunkBuilder:
     """
 
     def __init__(self, sink: str, target: Target) -> None:
-        self._sink, self._target = sink, target
-        self._thread: threading.Thread | None = None
+        self._target = target
+        self.background = Background(sink, target, "make chunks for searches")
+        self._summaries = OffsetSummaries(target)
         self._looked_at = float("-inf")
         self._covered: dict[UUID, int] = {}
         self._others_at = float("-inf")
         self._is_busy = False
-        self._warned = ""
 
     def tick(self, now: float, node: UUID, cursor: int, records: int) -> None:
-        """Begin to make what is missing, unless there is no time. Does not wait.
+        """Begin to make what is missing, unless that is being done. Does not wait.
 
         Args:
             now: Seconds of a clock that never goes back.
@@ -88,40 +81,37 @@ class ChunkBuilder:
             records: How many the sink has stored since the last call.
         """
         self._is_busy = records > BUSY
-        is_running = self._thread is not None and self._thread.is_alive()
-        if is_running or self._is_busy or now < self._looked_at + INTERVAL:
+        missing = cursor - self._covered.get(node, 0)
+        is_due = now >= self._looked_at + INTERVAL or missing >= AT_ONCE * SPAN
+        if self.background.is_running or not is_due:
             return
         self._looked_at = now
         are_others_due = now >= self._others_at + OTHERS_INTERVAL
         if are_others_due:
             self._others_at = now
-        if are_others_due or cursor - self._covered.get(node, 0) >= SPAN:
-            self._thread = threading.Thread(
-                target=self._run, args=(node, are_others_due), daemon=True
+        if are_others_due or missing >= SPAN:
+            self.background.begin(
+                lambda connection: self._cover_all(connection, node, with_others=are_others_due)
             )
-            self._thread.start()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until the thread has ended, for so many seconds at most."""
-        if self._thread is not None:
-            self._thread.join(seconds)
+    def _cover_all(self, connection: Connection, node: UUID, *, with_others: bool) -> None:
+        others = self._abandoned(connection) if with_others else []
+        for each in dict.fromkeys([node, *others]):
+            while self._cover_some(connection, each):
+                pass
+        self._covered[node] = read_covered(connection, self._target.schema, node)
 
-    def _run(self, node: UUID, with_others: bool) -> None:
-        try:
-            with closing(connect(self._target)) as connection:
-                others = self._abandoned(connection) if with_others else []
-                for each in dict.fromkeys([node, *others]):
-                    while not self._is_busy and cover(connection, self._target, each):
-                        pass
-                self._covered[node] = read_covered(connection, self._target, node)
-            self._warned = ""
-        except (SinkUnavailableError, ConfigError) as error:
-            log.debug("sink %s: no chunks now: %s", self._sink, error)
-        except psycopg.Error as error:
-            text = one_line(error)
-            if text != self._warned:
-                log.warning("sink %s: cannot make chunks for searches: %s", self._sink, text)
-            self._warned = text
+    def _cover_some(self, connection: Connection, node: UUID) -> bool:
+        """Make some chunks, and leave the rest of the time to the sink.
+
+        Returns:
+            Whether there may be more to do.
+        """
+        began = time.monotonic()
+        self._summaries.complete(connection)
+        has_more = cover(connection, self._target, node)
+        took = time.monotonic() - began
+        return self.background.pause(took / SHARE - took if self._is_busy else 0) and has_more
 
     def _abandoned(self, connection: Connection) -> list[UUID]:
         """Return the journals whose servers may never come back to make their chunks."""
@@ -132,10 +122,10 @@ class ChunkBuilder:
         return [node for (node,) in rows]
 
 
-def read_covered(connection: Connection, target: Target, node: UUID) -> int:
+def read_covered(connection: Connection, schema: str, node: UUID) -> int:
     """Return up to which offset the records of a journal are covered."""
     row = connection.execute(
-        f'SELECT coalesce(max("end"), 0) FROM {target.schema}.chunks WHERE node = %s',  # noqa: S608 our own text
+        f'SELECT coalesce(max("end"), 0) FROM {schema}.chunks WHERE node = %s',  # noqa: S608 our own text
         (node,),
     ).fetchone()
     return 0 if row is None else int(row[0])
@@ -149,7 +139,7 @@ def lock_chunks(connection: Connection, schema: str, node: UUID) -> None:
 
 
 def cover(connection: Connection, target: Target, node: UUID, span: int | None = None) -> bool:
-    """Make the chunks of the next span of a journal.
+    """Make the chunks of the next spans of a journal.
 
     Args:
         connection: In autocommit mode.
@@ -163,99 +153,89 @@ def cover(connection: Connection, target: Target, node: UUID, span: int | None =
     """
     schema, span = target.schema, span or SPAN
     with connection.transaction():
-        settings = local_settings(
-            synchronous_commit="off",
-            lock_timeout=f"{LOCK_SECONDS}s",
-            statement_timeout="0",
-            idle_in_transaction_session_timeout="0",
-        )
+        settings = own_timeouts(connection, 0, synchronous_commit="off")
         connection.execute(f"SELECT {settings}")
         locked = connection.execute(
             "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, f"{schema} {node}")
         ).fetchone()
         if locked != (True,):
             return False  # another worker of this journal is at it
-        covered = read_covered(connection, target, node)
+        begin = read_covered(connection, schema, node)
         # Of this database, not the sink's: what a crash took back is not covered.
         row = connection.execute(
             f'SELECT "offset" FROM {schema}.cursors WHERE node = %s',  # noqa: S608 our own text
             (node,),
         ).fetchone()
-        cursor = 0 if row is None else row[0]
-        begin = covered
+        cursor, spans = 0 if row is None else row[0], AT_ONCE
         while cursor - begin >= span:
-            if _Span(connection, schema, node, begin, begin + span).write():
+            end = begin + min((cursor - begin) // span, spans) * span
+            if _Spans(connection, schema, node).write(begin, end, span):
                 return True
             # Nothing is there: the partitions are gone, or there were only rejections.
-            begin, span = begin + span, span * 2
+            begin, spans = end, spans * 2
     return False
 
 
-class _Span:
-    """Records of a journal that are being covered."""
+class _Spans:
+    """Consecutive spans of a journal that are being covered."""
 
-    def __init__(
-        self, connection: Connection, schema: str, node: UUID, begin: int, end: int
-    ) -> None:
+    def __init__(self, connection: Connection, schema: str, node: UUID) -> None:
         self._connection, self._schema, self._node = connection, schema, node
-        self._begin, self._end = begin, end
-        self._parts = 0
         self._counts: dict[str, Counter[tuple[Any, ...]]] = {table: Counter() for table in COUNTED}
 
-    def write(self) -> bool:
+    def write(self, begin: int, end: int, span: int) -> bool:
         """Write the chunks, and the counts of their records; return whether there are any."""
-        pending: dict[date, tuple[list[_Row], list[bytes]]] = {}
-        size: Counter[date] = Counter()
-        for row in self._rows():
-            day, *counted, host = row[3:8]
-            minute = minute_of(row[0])
-            self._counts["counts"][(day, minute, *counted)] += 1
-            self._counts["host_counts"][(day, minute, host)] += 1
-            rows, texts = pending.setdefault(day, ([], []))
-            size[day] += sum(len(text) for text in row[8:] if text)
-            message, exc_text, stack_info, extra = row[8:]
-            if extra != "{}":
-                extra = msgspec.json.format(extra, indent=-1)
-            rows.append(row)
-            texts.append(text_of([message], [exc_text], [stack_info], [extra]))
-            if len(rows) >= CHUNK_ENTRIES or size[day] >= CHUNK_BYTES:
-                self._write_chunk(day, *pending.pop(day))
-                del size[day]
-        for day, (rows, texts) in pending.items():
-            self._write_chunk(day, rows, texts)
+        place = begin
+        for number, rows in groupby(self._rows(begin, end), lambda row: (row[1] - begin) // span):
+            place = begin + number * span
+            self._write_span(place, place + span, list(rows))
         for table, counts in self._counts.items():
             self._write_counts(table, counts)
-        return self._parts > 0
+        return any(self._counts.values())
 
-    def _rows(self) -> Iterator[_Row]:
-        """Yield the rows of the span in order; a few are in memory."""
+    def _rows(self, begin: int, end: int) -> Iterator[_Row]:
+        """Yield the rows of the spans in order; some are in memory."""
         counted = chain.from_iterable(COUNTED.values())
         columns = ", ".join((*counted, "message", "exc_text", "stack_info", "extra::text"))
         with self._connection.cursor("chunk", binary=True) as cursor:
-            cursor.itersize = _FETCHED
+            cursor.itersize = CHUNK_ENTRIES
             cursor.execute(
                 f'SELECT created, "offset", idx, received_at::date, {columns}'  # noqa: S608 our own text
                 f' FROM {self._schema}.records WHERE node = %s AND "offset" >= %s'
                 ' AND "offset" < %s ORDER BY "offset", idx',
-                (self._node, self._begin, self._end),
+                (self._node, begin, end),
             )
             yield from cursor
 
-    def _write_chunk(self, day: date, rows: list[_Row], texts: list[bytes]) -> None:
-        created = [row[0] for row in rows]
+    def _write_span(self, begin: int, end: int, rows: list[_Row]) -> None:
+        of_days: dict[date, list[_Row]] = {}
+        for row in rows:
+            of_days.setdefault(row[3], []).append(row)
+        part = 0
+        for day, some in of_days.items():
+            for chunk in _divided(some):
+                self._write_chunk((self._node, begin, part, end, day), chunk)
+                part += 1
+
+    def _write_chunk(self, place: tuple[object, ...], rows: Sequence[_Row]) -> None:
+        created, offsets, numbers, days, *columns = zip(*rows, strict=True)
+        *levels, host, message, exc_text, stack_info, extra = columns
+        minutes = [minute_of(each) for each in created]
+        self._counts["counts"].update(zip(days, minutes, *levels, strict=True))
+        self._counts["host_counts"].update(zip(days, minutes, host, strict=True))
+        compact = [each if each == "{}" else msgspec.json.format(each, indent=-1) for each in extra]
+        keys = b"".join(map(KEY.pack, created, offsets, numbers))
+        text = text_of(message, exc_text, stack_info, compact)
         self._connection.execute(
             f'INSERT INTO {self._schema}.chunks (node, "begin", part, "end", day, records,'  # noqa: S608 our own text
             " min_created, max_created, keys, text)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
-                *(self._node, self._begin, self._parts, self._end, day, len(rows)),
-                *(min(created), max(created)),
-                zstd.compress(b"".join(KEY.pack(*row[:3]) for row in rows), LEVEL),
-                zstd.compress(b"".join(texts), LEVEL),
+                *(*place, len(rows), min(created), max(created)),
+                *(zstd.compress(keys, LEVEL), zstd.compress(text, LEVEL)),
             ),
             binary=True,
         )
-        self._parts += 1
 
     def _write_counts(self, table: str, counts: Counter[tuple[Any, ...]]) -> None:
         names = ", ".join(("day", "minute", *COUNTED[table], "records"))
@@ -263,6 +243,19 @@ class _Span:
         with self._connection.cursor().copy(statement) as copy:
             for key, records in counts.items():
                 copy.write_row((*key, records))
+
+
+def _divided(rows: list[_Row]) -> Iterator[list[_Row]]:
+    """Yield rows in parts that are each a chunk."""
+    some, size = list[_Row](), 0
+    for row in rows:
+        some.append(row)
+        size += len(row[8]) + len(row[9] or "") + len(row[10] or "") + len(row[11])
+        if len(some) >= CHUNK_ENTRIES or size >= CHUNK_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def minute_of(created: float) -> int | None:

@@ -23,7 +23,7 @@ except ImportError as error:
 
 __all__ = [
     "CHANNEL",
-    "LOCK_SECONDS",
+    "STATEMENT_SECONDS",
     "Connection",
     "Target",
     "connect",
@@ -32,6 +32,7 @@ __all__ = [
     "is_without_partition",
     "local_settings",
     "one_line",
+    "own_timeouts",
     "parse_url",
     "psycopg",  # imported here only, for the error that says how to install it
     "unavailable",
@@ -46,6 +47,8 @@ CHANNEL: Final = "fastlog"
 """What a transaction of the sink notifies, so that `tail` need not poll."""
 LOCK_SECONDS: Final = 5
 """Seconds that a statement of the sink waits for a lock."""
+STATEMENT_SECONDS: Final = 60
+"""Seconds of a statement of the sink."""
 OWN_OPTIONS: Final = ("schema", "trigrams")
 """The options of a URL that libpq does not get."""
 _DEFAULTS: Final[dict[str, str]] = {
@@ -193,3 +196,20 @@ def local_settings(**settings: str) -> str:
     behind pgbouncer.
     """
     return ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
+
+
+def own_timeouts(connection: Connection, seconds: int, **settings: str) -> str:
+    """Return SQL that makes the timeouts of a transaction independent of those of the role.
+
+    Args:
+        seconds: Of a statement, and between two; 0 for no limit.
+        settings: What else to set, or to set otherwise.
+    """
+    timeouts = {
+        "lock_timeout": f"{LOCK_SECONDS}s",
+        "statement_timeout": f"{seconds}s",
+        "idle_in_transaction_session_timeout": f"{seconds}s",
+    }
+    if connection.info.server_version >= 170_000:
+        timeouts["transaction_timeout"] = "0"
+    return local_settings(**{**timeouts, **settings})

@@ -8,10 +8,45 @@ one would have to read it.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Final, NamedTuple
 
 from fastlog.errors import SinkUnavailableError
 from fastlog.sinks.postgres_connection import Connection, Target
 from fastlog.sinks.postgres_schema import lock
+
+_DAY: Final = 86_400.0
+
+
+class Partition(NamedTuple):
+    """What the database has of a partition."""
+
+    name: str
+    day: date
+    made: datetime
+    size: int
+    """Bytes, with indexes."""
+    is_attached: bool
+    is_pending: bool
+    """Whether a DETACH CONCURRENTLY was broken off."""
+    is_retiring: bool
+
+    @property
+    def begin(self) -> float:
+        """The first second of its day, since the epoch."""
+        return datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC).timestamp()
+
+    @property
+    def end(self) -> float:
+        """The first second behind its day, since the epoch."""
+        return self.begin + _DAY
+
+    @property
+    def age_from(self) -> float:
+        """When its age begins: at the end of its day, or when it was made, if that is later.
+
+        A server whose clock is wrong, or that was away for long, stores into old days.
+        """
+        return max(self.end, self.made.timestamp())
 
 
 def day_of(received_us: int) -> date:
@@ -60,6 +95,19 @@ def ensure(connection: Connection, target: Target, day: date) -> None:
             " ON CONFLICT (name) DO UPDATE SET made = now(), retiring = NULL",
             (name, day),
         )
+
+
+def list_partitions(connection: Connection, schema: str) -> list[Partition]:
+    """List the partitions that this package has made, the oldest first."""
+    rows = connection.execute(
+        "SELECT name, day, made, coalesce(pg_total_relation_size(c.oid), 0),"  # noqa: S608 our own text
+        " inhrelid IS NOT NULL, coalesce(inhdetachpending, false), retiring IS NOT NULL"
+        f" FROM {schema}.partitions"
+        " LEFT JOIN pg_class c ON c.oid = to_regclass(%s || '.' || name)"
+        " LEFT JOIN pg_inherits ON inhrelid = c.oid ORDER BY day",
+        (schema,),
+    )
+    return [Partition._make(row) for row in rows]
 
 
 def state_of(connection: Connection, schema: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The retention of partitions: lists them for `retention.py`, and drops what that decides.
+"""The retention of partitions: `retention.py` decides, and what it names is dropped.
 
 A partition is detached first, concurrently: neither readers nor writers of the others wait. That
 cannot be in a transaction, so each step can be the last one, and every collector continues where
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from fastlog.config import RetentionConfig, format_size
 from fastlog.sinks.postgres_connection import (
@@ -23,7 +23,7 @@ from fastlog.sinks.postgres_connection import (
     one_line,
     psycopg,
 )
-from fastlog.sinks.postgres_partitions import state_of
+from fastlog.sinks.postgres_partitions import Partition, list_partitions, state_of
 from fastlog.sinks.postgres_schema import lock
 from fastlog.sinks.retention import Deletion, StoredFile, plan
 
@@ -34,26 +34,6 @@ CLAIM: Final = "1 minute"
 PATIENCE: Final = 3.0
 """Seconds that a DETACH may wait for transactions that read the partition. Then it is broken off,
 and finished later."""
-_DAY: Final = 86_400.0
-
-
-class Partition(NamedTuple):
-    """What the database has of a partition."""
-
-    name: str
-    day: date
-    made: datetime
-    size: int
-    """Bytes, with indexes."""
-    is_attached: bool
-    is_pending: bool
-    """Whether a DETACH CONCURRENTLY was broken off."""
-    is_retiring: bool
-
-    @property
-    def begin(self) -> float:
-        """The first second of its day, since the epoch."""
-        return datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC).timestamp()
 
 
 class PostgresRetention:
@@ -80,7 +60,7 @@ class PostgresRetention:
         Raises:
             psycopg.Error: The database cannot be used.
         """
-        partitions = self._list(connection)
+        partitions = list_partitions(connection, self._target.schema)
         reasons = {partition.name: "" for partition in partitions if partition.is_retiring}
         attached = [each for each in partitions if each.is_attached and not each.is_retiring]
         files = [self._as_file(each, current, is_last=each is attached[-1]) for each in attached]
@@ -99,33 +79,16 @@ class PostgresRetention:
         Raises:
             psycopg.Error: The database cannot be used.
         """
-        attached = [
-            each for each in self._list(connection) if each.is_attached and not each.is_retiring
-        ]
+        partitions = list_partitions(connection, self._target.schema)
+        attached = [each for each in partitions if each.is_attached and not each.is_retiring]
         today = datetime.fromtimestamp(now, UTC).date()
         files = [self._as_file(each, today, is_last=each is attached[-1]) for each in attached]
         deletions = plan(files, self._settings, now, sys.maxsize, "partitions")
         return [file.size for file in files], deletions
 
-    def _list(self, connection: Connection) -> list[Partition]:
-        """List the partitions that this package has made, the oldest first."""
-        schema = self._target.schema
-        rows = connection.execute(
-            "SELECT name, day, made, coalesce(pg_total_relation_size(c.oid), 0),"  # noqa: S608 our own text
-            " inhrelid IS NOT NULL, coalesce(inhdetachpending, false), retiring IS NOT NULL"
-            f" FROM {schema}.partitions"
-            " LEFT JOIN pg_class c ON c.oid = to_regclass(%s || '.' || name)"
-            " LEFT JOIN pg_inherits ON inhrelid = c.oid ORDER BY day",
-            (schema,),
-        )
-        return [Partition._make(row) for row in rows]
-
     def _as_file(self, partition: Partition, current: date | None, *, is_last: bool) -> StoredFile:
-        """Return a partition as a file. Its age counts from the end of its day, or from when it was
-        made: a server whose clock is wrong, or that was away for long, stores into old days."""
-        begins = max(partition.begin + _DAY, partition.made.timestamp())
         is_kept = is_last or (current is not None and partition.day >= current)
-        return StoredFile(Path(partition.name), partition.size, begins, is_kept)
+        return StoredFile(Path(partition.name), partition.size, partition.age_from, is_kept)
 
     def _claim(self, connection: Connection, partition: Partition) -> bool:
         """Return whether this collector is the one that retires the partition now."""
@@ -152,7 +115,7 @@ class PostgresRetention:
                 if state_of(connection, schema, partition.name) not in ("retired", "missing"):
                     return
                 connection.execute(f"DROP TABLE IF EXISTS {table}")
-                for where in ("chunks", "counts", "host_counts", "partitions"):
+                for where in ("chunks", "counts", "host_counts", "expiry", "partitions"):
                     connection.execute(
                         f"DELETE FROM {schema}.{where} WHERE day = %s",  # noqa: S608 our own text
                         (partition.day,),

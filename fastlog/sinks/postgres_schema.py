@@ -2,7 +2,8 @@
 
 `records` is partitioned by the day of receipt (`postgres_partitions.py`). `cursors` has a row for
 each journal. `partitions` has what retention must know of a partition. `chunks` and `counts` serve
-searches (`postgres_chunks.py`). `meta` has the version.
+searches (`postgres_chunks.py`). `expiry` has how far the rules of `[[expire]]` were applied
+(`postgres_expiry.py`). `meta` has the version.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from fastlog.errors import NewerSchemaError
-from fastlog.sinks.postgres_connection import LOCK_SECONDS, Connection, Target, local_settings
+from fastlog.sinks.postgres_connection import Connection, Target, own_timeouts
 
 log = logging.getLogger(__name__)
 
-VERSION: Final = 3
+VERSION: Final = 4
 _LOCK: Final = 0x666C6F67
 """The advisory lock under which tables and partitions are made; the second key is the schema's."""
 
@@ -36,6 +37,8 @@ CREATE TABLE {s}.partitions (
     made timestamptz NOT NULL DEFAULT now(),
     retiring timestamptz
 )"""
+# The journals of several servers are at very different offsets. With only the smallest and the
+# largest of a range of pages in a summary, what looks for one journal would read the rows of all.
 _RECORDS = """
 CREATE TABLE {s}.records (
     created float8 NOT NULL,
@@ -66,7 +69,8 @@ CREATE TABLE {s}.records (
     extra jsonb NOT NULL
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX records_created_at ON {s}.records (created_at);
-CREATE INDEX records_offset ON {s}.records USING brin ("offset") WITH (autosummarize = on)"""
+CREATE INDEX records_offset ON {s}.records
+    USING brin ("offset" int8_minmax_multi_ops) WITH (autosummarize = on)"""
 _CHUNKS = """
 CREATE TABLE {s}.chunks (
     node uuid NOT NULL,
@@ -104,6 +108,19 @@ CREATE TABLE {s}.host_counts (
 );
 CREATE INDEX host_counts_minute ON {s}.host_counts (minute);
 CREATE INDEX host_counts_day ON {s}.host_counts (day)"""
+_EXPIRY = """
+CREATE TABLE {s}.expiry (
+    day date NOT NULL,
+    rule text NOT NULL,
+    worker uuid NOT NULL,
+    renewed timestamptz NOT NULL DEFAULT now(),
+    file oid NOT NULL,
+    inserted bigint NOT NULL,
+    pages bigint NOT NULL,
+    page bigint NOT NULL,
+    records bigint NOT NULL,
+    PRIMARY KEY (day, rule)
+)"""
 TABLES: Final = {
     "meta": _META,
     "cursors": _CURSORS,
@@ -112,6 +129,7 @@ TABLES: Final = {
     "chunks": _CHUNKS,
     "counts": _COUNTS,
     "host_counts": _HOST_COUNTS,
+    "expiry": _EXPIRY,
 }
 
 _ALL_CURSORS = """
@@ -122,6 +140,7 @@ INSERT INTO {s}.cursors (node, "offset", stored)
 MIGRATIONS: Final[Sequence[str]] = (
     f"{_CHUNKS};{_COUNTS};{_HOST_COUNTS};{_ALL_CURSORS}",
     "ALTER TABLE IF EXISTS {s}.records ADD COLUMN IF NOT EXISTS certificate text",
+    _EXPIRY,
 )
 """The SQL from each version to the next, the first from version 1."""
 
@@ -165,12 +184,7 @@ def read_version(connection: Connection, target: Target) -> int | None:
 
 def lock(connection: Connection, target: Target) -> None:
     """Wait, in a transaction, until no other collector makes tables or partitions."""
-    settings = local_settings(
-        lock_timeout=f"{LOCK_SECONDS}s",
-        statement_timeout="0",
-        idle_in_transaction_session_timeout="0",
-    )
-    connection.execute(f"SELECT {settings}")
+    connection.execute(f"SELECT {own_timeouts(connection, 0)}")
     connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, target.schema))
 
 
@@ -212,7 +226,7 @@ def _complete(connection: Connection, target: Target) -> None:
             " WHERE inhparent = %s::regclass AND relname ~ '^records_\\d{8}$'",
             (f"{schema}.records",),
         )
-    if missing:  # chunks, counts and what they cover belong together
+    if {*missing} - {"expiry"}:  # chunks, counts and what they cover belong together
         connection.execute(f"TRUNCATE {schema}.chunks, {schema}.counts, {schema}.host_counts")
     connection.execute(
         f"INSERT INTO {schema}.meta VALUES ('schema', %s)"  # noqa: S608 our own text

@@ -1,21 +1,19 @@
 """Indexes of trigrams on closed partitions, for the option `trigrams=yes`.
 
 With one, a search for a text reads the rows that may have it, and not all. It costs much more than
-storing the rows, so it is made when no more rows come, in a thread and by a connection of its own.
+storing the rows, so it is made when no more rows come, in the background.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Final
 
 from fastlog.config import format_duration
-from fastlog.errors import ConfigError, SinkUnavailableError
-from fastlog.sinks.postgres_connection import Connection, Target, connect, one_line, psycopg
+from fastlog.sinks.postgres_background import Background
+from fastlog.sinks.postgres_connection import Connection, Target
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +23,7 @@ CLOSED: Final = 3600
 """Seconds after the end of its day from which on a partition is closed."""
 SUFFIX: Final = "_trigrams"
 _TEXTS: Final = ("message", "exc_text", "stack_info", "(extra::text)")
-"""What a word is looked for in, as `fastlog.search.postgres_narrowing` writes it."""
+"""What a word is looked for in, as `fastlog.sinks.postgres_narrowing` writes it."""
 
 
 class TrigramIndexes:
@@ -38,9 +36,8 @@ class TrigramIndexes:
 
     def __init__(self, sink: str, target: Target) -> None:
         self._sink, self._target = sink, target
-        self._thread: threading.Thread | None = None
+        self.background = Background(sink, target, "make an index of trigrams")
         self._looked_at = float("-inf")
-        self._warned = ""
 
     def tick(self, now: float, wall: float) -> None:
         """Begin to make what is missing, unless that is being done. Does not wait.
@@ -49,29 +46,10 @@ class TrigramIndexes:
             now: Seconds of a clock that never goes back.
             wall: The wall clock, in seconds since the epoch.
         """
-        is_busy = self._thread is not None and self._thread.is_alive()
-        if is_busy or now < self._looked_at + INTERVAL:
+        if self.background.is_running or now < self._looked_at + INTERVAL:
             return
         self._looked_at = now
-        self._thread = threading.Thread(target=self._run, args=(wall,), daemon=True)
-        self._thread.start()
-
-    def wait(self, seconds: float) -> None:
-        """Wait until the thread has ended, for so many seconds at most."""
-        if self._thread is not None:
-            self._thread.join(seconds)
-
-    def _run(self, wall: float) -> None:
-        try:
-            with closing(connect(self._target)) as connection:
-                self._make_all(connection, wall)
-        except (SinkUnavailableError, ConfigError) as error:
-            log.debug("sink %s: no indexes of trigrams now: %s", self._sink, error)
-        except psycopg.Error as error:
-            text = one_line(error)
-            if text != self._warned:
-                log.warning("sink %s: cannot make an index of trigrams: %s", self._sink, text)
-            self._warned = text
+        self.background.begin(lambda connection: self._make_all(connection, wall))
 
     def _make_all(self, connection: Connection, wall: float) -> None:
         schema = self._target.schema

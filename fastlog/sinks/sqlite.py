@@ -23,6 +23,7 @@ from fastlog.errors import (
 )
 from fastlog.files import make_directory, sync_directory
 from fastlog.sinks import Sink, SinkContext
+from fastlog.sinks.day_cursor import CursorRow, read_cursor
 from fastlog.sinks.day_directory import (
     DayDirectory,
     DayFileName,
@@ -31,7 +32,7 @@ from fastlog.sinks.day_directory import (
     parse_name,
 )
 from fastlog.sinks.day_expiry import DayExpiry
-from fastlog.sinks.day_file import CursorRow, DayFile, read_cursor
+from fastlog.sinks.day_file import DayFile
 from fastlog.sinks.day_retention import DayRetention
 from fastlog.sinks.options import Options
 from fastlog.sinks.unavailable import require_room, unavailable

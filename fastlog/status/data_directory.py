@@ -181,13 +181,19 @@ def is_data_directory(path: Path) -> bool:
 
 
 def read_status(data_dir: Path) -> Status | None:
-    """Return the last status; `None` if no receiver has run in this directory."""
+    """Return the last status; `None` if no receiver has run in this directory.
+
+    Raises:
+        FastlogError: It is damaged, or cannot be read.
+    """
     path, failure = data_dir / "status.json", ""
     for _ in range(3):  # on a full disk it is written in place, and may be read in between
         try:
             return msgspec.json.decode(path.read_bytes(), type=Status)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise FastlogError(f"{path} cannot be read: {error.strerror}") from None
         except msgspec.MsgspecError as error:
             failure = str(error)
     raise FastlogError(f"{path}: {failure}")

@@ -61,7 +61,7 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True):
     filtered: int = 0
     """Records that the sink's filter has left out, since its position was first written."""
     redacted: dict[str, int] = {}
-    """Records that each rule of redaction has changed, by the name of the rule."""
+    """Stored records that each rule of redaction has changed, by the name of the rule."""
 
     def is_silent(self, now: float) -> bool:
         """Return whether the worker has given no sign of life for `SILENT` seconds.

@@ -43,7 +43,7 @@ def read_erased(data_dir: Path) -> Erasures:
         if path.exists():
             with closing(open_file(path)) as ledger:
                 return Erasures(*read_erasures(ledger))
-    except sqlite3.DatabaseError:  # `read_tallies` reports it
+    except (sqlite3.DatabaseError, OSError):  # `read_tallies` reports it
         pass
     return Erasures()
 
@@ -55,12 +55,12 @@ def read_tallies(data_dir: Path, since: float) -> tuple[list[Tally], list[Tally]
         since: the time from which on they are recent, in seconds since the epoch.
 
     Raises:
-        LedgerError: the ledger is damaged, or a newer fastlog has written it.
+        LedgerError: the ledger is damaged, or cannot be read, or a newer fastlog has written it.
     """
     path = data_dir / "ledger.db"
-    if not path.exists():
-        return [], []
     try:
+        if not path.exists():
+            return [], []
         with closing(open_file(path)) as ledger:
             if not check_layout(ledger, path):
                 return [], []
@@ -73,6 +73,8 @@ def read_tallies(data_dir: Path, since: float) -> tuple[list[Tally], list[Tally]
             f"ledger {path} cannot be read ({error}); a running server renames a damaged ledger "
             "and begins a new one"
         ) from None
+    except OSError as error:
+        raise LedgerError(f"ledger {path} cannot be read: {error.strerror}") from None
 
 
 def _tally(ledger: sqlite3.Connection, table: str, moment: str, since: float) -> list[Tally]:

@@ -18,8 +18,8 @@ from fastlog.errors import DamagedFileError, FastlogError
 from fastlog.files import open_file
 from fastlog.search.day_reader import Unread
 from fastlog.search.day_reader import open_file as open_database
+from fastlog.sinks.day_cursor import CursorRow, read_cursor
 from fastlog.sinks.day_directory import list_day_files
-from fastlog.sinks.day_file import CursorRow, read_cursor
 from fastlog.transfer.manifest import Source
 
 PAGES: Final = 256

@@ -30,8 +30,9 @@ from fastlog.routing.redaction import Redaction
 from fastlog.search import Found
 from fastlog.search.day_reader import open_day, unless_gone
 from fastlog.search.parts import BATCH_BYTES, size_of
+from fastlog.sinks.day_cursor import read_cursor
 from fastlog.sinks.day_directory import DayDirectory, DayFileName, day_of
-from fastlog.sinks.day_file import DayFile, read_cursor
+from fastlog.sinks.day_file import DayFile
 from fastlog.sinks.sqlite import FILE_LIMIT
 from fastlog.transfer.known import KnownRecords
 

@@ -76,15 +76,15 @@ async def _counts(site: Site, request: Request, values: Values) -> Response:
 
 def _ranked(counted: Counter[Group], top: int) -> dict[str, Any]:
     """Return the largest groups, and what is left out."""
-    told = [(key, records) for key, records in counted.items() if not key or key[0] is not OTHERS]
-    told.sort(key=lambda group: (-group[1], str(group[0])))
-    shown = told[:top]
+    groups = [(key, n) for key, n in counted.items() if not key or key[0] is not OTHERS]
+    groups.sort(key=lambda group: (-group[1], str(group[0])))
+    shown = groups[:top]
     total = counted.total()
     return {
         "groups": [
             {"values": list(map(shorten, key)), "records": records} for key, records in shown
         ],
-        "other_groups": len(told) - len(shown),
+        "other_groups": len(groups) - len(shown),
         "other_records": total - sum(records for _, records in shown),
         "total": total,
     }

@@ -24,11 +24,11 @@ from fastlog.web.site import Site
 NEWEST: Final = 1000
 """Records that are looked at."""
 MOST: Final = 1000
-"""Fields that are told."""
+"""The most fields of an answer."""
 LONGEST: Final = 200
-"""Characters of a name that is told."""
+"""Characters of the longest name in an answer."""
 DEPTH: Final = 3
-"""Objects inside each other whose names are told."""
+"""Levels of nested objects whose names are in an answer."""
 _PLAIN: Final = re.compile(r"[^\W](?:[\w-]*\w)?")
 
 

@@ -30,7 +30,7 @@ INTERVALS: Final = (
 )
 """Seconds of the intervals that are chosen from."""
 SHOWN: Final = 11
-"""The values that are told apart; the rest is one more."""
+"""Values that are counted each by itself; all others are counted together."""
 
 
 def choose_interval(span: Span, bars: int) -> int:

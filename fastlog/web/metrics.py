@@ -21,7 +21,7 @@ Probe = Callable[[Request], Awaitable[Response]]
 
 
 def metric_routes(site: Site) -> Iterator[Route]:
-    """Yield the routes. Probes need no login: they tell only whether the server works."""
+    """Yield the routes. Probes need no login: they say nothing of records."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ServerCollector(site.config.data_dir))
 

@@ -47,7 +47,7 @@ class Parameter(NamedTuple):
         if not self.least <= value <= self.most:
             what = "an integer" if is_integer else "a number"
             raise RequestError(
-                f"{self.name}: expected {what} from {self.least:g} to {self.most:g},"
+                f"{self.name}: expected {what} from {self.least:.15g} to {self.most:.15g},"
                 f" got {text[:80]!r}"
             )
         return int(value) if is_integer else value

@@ -22,7 +22,7 @@ from fastlog.web.site import Site
 POINTS: Final = 24
 """Intervals of a sparkline."""
 GROUPS: Final = 5000
-"""Groups that are told apart; records of further ones are left out."""
+"""The most groups; records of further ones are left out."""
 
 
 class _Group:
@@ -30,7 +30,7 @@ class _Group:
         self.pattern, self.newest = pattern, newest
         self.times = array("d")
 
-    def tell(self, since: float, until: float, max_text: int) -> dict[str, Any]:
+    def to_object(self, since: float, until: float, max_text: int) -> dict[str, Any]:
         """Return the group as the API shows it."""
         points = [0] * POINTS
         width = max(until - since, 1e-6) / POINTS
@@ -57,7 +57,7 @@ async def _problems(site: Site, request: Request, values: Values) -> Response:
         since, until = (min(times), max(times)) if times else (0.0, 0.0)
         shown = ordered[: values["limit"]]
         return {
-            "problems": [group.tell(since, until, values["max_text"]) for group in shown],
+            "problems": [group.to_object(since, until, values["max_text"]) for group in shown],
             "other_problems": len(ordered) - len(shown),
             "other_records": others + sum(len(group.times) for group in ordered[len(shown) :]),
             "first": since,

@@ -14,7 +14,6 @@ NULLABLE_TEXT: Final[Schema] = {"type": ["string", "null"]}
 INTEGER: Final[Schema] = {"type": "integer"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 NUMBER: Final[Schema] = {"type": "number"}
-NULLABLE_NUMBER: Final[Schema] = {"type": ["number", "null"]}
 FLAG: Final[Schema] = {"type": "boolean"}
 
 

@@ -17,9 +17,9 @@ from fastlog.version import __version__
 from fastlog.web.abbreviation import shorten
 
 FRESH: Final = 1.0
-"""Seconds for which one look serves all who ask."""
-SHARE: Final = 0.1
-"""The share of the time that looking may take: where it takes long, the result serves longer."""
+"""Seconds for which one reading is used for all requests."""
+PART: Final = 0.1
+"""The part of the time that reading may take. If a reading takes long, it is used longer."""
 SECONDS: Final = 2.0
 """Seconds that counting may take."""
 
@@ -40,7 +40,7 @@ class StatusReader:
             if began > self._until:
                 self._tree = await asyncio.to_thread(self._collect)
                 ended = time.monotonic()
-                self._until = ended + max(FRESH, (ended - began) / SHARE)
+                self._until = ended + max(FRESH, (ended - began) / PART)
             return self._tree
 
     def _collect(self) -> dict[str, Any]:

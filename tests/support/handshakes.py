@@ -12,7 +12,8 @@ from fastlog.block import NO_KEY, Kind, Run, Stamp, make_run, runs
 from fastlog.core import Ended, Hello
 from fastlog.protocol.client_table import Clients
 from fastlog.protocol.frames import Gap, key_tag, make_gap
-from fastlog.protocol.handshake import Close, HandshakeAction, HandshakeProtocol, SessionParameters
+from fastlog.protocol.handshake import HandshakeProtocol, SessionParameters
+from fastlog.protocol.handshake_actions import Close, HandshakeAction
 
 NODE, OTHER = bytes(range(16)), bytes(16)
 ME = b"m" * 16

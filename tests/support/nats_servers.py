@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from conditions import wait_for
-from servers import _die_with_parent
+from parent_death import die_with_parent
 
 PROGRAM = Path(sys.executable).parent / "nats-server"
 
@@ -63,7 +63,7 @@ class NatsServer:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [PROGRAM, "-c", self._config], stdout=log, stderr=log, preexec_fn=_die_with_parent
+                [PROGRAM, "-c", self._config], stdout=log, stderr=log, preexec_fn=die_with_parent
             )
 
     def stop(self, how: signal.Signals = signal.SIGKILL) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 from conditions import wait_for
+from parent_death import die_with_parent
 from postgres_servers import PostgresServer
-from servers import _die_with_parent
 from users import OTHER_USER
 
 PORT = 6432
@@ -46,7 +46,7 @@ class Pooler:
             user = {"user": OTHER_USER, "group": OTHER_USER, "extra_groups": []}
         self._process = subprocess.Popen(
             [self._program, "-q", self._file], cwd="/", stderr=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent, **user,
+            preexec_fn=die_with_parent, **user,
         )  # fmt: skip
         try:
             wait_for(self._answers, "pgbouncer answers")

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 from conditions import wait_for
-from servers import _die_with_parent
+from parent_death import die_with_parent
 from users import OTHER_USER
 
 SETTINGS: Mapping[str, str] = {
@@ -107,7 +107,7 @@ class PostgresServer:
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 [str(word) for word in command], stdout=log, stderr=log, cwd="/",
-                preexec_fn=_die_with_parent, **_user(),
+                preexec_fn=die_with_parent, **_user(),
             )  # fmt: skip
         self._process = process
         wait_for(lambda: process.poll() is not None or self._answers(), "PostgreSQL answers")

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from conditions import wait_for
-from servers import _die_with_parent
+from parent_death import die_with_parent
 
 
 def agent() -> Path | None:
@@ -48,7 +48,7 @@ def rotel(home: Path, to: str) -> Iterator[int]:
     }
     command = [program, "start", *(f"--{name}={value}" for name, value in flags.items())]
     with (home / "rotel.out").open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, preexec_fn=_die_with_parent)
+        process = subprocess.Popen(command, stdout=out, stderr=out, preexec_fn=die_with_parent)
     try:
         wait_for(lambda: accepts(http) or process.poll() is not None, "rotel listens")
         assert process.poll() is None, (home / "rotel.out").read_text()

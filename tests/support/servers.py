@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -18,18 +17,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from conditions import wait_for
+from parent_death import die_with_parent
 
 BIN = Path(sys.executable).parent
 SERVER = BIN / "fastlog-server"
 FASTLOG = BIN / "fastlog"
-
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    """Have the kernel kill this process when the test process ends, however that happens."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Server:
@@ -82,7 +74,7 @@ class Server:
                 text=True,
                 env=self._env,
                 cwd=self.home,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         assert self.process.stdout is not None
         self.ready_line = self.process.stdout.readline()

@@ -16,7 +16,8 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from day_files import START_NAME, make_record, write_day
-from servers import FASTLOG, Server, _die_with_parent
+from parent_death import die_with_parent
+from servers import FASTLOG, Server
 
 from fastlog.record import Record
 
@@ -164,7 +165,7 @@ def serving(
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
     try:
         assert process.stdout is not None

@@ -149,6 +149,7 @@ def test_only_the_configured_group_can_read() -> None:
         assert rejected.returncode != 0
         assert rejected.stdout == ""
         assert len(rejected.stderr.splitlines()) == 1
+        assert "run the command as the user of these files" in rejected.stderr
 
 
 def test_a_server_outside_the_configured_group_reports_an_error() -> None:

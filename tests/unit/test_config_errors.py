@@ -8,6 +8,7 @@ import pytest
 from config_texts import load_text
 
 from fastlog.config import load
+from fastlog.config.urls import public_url
 from fastlog.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("working_directory")
@@ -42,6 +43,29 @@ def test_an_error_of_authentication_does_not_contain_the_secret(text: str, expec
     error = mistake(text)
     assert expected in error
     assert "hush" not in error
+
+
+PASSWORDS = ("hu/sh", "hu?sh", "hu#sh", "1#hush", "1?hush")
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "nats", "otlp+http"])
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_a_password_that_ends_the_host_is_named_and_not_shown(scheme: str, password: str):
+    url = f"{scheme}://user:{password}@host:1/name?option=a@b"
+    assert public_url(url) == f"{scheme}://…"
+    assert mistake(f"sink = ['{url}']") == (
+        "fastlog.toml:1: sink: write /, ? and # in a password as %2F, %3F and %23"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://u:p@h:1/db?a=b@c", "nats://h:1/S?creds=/x@y", "otlp+http://[::1]/?a.b=c@d"],
+)
+def test_an_at_sign_in_an_option_is_no_password(url: str):
+    load_text(f"sink = ['{url}']")
+    assert "@" not in public_url(url)
+    assert "…" not in public_url(url)
 
 
 def test_an_error_in_a_value_that_a_flag_overrides_is_reported():
@@ -98,6 +122,47 @@ def test_a_file_that_was_named_and_is_missing_is_an_error():
         (
             "[journal]\nwhen_full = 'stop'",
             "fastlog.toml:2: journal.when_full: expected 'drop' or 'pause', got 'stop'",
+        ),
+        (
+            f"[retention]\nsize = {'9' * 23}",
+            "fastlog.toml:2: retention.size: expected at most 9223372036854775807, got " + "9" * 23,
+        ),
+        (
+            "[retention]\nsize = '9999999 TiB'",
+            "fastlog.toml:2: retention.size: "
+            "expected a size such as 1048576 or \"64 MiB\", got '9999999 TiB'",
+        ),
+        (
+            f"[retention]\nsize = '{'9' * 400}.5'",
+            'fastlog.toml:2: retention.size: expected a size such as 1048576 or "64 MiB", got \''
+            + "9" * 78
+            + "…",
+        ),
+        (
+            f"[retention]\nage = {'9' * 400}",
+            'fastlog.toml:2: retention.age: expected a time such as 3600 or "30 days", got '
+            + "9" * 79
+            + "…",
+        ),
+        (
+            "[limits]\nmax_frame = 1\npartial_memory = 1",
+            "fastlog.toml:3: limits.partial_memory: expected at least 4096 (4 KiB), got 1",
+        ),
+        (
+            '[files]\ngroup = "a\\u0000b"',
+            "fastlog.toml:2: files.group: expected text without a NUL character",
+        ),
+        (
+            '[auth]\nkeys = ["a:\\u0000b"]',
+            "fastlog.toml:2: auth.keys: expected text without a NUL character",
+        ),
+        (
+            "listen = ['tcp://a..b:9020']",
+            "fastlog.toml:1: listen: 'a..b' is no name of a host, and no address",
+        ),
+        (
+            "[web]\nurl = 'http://a..b:9080'",
+            "fastlog.toml:2: web.url: 'a..b' is no name of a host, and no address",
         ),
         (
             "[retention]\nage = '3 fortnights'",

@@ -77,7 +77,7 @@ def test_all_of_it_is_read_and_reaches_the_workers() -> None:
         ("[[expire]]\nfilter = 'level<'\nage = 1", "2: expire.filter: expected a value behind"),
         (
             '[[sink]]\nurl = "ndjson:///tmp/x"\n[[expire]]\nfilter = "level<INFO"\nage = "1 day"',
-            "fastlog.toml:3: expire: no sink can delete single records; a sqlite: sink can",
+            "toml:3: expire: no sink can delete single records; a sqlite: or postgresql: sink can",
         ),
     ],
 )

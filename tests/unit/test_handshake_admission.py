@@ -9,7 +9,7 @@ from handshakes import ME, NODE, Harness, error, known
 from protocol_client import WELCOME
 
 from fastlog.core import Hello
-from fastlog.protocol.handshake import Admit, Close, CountRejection
+from fastlog.protocol.handshake_actions import Admit, Close, CountRejection
 
 
 def test_a_new_client_is_admitted_with_nothing_committed() -> None:

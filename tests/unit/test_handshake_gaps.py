@@ -7,7 +7,7 @@ from handshakes import ME, NODE, OTHER, Harness, error, known
 
 from fastlog.block import Kind, Stamp, runs
 from fastlog.protocol.frames import GapReason, read_gap
-from fastlog.protocol.handshake import Admit, JournalGap
+from fastlog.protocol.handshake_actions import Admit, JournalGap
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from fastlog.core import Proof
 from fastlog.protocol import client_table
 from fastlog.protocol.client_table import Clients
 from fastlog.protocol.frames import key_tag
-from fastlog.protocol.handshake import (
+from fastlog.protocol.handshake_actions import (
     Admit,
     Close,
     CountRejection,

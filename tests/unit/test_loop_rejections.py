@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import threading
 
 import pytest
 from loop_receiver import KIB, encode, receiving, was_closed
+from places import ROOT
 
 from fastlog import FRAME_LIMIT
 from fastlog.core import Loop
@@ -95,3 +97,12 @@ def test_rejections_beyond_the_queue_are_counted() -> None:
 def test_options_out_of_range_are_rejected(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="out of range"):
         Loop(lambda block, count: None, **options)  # type: ignore[arg-type]
+
+
+def test_the_page_about_closed_connections_has_each_reason() -> None:
+    source = (ROOT / "csrc" / "loop" / "rejection.c").read_text()
+    reasons = re.findall(r'case FL_REASON_\w+: return "(.+)";', source)
+    assert len(reasons) == 18
+    page = (ROOT / "docs" / "debugging.md").read_text()
+    for reason in reasons:
+        assert f"`{reason}`" in page

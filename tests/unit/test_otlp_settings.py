@@ -116,6 +116,7 @@ def test_headers_of_a_file_and_a_variable(tmp_path: Path) -> None:
         (": secret", "headers, line 1"),
         ("a: secret\x01", "headers, line 1"),
         ("Content-Type: secret", "headers, line 1: Content-Type is set by fastlog"),
+        (f"a: secret{'x' * 65_536}", "headers: it has more than 65536 bytes"),
     ],
 )
 def test_wrong_headers_are_named_without_their_values(tmp_path: Path, text: str, what: str) -> None:

@@ -20,6 +20,7 @@ from fastlog import zstd
 from fastlog.query import EVERYTHING
 from fastlog.search import Grouping, postgres_erasure
 from fastlog.search.postgres import PostgresStore
+from fastlog.search.postgres_health import examine_partitions
 from fastlog.sinks import postgres_chunks
 from fastlog.sinks.postgres_connection import connect, parse_url
 
@@ -71,6 +72,7 @@ def test_what_matches_is_erased_from_the_database(
     database: Database, tmp_path: Path, command: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_erasure, "BATCH", 7)
+    monkeypatch.setattr(postgres_chunks, "AT_ONCE", 1)  # the first block has chunks
     fill(database, tmp_path)
     url = database.url(password="hunter2")
     preview = command("erase", "--store", url, "--dry-run", "user=3")
@@ -88,6 +90,9 @@ def test_what_matches_is_erased_from_the_database(
     assert database.messages() == 2 * [f"{n}" for n in range(60) if n % 5 != 3]
     assert counts(store)["127.0.0.1",] == 96
     assert counts(store) == counted(database)
+    with closing(connect(target)) as connection:
+        examined = list(examine_partitions(connection, target, deep=True))
+        assert [each.trouble for each in examined] == ["", ""]
     texts = b"".join(zstd.decompress(text) for (text,) in database.execute(CHUNKS))
     assert (texts.count(b"\0"), texts.count(b'"user":3'), texts.count(b'"user":2')) == (60, 0, 12)
     assert [each.record.message for each in store.search(parsed("user:3 OR user=3"))] == []

@@ -289,7 +289,7 @@ def test_pages_continue_behind_equal_times_and_in_all_partitions(
     ],
 )
 def test_the_database_narrows_what_is_read(filled: Filled, query: str, must_have: str) -> None:
-    from fastlog.search.postgres_narrowing import PostgresNarrowing
+    from fastlog.sinks.postgres_narrowing import PostgresNarrowing
 
     narrowing = PostgresNarrowing(parsed(query))
     filled.fill(numbered([{}] * 2000))

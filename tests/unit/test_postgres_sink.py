@@ -23,7 +23,7 @@ from fastlog.errors import (
     SinkError,
     SinkUnavailableError,
 )
-from fastlog.sinks import postgres_schema
+from fastlog.sinks import postgres_connection, postgres_schema
 from fastlog.sinks.postgres import PostgresSink
 
 __all__ = ["database", "every_database", "postgres_servers"]
@@ -277,9 +277,7 @@ def test_rows_that_a_check_rejects_are_named(database: Database, tmp_path: Path)
 def test_a_locked_table_is_waited_for_a_few_seconds_only(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fastlog.sinks import postgres
-
-    monkeypatch.setattr(postgres, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(postgres_connection, "LOCK_SECONDS", 1)
     chain = numbered(2)
     with closing(database.sink(tmp_path)) as sink:
         sink.open(NODE)
@@ -344,12 +342,13 @@ def test_an_older_schema_is_migrated(
     with closing(database.sink(tmp_path)) as sink:
         sink.open(NODE)
         sink.apply(numbered(1))
-        monkeypatch.setattr(postgres_schema, "VERSION", 4)
+        version = postgres_schema.VERSION + 1
+        monkeypatch.setattr(postgres_schema, "VERSION", version)
         more = "ALTER TABLE {s}.records ADD COLUMN more text"
         monkeypatch.setattr(postgres_schema, "MIGRATIONS", [*postgres_schema.MIGRATIONS, more])
         sink.open(NODE)
         sink.apply(numbered(2)[1:])
-    assert database.execute("SELECT value FROM fastlog.meta") == [("4",)]
+    assert database.execute("SELECT value FROM fastlog.meta") == [(str(version),)]
     assert database.execute("SELECT count(*), count(more) FROM fastlog.records") == [(6, 0)]
 
 
@@ -360,10 +359,12 @@ def test_the_schema_of_version_2_gets_the_column_of_certificates(
         sink.open(NODE)
         sink.apply(numbered(1))
         database.execute("ALTER TABLE fastlog.records DROP COLUMN certificate")
+        database.execute("DROP TABLE fastlog.expiry")
         database.execute("UPDATE fastlog.meta SET value = '2'")
         sink.open(NODE)
         sink.apply(numbered(2)[1:])
-    assert database.execute("SELECT value FROM fastlog.meta") == [("3",)]
+    version = str(postgres_schema.VERSION)
+    assert database.execute("SELECT value FROM fastlog.meta") == [(version,)]
     assert database.execute("SELECT count(*), count(certificate) FROM fastlog.records") == [(6, 0)]
 
 

@@ -15,8 +15,8 @@ from postgres_stores import Database, database, every_database, postgres_servers
 from queries import parsed
 
 from fastlog.search.postgres import PostgresStore
-from fastlog.search.postgres_narrowing import PostgresNarrowing
 from fastlog.sinks.postgres import PostgresSink
+from fastlog.sinks.postgres_narrowing import PostgresNarrowing
 
 __all__ = ["database", "every_database", "postgres_servers"]
 
@@ -44,7 +44,7 @@ def run(tmp_path: Path) -> Iterator[Any]:
     def run_it(database: Database, trigrams: str = "yes") -> PostgresSink:
         sinks.append(filled(database, tmp_path, trigrams=trigrams))
         sinks[-1].tick()
-        sinks[-1]._trigrams.wait(60)
+        sinks[-1]._trigrams.background.wait(60)
         return sinks[-1]
 
     yield run_it
@@ -91,7 +91,7 @@ def test_an_index_that_was_broken_off_is_made_again(database: Database, run: Any
     sink._trigrams._looked_at = float("-inf")
     sink._care_at = float("-inf")
     sink.tick()
-    sink._trigrams.wait(60)
+    sink._trigrams.background.wait(60)
     assert len(database.execute(VALID)) == 2
 
 
@@ -107,6 +107,6 @@ def test_a_role_without_the_right_is_reported_once(
         for _ in range(2):
             sink._trigrams._looked_at = sink._care_at = float("-inf")
             sink.tick()
-            sink._trigrams.wait(60)
+            sink._trigrams.background.wait(60)
     [line] = [each for each in caplog.messages if "trigrams" in each]
     assert line.startswith("sink postgresql: cannot make an index of trigrams: permission denied")

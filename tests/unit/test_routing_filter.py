@@ -105,13 +105,18 @@ def test_a_later_block_is_decided_by_its_own_call_sites() -> None:
         assert (0 if columns is None else len(columns)) == kept
 
 
-def test_a_record_that_cannot_be_decided_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_cannot_be_decided_is_stored_and_that_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(*_: object) -> bool:
-        raise RuntimeError
+        raise RuntimeError("a value of the record")
 
     monkeypatch.setattr("fastlog.routing.selection.compile_query", lambda *_: fail)
     decoded = route(filter="message:x user=3").decode(BLOCK)
     assert (decoded.records, decoded.filtered) == (ALL, 0)
+    [line] = caplog.messages
+    assert line.startswith("a filter cannot decide about a record (RuntimeError in test_routing")
+    assert "a value" not in caplog.text
 
 
 def test_a_sink_without_routing_has_the_plain_decoder() -> None:
@@ -146,6 +151,13 @@ def test_without_leaves_fields_out() -> None:
     assert line["process"] == 1
     [record] = records_of(route("columns", without=["extra", "message"]).decode(block))
     assert (record.extra, record.message, record.name) == ("{}", "", "app.db")
+
+
+def test_without_leaves_out_what_validation_keeps_of_a_field() -> None:
+    block = block_of([frame(1, msg="%d", args=("secret",), lineno="none", exc_info="secret")])
+    [line] = lines_of(route("lines", without=["message", "traceback"]).decode(block))
+    notes = ["lineno: 'none' is not an integer"]
+    assert line["extra"] == {"user": 1, "lineno": "none", "!notes": notes}
 
 
 def test_a_filter_sees_the_fields_that_the_sink_does_not_store() -> None:

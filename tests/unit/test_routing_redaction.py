@@ -91,6 +91,8 @@ def test_what_validation_keeps_of_a_field_is_redacted_with_it() -> None:
     assert SECRET not in repr(tuple(record))
     record = one(RedactConfig(field="message"), msg="%d apples", args=(SECRET,))
     assert SECRET not in repr(tuple(record))
+    record = one(RedactConfig(field="traceback"), exc_text=1, exc_info=f"ValueError: {SECRET}")
+    assert SECRET not in repr(tuple(record))
     assert one(RedactConfig(field="lineno"), lineno=7).lineno is None
 
 
@@ -146,6 +148,22 @@ def test_the_filter_sees_what_is_redacted() -> None:
     assert (decoded.records, decoded.filtered) == ([], 1)
 
 
+def test_only_stored_records_are_counted_as_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = [RedactConfig(field="password"), RedactConfig(pattern="boom")]
+    decoder = route(redact=rules, filter="level>=ERROR")
+    frames = [frame(password=SECRET, levelno=level) for level in (20, 40, 20)]
+    decoded = decoder.decode(block_of(frames))
+    assert (len(decoded.records), decoded.filtered) == (1, 2)
+    assert decoded.redacted == {"password": 1}
+
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("fastlog.routing.patterns._texts", fail)
+    decoded = decoder.decode(block_of([frame(password=SECRET, levelno=40, msg="boom")]))
+    assert (decoded.records, decoded.redacted) == ([], {})
+
+
 def test_no_bytes_of_a_rejected_frame_are_kept() -> None:
     decoded = redacted(
         SECRET.encode(), b'{"msg": "hunter2', frame(), rules=[RedactConfig(field="x")]
@@ -166,5 +184,6 @@ def test_a_record_is_rejected_rather_than_stored_unredacted(
     decoded = decoder.decode(block_of([frame(msg="a"), frame(msg="b", user=SECRET)]))
     assert [line["message"] for line in lines_of(decoded)] == ["a"]
     [(idx, notice, _)] = decoded.notices
-    assert (idx, notice.reason) == (1, "redaction failed: RuntimeError")
+    assert idx == 1
+    assert re.fullmatch(r"redaction failed: RuntimeError in .+\.py, line \d+", notice.reason)
     assert SECRET not in repr(notice)

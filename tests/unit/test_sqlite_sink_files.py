@@ -17,7 +17,7 @@ from fastlog.sinks import day_file
 def test_a_locked_file_is_unavailable_and_used_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(day_file, "_BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr(day_file, "BUSY_TIMEOUT", 0.01)
     chain = numbered(2)
     sink = make_sink(tmp_path)
     sink.open(NODE)

@@ -20,6 +20,7 @@ _RESERVED: Final = frozenset(
     )
 )
 _MAX_BYTES: Final = 64 << 10
+"""Bytes of the longest file."""
 
 
 class HeaderSource:
@@ -68,10 +69,12 @@ def read_headers(settings: Settings, environ: Mapping[str, str] = os.environ) ->
     if (path := settings.headers_file) is not None:
         try:
             with path.open("rb") as file:
-                text = file.read(_MAX_BYTES).decode("latin-1")
+                content = file.read(_MAX_BYTES + 1)
         except OSError as error:
             raise SinkUnavailableError(f"headers_file {path}: {error.strerror}") from error
-        for number, line in enumerate(text.splitlines(), 1):
+        if len(content) > _MAX_BYTES:
+            raise ConfigError(f"headers_file {path}: it has more than {_MAX_BYTES} bytes")
+        for number, line in enumerate(content.decode("latin-1").split("\n"), 1):
             if line.strip() and not line.startswith("#"):
                 _add(headers, *line.partition(":"), f"headers_file {path}, line {number}")
     if (name := settings.headers_env) is not None:

@@ -29,7 +29,7 @@ from fastlog.query.tree import (
     conjuncts,
     forms,
 )
-from fastlog.search.narrowing import Clause, all_of, any_of_clauses
+from fastlog.sinks.clauses import Clause, all_of, any_of_clauses
 
 _NEVER: Final = Clause("false")
 _STAMPS: Final = {"created": "created_at", "received": "received_at"}
