@@ -188,7 +188,9 @@ def test_a_gap_that_the_central_reports_is_published_again_once(bench: Bench) ->
     assert bench.published()[-1] == (ENDS[0], ENDS[-1])
 
 
-@pytest.mark.parametrize("foreign", [b"garbage", packet("11" * 16, b"x")])
+@pytest.mark.parametrize(
+    "foreign", [b"garbage", packet("11" * 16, b"x")], ids=["garbage", "of another node"]
+)
 def test_somebody_elses_message_on_the_subject_stops_nothing(
     bench: Bench, foreign: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
