@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from fastlog.cli.command import FAILED, OK, Command
 from fastlog.cli.options import colour_option, wants_colour
 from fastlog.cli.safe_text import print_json, print_line
 from fastlog.drill import SECONDS, Interrupts, Outcome, has_package, run
+from fastlog.drill.cluster.programs import find_programs
 from fastlog.drill.report import print_outcome, to_tree
 from fastlog.errors import FastlogError
 
@@ -23,7 +25,15 @@ _WIDTH = 132
 """Columns of the table if the output is not a terminal."""
 
 
+Run = Callable[[Path, int, float, Interrupts, Callable[[str], None]], Outcome]
+
+
 @click.command(cls=Command)
+@click.option(
+    "--cluster",
+    is_flag=True,
+    help="Run two collectors, a JetStream cluster, two centrals and PostgreSQL instead.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("--keep", is_flag=True, help="Keep the drill's directory, and print its path.")
 @click.option(
@@ -40,23 +50,22 @@ _WIDTH = 132
     help=f"How long the clients log, in total (default: {SECONDS:.0f}).",
 )
 @colour_option
-def drill(as_json: bool, keep: bool, seed: int | None, seconds: float, colour: bool | None) -> int:
+def drill(
+    cluster: bool, as_json: bool, keep: bool, seed: int | None, seconds: float, colour: bool | None
+) -> int:
     """Run a server and clients, inject faults, and compare what was sent with what is stored.
 
     All files are in a temporary directory, and all sockets on 127.0.0.1. Other servers are not
     affected.
     """
-    if not has_package():
-        raise FastlogError(
-            "the drill needs fastlog-client: pip install fastlog-client, or ./client in a checkout"
-        )
+    run_drill = _find_run(cluster)
     if seed is None:
         seed = random.randrange(1 << 32)  # noqa: S311 - no secret
     home = Path(tempfile.mkdtemp(prefix="fastlog-drill-"))
     interrupts = Interrupts()
     with interrupts.handled():
         try:
-            outcome = run(home, seed, seconds, interrupts, _progress_printer(seed))
+            outcome = run_drill(home, seed, seconds, interrupts, _progress_printer(seed))
             keep = keep or not outcome.holds
             _report(outcome, home if keep else None, as_json=as_json, colour=colour)
         except FastlogError as error:
@@ -67,6 +76,26 @@ def drill(as_json: bool, keep: bool, seed: int | None, seconds: float, colour: b
                 if not keep:
                     shutil.rmtree(home, ignore_errors=True)
     return OK if outcome.holds else FAILED
+
+
+def _find_run(cluster: bool) -> Run:
+    """Return what runs a drill.
+
+    Raises:
+        FastlogError: Something that it needs is missing.
+    """
+    if cluster:
+        programs = find_programs(has_package)
+        try:
+            from fastlog.drill.cluster.scenario import run as run_with_cluster  # needs psycopg
+        except ImportError as error:
+            raise FastlogError(str(error)) from None
+        return partial(run_with_cluster, programs)
+    if not has_package():
+        raise FastlogError(
+            "the drill needs fastlog-client: pip install fastlog-client, or ./client in a checkout"
+        )
+    return run
 
 
 def _progress_printer(seed: int) -> Callable[[str], None]:

@@ -113,6 +113,11 @@ def _elsewhere(config: Config, chosen: ChosenStore, target: Target) -> Iterator[
     held = _held_by_journal(config.data_dir, target.newest)
     if held:
         yield held
+    if config.source.url:
+        yield (
+            f"not erased: {public_url(config.source.url)} and the journals of its collectors may "
+            "have some of them"
+        )
     for sink in config.sinks:
         if sink.name != chosen.sink:
             yield f"not erased: sink {sink.name} ({public_url(sink.url)}) may have stored them, too"

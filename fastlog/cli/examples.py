@@ -42,6 +42,10 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
             "Make the faults of an earlier drill again, and keep its files.",
             "fastlog drill --seed 2673981307 --keep",
         ),
+        Example(
+            "Test collectors, a JetStream cluster, centrals and PostgreSQL.",
+            "fastlog drill --cluster",
+        ),
     ),
     "fastlog erase": (
         Example("Show what would be erased.", "fastlog erase --dry-run user=78"),

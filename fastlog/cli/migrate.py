@@ -56,7 +56,7 @@ def _migrate(path: Path, *, rebuild: bool) -> str:
     if not size:
         raise FastlogError(f"{path} is empty, and a day file never is")
     done = []
-    with closing(DayFile(path, node="")) as file:
+    with closing(DayFile(path)) as file:
         if file.migrated_from is not None:
             done.append(f"migrated from version {file.migrated_from} to {VERSION}")
         elif rebuild:

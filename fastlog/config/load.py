@@ -18,6 +18,7 @@ from msgspec import Struct
 from fastlog.config import urls
 from fastlog.config.locate import KeyPath
 from fastlog.config.rules import NO_CHECKS, Checks, check_rules, read_route, read_rules
+from fastlog.config.source_sink import source_sink
 from fastlog.config.sources import (
     TABLES,
     TOP_KEYS,
@@ -245,15 +246,19 @@ def _check_together(config: Config, origin: Mapping[tuple[str, str], Setting]) -
     _check_keys(config, origin.get(("auth", "keys")))
     _check_web(config, origin)
     if config.source.url:
-        _check_source(config, origin["source", "url"])
+        _check_source(config, origin)
 
 
-def _check_source(config: Config, setting: Setting) -> None:
+def _check_source(config: Config, origin: Mapping[tuple[str, str], Setting]) -> None:
     """Check the source: its blocks go into one sink, which stores each of them once."""
+    key = "url"
     try:
-        urls.check_source(config.source.url, [sink.url for sink in config.sinks])
+        urls.check_source(config.source.url)
+        key = "sink" if config.source.sink else "url"
+        source_sink(config)
     except ConfigError as error:
-        raise setting.source.error(["source", "url"], f"source.url: {error}") from None
+        source = origin["source", key].source
+        raise source.error(["source", key], f"source.{key}: {error}") from None
 
 
 def _check_group(setting: Setting, path: KeyPath, name: str, group: str) -> None:

@@ -94,6 +94,8 @@ class SourceConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str = ""
     """A stream, as `nats://host:4222/STREAM`; empty: nowhere."""
+    sink: str = ""
+    """The name of the sink that stores them; empty: the only one that can."""
 
 
 class FilesConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from fastlog.config.values import closest
@@ -111,25 +110,14 @@ def check_sink(url: str) -> None:
     _split(url)
 
 
-def takes_source(sink: str) -> bool:
-    """Return whether a sink of this URL stores what comes from a source."""
-    return _split(sink).scheme in ("postgresql", "postgres")
-
-
-def check_source(url: str, sinks: Sequence[str]) -> None:
-    """Check the scheme of a source, and that its sink stores each block once.
+def check_source(url: str) -> None:
+    """Check the scheme of a source.
 
     Raises:
-        ConfigError: it does not; the text lacks the place, which the caller adds.
+        ConfigError: It is wrong; the text lacks the place, which the caller adds.
     """
     if _split(url).scheme != "nats":
         raise ConfigError(f"expected nats://host:4222/STREAM, got {public_url(url)!r}")
-    count = sum(map(takes_source, sinks))
-    if count != 1:
-        raise ConfigError(
-            "what comes from a source is stored by the one postgresql: sink, and there are "
-            f"{count or 'none'}"
-        )
 
 
 def suggest_path(url: SplitResult) -> str:

@@ -136,7 +136,7 @@ PROMISES = (
         lambda row: row.account.wrong,
     ),
     Promise(
-        "a reload leaves the connections of stock clients alone",
+        "a reload, or a fault behind the server, leaves the connections of stock clients alone",
         lambda row: row.keeps_connection,
         lambda row: abs(row.connections - row.clients),
     ),

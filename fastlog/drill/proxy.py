@@ -34,10 +34,12 @@ class Proxy:
 
     Args:
         target: the port to forward to.
+        filters_acks: whether the server sends frames of the fastlog protocol, of which those that
+            are ACKs can be dropped.
     """
 
-    def __init__(self, target: int) -> None:
-        self._target = target
+    def __init__(self, target: int, *, filters_acks: bool = True) -> None:
+        self._target, self._filters_acks = target, filters_acks
         self.choose_cut: Callable[[], int | None] = no_cut
         """Called for each new connection: the number of the client's bytes to forward before a
         reset, or `None` for no reset."""
@@ -181,6 +183,8 @@ class Proxy:
             connection.server.send(data[: connection.cut_after])
             if connection.cut_after is not None:
                 connection.cut_after -= min(connection.cut_after, len(data))
+        elif not self._filters_acks:
+            connection.client.send(data)
         else:
             forwarded, dropped = connection.ack_filter.feed(data, drops_acks=self.drops_acks)
             self.dropped_acks += dropped

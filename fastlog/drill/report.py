@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.text import Text
 from fastlog.drill.clients import Kind
 from fastlog.drill.comparison import Account, Row, compare_numbers, count_breaches, is_broken
 from fastlog.drill.harness import ClientRun, Phase
-from fastlog.drill.stored import LedgerTotals, read_ledger, read_numbers
+from fastlog.drill.stored import LedgerTotals
 from fastlog.terminal import one_line
 from fastlog.version import __version__
 
@@ -33,6 +33,8 @@ class Outcome:
     ledger: LedgerTotals
     seconds: float
     """How long the drill took."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """The faults that could not be injected on this machine, and why."""
 
     @property
     def holds(self) -> bool:
@@ -41,10 +43,19 @@ class Outcome:
 
 
 def compare(
-    data: Path, runs: Sequence[ClientRun], seed: int, events: Counter[str], seconds: float
+    numbers: Mapping[str, Sequence[int]],
+    ledger: LedgerTotals,
+    runs: Sequence[ClientRun],
+    seed: int,
+    events: Counter[str],
+    seconds: float,
 ) -> Outcome:
-    """Compare what the clients sent with what is stored in the server's data directory."""
-    numbers, ledger = read_numbers(data / "logs"), read_ledger(data / "ledger.db")
+    """Compare what the clients sent with what is stored.
+
+    Args:
+        numbers: the stored numbers by client, in the order of the store.
+        ledger: the sums of the ledgers of all servers.
+    """
     declared = dict(ledger.declared)
     rows: dict[tuple[str, str], Row] = {}
     for run in runs:
@@ -62,8 +73,8 @@ def compare(
             )
         )
     if ledger.folded:
-        dropping = next(row for row in rows.values() if row.may_drop)
-        dropping.account = dropping.account.count_folded(ledger.folded)
+        dropping = [row for row in rows.values() if row.may_drop] or list(rows.values())
+        dropping[0].account = dropping[0].account.count_folded(ledger.folded)
     if declared:
         wrong = sum(len(numbers) for ranges in declared.values() for numbers in ranges)
         rows["", ""] = Row("", "unknown clients", is_fastlog=True, account=Account(wrong=wrong))
@@ -71,8 +82,8 @@ def compare(
     return Outcome(seed, all_rows, count_breaches(all_rows), dict(events), ledger, seconds)
 
 
-def _make_row(phase: Phase, kind: Kind) -> Row:
-    keeps_connection = phase.only_reloads and not kind.is_fastlog
+def _make_row(phase: Phase[Any], kind: Kind) -> Row:
+    keeps_connection = phase.keeps_connections and not kind.is_fastlog
     may_lose = ""
     if not kind.is_fastlog and not keeps_connection:
         may_lose = "its records are not acknowledged"
@@ -120,6 +131,7 @@ def to_tree(outcome: Outcome, directory: Path | None) -> dict[str, Any]:
             for text, count in outcome.breaches.items()
         ],
         "done": outcome.events,
+        "left_out": outcome.left_out,
         "losses": outcome.ledger.losses,
         "rejected": outcome.ledger.rejected,
         "directory": None if directory is None else str(directory),
@@ -135,6 +147,8 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         console.print(_verdict(not count, "    " if not count else "  ").append(line))
     events = ", ".join(f"{event} ({count})" for event, count in outcome.events.items())
     console.print(f"\nin {outcome.seconds:.0f} s, with seed {outcome.seed}: {events}")
+    for fault, reason in outcome.left_out.items():
+        console.print(Text(f"left out: {fault}: {one_line(reason)}"))
     ledger = outcome.ledger
     for title, counts in (("lost", ledger.losses), ("rejected", ledger.rejected)):
         for reason, count in counts.items():

@@ -1,19 +1,18 @@
-"""The scenario: the phases of a drill, with their clients and their faults."""
+"""The scenario of a drill with one server: the phases, with their clients and their faults."""
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from fastlog.drill.clients import Kind, close_all
-from fastlog.drill.harness import SECONDS, ClientRun, Harness, Phase
+from fastlog.drill.clients import Kind
+from fastlog.drill.harness import Phase
 from fastlog.drill.interrupts import Interrupts
-from fastlog.drill.proxy import Proxy
-from fastlog.drill.report import Outcome, compare
-from fastlog.drill.server import KEEPALIVE, DrillServer
+from fastlog.drill.report import Outcome
+from fastlog.drill.run import make_setting, run_phases
+from fastlog.drill.server import KEEPALIVE
+from fastlog.drill.server_harness import ServerHarness
 
 SMALL = 192 * 1024
 """Bytes of memory that are full after less than two seconds without the server."""
@@ -31,7 +30,7 @@ SPOOL_VIA_PROXY = Kind("fastlog, spool, proxy", "fastlog", has_spool=True, via_p
 # ---- the phases --------------------------------------------------------------------------------
 
 
-def _reload(harness: Harness) -> None:
+def _reload(harness: ServerHarness) -> None:
     harness.pause(0.2, 0.5)
     while True:
         harness.reload()
@@ -40,15 +39,14 @@ def _reload(harness: Harness) -> None:
             break
 
 
-def _kill(harness: Harness) -> None:
+def _kill(harness: ServerHarness) -> None:
     receiver, worker = partial(harness.kill, "receiver"), partial(harness.kill, "worker")
-    _each_then_random(harness, [receiver, worker, harness.kill_everything])
+    harness.inject([receiver, worker, harness.kill_everything])
 
 
-def _freeze(harness: Harness) -> None:
+def _freeze(harness: ServerHarness) -> None:
     silence = 3 * KEEPALIVE  # after it, a fastlog client takes the server for dead and reconnects
-    _each_then_random(
-        harness,
+    harness.inject(
         [
             lambda: harness.freeze("receiver", silence + 0.2, silence + 0.6),
             lambda: harness.freeze("worker", 0.5, 1.5),
@@ -57,7 +55,7 @@ def _freeze(harness: Harness) -> None:
     )
 
 
-def _disturb_network(harness: Harness) -> None:
+def _disturb_network(harness: ServerHarness) -> None:
     proxy = harness.proxy
 
     def cut() -> None:
@@ -71,27 +69,27 @@ def _disturb_network(harness: Harness) -> None:
         before = proxy.discarded
         proxy.discard()
         harness.pause(0.5, 1.0)
-        harness.wait_for(lambda: proxy.discarded > before, "byte was discarded")
+        harness.wait_for(lambda: proxy.discarded > before, "a byte is discarded")
 
     def drop_acks() -> None:
         harness.record("drop all acks")
         before = proxy.dropped_acks
         proxy.drops_acks = True
         harness.pause(1.0, 1.5)
-        harness.wait_for(lambda: proxy.dropped_acks > before, "ack was dropped")
+        harness.wait_for(lambda: proxy.dropped_acks > before, "an ack is dropped")
         proxy.cut()
 
     def once_connected(fault: Callable[[], None]) -> None:
         half = len(harness.clients) // 2
-        harness.wait_for(lambda: proxy.forwarding >= half, "connection was made")
+        harness.wait_for(lambda: proxy.forwarding >= half, "half of the clients are connected")
         fault()
         proxy.clear_faults()
 
     faults = [partial(once_connected, fault) for fault in (cut, discard, drop_acks)]
-    _each_then_random(harness, faults)
+    harness.inject(faults)
 
 
-def _kill_clients(harness: Harness) -> None:
+def _kill_clients(harness: ServerHarness) -> None:
     harness.pause(0.3, 0.6)
     harness.stop_server()
     harness.pause(0.3, 0.6)  # only the client holds what is logged now
@@ -108,7 +106,7 @@ def _kill_clients(harness: Harness) -> None:
     harness.pause(0.3, 0.6)
 
 
-def _all_at_once(harness: Harness) -> None:
+def _all_at_once(harness: ServerHarness) -> None:
     proxy, rng = harness.proxy, harness.rng
 
     def disturb() -> None:
@@ -117,8 +115,7 @@ def _all_at_once(harness: Harness) -> None:
         proxy.clear_faults()
 
     proxy.choose_cut = lambda: rng.choice((None, rng.randrange(1, 100_000)))
-    _each_then_random(
-        harness,
+    harness.inject(
         [
             harness.reload,
             harness.reload_and_kill_receiver,
@@ -129,17 +126,8 @@ def _all_at_once(harness: Harness) -> None:
     )
 
 
-def _each_then_random(harness: Harness, faults: Sequence[Callable[[], None]]) -> None:
-    """Inject each fault once, in random order, then random ones until the phase's time is over."""
-    order = harness.rng.sample(faults, len(faults))
-    while order or harness.has_time():
-        harness.pause(0.2, 0.5)
-        (order.pop() if order else harness.rng.choice(faults))()
-    harness.pause(0.2, 0.4)
-
-
 PHASES = (
-    Phase("reloads", 0.15, (STOCK, STOCK, MEMORY, SPOOL), _reload, only_reloads=True),
+    Phase("reloads", 0.15, (STOCK, STOCK, MEMORY, SPOOL), _reload, keeps_connections=True),
     Phase("kills", 0.15, (STOCK, RECONNECTING, MEMORY, MEMORY, SPOOL), _kill),
     Phase("freezes", 0.15, (STOCK, MEMORY, SMALL_MEMORY, SPOOL), _freeze),
     Phase(
@@ -177,26 +165,5 @@ def run(
     Raises:
         FastlogError: the drill could not be carried out.
     """
-    began = time.monotonic()
-    server = DrillServer(home)
-    harness = None
-    try:
-        with interrupts.deferred():
-            server.start()
-        with Proxy(server.port) as proxy:
-            rng = random.Random(seed)  # noqa: S311 - it has to be repeatable
-            harness = Harness(home, server, proxy, rng, seconds / SECONDS, interrupts, progress)
-            runs: list[ClientRun] = []
-            for phase in PHASES:
-                runs += harness.run_phase(phase)
-            harness.events["connection reset"] = proxy.cuts
-            harness.events["ack dropped"] = proxy.dropped_acks
-            harness.events["record sent again"] = sum(run.report.resent for run in runs)
-        progress("compare")
-        server.stop()
-    finally:
-        with interrupts.deferred():
-            if harness is not None:
-                close_all(harness.clients)
-            server.kill_all()
-    return compare(server.data, runs, seed, harness.events, time.monotonic() - began)
+    setting = make_setting(home, seed, seconds, interrupts, progress)
+    return run_phases(ServerHarness(setting), PHASES, seed)

@@ -1,4 +1,4 @@
-"""The drill's fastlog-server: of this installation, with its own directory and port.
+"""A fastlog-server of the drill: of this installation, with its own directory and port.
 
 The lock of its data directory, which all its processes hold, distinguishes them from all others.
 Only processes that hold it are sent signals.
@@ -12,19 +12,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from fastlog.drill.processes import TIMEOUT, last_line, wait_for
+from fastlog.drill.small_disk import SmallDisk
 from fastlog.errors import FastlogError
+from fastlog.status.data_directory import read_status
 
 KEEPALIVE = 1.0
 """Seconds; a client takes the server for dead after three times as long. The default of five would
 take a drill too long."""
-TIMEOUT = 60.0
-"""Seconds that a start, a stop or a reload may take."""
 RELOADED, REJECTED = "reload: done", "the old server continues"
 """Texts in the log of a reload that succeeded, and of one that failed."""
+TOO_SLOW = "the new code was not ready to run"
+"""Text in the log of a reload that failed because the machine was too busy."""
 
 _PROGRAM = "from fastlog.cli.serve import main; main()"
 """The same as the console script `fastlog-server`, for this interpreter."""
@@ -36,15 +39,27 @@ class DrillServer:
 
     Args:
         home: a directory for its data, its configuration and its log.
+        name: what errors call it.
+        options: more of its command line.
+        disk: mounted at `home / "data"` for its processes; `None`: there is none.
     """
 
-    def __init__(self, home: Path) -> None:
-        self.data = home / "data"
+    def __init__(
+        self,
+        home: Path,
+        name: str = "the server",
+        options: Sequence[str] = (),
+        disk: SmallDisk | None = None,
+    ) -> None:
+        self.name = name
+        self.data = home / "data" if disk is None else disk.path
+        """The directory of its data, as this process sees it."""
         self.logs = self.data / "logs"
         self.log = home / "server.log"
         self.port = 0
         """On 127.0.0.1; 0 before the first start, then the same after each."""
-        self._home, self._out = home, home / "server.out"
+        self._home, self._out, self._options = home, home / "server.out", options
+        self._prefix = [] if disk is None else disk.command
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -55,12 +70,12 @@ class DrillServer:
         """
         config = self._home / "drill.toml"
         config.write_text(_CONFIG)
-        arguments = ["--config", str(config), "--data-dir", str(self.data)]
-        arguments += ["--listen", f"tcp://127.0.0.1:{self.port}"]
+        arguments = ["--config", str(config), "--data-dir", str(self._home / "data")]
+        arguments += ["--listen", f"tcp://127.0.0.1:{self.port}", *self._options]
         env = {name: value for name, value in os.environ.items() if not name.startswith("FASTLOG_")}
         with self._out.open("wb") as out, self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-P", "-c", _PROGRAM, *arguments],
+                [*self._prefix, sys.executable, "-P", "-c", _PROGRAM, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=log,
@@ -87,10 +102,10 @@ class DrillServer:
             status = self._process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             raise FastlogError(
-                f"the server did not stop within {TIMEOUT:.0f} s; see {self.log}"
+                f"{self.name} did not stop within {TIMEOUT:.0f} s; see {self.log}"
             ) from None
         if status:
-            raise FastlogError(f"the server ended with {status}; see {self.log}")
+            raise FastlogError(f"{self.name} ended with {status}; see {self.log}")
 
     def reload(self, meanwhile: Callable[[], None] = lambda: None) -> bool:
         """Send SIGHUP, and wait for the result in the log.
@@ -102,16 +117,17 @@ class DrillServer:
             Whether the log says that the server was replaced.
         """
         assert self._process is not None
-        done, rejected = self._count(RELOADED), self._count(REJECTED)
+        done, rejected = self.count_in_log(RELOADED), self.count_in_log(REJECTED)
         self._process.send_signal(signal.SIGHUP)
         meanwhile()
         self._wait_for(
-            lambda: self._count(RELOADED) > done or self._count(REJECTED) > rejected, "reload"
+            lambda: self.count_in_log(RELOADED) > done or self.count_in_log(REJECTED) > rejected,
+            "reload",
         )
-        return self._count(RELOADED) > done
+        return self.count_in_log(RELOADED) > done
 
     def kill(self, role: str) -> None:
-        """Kill its processes of that role (`receiver`, `worker`), and wait for new ones.
+        """Kill its processes of that role (`receiver`, `worker`, `source`), and wait for new ones.
 
         Raises:
             FastlogError: no new one was started.
@@ -135,7 +151,7 @@ class DrillServer:
             if self._process is not None:
                 self._process.poll()  # reaps it
             if time.monotonic() > deadline:
-                raise FastlogError(f"processes {pids} of the server cannot be killed")
+                raise FastlogError(f"processes {pids} of {self.name} cannot be killed")
             time.sleep(0.01)
         if self._process is not None:
             self._process.kill()  # it may not hold the lock yet
@@ -157,13 +173,33 @@ class DrillServer:
         """Return whether its supervisor runs."""
         return self._process is not None and self._process.poll() is None
 
+    def failure(self) -> str | None:
+        """Return why its journal cannot be written now; `None`: it can."""
+        status = read_status(self.data)
+        return None if status is None else status.failure
+
+    def has_journaled(self, since: float) -> bool:
+        """Return whether no client is connected, and all that came is in the journal durably.
+
+        Args:
+            since: the wall clock when the last client had ended.
+        """
+        status = read_status(self.data)
+        return (
+            status is not None
+            and status.at > since
+            and not status.connections
+            and status.durable == status.oldest + status.size
+        )
+
     def processes(self, role: str | None = None) -> list[int]:
-        """Return the pids of its processes: `supervisor`, `receiver`, `worker`; `None`: all."""
+        """Return the pids of its processes: `supervisor`, `receiver`, `worker`, `source`;
+        `None`: all."""
         return [
             pid
             for entry in Path("/proc").iterdir()
-            if entry.name.isdigit() and self._owns(pid := int(entry.name))
-            if role is None or _role(pid) == role
+            if entry.name.isdigit() and (found := _role(pid := int(entry.name)))
+            if role in (None, found) and self._owns(pid)
         ]
 
     def _signal(self, pid: int, number: signal.Signals) -> None:
@@ -177,7 +213,7 @@ class DrillServer:
                 os.close(fd)
 
     def _owns(self, pid: int) -> bool:
-        lock = os.path.realpath(self.data / "lock")
+        lock = os.path.realpath(self._home / "data" / "lock")
         with contextlib.suppress(OSError):  # it has ended, or belongs to another user
             for fd in Path(f"/proc/{pid}/fd").iterdir():
                 with contextlib.suppress(FileNotFoundError):  # it has just closed this one
@@ -186,25 +222,33 @@ class DrillServer:
                         return True
         return False
 
-    def _count(self, text: str) -> int:
+    def count_in_log(self, text: str) -> int:
+        """Return how often its log has the text."""
         return self.log.read_text(errors="replace").count(text)
 
     def _wait_for(self, condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + TIMEOUT
-        while not condition():
-            if not self.is_running() or time.monotonic() > deadline:
-                raise FastlogError(f"the server did not {what}: {self._last_log_line()}")
-            time.sleep(0.01)
+        def holds() -> bool:
+            if not self.is_running():
+                raise FastlogError("it has ended")
+            return bool(condition())
 
-    def _last_log_line(self) -> str:
-        lines = self.log.read_text(errors="replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "its log is empty")
+        try:
+            wait_for(holds, what)
+        except FastlogError:
+            raise FastlogError(f"{self.name} did not {what}: {last_line(self.log)}") from None
 
 
 def _role(pid: int) -> str:
+    """Return what a process does for a fastlog-server; "" for other programs."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return ""
-    roles = {b"fastlog.receiver": "receiver", b"fastlog.worker": "worker"}
-    return next((roles[word] for word in words if word in roles), "supervisor")
+    if b"fastlog" not in line:
+        return ""  # looking at the files of every program would take long
+    roles = {
+        b"fastlog.receiver": "receiver",
+        b"fastlog.worker": "worker",
+        b"fastlog.source": "source",
+    }
+    return next((roles[word] for word in line.split(b"\0") if word in roles), "supervisor")

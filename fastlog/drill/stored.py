@@ -1,9 +1,10 @@
-"""What the drill's server has stored: the records' numbers, and the losses in the ledger."""
+"""What servers have stored in day files and ledgers: the records' numbers, and the losses."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ _GAP = re.compile(r"client ([0-9a-f]{8}), records (\d+) to (\d+)")
 
 
 class LedgerTotals(NamedTuple):
-    """The contents of the ledger."""
+    """The contents of ledgers."""
 
     declared: dict[str, list[range]]
     """The numbers declared as lost, by the public name of the client that declared them."""
@@ -47,22 +48,15 @@ def read_numbers(logs: Path) -> dict[str, list[int]]:
     return numbers
 
 
-def count_stored(logs: Path) -> int:
-    """Return how many records are stored now."""
-    count = 0
-    for path in list_files(logs):
-        with unless_gone(path), closing(open_day(path)) as day:
-            count += int(day.execute("SELECT count(*) FROM entries").fetchone()[0])
-    return count
-
-
-def read_ledger(path: Path) -> LedgerTotals:
-    """Read `ledger.db`; a missing file is an empty ledger."""
+def read_ledgers(data: Iterable[Path]) -> LedgerTotals:
+    """Return the sums of the ledgers of these data directories; a missing one is empty."""
     declared: dict[str, list[range]] = defaultdict(list)
     losses: dict[str, int] = defaultdict(int)
     rejected: dict[str, int] = defaultdict(int)
     folded = 0
-    if path.exists():
+    for path in (each / "ledger.db" for each in data):
+        if not path.exists():
+            continue
         with closing(open_file(path)) as ledger:
             for reason, count, detail in ledger.execute("SELECT reason, count, detail FROM losses"):
                 losses[reason] += count

@@ -24,7 +24,7 @@ records; with a thousand collectors, ten messages a second of each are more than
 LONGEST_LINGER: Final = 60.0
 _OPTIONS: Final = (
     *("creds", "nkey", "tls", "tls_ca", "tls_cert", "tls_key"),
-    *("prefix", "replicas", "max_bytes", "monitor", "linger"),
+    *("prefix", "replicas", "max_bytes", "monitor", "linger", "take_over"),
 )
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?", re.ASCII)
 _STREAM: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -55,6 +55,8 @@ class Target(NamedTuple):
     """The URL of a server's monitoring endpoint; "" for none."""
     linger: float
     """Seconds between two messages of a node while little comes."""
+    take_over: bool
+    """Whether a central takes nodes that another one has stored in files of its own."""
     label: str
     """The URL without secrets, for messages."""
 
@@ -119,9 +121,6 @@ def parse_url(url: SplitResult) -> Target:
             raise ConfigError(f"nats: {name} is an absolute path, not {options[name]!r}")
     if sum((bool(user), "creds" in options, "nkey" in options)) > 1:
         raise ConfigError("nats: give one of user, creds and nkey")
-    tls = options.get("tls", "no")
-    if tls not in ("no", "yes"):
-        raise ConfigError(f"nats: tls is no or yes, not {tls!r}")
     return Target(
         servers=tuple(f"nats://{name if _has_port(name) else f'{name}:{PORT}'}" for name in names),
         stream=stream,
@@ -129,7 +128,7 @@ def parse_url(url: SplitResult) -> Target:
         password=unquote(password),
         creds=options.get("creds", ""),
         nkey=options.get("nkey", ""),
-        tls=tls == "yes" or any(name.startswith("tls_") for name in options),
+        tls=_flag(options, "tls") or any(name.startswith("tls_") for name in options),
         tls_ca=options.get("tls_ca", ""),
         tls_cert=options.get("tls_cert", ""),
         tls_key=options.get("tls_key", ""),
@@ -138,6 +137,7 @@ def parse_url(url: SplitResult) -> Target:
         max_bytes=_max_bytes(options.get("max_bytes")),
         monitor=_monitor(options.get("monitor", "")),
         linger=_linger(options.get("linger")),
+        take_over=_flag(options, "take_over"),
         label=label,
     )
 
@@ -156,6 +156,13 @@ def _options(url: SplitResult) -> dict[str, str]:
 def _is_host(text: str) -> bool:
     found = _HOST.fullmatch(text)
     return found is not None and 0 < int((found[2] or ":1").removeprefix(":")) < 1 << 16
+
+
+def _flag(options: dict[str, str], name: str) -> bool:
+    text = options.get(name, "no")
+    if text not in ("no", "yes"):
+        raise ConfigError(f"nats: {name} is no or yes, not {text!r}")
+    return text == "yes"
 
 
 def _has_port(host: str) -> bool:

@@ -15,6 +15,7 @@ from fastlog.journal.sink_position import (
     CommitTimes,
     LeftOut,
     SinkPosition,
+    read_position,
     read_positions,
     write_position,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "dump",
     "examine",
     "make_wakeup",
+    "read_position",
     "read_positions",
     "read_snapshot",
     "repair",

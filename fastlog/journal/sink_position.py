@@ -96,13 +96,24 @@ def read_positions(data_dir: Path) -> dict[str, SinkPosition]:
     except OSError:  # no descriptor is free
         return found
     for path in paths:
-        try:
-            content = path.read_bytes()
-            if msgspec.json.decode(content, type=_Versioned).version <= VERSION:
-                found[path.stem] = msgspec.json.decode(content, type=SinkPosition)
-        except (OSError, msgspec.DecodeError):
-            continue  # torn by a power cut, or gone: the same as never written
+        if (position := _read(path)) is not None:
+            found[path.stem] = position
     return found
+
+
+def read_position(data_dir: Path, name: str) -> SinkPosition | None:
+    """Return the written position of the sink `name`; None if there is none, or an unreadable."""
+    return _read(data_dir / "positions" / f"{name}.json")
+
+
+def _read(path: Path) -> SinkPosition | None:
+    try:
+        content = path.read_bytes()
+        if msgspec.json.decode(content, type=_Versioned).version <= VERSION:
+            return msgspec.json.decode(content, type=SinkPosition)
+    except (OSError, msgspec.DecodeError):
+        pass  # torn by a power cut, or gone: the same as never written
+    return None
 
 
 def check_versions(data_dir: Path) -> None:

@@ -44,6 +44,10 @@ class SinkContext(NamedTuple):
     """Whether this process is to end: a sink that waits for a network then returns soon."""
     expire: Sequence[ExpireConfig] = ()
     """What is deleted before the retention deletes its day, in a sink that can do that."""
+    housekeeping: bool = True
+    """Whether this process deletes what is old. Where several store into one place, one does it."""
+    own_node: str = ""
+    """The journal of this server, in a process that stores those of others; "" elsewhere."""
 
 
 class Rejected(NamedTuple):
@@ -85,6 +89,14 @@ class Sink(ABC):
             ConfigError: The URL is wrong; the text gives the reason.
         """
         self.context = context
+
+    def sibling(self, name: str) -> Sink:
+        """Return a sink that stores another journal into the same place, at the same time.
+
+        A central makes one for each node. The sink that it asks is never opened; its `tick` is
+        called about once a second.
+        """
+        return type(self)(self.context._replace(name=name))
 
     @abstractmethod
     def open(self, node: str) -> int:

@@ -39,6 +39,16 @@ def read_cursor(path: Path, node: str) -> CursorRow | None:
         return None if version is None else cursor_of(connection, node, version)
 
 
+def read_cursors(path: Path) -> dict[str, CursorRow]:
+    """Return the cursors of all nodes in a file.
+
+    Raises:
+        As `read_cursor`.
+    """
+    with _opened(path) as (connection, version):
+        return {} if version is None else _cursors_of(connection, version)
+
+
 def read_summary(path: Path) -> Summary:
     """Return what a file states about its records, without reading them.
 
@@ -91,17 +101,24 @@ def cursor_of(connection: sqlite3.Connection, node: str, version: int) -> Cursor
     Raises:
         DamagedFileError: The row makes no sense.
     """
+    return _cursors_of(connection, version, "WHERE node = ?", (node,)).get(node)
+
+
+def _cursors_of(
+    connection: sqlite3.Connection, version: int, where: str = "", values: tuple[str, ...] = ()
+) -> dict[str, CursorRow]:
     rest = "step, frames" if version > 1 else "0, NULL"
-    row = connection.execute(
-        f"SELECT offset, sealed, {rest} FROM cursor WHERE node = ?",  # noqa: S608 our own text
-        (node,),
-    ).fetchone()
-    if row is None:
-        return None
-    cursor = CursorRow(*row)
-    counts = (cursor.offset, cursor.step, cursor.frames or 0)
-    if not all(type(count) is int and count >= 0 for count in counts) or not (
-        cursor.sealed is None or isinstance(cursor.sealed, str)
-    ):
-        raise DamagedFileError(f"is damaged (its cursor is {tuple(row)!r})")
-    return cursor
+    rows = connection.execute(
+        f"SELECT node, offset, sealed, {rest} FROM cursor {where}",  # noqa: S608 our own text
+        values,
+    )
+    found: dict[str, CursorRow] = {}
+    for node, *row in rows:
+        cursor = CursorRow(*row)
+        counts = (cursor.offset, cursor.step, cursor.frames or 0)
+        if not all(type(count) is int and count >= 0 for count in counts) or not (
+            cursor.sealed is None or isinstance(cursor.sealed, str)
+        ):
+            raise DamagedFileError(f"is damaged (its cursor is {tuple(row)!r})")
+        found[node] = cursor
+    return found

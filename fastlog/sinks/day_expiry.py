@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from typing import Final, NamedTuple
 
@@ -69,20 +69,20 @@ class DayExpiry:
         self._deleted: Counter[tuple[DayFileName, str]] = Counter()
         self._failed: set[DayFileName] = set()
         """The files whose failure the log has."""
-        self._current: DayFileName | None = None
+        self._in_use: Collection[DayFileName] = ()
         self._look_at = float("-inf")
 
-    def step(self, now: float | None, current: DayFileName | None) -> None:
+    def step(self, now: float | None, in_use: Collection[DayFileName] | None) -> None:
         """Delete some of what has expired, if anything has.
 
         Args:
             now: The wall clock, in seconds since the epoch; None while it is not trusted.
-            current: The file where the cursor is, in which nothing expires; None: not known.
+            in_use: The files that are written to, in which nothing expires; None: not known.
         """
-        if not self._rules or now is None or current is None or self._clock() < self._look_at:
+        if not self._rules or now is None or in_use is None or self._clock() < self._look_at:
             return
-        if current != self._current:  # the cursor may have been in any file meanwhile
-            self._current = current
+        if in_use != self._in_use:  # any file may have been written to meanwhile
+            self._in_use = in_use
             self._done.clear()
         for name, rule in self._due(now):
             try:
@@ -99,7 +99,7 @@ class DayExpiry:
         for name in self._directory.names():
             for rule in self._rules:
                 is_old = name.end + rule.settings.age < now
-                if is_old and name != self._current and (name, rule.key) not in self._done:
+                if is_old and name not in self._in_use and (name, rule.key) not in self._done:
                     yield name, rule
 
     def _apply(self, name: DayFileName, rule: _Rule) -> None:
@@ -107,7 +107,7 @@ class DayExpiry:
         path, place = self._directory.file(name), (name, rule.key)
         version = read_file_version(path) or 0
         if SPLIT <= version < VERSION:  # these migrations take a moment only
-            DayFile(path, node="").close()
+            DayFile(path).close()
         elif version != VERSION:
             self._done.add(place)
             log.info(

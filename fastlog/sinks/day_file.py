@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,31 +45,38 @@ _NONE: dict[None, None] = {}
 _WAL_LIMIT = 64 << 20
 """Bytes to which the write-ahead log is truncated after a long read transaction let it grow."""
 
-
+_ENTER = (
+    "INSERT INTO cursor (node, offset, step, frames) VALUES (?1, ?2, ?3, ?4)"
+    " ON CONFLICT (node) DO UPDATE SET offset = ?2, step = ?3, frames = ?4,"
+    " sealed = NULL, sealed_at = NULL WHERE step < ?3"
+)
 _READ_ERASURES = (
     "SELECT (SELECT value FROM meta WHERE key = ?), (SELECT value FROM meta WHERE key = ?)"
 )
 
 
 class DayFile:
-    """A day file that this process writes to, for one node.
+    """A day file that this process writes to, for any number of nodes. A node is named by the id of
+    its journal, in hex.
 
     Every method raises `SinkUnavailableError` when the disk is full, or the file is locked or
     cannot be read or written; nothing was changed then. `SinkConflictError` means that the cursor
     is not where the caller expected it; nothing was changed either.
     """
 
-    def __init__(self, path: Path, node: str) -> None:
+    def __init__(self, path: Path) -> None:
         """Open the file; create it and its schema if they are missing.
 
         Args:
             path: its directory exists.
-            node: the journal's id, in hex.
         """
         self.path = path
         self.migrated_from: int | None = None
         """The version of the schema that opening the file has migrated it from."""
-        self._node = node
+        self.commits = 0
+        """How many transactions were committed over this connection."""
+        self._synced = 0
+        """How many of them are durable."""
         self._erasures: int | None = None
         """How often entries were erased, as far as this process knows."""
         name = parse_name(path.name)
@@ -84,7 +91,7 @@ class DayFile:
             self.connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
             try:
                 self._prepare()
-                self._entries = EntryWriter(self.connection, node)
+                self._entries = EntryWriter(self.connection)
                 self._chunks = Chunks(
                     self.connection, self._bounds, self._entries.sites, self._entries.processes
                 )
@@ -93,12 +100,12 @@ class DayFile:
                 self.connection.close()
                 raise
 
-    def read_cursor(self) -> CursorRow | None:
+    def read_cursor(self, node: str) -> CursorRow | None:
         """Return the node's cursor in this file; None when it never entered."""
         with translated(self.path):
-            return self._read_cursor()
+            return cursor_of(self.connection, node, VERSION)
 
-    def enter(self, offset: int, step: int, frames: int | None = None) -> None:
+    def enter(self, node: str, offset: int, step: int, frames: int | None = None) -> None:
         """Move the cursor durably into this file. A repeated call changes nothing.
 
         Args:
@@ -107,25 +114,47 @@ class DayFile:
             frames: the ordinal of the frame at `offset`, where it is known.
         """
         with self._transaction(durable=True) as execute:
-            execute(
-                "INSERT INTO cursor (node, offset, step, frames) VALUES (?1, ?2, ?3, ?4)"
-                " ON CONFLICT (node) DO UPDATE SET offset = ?2, step = ?3, frames = ?4,"
-                " sealed = NULL, sealed_at = NULL WHERE step < ?3",
-                (self._node, offset, step, frames),
-            )
-            cursor = self._read_cursor()
+            execute(_ENTER, (node, offset, step, frames))
+            cursor = cursor_of(self.connection, node, VERSION)
             if cursor is None or cursor[:3] != (offset, None, step):
                 raise SinkConflictError(f"{self.path}: the cursor is already beyond {offset}")
 
-    def undo_enter(self, offset: int, step: int) -> None:
+    def undo_enter(self, node: str, offset: int, step: int) -> None:
         """Undo `enter`, after which nothing was stored."""
         with self._transaction(durable=True) as execute:
             execute(
                 "DELETE FROM cursor WHERE node = ? AND offset = ? AND step = ? AND sealed IS NULL",
-                (self._node, offset, step),
+                (node, offset, step),
             )
 
-    def append(self, blocks: Sequence[Decoded], start: int) -> int:
+    def seal_all(self, nodes: Sequence[str], successor: str) -> dict[str, CursorRow]:
+        """Close this file durably to further blocks of some nodes; those that are sealed stay so.
+
+        The age of the file does not begin again with this.
+
+        Returns:
+            Their rows, as they are then.
+        """
+        with self._transaction(durable=True) as execute:
+            for node in nodes:
+                execute(
+                    "UPDATE cursor SET sealed = ? WHERE node = ? AND sealed IS NULL",
+                    (successor, node),
+                )
+            rows = {node: cursor_of(self.connection, node, VERSION) for node in nodes}
+        return {node: row for node, row in rows.items() if row is not None}
+
+    def enter_all(self, rows: Mapping[str, CursorRow]) -> None:
+        """Move the cursors of nodes durably into this file; those that are further stay so.
+
+        Args:
+            rows: Where the previous file was sealed.
+        """
+        with self._transaction(durable=True) as execute:
+            for node, row in rows.items():
+                execute(_ENTER, (node, row.offset, row.step + 1, row.frames))
+
+    def append(self, node: str, blocks: Sequence[Decoded], start: int) -> int:
         """Store the records of the blocks, and move the cursor from `start` behind the last block.
 
         Returns:
@@ -137,34 +166,35 @@ class DayFile:
             moved = execute(
                 "UPDATE cursor SET offset = ?, frames = ?"
                 " WHERE node = ? AND offset = ? AND sealed IS NULL",
-                (end, last.index + last.frames, self._node, start),
+                (end, last.index + last.frames, node, start),
             )
             if moved.rowcount != 1:
                 raise SinkConflictError(f"{self.path}: the cursor is no longer at {start}")
-            self._store(blocks)
+            self._store(node, blocks)
         return end
 
-    def add(self, blocks: Sequence[Decoded], node: str) -> None:
+    def add(self, node: str, blocks: Sequence[Decoded]) -> None:
         """Store records that no journal of this server has, and leave all cursors as they are.
 
         Args:
             node: The id of the journal that they came from, or of another source.
         """
         with self._transaction():
-            self._store(blocks, node)
+            self._store(node, blocks)
 
-    def seal(self, offset: int, step: int, successor: str, now: float) -> None:
+    def seal(self, node: str, offset: int, step: int, successor: str, now: float | None) -> None:
         """Close this file durably to further blocks of the node.
 
         Args:
             successor: the name of the file where its blocks continue.
-            now: the wall clock, in seconds since the epoch.
+            now: the wall clock, in seconds since the epoch; None where the age of the file does not
+                depend on this.
         """
         with self._transaction(durable=True) as execute:
             sealed = execute(
                 "UPDATE cursor SET sealed = ?, sealed_at = ?"
                 " WHERE node = ? AND offset = ? AND step = ? AND sealed IS NULL",
-                (successor, now, self._node, offset, step),
+                (successor, now, node, offset, step),
             )
             if sealed.rowcount != 1:
                 raise SinkConflictError(f"{self.path}: the cursor is no longer open at {offset}")
@@ -180,6 +210,10 @@ class DayFile:
             execute("UPDATE meta SET value = value + 1 WHERE key = 'synced'")
         if identity_of(self.path) != self._identity:
             raise SinkUnavailableError(f"{self.path} was removed or replaced while it was open")
+
+    def is_durable(self, commits: int) -> bool:
+        """Return whether the first so many transactions are durable."""
+        return commits <= self._synced
 
     def truncate_log(self) -> None:
         """Give back the space of the write-ahead log, as far as no reader needs it."""
@@ -209,7 +243,7 @@ class DayFile:
             execute("VACUUM")
         return True
 
-    def offending(self, block: Decoded) -> dict[int, str]:
+    def offending(self, node: str, block: Decoded) -> dict[int, str]:
         """Return the rows that SQLite rejects, by `idx`. Each is inserted; all are rolled back."""
         reasons: dict[int, str] = {}
         columns = block.columns
@@ -220,7 +254,7 @@ class DayFile:
             try:
                 for at, idx in enumerate(columns.idx):
                     try:
-                        self._entries.insert([block._replace(columns=columns.only(at))])
+                        self._entries.insert(node, [block._replace(columns=columns.only(at))])
                     except sqlite3.OperationalError:
                         raise
                     except (sqlite3.Error, ValueError, OverflowError) as error:
@@ -261,15 +295,12 @@ class DayFile:
             self.migrated_from = version
         execute("PRAGMA synchronous = NORMAL")
 
-    def _read_cursor(self) -> CursorRow | None:
-        return cursor_of(self.connection, self._node, VERSION)
-
-    def _store(self, blocks: Sequence[Decoded], node: str = "") -> None:
+    def _store(self, node: str, blocks: Sequence[Decoded]) -> None:
         used = self._read_erasures()
         last_id = self._chunks.begin(used)
         # Ids of erased entries are not given again: chunks may cover them, and readers have read
         # up to them.
-        parts = self._entries.insert(blocks, node, behind=used if last_id < used else None)
+        parts = self._entries.insert(node, blocks, behind=used if last_id < used else None)
         if not parts:
             return
         self._chunks.add(parts)
@@ -307,6 +338,9 @@ class DayFile:
                 execute("BEGIN IMMEDIATE")
                 yield execute
                 execute("COMMIT")
+                self.commits += 1
+                if durable:  # and so is every commit before it
+                    self._synced = self.commits
             except BaseException:
                 self._roll_back()
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from fastlog.clock import steady
 from fastlog.config import RetentionConfig, format_size
 from fastlog.errors import SinkUnavailableError
 from fastlog.sinks.day_cursor import read_summary
-from fastlog.sinks.day_directory import DayDirectory, DayFileName
+from fastlog.sinks.day_directory import DayDirectory, DayFileName, parse_name
 from fastlog.sinks.day_schema import Summary
 from fastlog.sinks.retention import Deletion, StoredFile, plan
 
@@ -32,6 +32,8 @@ class DayRetention:
         directory: The day files.
         settings: The limits.
         clock: Seconds that never go back.
+        clear: Makes a file ready to be deleted: moves the cursors that are in it to another file,
+            the second argument. It returns False if the file has to be kept.
     """
 
     def __init__(
@@ -40,55 +42,58 @@ class DayRetention:
         directory: DayDirectory,
         settings: RetentionConfig,
         clock: Callable[[], float] = steady,
+        clear: Callable[[DayFileName, DayFileName], bool] = lambda _name, _target: True,
     ) -> None:
         self._sink, self._directory, self._settings = sink, directory, settings
+        self._clear = clear
         self._age_from: dict[DayFileName, float] = {}
         """When the age of a file begins to count, for the files that were expired by name."""
         self._undeletable: set[Path] = set()
         self._releasing = _Releasing(clock)
         self._has_warned = False
 
-    def retire(self, now: float | None, current: DayFileName | None) -> None:
+    def retire(self, now: float | None, in_use: Collection[DayFileName]) -> None:
         """Delete the files that the limits require.
 
         A file that cannot be deleted is tried again at the next call.
 
         Args:
             now: The wall clock, in seconds since the epoch; None while it is not trusted.
-            current: The file where the cursor is; None when it is not known, and then the file that
-                was written last is kept instead.
+            in_use: The files that are written to; if there are none, or if they are not known, the
+                file that was written last is kept instead.
         """
-        files = self._list(now, current)
+        files = self._list(now, in_use)
         # A limit that is not set costs nothing.
         free = self._free() if self._settings.keep_free else 0
         deletions = plan(files, self._settings, now, free)
-        for deletion in deletions:
-            self._delete(deletion)
+        gained = sum(
+            deletion.file.size for deletion in deletions if self._delete(deletion, files[-1].path)
+        )
         if self._settings.keep_free:
-            gained = sum(deletion.file.size for deletion in deletions)
             self._warn_of_too_little(free + gained)
 
     def preview(self) -> list[Deletion]:
         """Return what `retire` would delete with a trusted clock. Changes nothing."""
         now = time.time()
-        files = self._list(now, None)
+        files = self._list(now, ())
         return plan(files, self._settings, now, self._free()) if files else []
 
-    def _list(self, now: float | None, current: DayFileName | None) -> list[StoredFile]:
+    def _list(self, now: float | None, in_use: Collection[DayFileName]) -> list[StoredFile]:
         """List the day files, oldest first."""
         names = [name for name in self._directory.names() if self._directory.is_regular(name)]
-        if current is None:
+        kept = {*in_use, *names[-1:]}
+        if not in_use and names:
             # Clocks of file systems are coarse: of two files with equal times, the newer is kept.
             last_write = self._directory.last_write
-            current = max(names, key=lambda name: (last_write(name), name), default=None)
-        if current is not None:
-            self._age_from.pop(current, None)
+            kept.add(max(names, key=lambda name: (last_write(name), name)))
+        for name in in_use:
+            self._age_from.pop(name, None)
         return [
             StoredFile(
                 self._directory.file(name),
                 self._directory.size(name),
                 self._age_begins(name, now),
-                is_kept=name in (current, names[-1]),
+                is_kept=name in kept,
             )
             for name in names
         ]
@@ -113,25 +118,32 @@ class DayRetention:
         disk = os.statvfs(self._directory.path)
         return self._releasing.add_to(disk.f_bavail * disk.f_frsize)
 
-    def _delete(self, deletion: Deletion) -> None:
+    def _delete(self, deletion: Deletion, newest: Path) -> bool:
+        """Delete a file; return whether it is gone."""
         file = deletion.file
-        span = _format_span(_summary_of(file.path))
+        name, target = parse_name(file.path.name), parse_name(newest.name)
+        assert name is not None and target is not None
         try:
+            if not self._clear(name, target):
+                return False
+            span = _format_span(_summary_of(file.path))
             self._directory.delete(file.path)
-        except OSError as error:
+        except (OSError, SinkUnavailableError) as error:
             if file.path not in self._undeletable:
+                what = error.strerror if isinstance(error, OSError) else error
                 log.warning(
                     "sink %s: retention: cannot delete %s: %s; trying again",
-                    *(self._sink, file.path, error.strerror),
+                    *(self._sink, file.path, what),
                 )
             self._undeletable.add(file.path)
-            return
+            return False
         self._releasing.expect(file.size)
         self._undeletable.discard(file.path)
         log.info(
             "sink %s: retention: deleted %s: %s; %s, %s",
             *(self._sink, file.path, deletion.reason, format_size(file.size), span),
         )
+        return True
 
     def _warn_of_too_little(self, free: int) -> None:
         is_too_little = free < self._settings.keep_free

@@ -163,12 +163,10 @@ class EntryWriter:
 
     Args:
         connection: Its transactions are the caller's. After a rollback the caller calls `forget`.
-        node: The journal's id, in hex.
     """
 
-    def __init__(self, connection: sqlite3.Connection, node: str) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._node = node
         self.sites = RecurringRows(connection, "sites", SITE, COUNTED_SITE)
         self.processes = RecurringRows(connection, "processes", PROCESS, COUNTED_PROCESS)
 
@@ -178,12 +176,12 @@ class EntryWriter:
         self.processes.forget()
 
     def insert(
-        self, blocks: Iterable[Decoded], node: str = "", behind: int | None = None
+        self, node: str, blocks: Iterable[Decoded], behind: int | None = None
     ) -> list[Entries]:
         """Insert the records of some blocks; return the entries of each block, in order.
 
         Args:
-            node: Of the journal that the blocks came from, where it is another one.
+            node: The id of the journal that the blocks came from.
             behind: An id that is greater than those of all entries: the first one gets the next.
 
         Raises:
@@ -191,7 +189,7 @@ class EntryWriter:
         """
         parts: list[Entries] = []
         rows: list[Iterator[tuple[Any, ...]]] = []
-        for block_id, columns in self._insert_blocks(blocks, node or self._node):
+        for block_id, columns in self._insert_blocks(node, blocks):
             entries = self._entries_of(columns)
             parts.append(entries)
             rows.append(_rows(block_id, columns, entries))
@@ -202,7 +200,7 @@ class EntryWriter:
             self._connection.execute("DELETE FROM entries WHERE id = ?", (behind,))
         return parts
 
-    def _insert_blocks(self, blocks: Iterable[Decoded], node: str) -> list[tuple[int, Columns]]:
+    def _insert_blocks(self, node: str, blocks: Iterable[Decoded]) -> list[tuple[int, Columns]]:
         """Insert the rows of the blocks that have records; return their ids and columns."""
         [(last,)] = self._connection.execute("SELECT ifnull(max(id), 0) FROM blocks")
         rows: list[tuple[int, str, int, float]] = []

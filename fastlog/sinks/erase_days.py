@@ -48,7 +48,7 @@ def erase_matches(path: Path, query: Node, note: Callable[[int], object]) -> Era
     if not path.stat().st_size:
         raise FastlogError(f"{path} is empty, and a day file never is")
     if read_file_version(path) != VERSION:  # the oldest have no ids that stay
-        DayFile(path, node="").close()
+        DayFile(path).close()
     with closing(connect(path)) as connection:
         was_unfinished = is_unfinished(connection)
         matches, erasure = Matches(connection, query), Erasure(connection, secure=True)

@@ -1,8 +1,8 @@
 """Scheme `sqlite`: one SQLite file a UTC day, records and cursor in one transaction.
 
-`day_directory.py` has the names of the files, `day_retention.py` deletes old ones, and
-`day_file.py` has the transactions of one file. This file combines them: it finds the file with the
-node's cursor, and moves the cursor to the next file.
+`day_directory.py` has the names of the files, `day_file.py` the transactions of one file, and
+`day_files.py` what the sinks of several nodes share. This file combines them: it finds the file
+with the node's cursor, and moves the cursor to the next file.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from fastlog.clock import ClockWatch
 from fastlog.errors import (
     ConfigError,
     DamagedFileError,
@@ -23,7 +22,7 @@ from fastlog.errors import (
 )
 from fastlog.files import make_directory, sync_directory
 from fastlog.sinks import Sink, SinkContext
-from fastlog.sinks.day_cursor import CursorRow, read_cursor
+from fastlog.sinks.cursor_rows import Found
 from fastlog.sinks.day_directory import (
     DayDirectory,
     DayFileName,
@@ -31,9 +30,8 @@ from fastlog.sinks.day_directory import (
     list_damaged,
     parse_name,
 )
-from fastlog.sinks.day_expiry import DayExpiry
 from fastlog.sinks.day_file import DayFile
-from fastlog.sinks.day_retention import DayRetention
+from fastlog.sinks.day_files import DayFiles, Position
 from fastlog.sinks.options import Options
 from fastlog.sinks.unavailable import require_room, unavailable
 
@@ -46,39 +44,18 @@ FILE_LIMIT = 1 << 30
 """Bytes of a file from which on its day continues in another file."""
 
 
-class _Found(NamedTuple):
-    """A file in which the node has a cursor row."""
-
-    name: DayFileName
-    cursor: CursorRow
-
-    @property
-    def order(self) -> tuple[int, int, bool, DayFileName]:
-        """Rises along the path of the cursor.
-
-        The last two order files of version 1, between which the cursor was moving when the server
-        stopped: the cursor is in the file that is not sealed.
-        """
-        cursor = self.cursor
-        return cursor.offset, cursor.step, cursor.sealed is None, self.name
-
-
-class _Cursors(NamedTuple):
-    """The node's cursor rows in all files of the directory."""
-
-    readable: dict[DayFileName, CursorRow | None]
-    """None where the node has no row."""
-    damaged: dict[DayFileName, DamagedFileError]
-    unavailable: dict[DayFileName, SinkUnavailableError]
-    """Files that cannot be read now."""
-
-
 class SqliteSink(Sink):
     """`sqlite:` stores in `<data_dir>/logs`, `sqlite:///directory` elsewhere. Exactly once."""
 
     form = "columns"
 
-    def __init__(self, context: SinkContext, *, file_limit: int | None = None) -> None:
+    def __init__(
+        self,
+        context: SinkContext,
+        *,
+        file_limit: int | None = None,
+        files: DayFiles | None = None,
+    ) -> None:
         super().__init__(context)
         url = context.url
         options = Options(url, ["file_size"])
@@ -86,22 +63,14 @@ class SqliteSink(Sink):
             raise ConfigError(f"expected sqlite: or sqlite:///directory, got {url.geturl()!r}")
         path = Path(url.path) if url.path else context.data_dir / "logs"
         limit = file_limit or options.size("file_size") or FILE_LIMIT
-        self._directory = DayDirectory(path, limit)
-        self._retention = DayRetention(
-            context.name, self._directory, context.retention, context.steady
-        )
-        self._expiry = DayExpiry(context.name, self._directory, context.expire, context.steady)
-        self._watch = ClockWatch(context.clock, context.steady)
-        self._node = ""
-        self._cursor = 0
-        self._step = 0
-        """The step of the file where the cursor is."""
-        self._frames: int | None = 0
-        """The ordinal of the first frame behind the cursor."""
-        self._current: DayFileName | None = None
-        """The file where the node's cursor is; None before its first block."""
-        self._file: DayFile | None = None
-        """That file, open; None before it is needed and after an error."""
+        self._is_sibling = files is not None
+        self._files = files or DayFiles(DayDirectory(path, limit), context)
+        self._directory = self._files.directory
+        self._at = Position("")
+        self._is_checked = False
+        """Whether the cursor is where `_at` says; not known after an error."""
+        self._written: tuple[DayFile, int] | None = None
+        """The open file that this sink has stored into last, and its number of commits then."""
         self._suspect: Path | None = None
         """The file that the last call found damaged; twice in a row counts as damage."""
         self._emptied = False
@@ -109,10 +78,16 @@ class SqliteSink(Sink):
         self._warnings: set[str] = set()
         """The warnings about left-out files that were logged."""
 
+    def sibling(self, name: str) -> SqliteSink:
+        if not self._files.is_shared:
+            self._files = DayFiles(self._directory, self.context, is_shared=True)
+        return SqliteSink(self.context._replace(name=name), files=self._files)
+
     def open(self, node: str) -> int:
         self.close()
-        had_files = self._current is not None and node == self._node
-        self._node = node
+        had_files = self._at.file is not None and node == self._at.node
+        if had_files:
+            self._files.add(self._at)  # housekeeping keeps its file, whatever follows
         path = self._directory.path
         try:
             make_directory(path)
@@ -121,34 +96,36 @@ class SqliteSink(Sink):
         except OSError as error:
             raise unavailable(path, error) from error
         try:
-            found = self._find()
+            found = self._find(node, fresh=had_files)
         except SinkUnavailableError:
             self.tick()  # a full disk may prevent even reading: retention makes room
             raise
         self._emptied = found is None and (had_files or self._emptied)
         if found is None:
-            self._current, self._cursor, self._step, self._frames = None, 0, 0, 0
+            self._at = Position(node)
         else:
             cursor = found.cursor
-            self._current, self._cursor = found.name, cursor.offset
-            self._step, self._frames = cursor.step, cursor.frames
-        return self._cursor
+            self._at = Position(node, found.name, cursor.offset, cursor.step, cursor.frames)
+            # A thousand nodes do not read all files again. The transaction decides anyway.
+            self._is_checked = self._files.is_shared
+        self._files.add(self._at)
+        return self._at.offset
 
     def index(self) -> int | None:
-        return self._frames
+        return self._at.frames
 
     def missing(self) -> str:
         damaged = ", ".join(path.name for path in list_damaged(self._directory.path))
         if damaged:
             return f"day files that were damaged were set aside: {damaged}"
-        if self._current is None and not self._emptied:
+        if self._at.file is None and not self._emptied:
             return ""  # the sink has another directory than before, or a new one
         return "a day file was removed, emptied or replaced"
 
     def apply(self, blocks: Sequence[Decoded]) -> None:
         for _, group in groupby(blocks, key=lambda decoded: day_of(decoded.block.received_us)):
             same_day = list(group)
-            if same_day[0].block.offset < self._cursor:
+            if same_day[0].block.offset < self._at.offset:
                 raise SinkConflictError(
                     f"{self._directory.path}: block {same_day[0].block.offset} is stored already"
                 )
@@ -156,38 +133,43 @@ class SqliteSink(Sink):
             # leaves the file open, so that it can be synced.
             size = sum(decoded.block.end - decoded.block.offset for decoded in same_day)
             self._require_room(2 * size)
-            self._guarded(partial(self._store, same_day))
+            self._store(same_day)
 
     def _require_room(self, size: int) -> None:
         try:
             require_room(self._directory.path, size)
         except SinkUnavailableError:
-            if self._file is None:
+            file = self._files.opened(self._at.file)
+            if file is None:
                 raise
-            self._file.truncate_log()
+            file.truncate_log()
             require_room(self._directory.path, size)
 
     def cursor(self) -> int:
-        return self._cursor
+        return self._at.offset
 
     def sync(self) -> int:
-        if self._current is not None:
-            self._guarded(lambda: self._current_file().sync())
-        return self._cursor
+        if self._at.file is not None:
+            self._guarded(self._sync)
+        return self._at.offset
+
+    def _sync(self) -> None:
+        file = self._current_file()
+        written, commits = self._written or (None, 0)
+        # The sync of another node may have made this node's blocks durable.
+        if not (self._files.is_shared and written is file and file.is_durable(commits)):
+            file.sync()
 
     def tick(self) -> None:
-        reading = self._watch.read()
-        now = reading.now if reading.trusted else None
-        self._retention.retire(now, self._current)
-        self._expiry.step(now, self._current)
+        if self.context.housekeeping and not self._is_sibling:
+            self._files.tick()
 
     def offending(self, block: Decoded) -> dict[int, str]:
-        return self._file_for(block.block.received_us).offending(block)
+        return self._file_for(block.block.received_us).offending(self._at.node, block)
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._files.remove(self._at)
+        self._is_checked, self._written = False, None
 
     def _guarded(self, work: Callable[[], object]) -> None:
         """Call `work`, and close the file if it fails.
@@ -198,7 +180,7 @@ class SqliteSink(Sink):
         try:
             work()
         except DamagedFileError as error:
-            self.close()
+            self._abandon()
             if error.path is None or error.path != self._suspect:
                 self._suspect = error.path
                 raise
@@ -206,19 +188,55 @@ class SqliteSink(Sink):
             self._set_aside([error])
             raise SinkConflictError(f"{error}; continuing without it") from error
         except BaseException:
-            self.close()
+            self._abandon()
             raise
         self._suspect = None
 
+    def _abandon(self) -> None:
+        """Close the file, since something is wrong with it or with the cursor."""
+        if self._at.file is not None:
+            self._files.close(self._at.file)
+        self._is_checked, self._written = False, None
+
     def _store(self, blocks: Sequence[Decoded]) -> None:
+        try:
+            self._guarded(partial(self._append, blocks))
+        except SinkConflictError:
+            if not self._follow():
+                raise
+            self._guarded(partial(self._append, blocks))
+
+    def _append(self, blocks: Sequence[Decoded]) -> None:
         file = self._file_for(blocks[0].block.received_us)
-        self._cursor = file.append(blocks, self._cursor)
+        self._at.offset = file.append(self._at.node, blocks, self._at.offset)
         last = blocks[-1].block
-        self._frames = last.index + last.frames
+        self._at.frames, self._at.stored_at = last.index + last.frames, self.context.steady()
+        self._written = file, file.commits
+
+    def _follow(self) -> bool:
+        """Go to the file where the cursor is, if it has moved and no block was stored since.
+
+        Housekeeping moves the cursors of nodes that store nothing, perhaps several times. The file
+        that the seal names may be deleted by then: the cursor must not enter it again.
+
+        Returns:
+            False: the cursor is still in the same file.
+
+        Raises:
+            SinkConflictError: A block was stored since.
+        """
+        at, found = self._at, self._find(self._at.node, fresh=True)
+        if found is None or found.cursor.offset != at.offset:
+            raise SinkConflictError(f"{self._directory.path}: the cursor has moved")
+        if found.name == at.file:
+            return False
+        at.file, at.step, at.stored_at = found.name, found.cursor.step, None
+        self._is_checked = True
+        return True
 
     # Where the cursor is
 
-    def _find(self) -> _Found | None:
+    def _find(self, node: str, *, fresh: bool) -> Found | None:
         """Find the file with the node's greatest cursor.
 
         Files that cannot be read are left out where they cannot hold the cursor. They cannot while
@@ -227,39 +245,31 @@ class SqliteSink(Sink):
         and from there perhaps to others. The damaged ones among those are set aside, and the
         node's blocks are stored again from that seal on: no remaining file has any of them.
 
+        Args:
+            fresh: As in `DayFiles.rows`.
+
         Raises:
             SinkUnavailableError: A file that may hold the cursor cannot be read now.
         """
-        readable, damaged, unavailable = self._read_cursors()
-        found = [_Found(name, cursor) for name, cursor in readable.items() if cursor is not None]
-        best = max(found, key=lambda one: one.order, default=None)
+        rows = self._files.rows(fresh=fresh)
+        damaged, best = rows.damaged, rows.last_of(node)
         sealed = None if best is None else best.cursor.sealed
         if best is None or sealed is not None:
-            may_be_unavailable = sealed is None or parse_name(sealed) not in readable
-            for error in unavailable.values() if may_be_unavailable else ():
+            may_be_unavailable = sealed is None or parse_name(sealed) not in rows.readable
+            for error in rows.unavailable.values() if may_be_unavailable else ():
                 raise error
             self._set_aside(list(damaged.values()))
             damaged = {}
-        for unread in (*damaged.values(), *unavailable.values()):
+        for unread in (*damaged.values(), *rows.unavailable.values()):
             self._warn_once(f"{unread}; it is left out")
         return best
-
-    def _read_cursors(self) -> _Cursors:
-        cursors = _Cursors({}, {}, {})
-        for name in self._directory.names():
-            try:
-                cursors.readable[name] = _read_twice(self._directory.file(name), self._node)
-            except DamagedFileError as error:
-                cursors.damaged[name] = error
-            except SinkUnavailableError as error:
-                cursors.unavailable[name] = error
-        return cursors
 
     def _set_aside(self, errors: Sequence[DamagedFileError]) -> None:
         for error in errors:
             name = None if error.path is None else parse_name(error.path.name)
             if name is None:
                 raise error
+            self._files.close(name)
             try:
                 kept = self._directory.set_aside(name)
             except OSError as failure:
@@ -278,59 +288,73 @@ class SqliteSink(Sink):
             log.warning("%s", text)
 
     def _current_file(self) -> DayFile:
-        """Return the file where the cursor is; open it again if an error closed it."""
-        if self._file is None:
-            found = self._find()
+        """Return the file where the cursor is, open; after an error, look at the cursor first."""
+        at = self._at
+        if not self._is_checked:
+            found = self._find(at.node, fresh=True)
             position = found and (found.name, found.cursor.offset, found.cursor.step)
-            if self._current is None or position != (self._current, self._cursor, self._step):
+            if at.file is None or position != (at.file, at.offset, at.step):
                 raise SinkConflictError(f"{self._directory.path}: the cursor has moved")
-            self._file = DayFile(self._directory.file(self._current), self._node)
-        return self._file
+            self._is_checked = True
+        assert at.file is not None
+        return self._files.file(at.file)
 
     # How it moves to another file
 
     def _file_for(self, received_us: int) -> DayFile:
         """Return the file for a block of this time of receipt, open and with the cursor in it."""
-        if self._current is None:
+        if self._at.file is None:
             self._begin(received_us)
-        elif (sealed := self._sealed()) is not None:
+        elif (sealed := self._sealed()) is not None and not self._follow():
             self._move(sealed)
-        target = self._directory.choose(received_us, self._current)
-        if target != self._current:
+        target = self._directory.choose(received_us, self._at.file)
+        if target != self._at.file:
             # It must exist before the seal names it: a full disk must not seal the last file.
-            DayFile(self._directory.file(target), self._node).close()
-            self._current_file().seal(self._cursor, self._step, str(target), self.context.clock())
+            self._files.file(target)
+            at = self._at
+            self._current_file().seal(at.node, at.offset, at.step, str(target), self._seal_time())
             self._move(target)
         return self._current_file()
+
+    def _seal_time(self) -> float | None:
+        """Return when this node stored into its file last, as the wall clock counts now; None where
+        it has not for long. The age of the file begins then."""
+        now, stored_at = self.context.clock(), self._at.stored_at
+        if stored_at is not None:
+            return now - (self.context.steady() - stored_at)
+        return None if self._files.is_shared else now
 
     def _sealed(self) -> DayFileName | None:
         """Return the file that the seal of the current one names.
 
-        There is a seal only after a crash between the seal and the entry into the next file.
+        There is a seal after a crash between the seal and the entry into the next file, and where
+        housekeeping has moved the cursor.
         """
-        cursor = self._current_file().read_cursor()
-        if cursor is None or (cursor.offset, cursor.step) != (self._cursor, self._step):
+        at, file = self._at, self._current_file()
+        cursor = file.read_cursor(at.node)
+        if cursor is None or (cursor.offset, cursor.step) != (at.offset, at.step):
             raise SinkConflictError(f"{self._directory.path}: the cursor has moved")
         if cursor.sealed is None:
             return None
         target = parse_name(cursor.sealed)
         if target is None:
-            path = self._current_file().path
-            error = DamagedFileError(f"{path} has a seal that names no day file")
-            error.path = path
+            error = DamagedFileError(f"{file.path} has a seal that names no day file")
+            error.path = file.path
             raise error
         return target
 
     def _move(self, target: DayFileName) -> None:
         """Move the cursor to the file that the seal names."""
-        file = DayFile(self._directory.file(target), self._node)
+        at = self._at
         try:
-            file.enter(self._cursor, self._step + 1, self._frames)
+            self._files.file(target).enter(at.node, at.offset, at.step + 1, at.frames)
         except BaseException:
-            file.close()
+            self._files.close(target)
             raise
-        self.close()
-        self._file, self._current, self._step = file, target, self._step + 1
+        if at.file != target:
+            self._files.left(at.file)
+        at.file, at.step, at.stored_at = target, at.step + 1, None
+        self._is_checked, self._written = True, None
 
     def _begin(self, received_us: int) -> None:
         """Enter the node's first file.
@@ -341,16 +365,7 @@ class SqliteSink(Sink):
         """
         target = self._directory.choose(received_us, None)
         self._move(target)
-        readable = self._read_cursors().readable
-        if [name for name, cursor in readable.items() if cursor is not None] != [target]:
-            self._current_file().undo_enter(self._cursor, self._step)
-            self._current = None
+        if self._files.rows(fresh=True).files_of(self._at.node) != [target]:
+            self._current_file().undo_enter(self._at.node, self._at.offset, self._at.step)
+            self._at.file = None
             raise SinkConflictError(f"{self._directory.path}: another worker began here")
-
-
-def _read_twice(path: Path, node: str) -> CursorRow | None:
-    """Read a cursor; only a second failure counts as damage."""
-    try:
-        return read_cursor(path, node)
-    except DamagedFileError:
-        return read_cursor(path, node)

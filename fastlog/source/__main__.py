@@ -21,6 +21,7 @@ from fastlog.jetstream.target import parse_url
 from fastlog.journal import JournalReader
 from fastlog.source.report import remove_report
 from fastlog.source.source import Source
+from fastlog.source.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +60,14 @@ def _run(child: Child, signals: Signals) -> None:
     own = JournalReader(config.data_dir / "journal").node
     wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     signals.watch(wakeup, lambda: _clear(wakeup))
+    target = parse_url(urlsplit(config.source.url))
+    store = Store(config, own, takes_over=target.take_over)
+    store.describe()
     child.send({"type": "ready"})  # a server starts also while its cluster is away
     wait, last = _collecting(signals), ""
     while not signals.stopping():
-        connection = Connection(parse_url(urlsplit(config.source.url)), f"fastlog central {own}")
-        source = Source(config, connection, own, lambda: os.eventfd_write(wakeup, 1))
+        connection = Connection(target, f"fastlog central {own}")
+        source = Source(config, connection, store, own, lambda: os.eventfd_write(wakeup, 1))
         try:
             source.open()
         except ConfigError:
@@ -73,6 +77,7 @@ def _run(child: Child, signals: Signals) -> None:
                 log.warning("source: %s; trying again", error)
             last = str(error)
             source.report(last)
+            store.tick()
             wait(RETRY)
         else:
             source.run(signals.stopping, wait)

@@ -5,26 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
-from fastlog.config import Config
-from fastlog.config.urls import takes_source
 from fastlog.errors import SinkError
 from fastlog.jetstream.connection import Connection, WrongSequenceError
 from fastlog.jetstream.node_state import KnownState, NodeState, read_state, write_state
-from fastlog.ledger import Ledger
-from fastlog.routing.decoder import make_decoder
-from fastlog.sinks import SinkContext, make_sink
 from fastlog.source.feed import Budget, Feed
 from fastlog.source.leases import RENEWAL
 from fastlog.source.node_reader import NodeReader
 from fastlog.source.report import NodeReport
-from fastlog.source.tolerant_decoder import TolerantDecoder
-from fastlog.worker.worker import POLL_INTERVAL, Worker
+from fastlog.source.store import Store
+from fastlog.worker.worker import POLL_INTERVAL
 
 IDLE: Final = 0.5
 """Seconds between two steps of a worker that has nothing to do."""
@@ -39,17 +32,15 @@ class Follower:
 
     Args:
         known: The state with which this central has claimed the node.
-        home: The directory for what workers write about themselves.
         notify: Called in another thread when blocks have arrived.
     """
 
     def __init__(
         self,
-        config: Config,
+        store: Store,
         connection: Connection,
         node: str,
         known: KnownState,
-        home: Path,
         budget: Budget,
         notify: Callable[[], object],
     ) -> None:
@@ -61,26 +52,11 @@ class Follower:
         self._due = 0.0
         self._gap_since: float | None = None
         try:
-            self._worker = self._make_worker(config, home)
+            self._worker = store.worker(self._reader)
             self._worker.open()
         except BaseException:
             self._feed.close()
             raise
-
-    def _make_worker(self, config: Config, home: Path) -> Worker:
-        [settings] = [sink for sink in config.sinks if takes_source(sink.url)]
-        name = f"{settings.name}.{self.node}"
-        context = SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention)
-        sink = make_sink(context._replace(expire=config.expire))
-        return Worker(
-            self._reader,
-            TolerantDecoder(make_decoder(config, settings, sink.form, self.node)),
-            sink,
-            Ledger(config.data_dir / "ledger.db"),
-            name,
-            home,
-            keep_raw=not config.redact,
-        )
 
     def step(self) -> float:
         """Store what has arrived, if anything has, or do what else is due.

@@ -14,7 +14,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Final
 
@@ -119,9 +119,11 @@ class Leases:
             work = client.publish(self._connection.target.centrals, self.own.encode())
             asyncio.run_coroutine_threadsafe(work, self._connection.loop)
 
-    def owner(self, node: str) -> str:
-        """Return the owner of a node, as far as it is known."""
-        return self._owners.get(node, ("", 0.0))[0]
+    def others(self, nodes: Iterable[str]) -> set[str]:
+        """Return the other centrals that take some nodes now."""
+        oldest = self._monotonic() - LEASE
+        known = (self._owners.get(node, ("", 0.0)) for node in nodes)
+        return {owner for owner, at in known if at > oldest} - {"", self.own}
 
     def share(self, nodes: Collection[str]) -> int:
         """Return how many of the nodes a central takes."""
@@ -163,11 +165,15 @@ class Leases:
         except SinkError:
             return ""  # `claim` says why
 
-    def claim(self, node: str) -> KnownState | None:
+    def claim(self, node: str, accepts: Callable[[str, int], bool]) -> KnownState | None:
         """Become the owner of a node.
 
+        Args:
+            accepts: Gets the node and the offset up to which it is stored, and returns whether
+                this central may take it.
+
         Returns:
-            Its state; None if another central has it.
+            Its state; None if another central has it, or if it is not accepted.
 
         Raises:
             SinkError: The cluster cannot be asked.
@@ -177,6 +183,8 @@ class Leases:
         is_expired = owner == known.state.owner and self._monotonic() >= at + LEASE
         if known.state.owner not in ("", self.own) and not is_expired:
             self._owners[node] = known.state.owner, self._monotonic()
+            return None
+        if not accepts(node, known.state.stored):
             return None
         state = NodeState(stored=known.state.stored, owner=self.own)
         try:

@@ -12,7 +12,6 @@ from typing import Final
 
 from fastlog.config import Config
 from fastlog.errors import SinkError, SinkUnavailableError
-from fastlog.files import make_directory
 from fastlog.jetstream import streams
 from fastlog.jetstream.connection import Connection
 from fastlog.jetstream.node_state import KnownState
@@ -20,6 +19,7 @@ from fastlog.source.feed import Budget
 from fastlog.source.follower import Follower, LostError
 from fastlog.source.leases import Leases
 from fastlog.source.report import SourceReport, write_report
+from fastlog.source.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -49,19 +49,26 @@ class Source:
     """
 
     def __init__(
-        self, config: Config, connection: Connection, own: str, notify: Callable[[], object]
+        self,
+        config: Config,
+        connection: Connection,
+        store: Store,
+        own: str,
+        notify: Callable[[], object],
     ) -> None:
         self._config, self._connection, self._notify = config, connection, notify
+        self._store = store
         self._pool = ThreadPoolExecutor(REQUESTS, "requests")
         self._leases = Leases(connection, own, self._pool)
-        self._home = config.data_dir / "source"
         self._budget = Budget()
         self._followers: dict[str, Follower] = {}
         self._nodes: set[str] = set()
         self._notes: list[str] = []
         """What is wrong with the subjects of the stream."""
-        self._refused: dict[str, str] = {}
+        self._failures: dict[str, str] = {}
         """Why nodes could not be taken."""
+        self._refused: set[str] = set()
+        """Nodes that another central has stored, into a store of its own."""
         self._keeps_until = float("-inf")
         self._info: streams.StreamInfo | None = None
         self._warnings: list[str] = []
@@ -74,7 +81,6 @@ class Source:
         Raises:
             SinkError: The cluster cannot be used now.
         """
-        make_directory(self._home)
         self._connection.open()
         target = self._connection.target
         self._warnings = streams.warnings(streams.ensure(self._connection), target.prefix)
@@ -116,8 +122,10 @@ class Source:
             self._due = time.monotonic() + INTERVAL  # a long look leaves time to store
 
     def _look(self) -> None:
+        self._store.tick()
         try:
-            self._leases.announce()
+            if not self._store.is_local:  # with one that is, no other shares the nodes
+                self._leases.announce()
             self._publish()
             self._find_nodes()
             self._share()
@@ -152,11 +160,12 @@ class Source:
         """Claim nodes up to this central's share, or give one back."""
         nodes = self._nodes | self._followers.keys()
         self._leases.know(nodes)
-        share, now = self._leases.share(nodes), time.monotonic()
+        wanted, now = nodes - self._refused, time.monotonic()
+        share = len(wanted) if self._store.is_local else self._leases.share(wanted)
         if len(self._followers) > share and now >= self._keeps_until:
             self._give_back(next(iter(self._followers)))
             return
-        others = list(self._nodes - self._followers.keys())
+        others = list(wanted - self._followers.keys())
         random.shuffle(others)  # so that none waits behind others that cannot be taken
         room = share - len(self._followers)
         found = self._leases.claimable(others)
@@ -165,43 +174,68 @@ class Source:
             self._keeps_until = now + KEEP
         chosen = beyond or [node for node, _ in found[: min(room, CLAIMS)]]
         chosen = chosen[: NODES - len(self._followers)]
-        claimed = zip(chosen, self._pool.map(self._claim, chosen), strict=True)
-        for node, known in list(claimed):
+        ask = map if self._store.is_local else self._pool.map  # such a store is asked, too
+        for node, known in zip(chosen, list(ask(self._claim, chosen)), strict=True):
             if known is not None and time.monotonic() >= now + LOOK:
                 self._leases.release(node, known)  # in the next look
             elif known is not None:
                 self._take(node, known)
         if len(self._followers) >= NODES:
-            self._notes.append(f"one central takes {NODES} nodes at most: start another one")
+            self._notes.append(f"one central takes {NODES} nodes at most")
 
     def _claim(self, node: str) -> KnownState | None:
-        """Try to become the owner of a node. Runs in a thread of the pool."""
+        """Try to become the owner of a node; in a thread of the pool if the store is shared."""
         try:
-            return self._leases.claim(node)
+            return self._leases.claim(node, self._accepts)
         except SinkUnavailableError:
             raise
         except SinkError as error:
-            self._refuse(node, error)
+            self._note_failure(node, error)
             return None
 
     def _take(self, node: str, known: KnownState) -> None:
         """Begin to store the blocks of a node that this central owns."""
         try:
             self._followers[node] = Follower(
-                self._config, self._connection, node, known, self._home, self._budget,
-                self._notify,
-            )  # fmt: skip
+                self._store, self._connection, node, known, self._budget, self._notify
+            )
         except OSError as error:
-            self._refuse(node, error)
+            self._note_failure(node, error)
             self._leases.release(node, known)
         else:
             log.info("node %s: taking its blocks, from offset %d on", node, known.state.stored)
-            self._refused.pop(node, None)
+            self._failures.pop(node, None)
 
-    def _refuse(self, node: str, error: Exception) -> None:
-        if self._refused.get(node) != str(error) and len(self._refused) < NODES:
+    def _note_failure(self, node: str, error: Exception) -> None:
+        if self._failures.get(node) != str(error) and len(self._failures) < NODES:
             log.warning("node %s: cannot take it: %s; trying again", node, error)
-            self._refused[node] = str(error)
+            self._failures[node] = str(error)
+
+    def _accepts(self, node: str, stored: int) -> bool:
+        if self._store.accepts(node, stored):
+            return True
+        log.warning("node %s: another central has stored it, so it is not taken here", node)
+        self._refused.add(node)
+        return False
+
+    def _divided(self) -> list[str]:
+        """Return what is wrong if several centrals have stores of their own."""
+        if not self._store.is_local:
+            return []
+        found = []
+        if self._refused:
+            found.append(
+                f"nodes that are not taken, since another central has stored them in files of its "
+                f"own: {len(self._refused)}; if these files are lost, add take_over=yes "
+                "to source.url"
+            )
+        if others := self._leases.others(self._nodes - self._followers.keys()):
+            found.append(
+                f"the central {', '.join(sorted(others))} takes nodes of this stream too: the "
+                "records are divided between its files and the files here; centrals can share "
+                "the nodes only with a sink postgresql:"
+            )
+        return found
 
     def _publish(self) -> None:
         """Publish what is stored of each node.
@@ -252,7 +286,7 @@ class Source:
             elsewhere=len(self._nodes - self._followers.keys()),
             bytes=0 if state is None else state.bytes,
             limit=limit,
-            warnings=[*self._warnings, *self._notes],
+            warnings=[*self._warnings, *self._notes, *self._divided()],
             error=error,
         )
         write_report(self._config.data_dir, report)

@@ -1,15 +1,16 @@
 """Copies of day files that a server writes to, which together are one state of the store.
 
-SQLite copies a file as it is at one moment. The files are copied one after another, while the
-cursor may move from one to the next. So the file with the cursor is copied last, and then it must
-still be the one: all others have not changed since they were copied, as their cursor rows show.
+SQLite copies a file as it is at one moment. The files are copied one after another, while cursors
+may move from one to the next. In the copies, each node has its greatest cursor in one file. If no
+other file has got blocks of that node since it was copied, as its cursor rows show, the copies have
+all blocks of the node up to that cursor, and no others.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -18,14 +19,15 @@ from fastlog.errors import DamagedFileError, FastlogError
 from fastlog.files import open_file
 from fastlog.search.day_reader import Unread
 from fastlog.search.day_reader import open_file as open_database
-from fastlog.sinks.day_cursor import CursorRow, read_cursor
+from fastlog.sinks.day_cursor import CursorRow, read_cursors
 from fastlog.sinks.day_directory import list_day_files
 from fastlog.transfer.manifest import Source
 
 PAGES: Final = 256
 """Pages of a database that one step copies: 4 MiB of a day file."""
 ATTEMPTS: Final = 100
-Rows = dict[str, CursorRow | None]
+Rows = dict[str, Mapping[str, CursorRow]]
+"""The cursor of each node in each file."""
 
 
 def copy_database(source: Path, target: Path, step: Callable[[int], object]) -> None:
@@ -58,7 +60,7 @@ class DayCopies:
     Args:
         logs: Their directory.
         folder: Where they are copied to.
-        node: The journal's id.
+        node: The id of the server's own journal.
         reuse: Given the name of a file and its state, puts an earlier copy in place if there is
             one of this state, and returns whether it did.
         step: Called with the bytes of each step.
@@ -93,28 +95,24 @@ class DayCopies:
         """
         for _ in range(ATTEMPTS):
             rows = self._read_rows()
-            last = _with_cursor(rows)
-            for name in rows:
-                if name != last and (name not in self._rows or self._rows[name] != rows[name]):
+            last = _with_cursor(rows, self._node)  # it changes the most
+            for name in sorted(rows, key=lambda name: (name == last, name)):
+                if self._rows.get(name) != rows[name]:
                     self._copy(name)
-            if last is not None:
-                self._copy(last)
-            now = self._read_rows()
-            # Any other file changes only after the cursor has entered it, with the next step.
-            is_still = _step_of(now, _with_cursor(now)) == _step_of(rows, last)
-            if is_still and all(self._rows.get(name) == now[name] for name in now if name != last):
-                return max(
-                    (row.offset for row in self._rows.values() if row is not None), default=0
+            if _is_one_state(self._rows, self._read_rows()):
+                found = (
+                    each[self._node].offset for each in self._rows.values() if self._node in each
                 )
+                return max(found, default=0)
         raise FastlogError(f"{self._logs}: the sink changes from file to file all the time")
 
     def _read_rows(self) -> Rows:
-        """Return the node's row in each file, oldest file first. Damaged files are left out."""
+        """Return the rows in each file, oldest file first. Damaged files are left out."""
         rows: Rows = {}
         for name in map(str, list_day_files(self._logs)):
             path = self._logs / name
             try:
-                rows[name] = read_cursor(path, self._node)
+                rows[name] = read_cursors(path)
             except DamagedFileError as error:
                 self._unread.add(path, str(error).removeprefix(f"{path} "))
             except FastlogError:
@@ -134,21 +132,26 @@ class DayCopies:
                 if source.exists():
                     raise
                 return  # retention has deleted it
-        self._rows[name] = read_cursor(target, self._node)
+        self._rows[name] = read_cursors(target)
         _remove_companions(target)
         self.sources[target] = before if _state(source) == before else None
 
 
-def _with_cursor(rows: Rows) -> str | None:
-    """Return the file where the node's cursor is."""
-    found = {name: row for name, row in rows.items() if row is not None}
+def _with_cursor(rows: Rows, node: str) -> str | None:
+    """Return the file where a node's cursor is."""
+    found = {name: each[node] for name, each in rows.items() if node in each}
     order = {n: (row.offset, row.step, row.sealed is None, n) for n, row in found.items()}
     return max(order, key=lambda name: order[name], default=None)
 
 
-def _step_of(rows: Rows, name: str | None) -> tuple[str, int] | None:
-    row = None if name is None else rows[name]
-    return None if name is None or row is None else (name, row.step)
+def _is_one_state(copied: Rows, now: Rows) -> bool:
+    """Return whether copies are one state of the store, as the cursors after them show."""
+    for node in {node for rows in (*copied.values(), *now.values()) for node in rows}:
+        last = _with_cursor(copied, node)
+        for name in now.keys() - {last}:  # retention may have deleted others
+            if copied.get(name, {}).get(node) != now[name].get(node):
+                return False
+    return True
 
 
 def _state(path: Path) -> Source | None:

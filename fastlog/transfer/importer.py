@@ -148,7 +148,7 @@ class Importer:
         if new:
             file = self._file(self._directory.choose(_microseconds(new[0]), None))
             for node, blocks in _blocks(new):
-                file.add(blocks, node)
+                file.add(node, blocks)
             self.days.add(day)
         self._known.add_last()
         return Added(new=len(new), known=len(some) - len(new))
@@ -159,7 +159,7 @@ class Importer:
         else:
             if len(self._files) >= _OPEN:
                 self._close_oldest(durable=True)
-            self._files[name] = DayFile(self._directory.file(name), "")
+            self._files[name] = DayFile(self._directory.file(name))
         return self._files[name]
 
     def _close_oldest(self, *, durable: bool) -> None:

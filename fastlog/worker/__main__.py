@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from fastlog.child import Child, LostError, arguments, log_to_stderr
 from fastlog.config import Config
+from fastlog.config.source_sink import source_sink
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.journal import JournalReader, WakeupReader
 from fastlog.journal.disk import segment_size
@@ -87,7 +88,10 @@ def make_worker(config: Config, name: str, stopping: Callable[[], bool] = lambda
     if settings is None:
         raise ConfigError(f"the configuration has no sink called {name!r}")
     context = SinkContext(name, urlsplit(settings.url), config.data_dir, config.retention)
-    sink = make_sink(context._replace(stopping=stopping, expire=config.expire))
+    is_shared = settings == source_sink(config)  # the source stores there too
+    sink = make_sink(
+        context._replace(stopping=stopping, expire=config.expire, housekeeping=not is_shared)
+    )
     reader = JournalReader(config.data_dir / "journal")
     return Worker(
         reader,

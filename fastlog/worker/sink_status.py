@@ -10,7 +10,7 @@ import msgspec
 
 from fastlog.config import format_duration
 from fastlog.errors import SinkError
-from fastlog.journal import CommitTimes, LeftOut, SinkPosition, read_positions, write_position
+from fastlog.journal import CommitTimes, LeftOut, SinkPosition, read_position, write_position
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class SinkStatus:
         """When it ended; None while it lasts."""
         self._is_unwritable = False
         """Whether the log says that the position cannot be written."""
-        known = read_positions(data_dir).get(name)
+        known = read_position(data_dir, name)
         self.last: SinkPosition | None = known if known is not None and known.node == node else None
         """The position written last, also by an earlier process; None for a new sink."""
 

@@ -67,19 +67,21 @@ def write_day(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(open_day(path, node)) as file:
-        append(file, records, per_block=per_block)
+        append(file, records, node, per_block=per_block)
     return path
 
 
 def open_day(path: Path, node: str = NODE) -> DayFile:
     """Open a day file for writing, and move the node's cursor into it."""
-    file = DayFile(path, node)
-    if file.read_cursor() is None:
-        file.enter(0, 1, 0)
+    file = DayFile(path)
+    if file.read_cursor(node) is None:
+        file.enter(node, 0, 1, 0)
     return file
 
 
-def append(file: DayFile, records: Iterable[Record], *, per_block: int = 1) -> None:
+def append(
+    file: DayFile, records: Iterable[Record], node: str = NODE, *, per_block: int = 1
+) -> None:
     """Add records in one transaction.
 
     The cursor does not follow their offsets, which need not rise: it counts the records.
@@ -88,7 +90,7 @@ def append(file: DayFile, records: Iterable[Record], *, per_block: int = 1) -> N
         per_block: Records of a block, whose `offset` and `received` are those of the first. Many
             records take much less time in larger blocks.
     """
-    cursor = file.read_cursor()
+    cursor = file.read_cursor(node)
     assert cursor is not None
     rest, end = iter(records), cursor.offset
     blocks: list[Decoded] = []
@@ -98,7 +100,7 @@ def append(file: DayFile, records: Iterable[Record], *, per_block: int = 1) -> N
         block = Block(part[0].offset, end, start, len(part), received_us, memoryview(b""))
         blocks.append(Decoded(block, part, [], columns=columns_of(part)))
     if blocks:
-        file.append(blocks, cursor.offset)
+        file.append(node, blocks, cursor.offset)
 
 
 def write_old_day(

@@ -44,10 +44,14 @@ def connect(url: str) -> Connection:
 
 
 class Fleet:
-    """Collectors that publish to a stream, and centrals that store it in a database."""
+    """Collectors that publish to a stream, and centrals that store it.
 
-    def __init__(self, home: Path, url: str, database: Database) -> None:
-        self.home, self.url, self.database = home, url, database
+    Args:
+        database: Where; None: in the day files of the first central.
+    """
+
+    def __init__(self, home: Path, url: str, database: Database | None) -> None:
+        self.home, self.url, self._database = home, url, database
         self.collectors: list[Server] = []
         self.centrals: list[Server] = []
         self._stack = ExitStack()
@@ -62,6 +66,11 @@ class Fleet:
             client.close()
         self._stack.close()
 
+    @property
+    def database(self) -> Database:
+        assert self._database is not None
+        return self._database
+
     def _server(self, name: str, **options: Any) -> Server:
         home = self.home / name
         home.mkdir(exist_ok=True)
@@ -73,29 +82,38 @@ class Fleet:
         self.collectors.append(server)
         return server
 
-    def central(self, url: str = "", sink: str = "") -> Server:
-        config = f'{CONFIG}\n[source]\nurl = "{url or self.url}"\n'
+    def central(self, url: str = "", sink: str = "", config: str = CONFIG, web: str = "") -> Server:
+        config = f'{config}\n[source]\nurl = "{url or self.url}"\n'
         name = f"central{len(self.centrals)}"
-        server = self._server(name, sinks=[sink or self.database.url()], config=config)
+        own = self._database.url() if self._database else "sqlite:"
+        server = self._server(name, sinks=[sink or own], config=config, web=web)
         self.centrals.append(server)
         return server
 
     def send(self, count: int = 200, clients: int = 2, text: str = "x" * 200) -> None:
         """Send numbered records to each collector, over connections that stay open."""
-        for at, server in enumerate(self.collectors):
-            for number in range(clients):
-                name = f"{at}-{number}"
-                client = self._clients.get(name)
-                if client is None:
-                    client = self._clients[name] = server.connect()
-                    client.settimeout(120)  # a server that cannot store may not read for a while
-                start = self.sent.get(name, 0)
-                frames = [
-                    stock_frame(text, client=name, number=each)
-                    for each in range(start, start + count)
-                ]
-                client.sendall(b"".join(frames))
-                self.sent[name] = start + count
+        for server in self.senders:
+            self.send_to(server, count, clients, text)
+
+    def send_to(self, server: Server, count: int, clients: int = 1, text: str = "x" * 200) -> None:
+        at = self.senders.index(server)
+        for number in range(clients):
+            name = f"{at}-{number}"
+            client = self._clients.get(name)
+            if client is None:
+                client = self._clients[name] = server.connect()
+                client.settimeout(120)  # a server that cannot store may not read for a while
+            start = self.sent.get(name, 0)
+            frames = [
+                stock_frame(text, client=name, number=each) for each in range(start, start + count)
+            ]
+            client.sendall(b"".join(frames))
+            self.sent[name] = start + count
+
+    @property
+    def senders(self) -> list[Server]:
+        """Those that `send` sends to: the collectors, and a central with files of its own."""
+        return self.collectors if self._database else [*self.collectors, *self.centrals[:1]]
 
     def hang_up(self) -> None:
         """Close all connections of the clients; the next `send` opens new ones."""
@@ -105,11 +123,13 @@ class Fleet:
 
     def await_journaled(self) -> None:
         """Wait until the collectors have all that was sent in their journals."""
-        for at, server in enumerate(self.collectors):
+        for at, server in enumerate(self.senders):
             total = sum(sent for name, sent in self.sent.items() if name.startswith(f"{at}-"))
             wait_for(lambda server=server, total=total: index_of(server) >= total, "journaled")  # type: ignore[misc]
 
     def stored(self) -> int:
+        if self._database is None:
+            return self.centrals[0].stored()
         [(exists,)] = self.database.execute("SELECT to_regclass('fastlog.records') IS NOT NULL")
         if not exists:
             return 0
@@ -120,14 +140,20 @@ class Fleet:
         """Wait until all is stored; check that each record is there once, in order per client."""
         total = sum(self.sent.values())
         wait_for(lambda: self.stored() >= total, f"{total} records stored", seconds)
-        rows = self.database.execute(
+        found: dict[str, list[int]] = {}
+        for client, number in self._rows():
+            found.setdefault(client, []).append(number)
+        assert found == {name: list(range(sent)) for name, sent in self.sent.items()}
+
+    def _rows(self) -> list[tuple[str, int]]:
+        """Return client and number of all records, in the order of each journal."""
+        if self._database is None:
+            extras = [json.loads(row["extra"]) for row in self.centrals[0].records()]
+            return [(extra["client"], extra["number"]) for extra in extras]
+        return self._database.execute(
             "SELECT extra->>'client', (extra->>'number')::int FROM fastlog.records"
             ' ORDER BY node, "offset", idx'
         )
-        found: dict[str, list[int]] = {}
-        for client, number in rows:
-            found.setdefault(client, []).append(number)
-        assert found == {name: list(range(sent)) for name, sent in self.sent.items()}
 
     def assert_released(self) -> None:
         """Wait until every collector knows that all it has is stored."""

@@ -14,9 +14,10 @@ from typing import Any
 import psycopg
 import pytest
 from conditions import wait_for
-from parent_death import die_with_parent
 from postgres_servers import PostgresServer
 from users import OTHER_USER
+
+from fastlog.drill.processes import die_with_parent
 
 PORT = 6432
 

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from conditions import wait_for
-from parent_death import die_with_parent
+
+from fastlog.drill.processes import die_with_parent
 
 
 def agent() -> Path | None:

@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from conditions import wait_for
-from parent_death import die_with_parent
+
+from fastlog.drill.processes import die_with_parent
 
 BIN = Path(sys.executable).parent
 SERVER = BIN / "fastlog-server"

@@ -16,9 +16,9 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from day_files import START_NAME, make_record, write_day
-from parent_death import die_with_parent
 from servers import FASTLOG, Server
 
+from fastlog.drill.processes import die_with_parent
 from fastlog.record import Record
 
 ANY_PORT = "http://127.0.0.1:0"

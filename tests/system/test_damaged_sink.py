@@ -15,7 +15,7 @@ from day_file_damage import OLD, VALUES, WAYS, change, overwrite, write_days
 from sqlite_sinks import make, make_days, stored, three_days, work
 
 from fastlog.errors import SinkUnavailableError
-from fastlog.sinks import day_directory, day_file
+from fastlog.sinks import day_cursor, day_directory, day_file
 
 
 @pytest.fixture(params=WAYS)
@@ -34,8 +34,8 @@ def test_an_older_file_that_is_damaged_does_not_stop_the_sink(
     chain = three_days()[2:]
     sink = make(tmp_path)
     # The cursor is in a healthy file already, as it is when an older one is damaged.
-    healthy = day_file.DayFile(logs / "2026-11-22.db", NODE)
-    healthy.enter(0, 1)
+    healthy = day_file.DayFile(logs / "2026-11-22.db")
+    healthy.enter(NODE, 0, 1)
     healthy.close()
     work(sink, chain)
     sink.close()
@@ -198,7 +198,7 @@ def test_nothing_is_stored_twice_when_a_sealed_file_was_deleted(tmp_path: Path) 
 def test_a_file_that_cannot_be_read_now_is_an_error_only_if_it_may_hold_the_cursor(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(day_file, "_BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr(day_cursor, "BUSY_TIMEOUT", 0.01)
     chain = three_days()
     sink = make(tmp_path)
     work(sink, chain[:5])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -19,33 +19,29 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from conditions import wait_for
+from drill_processes import left_behind, with_client
 from drill_rows import kept_rows
-from places import CLIENT
 from servers import FASTLOG, Server
 
 from fastlog.cli import fastlog
 from fastlog.drill.clients import Client, Kind
 from fastlog.drill.comparison import Account, count_breaches
-from fastlog.drill.harness import ClientRun
+from fastlog.drill.harness import ClientRun, Setting
+from fastlog.drill.interrupts import Interrupts
 from fastlog.drill.report import Outcome, compare
 from fastlog.drill.scenario import MEMORY, PHASES, STOCK
-from fastlog.drill.stored import LedgerTotals
+from fastlog.drill.server_harness import ServerHarness
+from fastlog.drill.stored import LedgerTotals, read_ledgers, read_numbers
 from fastlog.errors import FastlogError
 from fastlog.ledger import Entry, Ledger
 from fastlog.record import Loss
+
+__all__ = ["with_client"]
 
 # the name fastlog.cli.drill is the command
 command = importlib.import_module("fastlog.cli.drill")
 
 # ---- the comparison and a real store -------------------------------------------------------
-
-
-@pytest.fixture
-def with_client(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Let started programs import fastlog_client; return their environment."""
-    path = os.pathsep.join([str(CLIENT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    monkeypatch.setenv("PYTHONPATH", path)
-    return {**os.environ, "PYTHONPATH": path}
 
 
 def run_client(server: Server, home: Path, kind: Kind) -> ClientRun:
@@ -95,7 +91,8 @@ def test_a_store_with_a_fault_breaks_its_promise(
         assert server.stop() == 0
 
     def outcome(data: Path) -> Outcome:
-        return compare(data, runs, 0, Counter(), 0.0)
+        numbers, ledger = read_numbers(data / "logs"), read_ledgers([data])
+        return compare(numbers, ledger, runs, 0, Counter(), 0.0)
 
     def broken(damage: Callable[[sqlite3.Connection], None]) -> set[str]:
         data = shutil.copytree(server.data, tmp_path / damage.__name__)
@@ -117,6 +114,39 @@ def test_a_store_with_a_fault_breaks_its_promise(
         assert sum(outcome(data).breaches.values()) == 1
 
 
+# ---- a reload ------------------------------------------------------------------------------
+
+SLOW = "ERROR reload: the new code was not ready to run after 10 s"
+
+
+@pytest.mark.parametrize(
+    "lines", [[SLOW, ""], ["ERROR reload: sink x: no module named x"], [SLOW, SLOW, SLOW]]
+)
+def test_only_a_reload_that_a_busy_machine_has_rejected_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str]
+) -> None:
+    steps: list[str] = []
+    setting = Setting(tmp_path, random.Random(1), 1.0, Interrupts(), steps.append)
+    harness = ServerHarness(setting)
+    harness.server.log.write_text("")
+    rest = iter(lines)
+
+    def reload() -> bool:
+        line = next(rest)
+        with harness.server.log.open("a") as log:
+            log.write(f"{line}\n")
+        return not line
+
+    monkeypatch.setattr(harness.server, "reload", reload)
+    if lines[-1]:
+        with pytest.raises(FastlogError, match="the reload did not replace the server; see "):
+            harness.replace_server(harness.server)
+    else:
+        harness.replace_server(harness.server)
+    assert next(rest, None) is None
+    assert steps == ["  reload rejected, since the machine was too busy"] * lines.count(SLOW)
+
+
 # ---- the command ---------------------------------------------------------------------------
 
 
@@ -125,21 +155,6 @@ def temporary(tmp_path: Path, with_client: dict[str, str]) -> dict[str, str]:
     """Return an environment whose temporary files are in `tmp_path / "tmp"`."""
     (tmp_path / "tmp").mkdir()
     return {**with_client, "TMPDIR": str(tmp_path / "tmp")}
-
-
-def left_behind(tmp_path: Path) -> list[str]:
-    """Return what a drill has not removed: files, and processes that use its directory."""
-    place = str(tmp_path / "tmp")
-    found = [str(path) for path in (tmp_path / "tmp").iterdir()]
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (
-                place in str((entry / "cwd").readlink()) or place in (entry / "cmdline").read_text()
-            ):
-                found.append(entry.name)
-        except OSError:
-            continue
-    return found
 
 
 def test_a_drill_on_this_machine_keeps_all_promises(
@@ -163,7 +178,7 @@ def test_a_drill_on_this_machine_keeps_all_promises(
     assert {"kill -9 of everything", "freeze everything", "discard all traffic"} <= set(done)
     assert done["record sent again"] > 0
     assert result["directory"] is None
-    assert left_behind(tmp_path) == []
+    assert left_behind(tmp_path / "tmp") == []
 
 
 ONE_PHASE = """
@@ -205,7 +220,7 @@ def test_an_interrupted_drill_leaves_nothing_behind(
         process.send_signal(number)
         assert process.wait(60) == 130
         assert "Traceback" not in process.stderr.read()
-    wait_for(lambda: left_behind(tmp_path) == [], "all of it is gone")
+    wait_for(lambda: left_behind(tmp_path / "tmp") == [], "all of it is gone")
 
 
 def test_without_the_client_package_a_drill_names_what_to_install(
@@ -222,7 +237,7 @@ def test_without_the_client_package_a_drill_names_what_to_install(
         "fastlog drill: the drill needs fastlog-client: "
         "pip install fastlog-client, or ./client in a checkout\n"
     )
-    assert left_behind(tmp_path) == []
+    assert left_behind(tmp_path / "tmp") == []
 
 
 def make_outcome(**fields: Any) -> Outcome:
@@ -279,6 +294,18 @@ def test_the_directory_is_kept_with_keep_and_else_removed(
     assert code in (0, None)
     assert "BROKEN" not in out
     assert not directory.exists()
+
+
+def test_a_fault_that_was_left_out_is_reported_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, directory: Path
+) -> None:
+    outcome = make_outcome()
+    outcome.left_out = {"a full disk": "unshare: Operation not permitted"}
+    _, out, _ = invoke_drill(monkeypatch, outcome)
+    assert "\nleft out: a full disk: unshare: Operation not permitted\n" in out
+    directory.mkdir()
+    _, out, _ = invoke_drill(monkeypatch, outcome, "--json")
+    assert json.loads(out)["left_out"] == outcome.left_out
 
 
 def test_a_failed_drill_keeps_the_directory(

@@ -170,6 +170,19 @@ def test_acks_are_dropped_and_other_frames_forwarded() -> None:
         assert client.recv(len(answer), socket.MSG_WAITALL) == answer
 
 
+def test_without_a_filter_for_acks_any_bytes_are_forwarded_at_once() -> None:
+    answer = b"INFO {}\r\n"  # shorter than the header of a frame
+    with (
+        Echo(answer) as echo,
+        Proxy(echo.port, filters_acks=False) as proxy,
+        connect(proxy) as client,
+    ):
+        client.sendall(b"PING\r\n")
+        assert client.recv(len(answer), socket.MSG_WAITALL) == answer
+        proxy.cut()
+        assert is_reset(client)
+
+
 def test_a_connection_ends_if_nothing_listens_on_the_target() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -49,7 +49,7 @@ def change(path: Path, *statements: str) -> None:
 
 
 def rebuild(path: Path) -> None:
-    with closing(DayFile(path, "")) as file:
+    with closing(DayFile(path)) as file:
         file.rebuild()
 
 

@@ -102,3 +102,41 @@ def test_a_file_in_the_state_of_an_earlier_copy_is_not_copied(tmp_path: Path) ->
 
     copies("two", reuse).make()
     assert asked == ["2026-11-23.db"]
+
+
+def test_copies_have_a_state_of_each_node_of_a_central(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several nodes pass midnight, one after another, while the files are copied."""
+    monkeypatch.setattr(day_copies, "PAGES", 1)
+    chain = make_chain(
+        ([f"{n}.{k}" for k in range(3)], MONDAY + day * DAY)
+        for n, day in enumerate([0] * 12 + [1] * 12)
+    )
+    nodes = [f"{number:032x}" for number in range(5)]
+    for at in range(8):
+        dice = random.Random(at)
+        home = tmp_path / str(at)
+        own = make_sink(home)
+        sinks = {node: own.sibling(node) for node in nodes}
+        for node, sink in sinks.items():
+            sink.open(node)
+            sink.apply(chain[: dice.randrange(1, 12)])
+
+        def step(_: int, sinks=sinks, dice=dice) -> None:
+            for sink in sinks.values():
+                rest = [block for block in chain if block.block.offset >= sink.cursor()]
+                for block in rest[: dice.choice((0, 0, 1, 2))]:
+                    sink.apply([block])
+
+        (copies := home / "copies").mkdir()
+        DayCopies(home / "logs", copies, nodes[0], no_reuse, step, Unread(lambda _: None)).make()
+        (home / "restored").mkdir()
+        copies.rename(home / "restored" / "logs")
+        again = make_sink(home / "restored")
+        for node in nodes:
+            sink = again.sibling(node)
+            end = sink.open(node)
+            sink.apply([block for block in chain if block.block.offset >= end])
+        wanted = sorted(r.message for block in chain for r in block.records for _ in nodes)
+        assert sorted(messages_in(home / "restored" / "logs")) == wanted

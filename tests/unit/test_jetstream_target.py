@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fastlog.config import load
+from fastlog.config.source_sink import source_sink
 from fastlog.errors import ConfigError
 from fastlog.jetstream.target import Target, parse_url
 
@@ -72,15 +73,34 @@ def test_a_file_of_tls_that_is_missing_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sinks", "what"),
+    ("sinks", "named", "what"),
     [
-        (["sqlite:"], "there are none"),
-        (["postgresql:///a", "postgresql:///b"], "there are 2"),
+        (["console:"], "", "source.url: what .* a postgresql: sink, and there is none"),
+        (["postgresql:///a", "sqlite:"], "", "one of the names postgresql, sqlite"),
+        (["sqlite:", "console:"], "console", "source.sink: what .*, and 'console' is none"),
+        (["sqlite:"], "sqllite", "source.sink: no sink is called .* did you mean 'sqlite'"),
     ],
 )
-def test_a_source_needs_one_database(sinks: list[str], what: str) -> None:
+def test_a_source_needs_one_sink_that_can_store_it(sinks: list[str], named: str, what: str) -> None:
     with pytest.raises(ConfigError, match=what):
-        load(None, {}, {"sink": sinks, "source.url": "nats://a/LOGS"})
+        load(None, {}, {"sink": sinks, "source.url": "nats://a/LOGS", "source.sink": named or None})
+
+
+@pytest.mark.parametrize(
+    ("sinks", "named", "name"),
+    [
+        ([], "", "sqlite"),
+        (["console:", "postgresql:///a"], "", "postgresql"),
+        (["postgresql:///a", "sqlite:"], "sqlite", "sqlite"),
+    ],
+)
+def test_the_sink_of_a_source_is_the_only_one_that_can_or_the_named_one(
+    sinks: list[str], named: str, name: str
+) -> None:
+    flags = {"sink": sinks or None, "source.url": "nats://a/LOGS", "source.sink": named or None}
+    sink = source_sink(load(None, {}, flags))
+    assert sink is not None
+    assert sink.name == name
 
 
 def test_a_source_is_a_stream() -> None:

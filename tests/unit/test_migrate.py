@@ -188,7 +188,7 @@ def test_killed_at_any_statement_of_a_migration_the_file_has_its_records_and_is_
 
         with monkeypatch.context() as patched:
             patched.setattr(day_file.sqlite3, "connect", fused)
-            with closing(day_file.DayFile(path, "")) as file:
+            with closing(day_file.DayFile(path)) as file:
                 file.compact()
 
     versions: list[int] = []

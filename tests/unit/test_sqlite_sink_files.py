@@ -38,7 +38,7 @@ def test_a_full_disk_is_unavailable_and_used_later(tmp_path: Path) -> None:
     sink = make_sink(tmp_path)
     sink.open(NODE)
     sink.apply(chain[:1])
-    connection = sink._file.connection
+    connection = sink._files.opened(sink._at.file).connection
     connection.execute("PRAGMA max_page_count = 1")  # no page more than there are
 
     with pytest.raises(SinkUnavailableError, match="full"):

@@ -28,11 +28,11 @@ def test_retention_makes_room_also_while_the_files_cannot_be_opened(
     sink.close()
     assert len(files(tmp_path)) == 2
 
-    def full(path: Path, node: str) -> None:
+    def full(path: Path) -> None:
         raise SinkUnavailableError("database or disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("fastlog.sinks.sqlite.read_cursor", full)
+        patched.setattr("fastlog.sinks.cursor_rows.read_cursors", full)
         with pytest.raises(SinkUnavailableError, match="full"):
             make_sink(tmp_path, **context).open(NODE)
     assert files(tmp_path) == ["2026-12-02.db"]

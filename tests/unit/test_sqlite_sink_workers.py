@@ -83,22 +83,22 @@ def ignore_conflict(work: Callable[[], object]) -> None:
 def test_the_cursor_of_a_file_decides_between_two_workers(tmp_path: Path) -> None:
     """Only the transactions keep the two apart here."""
     chain = numbered(3)
-    slow, fast = (day_file.DayFile(tmp_path / "2026-11-23.db", NODE) for _ in range(2))
-    slow.enter(0, 1)
-    fast.enter(0, 1)
-    end = fast.append(chain[:1], 0)
+    slow, fast = (day_file.DayFile(tmp_path / "2026-11-23.db") for _ in range(2))
+    slow.enter(NODE, 0, 1)
+    fast.enter(NODE, 0, 1)
+    end = fast.append(NODE, chain[:1], 0)
     for late in (
-        lambda: slow.append(chain[:1], 0),
-        lambda: slow.seal(0, 1, "x", MONDAY),
-        lambda: slow.enter(0, 1),
+        lambda: slow.append(NODE, chain[:1], 0),
+        lambda: slow.seal(NODE, 0, 1, "x", MONDAY),
+        lambda: slow.enter(NODE, 0, 1),
     ):
         with pytest.raises(SinkConflictError):
             late()
-    fast.seal(end, 1, "2026-11-23.1.db", MONDAY)
+    fast.seal(NODE, end, 1, "2026-11-23.1.db", MONDAY)
     for late in (
-        lambda: slow.append(chain[1:], end),
-        lambda: slow.seal(end, 1, "2026-11-23.2.db", MONDAY),
-        lambda: slow.enter(end, 1),
+        lambda: slow.append(NODE, chain[1:], end),
+        lambda: slow.seal(NODE, end, 1, "2026-11-23.2.db", MONDAY),
+        lambda: slow.enter(NODE, end, 1),
     ):
         with pytest.raises(SinkConflictError):
             late()
@@ -107,10 +107,10 @@ def test_the_cursor_of_a_file_decides_between_two_workers(tmp_path: Path) -> Non
         assert connection.execute("SELECT count(*) FROM records").fetchone() == (3,)
         cursor = connection.execute("SELECT offset, sealed FROM cursor").fetchall()
     assert cursor == [(end, "2026-11-23.1.db")]
-    slow.enter(end, 3)  # the cursor returns, from a file that it entered meanwhile
+    slow.enter(NODE, end, 3)  # the cursor returns, from a file that it entered meanwhile
     with pytest.raises(SinkConflictError):
-        fast.seal(end, 1, "2026-11-23.1.db", MONDAY)
-    assert slow.append(chain[1:2], end) == chain[1].block.end
+        fast.seal(NODE, end, 1, "2026-11-23.1.db", MONDAY)
+    assert slow.append(NODE, chain[1:2], end) == chain[1].block.end
     slow.close()
     fast.close()
 
@@ -190,7 +190,7 @@ def test_after_a_crash_between_seal_and_entry_the_file_that_the_seal_names_is_us
 ) -> None:
     chain = make_chain([(["monday"], MONDAY), (["tuesday"], MONDAY + DAY)])
 
-    def broken(self: object, offset: int, step: int, frames: int | None) -> None:
+    def broken(self: object, *position: object) -> None:
         raise SinkUnavailableError("power cut")
 
     sink = make_sink(tmp_path)
