@@ -83,6 +83,7 @@ def _run(child: Child, signals: Signals) -> None:
         else:
             source.run(signals.stopping, wait)
         finally:
+            source.close()
             connection.close()
     remove_report(config.data_dir)
 

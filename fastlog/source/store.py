@@ -15,6 +15,7 @@ from fastlog.ledger import Ledger
 from fastlog.routing.decoder import make_decoder
 from fastlog.sinks import SinkContext, make_sink
 from fastlog.source.node_reader import NodeReader
+from fastlog.source.tolerant_decoder import TolerantDecoder
 from fastlog.worker.life import SignsOfLife
 from fastlog.worker.worker import Worker
 
@@ -65,7 +66,9 @@ class Store:
         make_directory(self._home)
         name = self._name(reader.node)
         sink = self._sink.sibling(name)
-        decoder = make_decoder(self._config, self._settings, sink.form, reader.node)
+        decoder = TolerantDecoder(
+            make_decoder(self._config, self._settings, sink.form, reader.node)
+        )
         keep_raw = not self._config.redact
         return Worker(reader, decoder, sink, self._ledger, name, self._home, keep_raw=keep_raw)
 
