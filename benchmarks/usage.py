@@ -128,6 +128,11 @@ def _children(parent: int) -> Iterator[tuple[int, _Stat]]:
                 yield int(entry.name), stat
 
 
+def resident(pid: int) -> tuple[int, int]:
+    """Return the resident set of a process and the anonymous part of it, in bytes."""
+    return _field(pid, "status", "VmRSS"), _field(pid, "status", "RssAnon")
+
+
 def _memory(pid: int) -> tuple[int, int]:
     """Return the peak resident set and the proportional set, in bytes; 0 if it has ended."""
     return _field(pid, "status", "VmHWM"), _field(pid, "smaps_rollup", "Pss")
@@ -155,4 +160,8 @@ def _role(pid: int) -> str:
         return f"worker {words[words.index('--sink') + 1]}"
     if "fastlog.tls" in words:
         return "tls"
+    if "fastlog.source" in words:
+        return "source"
+    if (program := Path(words[0]).name) in ("nats-server", "postgres"):
+        return program
     return "receiver" if "--listen-fds" in words else "other"

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ from fastlog.jetstream.target import Target
 
 try:
     import nats.errors
+    import nkeys
     from nats.aio.client import Client
 except ImportError as error:
     raise ImportError(f"{error}; run: pip install 'fastlog-server[nats]'") from error
@@ -31,10 +33,15 @@ __all__ = ["ApiError", "Client", "Connection", "Last", "WrongSequenceError", "ex
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_Read = TypeVar("_Read", bound=msgspec.Struct)
 
+NO_CREDENTIALS: Final = "it is no file of credentials, with a JWT and a seed"
+_JWT, _SEED = b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED"
 TIMEOUT: Final = 5.0
 """Seconds that a request may take."""
 CONNECT_TIMEOUT: Final = 5.0
+_CLOSED: Final = ("lost", "EOF", "Broken pipe", "reset")
+"""Parts of errors of a connection that the other side has closed."""
 WRONG_SEQUENCE: Final = (10071, 10164)
 NO_MESSAGE: Final = 10037
 NO_STREAM: Final = 10059
@@ -71,6 +78,34 @@ class _Answer(msgspec.Struct):
     seq: int = 0
 
 
+class _TolerantClient(Client):
+    """Survives messages and files that nats-py cannot read.
+
+    Whoever may publish chooses subject and headers. An exception there would end nats-py's task
+    that reads, and with it the whole connection, again and again while the message is in the
+    stream.
+    """
+
+    async def _process_msg(self, *arguments: Any) -> None:
+        try:
+            await super()._process_msg(*arguments)
+        except Exception as error:
+            log.debug("a message cannot be read: %s", explain(error))
+
+    def _read_creds_user_jwt(self, creds: Any) -> Any:
+        # Also when it connects again. In a file without a JWT, nats-py's loop never ends.
+        if _JWT not in Path(creds).read_bytes():
+            raise ValueError(f"{creds}: {NO_CREDENTIALS}")
+        return super()._read_creds_user_jwt(creds)
+
+    async def _process_headers(self, headers: Any) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except Exception as error:
+            log.debug("the headers of a message cannot be read: %s", explain(error))
+            return None
+
+
 class Connection:
     """A connection to a cluster. It is made again in the background when it is lost.
 
@@ -80,7 +115,7 @@ class Connection:
     def __init__(self, target: Target, name: str) -> None:
         self.target = target
         self._name = name
-        self._client = Client()
+        self._client = _TolerantClient()
         self.loop = asyncio.new_event_loop()
         """The event loop of the client."""
         self._thread: threading.Thread | None = None
@@ -91,6 +126,8 @@ class Connection:
         """Done when the first attempt to connect has failed."""
         self._reason = ""
         """Why the last attempt to connect failed."""
+        self._forbidden = ""
+        """What the server has forbidden during this request: it does not answer then."""
 
     def open(self) -> None:
         """Connect.
@@ -100,6 +137,7 @@ class Connection:
             SinkUnavailableError: No server can be reached, or they refuse the credentials.
         """
         tls = self.target.ssl_context()
+        check_credentials(self.target)
         self._thread = threading.Thread(target=self.loop.run_forever, name="nats", daemon=True)
         self._thread.start()
         options = {
@@ -123,7 +161,7 @@ class Connection:
             self.close()
             if not self._reason:
                 raise
-            raise SinkUnavailableError(f"{self.target.label}: {self._reason}") from error
+            raise SinkUnavailableError(f"{self.target.label}: {self._explain()}") from error
 
     async def _connect(self, options: dict[str, Any]) -> None:
         """Connect; give up when each server has failed twice. nats-py would try without end."""
@@ -132,13 +170,24 @@ class Connection:
         try:
             await asyncio.wait([connecting, self._failed], return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
-                raise SinkUnavailableError(f"{self.target.label}: {self._reason}")
+                raise SinkUnavailableError(f"{self.target.label}: {self._explain()}")
             connecting.result()
         finally:
             connecting.cancel()
 
+    def _explain(self) -> str:
+        """Return why the connection failed."""
+        is_closed = any(word in self._reason for word in _CLOSED)
+        if not self.target.tls or not is_closed:
+            return self._reason
+        # A server that rejects a certificate says so, but may close the connection before.
+        what = "reject the client's" if self.target.tls_cert else "ask for a client's"
+        return f"{self._reason}; the servers may {what} certificate (tls_cert)"
+
     async def _on_error(self, error: Exception) -> None:
         self._failures += 1
+        if "permissions violation" in str(error).lower():
+            self._forbidden = explain(error)
         # The first error of an attempt says more: servers close a connection that they refuse.
         if self._client.is_connected or not self._reason:
             self._reason = explain(error)
@@ -156,6 +205,7 @@ class Connection:
         if self._lost is None:
             self._lost = self.loop.create_future()
         lost = self._lost
+        self._forbidden = ""
         work = self._client.request(subject, payload, timeout=TIMEOUT, headers=headers)
         request: asyncio.Task[Any] = self.loop.create_task(work)
         try:
@@ -163,6 +213,10 @@ class Connection:
             if not request.done():
                 raise SinkUnavailableError(f"{self.target.label}: the connection was lost")
             return bytes(request.result().data)
+        except TimeoutError:
+            if not self._forbidden:
+                raise
+            raise SinkUnavailableError(f"{self.target.label}: {self._forbidden}") from None
         finally:
             request.cancel()
 
@@ -209,20 +263,38 @@ class Connection:
         self._check(answer, what)
         return answer
 
+    def ask_for(self, kind: type[_Read], what: str, question: object = None) -> _Read:
+        """Ask JetStream's API, and decode the answer.
+
+        Raises:
+            ApiError: It rejected the question.
+            SinkUnavailableError: It does not answer, or with something else.
+        """
+        answer = self.ask(what, question)
+        try:
+            return msgspec.json.decode(answer, type=kind)
+        except msgspec.MsgspecError as error:
+            raise self._unreadable(what, error) from error
+
     def last(self, stream: str, subject: str) -> Last | None:
         """Return the last message of a subject; None if there is none.
 
         The leader of the stream answers. It may have been replaced without knowing it yet: then the
         message is an older one.
         """
+        what = f"STREAM.MSG.GET.{stream}"
         try:
-            answer = self.ask(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+            message = self.ask_for(_Got, what, {"last_by_subj": subject}).message
+            return Last(message.seq, base64.b64decode(message.data))
         except ApiError as error:
             if error.code == NO_MESSAGE:
                 return None
             raise
-        message = msgspec.json.decode(answer, type=_Got).message
-        return Last(message.seq, base64.b64decode(message.data))
+        except binascii.Error as error:
+            raise self._unreadable(what, error) from error
+
+    def _unreadable(self, what: str, error: Exception) -> SinkUnavailableError:
+        return SinkUnavailableError(f"{self.target.label}: {what}: not a valid answer: {error}")
 
     def publish(self, stream: str, subject: str, payload: bytes, expected: int) -> int:
         """Publish a message if the subject's last one has the sequence `expected` (0: none).
@@ -247,7 +319,7 @@ class Connection:
         try:
             found = msgspec.json.decode(answer, type=_Answer)
         except msgspec.MsgspecError as error:
-            raise SinkUnavailableError(f"{self.target.label}: {what}: {error}") from error
+            raise self._unreadable(what, error) from error
         if found.error is None:
             return found
         code = found.error.err_code
@@ -269,6 +341,31 @@ class Connection:
         self.loop.close()
 
 
+def check_credentials(target: Target) -> None:
+    """Check that the file of the credentials can be used. A server has not seen them then.
+
+    Raises:
+        SinkUnavailableError: It cannot; it may be replaced by a right one.
+    """
+    path = target.creds or target.nkey
+    if not path:
+        return
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise SinkUnavailableError(f"{target.label}: {path}: {error.strerror}") from error
+    if target.creds:
+        why = "" if _JWT in content and _SEED in content else NO_CREDENTIALS
+    else:
+        try:
+            nkeys.from_seed(bytearray(content.strip())).wipe()
+            why = ""
+        except (nkeys.NkeysError, ValueError):
+            why = "it has no seed of an nkey"
+    if why:
+        raise SinkUnavailableError(f"{target.label}: {path}: {why}")
+
+
 class _Message(msgspec.Struct):
     seq: int
     data: str = ""
@@ -286,7 +383,5 @@ def explain(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(error, nats.errors.NoServersError):
         return "no server can be reached"
-    if isinstance(error, binascii.Error | ValueError) and "seed" in str(error).lower():
-        return f"the key is no nkey ({error})"
     text = " ".join(str(error).removeprefix("nats: ").split())
     return text or type(error).__name__

@@ -6,29 +6,42 @@ replaced only where the last one has the expected sequence, so of two centrals o
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from typing import Annotated, Final
+
 import msgspec
+from msgspec import Meta
 
 from fastlog.errors import SinkError
 from fastlog.jetstream.connection import Connection, Last
+from fastlog.jetstream.packet import MAX_OFFSET
+
+log = logging.getLogger(__name__)
 
 VERSION = 1
+UNREADABLE: Final = (msgspec.MsgspecError, RecursionError)
+"""What msgspec raises for JSON that is not as it should be; the second for much nesting."""
+_Offset = Annotated[int, Meta(ge=0, le=MAX_OFFSET)]
+_ID_BYTES: Final = 64
+"""Characters of an id at most; those of this version have 32."""
 
 
 class Gap(msgspec.Struct, frozen=True):
     """Blocks that the central misses: it waits for the collector to publish them again."""
 
-    at: int
+    at: _Offset
     """The journal offset from which on blocks are missing."""
-    seq: int
+    seq: _Offset
     """The sequence in the stream of the first message behind them."""
 
 
 class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of one node."""
 
-    stored: int = 0
+    stored: _Offset = 0
     """The journal offset up to which the central has stored everything durably."""
-    owner: str = ""
+    owner: Annotated[str, Meta(max_length=_ID_BYTES)] = ""
     """The central that takes the node's blocks; "" for none."""
     gap: Gap | None = None
     version: int = VERSION
@@ -41,11 +54,16 @@ class KnownState(msgspec.Struct, frozen=True):
     seq: int
 
 
+class _Versioned(msgspec.Struct):
+    version: Annotated[int, Meta(le=1 << 32)] = 0
+
+
 def read_state(connection: Connection, node: str) -> KnownState:
-    """Return the last state of a node.
+    """Return the last state of a node. One that cannot be read is an empty one: a central replaces
+    it by what its store says.
 
     Raises:
-        SinkError: It is of another version of fastlog.
+        SinkError: It is of a newer version of fastlog.
         SinkUnavailableError: The cluster cannot be asked.
     """
     target = connection.target
@@ -54,16 +72,18 @@ def read_state(connection: Connection, node: str) -> KnownState:
 
 
 def _decode(connection: Connection, node: str, last: Last) -> KnownState:
+    state, version = NodeState(), 0
+    with contextlib.suppress(*UNREADABLE):
+        version = msgspec.json.decode(last.data, type=_Versioned).version
+    if version > VERSION:
+        raise SinkError(
+            f"{connection.target.label}: cannot read the state of node {node}: a newer version of "
+            f"fastlog wrote it (version {version})"
+        )
     try:
         state = msgspec.json.decode(last.data, type=NodeState)
-        why = f"version {state.version}" if state.version > VERSION else ""
-    except msgspec.MsgspecError as error:
-        why = str(error)
-    if why:
-        raise SinkError(
-            f"{connection.target.label}: cannot read the state of node {node} ({why}); "
-            "another version of fastlog wrote it"
-        )
+    except UNREADABLE as error:
+        log.debug("the state of node %s is damaged: %s", node, error)
     return KnownState(state, last.seq)
 
 

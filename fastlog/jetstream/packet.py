@@ -34,8 +34,15 @@ PACKET: Final = 2 << 20
 """Bytes of content up to which blocks share a packet: compressed, they are about one part."""
 LEVEL: Final = 1
 """Of Zstandard. The fastest: each byte less is written three times, and sent three times."""
-MAX_CONTENT: Final = 1 << 30
-"""Bytes of content at most; a block is never as large."""
+MAX_CONTENT: Final = 32 << 20
+"""Bytes of content at most. A block has less: its largest frame has 16 MiB."""
+MAX_PARTS: Final = 4096
+MIN_PAYLOAD: Final = 64 << 10
+"""The least payload limit of a server with which any block is cut into few enough parts."""
+MAX_OFFSET: Final = 1 << 62
+"""Offsets and ordinals are below: stores keep them, and sums of them, in 64 bits with a sign."""
+MAX_RECEIVED: Final = 253_402_300_800_000_000
+"""Microseconds: the end of the year 9999, which PostgreSQL and Python can still express."""
 
 
 class Part(NamedTuple):
@@ -126,14 +133,19 @@ def read_part(message: bytes) -> Part | None:
     view = memoryview(message)
     if magic != MAGIC or crc32c(view[_CRC_END:]) != crc:
         return None
+    if not follows <= offset < end <= MAX_OFFSET or not part < parts <= MAX_PARTS:
+        return None
+    if size > MAX_CONTENT:
+        return None
     return Part(node.hex(), follows, offset, end, size, part, parts, view[_HEAD.size :])
 
 
 class Assembler:
-    """Puts the parts of packets together again."""
+    """Puts the parts of packets together again. What it keeps is bounded, whatever is published."""
 
     def __init__(self) -> None:
         self._parts: list[Part] = []
+        self._bytes = 0
 
     def add(self, part: Part) -> Packet | None:
         """Add the next part of a subject.
@@ -146,21 +158,27 @@ class Assembler:
             ValueError: The packet is none that this fastlog has made.
         """
         if part.part != len(self._parts) or (self._parts and part.packet != self._parts[0].packet):
-            self._parts = []
+            self.clear()
             if part.part:
                 return None  # its first parts are missing
         self._parts.append(part)
+        self._bytes += len(part.content)
+        if self._bytes > part.size + (part.size >> 7) + 1024:  # compressed, it is never as large
+            self.clear()
+            raise ValueError("the parts are larger than the packet")
         if not part.is_last:
             return None
         content = b"".join([each.content for each in self._parts])
-        self._parts = []
+        self.clear()
         return Packet(part.follows, list(_read_blocks(_decompress(content, part.size), part)))
+
+    def clear(self) -> None:
+        """Leave out an incomplete packet."""
+        self._parts, self._bytes = [], 0
 
 
 def _decompress(content: bytes, size: int) -> memoryview:
-    """Return the content; the memory that it takes is bounded."""
-    if size > MAX_CONTENT:
-        raise ValueError(f"a packet of {size} bytes")
+    """Return the content; the memory that it takes is bounded, since `size` is."""
     try:
         plain = zstd.ZstdDecompressor().decompress(content, max_length=size)
     except zstd.ZstdError as error:
@@ -180,6 +198,8 @@ def _read_blocks(content: memoryview, part: Part) -> Iterator[Block]:
         at += _BLOCK.size
         if offset != place or end <= offset or length > len(content) - at or frames > length:
             raise ValueError("a block does not follow the one before")
+        if index > MAX_OFFSET or received_us > MAX_RECEIVED:
+            raise ValueError("a number of a block is out of range")
         payload = content[at : at + length]
         yield Block(offset, end, index, frames, received_us, payload)
         at, place = at + length, end

@@ -5,9 +5,9 @@ A stream that exists is used as it is: what makes it less safe is reported.
 
 from __future__ import annotations
 
-import json
 import logging
 import urllib.request
+from http.client import HTTPException
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 SMALL: Final = 256 << 20
 """Bytes below which a stream is reported as small: an hour of 70 KB a second."""
 _STATES_BYTES: Final = 64 << 20
+_ANSWER: Final = 1 << 20
+"""Bytes of a monitoring endpoint's answer that are read."""
 _WINDOW: Final = 1_000_000_000
 """The dedup window in nanoseconds. No message has an id: it only costs memory."""
 
@@ -50,6 +52,19 @@ class StreamInfo(msgspec.Struct):
 
     config: _Config
     state: _State
+    total: int = 0
+    """How many subjects there are, where they were asked for: an answer has 100,000 at most."""
+
+
+class _ServerConfig(msgspec.Struct):
+    sync_always: bool = False
+    sync_interval: float = 0.0
+
+
+class _Jsz(msgspec.Struct):
+    """What a monitoring endpoint says of JetStream."""
+
+    config: _ServerConfig | None = None
 
 
 def ensure(connection: Connection) -> StreamInfo:
@@ -108,7 +123,7 @@ def read_info(connection: Connection, stream: str, subjects: str = "") -> Stream
         ApiError: There is no such stream.
     """
     question = {"subjects_filter": subjects} if subjects else None
-    return msgspec.json.decode(connection.ask(f"STREAM.INFO.{stream}", question), type=StreamInfo)
+    return connection.ask_for(StreamInfo, f"STREAM.INFO.{stream}", question)
 
 
 def warnings(info: StreamInfo, prefix: str) -> list[str]:
@@ -146,12 +161,14 @@ def sync_warning(monitor: str) -> str:
     url = f"{monitor}/jsz?config=true"
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 http(s) only: `target`
-            config = json.load(answer).get("config", {})
-    except (OSError, ValueError) as error:
+            config = msgspec.json.decode(answer.read(_ANSWER), type=_Jsz).config
+    except (OSError, ValueError, HTTPException) as error:
         raise SinkUnavailableError(f"{url}: {getattr(error, 'reason', error)}") from error
-    if config.get("sync_always"):
+    if config is None:
+        return f"{url}: JetStream is not enabled on this server"
+    if config.sync_always:
         return ""
-    seconds = config.get("sync_interval", 0) / 1e9
+    seconds = config.sync_interval / 1e9
     return (
         f"JetStream acknowledges before it syncs (every {seconds:.0f} s), so after a power failure "
         "collectors publish again what it has lost; set sync_interval: always"

@@ -109,7 +109,7 @@ def parse_url(url: SplitResult) -> Target:
     stream = url.path.removeprefix("/")
     label = public_url(url.geturl())
     names = hosts.split(",")
-    if not all(map(_HOST.fullmatch, names)) or not _STREAM.fullmatch(stream):
+    if not all(map(_is_host, names)) or not _STREAM.fullmatch(stream):
         raise ConfigError(
             f"expected nats://host:{PORT}/STREAM, or several hosts with commas between, got {label}"
         )
@@ -151,6 +151,11 @@ def _options(url: SplitResult) -> dict[str, str]:
             raise ConfigError(f"nats: option {name!r} is given twice")
         options[name] = value
     return options
+
+
+def _is_host(text: str) -> bool:
+    found = _HOST.fullmatch(text)
+    return found is not None and 0 < int((found[2] or ":1").removeprefix(":")) < 1 << 16
 
 
 def _flag(options: dict[str, str], name: str) -> bool:

@@ -14,12 +14,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from fastlog.errors import SinkConflictError, SinkError, SinkUnavailableError
+from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.jetstream import streams
 from fastlog.jetstream.connection import ApiError, Connection, WrongSequenceError
 from fastlog.jetstream.examination import examine
 from fastlog.jetstream.node_state import KnownState, read_state
-from fastlog.jetstream.packet import Packet, encode, packets, part_size, read_part
+from fastlog.jetstream.packet import (
+    MIN_PAYLOAD,
+    Packet,
+    encode,
+    packets,
+    part_size,
+    read_part,
+)
 from fastlog.jetstream.target import parse_url
 from fastlog.sinks import Sink, SinkContext
 
@@ -71,7 +78,13 @@ class NatsSink(Sink):
             self._connection.open()
             info = streams.ensure(self._connection)
             self._warn(streams.warnings(info, self._target.prefix))
-            self._size = part_size(self._connection.max_payload)
+            limit = self._connection.max_payload
+            if limit < MIN_PAYLOAD:
+                raise SinkUnavailableError(
+                    f"{self._target.label}: the servers take {limit} bytes a message; set "
+                    f"max_payload to {MIN_PAYLOAD} at least"
+                )
+            self._size = part_size(limit)
             tail, known = self._read_tail(), read_state(self._connection, node)
         if tail.seq < self._seq:
             self._rewound = 0  # the stream has lost what was published again, too
@@ -99,7 +112,7 @@ class NatsSink(Sink):
             raise SinkConflictError(f"{self._target.label}: block {first} is published already")
         with self._guarded():
             if self._is_unsure:
-                self._find_out()
+                self._find_out(blocks[-1].block.end)
             rest = [each.block for each in blocks if each.block.end > self._cursor]
             for packet in packets(rest, self._cursor):
                 self._publish(packet)
@@ -136,11 +149,14 @@ class NatsSink(Sink):
             self._seq = connection.publish(target.stream, subject, message, self._seq)
         self._cursor = packet.end
 
-    def _find_out(self) -> None:
+    def _find_out(self, end: int) -> None:
         """Read what was stored, after an answer that did not come.
 
+        Args:
+            end: The offset behind what this sink has tried to publish.
+
         Raises:
-            SinkConflictError: The stream has lost what it had acknowledged.
+            SinkConflictError: The stream has lost what it had acknowledged, or has something else.
         """
         tail = self._read_tail()
         if tail.seq < self._seq:
@@ -149,6 +165,10 @@ class NatsSink(Sink):
             raise SinkConflictError(
                 f"{self._target.label}: the stream has lost blocks that it had acknowledged; "
                 "they are published again"
+            )
+        if tail.end > end:
+            raise SinkConflictError(
+                f"{self._target.label}: another process has published up to offset {tail.end}"
             )
         if tail.seq > self._seq:
             self._seq, self._cursor = tail.seq, max(tail.end, self._cursor)
@@ -165,11 +185,14 @@ class NatsSink(Sink):
         if last is None:
             return _Tail(0, 0)
         part = read_part(last.data)
-        if part is None:
-            raise SinkError(
-                f"{self._target.label}: the last message of {self._target.blocks_of(self._node)} "
-                "is not of this version of fastlog, or damaged"
-            )
+        if part is None or part.node != self._node:
+            # Somebody else has published it. What was published before is not known then, so
+            # all that the central has not stored is published again; it skips what it has.
+            self._warn([
+                f"the last message of {target.blocks_of(self._node)} is not of this node, or "
+                "damaged: publishing again what the central has not stored"
+            ])  # fmt: skip
+            return _Tail(last.seq, 0)
         return _Tail(last.seq, part.end if part.is_last else part.follows)
 
     # What the central says

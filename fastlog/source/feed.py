@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 BUFFER: Final = 4 << 20
 """Bytes that one feed reads ahead."""
 BUFFERS: Final = 64 << 20
-"""Bytes that all feeds of a process read ahead; beyond it, each has one message at least."""
+"""Bytes that all feeds of a process read ahead together, unless each has one message only."""
+MESSAGE: Final = 1 << 20
+"""Bytes of the largest message of a collector, and of what the servers add."""
 _BATCH: Final = 256
 _EXPIRES: Final = 5.0
 _HEARTBEAT: Final = 1.0
@@ -44,12 +46,24 @@ class Message(NamedTuple):
     """Its sequence in the stream."""
     data: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes of memory that it takes, about: also a million empty ones take some."""
+        return len(self.data) + 256
+
 
 class Budget:
-    """What all feeds of a process have read ahead, in bytes. Only for the client's loop."""
+    """What all feeds of a process may read ahead, in bytes."""
 
     def __init__(self) -> None:
         self.used = 0
+        """Only for the client's loop."""
+        self.feeds = 0
+
+    @property
+    def share(self) -> int:
+        """Bytes that one feed reads ahead: less than `BUFFER` where there are many."""
+        return max(MESSAGE, min(BUFFER, BUFFERS // max(1, self.feeds)))
 
 
 class _IrregularError(Exception):
@@ -73,15 +87,25 @@ class Feed:
         self._room = asyncio.Event()
         self._last = 0
         """The sequence of the last message that was received; 0: none."""
+        self._received = 0
+        """Messages that this consumer has delivered."""
         self._is_at_end = False
         self._restarts = 0
         self.pending = 0
         """Messages of the subject that were not received yet, as of the last one."""
         self.error = ""
         """Why reading fails now; "" if it does not."""
+        self._has_too_large = False
+        """Whether the next message is larger than those of collectors."""
+        budget.feeds += 1
         self._task: Future[None] = asyncio.run_coroutine_threadsafe(self._run(), connection.loop)
 
     # For the thread that reads
+
+    @property
+    def share(self) -> int:
+        """Bytes that are read ahead at most."""
+        return self._budget.share
 
     def take(self) -> Message | None:
         """Return the next message; None if none has arrived."""
@@ -89,7 +113,7 @@ class Feed:
             message = self._messages.popleft()
         except IndexError:
             return None
-        self._connection.loop.call_soon_threadsafe(self._give_back, len(message.data))
+        self._connection.loop.call_soon_threadsafe(self._give_back, message.size)
         return message
 
     @property
@@ -115,6 +139,7 @@ class Feed:
 
     def close(self) -> None:
         """End reading."""
+        self._budget.feeds -= 1
         self._task.cancel()
         with contextlib.suppress(Exception):
             self._connection.run(_call(self._clear))
@@ -133,7 +158,7 @@ class Feed:
         self._room.set()
 
     def _has_room(self) -> bool:
-        return not self._bytes or (self._bytes < BUFFER and self._budget.used < BUFFERS)
+        return not self._bytes or (self._bytes < self.share and self._budget.used < BUFFERS)
 
     async def _run(self) -> None:
         while True:
@@ -141,6 +166,8 @@ class Feed:
                 await self._read()
             except _IrregularError as error:
                 log.debug("%s: %s", self._subject, error)
+                if not self._received:  # the next consumer may be as irregular as this one
+                    await asyncio.sleep(_RETRY)
             except Exception as error:
                 self.error = explain(error)
                 await asyncio.sleep(_RETRY)
@@ -151,26 +178,27 @@ class Feed:
         name = await self._make_consumer(client)
         inbox = client.new_inbox()
         replies = await client.subscribe(inbox)
-        question = {
-            "batch": _BATCH,
-            "max_bytes": BUFFER,
-            "expires": int(_EXPIRES * 1e9),
-            "idle_heartbeat": int(_HEARTBEAT * 1e9),
-        }
         following = f"$JS.API.CONSUMER.MSG.NEXT.{self._connection.target.stream}.{name}"
-        count = 0
+        self._received = 0
         try:
             while self._restarts == restarts:
                 while not self._has_room():
                     self._room.clear()
                     await self._room.wait()
-                await client.publish(following, msgspec.json.encode(question), inbox)
-                count = await self._receive(replies, count, restarts)
+                await client.publish(following, self._question(), inbox)
+                await self._receive(replies, restarts)
         finally:
             with contextlib.suppress(Exception):
                 await replies.unsubscribe()
                 delete = f"$JS.API.CONSUMER.DELETE.{self._connection.target.stream}.{name}"
                 await client.publish(delete, b"")
+
+    def _question(self) -> bytes:
+        limits = {"batch": _BATCH, "max_bytes": self.share}
+        if self._has_too_large:  # it must be passed, too; a server bounds it by `max_payload`
+            limits = {"batch": 1}
+        times = {"expires": int(_EXPIRES * 1e9), "idle_heartbeat": int(_HEARTBEAT * 1e9)}
+        return msgspec.json.encode({**limits, **times})
 
     async def _make_consumer(self, client: Client) -> str:
         stream = self._connection.target.stream
@@ -192,42 +220,44 @@ class Feed:
             msgspec.json.encode(question),
             timeout=TIMEOUT,
         )
-        answer = msgspec.json.decode(made.data)
-        if "error" in answer:
-            raise RuntimeError(answer["error"].get("description", "no consumer"))
-        self._is_at_end = not answer.get("num_pending")
-        self.pending, self.error = answer.get("num_pending", 0), ""
+        answer = msgspec.json.decode(made.data, type=_Made)
+        if answer.error is not None:
+            raise RuntimeError(answer.error.description or "no consumer")
+        self._is_at_end = not answer.num_pending
+        self.pending, self.error = answer.num_pending, ""
         return name
 
-    async def _receive(self, replies: Any, count: int, restarts: int) -> int:
+    async def _receive(self, replies: Any, restarts: int) -> None:
         """Receive the answers to one question.
-
-        Returns:
-            How many messages the consumer has delivered.
 
         Raises:
             _IrregularError: A message is missing, or the consumer is gone.
         """
         for _ in range(_BATCH):
             message = await self._next(replies)
-            status = (message.headers or {}).get("Status")
             if self._restarts != restarts:
-                return count
-            if status is not None:
-                if status in ("404", "408") or "MaxBytes" in message.headers.get("Description", ""):
-                    return count
-                raise _IrregularError(f"{status} {message.headers.get('Description', '')}")
+                return
+            if not _is_of_stream(message):
+                headers = message.headers or {}
+                status, text = headers.get("Status", ""), headers.get("Description", "")
+                self._has_too_large = "MaxBytes" in text
+                if status in ("404", "408") or self._has_too_large:
+                    return
+                raise _IrregularError(f"{status} {text}")
             sequence = message.metadata.sequence
-            count += 1
-            if sequence.consumer != count:
-                raise _IrregularError(f"message {count} is missing")
+            if sequence.consumer != self._received + 1:
+                raise _IrregularError(f"message {self._received + 1} is missing")
+            self._received += 1
             self._last, self.pending = sequence.stream, message.metadata.num_pending or 0
-            self._messages.append(Message(sequence.stream, message.data))
-            self._bytes += len(message.data)
-            self._budget.used += len(message.data)
+            arrived = Message(sequence.stream, message.data)
+            self._messages.append(arrived)
+            self._bytes += arrived.size
+            self._budget.used += arrived.size
             self._is_at_end = not self.pending
             self._notify()
-        return count
+            if self._has_too_large:
+                self._has_too_large = False
+                return
 
     async def _next(self, replies: Any) -> Any:
         """Return the next message that is no heartbeat."""
@@ -236,8 +266,27 @@ class Feed:
                 message = await replies.next_msg(timeout=_SILENCE)
             except TimeoutError:
                 raise _IrregularError("the consumer does not answer") from None
-            if (message.headers or {}).get("Status") != "100":
+            if _is_of_stream(message) or (message.headers or {}).get("Status") != "100":
                 return message
+
+
+def _is_of_stream(message: Any) -> bool:
+    """Return whether a message is one of the stream; else it is a status of the server.
+
+    Headers do not say that: whoever publishes a message chooses them.
+    """
+    return str(message.reply).startswith("$JS.ACK.")
+
+
+class _Failure(msgspec.Struct):
+    description: str = ""
+
+
+class _Made(msgspec.Struct):
+    """The answer to the creation of a consumer."""
+
+    error: _Failure | None = None
+    num_pending: int = 0
 
 
 async def _call(function: Callable[[], object]) -> None:

@@ -49,10 +49,14 @@ class Follower:
         self._state_at = time.monotonic()
         self._feed = Feed(connection, connection.target.blocks_of(node), budget, notify)
         self._reader = NodeReader(node, self._feed)
-        self._worker = store.worker(self._reader)
         self._due = 0.0
         self._gap_since: float | None = None
-        self._worker.open()
+        try:
+            self._worker = store.worker(self._reader)
+            self._worker.open()
+        except BaseException:
+            self._feed.close()
+            raise
 
     def step(self) -> float:
         """Store what has arrived, if anything has, or do what else is due.
@@ -95,7 +99,7 @@ class Follower:
             seq = write_state(self._connection, self.node, state, self._known.seq)
         except WrongSequenceError:
             known = read_state(self._connection, self.node)
-            if known.state.owner != state.owner:
+            if known.state.owner not in ("", state.owner):  # "": it is damaged
                 raise LostError(known.state.owner) from None
             seq = write_state(self._connection, self.node, state, known.seq)
         self._known = KnownState(state, seq)

@@ -20,10 +20,14 @@ from fastlog.source.feed import Feed
 
 _PASSED: Final = 10_000
 """Packets whose place in the stream is kept until they are durable."""
+_MESSAGES: Final = 1000
+"""Messages that one `read` looks at: nobody who floods a subject delays other nodes for long."""
 
 
 class _Arrived(NamedTuple):
-    packet: Packet
+    packet: Packet | None
+    """None: it was stored before, and so not read."""
+    end: int
     seq: int
     """The sequence of its last message."""
 
@@ -45,7 +49,9 @@ class NodeReader:
         self._passed: deque[tuple[int, int]] = deque(maxlen=_PASSED)
         """The end and the sequence of packets, in order of the stream."""
         self.damaged = 0
-        """Messages that are damaged, or of another format."""
+        """Messages that are damaged, of another format or of another node."""
+        self._left = 0
+        """Messages that this `read` may still look at."""
 
     def durable(self) -> int:
         """Return an offset above all: what the stream has may be read."""
@@ -72,7 +78,12 @@ class NodeReader:
                 self._restart()
             self._next = offset
         found: list[Block] = []
-        while offset - self._next < max_bytes and (arrived := self._arrived()) is not None:
+        max_bytes = min(max_bytes, self._feed.share)
+        self._left = _MESSAGES
+        while offset - self._next < max_bytes and (arrived := self._arrived(offset)) is not None:
+            if arrived.packet is None:
+                self._passed.append((arrived.end, arrived.seq))
+                continue
             rest = [block for block in arrived.packet.blocks if block.end > offset]
             if rest and rest[0].offset > offset >= arrived.packet.follows:
                 self._waiting = arrived
@@ -83,7 +94,7 @@ class NodeReader:
             if rest and rest[0].offset != offset:
                 self._missed = Gap(offset, arrived.seq)
                 continue
-            self._passed.append((arrived.packet.end, arrived.seq))
+            self._passed.append((arrived.end, arrived.seq))
             if rest:
                 found += rest
                 offset = rest[-1].end
@@ -113,14 +124,20 @@ class NodeReader:
         self._has_looked_twice = False
         self._passed.clear()
 
-    def _arrived(self) -> _Arrived | None:
+    def _arrived(self, offset: int) -> _Arrived | None:
+        """Return the next packet; None if there is none yet, or enough was looked at."""
         if self._waiting is not None:
             arrived, self._waiting = self._waiting, None
             return arrived
-        while (message := self._feed.take()) is not None:
+        while self._left and (message := self._feed.take()) is not None:
+            self._left -= 1
             part = read_part(message.data)
             if part is None or part.node != self.node:
                 self.damaged += 1
+                continue
+            if part.end <= offset:
+                if part.is_last:
+                    return _Arrived(None, part.end, message.seq)
                 continue
             try:
                 packet = self._assembler.add(part)
@@ -128,5 +145,5 @@ class NodeReader:
                 self.damaged += 1
                 continue
             if packet is not None:
-                return _Arrived(packet, message.seq)
+                return _Arrived(packet, packet.end, message.seq)
         return None

@@ -60,3 +60,12 @@ def small_disk(at: Path, size: str) -> Iterator[Path]:
         yield at
     finally:
         subprocess.run(["umount", "-l", at], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Fill a disk, as another program would; return the file that does."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(bytes(1 << 12))
+    return ballast

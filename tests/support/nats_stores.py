@@ -15,7 +15,7 @@ from conditions import wait_for
 from nats_servers import NatsCluster, nats_cluster
 from postgres_stores import Database
 from senders import stock_frame
-from servers import Server
+from servers import Server, processes_of
 
 from fastlog.jetstream.connection import Connection
 from fastlog.jetstream.target import parse_url
@@ -102,6 +102,7 @@ class Fleet:
             client = self._clients.get(name)
             if client is None:
                 client = self._clients[name] = server.connect()
+                client.settimeout(120)  # a server that cannot store may not read for a while
             start = self.sent.get(name, 0)
             frames = [
                 stock_frame(text, client=name, number=each) for each in range(start, start + count)
@@ -189,6 +190,11 @@ def nodes_of(server: Server) -> dict[str, dict[str, Any]]:
     except (FileNotFoundError, msgspec.DecodeError):
         return {}
     return {node["node"]: node for node in report["nodes"]}
+
+
+def source_pid(server: Server) -> int:
+    """Return the pid of the process of a central that takes blocks from the stream."""
+    return next(pid for pid, role in processes_of(server.data) if role == "source")
 
 
 def node_id(server: Server) -> str:

@@ -10,25 +10,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from conditions import wait_for
 from day_files import make_record, write_day
-from faults import SMALL_JOURNAL, numbers, small_disk, stopped
+from faults import SMALL_JOURNAL, fill, numbers, small_disk, stopped
 from lossless_clients import FAST, Client, assert_exact
 from senders import stock_frame
 from servers import FASTLOG, Server, rows
 
 # The default size of the journal, 1 GiB, is far more than these disks have.
 CONFIG = '[journal]\nmemory = "1 MiB"\n[limits]\nlag = 0\n'
-
-
-def fill(disk: Path) -> Path:
-    """Fill a disk, as another program would; return the file that does."""
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
-        while True:
-            file.write(bytes(1 << 12))
-    return ballast
 
 
 def send(server: Server, first: int, count: int, size: int = 1000) -> None:

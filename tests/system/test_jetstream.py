@@ -28,9 +28,10 @@ from nats_stores import (
     nodes_of,
     position_of,
     shared_cluster,
+    source_pid,
 )
 from postgres_stores import Database, database, postgres_servers
-from servers import FASTLOG, Server, kill, processes_of, restarted
+from servers import FASTLOG, Server, kill, restarted
 
 from fastlog.jetstream import streams
 
@@ -126,10 +127,6 @@ def away(database: Database) -> Iterator[None]:
     )
     yield
     database.server.execute(f"{allow} true")
-
-
-def source_pid(server: Server) -> int:
-    return next(pid for pid, role in processes_of(server.data) if role == "source")
 
 
 def test_two_centrals_share_the_nodes_and_one_takes_over(fleet: Fleet) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
+import tracemalloc
 
 import pytest
 from builders import NODE
 from hypothesis import given
 from hypothesis import strategies as st
+from nats_attacks import BOMB, damaged, message
 from worker_bench import chain_of
 
 from fastlog import zstd
@@ -27,8 +29,8 @@ def sent(size: int, follows: int = 0) -> list[bytes]:
 
 def received(messages: list[bytes]) -> list[Packet]:
     assembler, found = Assembler(), []
-    for message in messages:
-        part = read_part(message)
+    for each in messages:
+        part = read_part(each)
         if part is not None and (packet := assembler.add(part)) is not None:
             found.append(packet)
     return found
@@ -106,3 +108,30 @@ def crafted(content: bytes, size: int, end: int = CHAIN[0].end) -> Part:
 def test_no_crafted_packet_is_taken(part: Part) -> None:
     with pytest.raises(ValueError, match=r".+"):
         Assembler().add(part)
+
+
+def test_numbers_that_no_journal_has_are_damage() -> None:
+    assert [read_part(data) for data in damaged(NODE)[6:12]] == [None] * 6
+
+
+def test_what_an_incomplete_packet_takes_is_bounded() -> None:
+    """By its announced size: compressed, it is never much larger."""
+    assembler = Assembler()
+    part = read_part(message(NODE, (0, 0, 1000), 10_000, (0, 4096), bytes(900)))
+    assert part is not None
+    with pytest.raises(ValueError, match="larger than the packet"):
+        for number in range(20):
+            assembler.add(part._replace(part=number))
+    assert not assembler._parts
+
+
+@pytest.mark.parametrize("size", [1000, 1 << 25])
+def test_a_bomb_is_not_decompressed_beyond_its_announced_size(size: int) -> None:
+    part = read_part(message(NODE, (0, 0, 1000), size, (0, 1), BOMB))
+    assert part is not None
+    tracemalloc.start()
+    with pytest.raises(ValueError):
+        Assembler().add(part)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * size + (1 << 20)

@@ -13,6 +13,7 @@ from typing import Any
 import nkeys
 import pytest
 from builders import NODE, make_chain, make_context
+from nats_attacks import packet
 from nats_servers import NatsCluster, nats_cluster
 from nats_stores import connect, shared_cluster
 
@@ -187,6 +188,50 @@ def test_a_gap_that_the_central_reports_is_published_again_once(bench: Bench) ->
     assert bench.published()[-1] == (ENDS[0], ENDS[-1])
 
 
+@pytest.mark.parametrize(
+    "foreign", [b"garbage", packet("11" * 16, b"x")], ids=["garbage", "of another node"]
+)
+def test_somebody_elses_message_on_the_subject_stops_nothing(
+    bench: Bench, foreign: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither a sink that runs nor one that begins, which publishes again what is not stored."""
+    bench.sink.open(NODE)
+    apply(bench.sink, CHAIN[:2])
+    bench.set_state(stored=ENDS[0])
+    target = bench.connection.target
+
+    def publish_foreign() -> None:
+        last = bench.connection.last(target.stream, target.blocks_of(NODE))
+        assert last is not None
+        bench.connection.publish(target.stream, target.blocks_of(NODE), foreign, last.seq)
+
+    publish_foreign()
+    apply(bench.sink, CHAIN[2:3])
+    publish_foreign()
+    assert bench.make().open(NODE) == ENDS[0]
+    assert bench.sink.open(NODE) == ENDS[0]
+    apply(bench.sink, CHAIN[1:])
+    last = bench.connection.last(target.stream, target.blocks_of(NODE))
+    assert last is not None
+    part = read_part(last.data)
+    assert part is not None
+    assert (part.follows, part.end) == (ENDS[0], ENDS[-1])
+    assert caplog.text.count("is not of this node, or damaged") == 2  # once a sink
+
+
+def test_a_jump_that_the_sink_has_not_published_is_not_believed(bench: Bench) -> None:
+    """It would leave out all blocks up to there."""
+    bench.sink.open(NODE)
+    target = bench.connection.target
+    jump = packet(NODE, b"x", follows=ENDS[0], offset=1 << 60, end=1 << 61)
+    bench.connection.publish(target.stream, target.blocks_of(NODE), jump, 0)
+    with pytest.raises(SinkUnavailableError, match="wrong last sequence"):
+        bench.sink.apply(CHAIN[:2])
+    with pytest.raises(SinkConflictError, match="another process has published up to offset"):
+        bench.sink.apply(CHAIN[:2])
+    assert bench.sink.cursor() == 0
+
+
 def test_a_full_stream_takes_nothing_and_says_so(tmp_path: Path, bench: Bench) -> None:
     url = bench.url.replace("max_bytes=1GiB", "max_bytes=1MiB")
     sink = NatsSink(make_context(tmp_path, url))
@@ -230,6 +275,14 @@ def test_one_server_with_a_password(tmp_path: Path) -> None:
         with pytest.raises(SinkUnavailableError, match=r"(?i)authorization violation"):
             wrong.open(NODE)
         wrong.close()
+
+
+def test_a_payload_limit_that_is_too_small_is_named(tmp_path: Path) -> None:
+    with nats_cluster(size=1, more="max_payload: 32KB") as cluster:
+        sink = NatsSink(make_context(tmp_path, cluster.url()))
+        with pytest.raises(SinkUnavailableError, match="set max_payload to 65536 at least"):
+            sink.open(NODE)
+        sink.close()
 
 
 def test_tls_and_an_nkey(tmp_path: Path) -> None:

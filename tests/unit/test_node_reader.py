@@ -12,7 +12,7 @@ from worker_bench import chain_of
 
 from fastlog.block import Block
 from fastlog.jetstream.node_state import Gap
-from fastlog.jetstream.packet import Packet, encode
+from fastlog.jetstream.packet import Assembler, Packet, Part, encode
 from fastlog.journal import SkippedError
 from fastlog.source.feed import Feed, Message
 from fastlog.source.node_reader import NodeReader
@@ -38,6 +38,8 @@ class Subject:
         message = Message(len(self.messages) + 1, data)
         self.messages.append(message)
         self._unread.append(message)
+
+    share = 4 << 20
 
     def take(self) -> Message | None:
         return self._unread.popleft() if self._unread else None
@@ -143,3 +145,30 @@ def test_the_stream_is_freed_up_to_what_is_durable(subject: Subject, reader: Nod
     assert reader.stored(B.end) == 2
     assert reader.stored(B.end) == 0
     assert reader.stored(C.end) == 3
+
+
+def test_a_flood_of_garbage_is_read_in_many_calls(subject: Subject, reader: NodeReader) -> None:
+    """Other nodes are stored between them."""
+    for _ in range(2500):
+        subject.add(b"garbage")
+    subject.publish(A)
+    assert [reader.read(0) for _ in range(3)] == [[], [], [A]]
+    assert reader.damaged == 2500
+
+
+def test_what_is_stored_is_not_even_decompressed(
+    subject: Subject, reader: NodeReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject.publish(A, B)
+    subject.publish(C)
+    read: list[int] = []
+    add = Assembler.add
+
+    def count(assembler: Assembler, part: Part) -> Packet | None:
+        read.append(part.end)
+        return add(assembler, part)
+
+    monkeypatch.setattr(Assembler, "add", count)
+    assert read_all(reader, B.end) == [C]
+    assert read == [C.end]
+    assert reader.stored(B.end) == 1  # the stream is freed of it nevertheless
