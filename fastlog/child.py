@@ -3,6 +3,8 @@
 A child is started with two file descriptors. One holds the configuration as JSON. The other is a
 Unix stream socket to the supervisor. It carries JSON objects, one per line, and descriptors to the
 child. When it is closed, the supervisor has ended, and the child ends too. A child logs to stderr.
+
+A child whose loop gives signs of life through that socket is replaced when it gives no more.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -29,6 +32,9 @@ from fastlog.files import Access, set_access
 
 Message = dict[str, Any]
 
+SIGN_INTERVAL = 1.0
+"""Seconds between two signs of life."""
+_SIGN = b'{"type": "alive"}\n'
 _ANCILLARY_BYTES = socket.CMSG_LEN(8 * array.array("i").itemsize)
 _PACKAGE = __name__.partition(".")[0]
 
@@ -46,6 +52,7 @@ class Child:
         self._unread = b""
         self._fds = array.array("i")
         self._ended = False
+        self._sign_at = float("-inf")
 
     @classmethod
     def from_fds(cls, config_fd: int, control_fd: int) -> Child:
@@ -81,6 +88,18 @@ class Child:
             self._control.sendall(json.dumps(message).encode() + b"\n")
         except ConnectionError:
             self._ended = True
+
+    def give_sign(self) -> None:
+        """Give a sign of life, if one is due: call this in each pass of the process's loop.
+
+        Never waits: while the supervisor does not read, there are no signs.
+        """
+        now = time.monotonic()
+        if now < self._sign_at:
+            return
+        self._sign_at = now + SIGN_INTERVAL
+        with contextlib.suppress(OSError):  # it does not read, or has ended; see `lost`
+            self._control.send(_SIGN, socket.MSG_DONTWAIT)
 
     def fail(self, error: Exception) -> None:
         """Send the supervisor the error that ends this process."""

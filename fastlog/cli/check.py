@@ -11,6 +11,7 @@ from fastlog.cli.checks import (
     State,
     Verdict,
     check_certificate,
+    check_certificates_in_use,
     check_day_files,
     check_directory,
     check_ledger,
@@ -81,7 +82,10 @@ def _check_all(config: Config, *, deep: bool) -> list[Verdict]:
     verdicts = [Verdict(State.OK, "config", "valid"), check_directory(data_dir)]
     verdicts += check_modes(config)
     verdicts += [check_listener(listener.url, running=running) for listener in config.listen]
-    verdicts += [check_certificate(files) for files in certificate_files(config)]
+    for files in certificate_files(config):
+        verdicts += check_certificate(files)
+    if running:
+        verdicts += check_certificates_in_use(config)
     databases = postgres_sinks(config)
     for sink in config.sinks:
         verdicts.append(check_sink(sink, config))

@@ -6,6 +6,7 @@ changes nothing. It may return a text: a warning. The sinks of fastlog without o
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -15,12 +16,20 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from fastlog.config import CertificateFiles, Config, SinkConfig, format_size, parent_fault
+from fastlog.config import (
+    CertificateFiles,
+    Config,
+    SinkConfig,
+    format_size,
+    is_tls,
+    parent_fault,
+)
 from fastlog.config.urls import public_url
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.files import Access
@@ -105,14 +114,32 @@ def check_listener(url: str, *, running: bool) -> Verdict:
     return Verdict(State.OK, f"listen {url}", "free")
 
 
-def check_certificate(files: CertificateFiles) -> Verdict:
-    """Check that a certificate and its key can be used, and for how long."""
+def check_certificate(files: CertificateFiles) -> list[Verdict]:
+    """Check that a certificate and what belongs to it can be used, and for how long."""
     try:
-        remark = files.remark()
+        remarks = files.remarks()
     except ConfigError as error:
-        return Verdict(State.FAILED, files.where, str(error))
-    state = State.WARNING if remark else State.OK
-    return Verdict(state, files.where, remark or f"certificate {files.certificate} is valid")
+        return [Verdict(State.FAILED, files.where, str(error))]
+    if not remarks:
+        return [Verdict(State.OK, files.where, f"certificate {files.certificate} is valid")]
+    return [Verdict(State.WARNING, files.where, remark) for remark in remarks]
+
+
+def check_certificates_in_use(config: Config) -> Iterator[Verdict]:
+    """Warn of each certificate that was replaced, while the server uses the old one."""
+    from fastlog.tls.report import describe, read_report  # few commands need ssl
+
+    in_use = {each.url: each for each in read_report(config.data_dir)}
+    with contextlib.suppress(ConfigError):  # `check_certificate` reports it
+        for each in describe(listen for listen in config.listen if is_tls(listen.url)):
+            used = in_use.get(each.url, each)
+            if used.certificate_end != each.certificate_end:
+                end = datetime.fromtimestamp(used.certificate_end, UTC)
+                text = (
+                    f"the server still uses a certificate that expires at {end:%Y-%m-%d %H:%M} "
+                    "UTC, and not that of the file; reload it"
+                )
+                yield Verdict(State.WARNING, f"listen {each.url}", text)
 
 
 def check_sink(sink: SinkConfig, config: Config) -> Verdict:

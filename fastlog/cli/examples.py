@@ -82,6 +82,10 @@ EXAMPLES: Final[dict[str, tuple[Example, ...]]] = {
             "Add those of another server's data directory.",
             "fastlog import /srv/old/fastlog-data",
         ),
+        Example(
+            "Add them to a database.",
+            "fastlog import /srv/old/fastlog-data --store postgresql://fastlog@db/logs",
+        ),
     ),
     "fastlog journal": (
         Example("Describe the segments and blocks of the journal.", "fastlog journal dump"),

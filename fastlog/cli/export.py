@@ -21,6 +21,7 @@ from fastlog.cli.unread import unread_files
 from fastlog.cli.unstored import report_unstored
 from fastlog.config import Config
 from fastlog.config.urls import public_url
+from fastlog.errors import ConfigError
 from fastlog.query import TimeContext
 from fastlog.search import Found, Progress
 from fastlog.status.data_directory import boot_of
@@ -28,7 +29,7 @@ from fastlog.status.record_stores import choose_store
 from fastlog.terminal import escape_json
 from fastlog.transfer.export import Source, write_file
 from fastlog.transfer.export_file import ExportFile, ExportState, is_complete, read_state
-from fastlog.transfer.record_lines import LINE_FORMS, LineForm, encode_values
+from fastlog.transfer.record_lines import LINE_FORMS, Form, encode_values, line_form
 from fastlog.zone import Zone
 
 _FORMATS: Final = ("ndjson", "csv", "parquet")
@@ -77,14 +78,13 @@ def export(
         raise click.UsageError(
             f"{'--resume' if resume else '--format parquet'} needs --output FILE"
         )
-    if resume and form == "parquet":
-        report("a Parquet file cannot be continued; beginning again")
-    path = Path(output)
-    is_file, is_line_file = output != STDOUT, form != "parquet"
-    if resume and is_line_file and is_complete(path):
+    path, is_file = Path(output), output != STDOUT
+    if is_file and path.is_dir():
+        raise ConfigError(f"{path} is a directory; name a file with --output")
+    if resume and is_complete(path):
         print_line(f"{path} is complete already")
         return OK
-    known = read_state(path) if resume and is_line_file else None
+    known = read_state(path) if resume else None
     now, boot = (
         (time.time(), boot_of(config.data_dir)) if known is None else (known.now, known.boot)
     )
@@ -97,12 +97,9 @@ def export(
     )
     report_unstored(config, chosen.sink)
     work = LongWork(source.progress, verb="exporting")
-    chosen_fields = None if fields is None else parse_fields(fields)
-    if form == "parquet":
-        return _write_parquet(source, path, chosen_fields, work)
-    lines = _line_form(form, chosen_fields)
+    file_form = _form(form, None if fields is None else parse_fields(fields))
     if not is_file:
-        return _print(source, form, lines, work)
+        return _print(source, file_form, work, is_escaped=form == "ndjson")
     place = f"{config.data_dir.resolve()} {chosen.sink}" if store is None else public_url(store)
     question = repr((place, filters, str(asked_zone()), form, fields))
 
@@ -111,27 +108,12 @@ def export(
         return ExportState(question=question, now=now, boot=boot, parts=parts)
 
     with ExportFile(path, question, begin, resume=resume) as file, work:
-        is_done = write_file(source, lines, file, work.show)
+        is_done = write_file(source, file_form, file, work.show)
         records, is_whole = file.state.records, not file.state.unread
     if not is_done:
         report(f"interrupted after {_records(records)}; the same command with --resume continues")
         return INTERRUPTED
     return _report_written(path, records, is_whole=is_whole)
-
-
-def _write_parquet(
-    source: Source, path: Path, fields: tuple[PrintedField, ...] | None, work: LongWork
-) -> int:
-    """Write a Parquet file, and return the exit code."""
-    from fastlog.transfer.parquet import write_parquet  # needs pyarrow
-
-    columns = None if fields is None else [field.column_name for field in fields]
-    with work:
-        records = write_parquet(source, path, columns, work.show)
-    if records is None:
-        report("interrupted; there is no file")
-        return INTERRUPTED
-    return _report_written(path, records, is_whole=not source.unread.files)
 
 
 def _report_written(path: Path, records: int, *, is_whole: bool) -> int:
@@ -144,8 +126,12 @@ def _form_of(output: str) -> str:
     return suffix if suffix in _FORMATS else "ndjson"
 
 
-def _line_form(form: str, fields: tuple[PrintedField, ...] | None) -> LineForm:
-    """Return the form of lines with all columns, or with some fields."""
+def _form(form: str, fields: tuple[PrintedField, ...] | None) -> Form:
+    """Return the form of a file with all columns, or with some fields."""
+    if form == "parquet":
+        from fastlog.transfer.parquet import parquet_form  # needs pyarrow
+
+        return parquet_form(None if fields is None else [field.column_name for field in fields])
     if fields is None:
         return LINE_FORMS[form]
     zone = Zone(asked_zone() or UTC)
@@ -157,22 +143,27 @@ def _line_form(form: str, fields: tuple[PrintedField, ...] | None) -> LineForm:
         return csv_line(field.value(found, zone) for field in fields).encode()
 
     if form == "ndjson":
-        return LineForm(b"", ndjson)
-    return LineForm(csv_line(field.name for field in fields).encode(), csv)
+        return line_form(b"", ndjson)
+    return line_form(csv_line(field.name for field in fields).encode(), csv)
 
 
-def _print(source: Source, form: str, lines: LineForm, work: LongWork) -> int:
-    """Write an export to standard output, and return the exit code."""
+def _print(source: Source, form: Form, work: LongWork, *, is_escaped: bool) -> int:
+    """Write an export to standard output, and return the exit code.
+
+    Args:
+        is_escaped: Whether a terminal gets escaped JSON.
+    """
     prepare_stdout(Style.JSON)
-    is_escaped = form == "ndjson" and sys.stdout.isatty()
+    is_escaped = is_escaped and sys.stdout.isatty()
     records = 0
     with work:
-        work.write(lines.header.decode())
+        work.write(form.header.decode())
         for _, _, some in source.batches(source.parts()):
-            texts = [lines.line(found).decode() for found in some]
+            text = form.encode(some).decode()
             if is_escaped:
-                texts = [f"{escape_json(text[:-1])}\n" for text in texts]
-            work.write("".join(texts))
+                lines = text.split("\n")  # a text has no line feed of its own in JSON
+                text = "\n".join(map(escape_json, lines))
+            work.write(text)
             records += len(some)
             work.show(records)
     if source.progress.must_stop():

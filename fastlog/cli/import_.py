@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -12,74 +13,110 @@ import click
 
 from fastlog.cli.command import INCOMPLETE, INTERRUPTED, OK, Command
 from fastlog.cli.long_work import LongWork, report
-from fastlog.cli.options import config_options
+from fastlog.cli.options import config_options, store_option
 from fastlog.cli.safe_text import print_line
 from fastlog.cli.unread import unread_files
 from fastlog.cli.unstored import describe_unstored
 from fastlog.config import Config, format_duration
+from fastlog.config.urls import public_url
 from fastlog.errors import ConfigError
 from fastlog.files import Access, set_access
 from fastlog.query import EVERYTHING
 from fastlog.search import Found, Progress, Unread
 from fastlog.search.day_store import DayStore
 from fastlog.sinks.day_directory import list_day_files
-from fastlog.status.data_directory import Store, stores_of
+from fastlog.status.record_stores import find_target
+from fastlog.transfer.additions import Added, Importer, batches
+from fastlog.transfer.day_importer import DayImporter
 from fastlog.transfer.import_lines import LineFile
-from fastlog.transfer.importer import Added, Importer, batches
 
-NAMED_LINES: Final = 20
-"""Lines that cannot be read, of which each is named."""
+NAMED: Final = 20
+"""Lines of a file that cannot be read, and records that a database rejects, of which each is
+named."""
 
 
 @click.command("import", cls=Command)
 @click.argument(
     "sources", metavar="FILE|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
+@store_option
 @config_options
-def import_(config: Config, sources: tuple[Path, ...]) -> int:
+def import_(config: Config, sources: tuple[Path, ...], store: str | None) -> int:
     """Add the records of NDJSON files or data directories to the store.
 
     A record that the store has already is not added again, so an import can be repeated.
     """
-    store = _target(config)
-    set_access(Access.of(config.files.mode, config.files.group))
+    target = _Target(config, store)
     progress, unread = Progress(), unread_files()
-    inputs = [_Input.of(path, store, unread) for path in sources]
+    inputs = [_Input.of(path, target.logs, unread) for path in sources]
     progress.total = sum(each.size for each in inputs)
     work = LongWork(progress, verb="importing")
     added = Added()
-    with Importer(config.data_dir, store.logs, config.redact) as importer, work:
+    with target.open() as importer, work:
         for each in inputs:
             for some in batches(each.records(progress)):
                 added = added.plus(importer.add(some, each.digest))
                 work.show(added.new)
             if progress.must_stop():
                 break
-        days = importer.days
-    print_line(_summary(added, store.logs))
-    _warn_of_retention(config, days)
+    print_line(_summary(added, target))
+    target.report_rest(importer)
     if progress.must_stop():
         report("interrupted; the same command completes the import")
         return INTERRUPTED
-    is_whole = not unread.files and all(each.is_whole for each in inputs)
+    is_whole = not added.rejected and not unread.files and all(each.is_whole for each in inputs)
     return OK if is_whole else INCOMPLETE
 
 
-def _target(config: Config) -> Store:
-    """Return the store that records are added to.
+class _Target:
+    """The store that records are added to.
+
+    Args:
+        store: Its URL; None for that of the configuration.
 
     Raises:
-        ConfigError: There is no data directory, or it has no day files.
+        ConfigError: There is none.
     """
-    stores = stores_of(config)
-    if not stores:
-        raise ConfigError("the configuration has no sqlite: sink, and only its files take records")
-    if not config.data_dir.is_dir():
-        raise ConfigError(
-            f"the data directory {config.data_dir} does not exist; make it with "
-            f"mkdir -m 700 {config.data_dir}, or name another with --data-dir"
+
+    def __init__(self, config: Config, store: str | None) -> None:
+        self._config, self._rejected = config, 0
+        target = find_target(config, store)
+        self.logs = target if isinstance(target, Path) else None
+        """The directory of its day files; None for a database."""
+        self._url = str(target)
+        self.label = self._url if self.logs else public_url(self._url)
+        self.waiting = (
+            "are in the journal, and the server stores them"
+            if self.logs
+            else "are left to their servers, which have not stored that far"
         )
-    return stores[0]
+        if self.logs and not config.data_dir.is_dir():
+            raise ConfigError(
+                f"the data directory {config.data_dir} does not exist; make it with "
+                f"mkdir -m 700 {config.data_dir}, or name another with --data-dir"
+            )
+
+    def open(self) -> AbstractContextManager[Importer]:
+        """Begin the import."""
+        config = self._config
+        if self.logs is not None:
+            set_access(Access.of(config.files.mode, config.files.group))
+            return DayImporter(config.data_dir, self.logs, config.redact)
+        from fastlog.transfer.postgres_importer import PostgresImporter  # psycopg is slow to import
+
+        return PostgresImporter(self._url, config.redact, self._reject)
+
+    def _reject(self, name: str, reason: str) -> None:
+        self._rejected += 1
+        if self._rejected <= NAMED:
+            report(f"{name}: {reason}")
+
+    def report_rest(self, importer: Importer) -> None:
+        """Report what is to be said at the end."""
+        if self._rejected > NAMED:
+            report(f"{self._rejected - NAMED:,} more records like these")
+        if isinstance(importer, DayImporter):
+            _warn_of_retention(self._config, importer.days)
 
 
 class _Input:
@@ -98,20 +135,27 @@ class _Input:
             self.size = sum(part.end for part in parts)
 
     @classmethod
-    def of(cls, path: Path, store: Store, unread: Unread) -> _Input:
+    def of(cls, path: Path, target: Path | None, unread: Unread) -> _Input:
         """Return the input that a path names.
+
+        Args:
+            target: The directory of day files that records are added to.
 
         Raises:
             ConfigError: It names none.
         """
         if path.is_file():
             return cls(path, unread, None)
+        if str(path) == "-" or (path.exists() and not path.is_dir()):
+            raise ConfigError(
+                f"{path} is no file; an import may read one twice, so write the lines to one before"
+            )
         if not path.is_dir():
             raise ConfigError(f"{path} does not exist; name an NDJSON file or a data directory")
         logs = path if list_day_files(path) else path / "logs"
         if not list_day_files(logs):
             raise ConfigError(f"{path} has no day files; name a data directory or an NDJSON file")
-        if logs.resolve() == store.logs.resolve():
+        if target is not None and logs.resolve() == target.resolve():
             raise ConfigError(f"{path} is the store that records are to be added to")
         return cls(path, unread, logs)
 
@@ -125,8 +169,8 @@ class _Input:
         if self._logs is None:
             file = self._file = LineFile(self.path, self._report, time.time())
             yield from file.records(progress)
-            if file.unreadable > NAMED_LINES:
-                report(f"{self.path}: {file.unreadable - NAMED_LINES:,} more lines like these")
+            if file.unreadable > NAMED:
+                report(f"{self.path}: {file.unreadable - NAMED:,} more lines like these")
             return
         store = DayStore(self._logs)
         for part in store.parts(EVERYTHING, self._unread):
@@ -140,16 +184,20 @@ class _Input:
     def _report(self, number: int, reason: str) -> None:
         self.is_whole = False
         self._named += 1
-        if self._named <= NAMED_LINES:
+        if self._named <= NAMED:
             report(f"{self.path}:{number}: {reason}")
 
 
-def _summary(added: Added, logs: Path) -> str:
-    text = f"added {added.new:,} record{'' if added.new == 1 else 's'} to {logs}"
+def _summary(added: Added, target: _Target) -> str:
+    text = f"added {added.new:,} record{'' if added.new == 1 else 's'} to {target.label}"
+    if added.redacted:
+        text += f", {added.redacted:,} of them redacted"
     if added.known:
         text += f"; {added.known:,} were there already"
     if added.waiting:
-        text += f"; {added.waiting:,} are in the journal, and the server stores them"
+        text += f"; {added.waiting:,} {target.waiting}"
+    if added.rejected:
+        text += f"; {added.rejected:,} were rejected"
     return text
 
 

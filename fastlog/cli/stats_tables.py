@@ -62,6 +62,8 @@ def _print_state(console: Console, found: Statistics) -> None:
         console.print(_sink_table(found))
         for line in _sink_lines(found):
             console.print(_text(line))
+    for line in _process_lines(found):
+        console.print(_text(line))
     if found.source is not None:
         print_source(console, found.source, found.at)
     if found.status is None:
@@ -182,6 +184,15 @@ def _sink_lines(found: Statistics) -> Iterator[str]:
         for rule, number in sorted(sink.redacted.items()):
             yield f"sink {sink.name}: redacted by {rule}: {_records(number)}"
         yield from _life_lines(found, sink)
+
+
+def _process_lines(found: Statistics) -> Iterator[str]:
+    """Yield which processes of the server have failed."""
+    for role, count in sorted(found.processes.items()):
+        if count.failures:
+            times = "once" if count.failures == 1 else f"{count.failures} times"
+            hangs = f", {count.hangs} of them by hanging" if count.hangs else ""
+            yield f"process {role}: failed {times} since the start of the server{hangs}"
 
 
 def _life_lines(found: Statistics, sink: SinkReport) -> Iterator[str]:

@@ -21,17 +21,18 @@ class CertificateFiles(NamedTuple):
     certificate: str
     key: str
     client_ca: str = ""
+    crl: str = ""
 
-    def remark(self) -> str:
-        """Return a warning of a certificate that has expired, or will soon; "" if all is well.
+    def remarks(self) -> list[str]:
+        """Return warnings of files that have expired, or will soon.
 
         Raises:
             ConfigError: A file is missing, or wrong.
         """
-        from fastlog.certificates import remark, server_context  # few commands need ssl
+        from fastlog.certificates import remarks, server_context  # few commands need ssl
 
-        server_context(self.certificate, self.key, self.client_ca)
-        return remark(self.certificate, self.key)
+        server_context(self.certificate, self.key, self.client_ca, self.crl)
+        return remarks(self.certificate, self.client_ca, self.crl)
 
 
 def certificate_files(config: Config) -> Iterator[CertificateFiles]:
@@ -39,7 +40,8 @@ def certificate_files(config: Config) -> Iterator[CertificateFiles]:
     for listen in config.listen:
         if is_tls(listen.url):
             where = f"listen {listen.url}"
-            yield CertificateFiles(where, listen.certificate, listen.key, listen.client_ca)
+            files = listen.certificate, listen.key, listen.client_ca, listen.crl
+            yield CertificateFiles(where, *files)
     if config.web.certificate:
         yield CertificateFiles(f"web {config.web.url}", config.web.certificate, config.web.key)
 
@@ -50,12 +52,11 @@ def certificate_remarks(config: Config) -> list[str]:
     Raises:
         ConfigError: One cannot be used; the text names what has it, and the file.
     """
-    remarks = []
+    found = []
     for files in certificate_files(config):
         try:
-            text = files.remark()
+            texts = files.remarks()
         except ConfigError as error:
             raise ConfigError(f"{files.where}: {error}") from None
-        if text:
-            remarks.append(f"{files.where}: {text}")
-    return remarks
+        found += [f"{files.where}: {text}" for text in texts]
+    return found

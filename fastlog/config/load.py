@@ -40,7 +40,7 @@ SHORTEST_TOKEN = 16
 """Characters of a bearer token, which are not to be guessed."""
 _ONLY_FOR = {
     **dict.fromkeys(("mode", "group"), ("unix:", "a Unix socket")),
-    **dict.fromkeys(("certificate", "key", "client_ca", "identity"), ("tls:", "tls://")),
+    **dict.fromkeys(("certificate", "key", "client_ca", "crl", "identity"), ("tls:", "tls://")),
 }
 """Keys of `[[listen]]` that are for one kind of listener: how its URL begins, and what it is."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -175,6 +175,9 @@ def _check_tls(setting: Setting, path: KeyPath, listen: ListenConfig) -> None:
     if listen.identity == "certificate" and not listen.client_ca:
         message = 'listen.identity: "certificate" needs client_ca, which says whose are valid'
         raise setting.source.error([*path, "identity"], message, listen.identity)
+    if listen.crl and not listen.client_ca:
+        message = "listen.crl: the revocation lists are those of client_ca, which is missing"
+        raise setting.source.error([*path, "crl"], message, listen.crl)
 
 
 def _read_sinks(setting: Setting, checks: Checks) -> list[SinkConfig]:

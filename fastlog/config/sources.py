@@ -25,7 +25,7 @@ TABLES = ("redact", "expire")
 """Lists of tables, which only a file can have."""
 PATHS = ("web.password_file", "web.certificate", "web.key")
 """Keys of files, which are relative to the file that has the key."""
-LISTEN_PATHS = ("certificate", "key", "client_ca")
+LISTEN_PATHS = ("certificate", "key", "client_ca", "crl")
 """The same in `[[listen]]`."""
 FLAGS = {
     "source.url": "--source",

@@ -44,6 +44,8 @@ class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
     client_ca: str = ""
     """The path of a PEM file with the authorities whose certificates clients must have; empty:
     clients need none."""
+    crl: str = ""
+    """The path of a PEM file with the revocation lists of these authorities; empty: none."""
     identity: Literal["key", "certificate"] = "key"
     """What a client id is bound to: only to a key, or also to the name in a client's
     certificate."""

@@ -8,7 +8,9 @@ NULL, and that many bytes. All integers are big-endian.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any, Final, get_type_hints
 
 from fastlog.record import Record
@@ -39,6 +41,9 @@ _INTEGER: Final = struct.Struct(">iq")
 _SMALL: Final = struct.Struct(">ii")
 _EPOCH: Final = 946_684_800.0
 """PostgreSQL's: 2000-01-01, in seconds since ours."""
+_EPOCH_DATE: Final = date(2000, 1, 1)
+_DAY: Final = 86_400_000_000
+"""Microseconds."""
 _LAST: Final = 9e18
 """Microseconds: PostgreSQL's last year is 294276, in which no server's clock can be."""
 _IDX_LENGTH: Final = _SMALL.size
@@ -50,16 +55,11 @@ def encode(record: Record, node: bytes = NO_NODE) -> bytes:
     """Return the tuple of a record of a journal."""
     fields = [_COUNT.pack(len(FIELDS))]
     value: Any
-    for name, value in zip(Record._fields, record, strict=True):
+    for is_own, name, value in zip(_IS_OWN, Record._fields, record, strict=True):
         if value is None:
             fields.append(_NULL)
-        elif name in _TIMES:
-            fields.append(_TIME.pack(8, value, 8, microseconds(value)))
-        elif name == "idx":
-            fields.append(_SMALL.pack(4, value))
-        elif name == "extra":
-            data = value.encode()
-            fields += (_LENGTH.pack(len(data) + 1), b"\1", data)  # the version of jsonb
+        elif is_own:
+            fields.append(_OWN_FORMS[name](value))
         elif isinstance(value, str):
             data = value.encode()
             fields += (_LENGTH.pack(len(data)), data)
@@ -69,10 +69,42 @@ def encode(record: Record, node: bytes = NO_NODE) -> bytes:
     return b"".join(fields)
 
 
+def _time(seconds: float) -> bytes:
+    return _TIME.pack(8, seconds, 8, microseconds(seconds))
+
+
+def _number(idx: int) -> bytes:
+    return _SMALL.pack(4, idx)
+
+
+def _json(text: str) -> bytes:
+    data = text.encode()
+    return _LENGTH.pack(len(data) + 1) + b"\1" + data  # the version of jsonb
+
+
+_OWN_FORMS: Final[dict[str, Callable[[Any], bytes]]] = {
+    **dict.fromkeys(_TIMES, _time),
+    "idx": _number,
+    "extra": _json,
+}
+"""What encodes the fields that are neither text nor an integer of 64 bits."""
+_IS_OWN: Final = [name in _OWN_FORMS for name in Record._fields]
+
+
 def microseconds(seconds: float) -> int:
     """Return a time as PostgreSQL counts it, rounded to the nearest."""
     exact = max(-_LAST, min((seconds - _EPOCH) * 1e6, _LAST))
     return int(exact - 0.5 if exact < 0 else exact + 0.5)
+
+
+def received_day(record: Record) -> date:
+    """Return the UTC day of `received_at`, which decides about the partition of a record."""
+    return _date(microseconds(record.received) // _DAY)
+
+
+@lru_cache(16)
+def _date(days: int) -> date:
+    return _EPOCH_DATE + timedelta(days=days)
 
 
 def tuples(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -8,7 +8,7 @@ the ledger and of commits continue.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import accumulate
 from pathlib import Path
@@ -25,11 +25,15 @@ from prometheus_client.registry import Collector
 from fastlog.errors import FastlogError
 from fastlog.journal import COMMIT_BOUNDS, JournalReader
 from fastlog.ledger import LedgerError
+from fastlog.metrics.certificates import certificate_metrics
 from fastlog.metrics.source import source_metrics
+from fastlog.server.process_counts import ProcessCount, read_process_counts
 from fastlog.source.report import read_report
 from fastlog.status.data_directory import Status, read_status
 from fastlog.status.sink_reports import SinkReport, read_sinks
 from fastlog.status.tallies import Tally, read_tallies
+from fastlog.tls.report import ListenerReport
+from fastlog.tls.report import read_report as read_tls_report
 from fastlog.version import __version__
 
 _BLOCK_BYTES = 4096
@@ -40,11 +44,17 @@ class ServerCollector(Collector):
     """Collects the metrics of the server of a data directory.
 
     Args:
+        own: The certificates of the web server that serves the metrics.
         clock: The wall clock, in seconds since the epoch.
     """
 
-    def __init__(self, data_dir: Path, clock: Callable[[], float] = time.time) -> None:
-        self._data_dir, self._clock = data_dir, clock
+    def __init__(
+        self,
+        data_dir: Path,
+        own: Sequence[ListenerReport] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._data_dir, self._own, self._clock = data_dir, own, clock
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics. Those whose source cannot be read are left out."""
@@ -56,7 +66,9 @@ class ServerCollector(Collector):
             yield from _receiver(status)
             yield from _journal(status)
             yield from self._journal_age(status)
+        yield from _processes(read_process_counts(self._data_dir))
         yield from _sinks(read_sinks(self._data_dir, status, self._clock()))
+        yield from certificate_metrics([*read_tls_report(self._data_dir), *self._own])
         source = read_report(self._data_dir)
         if source is not None:
             yield from source_metrics(source, self._clock())
@@ -116,6 +128,23 @@ def _journal(status: Status) -> Iterator[Metric]:
     yield _gauge("journal_limit_bytes", "Bytes that it may have.", status.limit)
     text = "1 if the journal cannot be written now."
     yield _gauge("journal_failing", text, status.failure is not None)
+
+
+def _processes(counts: Mapping[str, ProcessCount]) -> Iterator[Metric]:
+    failures = CounterMetricFamily(
+        "fastlog_process_failures",
+        "How often a process of the server ended without a request, or had to be killed.",
+        labels=["process"],
+    )
+    hangs = CounterMetricFamily(
+        "fastlog_process_hangs",
+        "How often of these it was killed because it gave no sign of life.",
+        labels=["process"],
+    )
+    for role, count in sorted(counts.items()):
+        failures.add_metric([role], count.failures)
+        hangs.add_metric([role], count.hangs)
+    yield from (failures, hangs)
 
 
 def _sinks(sinks: Iterable[SinkReport]) -> Iterator[Metric]:

@@ -25,8 +25,9 @@ from fastlog.search.postgres_live import (
     PostgresArrivals,
     missed,
     read_cursors,
-    read_span,
+    read_ends,
 )
+from fastlog.search.postgres_parts import read_journal
 from fastlog.search.postgres_pool import Pool
 from fastlog.search.postgres_rows import RowReader, is_at
 from fastlog.search.progress import Progress
@@ -38,8 +39,6 @@ from fastlog.sinks.postgres_connection import Connection, parse_url
 
 RETRY_INTERVAL: Final = 1.0
 """Seconds between two attempts to make a lost connection again."""
-WINDOW: Final = 8 << 20
-"""Bytes of a journal that one statement of `read_part` covers."""
 log = logging.getLogger(__name__)
 
 
@@ -144,7 +143,7 @@ class PostgresStore(RecordStore):
     def last_arrival(self, unread: Unread | None = None) -> Identity | None:
         with self._pool.connected() as connection:
             reader = self._reader(connection, Progress())
-            for node, end in read_cursors(connection, self._target.schema).items():
+            for node, end in read_ends(connection, self._target.schema).items():
                 if (place := reader.last_place(node, end)) is not None:
                     return (node, *place)
         return None
@@ -184,8 +183,8 @@ class PostgresStore(RecordStore):
 
     def parts(self, query: Node, unread: Unread | None = None) -> list[Part]:
         with self._pool.connected() as connection:
-            cursors = read_cursors(connection, self._target.schema)
-        return [Part(*cursor) for cursor in sorted(cursors.items())]
+            ends = read_ends(connection, self._target.schema)
+        return [Part(*end) for end in sorted(ends.items())]
 
     def read_part(
         self,
@@ -197,15 +196,7 @@ class PostgresStore(RecordStore):
     ) -> Iterator[Batch]:
         with self._pool.connected(progress) as connection:
             reader = self._reader(connection, progress)
-            while position < part.end and not progress.must_stop():
-                until, read = min(position + WINDOW, part.end), progress.read
-                spans = read_span(reader, query, part.name, (position, -1), until)
-                some = [each for batch in spans for each in batch]
-                if progress.must_stop():
-                    return  # the statement may have ended early
-                progress.read = read + until - position
-                position = until
-                yield Batch(some, position)
+            yield from read_journal(reader, self._target.schema, part, position, query, progress)
 
     def _reader(self, connection: Connection, progress: Progress) -> RowReader:
         return RowReader(connection, self._target.schema, progress)

@@ -7,10 +7,12 @@ all may match.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
+from operator import attrgetter
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -50,6 +52,7 @@ class _Chunk(NamedTuple):
     records: int
     min_created: float
     max_created: float
+    end: int
 
 
 _Begun = tuple[_Chunk, Future[Sequence[int]]]
@@ -95,6 +98,32 @@ class ChunkSearch:
                 yield due
         yield sorted(waiting, reverse=newest_first)
 
+    def arrivals(
+        self, expressions: list[Expression], node: str, begin: int
+    ) -> Iterator[tuple[list[Place], int]]:
+        """Yield the places of records of a journal from an offset on that may match, by arrival.
+
+        They come in batches, each with the offset below which there are no more. What no chunk
+        covers is not included.
+        """
+        found = (each for each in self._list(newest_first=False) if each.node == node)
+        chunks = sorted((each for each in found if each.end > begin), key=attrgetter("begin"))
+        edges = [*(each.begin for each in chunks), self._coverage.ends[node]]
+        waiting: list[Place] = []
+        bytes(RETAINED)
+        with ThreadPoolExecutor(THREADS) as pool:
+            done = 0
+            for some in self._searched(pool, chunks, expressions):
+                waiting += (each for each in self._places(some) if each.offset >= begin)
+                done += len(some)
+                if self._progress.must_stop():
+                    return
+                waiting.sort(key=attrgetter("offset", "idx"))
+                due = bisect_left(waiting, edges[done], key=attrgetter("offset"))
+                yield waiting[:due], edges[done]
+                del waiting[:due]
+        yield waiting, edges[-1]
+
     def _list(self, *, newest_first: bool) -> list[_Chunk]:
         rows = self._fetch(
             "SELECT replace(node::text, '-', ''), \"begin\", part, day, records, min_created,"  # noqa: S608 our own text
@@ -103,9 +132,10 @@ class ChunkSearch:
             (self._coverage.days, *self._span),
         )
         chunks = [
-            _Chunk(*row)
-            for *row, end in rows
-            if end <= self._coverage.ends.get(row[0], 0)  # the others are made since then
+            chunk
+            for chunk in map(_Chunk._make, rows)
+            # The others are made since then.
+            if chunk.end <= self._coverage.ends.get(chunk.node, 0)
         ]
         if newest_first:
             return sorted(chunks, key=lambda each: each.max_created, reverse=True)

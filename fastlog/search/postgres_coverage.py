@@ -49,7 +49,7 @@ def read_journals(fetch: Fetch, schema: str) -> list[Journal] | None:
     if usable != [(True,)]:
         return None
     rows = fetch(
-        'SELECT c.node::text, "offset", coalesce((SELECT max("end")'  # noqa: S608 our own text
+        'SELECT c.node::text, greatest("offset", imported), coalesce((SELECT max("end")'  # noqa: S608 our own text
         f" FROM {schema}.chunks k WHERE k.node = c.node), 0) FROM {schema}.cursors c",
         (),
     )

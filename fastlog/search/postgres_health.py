@@ -13,7 +13,7 @@ _TEXTS: Final = ("message", "exc_text", "stack_info", "extra::text")
 _COUNTED: Final = (
     # Reading the length of each text reads all pages.
     "sum(" + " + ".join(f"coalesce(octet_length({text}), 0)" for text in _TEXTS) + ") IS NULL",
-    'count(*) FILTER (WHERE r."offset" >= c."offset")',
+    'count(*) FILTER (WHERE r."offset" >= greatest(c."offset", c.imported))',
     "count(*) FILTER (WHERE c.node IS NULL)",
     "count(*) FILTER (WHERE created BETWEEN 0 AND 1e11"
     " AND abs(extract(epoch FROM created_at)::float8 - created) > 1e-5)",

@@ -39,6 +39,18 @@ def read_cursors(connection: Connection, schema: str) -> Position:
     return dict(rows.fetchall())
 
 
+def read_ends(connection: Connection, schema: str) -> Position:
+    """Return up to where each journal may have records, those of imports included, in that order.
+
+    What an import adds does not arrive: `read_cursors` does not tell of it.
+    """
+    rows = connection.execute(
+        f"SELECT replace(node::text, '-', ''), greatest(\"offset\", imported)"  # noqa: S608 our own text
+        f" FROM {schema}.cursors ORDER BY updated DESC"
+    )
+    return dict(rows.fetchall())
+
+
 class PostgresArrivals(Arrivals):
     """Looks for new records. A notification of a sink ends a wait at once.
 

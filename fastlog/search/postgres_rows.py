@@ -79,9 +79,9 @@ class RowReader:
             return self._of_minutes(query, narrowing, coverage, minutes, newest_first=newest_first)
         search = ChunkSearch(self.fetch, self._schema, coverage, span_of(query), self.progress)
         batches = search.places(expressions, narrowing.condition, newest_first=newest_first)
-        return self._rows_at(batches, narrowing)
+        return self.rows_at(batches, narrowing)
 
-    def _rows_at(
+    def rows_at(
         self, batches: Iterable[list[Place]], narrowing: PostgresNarrowing
     ) -> Iterator[Row]:
         """Yield the matching rows of some places, in their order."""

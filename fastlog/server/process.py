@@ -38,6 +38,8 @@ class ProcessState(msgspec.Struct, kw_only=True):
     stop_requested: bool = msgspec.field(name="asked_to_end")
     kill_at: float | None
     start_at: float | None
+    signs: int = 0
+    """See `Process.signs`. An older version sends and expects none."""
 
 
 class Process:
@@ -85,6 +87,8 @@ class Process:
         """When to restart it, on the monotonic clock."""
         self.ready = False
         """Whether it has sent READY since its start."""
+        self.signs = 0
+        """Signs of life through its socket, since its start. A worker gives its own elsewhere."""
         self.fatal: FastlogError | None = None
         """The error with which it reported that it cannot continue."""
         self.messages: dict[str, dict[str, Any]] = {}
@@ -128,7 +132,7 @@ class Process:
             os.close(config)
         ours.setblocking(False)
         self._control = ours
-        self._unread, self.ready, self.fatal = b"", False, None
+        self._unread, self.ready, self.signs, self.fatal = b"", False, 0, None
         self.messages.clear()
         self._started, self.start_at = time.monotonic(), None
 
@@ -161,6 +165,8 @@ class Process:
         kind = message["type"]
         if kind == "ready":
             self.ready = True
+        elif kind == "alive":
+            self.signs += 1
         elif kind == "fatal":
             self.fatal = _error_class(message)(message["text"])
         else:
@@ -228,6 +234,7 @@ class Process:
             stop_requested=self.stop_requested,
             kill_at=self._kill_at,
             start_at=self.start_at,
+            signs=self.signs,
         )
 
     def adopt(self, state: ProcessState) -> None:
@@ -238,6 +245,7 @@ class Process:
             self._control = socket.socket(fileno=state.control)
             self._control.setblocking(False)
         self._unread, self.ready = state.unread.encode(), state.ready
+        self.signs = state.signs
         self._started, self._delay = state.started, state.delay
         self.stop_requested, self._kill_at = state.stop_requested, state.kill_at
         self.start_at = state.start_at

@@ -19,6 +19,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from fastlog.errors import FastlogError
 from fastlog.files import set_access
@@ -38,6 +39,7 @@ from fastlog.server.service import (
     make_worker,
 )
 from fastlog.server.state import replace_self
+from fastlog.tls.report import remove_report
 
 log = logging.getLogger(__name__)
 
@@ -197,12 +199,16 @@ def _replace_tls(service: Service) -> None:
             new.kill()
             return
         watch.keep_alive(new)
+    else:
+        remove_report(Path(service.plan.data_dir))
     service.tls = new
     if old is not None:
         watch.forget(old)
         if old.is_alive:
             old.name, old.role = f"{TLS}{old.pid}", f"tls[{old.pid}]"
-            old.send({"type": "retire"})
+    for process in watch.processes:
+        if process.name.startswith(TLS) and process is not new:
+            process.send({"type": "retire"})  # older ones look for revoked certificates again
 
 
 # ---- the workers -------------------------------------------------------------------------------

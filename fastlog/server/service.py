@@ -13,6 +13,7 @@ from fastlog.server.life_watch import LifeWatch
 from fastlog.server.listeners import Bound
 from fastlog.server.plan import Plan
 from fastlog.server.process import Process
+from fastlog.server.process_counts import ProcessCounts
 from fastlog.server.service_manager import ServiceManager
 from fastlog.server.watch import Watch
 from fastlog.tls import channel
@@ -83,7 +84,7 @@ class Service:
         source = make_source(plan, inherited) if plan.source else None
         data_dir = Path(plan.data_dir)
         manager = ServiceManager(data_dir / "status.json")
-        watch = Watch(LifeWatch(data_dir), manager)
+        watch = Watch(LifeWatch(data_dir), manager, ProcessCounts(data_dir))
         tls = make_tls(plan, inherited, bound)
         return cls(plan, inherited, bound, manager, watch, receiver, workers, web, source, tls)
 

@@ -18,6 +18,7 @@ from fastlog.files import Identity
 from fastlog.server import listeners
 from fastlog.server.plan import read_plan
 from fastlog.server.process import ProcessState
+from fastlog.server.process_counts import ProcessCount
 from fastlog.server.service import TLS, Inherited, Service, make_worker
 from fastlog.server.spawn import memory_file, read_file
 from fastlog.server.watch import SIGNALS
@@ -42,6 +43,8 @@ class State(msgspec.Struct, kw_only=True):
     """Whether another SIGHUP was received."""
     socket_files: dict[str, Identity] = {}
     """The files of Unix sockets, by URL."""
+    counts: dict[str, ProcessCount] = {}
+    """Failures of children, by their roles."""
 
 
 class _Versioned(msgspec.Struct):
@@ -65,6 +68,7 @@ def pack(service: Service, *, final: bool) -> bytes:
         children=[process.state() for process in service.watch.processes],
         reload_again=service.watch.reloading,
         socket_files={one.url: one.file for one in service.bound if one.file is not None},
+        counts=service.watch.counts.counts,
     )
     return msgspec.json.encode(state)
 
@@ -141,6 +145,7 @@ def resume(memory: int) -> Service:
     if is_new:  # an older version had no TLS: the receiver needs the channel
         inherited = Inherited.of(inherited.lock, inherited.wakeup)
     service = Service.of(plan, inherited, bound)
+    service.watch.counts.restore(state.counts)
     service.watch.reloading = state.reload_again or (is_new and service.tls is not None)
     for child in state.children:
         process = service.process(child.name)

@@ -28,6 +28,7 @@ from fastlog.server.process import Process
 from fastlog.server.reload import reload
 from fastlog.server.service import TLS, WORKER_END, Inherited, Service
 from fastlog.server.service_manager import take_sockets
+from fastlog.tls.report import remove_report
 from fastlog.version import __version__
 
 log = logging.getLogger(__name__)
@@ -170,6 +171,8 @@ class Supervisor:
         for worker in workers:
             self._await(worker)
         service = self._service
+        if service.tls is None:
+            remove_report(Path(service.plan.data_dir))
         others = [each for each in (service.tls, service.source, service.web) if each is not None]
         for process in others:
             if not self._watch.stopping:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from fastlog.errors import ConfigError, JournalDamagedError
 from fastlog.server.life_watch import LifeWatch
 from fastlog.server.process import Process
+from fastlog.server.process_counts import ProcessCounts
 from fastlog.server.service_manager import ServiceManager
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Watch:
     """Watches the children, and the signals of this process."""
 
-    def __init__(self, lives: LifeWatch, manager: ServiceManager) -> None:
-        self._lives, self._manager = lives, manager
+    def __init__(self, lives: LifeWatch, manager: ServiceManager, counts: ProcessCounts) -> None:
+        self._lives, self._manager, self.counts = lives, manager, counts
         self._selector = selectors.DefaultSelector()
         self.processes: list[Process] = []
         """All children that are alive or are to be restarted."""
@@ -66,6 +67,7 @@ class Watch:
     def keep_alive(self, process: Process) -> None:
         """Restart the process whenever it ends; now, if it is not alive."""
         process.restarts = True
+        self.counts.expect(process.role)
         if not process.is_alive:
             process.start_at = time.monotonic()
             self.add(process)
@@ -91,6 +93,7 @@ class Watch:
         elif not was_requested:
             if not process.name and isinstance(process.fatal, PERMANENT):
                 raise process.fatal
+            self.counts.failed(process.role)
             log.error("%s %s; starting it again", process.role, process.fatal or process.exit_text)
 
     def _start_again(self, process: Process) -> None:
@@ -115,7 +118,10 @@ class Watch:
             timeout = min(timeout, at_most)
         for key, _ in self._selector.select(timeout):
             key.data()
-        self._lives.check(self.processes)
+        for process in self._lives.check(self.processes):
+            # One that serves its last connections has its pid in its role.
+            role = process.role if process.restarts else process.role.partition("[")[0]
+            self.counts.failed(role, hung=True)
         self._manager.ping()
         for process in list(self.processes):
             process.kill_if_overdue()

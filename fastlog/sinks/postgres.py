@@ -32,6 +32,7 @@ from fastlog.sinks.postgres_connection import (
     parse_url,
     psycopg,
 )
+from fastlog.sinks.postgres_copy import copy_into, without_imported
 from fastlog.sinks.postgres_expiry import PostgresExpiry
 from fastlog.sinks.postgres_partitions import day_of, ensure
 from fastlog.sinks.postgres_retention import PostgresRetention
@@ -236,15 +237,16 @@ class PostgresSink(Sink):
             self._begin(connection, notify=True)
             moved = connection.execute(
                 f'UPDATE {self._target.schema}.cursors SET "offset" = %s, frames = %s,'  # noqa: S608 our own text
-                ' updated = now() WHERE node = %s AND "offset" = %s',
+                ' updated = now() WHERE node = %s AND "offset" = %s RETURNING imported',
                 (last.end, frames, self._node, self._cursor),
-            )
-            if moved.rowcount != 1:
+            ).fetchone()
+            if moved is None:
                 raise SinkConflictError(f"{self._target.label}: the cursor has moved")
-            self._copy(
-                connection,
-                [each.copy for each in blocks if each.copy and each.block.offset > self._stored],
-            )
+            new = [each for each in blocks if each.copy and each.block.offset > self._stored]
+            data = [each.copy for each in new]
+            if new and new[0].block.offset < moved[0]:
+                data = without_imported(connection, self._target, self._node, new)
+            copy_into(connection, self._target, data)
         self._cursor, self._frames = last.end, frames
         self._records += sum(each.block.frames for each in blocks)
 
@@ -253,15 +255,6 @@ class PostgresSink(Sink):
         settings = own_timeouts(connection, STATEMENT_SECONDS, synchronous_commit="off")
         notified = f", pg_notify('{CHANNEL}', '{self._target.schema}')" if notify else ""
         connection.execute(f"SELECT {settings}{notified}")
-
-    def _copy(self, connection: Connection, data: Sequence[bytes]) -> None:
-        if not data:
-            return
-        fields = ", ".join(f'"{name}"' for name in copy_rows.FIELDS)
-        statement = f"COPY {self._target.schema}.records ({fields}) FROM STDIN (FORMAT BINARY)"
-        with connection.cursor().copy(statement) as copy:
-            for part in (copy_rows.HEADER, *data, copy_rows.TRAILER):
-                copy.write(part)
 
     def _sync(self) -> None:
         """Commit a transaction that waits for the disk, and so for all before it."""
@@ -287,7 +280,7 @@ class PostgresSink(Sink):
         try:
             with connection.transaction(force_rollback=True):
                 self._begin(connection, notify=False)
-                self._copy(connection, [row])
+                copy_into(connection, self._target, [row])
         except psycopg.Error as error:
             if not is_rejection(error) or is_without_partition(error):
                 raise

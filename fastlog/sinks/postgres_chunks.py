@@ -26,6 +26,8 @@ from uuid import UUID
 import msgspec
 
 from fastlog import zstd
+from fastlog.decode.copy_rows import received_day
+from fastlog.record import Record
 from fastlog.sinks.day_chunks import CHUNK_BYTES, CHUNK_ENTRIES, LEVEL, MINUTE
 from fastlog.sinks.day_rows import text_of
 from fastlog.sinks.postgres_background import Background
@@ -163,7 +165,7 @@ def cover(connection: Connection, target: Target, node: UUID, span: int | None =
         begin = read_covered(connection, schema, node)
         # Of this database, not the sink's: what a crash took back is not covered.
         row = connection.execute(
-            f'SELECT "offset" FROM {schema}.cursors WHERE node = %s',  # noqa: S608 our own text
+            f'SELECT greatest("offset", imported) FROM {schema}.cursors WHERE node = %s',  # noqa: S608 our own text
             (node,),
         ).fetchone()
         cursor, spans = 0 if row is None else row[0], AT_ONCE
@@ -174,6 +176,51 @@ def cover(connection: Connection, target: Target, node: UUID, span: int | None =
             # Nothing is there: the partitions are gone, or there were only rejections.
             begin, spans = end, spans * 2
     return False
+
+
+def cover_up_to(connection: Connection, schema: str, node: UUID, end: int) -> None:
+    """Make all chunks of a journal that are missing up to an offset, in the caller's transaction.
+
+    It has called `lock_chunks`.
+    """
+    begin = read_covered(connection, schema, node)
+    whole = begin + max(0, end - begin) // SPAN * SPAN
+    for first, last in ((begin, whole), (whole, end)):
+        if first < last:
+            _Spans(connection, schema, node).write(first, last, min(SPAN, last - first))
+
+
+def cover_added(connection: Connection, schema: str, node: UUID, records: Sequence[Record]) -> None:
+    """Make chunks of records that the caller's transaction adds where a journal is covered, or
+    behind all its others. It has called `lock_chunks`.
+    """
+    if not records:
+        return
+    offsets = [record.offset for record in records]
+    begin = min(offsets)
+    part = connection.execute(
+        f"SELECT coalesce(max(part) + 1, 0) FROM {schema}.chunks"  # noqa: S608 our own text
+        ' WHERE node = %s AND "begin" = %s',
+        (node, begin),
+    ).fetchone()
+    assert part is not None
+    rows = list(_rows_of(connection, records))
+    _Spans(connection, schema, node).add(begin, max(offsets) + 1, rows, part[0])
+
+
+def _rows_of(connection: Connection, records: Sequence[Record]) -> Iterator[_Row]:
+    """Yield records as `_Spans` reads them: `extra` as PostgreSQL writes it."""
+    extras = connection.execute(
+        "SELECT extra::jsonb::text FROM unnest(%b::text[]) WITH ORDINALITY u(extra, n) ORDER BY n",
+        ([record.extra for record in records],),
+        binary=True,
+    ).fetchall()
+    for each, (extra,) in zip(records, extras, strict=True):
+        yield (
+            *(each.created, each.offset, each.idx, received_day(each)),
+            *(each.levelno, each.levelname, each.name, each.host),
+            *(each.message, each.exc_text, each.stack_info, extra),
+        )
 
 
 class _Spans:
@@ -193,6 +240,16 @@ class _Spans:
             self._write_counts(table, counts)
         return any(self._counts.values())
 
+    def add(self, begin: int, end: int, rows: list[_Row], part: int) -> None:
+        """Write the chunks and counts of other rows.
+
+        Args:
+            part: The number of the first chunk of those that begin here.
+        """
+        self._write_span(begin, end, rows, part)
+        for table, counts in self._counts.items():
+            self._write_counts(table, counts)
+
     def _rows(self, begin: int, end: int) -> Iterator[_Row]:
         """Yield the rows of the spans in order; some are in memory."""
         counted = chain.from_iterable(COUNTED.values())
@@ -207,11 +264,10 @@ class _Spans:
             )
             yield from cursor
 
-    def _write_span(self, begin: int, end: int, rows: list[_Row]) -> None:
+    def _write_span(self, begin: int, end: int, rows: list[_Row], part: int = 0) -> None:
         of_days: dict[date, list[_Row]] = {}
         for row in rows:
             of_days.setdefault(row[3], []).append(row)
-        part = 0
         for day, some in of_days.items():
             for chunk in _divided(some):
                 self._write_chunk((self._node, begin, part, end, day), chunk)

@@ -1,8 +1,9 @@
 """The tables of a PostgreSQL store: made, completed and migrated by the sink.
 
 `records` is partitioned by the day of receipt (`postgres_partitions.py`). `cursors` has a row for
-each journal. `partitions` has what retention must know of a partition. `chunks` and `counts` serve
-searches (`postgres_chunks.py`). `expiry` has how far the rules of `[[expire]]` were applied
+each journal: how far its sink has stored it, and up to where an import may have added records.
+`partitions` has what retention must know of a partition. `chunks` and `counts` serve searches
+(`postgres_chunks.py`). `expiry` has how far the rules of `[[expire]]` were applied
 (`postgres_expiry.py`). `meta` has the version.
 """
 
@@ -17,7 +18,7 @@ from fastlog.sinks.postgres_connection import Connection, Target, own_timeouts
 
 log = logging.getLogger(__name__)
 
-VERSION: Final = 4
+VERSION: Final = 5
 _LOCK: Final = 0x666C6F67
 """The advisory lock under which tables and partitions are made; the second key is the schema's."""
 
@@ -28,7 +29,8 @@ CREATE TABLE {s}.cursors (
     "offset" bigint NOT NULL,
     frames bigint,
     stored bigint NOT NULL,
-    updated timestamptz NOT NULL DEFAULT now()
+    updated timestamptz NOT NULL DEFAULT now(),
+    imported bigint NOT NULL DEFAULT 0
 )"""
 _PARTITIONS = """
 CREATE TABLE {s}.partitions (
@@ -141,6 +143,7 @@ MIGRATIONS: Final[Sequence[str]] = (
     f"{_CHUNKS};{_COUNTS};{_HOST_COUNTS};{_ALL_CURSORS}",
     "ALTER TABLE IF EXISTS {s}.records ADD COLUMN IF NOT EXISTS certificate text",
     _EXPIRY,
+    "ALTER TABLE IF EXISTS {s}.cursors ADD COLUMN IF NOT EXISTS imported bigint NOT NULL DEFAULT 0",
 )
 """The SQL from each version to the next, the first from version 1."""
 

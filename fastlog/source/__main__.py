@@ -64,8 +64,9 @@ def _run(child: Child, signals: Signals) -> None:
     store = Store(config, own, takes_over=target.take_over)
     store.describe()
     child.send({"type": "ready"})  # a server starts also while its cluster is away
-    wait, last = _collecting(signals), ""
+    wait, last = _collecting(child, signals), ""
     while not signals.stopping():
+        child.give_sign()
         connection = Connection(target, f"fastlog central {own}")
         source = Source(config, connection, store, own, lambda: os.eventfd_write(wakeup, 1))
         try:
@@ -92,12 +93,14 @@ def _clear(wakeup: int) -> None:
         os.eventfd_read(wakeup)
 
 
-def _collecting(signals: Signals) -> Callable[[float], None]:
-    """Return `signals.wait` with a collection of cycles once a minute: errors make some."""
+def _collecting(child: Child, signals: Signals) -> Callable[[float], None]:
+    """Return `signals.wait` with a sign of life, and a collection of cycles once a minute: errors
+    make some."""
     collected = time.monotonic()
 
     def wait_and_collect(seconds: float) -> None:
         nonlocal collected
+        child.give_sign()
         if seconds and time.monotonic() > collected + COLLECT_INTERVAL:
             gc.collect()
             collected = time.monotonic()

@@ -16,6 +16,7 @@ from fastlog.routing.decoder import make_decoder
 from fastlog.sinks import SinkContext, make_sink
 from fastlog.source.node_reader import NodeReader
 from fastlog.source.tolerant_decoder import TolerantDecoder
+from fastlog.worker.life import SignsOfLife
 from fastlog.worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class Store:
         self._sink = make_sink(context._replace(expire=config.expire, own_node=own))
         self._ledger = Ledger(config.data_dir / "ledger.db")
         self._home = config.data_dir / "source"
+        self._signs = SignsOfLife(self._home, self._settings.name)
+        """Of the calls that are of no worker: they may wait as long as those of a worker."""
         self._failure = ""
 
     def describe(self) -> None:
@@ -88,14 +91,16 @@ class Store:
             return True  # if the files were removed, the ledger gets what is lost
         sink = self._sink.sibling(name)
         try:
-            return sink.open(node) > 0
+            with self._signs.during("open"):
+                return sink.open(node) > 0
         finally:
             sink.close()
 
     def tick(self) -> None:
         """Do the housekeeping of the store, about once a second."""
         try:
-            self._sink.tick()
+            with self._signs.during("tick"):
+                self._sink.tick()
         except Exception as error:  # as in a worker
             text = f"{type(error).__name__}: {error}"
             if text != self._failure:

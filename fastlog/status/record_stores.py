@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -55,6 +56,28 @@ def store_of_server(config: Config, keep: int) -> RecordStore:
             "there is no sqlite: or postgresql: sink whose records can be served; add one"
         )
     return open_store(sink.url, keep)
+
+
+def find_target(config: Config, url: str | None = None) -> Path | str:
+    """Return to what an import adds records: a directory of day files, or the URL of a database.
+
+    Without a URL, it is that of the first `sqlite:` sink, or else of the first `postgresql:` sink.
+
+    Raises:
+        ConfigError: The URL is wrong, or there is no such sink.
+    """
+    if url is not None:
+        store = open_store(url)
+        return store.logs if isinstance(store, DayStore) else url
+    if stores := stores_of(config):
+        return stores[0].logs
+    sink = _postgres_sink(config)
+    if sink is None:
+        raise ConfigError(
+            "the configuration has no sqlite: or postgresql: sink, and only their stores take "
+            "records; name one with --store"
+        )
+    return sink.url
 
 
 def is_day_store(config: Config, url: str | None = None) -> bool:

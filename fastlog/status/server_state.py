@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from fastlog.ledger import LedgerError
+from fastlog.server.process_counts import ProcessCount, read_process_counts
 from fastlog.source.report import SourceReport, read_report
 from fastlog.status.data_directory import Status, is_running, read_status
 from fastlog.status.sink_reports import SinkReport, read_sinks
@@ -34,6 +35,8 @@ class ServerState(msgspec.Struct, frozen=True):
     erasures: Erasures = Erasures()
     source: SourceReport | None = None
     """What a central server takes from a stream; None: it is none."""
+    processes: dict[str, ProcessCount] = {}
+    """The failures of the server's processes since it was started, by their roles."""
 
 
 def read_state(data_dir: Path, now: float) -> ServerState:
@@ -62,4 +65,5 @@ def read_state(data_dir: Path, now: float) -> ServerState:
         running=is_running(data_dir),
         receiver=status,
         source=read_report(data_dir),
+        processes=read_process_counts(data_dir),
     )

@@ -12,6 +12,7 @@ from fastlog.query import EVERYTHING, Node
 from fastlog.search import Progress, Totals, Unread
 from fastlog.search.store import RecordStore
 from fastlog.search.totals import TOTALS, totals_of
+from fastlog.server.process_counts import ProcessCount
 from fastlog.source.report import SourceReport
 from fastlog.status.data_directory import Status, read_status
 from fastlog.status.record_stores import choose_store
@@ -43,6 +44,8 @@ class Statistics(NamedTuple):
     """None: no receiver has run."""
     source: SourceReport | None
     """What a central server takes from a stream; None: it is none."""
+    processes: dict[str, ProcessCount]
+    """The failures of the server's processes, by their roles."""
     is_running: bool
     unread: Unread
     is_counted: bool = True
@@ -95,6 +98,7 @@ def collect(
         sinks=state.sinks,
         status=state.receiver,
         source=state.source,
+        processes=state.processes,
         is_running=state.running,
         unread=unread,
         is_counted=progress.stopped is None,
@@ -144,4 +148,5 @@ def to_tree(found: Statistics) -> dict[str, Any]:
         "journal_fill": None if status is None else status.fill,
         "receiver": status,
         "source": found.source,
+        "processes": found.processes,
     }

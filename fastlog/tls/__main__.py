@@ -3,8 +3,8 @@
 `python -m fastlog.tls --config-fd N --control-fd N --channel-fd N --listen-fds N,N;N`
 
 The listeners' descriptors are in groups, one for each `tls://` URL of the configuration. At the
-message `retire`, the process accepts nothing more, and ends with its last connection. At SIGTERM it
-ends at once.
+message `retire`, the process accepts nothing more, and ends with its last connection; at each such
+message it ends the connections whose certificates are revoked by now. At SIGTERM it ends at once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fastlog.config import is_tls
 from fastlog.errors import FastlogError
 from fastlog.tls import listeners
 from fastlog.tls.channel import Sender
+from fastlog.tls.report import describe, read_report, write_report
 from fastlog.tls.server import RESERVED_FILES, Server
 
 
@@ -37,8 +38,9 @@ def main(argv: list[str]) -> int:
     configured = [listen for listen in config.listen if is_tls(listen.url)]
     fds = [(fd, listen) for group, listen in zip(groups, configured, strict=True) for fd in group]
     try:
+        made, report = listeners.make(fds), describe(configured)
         server = Server(
-            listeners.make(fds),
+            made,
             Sender(flags["channel-fd"]),
             _affordable(config.limits.connections),
             config.limits.tcp_keepalive,
@@ -48,11 +50,14 @@ def main(argv: list[str]) -> int:
             def woken() -> None:
                 if any(message["type"] == "retire" for message in signals.wait(0)):
                     server.retire()
+                    now = read_report(config.data_dir)  # of the process that accepts
+                    server.end_revoked({each.url: each.crl for each in now})
 
             for fd in signals.filenos():
                 server.handle(fd, woken)
+            write_report(config.data_dir, report)
             child.send({"type": "ready"})
-            server.run(signals.stopping)
+            server.run(signals.stopping, child.give_sign)
     except LostError:
         os._exit(1)
     except (FastlogError, OSError) as error:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import Protocol, cast
 
+from fastlog.x509 import Certificate, certificate
+
 CHUNK = 128 * 1024
 """Bytes of one read."""
 _TLS_RECORD = 16 * 1024
@@ -59,7 +61,9 @@ class Connection:
         "_tls",
         "_to_peer",
         "_to_receiver",
+        "client_certificate",
         "is_closed",
+        "listener_url",
         "pair",
         "peer",
         "peer_ended",
@@ -93,6 +97,10 @@ class Connection:
         self.sent = False
         """Whether the receiver has sent anything."""
         self.is_closed = False
+        self.client_certificate: Certificate | None = None
+        """None: the peer has shown none."""
+        self.listener_url = ""
+        """Of the listener whose handshake it has done."""
 
     # ---- the handshake ----
 
@@ -102,14 +110,18 @@ class Connection:
 
     def receive_handshake(self) -> memoryview | None:
         """Read from the network; return what came: b"" at the end, None if nothing did."""
+        data = self._receive_bytes()
+        if data:
+            self._incoming.write(data)
+        return data
+
+    def _receive_bytes(self) -> memoryview | None:
         try:
             size = self.tcp.recv_into(_received)
         except BlockingIOError:
             return None
         except OSError:
             size = 0
-        if size:
-            self._incoming.write(_received_view[:size])
         return _received_view[:size]
 
     def step_handshake(self) -> bool:
@@ -127,7 +139,14 @@ class Connection:
         return True
 
     def certificate(self) -> Mapping[str, object]:
-        """Return the verified certificate of the peer; empty if it has sent none."""
+        """Return the verified certificate of the peer; empty if it has sent none.
+
+        Raises:
+            ValueError: It cannot be read: a name is no UTF-8, for example.
+        """
+        der = self._tls.getpeercert(binary_form=True)
+        if der is not None:
+            self.client_certificate = certificate(der)
         return self._tls.getpeercert() or {}
 
     def end_after_alert(self) -> None:
@@ -141,7 +160,8 @@ class Connection:
 
     def discard(self) -> None:
         """Read and drop what the peer sends after its handshake has failed."""
-        if not self.receive_handshake():
+        data = self._receive_bytes()
+        if data is not None and not data:
             self.close()
 
     def connect(self, pair: socket.socket) -> None:
@@ -177,18 +197,15 @@ class Connection:
     # ---- from the network to the receiver ----
 
     def _receive(self) -> None:
-        try:
-            size = self.tcp.recv_into(_received)
-        except BlockingIOError:
+        data = self._receive_bytes()
+        if data is None:
             return
-        except OSError:
-            size = 0
-        if not size:
+        if not data:
             # Without the alert that TLS has for it: a SocketHandler closes like this. Frames have
             # lengths, so a frame that someone has cut off is noticed.
             self._end_peer()
             return
-        self._incoming.write(_received_view[:size])
+        self._incoming.write(data)
         self._decrypt()
 
     def _decrypt(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 import ssl
@@ -42,7 +43,8 @@ def make(fds: Sequence[tuple[int, ListenConfig]]) -> list[Listener]:
     """
     listeners = []
     for fd, listen in fds:
-        context = server_context(listen.certificate, listen.key, listen.client_ca)
+        files = listen.certificate, listen.key, listen.client_ca, listen.crl
+        context = server_context(*files)
         listener = socket.socket(fileno=fd)
         listener.setblocking(False)
         listeners.append(Listener(listener, listen, context))
@@ -110,6 +112,19 @@ def _open_spare() -> int:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return -1
+
+
+def network_of(host: str) -> str:
+    """Return what counts as one host: an IPv4 address, or the /64 network of an IPv6 address.
+
+    A machine that has one address of such a network can usually have all.
+    """
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if address.version == 4:
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def peer_name(address: tuple[object, ...]) -> str:

@@ -13,14 +13,15 @@ import socket
 import ssl
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from fastlog.certificates import identity
 from fastlog.eventlog import EventLog
 from fastlog.tls.channel import Accepted, Rejected, Sender
 from fastlog.tls.connection import Connection
-from fastlog.tls.listeners import Acceptor, FullError, Listener
+from fastlog.tls.listeners import Acceptor, FullError, Listener, network_of
+from fastlog.tls.revocation import revoked
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ ACCEPTS = 64
 """Connections that one pass accepts from a listener."""
 LINGER = 5.0
 """Seconds for the last bytes to a peer."""
+ALERTS = 200
+"""Connections whose handshake has failed, and that wait that long for the peer to read why."""
 REST = 0.1
 """Seconds without accepting when no descriptor is left."""
 LITTLE = 64 * 1024
@@ -50,6 +53,7 @@ _NO_TLS = "not TLS: a plain client on a tls:// listener"
 _TOO_SLOW = f"no TLS handshake within {HANDSHAKE:.0f} s"
 _TOO_MANY = "too many TLS handshakes at a time"
 _FULL = "too many connections"
+_REVOKED = "the client's certificate: certificate revoked"
 _NO_DESCRIPTOR = "no file descriptor left"
 _CERTIFICATE_MISSING = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
 
@@ -61,7 +65,7 @@ class _Handshake:
 
     def __init__(self, listener: Listener, connection: Connection, deadline: float) -> None:
         self.listener, self.connection, self.deadline = listener, connection, deadline
-        self.host = connection.peer.rpartition(":")[0]
+        self.host = network_of(connection.peer.rpartition(":")[0].strip("[]"))
         self.has_begun = self.has_failed = False
 
 
@@ -91,6 +95,8 @@ class Server:
         """The oldest first."""
         self._of_host: Counter[str] = Counter()
         """Handshakes of each host."""
+        self._failed: dict[Connection, None] = {}
+        """Those whose handshake has failed, and that are still open; the oldest first."""
         self._steps = 0
         """Steps of handshakes that this pass may still do."""
         self._open: set[Connection] = set()
@@ -123,9 +129,22 @@ class Server:
             listener.socket.close()
         self._listeners.clear()
 
-    def run(self, stopping: Callable[[], bool]) -> None:
-        """Serve until it has retired, or `stopping()`."""
+    def end_revoked(self, files: Mapping[str, str]) -> None:
+        """End the connections whose certificates are revoked now; see `revocation.revoked`."""
+        for connection in list(revoked(self._open, files)):
+            self._reject(connection.peer, _REVOKED)
+            connection.close()
+
+    def run(
+        self, stopping: Callable[[], bool], give_sign: Callable[[], object] = lambda: None
+    ) -> None:
+        """Serve until it has retired, or `stopping()`.
+
+        Args:
+            give_sign: Called in each pass.
+        """
         while not (stopping() or (self._retired and not self._open)):
+            give_sign()
             self._run_pass()
         self._events.flush(final=True)
 
@@ -167,7 +186,7 @@ class Server:
             oldest = next(iter(self._handshakes.values()))
             if oldest.deadline > now:
                 break
-            self._fail(oldest, _TOO_SLOW)
+            self._give_up(oldest, _TOO_SLOW)
         if now >= self._flush_at:
             self._flush_at = now + 1.0
             self._events.flush()
@@ -193,6 +212,7 @@ class Server:
         if connection.pair is not None:
             self._handlers.pop(connection.pair.fileno(), None)
         self._open.discard(connection)
+        self._failed.pop(connection, None)
         self._end_handshake(connection)
         self._closed.append(connection)
 
@@ -212,7 +232,7 @@ class Server:
     def _accept(self, listener: Listener, _events: int) -> None:
         try:
             for tcp, peer in self._acceptor.accept(listener, ACCEPTS):
-                if len(self._open) >= self._most:
+                if len(self._open) - len(self._failed) >= self._most:
                     tcp.close()
                     self._reject(peer, _FULL)
                     continue
@@ -225,7 +245,7 @@ class Server:
         if len(self._handshakes) >= HANDSHAKES:
             ((host, _),) = self._of_host.most_common(1)
             crowd = (each for each in self._handshakes.values() if each.host == host)
-            self._fail(next(crowd), _TOO_MANY)
+            self._give_up(next(crowd), _TOO_MANY)
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         engine = listener.context.wrap_bio(incoming, outgoing, server_side=True)
         connection = Connection(tcp, peer, (engine, incoming, outgoing), self)
@@ -268,10 +288,15 @@ class Server:
     def _finish(self, handshake: _Handshake) -> None:
         """Give the receiver a connection whose handshake is done."""
         connection, config = handshake.connection, handshake.listener.config
-        name = identity(connection.certificate())
+        try:
+            name = identity(connection.certificate())
+        except ValueError:  # its authority signs what is no certificate by the standard
+            self._fail(handshake, "the client's certificate cannot be read")
+            return
         if config.client_ca and config.identity == "certificate" and not name:
             self._fail(handshake, "the client's certificate has no name")
             return
+        connection.listener_url = config.url
         self._end_handshake(connection)
         if name:
             connection.peer += f" {name}"
@@ -295,13 +320,19 @@ class Server:
 
     def _fail(self, handshake: _Handshake, reason: str) -> None:
         """Reject a connection whose handshake has failed. An alert may be on its way to it."""
-        self._end_handshake(handshake.connection)
+        connection = handshake.connection
+        self._end_handshake(connection)
         handshake.has_failed = True
+        self._reject(connection.peer, reason)
+        if len(self._failed) >= ALERTS:
+            next(iter(self._failed)).close()
+        self._failed[connection] = None
+        connection.end_after_alert()
+
+    def _give_up(self, handshake: _Handshake, reason: str) -> None:
+        """Reject a connection whose handshake is not done. OpenSSL has no alert for that."""
         self._reject(handshake.connection.peer, reason)
-        if handshake.has_begun:
-            handshake.connection.end_after_alert()
-        else:
-            handshake.connection.close()
+        handshake.connection.close()
 
     def _end_handshake(self, connection: Connection) -> None:
         handshake = self._handshakes.pop(connection, None)

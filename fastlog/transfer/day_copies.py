@@ -8,10 +8,11 @@ all blocks of the node up to that cursor, and no others.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -43,7 +44,11 @@ def copy_database(source: Path, target: Path, step: Callable[[int], object]) -> 
     """
     target.unlink(missing_ok=True)
     os.close(open_file(target, os.O_RDWR | os.O_EXCL))
-    with closing(open_database(source)) as reading, closing(sqlite3.connect(target)) as copy:
+    with (
+        closing(open_database(source)) as reading,
+        closing(sqlite3.connect(target)) as copy,
+        _full_disk_named(target),
+    ):
         # In a transaction, all steps read the same state. Otherwise each write to the database
         # would make the copy begin again.
         reading.execute("BEGIN")
@@ -52,6 +57,17 @@ def copy_database(source: Path, target: Path, step: Callable[[int], object]) -> 
         copy.execute("PRAGMA journal_mode = OFF")
         copy.execute("PRAGMA synchronous = OFF")  # it is synced when it is complete
         reading.backup(copy, pages=PAGES, progress=lambda *_: step(PAGES * page))
+
+
+@contextmanager
+def _full_disk_named(target: Path) -> Iterator[None]:
+    """Turn SQLite's error about a full disk into that of the system, which names the file."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
 
 
 class DayCopies:

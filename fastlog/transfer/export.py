@@ -1,4 +1,4 @@
-"""An export: the records of a store that match, in order of arrival, as lines."""
+"""An export: the records of a store that match, in order of arrival, in a file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from fastlog.query import Node
 from fastlog.search import Found, Progress, Unread
-from fastlog.search.parts import Part
+from fastlog.search.parts import Part, size_of
 from fastlog.search.store import RecordStore
 from fastlog.transfer.export_file import ExportFile
-from fastlog.transfer.record_lines import LineForm
+from fastlog.transfer.record_lines import Form
 
 
 class Source(NamedTuple):
@@ -47,7 +47,7 @@ class Source(NamedTuple):
 
 
 def write_file(
-    source: Source, form: LineForm, file: ExportFile, count: Callable[[int], object]
+    source: Source, form: Form, file: ExportFile, count: Callable[[int], object]
 ) -> bool:
     """Write an export, or the rest of it.
 
@@ -61,13 +61,40 @@ def write_file(
     if file.is_empty:
         file.write(form.header)
     parts = [Part(*part) for part in state.parts]
-    for number, position, some in source.batches(parts, state.part, state.position):
-        file.write(b"".join(map(form.line, some)))
+    batches = source.batches(parts, state.part, state.position)
+    for number, position, some in _grouped(batches, form, source.progress):
+        if some:
+            file.write(form.encode(some))
         state.unread = sorted({*state.unread, *map(str, source.unread.files)})
         file.reached(number, position, len(some))
         count(state.records)
     if source.progress.must_stop():
         file.save()
         return False
-    file.complete()
-    return True
+    if form.convert is None:
+        file.complete()
+        return True
+    file.save()
+    return file.convert(form.convert, source.progress.must_stop)
+
+
+def _grouped(
+    batches: Iterator[tuple[int, int, list[Found]]], form: Form, progress: Progress
+) -> Iterator[tuple[int, int, list[Found]]]:
+    """Yield the batches, some joined to one where the form needs more records at once.
+
+    If the search must stop, the last ones are left out: joined to fewer others, they would not be
+    the same bytes.
+    """
+    group, size = list[Found](), 0
+    number = position = None
+    for number, position, some in batches:
+        group += some
+        if form.rows:
+            size += sum(map(size_of, some))
+        if len(group) >= form.rows or size >= form.max_bytes:
+            yield number, position, group
+            group, size = [], 0
+            number = None
+    if number is not None and position is not None and not progress.must_stop():
+        yield number, position, group

@@ -99,8 +99,12 @@ class ExportFile:
     def write(self, data: bytes) -> None:
         """Append some bytes."""
         rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._fd, rest) :]
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as error:
+            error.filename = str(self._part)
+            raise
         self._length += len(data)
 
     def reached(self, part: int, position: int, records: int) -> None:
@@ -123,6 +127,30 @@ class ExportFile:
         self._part.replace(self._output)
         sync_directory(self._output.parent)
         self._state_path.unlink(missing_ok=True)
+
+    def convert(
+        self,
+        make: Callable[[Path, Path, Callable[[], bool]], bool],
+        must_stop: Callable[[], bool],
+    ) -> bool:
+        """Make the file of what is written and saved, under its name.
+
+        Args:
+            make: Makes one file of another, unless it must stop; returns whether it did.
+
+        Returns:
+            What `make` does.
+        """
+        whole = self._output.with_name(f"{self._output.name}.part.whole")
+        is_made = make(self._part, whole, must_stop)
+        if is_made:
+            whole.replace(self._output)
+            sync_directory(self._output.parent)
+            self._part.unlink()
+            self._state_path.unlink(missing_ok=True)
+        else:
+            whole.unlink()
+        return is_made
 
     def _lock(self) -> None:
         try:

@@ -27,6 +27,7 @@ _READ: Final = 1 << 20
 _NODE: Final = re.compile(r"[0-9a-f]{1,64}")
 _NODE_DIGITS: Final = 32
 _BOM: Final = b"\xef\xbb\xbf"
+_COUNT: Final = len(Record._fields)
 _EXTRA: Final = Record._fields.index("extra")
 
 
@@ -41,10 +42,16 @@ def _line_types() -> list[tuple[str, Any] | tuple[str, Any, Any]]:
         # Exports of older versions lack the columns that came later.
         is_optional = hints[name] in (str | None, int | None, float | None)
         fields.append((name, kind, None) if is_optional else (name, kind))
-    return [*fields, ("node", str | msgspec.UnsetType, msgspec.UNSET)]
+    fields.append(("node", str | msgspec.UnsetType, msgspec.UNSET))
+    return [*fields, *((name, Any, None) for name in _ADDED)]
 
 
-_Line: Any = msgspec.defstruct("_Line", _line_types(), kw_only=True, gc=False)
+_ADDED: Final = ("time", "id", "match")
+"""What lines have beside the columns. A line with more is of a newer version, and its columns would
+be lost."""
+_Line: Any = msgspec.defstruct(
+    "_Line", _line_types(), kw_only=True, gc=False, forbid_unknown_fields=True
+)
 _Identity: Any = msgspec.defstruct(
     "_Identity", [(name, Any, msgspec.UNSET) for name in ("node", "offset", "idx", "received")]
 )
@@ -115,7 +122,8 @@ class LineFile:
 
     def _exact(self, line: Any, text: bytes, start: int) -> Found:
         """Return the record of a line that has all columns."""
-        *values, node = _values(line)
+        values = [*_values(line)[:_COUNT]]
+        node = line.node
         extra = str(bytes(values[_EXTRA]), "utf-8")
         if not extra.startswith("{") or b"\\u0000" in text:
             raise RejectedError("is not a line of an export: a text has a NUL, or extra is none")

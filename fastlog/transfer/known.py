@@ -7,7 +7,7 @@ database on disk, so a day of any size takes little memory.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,7 @@ _NEW: Final = (
 
 
 class KnownRecords:
-    """The identities of records in some day files. A context manager."""
+    """The identities of records in parts of a store. A context manager."""
 
     def __init__(self) -> None:
         self._connection = sqlite3.connect("", isolation_level=None)
@@ -38,7 +38,7 @@ class KnownRecords:
         for statement in _TABLES:
             self._connection.execute(statement)
         self._nodes: dict[str, int] = {}
-        self._read: set[tuple[Path, str]] = set()
+        self._read: set[tuple[Hashable, str]] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -48,20 +48,19 @@ class KnownRecords:
     ) -> None:
         self._connection.close()
 
-    def read(self, path: Path, node: str) -> None:
-        """Read the identities of a journal in a day file, unless that is done.
+    def read(self, part: Hashable, node: str, places: Iterable[tuple[int, int]]) -> None:
+        """Read the identities of a journal in a part of the store, unless that is done.
 
-        Raises:
-            FastlogError: The file cannot be read.
+        Args:
+            part: Its name.
+            places: Offset and number of each record, lazily.
         """
-        if (path, node) in self._read:
+        if (part, node) in self._read:
             return
-        with unless_gone(path), closing(open_day(path)) as connection:
-            rows = connection.execute(
-                "SELECT ?, offset, idx FROM records WHERE node = ?", (self._number(node), node)
-            )
-            self._insert("INSERT OR IGNORE INTO known VALUES (?, ?, ?)", rows)
-        self._read.add((path, node))
+        number = self._number(node)
+        rows = ((number, *place) for place in places)
+        self._insert("INSERT OR IGNORE INTO known VALUES (?, ?, ?)", rows)
+        self._read.add((part, node))
 
     def new(self, some: Sequence[Found]) -> list[Found]:
         """Return those of some records that are not known, each once. They are not known yet."""
@@ -86,3 +85,13 @@ class KnownRecords:
 
     def _number(self, node: str) -> int:
         return self._nodes.setdefault(node, len(self._nodes))
+
+
+def places_in_day_file(path: Path, node: str) -> Iterator[tuple[int, int]]:
+    """Yield offset and number of the records of a journal in a day file.
+
+    Raises:
+        FastlogError: The file cannot be read.
+    """
+    with unless_gone(path), closing(open_day(path)) as connection:
+        yield from connection.execute("SELECT offset, idx FROM records WHERE node = ?", (node,))

@@ -1,7 +1,8 @@
 """An export as Parquet: typed columns, which analytics tools read. Needs the extra `parquet`.
 
-The end of a Parquet file describes all of it, so it cannot be continued after a crash: the export
-begins again.
+The end of a Parquet file describes all of it, so it cannot be continued after a crash. So the
+records are first written as a stream of Arrow, whose parts stand for themselves, and a Parquet file
+is made of it when it is complete.
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fastlog.errors import ConfigError
-from fastlog.files import open_file, sync_directory
+from fastlog.errors import ConfigError, FastlogError
+from fastlog.files import open_file
 from fastlog.query.fields import COLUMNS, NUMBERS, TIMES
 from fastlog.search import Found
-from fastlog.search.parts import size_of
-from fastlog.transfer.export import Source
+from fastlog.transfer.record_lines import Form
 
 try:
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
@@ -40,6 +40,7 @@ _RECURRING: Final = (
 )
 _DATE_MIN, _DATE_MAX = -62_135_596_800.0, 253_402_300_800.0
 """The years 1 and 10,000, in seconds since the epoch."""
+_OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 def schema() -> Any:
@@ -50,21 +51,14 @@ def schema() -> Any:
     return pa.schema([*fields, pa.field("time", pa.timestamp("us", tz="UTC"))])
 
 
-def write_parquet(
-    source: Source, output: Path, columns: Sequence[str] | None, count: Callable[[int], object]
-) -> int | None:
-    """Write an export.
+def parquet_form(columns: Sequence[str] | None) -> Form:
+    """Return the form of a Parquet file.
 
     Args:
         columns: Those to write; None for all, and `time`.
-        count: Called with the number of records so far.
-
-    Returns:
-        The number of records; None: the search had to stop, and there is no file.
 
     Raises:
         ConfigError: A column is none.
-        OSError: The file cannot be written.
     """
     wanted = schema()
     if columns is not None:
@@ -73,45 +67,57 @@ def write_parquet(
                 f"--fields: a Parquet file has columns only, and {unknown[0]} is none"
             )
         wanted = pa.schema([wanted.field(name) for name in columns])
-    part = output.with_name(f"{output.name}.part")
-    records = 0
-    with os.fdopen(open_file(part, os.O_RDWR), "wb") as file:
+    header = wanted.serialize().to_pybytes()
+
+    def encode(some: list[Found]) -> bytes:
+        return _message(_batch(some, wanted), header)
+
+    return Form(header, encode, ROWS, MAX_BYTES, make_parquet)
+
+
+def make_parquet(stream: Path, target: Path, must_stop: Callable[[], bool]) -> bool:
+    """Make a Parquet file of a stream, durably; return whether it did not have to stop.
+
+    Raises:
+        FastlogError: The stream is damaged.
+        OSError: The file cannot be written.
+    """
+    with (
+        pa.OSFile(str(stream)) as source,
+        os.fdopen(open_file(target, os.O_RDWR), "wb") as file,
+    ):
         file.truncate()
-        with parquet.ParquetWriter(
-            file, wanted, compression="zstd", use_dictionary=[*_known(wanted, _RECURRING)]
-        ) as writer:
-            for group in _groups(source):
-                writer.write_table(_table(group, wanted))
-                records += len(group)
-                count(records)
+        try:
+            batches = pa.ipc.open_stream(source)
+            names = [name for name in _RECURRING if name in batches.schema.names]
+            with parquet.ParquetWriter(
+                file, batches.schema, compression="zstd", use_dictionary=names
+            ) as writer:
+                for batch in batches:
+                    if must_stop():
+                        return False
+                    writer.write_batch(batch)
+        except pa.ArrowInvalid as error:
+            raise FastlogError(
+                f"{stream} is damaged: {error}; begin again without --resume"
+            ) from error
         file.flush()
         os.fsync(file.fileno())
-    if source.progress.must_stop():
-        part.unlink()
-        return None
-    part.replace(output)
-    sync_directory(output.parent)
-    return records
+    return True
 
 
-def _groups(source: Source) -> Any:
-    group: list[Found] = []
-    size = 0
-    for _, _, some in source.batches(source.parts()):
-        group += some
-        size += sum(map(size_of, some))
-        if len(group) >= ROWS or size >= MAX_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+def _message(batch: Any, header: bytes) -> bytes:
+    """Return what a stream with this begin has of a batch."""
+    buffer = pa.BufferOutputStream()
+    writer = pa.ipc.new_stream(buffer, batch.schema, options=_OPTIONS)
+    writer.write_batch(batch)
+    size = buffer.tell()
+    writer.close()  # what that writes would end the stream
+    content: bytes = buffer.getvalue().to_pybytes()
+    return content[len(header) : size]
 
 
-def _known(wanted: Any, names: Sequence[str]) -> Any:
-    return (name for name in names if name in wanted.names)
-
-
-def _table(group: list[Found], wanted: Any) -> Any:
+def _batch(group: list[Found], wanted: Any) -> Any:
     rows = [(*found.record, found.node) for found in group]
     values = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
     arrays = []
@@ -121,7 +127,7 @@ def _table(group: list[Found], wanted: Any) -> Any:
         else:
             column = pa.array(values[field.name], field.type)
         arrays.append(column)
-    return pa.Table.from_arrays(arrays, schema=wanted)
+    return pa.RecordBatch.from_arrays(arrays, schema=wanted)
 
 
 def _microseconds(seconds: float) -> int | None:

@@ -6,24 +6,43 @@ import csv
 import io
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from fastlog.csv_cells import csv_cell
 from fastlog.query import COLUMNS
+from fastlog.record import Record
 from fastlog.search import Found
 
 _encoder: Final = msgspec.json.Encoder()
+_EXTRA: Final = Record._fields.index("extra")
+_Line: Any = msgspec.defstruct("_Line", [*COLUMNS, "time", "id"], gc=False)
+"""Written in half the time of a dict."""
 
 
-class LineForm(NamedTuple):
-    """The form of a file of lines."""
+class Form(NamedTuple):
+    """The form of an exported file."""
 
     header: bytes
     """What the file begins with."""
-    line: Callable[[Found], bytes]
-    """Returns the line of a record, with its end."""
+    encode: Callable[[list[Found]], bytes]
+    """Returns what the file has of some records, in order."""
+    rows: int = 0
+    """How many records are encoded at once, at least, unless they have more than `max_bytes`."""
+    max_bytes: int = 0
+    convert: Callable[[Path, Path, Callable[[], bool]], bool] | None = None
+    """Makes the exported file of the one that was written, unless it must stop; None: it is it."""
+
+
+def line_form(header: bytes, line: Callable[[Found], bytes]) -> Form:
+    """Return the form of a file of lines.
+
+    Args:
+        line: Returns the line of a record, with its end.
+    """
+    return Form(header, lambda some: b"".join(map(line, some)))
 
 
 def id_of(found: Found) -> str:
@@ -45,7 +64,13 @@ def added_values(found: Found) -> dict[str, Any]:
 
 def encode_record(found: Found) -> bytes:
     """Return a record as a line of JSON, without its end."""
-    return encode_values(column_values(found) | added_values(found))
+    record = found.record
+    extra = msgspec.Raw(record.extra.encode())
+    line = _Line(
+        *(*record[:_EXTRA], extra, *record[_EXTRA + 1 :], found.node),
+        *(utc_text(record.created), id_of(found)),
+    )
+    return one_line(_encoder.encode(line))
 
 
 def encode_values(values: dict[str, Any]) -> bytes:
@@ -77,7 +102,7 @@ def csv_line(values: Iterable[object]) -> bytes:
 
 
 LINE_FORMS: Final = {
-    "ndjson": LineForm(b"", lambda found: encode_record(found) + b"\n"),
-    "csv": LineForm(csv_line(COLUMNS), lambda found: csv_line((*found.record, found.node))),
+    "ndjson": line_form(b"", lambda found: encode_record(found) + b"\n"),
+    "csv": line_form(csv_line(COLUMNS), lambda found: csv_line((*found.record, found.node))),
 }
 """The forms of whole records."""

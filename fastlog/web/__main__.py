@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 
-from fastlog.child import Child, LostError, Signals, arguments, log_to_stderr
+from fastlog.child import SIGN_INTERVAL, Child, LostError, Signals, arguments, log_to_stderr
 from fastlog.config import Config
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.search.store import RecordStore
@@ -44,7 +44,10 @@ def _store(config: Config) -> RecordStore:
 
 
 def _watch(child: Child, signals: Signals, service: Service) -> None:
-    """Report that the server is ready, and stop it on signals and when the supervisor ends."""
+    """Report that the server is ready, and stop it on signals and when the supervisor ends.
+
+    The event loop gives the signs of life: searches run in threads, and may take long.
+    """
 
     def woken() -> None:
         try:
@@ -55,10 +58,16 @@ def _watch(child: Child, signals: Signals, service: Service) -> None:
             service.stop()
 
     loop = asyncio.get_running_loop()
+
+    def live() -> None:
+        child.give_sign()
+        loop.call_later(SIGN_INTERVAL, live)
+
     for fd in signals.filenos():
         loop.add_reader(fd, woken)
     child.send({"type": "serving", "url": service.url})
     child.send({"type": "ready"})
+    live()
     woken()
 
 

@@ -7,7 +7,8 @@ import asyncio
 import logging
 import socket
 import struct
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -28,13 +29,24 @@ class Connection(H11Protocol):
     """A connection that cannot be held open by sending nothing, or a byte now and then.
 
     The same holds for reading.
+
+    Args:
+        made: Called with its descriptor when it is made, behind the handshake if it has one.
+        options: Those of `H11Protocol`.
     """
 
     _timer: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
 
+    def __init__(self, made: Callable[[int], object] | None, **options: Any) -> None:
+        super().__init__(**options)
+        self._made = made
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        own = transport.get_extra_info("socket")
+        if self._made is not None and own is not None:
+            self._made(own.fileno())
         self._watch()
 
     def data_received(self, data: bytes) -> None:

@@ -53,10 +53,10 @@ def _chunks(question: Question, form: str, progress: Progress, unread: Unread) -
     Raises:
         FastlogError: A file turned out to be damaged; the header does not say so.
     """
-    (header, encode), known = LINE_FORMS[form], len(unread.files)
-    buffer = bytearray(header)
+    lines, known = LINE_FORMS[form], len(unread.files)
+    buffer = bytearray(lines.header)
     for found in question.store.search(question.query, unread=unread, progress=progress):
-        buffer += encode(found)
+        buffer += lines.encode([found])
         if len(buffer) >= CHUNK:
             yield bytes(buffer)
             buffer.clear()
@@ -67,11 +67,11 @@ def _chunks(question: Question, form: str, progress: Progress, unread: Unread) -
 
 
 async def _size(site: Site, request: Request, values: Values) -> Response:
-    encode = LINE_FORMS[values["format"]].line
+    encode = LINE_FORMS[values["format"]].encode
 
     def work(question: Question) -> dict[str, Any]:
         sample = [
-            len(encode(found))
+            len(encode([found]))
             for found in islice(
                 question.store.search(
                     question.query,

@@ -23,7 +23,7 @@ Probe = Callable[[Request], Awaitable[Response]]
 def metric_routes(site: Site) -> Iterator[Route]:
     """Yield the routes. Probes need no login: they say nothing of records."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(ServerCollector(site.config.data_dir))
+    registry.register(ServerCollector(site.config.data_dir, site.certificates))
 
     async def metrics(request: Request) -> Response:
         if not site.access.is_allowed(request):

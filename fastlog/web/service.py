@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from fastlog.search.store import RecordStore
 from fastlog.web.access import is_loopback
 from fastlog.web.application import make_application
 from fastlog.web.connection import Connection
+from fastlog.web.https_listener import HttpsListener
 from fastlog.web.site import Site
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,11 @@ class Service:
         if parts.scheme == "https":
             context = server_context(config.web.certificate, config.web.key)
         self._socket = _listen(host, port, config.web.url)
+        most = CONNECTIONS + config.web.tails
+        made = None
+        if context is not None:
+            self._socket = HttpsListener(self._socket, most)
+            made = self._socket.handshake_done
         shown = f"[{host}]" if ":" in host else host
         self.url = f"{parts.scheme}://{shown}:{self._socket.getsockname()[1]}"
         """Where it serves; without the path."""
@@ -67,12 +74,12 @@ class Service:
             make_application(site, hosts),
             log_config=None,
             access_log=False,
-            http=Connection,
+            http=partial(Connection, made),  # type: ignore[arg-type]  # it is only called
             ws="none",
             lifespan="off",
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=CONNECTIONS + config.web.tails,
+            limit_concurrency=most,
             timeout_graceful_shutdown=END,
             h11_max_incomplete_event_size=URL_BYTES,
         )

@@ -7,12 +7,14 @@ from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
+from fastlog.certificates import read_ends
 from fastlog.config import Config
 from fastlog.query import between, both, column
 from fastlog.search import Progress, Unread
 from fastlog.search.chunk_search import remember_searches
 from fastlog.search.store import RecordStore
 from fastlog.status.data_directory import boot_of
+from fastlog.tls.report import ListenerReport
 from fastlog.web.access import Access
 from fastlog.web.broadcast import Broadcast
 from fastlog.web.failures import FailureLog
@@ -32,6 +34,9 @@ class Site:
 
     Args:
         store: Where the records are. It is closed at the end.
+
+    Raises:
+        ConfigError: The certificate cannot be read.
     """
 
     def __init__(self, config: Config, store: RecordStore) -> None:
@@ -44,6 +49,11 @@ class Site:
         self.status = StatusReader(config, store)
         self.access = Access.of(config.web)
         self.failures = FailureLog()
+        self.certificates: list[ListenerReport] = []
+        """That of this server, as it was read at the start."""
+        if config.web.certificate:
+            end = read_ends(config.web.certificate).certificate.timestamp()
+            self.certificates.append(ListenerReport(url=config.web.url, certificate_end=end))
 
     def close(self) -> None:
         """End everything that runs."""

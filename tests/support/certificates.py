@@ -10,6 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from interpreters import environment, interpreters
 from places import ROOT, SUPPORT
 
@@ -25,15 +29,73 @@ class Certificates:
         self.ca = home / "ca.pem"
         self._authority.cert_pem.write_to_path(str(self.ca))
 
-    def issue(self, name: str, *, expired: bool = False, file: str = "", dns: str = "") -> Path:
-        """Issue a certificate with this common name; return the file of it and its key."""
+    def issue(
+        self,
+        name: str,
+        *,
+        expired: bool = False,
+        days: float | None = None,
+        file: str = "",
+        dns: str = "",
+    ) -> Path:
+        """Issue a certificate with this common name; return the file of it and its key.
+
+        Args:
+            days: How long it will be valid from now on; expired: it was until yesterday.
+        """
         day = timedelta(days=1)
         now = datetime.now(UTC)
-        dates = {"not_before": now - 9 * day, "not_after": now - day} if expired else {}
+        days = -1 if expired else days
+        dates = {} if days is None else {"not_before": now - 9 * day, "not_after": now + days * day}
         issued = self._authority.issue_cert(dns or "localhost", common_name=name, **dates)
         path = self.home / (file or f"{name}.pem")
         new = path.with_suffix(".new")
         issued.private_key_and_cert_chain_pem.write_to_path(str(new))
+        new.replace(path)
+        return path
+
+    def issue_with(self, name: str, extension: str, value: bytes) -> Path:
+        """Issue a certificate with any extension; return the file of it and its key."""
+        key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+        made = x509.CertificateBuilder().public_key(key.public_key()).serial_number(1)
+        made = made.subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        made = made.issuer_name(self._own().subject).not_valid_before(now - timedelta(days=1))
+        made = made.not_valid_after(now + timedelta(days=1)).add_extension(
+            x509.UnrecognizedExtension(x509.ObjectIdentifier(extension), value), critical=False
+        )
+        plain = serialization.NoEncryption()
+        pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        signed = made.sign(self._key(), hashes.SHA256())
+        path = self.home / f"{name}.pem"
+        path.write_bytes(key.private_bytes(pem, form, plain) + signed.public_bytes(pem))
+        return path
+
+    def _own(self) -> x509.Certificate:
+        return x509.load_pem_x509_certificate(self._authority.cert_pem.bytes())
+
+    def _key(self) -> ec.EllipticCurvePrivateKey:
+        key = serialization.load_pem_private_key(self._authority.private_key_pem.bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        return key
+
+    def revoke(self, *files: Path, file: str = "crl.pem", days: float = 1.0) -> Path:
+        """Make the revocation list of the authority, with these certificates; return its file.
+
+        Args:
+            days: How long it is valid from now on.
+        """
+        now = datetime.now(UTC)
+        made = x509.CertificateRevocationListBuilder().issuer_name(self._own().subject)
+        end = now + timedelta(days=days)
+        made = made.last_update(min(now, end) - timedelta(days=1)).next_update(end)
+        for each in files:
+            serial = x509.load_pem_x509_certificate(each.read_bytes()).serial_number
+            one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
+            made = made.add_revoked_certificate(one.build())
+        path = self.home / file
+        new = path.with_suffix(".new")
+        signed = made.sign(self._key(), hashes.SHA256())
+        new.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
         new.replace(path)
         return path
 

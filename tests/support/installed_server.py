@@ -64,6 +64,7 @@ class Installed(Server):
     def __init__(self, home: Path, **options: Any) -> None:
         self.site = home / "site"
         self.package = self.site / "fastlog"
+        self._constants: dict[str, dict[str, float]] = {}
         shutil.copytree(Path(fastlog.__file__).parent, self.package)
         path = os.pathsep.join([str(self.site), *filter(None, [os.environ.get("PYTHONPATH")])])
         super().__init__(home, env={"PYTHONPATH": path, **options.pop("env", {})}, **options)
@@ -85,8 +86,8 @@ class Installed(Server):
 
     def set(self, module: str, **constants: float) -> None:
         """Set constants of a module of the copy, in each process that starts from now on."""
-        constants_of = {module: constants}
-        text = SET_AFTER_IMPORT.replace("{constants!r}", repr(constants_of))
+        self._constants.setdefault(module, {}).update(constants)
+        text = SET_AFTER_IMPORT.replace("{constants!r}", repr(self._constants))
         (self.site / "sitecustomize.py").write_text(text)
 
     def add_path(self, directory: Path) -> None:

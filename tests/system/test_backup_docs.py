@@ -12,12 +12,16 @@ import pytest
 from conditions import wait_for
 from lossless_clients import Client
 from places import ROOT
+from postgres_stores import Database, database, postgres_servers
 from servers import BIN, Server
 from transfers import run as run_command
+
+__all__ = ["database", "postgres_servers"]
 
 TEXT = (ROOT / "docs/backup.md").read_text("utf-8")
 SECTIONS = re.findall(r"^## (.*)\n((?:(?!## ).*\n)*)", TEXT, flags=re.MULTILINE)
 NOT_RUN = ("pip install --upgrade fastlog-server",)
+URL = "postgresql://fastlog@db.example.org/logs"
 OTHER_DIRECTORY = ("Move to another machine",)
 """Sections that restore to a machine that has nothing yet."""
 
@@ -31,7 +35,9 @@ def commands(text: str) -> list[str]:
     return [line.partition("  #")[0].strip() for line in lines]
 
 
-def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
     monkeypatch.chdir(tmp_path)
     old = Server(tmp_path / "old")
     old.home.mkdir()
@@ -46,7 +52,7 @@ def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 data = tmp_path / "other machine" / "data"
                 data.parent.mkdir()
             for line in commands(text):
-                run(line, tmp_path, data, old)
+                run(line.replace(URL, shlex.quote(database.url())), tmp_path, data, old)
                 done.append(line.split()[:2])
                 if line.startswith("fastlog backup"):
                     client.log(10)
@@ -55,8 +61,9 @@ def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         stored = Server(data.parent)
         stored.data, stored.logs = data, data / "logs"
         assert len(stored.records()) == 120  # what came after the last import is not there
+    assert len(database.messages()) == 130  # of the last section: all of the old server
     assert ["fastlog", "restore"] in done and ["kill", "-HUP"] in done
-    assert len(done) == 14
+    assert len(done) == 15
 
 
 def run(line: str, home: Path, data: Path, old: Server) -> None:

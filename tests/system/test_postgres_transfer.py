@@ -1,23 +1,27 @@
-"""Export from PostgreSQL, and a backup of a server whose database is behind."""
+"""Export from PostgreSQL, import into it, and a backup of a server whose database is behind."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from conditions import wait_for
-from faults import stopped
-from lossless_clients import Client
+from faults import numbers, stopped
+from lossless_clients import FAST, Client
 from postgres_stores import Database, database, postgres_servers
 from servers import Server
-from transfers import numbers_of_lines, run
+from transfers import assert_prefix, killed_when, load, numbers_of_lines, run
 
-from fastlog.search import postgres
+from fastlog.search import postgres_parts
 from fastlog.transfer import export_file
 from fastlog.transfer.export_file import ExportFile
 
 __all__ = ["database", "postgres_servers"]
+
+MANY = 12_000
+"""Records that an import adds in several transactions."""
 
 
 def test_an_export_has_all_records_in_order(
@@ -33,7 +37,7 @@ def test_an_export_has_all_records_in_order(
         wait_for(lambda: len(messages(database)) == 150)
         words = ("export", "--data-dir", server.data, "--output")
         of_postgres, of_days = tmp_path / "pg.ndjson", tmp_path / "days.ndjson"
-        monkeypatch.setattr(postgres, "WINDOW", 5_000)
+        monkeypatch.setattr(postgres_parts, "WINDOW", 5_000)
         with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
             patched.setattr(export_file, "SAVE_INTERVAL", 0.0)
             reached, left = ExportFile.reached, iter(range(3, -1, -1))
@@ -49,6 +53,58 @@ def test_an_export_has_all_records_in_order(
         run(*words, of_days, "--store", f"sqlite://{server.logs}")
         assert lines(of_postgres) == lines(of_days)
         assert numbers_of_lines(of_days) == {"a": [*range(1, 151)]}
+
+
+def test_an_import_that_is_killed_beside_a_server_is_completed_by_repeating_it(
+    tmp_path: Path, database: Database
+) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    config = f'{FAST}[[sink]]\nname = "pg"\nurl = "{database.url()}"\n'
+    with (
+        Server(tmp_path / "one", config=FAST) as one,
+        Server(tmp_path / "two", config=config) as two,
+    ):
+        with Client(one.port, "bulk") as bulk:
+            bulk.log(MANY)
+            bulk.flush()
+            wait_for(lambda: one.stored() == MANY)
+        run("export", "--data-dir", one.data, "--output", tmp_path / "all.ndjson")
+        with load(two) as client:
+            wait_for(lambda: len(messages(database)) > 0)
+            words = ("import", tmp_path / "all.ndjson", "--config", two.home / "fastlog.toml")
+            was_killed = [
+                killed_when(partial(has_imported, database, records), *words)
+                for records in (0, 1, 5_001)
+            ]
+            assert any(was_killed)
+            run(*words)
+        again = run(*words)
+        assert again.startswith("added 0 records") and f"{MANY:,} were there already" in again
+        wait_for(lambda: numbers_in(database)["load"][-1] == client.sent)
+        found = numbers_in(database)
+        assert found["bulk"] == [*range(1, MANY + 1)]
+        assert_prefix(found["load"], client.sent)
+        assert_prefix(found["stock"], 1, first=0)
+        checked = run("check", "--deep", *words[2:], "--data-dir", two.data)
+        assert "rows and cursors are sound" in checked
+
+
+def has_imported(database: Database, least: int) -> bool:
+    [(made,)] = database.execute("SELECT to_regclass('fastlog.records') IS NOT NULL")
+    if not made:
+        return False
+    [(records,)] = database.execute(
+        "SELECT coalesce(sum(records), 0) FROM fastlog.chunks"
+        " JOIN fastlog.cursors USING (node) WHERE imported > 0"
+    )
+    return bool(records >= least)
+
+
+def numbers_in(database: Database) -> dict[str, list[int]]:
+    """Return the numbers of the records in a database, by client."""
+    rows = database.execute('SELECT extra::text FROM fastlog.records ORDER BY node, "offset", idx')
+    return numbers([{"extra": extra} for (extra,) in rows])
 
 
 def messages(database: Database) -> list[str]:

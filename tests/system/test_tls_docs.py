@@ -42,8 +42,8 @@ class Place:
         password = home / "page.password"
         password.touch(mode=0o600)
         password.write_text(made.stdout)
-        listen, web = blocks("toml")
-        config = re.sub(r"0\.0\.0\.0:\d+", "127.0.0.1:0", listen + web)
+        self.certificates.revoke(file="ca.crl")
+        config = re.sub(r"0\.0\.0\.0:\d+", "127.0.0.1:0", "".join(blocks("toml")))
         self.server = Server(home, listen=(), config=config)
 
     @property
@@ -66,7 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def test_the_programs_of_the_page_log_to_its_listeners(place: Place) -> None:
     stored = place.server.stored()
     programs = blocks("python")
-    for program, port in zip(programs, reversed(place.ports), strict=True):
+    for program, port in zip(programs, reversed(place.ports[:2]), strict=True):
         text = program.replace("logs.example.org", "localhost")
         text = re.sub(r"\b902[12]\b", str(port), text)
         text += "import logging\nlogging.getLogger().addHandler(handler)\nlogging.error('hello')\n"

@@ -30,7 +30,7 @@ LAYERS = [
     {"protocol", "query", "database"},
     {"block", "config"},
     {"record", "core", "files", "certificates"},
-    {"errors", "eventlog", "version", "clock", "zone"},
+    {"errors", "eventlog", "version", "clock", "zone", "x509"},
     {"bounded_counter", "zstd"},
 ]
 """From the top down. A part imports from below, and from beside it only within its own folder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from commands import Run
 from day_files import START, START_NAME, make_record, write_day, write_old_day
 from exports import ONE, make_store, place, stored
 
-from fastlog.query import COLUMNS, EVERYTHING
-from fastlog.search import Progress, parts
+from fastlog.query import COLUMNS, EVERYTHING, Node
+from fastlog.search import Progress, Unread, parts
 from fastlog.search.day_store import DayStore
+from fastlog.search.parts import Batch, Part
 from fastlog.transfer import export_file
 from fastlog.transfer.export_file import ExportFile
 
@@ -109,11 +111,14 @@ class Killed(BaseException):
 
 
 @pytest.mark.usefixtures("small_windows")
-@pytest.mark.parametrize("form", ["ndjson", "csv"])
+@pytest.mark.parametrize("form", ["ndjson", "csv", "parquet"])
 @pytest.mark.parametrize("saves", [True, False])
 def test_an_export_that_is_killed_anywhere_continues_to_the_same_bytes(
     command: Run, store: Path, monkeypatch: pytest.MonkeyPatch, form: str, saves: bool
 ) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow.parquet")
+        monkeypatch.setattr("fastlog.transfer.parquet.ROWS", 15)
     words = ("export", "--data-dir", store, "--format", form, "n>5 OR message:message")
     command(*words, "--output", "whole")
     whole = Path("whole").read_bytes()
@@ -144,10 +149,70 @@ def test_an_export_that_is_killed_anywhere_continues_to_the_same_bytes(
             continue
         assert result.code == 0
         break
-    assert kills > 3
+    assert kills > (1 if form == "parquet" else 3)
     assert Path("part").read_bytes() == whole
     assert not [*Path().glob("*.part*")]
     assert command(*words, "--output", "part", "--resume").out == "part is complete already\n"
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_a_parquet_file_that_is_being_made_of_the_stream_is_made_again(
+    command: Run, store: Path, monkeypatch: pytest.MonkeyPatch, is_made: bool
+) -> None:
+    pytest.importorskip("pyarrow.parquet")
+    from fastlog.transfer import parquet
+
+    make = parquet.make_parquet
+    words = ("export", "--data-dir", store, "--output")
+    command(*words, "whole.parquet")
+
+    def killing(stream: Path, target: Path, must_stop: Callable[[], bool]) -> bool:
+        make(stream, target, must_stop if is_made else lambda: True)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parquet, "make_parquet", killing)
+        for more in ([], ["--resume"]):
+            with pytest.raises(Killed):
+                command(*words, "part.parquet", *more)
+    assert not Path("part.parquet").exists()
+    result = command(*words, "part.parquet", "--resume")
+    assert result.out == "exported 84 records to part.parquet\n"
+    assert Path("part.parquet").read_bytes() == Path("whole.parquet").read_bytes()
+    assert not [*Path().glob("*.part*")]
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_a_parquet_export_that_is_interrupted_continues_to_the_same_bytes(
+    command: Run, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("fastlog.transfer.parquet.ROWS", 30)
+    words = ("export", "--data-dir", store, "--output")
+    command(*words, "whole.parquet")
+    read_part, batches = DayStore.read_part, 0
+
+    def interrupted(self: DayStore, part: Part, position: int, query: Node, progress: Progress,
+                    unread: Unread | None = None) -> Iterator[Batch]:  # fmt: skip
+        nonlocal batches
+        for batch in read_part(self, part, position, query, progress, unread):
+            batches += 1
+            if batches == 7:
+                progress.interrupt()
+            yield batch
+
+    monkeypatch.setattr(DayStore, "read_part", interrupted)
+    result = command(*words, "part.parquet")
+    assert (result.code, "--resume continues" in result.err) == (130, True)
+    assert command(*words, "part.parquet", "--resume").code == 0
+    assert Path("part.parquet").read_bytes() == Path("whole.parquet").read_bytes()
+
+
+def test_a_parquet_file_without_records_can_be_read(command: Run, store: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    words = ("export", "--data-dir", store, "--output", "none.parquet", "nowhere")
+    assert command(*words).code == 0
+    assert parquet.read_table("none.parquet").num_rows == 0
 
 
 @pytest.mark.usefixtures("small_windows")

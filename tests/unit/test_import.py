@@ -19,7 +19,7 @@ from fastlog.decode.json_lines import encode
 from fastlog.journal import Journal
 from fastlog.query import COLUMNS
 from fastlog.sinks.day_file import DayFile
-from fastlog.transfer import importer
+from fastlog.transfer import additions
 
 pytestmark = pytest.mark.usefixtures("nothing_configured")
 
@@ -81,7 +81,7 @@ class Killed(BaseException):
 def test_an_import_that_is_killed_anywhere_is_completed_by_repeating_it(
     command: Run, exported: Path, target: Path, monkeypatch: pytest.MonkeyPatch, foreign: bool
 ) -> None:
-    monkeypatch.setattr(importer, "BATCH", 10)
+    monkeypatch.setattr(additions, "BATCH", 10)
     if foreign:
         exported.write_text(
             "".join(f'{{"created":{MONDAY + n * 9000},"msg":"{n}"}}\n' for n in range(84))
@@ -151,6 +151,17 @@ def test_an_export_of_an_older_version_lacks_columns(command: Run, exported: Pat
     assert command("import", exported, "--data-dir", target).out.startswith("added 0 records")
 
 
+def test_a_line_with_a_column_of_a_newer_version_is_named(
+    command: Run, exported: Path, target: Path
+) -> None:
+    lines = [json.loads(line) for line in exported.read_bytes().splitlines()[:2]]
+    lines[1]["tenant"] = "a"
+    Path("new").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    result = command("import", "new", "--data-dir", target)
+    assert (result.code, result.out) == (3, f"added 1 record to {target}/logs\n")
+    assert "new:2: is not a line of an export: Object contains unknown field `tenant`" in result.err
+
+
 def without_nulls(line: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in line.items() if value is not None}
 
@@ -158,7 +169,7 @@ def without_nulls(line: dict[str, object]) -> dict[str, object]:
 def test_what_no_sink_may_store_is_not_imported(command: Run, exported: Path, target: Path):
     Path("redacting.toml").write_text('[[redact]]\nfield = "extra.n"\n')
     words = ("import", exported, "--data-dir", target, "--config", "redacting.toml")
-    assert command(*words).out.startswith("added 84 records")
+    assert command(*words).out == f"added 84 records to {target}/logs, 52 of them redacted\n"
     assert {json.loads(row[EXTRA]).get("n") for row in stored(target)} == {"***", None}
     assert command(*words).out.startswith("added 0 records")
 

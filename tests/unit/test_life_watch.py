@@ -1,4 +1,4 @@
-"""The supervisor's watch over its workers: who is replaced, who is not, and what the log says."""
+"""The supervisor's watch over its children: who is replaced, who is not, and what the log says."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Harness:
     """A watch over one worker, whose process is real and whose signs are the test's."""
 
     def __init__(self, data_dir: Path, pid: int) -> None:
+        self.data_dir = data_dir
         self.clock = Clock(0.0)
         self.watch = LifeWatch(data_dir, self.clock)
         self.kills = 0
@@ -127,3 +128,67 @@ def test_a_worker_that_a_signal_has_stopped_inside_a_call_is_killed(harness: Har
         wait_for(lambda: state_of(harness.worker.pid)[0] == "T")
         harness.look(1)
     assert harness.kills == 1
+
+
+class Other:
+    """Has the watch look at a child that is no worker: its signs come through its socket."""
+
+    def __init__(self, harness: Harness, name: str) -> None:
+        self.harness, worker = harness, harness.worker
+        worker.name, worker.role, worker.signs = f":{name}", name, 0
+
+    def look(self, times: int, signs: int = 0) -> int:
+        """Return how often the child was killed so far, after looks with a new sign at each."""
+        for _ in range(times):
+            self.harness.worker.signs += signs
+            self.harness.look(1)
+        return self.harness.kills
+
+
+@pytest.mark.parametrize("name", ["tls", "web", "source"])
+def test_a_child_that_gives_signs_is_killed_when_they_end(
+    harness: Harness, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    other = Other(harness, name)
+    assert other.look(3 * LOOKS) == 0, "an older version gives none"
+    assert other.look(2 * LOOKS, signs=1) == 0
+    assert other.look(LOOKS - 1) == 0
+    assert other.look(10) == 1
+    (record,) = caplog.records
+    text = record.getMessage()
+    assert text.startswith(f"{name} (pid {harness.worker.pid}) has given no sign of life for 30 s")
+    assert text.endswith("; it is killed and started again")
+
+
+def test_a_process_that_serves_its_last_connections_is_killed_too(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Other(harness, "tls123")
+    harness.worker.restarts = False
+    other.look(1, signs=1)
+    assert other.look(LOOKS) == 1
+    assert caplog.records[-1].getMessage().endswith("for 30 s; it is killed")
+
+
+def test_a_source_whose_sink_waits_is_only_reported(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    other, pid = Other(harness, "source"), harness.worker.pid
+    page = LifePage(harness.data_dir / "source", "sqlite.node")
+    other.look(1, signs=1)
+    page.publish(pid, started_at(pid), 5.0, CALLS.index("sync"))
+    assert other.look(3 * LOOKS) == 0
+    text = caplog.records[-1].getMessage()
+    assert text.endswith("inside its sink's own call of sync() for 30 s; it is not replaced")
+    page.publish(pid, started_at(pid), 5.0, 0)
+    assert other.look(LOOKS) == 0
+    assert other.look(1) == 1
+
+
+def test_signs_of_the_workers_of_a_source_are_signs_of_it(harness: Harness) -> None:
+    other, pid = Other(harness, "source"), harness.worker.pid
+    page = LifePage(harness.data_dir / "source", "sqlite.node")
+    other.look(1, signs=1)
+    for _ in range(2 * LOOKS):
+        page.publish(pid, started_at(pid), 5.0, 0)
+        assert other.look(1) == 0

@@ -352,13 +352,14 @@ def test_an_older_schema_is_migrated(
     assert database.execute("SELECT count(*), count(more) FROM fastlog.records") == [(6, 0)]
 
 
-def test_the_schema_of_version_2_gets_the_column_of_certificates(
+def test_the_schema_of_version_2_gets_the_columns_of_later_ones(
     database: Database, tmp_path: Path
 ) -> None:
     with closing(database.sink(tmp_path)) as sink:
         sink.open(NODE)
         sink.apply(numbered(1))
         database.execute("ALTER TABLE fastlog.records DROP COLUMN certificate")
+        database.execute("ALTER TABLE fastlog.cursors DROP COLUMN imported")
         database.execute("DROP TABLE fastlog.expiry")
         database.execute("UPDATE fastlog.meta SET value = '2'")
         sink.open(NODE)

@@ -16,25 +16,29 @@ from conditions import wait_for
 from fastlog.config import ListenConfig
 from fastlog.tls import channel, listeners, server
 from fastlog.tls.channel import Accepted, Rejected
-from fastlog.tls.listeners import peer_name
+from fastlog.tls.listeners import network_of, peer_name
 from fastlog.tls.server import Server
 
 
 class Running:
     """A TLS server in a thread, with the receiver's end of its channel."""
 
-    def __init__(self, home: Path, connections: int = 100) -> None:
+    def __init__(self, home: Path, connections: int = 100, client_ca: bool = False) -> None:
         self.certificates = Certificates(home)
         certificate = self.certificates.issue("localhost", file="server.pem")
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         to, from_ = channel.make()
         self._channel = channel.Receiver(from_)
-        config = ListenConfig("tls://127.0.0.1:0", certificate=str(certificate))
+        config = ListenConfig(
+            "tls://127.0.0.1:0",
+            certificate=str(certificate),
+            client_ca=str(self.certificates.ca) if client_ca else "",
+        )
         made = listeners.make([(self._listener.detach(), config)])
-        self._server = Server(made, channel.Sender(to), connections, 0.0)
+        self.server = Server(made, channel.Sender(to), connections, 0.0)
         self._stopping = False
-        self._thread = threading.Thread(target=self._server.run, args=(lambda: self._stopping,))
+        self._thread = threading.Thread(target=self.server.run, args=(lambda: self._stopping,))
         self.messages: list[Accepted | Rejected] = []
         self.ends: list[socket.socket] = []
 
@@ -187,3 +191,72 @@ def test_a_probe_that_sends_nothing_and_closes_is_no_rejection(running: Running)
 )
 def test_the_name_of_a_peer(address: tuple[object, ...], name: str) -> None:
     assert peer_name(address) == name
+
+
+# ---- handshakes that fail ----------------------------------------------------------------------
+
+NO_HANDSHAKE = b"\x16\x03\x01\x00\x04\x02\x00\x00\x00"
+"""A record of TLS with a message that no client begins with."""
+
+
+def failed_client(running: Running) -> socket.socket:
+    """Connect, let the handshake fail, and read why; the connection stays open."""
+    client = socket.create_connection(("127.0.0.1", running.port), 30)
+    client.sendall(NO_HANDSHAKE)
+    assert client.recv(1) == b"\x15", "an alert"
+    return client
+
+
+def test_what_comes_after_a_failed_handshake_is_not_kept(running: Running) -> None:
+    with failed_client(running) as client:
+        [connection] = running.server._failed
+        client.settimeout(30)
+        for _ in range(64):
+            client.sendall(bytes(1 << 16))
+        assert connection._incoming.pending < 1 << 16
+    wait_for(lambda: not running.server._failed)
+
+
+def test_failed_handshakes_are_bounded_and_take_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "ALERTS", 3)
+    with Running(tmp_path, connections=2) as running:
+        failed = [failed_client(running) for _ in range(6)]
+        assert len(running.server._failed) == 3
+        with running.certificates.connect(running.port):
+            wait_for(lambda: any(isinstance(each, Accepted) for each in running.take()))
+        for client in failed:
+            client.close()
+
+
+def test_a_certificate_that_cannot_be_read_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its authority has signed an alternative name that is no UTF-8: Python cannot read that."""
+    with Running(tmp_path, client_ca=True) as running:
+        value = b"\x30\x06\x82\x04a\xff\xfeb"
+        odd = running.certificates.issue_with("odd", "2.5.29.17", value)
+        with (
+            contextlib.suppress(OSError),
+            running.certificates.connect(running.port, odd) as client,
+        ):
+            client.recv(1)
+        wait_for(running.rejected)
+        assert running.rejected() == ["the client's certificate cannot be read"]
+        good = running.certificates.issue("good")
+        with running.certificates.connect(running.port, good):
+            wait_for(lambda: any(isinstance(each, Accepted) for each in running.take()))
+
+
+@pytest.mark.parametrize(
+    ("host", "network"),
+    [
+        ("10.0.0.7", "10.0.0.7"),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_the_network_of_a_host(host: str, network: str) -> None:
+    assert network_of(host) == network

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -13,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import Certificates
 from conditions import wait_for
 from faults import SMALL_JOURNAL, small_disk, stopped
 from places import ROOT
 from senders import stock_frame
-from servers import Server
+from servers import Server, kill
 from web_sites import Site, serving
 
 from fastlog.metrics.source import source_metrics
@@ -127,6 +130,39 @@ def test_each_alert_fires_at_its_fault(tmp_path: Path) -> None:
             wait_for(lambda: "FastlogDown" in firing(), "the server is down")
             served.close()
             wait_for(lambda: "FastlogUnreachable" in firing(), "there are no metrics")
+
+
+TLS = """
+[[listen]]
+url = "tls://127.0.0.1:0"
+certificate = "server.pem"
+client_ca = "ca.pem"
+crl = "crl.pem"
+"""
+
+
+def test_the_alerts_of_certificates_and_processes_fire_at_their_faults(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    certificates.issue("localhost", file="server.pem", days=20)
+    certificates.revoke()
+    server = Server(tmp_path, listen=(), config=TLS)
+
+    def reload() -> None:
+        before = server.messages().count("reload: done")
+        os.kill(server.pid, signal.SIGHUP)
+        wait_for(lambda: server.messages().count("reload: done") > before)
+
+    with server, serving(server.data) as site, prometheus(tmp_path, site) as firing:
+        wait_for(lambda: firing() == set(), "all is well")
+        certificates.issue("localhost", file="server.pem", days=13)
+        reload()
+        wait_for(lambda: firing() == {"FastlogCertificateExpires"})
+        certificates.issue("localhost", file="server.pem", days=15)
+        certificates.revoke(days=0.5 / 24)
+        reload()
+        wait_for(lambda: firing() == {"FastlogRevocationListExpires"})
+        kill(server.children()["tls"])
+        wait_for(lambda: "FastlogProcessFailed" in firing())
 
 
 def test_rules_dashboard_and_page_name_the_metrics_that_exist(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import date
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from fastlog.block import Block
 from fastlog.config import RedactConfig
@@ -29,48 +29,19 @@ from fastlog.journal.segment import read_node
 from fastlog.routing.redaction import Redaction
 from fastlog.search import Found
 from fastlog.search.day_reader import open_day, unless_gone
-from fastlog.search.parts import BATCH_BYTES, size_of
 from fastlog.sinks.day_cursor import read_cursor
 from fastlog.sinks.day_directory import DayDirectory, DayFileName, day_of
 from fastlog.sinks.day_file import DayFile
 from fastlog.sinks.sqlite import FILE_LIMIT
-from fastlog.transfer.known import KnownRecords
+from fastlog.transfer.additions import Added, redact
+from fastlog.transfer.known import KnownRecords, places_in_day_file
 
-BATCH: Final = 5_000
-"""Records of one transaction, for which a server waits some hundredths of a second."""
 _OPEN: Final = 8
 """Day files that are open at the same time."""
 LOCK: Final = "import.lock"
 
 
-def batches(found: Iterable[Found]) -> Iterator[list[Found]]:
-    """Yield records in parts that are stored at once."""
-    some, size = list[Found](), 0
-    for each in found:
-        some.append(each)
-        size += size_of(each)
-        if len(some) >= BATCH or size >= BATCH_BYTES:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
-
-
-class Added(NamedTuple):
-    """What became of some records."""
-
-    new: int = 0
-    known: int = 0
-    """The store has them."""
-    waiting: int = 0
-    """The journal of this data directory has them, and the server will store them."""
-
-    def plus(self, other: Added) -> Added:
-        """Return the sum of both."""
-        return Added(*map(sum, zip(self, other, strict=True)))
-
-
-class Importer:
+class DayImporter:
     """Adds records to the day files of a data directory. A context manager.
 
     Args:
@@ -89,8 +60,6 @@ class Importer:
         self._node = read_node(self._journal)
         self._known = KnownRecords()
         self._redaction = Redaction(redact)
-        self.redacted = Counter[str]()
-        """How many records each rule has changed."""
         self._files: OrderedDict[DayFileName, DayFile] = OrderedDict()
         self._names_of: dict[str, list[DayFileName]] = {}
         """The files that had records of a journal when the import began."""
@@ -142,16 +111,16 @@ class Importer:
         for node in {found.node for found in some}:
             for name in self._names_of.get(node, ()):
                 if node == digest or name.day == day:
-                    self._known.read(self._directory.file(name), node)
-        new = self._known.new(some)
-        new = [f._replace(record=self._redaction.apply(f.record, self.redacted)) for f in new]
+                    path = self._directory.file(name)
+                    self._known.read(path, node, places_in_day_file(path, node))
+        new, redacted = redact(self._known.new(some), self._redaction)
         if new:
             file = self._file(self._directory.choose(_microseconds(new[0]), None))
             for node, blocks in _blocks(new):
                 file.add(node, blocks)
             self.days.add(day)
         self._known.add_last()
-        return Added(new=len(new), known=len(some) - len(new))
+        return Added(new=len(new), known=len(some) - len(new), redacted=redacted)
 
     def _file(self, name: DayFileName) -> DayFile:
         if name in self._files:
