@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -137,6 +137,8 @@ def test_a_full_disk(tmp_path: Path, own_server: PostgresServer) -> None:
             load = Load(server)
             while not failures(server):
                 load.send(200, size=4000)
+                # What a slow sink has not stored yet must not be more than the larger disk takes.
+                wait_for(lambda: failures(server) or count(own_server, "little") >= load.sent)
             assert "No space left on device" in failures(server)[0]
             wait_for(lambda: "No space left" in str(stats(server)), "stats show the reason")
             load.send(200)
@@ -152,12 +154,19 @@ def stats(server: Server) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
+def connected(url: str) -> psycopg.Connection | None:
+    with suppress(psycopg.OperationalError):
+        return psycopg.connect(url)
+    return None
+
+
 def test_max_connections(tmp_path: Path) -> None:
     settings = {"max_connections": "4", "superuser_reserved_connections": "1"}
     with postgres_server(newest(), **settings) as own:
         own.execute("CREATE ROLE log LOGIN; GRANT ALL ON DATABASE postgres TO log")
         url = own.url("postgres", "log")
-        others = [psycopg.connect(url) for _ in range(3)]
+        # The backend of the last command may not have ended yet.
+        others = [wait_for(lambda: connected(url)) for _ in range(3)]
         with Server(tmp_path, config=sink_of(url)) as server:
             load = Load(server)
             load.send()

@@ -110,3 +110,14 @@ def test_what_is_kept_of_nodes_is_bounded(cluster: Cluster) -> None:
     assert len(cluster.leases._owners) == 2 * READS
     cluster.leases.know(["0", "1"])
     assert len(cluster.leases._owners) <= 2
+
+
+def test_other_centrals_are_those_that_have_renewed_the_state_of_a_node(cluster: Cluster) -> None:
+    cluster.states = {"1": NodeState(owner=OTHER), "2": NodeState(owner=OWN), "3": NodeState()}
+    cluster.claimable("1", "2", "3")
+    assert cluster.leases.others(["1", "2", "3", "never heard of"]) == {OTHER}
+    assert cluster.leases.others(["2", "3"]) == set()
+    cluster.now += LEASE
+    assert cluster.leases.others(["1"]) == set()
+    cluster.publish("1", msgspec.json.encode(NodeState(owner=OTHER)))
+    assert cluster.leases.others(["1"]) == {OTHER}
