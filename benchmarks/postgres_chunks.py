@@ -55,10 +55,10 @@ class Load:
 
     def __init__(self, url: str) -> None:
         separator = "&" if "?" in url else "?"
-        context = SinkContext(
+        self._context = SinkContext(
             "bench", urlsplit(f"{url}{separator}schema={SCHEMA}"), Path(), RetentionConfig()
         )
-        self.url, self.sink = url, PostgresSink(context)
+        self.url = url
         self.decoder = Decoder("c", "copy", bytes.fromhex(NODE))
         self.blocks = make_blocks(make_frames(BLOCK * AT_ONCE), BLOCK, 20)
 
@@ -76,6 +76,7 @@ class Load:
     def run(self, seconds: float, rate: float, *, with_chunks: bool) -> tuple[float, ...]:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+            self.sink = PostgresSink(self._context)  # one that remembers nothing of the last run
             self.sink.open(NODE)
             at = number = 0
             inside, ticked, client, database = 0.0, time.monotonic(), own(), backends(connection)
