@@ -75,7 +75,7 @@ def assert_publishes(server: Server, secret: str = "") -> None:
 def assert_refused(server: Server, cluster: NatsCluster, sign: str, why: str) -> None:
     """Wait until a server was refused some times; check that one line says so."""
     before = cluster.servers[0].messages().count(sign)
-    wait_for(lambda: cluster.servers[0].messages().count(sign) >= before + 4, "refused again")
+    wait_for(lambda: cluster.servers[0].messages().count(sign) >= before + 2, "refused again")
     lines = [line for line in server.messages().splitlines() if "trying again" in line]
     assert len(lines) == 1
     assert re.search(why, lines[0])

@@ -86,6 +86,7 @@ def test_any_order_of_any_nodes_stores_every_block_once(
     chain = make_chain(zip(contents, (MONDAY + day * DAY for day in days), strict=True))
     clock, deleted = Clock(), Counter[tuple[str, str]]()
     prototype = central(data_dir, clock, retention=RetentionConfig(size=1))
+    prototype.context = prototype.context._replace(own_node=OWN)
     own = make_sink(data_dir, limit=60_000, clock=clock, steady=clock)
     own.open(OWN)
     sinks = dict(zip(NODES, opened(prototype, *NODES), strict=True)) | {OWN: own}
