@@ -53,8 +53,9 @@ Run = Callable[[Path, int, float, Interrupts, Callable[[str], None]], Outcome]
 def drill(
     cluster: bool, as_json: bool, keep: bool, seed: int | None, seconds: float, colour: bool | None
 ) -> int:
-    """Run a server and clients, inject faults, and compare what was sent with what is stored.
+    """Test on this machine that faults lose no record.
 
+    It runs a server and clients, injects faults, and compares what was sent with what is stored.
     All files are in a temporary directory, and all sockets on 127.0.0.1. Other servers are not
     affected.
     """
