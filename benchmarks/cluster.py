@@ -342,7 +342,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="test that everything works")
     options = parser.parse_args()
     if options.quick:
-        options.records, options.rounds, options.singles, options.away = 10_000, 1, 25, 2.0
+        options.records, options.rounds, options.singles, options.away = 5_000, 1, 10, 1.0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     BUILD.mkdir(parents=True, exist_ok=True)
     try:

@@ -73,7 +73,7 @@ ACTIONS = st.tuples(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(actions=st.lists(ACTIONS, max_size=40))
 def test_any_order_of_any_nodes_stores_every_block_once(

@@ -209,7 +209,7 @@ def failed_client(running: Running) -> socket.socket:
 
 def test_what_comes_after_a_failed_handshake_is_not_kept(running: Running) -> None:
     with failed_client(running) as client:
-        [connection] = running.server._failed
+        [connection] = wait_for(lambda: list(running.server._failed))
         client.settimeout(30)
         for _ in range(64):
             client.sendall(bytes(1 << 16))
@@ -223,7 +223,7 @@ def test_failed_handshakes_are_bounded_and_take_no_place(
     monkeypatch.setattr(server, "ALERTS", 3)
     with Running(tmp_path, connections=2) as running:
         failed = [failed_client(running) for _ in range(6)]
-        assert len(running.server._failed) == 3
+        wait_for(lambda: len(running.server._failed) == 3)
         with running.certificates.connect(running.port):
             wait_for(lambda: any(isinstance(each, Accepted) for each in running.take()))
         for client in failed:
