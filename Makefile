@@ -149,7 +149,7 @@ coverage: ## branch coverage of Python, and line coverage of C
 	cd build/coverage && .venv/bin/pip install --quiet 'coverage>=7.10' gcovr cffi 'setuptools>=77'
 	cd build/coverage && $(COVERED) .venv/bin/python setup.py -q build_ext --inplace --force
 	cd build/coverage && .venv/bin/coverage run -m pytest $(PARALLEL) || echo 'Tests failed; what ran was measured:'
-	cd build/coverage && .venv/bin/coverage combine -q && .venv/bin/coverage report
+	cd build/coverage && .venv/bin/coverage combine -q; .venv/bin/coverage report
 	cd build/coverage && .venv/bin/gcovr --root . --filter csrc/
 
 mutants: ## break one rule of the code at a time: the tests named for it must fail
