@@ -91,7 +91,8 @@ def test_ten_thousand_silent_connections_keep_no_client_out(tmp_path: Path) -> N
         wait_for(lambda: s.connections() == MANY)
         full_since = time.monotonic()
         s.let_good_log()
-        assert s.memory.was_below(300 * MANY)
+        # The allocator of Python grows by a MiB at a time, whatever the connections take.
+        assert s.memory.was_below(300 * MANY + MIB)
         wait_for(lambda: time.monotonic() > full_since + HELLO)
         cpu = cpu_of(s.receiver)
         for number in range(200):
