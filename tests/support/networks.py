@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
 
 import pytest
+from conditions import wait_for
 
 CLONE_NEWNET = 0x40000000
 
@@ -37,6 +39,8 @@ def in_a_network_of_its_own(body: Callable[[], None], addresses: Sequence[str]) 
             ip("link set lo up")
             for address in addresses:  # an IPv6 address is unusable while it is tentative
                 ip(f"address add {address} dev lo" + (" nodad" if ":" in address else ""))
+            for address in addresses:  # the kernel makes the routes of IPv6 a little later
+                wait_for(lambda to=address: has_route(to.partition("/")[0]), f"route to {address}")
             body()
         except BaseException as failure:  # raised again below, in the thread of the test
             failures.append(failure)
@@ -46,3 +50,16 @@ def in_a_network_of_its_own(body: Callable[[], None], addresses: Sequence[str]) 
     thread.join()
     if failures:
         raise failures[0]
+
+
+def has_route(address: str) -> bool:
+    """Return whether this thread's network has a route to an address; sends nothing."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))
+        except PermissionError:  # a broadcast address
+            return True
+        except OSError:
+            return False
+    return True
