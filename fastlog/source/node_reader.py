@@ -21,7 +21,7 @@ from fastlog.source.feed import Feed
 _PASSED: Final = 10_000
 """Packets whose place in the stream is kept until they are durable."""
 _MESSAGES: Final = 1000
-"""Messages that one `read` looks at: nobody who floods a subject delays other nodes for long."""
+"""Messages that one `read` looks at: a flood of one subject delays other nodes only briefly."""
 
 
 class _Arrived(NamedTuple):
