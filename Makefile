@@ -62,7 +62,7 @@ package: $(VENV)/test ## source packages and wheels of server and client in ./di
 	PACKAGE_DIR=dist $(BIN)/pytest -m package tests/system/test_package.py
 
 soak: $(VENV)/test ## the long tests, for SOAK_MINUTES (default 10)
-	SOAK_MINUTES=$(or $(SOAK_MINUTES),10) $(BIN)/pytest -m soak --timeout 0
+	SOAK_MINUTES=$(or $(SOAK_MINUTES),10) $(BIN)/pytest -m soak --timeout 0 -o faulthandler_timeout=0
 
 # libFuzzer comes with clang. Without it the same targets run under a driver of our own, which mutates
 # the corpus and does not look at what it reaches; gcc has the sanitizers, leaks among them.

@@ -85,7 +85,19 @@ def stored_rows(data_dir: Path, load: str) -> Iterator[Stored]:
 
 def count_rows(data_dir: Path) -> int:
     """Return the number of rows in the store, of all loads. It is cheap."""
-    return sum(_one(path, "SELECT max(id) FROM entries") for path in _day_files(data_dir))
+    total = 0
+    for path in _day_files(data_dir):
+        with closing(_open(path)) as database:
+            if _has_tables(database):
+                query = f"SELECT max(rowid) FROM {table_of_rows(database)}"
+                total += database.execute(query).fetchone()[0] or 0
+    return total
+
+
+def table_of_rows(database: sqlite3.Connection) -> str:
+    """Return the table that has a row for each record; `entries` came with version 2."""
+    found = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'entries'").fetchone()
+    return "records" if found is None else "entries"
 
 
 def count_load(data_dir: Path, load: str) -> int:

@@ -4,7 +4,7 @@
 
 A fastlog-server with default settings gets records at a steady rate over ten connections. One page
 is open in Chromium, with the live tail of all records; the other pages are clients of the same
-events. Prints the times between frames, the memory of the page at the begin, in the middle and at
+events. Prints the times between frames, the memory of the page at the start, in the middle and at
 the end, what the pages got and what was dropped, and the CPU time of each process.
 
 It needs Playwright and Chromium (Debian: apt-get install chromium; or set CHROMIUM).
@@ -69,7 +69,7 @@ class Memory(NamedTuple):
     """The memory of the page."""
 
     seconds: float
-    """Since the begin of the load."""
+    """Since the start of the load."""
     heap: float
     """MiB of JavaScript, after a collection."""
     resident: float

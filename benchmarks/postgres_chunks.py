@@ -26,7 +26,7 @@ from postgres_copy import cpu_of
 
 from fastlog.block import Block
 from fastlog.config import RetentionConfig
-from fastlog.decode import Decoder
+from fastlog.decode import Batch, Decoder
 from fastlog.sinks import SinkContext
 from fastlog.sinks.postgres import PostgresSink
 from fastlog.sinks.postgres_chunks import read_covered
@@ -70,7 +70,7 @@ class Load:
             moved = Block(at, end, number, block.frames, now, block.payload)
             decoded.append(self.decoder.decode(moved))
             at, number = end, number + block.frames
-        self.sink.apply(decoded)
+        self.sink.apply(Batch.of(decoded))
         return at
 
     def run(self, seconds: float, rate: float, *, with_chunks: bool) -> tuple[float, ...]:

@@ -72,7 +72,7 @@ class Block:
     offset: int
     """Its offset in the journal: bytes since the journal began."""
     end: int
-    """The offset behind its last byte."""
+    """The offset after its last byte."""
     index: int
     """Ordinal of its first frame since the journal began."""
     frames: int

@@ -62,3 +62,13 @@ class SinkConflictError(SinkError):
 
 class RejectedError(FastlogError):
     """A frame is not a record. The text is the reason that the ledger stores."""
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that installs an extra of the server, for the text of an error."""
+    return f"run: pip install 'fastlog-server[{extra}]' (in a checkout: '.[{extra}]')"
+
+
+def describe(error: Exception) -> str:
+    """Return the text of an error for the log; that of an unexpected one begins with its type."""
+    return str(error) if isinstance(error, FastlogError) else f"{type(error).__name__}: {error}"

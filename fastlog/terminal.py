@@ -27,6 +27,8 @@ TRACEBACKS = ("exc_text", "stack_info")
 _INDENT = "\n    "
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+    # A joiner that joins nothing: it would join what is printed beside the text.
+    r"|(?<![^\s\u200d])\u200d|\u200d(?![^\s\u200d])"
 )
 _BARE = re.compile(r'[^\s"=]+')
 

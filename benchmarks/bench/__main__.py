@@ -1,4 +1,4 @@
-"""The command behind `make bench`.
+"""The command that `make bench` runs.
 
 python -m bench [--quick] [--only fastlog --only rsyslog] [--case "64k 100"]
 python -m bench --against OTHER_VENV [--pairs 15] [--records 500000] [--sinks ndjson,sqlite]

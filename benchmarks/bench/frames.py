@@ -25,7 +25,7 @@ _MODULES = ("app.db", "app.web.views", "app.worker.tasks", "app.billing.invoices
 _LEVELS = (10, 20, 20, 20, 30, 40)
 _HOME = "/srv/app/releases/20261120101500/src"
 _CREATED = b"X\x07\x00\x00\x00created"
-"""The key in a pickle of protocol 1; behind it two bytes of a memo opcode, `G`, a double."""
+"""The key in a pickle of protocol 1; after it two bytes of a memo opcode, `G`, a double."""
 
 
 class Frame(NamedTuple):

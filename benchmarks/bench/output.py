@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from blog_store import count_rows
+from blog_store import count_rows, table_of_rows
 
 from bench.frames import NUMBER
 
@@ -137,7 +137,7 @@ class DayFiles(Output):
     def _numbers(self) -> Iterator[int]:
         for path in sorted((self._data_dir / "logs").glob("*.db")):
             with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as day:
-                for (message,) in day.execute("SELECT message FROM entries"):
+                for (message,) in day.execute(f"SELECT message FROM {table_of_rows(day)}"):
                     found = NUMBER.match(message.encode())
                     yield int(found[1]) if found else -1
 

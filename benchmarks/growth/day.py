@@ -51,9 +51,9 @@ class Step(NamedTuple):
     unpublished: float
     in_streams: float
     stored: float
-    """Since the begin."""
+    """Since the start."""
     dropped: float
-    """Since the begin: journals were full."""
+    """Since the start: journals were full."""
     lag: int
     """Seconds since the oldest record that is not stored came, in whole steps."""
 

@@ -1,4 +1,4 @@
-"""The listener of the Logging Cookbook: a thread for each connection, and `logging` behind it.
+"""The listener of the Logging Cookbook: a thread for each connection, and `logging` after it.
 
 Two things are mended, since it would lose records without: a header that arrives in two parts is
 waited for, and more than five clients may connect at once.

@@ -65,7 +65,8 @@ class Connection(object):
     @property
     def is_ready(self):
         """Whether the handshake is done."""
-        return self._session is not None and self._session.is_ready
+        session = self._session  # the sender's thread may end it at any time
+        return session is not None and session.is_ready
 
     @property
     def is_done(self):
@@ -85,7 +86,8 @@ class Connection(object):
     @property
     def node(self):
         """The id of the server, or None."""
-        return self._session.node if self.is_ready else None
+        session = self._session
+        return session.node if session is not None and session.is_ready else None
 
     @property
     def has_backlog(self):

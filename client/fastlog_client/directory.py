@@ -34,7 +34,7 @@ def make_spool_folder(directory, fsync):
     folder = None
     try:
         folder = parent.make_folder("." + name)
-        lock = lock_folder(folder)
+        lock = lock_folder(folder, may_make=True)
         parent.rename("." + name, parent, name)  # under its final name it is always locked
         folder.path = os.path.join(directory, name)
         if fsync:
@@ -53,17 +53,22 @@ def make_spool_folder(directory, fsync):
         parent.close()
 
 
-def lock_folder(folder):
-    """Open and lock the folder's `lock`, which is made if there is none.
+def lock_folder(folder, may_make):
+    """Open and lock the folder's `lock`.
+
+    Args:
+        may_make: make it if there is none.
 
     Returns:
-        The file; None if another process has locked it.
+        The file; None if there is none, or if another process has locked it.
     """
     try:
         file = folder.open("lock", os.O_RDWR)
     except EnvironmentError as error:
         if error.errno != errno.ENOENT:
             raise
+        if not may_make:
+            return None
         try:
             file = folder.open("lock", os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except EnvironmentError as error:

@@ -28,13 +28,13 @@ def make_entry(number, length, data):
 
 
 def read_entries(data):
-    """Yield the entries in these bytes, also those behind damage: (number, record or gap)."""
+    """Yield the entries in these bytes, also those after damage: (number, record or gap)."""
     for number, entry, _ in read_entries_with_ends(data):
         yield number, entry
 
 
 def read_entries_with_ends(data):
-    """Yield the same entries, each with the offset behind it."""
+    """Yield the same entries, each with the offset after it."""
     at = data.find(ENTRY_MARK)
     work = 16 * len(data) + LONGEST_RECORD  # bytes to check of what only looks like an entry
     while at >= 0 and work >= 0:

@@ -98,7 +98,7 @@ class Memory(Store):
         self.recover()
 
     def take(self, limit, must, max_record, stamp):
-        """Return what is to be sent next, and move the cursor behind it.
+        """Return what is to be sent next, and move the cursor past it.
 
         Args:
             limit: bytes that the records may have, with 4 more for each.

@@ -65,7 +65,8 @@ class Outbox(object):
         pid, arrival = self.pid, collections.deque((data, None))
         try:
             self.open()
-            if data.__class__ is Gap or self.store is None or self.store.persistent:
+            store = self.store  # another thread may end the sender at any time
+            if data.__class__ is Gap or store is None or store.persistent:
                 self._keep(arrival)
                 self.settle()
             else:
@@ -80,7 +81,8 @@ class Outbox(object):
 
     def _keep(self, arrival):
         """Move a record to the inbox; either it is in there afterwards or not, whatever happens."""
-        self._has_gaps = self._has_gaps or arrival[0].__class__ is Gap
+        if arrival[0].__class__ is Gap:
+            self._has_gaps = True
         process.sending.add(self)
         self.inbox.extend(iter(arrival.popleft, None))
 
@@ -235,6 +237,10 @@ class Outbox(object):
         elif sender.has_thread:
             self.needs_wakeup = False
             sender.wakeup.set()
+            if self.sender is not sender:  # it has ended meanwhile, and does not look any more
+                self.needs_wakeup = True
+                if self.inbox:
+                    self.wake_sender()
         else:
             self._send_here(sender)
 
@@ -317,9 +323,13 @@ class Outbox(object):
             totals["pending_bytes"] = 0
             self._past = add_totals(self._past, totals)
             self.store = self.sender = None
+            self.room, self.needs_wakeup = -1, True  # a thread may have set them in between
             process.sending.discard(self)
             store.close()
             sender.has_ended = True  # close() waits for that: the spool's folder is gone then
+        if self.inbox:  # a record came after the inbox was emptied, and found this sender
+            process.sending.add(self)
+            self.wake_sender()
         return True
 
     def after_poll(self):
@@ -334,7 +344,7 @@ class Outbox(object):
 
     def _report_store(self):
         """Report what happened in the store, outside of the guard: the hook may do anything."""
-        store = self.store
+        store = None if self.reporter.is_reporting() else self.store  # its report would be ignored
         while store is not None and store.reports:
             try:
                 text, error = store.reports.popleft()
@@ -462,8 +472,9 @@ class Outbox(object):
         """Have the sender end within the time that remains."""
         if self.inbox:
             self.open()
-        if self.sender is not None:
-            self.sender.finish_within(self._seconds_left())
+        sender = self.sender
+        if sender is not None:
+            sender.finish_within(self._seconds_left())
 
     def finish(self):
         """Send what is left within the time that remains; report what could not be sent."""

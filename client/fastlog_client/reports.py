@@ -29,29 +29,34 @@ class Reporter(object):
 
     def report(self, kind, text, error):
         """Report an error. Never raises an Exception."""
-        me = thread_id()
-        if me in self._threads:
+        if self.is_reporting():
             return  # the hook has logged something that would be reported in turn
+        me = thread_id()
         try:
             self._threads.add(me)
             text = "%s: %s" % (self._name, text)
-            self.last_error = text if error is None else "%s (%r)" % (text, error)
+            line = text if error is None else "%s (%r)" % (text, error)
+            self.last_error = line  # of another thread, perhaps, at the next statement
             if self.hook is not None:
                 self.hook(text, error)
             else:
-                self._print(kind)
+                self._print(kind, line)
         except Exception:
             pass  # there is no other place to report it to
         finally:
             self._threads.discard(me)
 
+    def is_reporting(self):
+        """Return whether this thread is in `report`."""
+        return thread_id() in self._threads
+
     def after_fork(self):
         """Forget the threads of the parent."""
         self._threads = set()
 
-    def _print(self, kind):
+    def _print(self, kind, line):
         now = monotonic()
         printed_at = self._printed_at.get(kind)
         if logging.raiseExceptions and (printed_at is None or now - printed_at >= _INTERVAL):
             self._printed_at[kind] = now
-            sys.stderr.write("fastlog_client: %s\n" % self.last_error)
+            sys.stderr.write("fastlog_client: %s\n" % line)

@@ -167,6 +167,8 @@ class Sender(object):
         else:
             self._start_at = 0.0
             return
+        if self.has_ended:
+            return  # two threads of the application have started one each
         self._is_interrupted = False
         self.has_thread = True
         self._outbox.needs_wakeup = False
@@ -198,7 +200,8 @@ class Sender(object):
             seconds = min(dues) - now
             if longest is not None:
                 seconds = min(seconds, longest)
-            elif self.connection.can_send_now(now):
+            elif self.connection.can_send_now(now) or self.connection.store.first == self._next:
+                # Otherwise records wait already, and another one need not wake this thread.
                 outbox.needs_wakeup = True
                 if outbox.inbox or self.connection.store.next != self._next:
                     seconds = 0.0  # a record came before its thread could see `needs_wakeup`

@@ -223,7 +223,7 @@ class Session(object):
         if not self._max_record:
             raise ConnectionRejected(FIX_CONFIG, "the server accepts records of 0 bytes only")
         last = committed + self._store.shift
-        if last < self._store.first - 1:  # it would reject everything behind that hole
+        if last < self._store.first - 1:  # it would reject everything after that hole
             raise NewIdNeeded("the server forgot what it had acknowledged")
         self.node = node
         self.keepalive = keepalive or 5.0

@@ -106,14 +106,16 @@ class Spool(SpoolFiles):
         spool = cls(folder, None)
         try:
             names = folder.names()
-            if "lock" not in names:
+            has_lock = "lock" in names
+            if not has_lock:
                 # It was sent, and another file has kept the folder. Or another program has removed
                 # the lock: then its process, if it is running, soon detects that, and moves.
                 since = abs(time.time() - os.fstat(folder.descriptor).st_mtime)
                 if since < _MOVE_SECONDS or not any(map(SEGMENT_NAME.match, names)):
                     spool.abandon()
                     return None
-            spool._current.lock = lock_folder(folder)
+            # A lock that was there is not made anew: its process may run, and had it locked.
+            spool._current.lock = lock_folder(folder, may_make=not has_lock)
             if spool._lock is None or not folder.has("lock", spool._lock):
                 spool.abandon()  # it was sent and removed between open and lock
                 return None
@@ -145,7 +147,10 @@ class Spool(SpoolFiles):
         if self._segments:
             last = self._segments[-1]
             self.next = max(self.next, last.base)
-            for number, entry in read_entries(self._read(last, 0)):
+            data = self._read(last, 0)
+            if self.error is not None and self.error.errno != errno.ENOENT:
+                raise self.error  # else the spool would seem to be empty, and be removed
+            for number, entry in read_entries(data):
                 count = count_numbers(entry)
                 self.next = max(self.next, number + count)
         self._unsend()
@@ -276,7 +281,8 @@ class Spool(SpoolFiles):
     def add_gap(self, reason, stamp):
         self._counting = (self.next, reason, self.dropped[reason])
         last, begin, gap = self._gap, self.next, Gap(reason, stamp)
-        merges = last is not None and last[0] >= self._loaded and last[1].reason == reason
+        is_in_place = last is not None and last[0] >= max(self._loaded, self._segments[-1].base)
+        merges = is_in_place and last[1].reason == reason
         if merges:
             begin = last[0]
             gap = Gap(reason, last[1].t0, max(last[1].t1, stamp), last[1].count + 1)
@@ -441,6 +447,7 @@ class Spool(SpoolFiles):
             for name in names + ["state", "lock"]:
                 self._remove(name, self._folder)
             self._remove_folder(self._folder)
+            self._forget_old_folders()
         else:
             self.save()
         self.abandon()

@@ -28,7 +28,7 @@ from fastlog_client.files import (
 from fastlog_client.store import Store
 
 _SEGMENT_BYTES = 1024 * 1024
-_LONGEST_SEGMENT = LONGEST_RECORD + _SEGMENT_BYTES  # bytes; this client writes none behind them
+_LONGEST_SEGMENT = LONGEST_RECORD + _SEGMENT_BYTES  # bytes; this client writes none after them
 _STATE = struct.Struct(">4s16sQQQQ16s")
 """Mark, client id, incarnation, shift, first, sent, acked by; then their crc32."""
 _STATE_MARK = b"FST2"
@@ -129,6 +129,8 @@ class SpoolFiles(Store):
     def _put(self, number, entry, offset):
         segment = self._segments[-1]
         if offset is None and segment.size and segment.size + len(entry) > self._segment_bytes:
+            if segment.file is not None:
+                segment.file.check()  # closed, a file without a name could not be read any more
             segment = self._begin_segment(number)
         at = segment.size if offset is None else offset
         if segment.data is not None:
@@ -172,8 +174,13 @@ class SpoolFiles(Store):
 
     def _make_file(self, segment):
         file = self._folder.open(segment.name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        if self._fsync:
-            self._folder.sync()
+        try:
+            if self._fsync:
+                self._folder.sync()
+        except EnvironmentError:
+            file.close()
+            self._remove(segment.name, self._folder)  # else the next attempt would find it
+            raise
         return file
 
     def _forget_unknown_files(self):
@@ -219,10 +226,18 @@ class SpoolFiles(Store):
     # -- a folder that is removed or replaced --
 
     def check(self, now):
-        if self._is_adopted or self._lock is None or now < self._check_folder_at:
+        """Move to a new folder if this one was changed.
+
+        Raises:
+            EnvironmentError: the spool is adopted, and its lock was removed.
+        """
+        if self._lock is None or now < self._check_folder_at:
             return
         self._check_folder_at = now + _FOLDER_CHECK_SECONDS
-        if self._is_in_memory or not self._is_in_place():
+        if self._is_adopted:
+            if not self._folder.has("lock", self._lock):  # another process adopts it in a minute
+                raise EnvironmentError(errno.ESTALE, "the file lock was removed")
+        elif self._is_in_memory or not self._is_in_place():
             self._renew()
         elif self._old_folders:  # an exception has interrupted the move
             try:
@@ -325,6 +340,13 @@ class SpoolFiles(Store):
             if error.errno != errno.ENOENT:
                 raise
             return False
+
+    def _forget_old_folders(self):
+        """Remove what a move has left, after all of it was acknowledged."""
+        try:
+            self._remove_old_folders()
+        except EnvironmentError as error:
+            self.error = error
 
     def _remove_old_folders(self):
         while self._old_folders:

@@ -1,5 +1,8 @@
 /* framer.c: splits a stream into frames. Pure: no I/O. framer.h has the contract.
  *
+ * The server's loop calls fl_scan() only, and keeps partial frames itself (csrc/loop/read_stock.c).
+ * fl_framer is for programs that embed the framer.
+ *
  * Only the bytes of a frame that spans two feeds are copied. The framer keeps them, with their
  * length field, until the frame is complete. Their memory grows with the bytes that arrive and
  * never by the length that a frame announces.

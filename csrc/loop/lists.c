@@ -48,7 +48,7 @@ static void set_listed(fl_loop *loop, list *l, enum conn_flag flag, uint32_t slo
     conn *c = &loop->conns[slot];
     if (listed == !!(c->flags & flag))
         return;
-    c->flags ^= (uint8_t)flag;
+    c->flags ^= (uint16_t)flag;
     if (listed)
         list_append(loop, l, slot);
     else

@@ -61,7 +61,7 @@ enum fl_reason {
 const char *fl_reason_text(int reason);
 
 enum {
-    FL_PEER_SIZE = 192, /* a peer's name with its NUL: "[IPv6 address]:port", and behind a space the
+    FL_PEER_SIZE = 192, /* a peer's name with its NUL: "[IPv6 address]:port", and after a space the
                            identity that its certificate proves, if it has one */
     FL_HEAD_SIZE = 64,  /* the first bytes of a frame that a rejection keeps */
 };
@@ -223,7 +223,7 @@ int fl_loop_event(fl_loop *loop, fl_event *out);
  * next. */
 int fl_loop_send(fl_loop *loop, uint64_t conn, const uint8_t *data, size_t len);
 
-/* Admits the client: its sequences up to `committed` are durable, and it sends those behind. key is
+/* Admits the client: its sequences up to `committed` are durable, and it sends those after. key is
  * written into the stamps of its runs, so that the journal records which key owns the id. welcome
  * is the WELCOME frame, len bytes. */
 int fl_loop_admit(fl_loop *loop, uint64_t conn, const uint8_t id[FL_CLIENT_ID],
@@ -261,7 +261,7 @@ void fl_loop_window(fl_loop *loop, uint32_t bytes, uint8_t state);
  * private to handover.c.
  */
 
-/* Finds the next connection to hand over, from slot *at on, and sets *at to the slot behind it.
+/* Finds the next connection to hand over, from slot *at on, and sets *at to the slot after it.
  * Start with *at = 0. Returns its descriptor, which the loop still owns, or -1 at the end; fills
  * peer and *len, the size of its state. Clients that are not admitted are skipped. */
 int fl_loop_export(const fl_loop *loop, uint32_t *at, char peer[FL_PEER_SIZE], size_t *len);
@@ -294,7 +294,7 @@ void fl_loop_limit_rate(fl_loop *loop, uint32_t connection_rate, uint32_t host_r
 void fl_loop_limit_poll(fl_loop *loop, uint32_t weight);
 
 /* Finds the next connection, from slot *at on, that has been throttled since the last call returned
- * it, and sets *at to the slot behind it. Start with *at = 0. Returns how often it was throttled,
+ * it, and sets *at to the slot after it. Start with *at = 0. Returns how often it was throttled,
  * and fills peer; 0 at the end. */
 int fl_loop_throttled(fl_loop *loop, uint32_t *at, char peer[FL_PEER_SIZE]);
 

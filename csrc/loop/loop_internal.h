@@ -51,14 +51,15 @@ enum {
 enum protocol { PROTOCOL_UNDECIDED, PROTOCOL_STOCK, PROTOCOL_FASTLOG };
 
 enum conn_flag {
-    IS_READY = 1,         /* on the ready list */
-    IS_ENDING = 2,        /* epoll reported RDHUP, HUP or ERR: read until 0 or an error */
-    HAS_SENT_FRAME = 4,   /* has sent a complete frame, so its protocol is certain */
-    IS_PARTIAL = 8,       /* on the partial list */
-    IS_SILENT = 16,       /* on the silent list */
-    IS_THROTTLED = 32,    /* on the throttled list */
-    HAS_OWN_RATE = 64,    /* was read empty after a first frame, so it has a rate of its own */
-    IS_WAIT_COUNTED = 128 /* has been throttled, and not been read since */
+    IS_READY = 1,          /* on the ready list */
+    IS_ENDING = 2,         /* epoll reported RDHUP, HUP or ERR: read until 0 or an error */
+    HAS_SENT_FRAME = 4,    /* has sent a complete frame, so its protocol is certain */
+    IS_PARTIAL = 8,        /* on the partial list */
+    IS_SILENT = 16,        /* on the silent list */
+    IS_THROTTLED = 32,     /* on the throttled list */
+    HAS_OWN_RATE = 64,     /* was read empty after a first frame, so it has a rate of its own */
+    IS_WAIT_COUNTED = 128, /* has been throttled, and not been read since */
+    USES_HOST_RATE = 256   /* was over its own rate, or had none, when it was read last */
 };
 
 typedef struct neighbours {
@@ -73,7 +74,7 @@ typedef struct conn {
     int fd; /* -1: the slot is free, and ready.next is the next free one */
     uint32_t generation;
     uint32_t serial; /* number of the connection in this loop, from 1 */
-    uint8_t flags;   /* enum conn_flag */
+    uint16_t flags;  /* enum conn_flag */
     uint8_t protocol;
     uint8_t listen_flags;
     uint8_t peer_len;
@@ -267,6 +268,9 @@ void throttle_charge(fl_loop *loop, uint32_t slot, uint64_t bytes, uint32_t fram
 void throttle_note_empty(fl_loop *loop, uint32_t slot);
 /* Moves a connection to the throttled list. */
 void throttle_wait(fl_loop *loop, uint32_t slot);
+/* Lets the connections wait that have used up their host's rate in this poll, after those that it
+ * was used up for: so they take turns, also if the rate is there again at the next poll. */
+void throttle_end_turns(fl_loop *loop);
 /* Makes the throttled connections ready whose time has come. */
 void throttle_release(fl_loop *loop);
 
@@ -285,7 +289,7 @@ bool coalesce_wait(fl_loop *loop, int timeout_ms, int *flags);
 
 /* ---- client_write.c: frames to a fastlog client ---- */
 
-/* Sends a frame behind the bytes that wait already. It is dropped if there is no room for it: its
+/* Sends a frame after the bytes that wait already. It is dropped if there is no room for it: its
  * client has not read for long, and the end of the connection will show it. */
 void client_send(fl_loop *loop, client *k, const uint8_t *frame, size_t len);
 /* Sends the bytes that wait, and an ACK if one is due. */

@@ -102,6 +102,7 @@ static void read_ready(fl_loop *loop)
         case READ_CLOSED: break;
         }
     }
+    throttle_end_turns(loop);
 }
 
 static void deliver(fl_loop *loop, void *context)
@@ -144,7 +145,7 @@ int fl_loop_poll(fl_loop *loop, int timeout_ms, void *context)
         throttle_release(loop);
         read_ready(loop);
         deliver(loop, context);
-        /* A new connection has probably sent its first bytes; behind so many events are others. */
+        /* A new connection has probably sent its first bytes; after so many events are others. */
         if (loop->stats.accepted == accepted && n < EVENTS)
             coalesce_begin(loop);
     }

@@ -246,7 +246,7 @@ static enum read_result take_kept(fl_loop *loop, uint32_t slot)
     return result == FRAME_NO_ROOM ? READ_NO_ROOM : READ_UNFINISHED;
 }
 
-/* Receives once, behind the partial frame, and takes the frames that are complete then. */
+/* Receives once, after the partial frame, and takes the frames that are complete then. */
 static enum read_result receive_frames(fl_loop *loop, uint32_t slot, size_t *budget)
 {
     conn *c = &loop->conns[slot];

@@ -1,7 +1,7 @@
 /* read_stock.c: reads a stock client: receives straight into the block, and splits there.
  *
  * A run of the block is a header and the connection's complete frames as they arrived. The bytes
- * behind the last of them are moved to the connection's own memory, and back in front of the next
+ * after the last of them are moved to the connection's own memory, and back in front of the next
  * read. A large frame is received into the connection's memory until it is complete, and copied
  * once, since moving it with each read would cost too much.
  */
@@ -22,8 +22,8 @@ static size_t partial_need(const conn *c)
 /* The run that is being received; positions are in the arena. */
 typedef struct run {
     size_t body;  /* the first frame */
-    size_t split; /* behind the last complete frame */
-    size_t end;   /* behind the last received byte */
+    size_t split; /* after the last complete frame */
+    size_t end;   /* after the last received byte */
     uint32_t frames;
 } run;
 

@@ -22,6 +22,7 @@ enum {
     DEBT_US = 750 * 1000,    /* a stock handler drops records when it cannot send for a second */
     THROTTLED_BUDGET = 8192, /* bytes of one connection in one poll, under a rate limit */
     POLL_LIMIT_MIN = 4096,
+    TICK_US = 1000,        /* of loop->now */
     RELEASE_MS = 10,       /* shortest time between two scans of the throttled list */
     RELEASES_BY_HOST = 64, /* of a scan: connections on their host's rate, which one can use up */
 };
@@ -36,9 +37,16 @@ static bool is_limited(const fl_loop *loop)
     return loop->connection_rate && !loop->draining;
 }
 
+/* Whether a time has come, or comes within this tick of the clock: a connection that sends two
+ * records in a millisecond does not wait. */
+static bool has_come(const fl_loop *loop, int64_t us)
+{
+    return us < now_us(loop) + TICK_US;
+}
+
 static bool is_within_own_rate(const fl_loop *loop, const conn *c)
 {
-    return c->flags & HAS_OWN_RATE && c->rate_used_until <= now_us(loop);
+    return c->flags & HAS_OWN_RATE && has_come(loop, c->rate_used_until);
 }
 
 /* Returns when the connection may be read again. */
@@ -50,7 +58,7 @@ static int64_t due_us(const fl_loop *loop, const conn *c)
 
 bool throttle_is_over(const fl_loop *loop, uint32_t slot)
 {
-    return is_limited(loop) && due_us(loop, &loop->conns[slot]) > now_us(loop);
+    return is_limited(loop) && !has_come(loop, due_us(loop, &loop->conns[slot]));
 }
 
 size_t throttle_budget(const fl_loop *loop)
@@ -82,13 +90,15 @@ void throttle_charge(fl_loop *loop, uint32_t slot, uint64_t bytes, uint32_t fram
 {
     conn *c = &loop->conns[slot];
     uint64_t weight = bytes + (uint64_t)frames * FL_FRAME_WEIGHT;
-    c->flags &= (uint8_t)~IS_WAIT_COUNTED;
+    c->flags &= (uint16_t)~(IS_WAIT_COUNTED | USES_HOST_RATE);
     if (!weight || !is_limited(loop))
         return;
-    if (is_within_own_rate(loop, c))
+    if (is_within_own_rate(loop, c)) {
         charge(loop, &c->rate_used_until, weight, loop->connection_rate);
-    else
+    } else {
         charge(loop, &loop->host_rate_used_until[c->host_bucket], weight, loop->host_rate);
+        c->flags |= USES_HOST_RATE;
+    }
 }
 
 void throttle_note_empty(fl_loop *loop, uint32_t slot)
@@ -121,6 +131,17 @@ void throttle_wait(fl_loop *loop, uint32_t slot)
     c->throttlings++;
 }
 
+void throttle_end_turns(fl_loop *loop)
+{
+    if (!is_limited(loop))
+        return;
+    for (uint32_t s = loop->ready.head, next; s != NO_SLOT; s = next) {
+        next = loop->conns[s].ready.next;
+        if (loop->conns[s].flags & USES_HOST_RATE && throttle_is_over(loop, s))
+            throttle_wait(loop, s);
+    }
+}
+
 static void release(fl_loop *loop, uint32_t slot)
 {
     conn *c = &loop->conns[slot];
@@ -138,7 +159,7 @@ void throttle_release(fl_loop *loop)
     for (uint32_t s = loop->throttled.head, next; s != NO_SLOT; s = next) {
         const conn *c = &loop->conns[s];
         next = c->ready.next;
-        bool is_due = due_us(loop, c) <= now_us(loop);
+        bool is_due = has_come(loop, due_us(loop, c));
         if (is_due && !is_within_own_rate(loop, c))
             is_due = by_host && by_host--;
         if (is_due)

@@ -79,10 +79,7 @@ static bool may_be_lifted(const fl_row *row, const fl_value *key)
  * stay in it, Python decides. */
 static int lift_members(fl_row *row, const fl_pool *pool)
 {
-    const fl_value *nested = NULL;
-    for (size_t i = 0; i < row->columns.n; i++)
-        if (row->columns.of[i].kind == FL_COL_NESTED)
-            nested = row->values[i];
+    const fl_value *nested = row->columns.nested ? row->values[row->columns.nested - 1] : NULL;
     if (!nested || nested->kind != FL_K_DICT)
         return FL_PLAIN;
     const fl_items *items = &fl_node_of(pool, nested)->items;
@@ -171,18 +168,20 @@ static int check_column(fl_row *row, fl_pool *pool, size_t column)
     }
 }
 
-/* Checks the type of each column, and that those with FL_COL_ALL_OR_NONE are all set or none. */
+/* Checks the type of each attribute that has a column, and that those with FL_COL_ALL_OR_NONE are
+ * all set or none. */
 static int check_columns(fl_row *row, fl_pool *pool)
 {
     int group_is_set = -1; /* not known yet */
-    for (size_t i = 0; i < row->columns.n; i++) {
-        int verdict = check_column(row, pool, i);
+    for (size_t i = 0; i < row->columns.attributes_n; i++) {
+        size_t column = row->columns.attributes[i];
+        int verdict = check_column(row, pool, column);
         if (verdict)
             return verdict;
-        if (row->columns.of[i].flags & FL_COL_ALL_OR_NONE) {
-            if (group_is_set >= 0 && group_is_set != fl_is_set(row->values[i]))
+        if (row->columns.of[column].flags & FL_COL_ALL_OR_NONE) {
+            if (group_is_set >= 0 && group_is_set != fl_is_set(row->values[column]))
                 return FL_FALLBACK;
-            group_is_set = fl_is_set(row->values[i]);
+            group_is_set = fl_is_set(row->values[column]);
         }
     }
     return FL_PLAIN;
@@ -192,16 +191,11 @@ static int check_columns(fl_row *row, fl_pool *pool)
  * the message. */
 static int drop_twin(fl_row *row, fl_pool *pool)
 {
-    const fl_value *twin = NULL;
-    const fl_str *message = NULL;
-    for (size_t i = 0; i < row->columns.n; i++) {
-        if (row->columns.of[i].kind == FL_COL_TWIN)
-            twin = row->values[i];
-        else if (row->columns.of[i].kind == FL_COL_MESSAGE)
-            message = &row->texts[i];
-    }
-    if (!twin || !message)
+    const fl_columns *columns = &row->columns;
+    if (!columns->twin || !columns->message || !row->values[columns->twin - 1])
         return FL_PLAIN;
+    const fl_value *twin = row->values[columns->twin - 1];
+    const fl_str *message = &row->texts[columns->message - 1];
     if (twin->kind != FL_K_NONE) {
         fl_str text;
         if (!fl_is_text(twin))

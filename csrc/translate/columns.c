@@ -45,6 +45,20 @@ static bool index_name(fl_columns *columns, size_t index)
     return true;
 }
 
+/* Remembers the column by its kind, for those that look for that kind in each record. */
+static void index_kind(fl_columns *columns, size_t index)
+{
+    uint8_t kind = columns->of[index].kind, number = (uint8_t)(index + 1);
+    if (fl_column_is_attribute(kind))
+        columns->attributes[columns->attributes_n++] = (uint8_t)index;
+    if (kind == FL_COL_MESSAGE)
+        columns->message = number;
+    else if (kind == FL_COL_TWIN)
+        columns->twin = number;
+    else if (kind == FL_COL_NESTED)
+        columns->nested = number;
+}
+
 bool fl_columns_add(fl_columns *columns, const fl_column *column)
 {
     size_t len = strlen(column->name), index = columns->n;
@@ -59,7 +73,7 @@ bool fl_columns_add(fl_columns *columns, const fl_column *column)
     memcpy(info->name, column->name, len);
     if (!set_key(info, column->key ? column->key : column->name))
         return false;
-    columns->n++;
+    index_kind(columns, columns->n++);
     bool has_name = fl_column_is_attribute(column->kind) || fl_column_is_dropped(column->kind);
     return !has_name || index_name(columns, index);
 }

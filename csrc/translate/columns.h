@@ -22,6 +22,9 @@ typedef struct fl_column_info {
 typedef struct fl_columns {
     size_t n;
     fl_column_info of[FL_COLUMNS_MAX];
+    uint8_t attributes[FL_COLUMNS_MAX]; /* the columns that attributes fill */
+    size_t attributes_n;
+    uint8_t message, twin, nested;    /* column + 1 of the last one of this kind; 0: none */
     uint8_t lookup[FL_COLUMN_LOOKUP]; /* column + 1, by the hash of its name */
     uint8_t
         guess[FL_COLUMN_GUESSES]; /* column + 1 of each attribute of the last record, in order */

@@ -33,14 +33,13 @@ size_t fl_json_length(const uint8_t *text, size_t len)
     return length;
 }
 
-/* Whether any of these eight bytes needs an escape. */
+/* Whether any of these eight bytes needs an escape. Bytes from 0x80 on need none; `word`, `quotes`
+ * and `slashes` have the same highest bits. */
 static bool has_escape(uint64_t word)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
     uint64_t quotes = word ^ ones * '"', slashes = word ^ ones * '\\';
-    return (((word - ones * 0x20) & ~word) | ((quotes - ones) & ~quotes) |
-            ((slashes - ones) & ~slashes)) &
-           highs;
+    return ((word - ones * 0x20) | (quotes - ones) | (slashes - ones)) & ~word & highs;
 }
 
 size_t fl_json_room(const uint8_t *text, size_t len)

@@ -1,5 +1,8 @@
 /* line.c: a row as a line of JSON, an object with the columns in their order. Pure.
  *
+ * A line is made of parts. Adjacent columns that are equal in all lines of a run are one part,
+ * which is written once a run and then copied. Each other column is a part of its own.
+ *
  * Gives the same bytes as fastlog/decode/json_lines.py for the same row.
  */
 #include "line.h"
@@ -45,58 +48,129 @@ static uint8_t *put_received(const fl_row *row, uint8_t *to)
     return put(to, row->received_text, row->received_len);
 }
 
-static uint8_t *put_value(const fl_row *row, size_t column, uint8_t *to, const fl_value *host,
-                          uint32_t idx)
+/* Whether all lines of a run have the same value in a column of this kind. */
+static bool is_fixed(uint8_t kind)
+{
+    return kind == FL_COL_HOST || kind == FL_COL_CERTIFICATE || kind == FL_COL_RECEIVED ||
+           kind == FL_COL_OFFSET;
+}
+
+void fl_line_divide(fl_row *row)
+{
+    fl_line *line = &row->line;
+    bool is_open = false; /* the last part is fixed, and the next column may belong to it */
+
+    for (size_t i = 0; i < row->columns.n; i++) {
+        const fl_column_info *column = &row->columns.of[i];
+        bool fixed = is_fixed(column->kind);
+        if (fl_column_is_dropped(column->kind)) {
+            is_open = false;
+            continue;
+        }
+        if (!(fixed && is_open))
+            line->parts[line->n++] = (fl_line_part){.column = (uint8_t)i};
+        if (fixed)
+            line->parts[line->n - 1].columns++;
+        else
+            line->keys += column->key_len + NUMBER_MAX;
+        line->extras += column->kind == FL_COL_EXTRA;
+        is_open = fixed;
+    }
+}
+
+static void add_fixed(fl_row *row, const fl_column_info *column, const fl_value *host)
+{
+    fl_buffer *out = &row->line.fixed;
+    fl_str certificate = row->certificate;
+
+    fl_buffer_add(out, column->key, column->key_len);
+    switch (column->kind) {
+    case FL_COL_HOST: fl_json_text(out, host->at.text, host->len); break;
+    case FL_COL_RECEIVED: fl_buffer_add(out, row->received_text, row->received_len); break;
+    case FL_COL_OFFSET: fl_buffer_add(out, row->offset_text, row->offset_len); break;
+    default:
+        if (certificate.text)
+            fl_json_text(out, certificate.text, certificate.len);
+        else
+            fl_buffer_add(out, "null", 4);
+    }
+}
+
+/* Whether the last run of this block had the same sender: many connections come from one host. */
+static bool is_same_sender(const fl_line *line, const fl_value *host, fl_str certificate)
+{
+    if (!line->is_begun || line->host_len != host->len ||
+        line->sender.len != (size_t)host->len + certificate.len)
+        return false;
+    return !line->sender.len ||
+           (fl_same(line->sender.data, host->at.text, host->len) &&
+            fl_same(line->sender.data + host->len, certificate.text, certificate.len));
+}
+
+static void set_sender(fl_line *line, const fl_value *host, fl_str certificate)
+{
+    line->sender.len = 0;
+    line->sender.failed = false;
+    fl_buffer_add(&line->sender, host->at.text, host->len);
+    fl_buffer_add(&line->sender, certificate.text, certificate.len);
+    line->host_len = host->len;
+}
+
+int fl_line_begin_run(fl_row *row, const fl_value *host)
+{
+    fl_line *line = &row->line;
+    if (is_same_sender(line, host, row->certificate))
+        return FL_PLAIN;
+    set_sender(line, host, row->certificate);
+    line->fixed.len = 0;
+    line->fixed.failed = false;
+    for (size_t i = 0; i < line->n; i++) {
+        fl_line_part *part = &line->parts[i];
+        part->at = (uint32_t)line->fixed.len;
+        for (size_t j = 0; j < part->columns; j++)
+            add_fixed(row, &row->columns.of[part->column + j], host);
+        part->len = (uint32_t)line->fixed.len - part->at;
+    }
+    line->is_begun = !line->fixed.failed && !line->sender.failed;
+    return line->is_begun ? FL_PLAIN : FL_ENOMEM;
+}
+
+static uint8_t *put_value(const fl_row *row, size_t column, uint8_t *to, uint32_t idx)
 {
     const fl_value *value = row->values[column];
-    uint8_t kind = row->columns.of[column].kind;
-    const fl_str *text = kind == FL_COL_CERTIFICATE ? &row->certificate : &row->texts[column];
+    const fl_str *text = &row->texts[column];
 
-    switch (kind) {
+    switch (row->columns.of[column].kind) {
     case FL_COL_TIME:
         return fl_is_set(value) ? put_float(row, to, fl_time_of(value)) : put_received(row, to);
-    case FL_COL_RECEIVED: return put_received(row, to);
-    case FL_COL_OFFSET: return put(to, row->offset_text, row->offset_len);
     case FL_COL_IDX: return put_integer(to, idx);
     case FL_COL_INTEGER:
         return fl_is_set(value) ? put_integer(to, value->at.integer) : put_null(to);
-    case FL_COL_HOST: return fl_json_put(to, host->at.text, host->len);
     case FL_COL_EXTRA: return put(to, row->json.data, row->json.len);
     default: return text->text ? fl_json_put(to, text->text, text->len) : put_null(to);
     }
 }
 
-/* Returns the bytes that put_value() writes at most. */
-static size_t value_room(const fl_row *row, size_t column, const fl_value *host)
+int fl_line_write(fl_row *row, uint32_t idx, fl_buffer *out)
 {
-    uint8_t kind = row->columns.of[column].kind;
-    const fl_str *text = kind == FL_COL_CERTIFICATE ? &row->certificate : &row->texts[column];
-
-    switch (kind) {
-    case FL_COL_HOST: return fl_json_room(host->at.text, host->len);
-    case FL_COL_EXTRA: return row->json.len;
-    default: return text->text ? fl_json_room(text->text, text->len) : NUMBER_MAX;
-    }
-}
-
-int fl_line_write(fl_row *row, const fl_value *host, uint32_t idx, fl_buffer *out)
-{
-    size_t max = sizeof "{}\n";
-    for (size_t i = 0; i < row->columns.n; i++)
-        max += SHORT_KEY + row->columns.of[i].key_len + value_room(row, i, host);
+    const fl_line *line = &row->line;
+    size_t max = line->keys + line->fixed.len + line->extras * row->json.len +
+                 fl_row_texts_room(row) + SHORT_KEY + sizeof "{}\n";
     if (!fl_buffer_reserve(out, max))
         return FL_ENOMEM;
-    uint8_t *line = out->data + out->len, *to = line;
-    for (size_t i = 0; i < row->columns.n; i++) {
-        const fl_column_info *column = &row->columns.of[i];
-        if (fl_column_is_dropped(column->kind))
-            continue;
-        to = put_key(to, column);
-        to = put_value(row, i, to, host, idx);
+    uint8_t *begin = out->data + out->len, *to = begin;
+    for (size_t i = 0; i < line->n; i++) {
+        const fl_line_part *part = &line->parts[i];
+        if (part->columns) {
+            to = put(to, line->fixed.data + part->at, part->len);
+        } else {
+            to = put_key(to, &row->columns.of[part->column]);
+            to = put_value(row, part->column, to, idx);
+        }
     }
-    if (to == line)
+    if (to == begin)
         to++;
-    *line = '{'; /* in place of the first comma */
+    *begin = '{'; /* in place of the first comma */
     to = put(to, "}\n", 2);
     out->len = (size_t)(to - out->data);
     return FL_PLAIN;

@@ -52,7 +52,7 @@ int fl_record_add(fl_row *row, fl_pool *pool, const fl_value *record, size_t fra
     if (verdict < 0)
         return verdict;
     if (scope == FL_SCOPE_NONE && row->form == FL_LINES)
-        return fl_line_write(row, host, idx, &rows->lines);
+        return fl_line_write(row, idx, &rows->lines);
     if (scope == FL_SCOPE_NONE && row->form == FL_COPY)
         return fl_copy_write(row, host, idx, &rows->copy);
     if (scope == FL_SCOPE_NONE && row->form == FL_COLUMNS)

@@ -6,7 +6,8 @@
 
 enum {
     DEPTH_MAX = 64,
-    ESCAPE_MAX = 6, /* bytes that JSON makes of one at most */
+    ESCAPE_MAX = 6,        /* bytes that JSON makes of one at most */
+    SHORT_TEXTS = 1 << 14, /* bytes: below, room for the worst case costs less than counting */
 };
 
 fl_row *fl_row_new(const fl_column *columns, size_t n, const fl_bounds *bounds,
@@ -44,6 +45,8 @@ void fl_row_free(fl_row *row)
     free(row->dict_keys);
     free(row->tree_table);
     free(row->json.data);
+    free(row->line.fixed.data);
+    free(row->line.sender.data);
     free(row);
 }
 
@@ -51,7 +54,7 @@ void fl_row_begin(fl_row *row, double received, uint64_t offset)
 {
     row->received = received;
     row->offset = offset;
-    row->json.failed = false;
+    row->json.failed = row->line.is_begun = false;
     if (row->form == FL_LINES) {
         row->received_len = fl_float_write(&row->powers, received, row->received_text);
         row->offset_len = fl_natural_write(offset, row->offset_text);
@@ -117,6 +120,11 @@ static size_t columns_weight(const fl_row *row)
         if (row->texts[i].text)
             weight += fl_json_length(row->texts[i].text, row->texts[i].len);
     return weight;
+}
+
+size_t fl_row_texts_room(const fl_row *row)
+{
+    return row->text_bytes < SHORT_TEXTS ? ESCAPE_MAX * row->text_bytes : columns_weight(row);
 }
 
 bool fl_row_is_light(const fl_row *row)

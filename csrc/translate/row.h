@@ -76,9 +76,28 @@ typedef struct fl_row_memo {
     fl_interned table[FL_INTERNED];
 } fl_row_memo;
 
+/* A part of a line of JSON: one column, or adjacent ones that are equal in all lines of a run. */
+typedef struct fl_line_part {
+    uint8_t column, columns; /* the first one, and their number; 0: its text is not fixed */
+    uint32_t at, len;        /* of its text in fl_line.fixed, in bytes */
+} fl_line_part;
+
+/* What the lines of a run have in common. */
+typedef struct fl_line {
+    fl_line_part parts[FL_COLUMNS_MAX];
+    size_t n;
+    size_t keys;      /* bytes of the keys and of the longest numbers */
+    size_t extras;    /* columns that hold `extra` */
+    fl_buffer fixed;  /* the texts of the parts that have one */
+    bool is_begun;    /* `fixed` is for this block, and for this sender: */
+    fl_buffer sender; /* its host, then its certificate */
+    size_t host_len;
+} fl_line;
+
 typedef struct fl_row {
     enum fl_form form;
     fl_columns columns;
+    fl_line line;
     fl_bounds bounds;
     fl_meanings meanings;
     fl_powers powers;
@@ -92,7 +111,7 @@ typedef struct fl_row {
     fl_buffer json; /* `extra`, as JSON */
     uint32_t nodes, nodes_limit;
     uint64_t work, work_limit;
-    size_t text_bytes;   /* of its texts so far, before JSON escapes them */
+    size_t text_bytes;   /* of all its texts so far, before JSON escapes them */
     size_t weight_limit; /* what its texts may have as JSON, in bytes */
 
     /* Neither table is ever cleared: an entry with the number of an earlier dict or tree is free.
@@ -130,6 +149,10 @@ void fl_row_begin_record(fl_row *row, size_t frame_len);
  * read, so that no number of references to a long text costs more than the weight limit allows.
  * Returns FL_PLAIN, FL_FALLBACK if the record becomes too heavy, or FL_ENOMEM. */
 int fl_row_text(fl_row *row, fl_pool *pool, const fl_value *value, fl_str *out);
+
+/* Returns enough room for the texts in the columns as JSON, without the quotes: not much more than
+ * they need if they are long. In bytes. */
+size_t fl_row_texts_room(const fl_row *row);
 
 /* Whether the columns and `extra`, as far as it is written, stay below the weight limit, so that
  * nothing of the record is cut. */

@@ -54,7 +54,7 @@ enum fl_column_kind {
     FL_COL_TRACE,   /* the same, and None if it is empty or a single line feed */
     FL_COL_MESSAGE, /* an attribute: a str */
     FL_COL_HOST,
-    FL_COL_CERTIFICATE, /* the identity in the peer's name behind the host, or None */
+    FL_COL_CERTIFICATE, /* the identity in the peer's name after the host, or None */
     FL_COL_RECEIVED,
     FL_COL_EXTRA, /* all other attributes, as JSON text */
     FL_COL_OFFSET,

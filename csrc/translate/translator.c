@@ -4,6 +4,7 @@
  * and the files that make a row (row.h lists them); objects.c and generic.c; literals.c; and what
  * all of them use: values.h, pool.c, buffer.c, text.c, json.c, dtoa.c.
  */
+#include "line.h"
 #include "opcodes.h"
 #include "record.h"
 #include "unpickle.h"
@@ -34,8 +35,10 @@ fl_translator *fl_translator_new(const fl_column *columns, size_t n, const fl_bo
         return NULL;
     translator->row = fl_row_new(columns, n, bounds, meanings, form);
     if (translator->row && fl_unpickler_init(&translator->unpickler) &&
-        (form != FL_COLUMNS || fl_column_lists_init(&translator->rows.columns)))
+        (form != FL_COLUMNS || fl_column_lists_init(&translator->rows.columns))) {
+        fl_line_divide(translator->row);
         return translator;
+    }
     fl_translator_free(translator);
     return NULL;
 }
@@ -107,6 +110,8 @@ static int translate_run(fl_translator *translator, const block_run *run, const 
     size_t len = run->len;
     int not_plain = 0;
 
+    if (translator->row->form == FL_LINES && fl_line_begin_run(translator->row, host) < 0)
+        return FL_ENOMEM;
     for (uint32_t i = 0; i < run->frames; i++) {
         if (len < FL_FRAME_HEADER)
             return FL_EINVAL;

@@ -217,7 +217,7 @@ def _print_histogram(
 
 
 def _asked_span(query: Node) -> tuple[float | None, float | None]:
-    """Return the span that a query names. One with a begin and no end goes on until now."""
+    """Return the span that a query names. One with a start and no end goes on until now."""
     since, until = span_of(query)
     if math.isinf(since):
         return None, until if math.isfinite(until) else None

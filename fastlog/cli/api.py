@@ -102,7 +102,7 @@ class Api:
             connection.close()
 
     def events(self, path: str, last_id: str | None, **parameters: object) -> Events:
-        """Open a stream of events: what happens from now on, or behind an event.
+        """Open a stream of events: what happens from now on, or after an event.
 
         Raises:
             ApiError, UnusableApiError: as in `get`.

@@ -42,8 +42,8 @@ from fastlog.status.data_directory import is_running, read_status
 @click.option(
     "--deep",
     is_flag=True,
-    help="Read every page of every day file, and every row of a database. Takes seconds per"
-    " gigabyte.",
+    help="Read every page of every day file, and every row of a database. Takes about a "
+    "minute per gigabyte.",
 )
 @click.option(
     "--retention",

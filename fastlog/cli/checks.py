@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from fastlog.cli.counted import counted
 from fastlog.config import (
     CertificateFiles,
     Config,
@@ -36,7 +37,7 @@ from fastlog.files import Access
 from fastlog.ledger import DAMAGED, LedgerError, check_whole
 from fastlog.search import examine
 from fastlog.server.lock import mode_warning
-from fastlog.sinks import SinkContext, make_sink
+from fastlog.sinks import SinkContext, load_sink
 
 MIN_FREE = 64 << 20
 """Bytes of free disk space below which any disk is nearly full."""
@@ -149,7 +150,7 @@ def check_sink(sink: SinkConfig, config: Config) -> Verdict:
     if fault := parent_fault(sink.url, config.data_dir):
         return Verdict(State.FAILED, subject, fault)
     try:
-        made = make_sink(context)
+        made = load_sink(context)
         own: Callable[[], object] | None = getattr(made, "check", None)
         if own is not None:
             warning = own()
@@ -225,7 +226,7 @@ def check_day_files(logs: Path, *, deep: bool) -> list[Verdict]:
             sound += 1
     if sound:
         text = "pages, chunks and counts are sound" if deep else "no damage found; --deep reads all"
-        verdicts.append(Verdict(State.OK, f"{sound} day files in {logs}", text))
+        verdicts.append(Verdict(State.OK, f"{counted(sound, 'day file')} in {logs}", text))
     return verdicts
 
 

@@ -1,4 +1,4 @@
-"""What shells complete behind options and arguments, beside the names that click completes."""
+"""What shells complete after options and arguments, beside the names that click completes."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from fastlog.cli.counted import counted
 from fastlog.cli.fields import PrintedField
 from fastlog.cli.output import Output, Style, csv_line, json_line
 from fastlog.search import OTHERS
@@ -43,12 +44,11 @@ class Ranking(NamedTuple):
         """Return a sentence about what is left out; "" if nothing is."""
         parts = []
         if self.omitted:
-            groups = f"{self.omitted:,} smaller group{'' if self.omitted == 1 else 's'}"
-            parts.append(
-                f"left out {groups} with {_records(self.omitted_records)}; --top N shows more"
-            )
+            groups = counted(self.omitted, "smaller group")
+            records = counted(self.omitted_records, "record")
+            parts.append(f"left out {groups} with {records}; --top N shows more")
         if self.others:
-            parts.append(f"{_records(self.others)} of further groups were not told apart")
+            parts.append(f"{counted(self.others, 'record')} of further groups were not told apart")
         return "; ".join(parts)
 
 
@@ -98,7 +98,3 @@ def _table(rows: list[list[str]], *, colour: bool) -> Iterator[str]:
 
 def _is_others(key: Key) -> bool:
     return bool(key) and all(value == OTHERS for value in key)
-
-
-def _records(number: int) -> str:
-    return f"{number:,} record{'' if number == 1 else 's'}"

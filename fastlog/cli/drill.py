@@ -55,7 +55,7 @@ def drill(
 ) -> int:
     """Test on this machine that faults lose no record.
 
-    It runs a server and clients, injects faults, and compares what was sent with what is stored.
+    Runs a server and clients, injects faults, and compares what was sent with what is stored.
     All files are in a temporary directory, and all sockets on 127.0.0.1. Other servers are not
     affected.
     """

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import click
 
 from fastlog.cli.command import FAILED
-from fastlog.cli.erasing import DatabaseTarget, DayTarget, Target, records
+from fastlog.cli.counted import counted
+from fastlog.cli.erasing import DatabaseTarget, DayTarget, Target
 from fastlog.cli.filters import filter_options
 from fastlog.cli.options import config_options, store_option
 from fastlog.cli.query_command import QueryCommand
@@ -105,7 +106,7 @@ def _erase(config: Config, target: Target, about: ErasureNote) -> None:
 def _confirmed(matches: int) -> bool:
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to answer; give --yes to erase them")
-    return click.confirm(f"Erase {records(matches)} for good?")
+    return click.confirm(f"Erase {counted(matches, 'record')} for good?")
 
 
 def _elsewhere(config: Config, chosen: ChosenStore, target: Target) -> Iterator[str]:

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult
 import click
 
 from fastlog.cli.command import INCOMPLETE, OK, fail
+from fastlog.cli.counted import counted
 from fastlog.cli.safe_text import print_line
 from fastlog.config import format_size
 from fastlog.errors import FastlogError
@@ -81,7 +82,7 @@ class DayTarget:
                     self._counts[path] = number
         matches = sum(self._counts.values())
         files = sum(1 for number in self._counts.values() if number)
-        print_line(f"{records(matches)} in {files} day file{'' if files == 1 else 's'} match")
+        print_line(f"{counted(matches, 'record')} in {counted(files, 'day file')} match")
         for path, number in self._counts.items():
             rest = ", and bytes of an erasure that was broken off" if path in unfinished else ""
             print_line(f"  {path.name}  {number}{rest}")
@@ -96,7 +97,9 @@ class DayTarget:
                 for node, offset in erased.newest.items():
                     self.newest[node] = max(offset, self.newest.get(node, 0))
                 size = format_size(path.stat().st_size)
-                print_line(f"{path.name}: erased {records(erased.records)}; it has {size} now")
+                print_line(
+                    f"{path.name}: erased {counted(erased.records, 'record')}; it has {size} now"
+                )
                 if erased.rest:
                     self._fail(
                         f"{path}: the records are erased, but bytes of them may be left, since"
@@ -146,7 +149,7 @@ class DatabaseTarget:
     def preview(self) -> int:
         [days] = self._store.count(self._query, [Grouping(interval=DAY, zone=UTC)])
         self._matches = days.total()
-        print_line(f"{records(self._matches)} in {len(days)} day{'s' * (len(days) != 1)} match")
+        print_line(f"{counted(self._matches, 'record')} in {counted(len(days), 'day')} match")
         for (begin,), number in sorted(days.items(), key=str):
             with suppress(TypeError, ValueError, OverflowError, OSError):
                 begin = f"{datetime.fromtimestamp(begin, UTC):%Y-%m-%d}"  # type: ignore[arg-type]
@@ -159,7 +162,7 @@ class DatabaseTarget:
         from fastlog.search.postgres_erasure import erase  # psycopg takes a while to import
 
         number, self.newest = erase(self._url, self._query, note)
-        print_line(f"{self.label}: erased {records(number)}")
+        print_line(f"{self.label}: erased {counted(number, 'record')}")
 
     def leftovers(self) -> Iterator[str]:
         yield (
@@ -174,8 +177,3 @@ def print_newest(store: RecordStore, query: Node, matches: int) -> None:
     print_line("the newest:" if matches > len(found) else "all of them:")
     for each in found:
         click.echo(render(each.record, colour=False))
-
-
-def records(number: int) -> str:
-    """Return a number of records in words."""
-    return "1 record" if number == 1 else f"{number} records"

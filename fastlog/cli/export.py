@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from fastlog.cli.command import INCOMPLETE, INTERRUPTED, OK, Command
+from fastlog.cli.counted import counted
 from fastlog.cli.fields import PrintedField, parse_fields
 from fastlog.cli.filters import Filters, unread_filter_options
 from fastlog.cli.long_work import LongWork, report
@@ -71,7 +72,7 @@ def export(
 ) -> int:
     """Write all records that match as NDJSON, CSV or Parquet.
 
-    They are in order of arrival.
+    Writes them in order of arrival.
     """
     form = form or _form_of(output)
     if output == STDOUT and (resume or form == "parquet"):
@@ -111,13 +112,14 @@ def export(
         is_done = write_file(source, file_form, file, work.show)
         records, is_whole = file.state.records, not file.state.unread
     if not is_done:
-        report(f"interrupted after {_records(records)}; the same command with --resume continues")
+        so_far = counted(records, "record")
+        report(f"interrupted after {so_far}; the same command with --resume continues")
         return INTERRUPTED
     return _report_written(path, records, is_whole=is_whole)
 
 
 def _report_written(path: Path, records: int, *, is_whole: bool) -> int:
-    print_line(f"exported {_records(records)} to {path}")
+    print_line(f"exported {counted(records, 'record')} to {path}")
     return OK if is_whole else INCOMPLETE
 
 
@@ -170,7 +172,3 @@ def _print(source: Source, form: Form, work: LongWork, *, is_escaped: bool) -> i
         report("interrupted; the export is incomplete")
         return INTERRUPTED
     return OK if not source.unread.files else INCOMPLETE
-
-
-def _records(count: int) -> str:
-    return f"{count:,} record{'' if count == 1 else 's'}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fastlog.cli.checks import State, Verdict
+from fastlog.cli.counted import counted
 from fastlog.cli.source_table import faults
 from fastlog.config import format_duration
 from fastlog.config.urls import public_url
@@ -120,7 +121,7 @@ def check_source_health(data_dir: Path, now: float) -> Iterator[Verdict]:
     elif source.error is not None:
         yield Verdict(State.FAILED, "source", source.error)
     else:
-        nodes = "1 node" if len(source.nodes) == 1 else f"{len(source.nodes)} nodes"
+        nodes = counted(len(source.nodes), "node")
         yield Verdict(State.OK, "source", f"takes {nodes} from {source.url}")
     for node in source.nodes:
         lag = node.lag(now)

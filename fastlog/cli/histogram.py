@@ -81,7 +81,7 @@ def parse_interval(text: str) -> int:
 
 
 def is_interval(text: str) -> bool:
-    """Return whether a word behind `--histogram` is its interval, and not a part of the query."""
+    """Return whether a word after `--histogram` is its interval, and not a part of the query."""
     try:
         parse_duration(text)
     except ValueError:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import click
 
 from fastlog.cli.command import INCOMPLETE, INTERRUPTED, OK, Command
+from fastlog.cli.counted import counted
 from fastlog.cli.long_work import LongWork, report
 from fastlog.cli.options import config_options, store_option
 from fastlog.cli.safe_text import print_line
@@ -21,6 +23,7 @@ from fastlog.config import Config, format_duration
 from fastlog.config.urls import public_url
 from fastlog.errors import ConfigError
 from fastlog.files import Access, set_access
+from fastlog.journal.segment import read_node
 from fastlog.query import EVERYTHING
 from fastlog.search import Found, Progress, Unread
 from fastlog.search.day_store import DayStore
@@ -33,20 +36,43 @@ from fastlog.transfer.import_lines import LineFile
 NAMED: Final = 20
 """Lines of a file that cannot be read, and records that a database rejects, of which each is
 named."""
+_JOURNALS: Final = 5
+"""Journals that are named in one line."""
+
+
+def _parse_gone(
+    context: click.Context, parameter: click.Parameter, nodes: tuple[str, ...]
+) -> frozenset[str]:
+    """Return the ids of journals, as files and databases write them."""
+    try:
+        return frozenset(UUID(node).hex for node in nodes)
+    except ValueError:
+        text = "expected the id of a journal, 32 hexadecimal digits"
+        raise click.BadParameter(text, context, parameter) from None
 
 
 @click.command("import", cls=Command)
 @click.argument(
     "sources", metavar="FILE|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
+@click.option(
+    "--gone",
+    metavar="NODE",
+    multiple=True,
+    callback=_parse_gone,
+    help="Add all records of this journal: its server is gone, and stores none of them any more. "
+    "May be repeated.",
+)
 @store_option
 @config_options
-def import_(config: Config, sources: tuple[Path, ...], store: str | None) -> int:
+def import_(
+    config: Config, sources: tuple[Path, ...], gone: Collection[str], store: str | None
+) -> int:
     """Add the records of NDJSON files or data directories to the store.
 
     A record that the store has already is not added again, so an import can be repeated.
     """
-    target = _Target(config, store)
+    target = _Target(config, store, gone)
     progress, unread = Progress(), unread_files()
     inputs = [_Input.of(path, target.logs, unread) for path in sources]
     progress.total = sum(each.size for each in inputs)
@@ -73,23 +99,25 @@ class _Target:
 
     Args:
         store: Its URL; None for that of the configuration.
+        gone: The journals whose servers store nothing any more.
 
     Raises:
         ConfigError: There is none.
     """
 
-    def __init__(self, config: Config, store: str | None) -> None:
-        self._config, self._rejected = config, 0
+    def __init__(self, config: Config, store: str | None, gone: Collection[str]) -> None:
+        self._config, self._gone, self._rejected = config, gone, 0
+        self._own = read_node(config.data_dir / "journal")
+        if self._own in gone:
+            raise ConfigError(
+                f"--gone {self._own}: that is the journal of {config.data_dir}; start the server "
+                "there, which stores what the journal has"
+            )
         target = find_target(config, store)
         self.logs = target if isinstance(target, Path) else None
         """The directory of its day files; None for a database."""
         self._url = str(target)
         self.label = self._url if self.logs else public_url(self._url)
-        self.waiting = (
-            "are in the journal, and the server stores them"
-            if self.logs
-            else "are left to their servers, which have not stored that far"
-        )
         if self.logs and not config.data_dir.is_dir():
             raise ConfigError(
                 f"the data directory {config.data_dir} does not exist; make it with "
@@ -101,10 +129,10 @@ class _Target:
         config = self._config
         if self.logs is not None:
             set_access(Access.of(config.files.mode, config.files.group))
-            return DayImporter(config.data_dir, self.logs, config.redact)
+            return DayImporter(config, self.logs, self._gone)
         from fastlog.transfer.postgres_importer import PostgresImporter  # psycopg is slow to import
 
-        return PostgresImporter(self._url, config.redact, self._reject)
+        return PostgresImporter(self._url, config.redact, self._reject, self._gone)
 
     def _reject(self, name: str, reason: str) -> None:
         self._rejected += 1
@@ -115,6 +143,12 @@ class _Target:
         """Report what is to be said at the end."""
         if self._rejected > NAMED:
             report(f"{self._rejected - NAMED:,} more records like these")
+        if left := sorted(importer.left - {self._own}):
+            names = ", ".join(left[:_JOURNALS]) + (", …" if len(left) > _JOURNALS else "")
+            report(
+                f"records of other journals were left to their servers: {names}; if a server is "
+                "gone for good, repeat this with --gone and its journal"
+            )
         if isinstance(importer, DayImporter):
             _warn_of_retention(self._config, importer.days)
 
@@ -189,13 +223,13 @@ class _Input:
 
 
 def _summary(added: Added, target: _Target) -> str:
-    text = f"added {added.new:,} record{'' if added.new == 1 else 's'} to {target.label}"
+    text = f"added {counted(added.new, 'record')} to {target.label}"
     if added.redacted:
         text += f", {added.redacted:,} of them redacted"
     if added.known:
         text += f"; {added.known:,} were there already"
     if added.waiting:
-        text += f"; {added.waiting:,} {target.waiting}"
+        text += f"; {added.waiting:,} are left to their servers, which have not stored that far"
     if added.rejected:
         text += f"; {added.rejected:,} were rejected"
     return text

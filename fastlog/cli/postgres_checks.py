@@ -11,7 +11,7 @@ from contextlib import closing
 from urllib.parse import urlsplit
 
 from fastlog.cli.checks import State, Verdict
-from fastlog.cli.erasing import records
+from fastlog.cli.counted import counted
 from fastlog.config import (
     Config,
     ExpireConfig,
@@ -58,7 +58,7 @@ def check_partitions(sink: SinkConfig, *, deep: bool) -> Iterator[Verdict]:
         yield Verdict(State.FAILED, f"partitions of sink {sink.name}", str(error))
     if sound:
         text = "rows and cursors are sound" if deep else "no fault found; --deep reads all rows"
-        yield Verdict(State.OK, f"{sound} partitions in {place}", text)
+        yield Verdict(State.OK, f"{counted(sound, 'partition')} in {place}", text)
 
 
 def preview_partitions(sink: SinkConfig, retention: RetentionConfig) -> Iterator[Verdict]:
@@ -113,5 +113,6 @@ def preview_rules(sink: SinkConfig, rules: Sequence[ExpireConfig]) -> Iterator[V
                 if number := counts.total():
                     subject = f"partition {target.schema}.{partition.name}"
                     age = format_duration(rule.age)
-                    text = f"{records(number)} would be deleted: {rule.filter!r}, older than {age}"
+                    records = counted(number, "record")
+                    text = f"{records} would be deleted: {rule.filter!r}, older than {age}"
                     yield Verdict(State.OK, subject, text)

@@ -17,7 +17,7 @@ class ProgressBar:
     """One line at the cursor of a terminal. It can be drawn again and erased.
 
     Args:
-        terminal: a stream to a terminal, at the begin of a line.
+        terminal: a stream to a terminal, at the start of a line.
         verb: what is done.
     """
 

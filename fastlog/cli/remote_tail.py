@@ -102,7 +102,7 @@ class RemoteTail:
 
         Raises:
             UnusableApiError: The server refuses the tail.
-            ApiError: It cannot be reached at the begin.
+            ApiError: It cannot be reached at the start.
         """
         with ExitStack() as open_streams:
             events = open_streams.enter_context(self._open())

@@ -25,7 +25,8 @@ from fastlog.transfer.restore import restore as restore_backup
     "--without",
     metavar="SINK",
     multiple=True,
-    help="Do not store in this sink what it had not stored when the backup was made.",
+    help="Do not store in this sink what it had not stored when the backup was made. May "
+    "be repeated.",
 )
 @config_option
 def restore(

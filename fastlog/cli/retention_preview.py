@@ -10,7 +10,8 @@ from typing import get_type_hints
 import msgspec
 
 from fastlog.cli.checks import State, Verdict
-from fastlog.cli.erasing import count_in, records
+from fastlog.cli.counted import counted
+from fastlog.cli.erasing import count_in
 from fastlog.cli.postgres_checks import postgres_sinks, preview_partitions, preview_rules
 from fastlog.config import (
     Config,
@@ -72,7 +73,8 @@ def _preview_day_rules(logs: Path, rules: Sequence[ExpireConfig]) -> Iterator[Ve
                 continue
             if number:
                 age = format_duration(rule.age)
-                text = f"{records(number)} would be deleted: {rule.filter!r}, older than {age}"
+                records = counted(number, "record")
+                text = f"{records} would be deleted: {rule.filter!r}, older than {age}"
                 yield Verdict(State.OK, subject, text)
 
 

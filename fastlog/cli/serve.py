@@ -24,7 +24,8 @@ REHEARSAL_TIMEOUT = 20
     "--listen",
     metavar="URL",
     multiple=True,
-    help="Listen on this address: tcp://HOST:PORT or unix:///PATH. May be repeated.",
+    help="Listen on this address: tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH. May be "
+    "repeated.",
 )
 @click.option(
     "--data-dir",
@@ -68,8 +69,8 @@ def server(
 ) -> int:
     """Receive log records and store them.
 
-    SIGTERM and SIGINT end the server without a loss. SIGHUP replaces it by the installed code and
-    configuration, without closing connections.
+    On SIGTERM or SIGINT, it reads what clients have sent, makes that durable, and exits. SIGHUP
+    replaces it by the installed code and configuration, without closing connections.
     """
 
     def read() -> Config:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fastlog.cli.counted import counted
 from fastlog.cli.source_table import print_source
 from fastlog.config import format_duration, format_size
 from fastlog.search.totals import MAX_GROUPS, OTHERS
@@ -57,7 +58,7 @@ def _print_state(console: Console, found: Statistics) -> None:
             console.print(f"{title}: {'unknown' if tallies is None else 'none'}")
     if found.erasures.number:
         times = "once" if found.erasures.number == 1 else f"{found.erasures.number} times"
-        console.print(f"erased: {_records(found.erasures.records)}, {times}")
+        console.print(f"erased: {counted(found.erasures.records, 'record')}, {times}")
     if found.sinks:
         console.print(_sink_table(found))
         for line in _sink_lines(found):
@@ -77,14 +78,14 @@ def _print_state(console: Console, found: Statistics) -> None:
 
 def _headline(found: Statistics) -> str:
     unread = len(found.unread.files)
-    files = f"{unread} day file{'' if unread == 1 else 's'}"
+    files = counted(unread, "day file")
     match = " that match" if found.is_filtered else ""
     if found.not_counted:
         return f"records in {found.data_dir}: not counted, since {found.not_counted}"
     if found.records is None:
         return f"records in {found.data_dir}{match}: unknown, since {files} cannot be read"
     rest = f", without those of {files} that cannot be read" if unread else ""
-    return f"{_records(found.records)} in {found.data_dir}{match}{rest}"
+    return f"{counted(found.records, 'record')} in {found.data_dir}{match}{rest}"
 
 
 def _print_counts(console: Console, found: Statistics) -> None:
@@ -180,9 +181,9 @@ def _sink_lines(found: Statistics) -> Iterator[str]:
             times = "once" if failures == 1 else f"{failures} times"
             yield f"sink {sink.name}: handler {handler} has failed {times} since it last worked"
         if sink.filtered:
-            yield f"sink {sink.name}: its filter has left out {_records(sink.filtered)}"
+            yield f"sink {sink.name}: its filter has left out {counted(sink.filtered, 'record')}"
         for rule, number in sorted(sink.redacted.items()):
-            yield f"sink {sink.name}: redacted by {rule}: {_records(number)}"
+            yield f"sink {sink.name}: redacted by {rule}: {counted(number, 'record')}"
         yield from _life_lines(found, sink)
 
 
@@ -229,13 +230,9 @@ def _receiver_table(status: Status) -> Table:
 
 
 def _shown_count(count: int, unknown: int) -> str:
-    spans = f"unknown ({unknown} {'span' if unknown == 1 else 'spans'})"
+    spans = f"unknown ({counted(unknown, 'span')})"
     known = [str(count)] if count or not unknown else []
     return " + ".join([*known, spans] if unknown else known)
-
-
-def _records(number: int) -> str:
-    return "1 record" if number == 1 else f"{number} records"
 
 
 def _since(found: Statistics, moment: float) -> str:

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from fastlog.cli.counted import counted
 from fastlog.cli.top_rates import Rate
 from fastlog.cli.top_readings import MINUTES
 from fastlog.config import format_duration, format_size
@@ -149,9 +150,7 @@ def _state_parts(state: ServerState) -> Iterator[Text]:
         style = "bold red" if status.fill > _FULL else ""
         yield Text(f"journal {size} of {limit}, {status.fill:.1%} full", style)
         throttled = f", {status.throttled} throttled" if status.throttled else ""
-        connections = (
-            "1 connection" if status.connections == 1 else f"{status.connections:,} connections"
-        )
+        connections = counted(status.connections, "connection")
         yield Text(f"{connections}{throttled}", "yellow" if throttled else "")
 
 

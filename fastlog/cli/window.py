@@ -102,7 +102,7 @@ class Window:
             self._logger_width = max(self._logger_width, cells)
 
     def _begin(self, fields: Mapping[str, Any]) -> list[Piece]:
-        """Return the columns before the message, each with the space behind it."""
+        """Return the columns before the message, each with the space after it."""
         logger = _name(fields["name"] or "-")
         level = _name(level_text(fields))
         return [
@@ -160,9 +160,9 @@ def _query_of(found: Found) -> str:
 
 
 def shortened(text: str, longest: int) -> tuple[str, int, str]:
-    """Return the begin and the end of a text, and how many characters between them are left out.
+    """Return the start and the end of a text, and how many characters between them are left out.
 
-    A text that is short enough is its own begin.
+    A text that is short enough is its own start.
     """
     if len(text) <= longest and text.count("\n") < MOST_LINES:
         return text, 0, ""

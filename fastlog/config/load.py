@@ -315,7 +315,8 @@ def _check_web(config: Config, origin: Mapping[tuple[str, str], Setting]) -> Non
             message = f"web.{key}: only valid for an https:// url, not for {config.web.url!r}"
             raise origin["web", key].source.error(["web", key], message)
     if config.web.url.startswith("https:") and not config.web.certificate:
-        message = f"web.url: {config.web.url!r} needs web.certificate, the path of a PEM file"
+        needed = "web.certificate (--certificate), the path of a PEM file"
+        message = f"web.url: {config.web.url!r} needs {needed}"
         raise origin["web", "url"].source.error(["web", "url"], message)
     for token in config.web.tokens:
         name, _, secret = token.partition(":")

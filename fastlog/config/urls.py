@@ -121,7 +121,7 @@ def check_source(url: str) -> None:
 
 
 def suggest_path(url: SplitResult) -> str:
-    """Return `; did you mean 'ndjson:///var/…'?` for a path behind two slashes, or ""."""
+    """Return `; did you mean 'ndjson:///var/…'?` for a path after two slashes, or ""."""
     return f"; did you mean '{url.scheme}:///{url.netloc}{url.path}'?" if url.netloc else ""
 
 

@@ -177,12 +177,8 @@ class Loop:
             failure, self._failure = self._failure, None
             raise failure
         self._check(flags, "poll")
-        return PollResult(
-            woken=bool(flags & lib.FL_POLL_WOKEN),
-            more=bool(flags & lib.FL_POLL_MORE),
-            rejections=bool(flags & lib.FL_POLL_REJECTIONS),
-            events=bool(flags & lib.FL_POLL_EVENTS),
-        )
+        result: PollResult = _POLL_RESULTS[flags]
+        return result
 
     def pause(self, paused: bool) -> None:
         """Stop reading, or resume it. No connection is closed as stalled meanwhile."""
@@ -398,6 +394,16 @@ def _reason_text(reason: int) -> str:
 
 
 if hasattr(lib, "fl_loop_new"):
+    # By the flags of a poll, of which there may be hundreds a second.
+    _POLL_RESULTS = [
+        PollResult(
+            woken=bool(flags & lib.FL_POLL_WOKEN),
+            more=bool(flags & lib.FL_POLL_MORE),
+            rejections=bool(flags & lib.FL_POLL_REJECTIONS),
+            events=bool(flags & lib.FL_POLL_EVENTS),
+        )
+        for flags in range(16)
+    ]
 
     def _keep_failure(_: object, failure: BaseException, traceback: Any) -> None:
         context = traceback.tb_frame.f_locals["context"]

@@ -17,6 +17,9 @@ EXTRA: int = lib.FL_EXTRA
 TREE: int = lib.FL_TREE
 
 
+_NOTHING = memoryview(b"")
+
+
 def verdict_text(verdict: int) -> str:
     """Return the text of a verdict: `malformed pickle: no STOP`."""
     return str(ffi.string(lib.fl_verdict_text(verdict)), "ascii")
@@ -262,7 +265,7 @@ class Translator:
 
 
 def _view(data: Any, length: int) -> memoryview:
-    return memoryview(ffi.buffer(data, length) if length else b"")
+    return memoryview(ffi.buffer(data, length)) if length else _NOTHING
 
 
 def _column_kind(kind: str) -> int:

@@ -18,8 +18,10 @@ The files, in the order in which a block passes through them:
 - `columns`: records as columns.
 - `copy_rows`: records as tuples of PostgreSQL's binary COPY.
 - `undecoded`: blocks that are passed on as they are.
+- `batch`: consecutive blocks, decoded while they are stored.
 """
 
+from fastlog.decode.batch import Batch
 from fastlog.decode.columns import Columns, Combinations
 from fastlog.decode.decoder import ENGINES, Decoded, Decoder
 from fastlog.decode.engine import Form
@@ -29,6 +31,7 @@ from fastlog.decode.undecoded import BlockReader
 
 __all__ = [
     "ENGINES",
+    "Batch",
     "BlockReader",
     "Columns",
     "Combinations",

@@ -25,7 +25,7 @@ class Account(NamedTuple):
     twice: int = 0
     """Rows beyond the first of a record."""
     disordered: int = 0
-    """Records that are stored behind a later one."""
+    """Records that are stored after a later one."""
     wrong: int = 0
     """Stored though declared as lost, or stored or declared though never sent."""
 

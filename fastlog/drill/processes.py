@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -16,14 +14,15 @@ T = TypeVar("T")
 
 TIMEOUT = 60.0
 """Seconds in which a program must start, end, or reach an expected state."""
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)  # a child must not load it between fork and exec
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however that happens: for
-    `preexec_fn`."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def dying_with_parent(command: Sequence[object]) -> list[str]:
+    """Return a command that becomes this one, and that the kernel kills when its parent ends.
+
+    `preexec_fn` of `Popen` could do that, but not in a program with threads: the child has the
+    locks that other threads held at the fork, and may wait for them forever.
+    """
+    return ["setpriv", "--pdeathsig", "KILL", "--", *map(str, command)]  # of util-linux
 
 
 def start_program(command: Sequence[object], log: Path, **options: Any) -> subprocess.Popen[bytes]:
@@ -34,12 +33,11 @@ def start_program(command: Sequence[object], log: Path, **options: Any) -> subpr
     """
     with log.open("ab") as out:
         return subprocess.Popen(  # noqa: S603 - a program that the drill has found
-            [str(word) for word in command],
+            dying_with_parent(command),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             process_group=0,  # Ctrl-C in a terminal must reach the drill only
-            preexec_fn=die_with_parent,
             **options,
         )
 

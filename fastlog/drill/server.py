@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,8 +27,8 @@ KEEPALIVE = 1.0
 take a drill too long."""
 RELOADED, REJECTED = "reload: done", "the old server continues"
 """Texts in the log of a reload that succeeded, and of one that failed."""
-TOO_SLOW = "the new code was not ready to run"
-"""Text in the log of a reload that failed because the machine was too busy."""
+TOO_SLOW = r"reload: the new .* after \d+ s\b"
+"""What the log has of a reload of which a step took too long; a regular expression."""
 
 _PROGRAM = "from fastlog.cli.serve import main; main()"
 """The same as the console script `fastlog-server`, for this interpreter."""
@@ -222,9 +223,9 @@ class DrillServer:
                         return True
         return False
 
-    def count_in_log(self, text: str) -> int:
-        """Return how often its log has the text."""
-        return self.log.read_text(errors="replace").count(text)
+    def count_in_log(self, pattern: str) -> int:
+        """Return how often its log matches the regular expression."""
+        return len(re.findall(pattern, self.log.read_text(errors="replace")))
 
     def _wait_for(self, condition: Callable[[], object], what: str) -> None:
         def holds() -> bool:

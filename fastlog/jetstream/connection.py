@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from fastlog.errors import SinkError, SinkUnavailableError
+from fastlog.errors import SinkError, SinkUnavailableError, how_to_install
 from fastlog.jetstream.target import Target
 
 try:
@@ -26,7 +26,7 @@ try:
     import nkeys
     from nats.aio.client import Client
 except ImportError as error:
-    raise ImportError(f"{error}; run: pip install 'fastlog-server[nats]'") from error
+    raise ImportError(f"{error}; {how_to_install('nats')}") from error
 
 __all__ = ["ApiError", "Client", "Connection", "Last", "WrongSequenceError", "explain"]
 

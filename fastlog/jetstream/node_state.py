@@ -33,7 +33,7 @@ class Gap(msgspec.Struct, frozen=True):
     at: _Offset
     """The journal offset from which on blocks are missing."""
     seq: _Offset
-    """The sequence in the stream of the first message behind them."""
+    """The sequence in the stream of the first message after them."""
 
 
 class NodeState(msgspec.Struct, frozen=True, kw_only=True):

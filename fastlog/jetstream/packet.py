@@ -78,7 +78,7 @@ class Packet(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The offset behind the last block."""
+        """The offset after the last block."""
         return self.blocks[-1].end
 
 

@@ -135,7 +135,7 @@ class Journal:
 
     @property
     def end(self) -> int:
-        """Journal offset behind the last block that was appended."""
+        """Journal offset after the last block that was appended."""
         return self._queue.end
 
     @property
@@ -256,7 +256,7 @@ class Journal:
             by_holding: The same for the sinks that may hold the journal: when it is nearly full,
                 the other sinks have to skip blocks.
             make_snapshot: Returns the snapshot to be made durable before segments are deleted. It
-                is called when some can be; those behind its offset stay, and all do if it returns
+                is called when some can be; those after its offset stay, and all do if it returns
                 None.
         """
         with self._lock:

@@ -30,7 +30,7 @@ class Reading(NamedTuple):
     applied: int
     """Journal offset up to which blocks are in the sink."""
     frame: int
-    """Ordinal of the first frame behind that offset, or `UNKNOWN`."""
+    """Ordinal of the first frame after that offset, or `UNKNOWN`."""
     speed: int
     """The worker's throughput while it has work: bytes a second, with `FRAME_WEIGHT` added for each
     frame. 0: the sink is failing."""

@@ -31,7 +31,7 @@ class SkippedError(JournalError):
         what = "removed" if removed else "released"
         super().__init__(f"the journal continues at offset {oldest}; offset {offset} was {what}")
         self.oldest = oldest
-        """Journal offset of the first block behind it that still exists."""
+        """Journal offset of the first block after it that still exists."""
         self.index = index
         """Ordinal of its first frame."""
         self.removed = removed
@@ -105,7 +105,7 @@ class JournalReader:
             raise self._skipped(offset, following)
         next_header = read_header(memoryview(data), 0, offset, self._secret)
         if next_header is None:
-            raise self._damaged(segment, offset)
+            raise self._of_a_copy(segment, offset) or self._damaged(segment, offset)
         if len(data) < HEADER.size + next_header.length:
             data = self._pread(segment, offset, HEADER.size + next_header.length)
         found = [
@@ -159,6 +159,23 @@ class JournalReader:
         if self._open is not None:
             os.close(self._open[1])
             self._open = None
+
+    def _of_a_copy(self, segment: Segment, offset: int) -> JournalDamagedError | None:
+        """Return the error for an offset inside of a block, which no sink of this journal has."""
+        at = segment.start
+        while at < offset:
+            data = self._pread(segment, at, HEADER.size)
+            header = read_header(memoryview(data), 0, at, self._secret)
+            if header is None:
+                return None
+            at += HEADER.size + header.length
+        if at == offset:
+            return None
+        return JournalDamagedError(
+            f"no block of the journal in {self._directory} begins at offset {offset}, up to which "
+            "the sink has stored it: another server stores a copy of this journal into the same "
+            "place; stop this one, and move its journal away to begin a new one"
+        )
 
     def _damaged(self, segment: Segment, offset: int) -> JournalDamagedError:
         return JournalDamagedError(

@@ -2,7 +2,7 @@
 
 After a crash the last blocks may be torn, in any order: the disk guarantees nothing for what was
 not synced. Every block holds the durable offset at the time when it was written. The highest one
-found anywhere distinguishes two cases. An invalid block at or behind it begins a torn tail, which
+found anywhere distinguishes two cases. An invalid block at or after it begins a torn tail, which
 is cut. Before it, durable data has been damaged since, and an operator has to decide what to do.
 """
 
@@ -37,7 +37,7 @@ class Recovered:
 
     segments: list[Segment]
     end: int
-    """Journal offset behind the last valid block."""
+    """Journal offset after the last valid block."""
     index: int
     """Ordinal of the next frame."""
     cut: int

@@ -67,7 +67,7 @@ class Ledger:
             node: the journal's id.
             entries: in the order of the journal; all that there are between `end` of the previous
                 call (or what another worker has entered) and `end`.
-            end: the offset behind the last block that was searched for entries; a block's end.
+            end: the offset after the last block that was searched for entries; a block's end.
 
         Returns:
             The offset up to which everything was entered before.

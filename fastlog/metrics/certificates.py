@@ -12,9 +12,9 @@ from fastlog.tls.report import ListenerReport
 def certificate_metrics(listeners: Iterable[ListenerReport]) -> Iterator[Metric]:
     """Yield the metrics of listeners, by their URLs."""
     texts = {
-        "certificate": "When the first certificate of its chain expires, as Unix time.",
+        "certificate": "When the first certificate of a listener's chain expires, as Unix time.",
         "client_ca": "When the first of the authorities of clients expires, as Unix time.",
-        "crl": "When the revocation lists expire, as Unix time.",
+        "crl": "When the first of the revocation lists of clients expires, as Unix time.",
     }
     families = {
         name: GaugeMetricFamily(f"fastlog_{name}_expiry_timestamp_seconds", text, labels=["url"])

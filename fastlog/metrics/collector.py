@@ -60,8 +60,14 @@ class ServerCollector(Collector):
         """Yield all metrics. Those whose source cannot be read are left out."""
         status = self._status()
         is_fresh = status is not None and status.is_fresh()
-        yield InfoMetricFamily("fastlog_build", "The version.", {"version": __version__})
-        yield _gauge("receiver_up", "1 if the receiver has written its status lately.", is_fresh)
+        yield InfoMetricFamily(
+            "fastlog_build", "The version of the server.", {"version": __version__}
+        )
+        yield _gauge(
+            "receiver_up",
+            "1 if the receiver has written its status in the last five seconds.",
+            is_fresh,
+        )
         if status is not None:
             yield from _receiver(status)
             yield from _journal(status)
@@ -105,12 +111,18 @@ class ServerCollector(Collector):
 
 
 def _receiver(status: Status) -> Iterator[Metric]:
-    yield _counter("received_bytes", "Bytes received.", status.bytes)
-    yield _counter("received_frames", "Complete frames received.", status.frames)
+    yield _counter("received_bytes", "Bytes received on all connections.", status.bytes)
+    yield _counter(
+        "received_frames",
+        "Complete frames received. Each is a record or a rejection.",
+        status.frames,
+    )
     yield _counter("accepted_connections", "Connections accepted.", status.accepted)
     yield _gauge("connections", "Connections that are open.", status.connections)
-    yield _gauge("clients", "Of those, clients of the fastlog protocol.", status.clients)
-    yield _counter("acknowledgements", "Acknowledgements sent.", status.acks)
+    yield _gauge("clients", "Open connections of clients of the fastlog protocol.", status.clients)
+    yield _counter(
+        "acknowledgements", "Acknowledgements sent to clients of the fastlog protocol.", status.acks
+    )
     text = "Records that clients sent again, and that were skipped."
     yield _counter("repeated_records", text, status.repeated)
     text = "Records of stock clients that the receiver dropped. Each is in the ledger later."
@@ -119,13 +131,13 @@ def _receiver(status: Status) -> Iterator[Metric]:
         "throttlings", "How often connections had to wait: they were throttled.", status.throttlings
     )
     yield _gauge("throttled_connections", "Connections that are throttled now.", status.throttled)
-    yield _counter("reloads", "Reloads without a restart.", status.reloads)
+    yield _counter("reloads", "Reloads by SIGHUP.", status.reloads)
 
 
 def _journal(status: Status) -> Iterator[Metric]:
     yield _counter("journal_blocks", "Blocks appended to the journal.", status.blocks)
-    yield _gauge("journal_bytes", "Bytes of the journal.", status.size)
-    yield _gauge("journal_limit_bytes", "Bytes that it may have.", status.limit)
+    yield _gauge("journal_bytes", "Size of the journal on disk.", status.size)
+    yield _gauge("journal_limit_bytes", "Size that the journal may have.", status.limit)
     text = "1 if the journal cannot be written now."
     yield _gauge("journal_failing", text, status.failure is not None)
 
@@ -138,7 +150,7 @@ def _processes(counts: Mapping[str, ProcessCount]) -> Iterator[Metric]:
     )
     hangs = CounterMetricFamily(
         "fastlog_process_hangs",
-        "How often of these it was killed because it gave no sign of life.",
+        "How often a process of the server was killed because it gave no sign of life.",
         labels=["process"],
     )
     for role, count in sorted(counts.items()):
@@ -152,21 +164,23 @@ def _sinks(sinks: Iterable[SinkReport]) -> Iterator[Metric]:
     bounds = [*map(str, COMMIT_BOUNDS), "+Inf"]
     texts = {
         "lag_records": "Frames that are durable in the journal, and not in the sink yet.",
-        "lag_bytes": "Their bytes.",
-        "lag_seconds": "How long ago the oldest of them was received.",
-        "failing": "1 if the sink fails now.",
+        "lag_bytes": "Bytes that are durable in the journal, and not in the sink yet.",
+        "lag_seconds": "How long ago the oldest record was received that is not in the sink yet.",
+        "failing": "1 if the sink, or a handler in it, fails now, or the sink was never opened.",
         "alive_timestamp_seconds": "When its worker gave the last sign of life, as Unix time.",
     }
     families = {name: _labelled(f"sink_{name}", text) for name, text in texts.items()}
     commits = HistogramMetricFamily(
-        "fastlog_sink_commit_seconds", "Seconds that a transaction took.", labels=["sink"]
+        "fastlog_sink_commit_seconds",
+        "How long transactions of the sink took, in seconds.",
+        labels=["sink"],
     )
     for sink in reports:
         values = {
             "lag_records": sink.lag_records,
             "lag_bytes": sink.lag_bytes,
             "lag_seconds": sink.lag_seconds,
-            "failing": sink.error is not None or bool(sink.failing),
+            "failing": sink.cursor is None or sink.error is not None or bool(sink.failing),
             "alive_timestamp_seconds": sink.alive_at,
         }
         for name, value in values.items():
@@ -183,7 +197,9 @@ def _sinks(sinks: Iterable[SinkReport]) -> Iterator[Metric]:
 def _left_out(reports: Iterable[SinkReport]) -> Iterator[Metric]:
     """Yield what filters and redaction have kept out of the sinks."""
     filtered = CounterMetricFamily(
-        "fastlog_sink_filtered_records", "Records that its filter has left out.", labels=["sink"]
+        "fastlog_sink_filtered_records",
+        "Records that the filter of the sink has left out.",
+        labels=["sink"],
     )
     redacted = CounterMetricFamily(
         "fastlog_sink_redacted_records",
@@ -213,7 +229,11 @@ def _counter(name: str, text: str, value: float) -> Metric:
 def _tallied(name: str, text: str, tallies: list[Tally]) -> Iterator[Metric]:
     """Yield the sum, which is there from 0 on so that its first increase is seen, and its parts."""
     yield _counter(name, text, sum(tally.count for tally in tallies))
-    by_reason = CounterMetricFamily(f"fastlog_{name}_by_reason", text, labels=["reason"])
+    by_reason = CounterMetricFamily(
+        f"fastlog_{name}_by_reason",
+        f"{text} A reason appears with its first one.",
+        labels=["reason"],
+    )
     for tally in tallies:
         by_reason.add_metric([tally.reason], tally.count)
     yield by_reason

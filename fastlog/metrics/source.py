@@ -18,15 +18,17 @@ def source_metrics(source: SourceReport, now: float) -> Iterator[Metric]:
     failing = 1.0 if source.error is not None else 0.0
     text = "1 if the cluster of the source cannot be used now."
     yield GaugeMetricFamily("fastlog_source_failing", text, failing)
-    yield GaugeMetricFamily("fastlog_stream_bytes", "Bytes of the stream.", source.bytes)
+    yield GaugeMetricFamily(
+        "fastlog_stream_bytes", "Bytes of the stream that the central reads.", source.bytes
+    )
     text = "Bytes that the stream may have; 0: any number."
     yield GaugeMetricFamily("fastlog_stream_limit_bytes", text, source.limit)
     texts = {
-        "last_block_timestamp_seconds": "When its newest stored block was received, as Unix time.",
+        "last_block_timestamp_seconds": "When the newest stored block was received, as Unix time.",
         "pending_messages": "Messages of the node in the stream that were not read yet.",
-        "lag_seconds": "How old its newest stored block is while others wait; 0 if none do.",
+        "lag_seconds": "How old the newest stored block is while others wait; 0 if none do.",
         "gap": "1 if blocks of the node are missing in the stream.",
-        "failing": "1 if its blocks cannot be stored now.",
+        "failing": "1 if blocks of the node cannot be stored now.",
     }
     families = {
         name: GaugeMetricFamily(f"fastlog_node_{name}", text, labels=["node"])

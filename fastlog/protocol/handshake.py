@@ -130,7 +130,7 @@ class HandshakeProtocol:
         self._waiting: dict[bytes, int] = {}
         """By client: the handshake that waits until the admitted connection has ended."""
         self._journaled_gaps: list[tuple[int, _Handshake]] = []
-        """Gaps in the journal that may not be durable yet: the offset behind each, and its
+        """Gaps in the journal that may not be durable yet: the offset after each, and its
         handshake."""
         self._waiting_for_gap: list[int] = []
         """Handshakes of clients for which another connection has such a gap."""

@@ -19,7 +19,7 @@ class Match(Protocol):
         """Return where the match begins."""
 
     def end(self) -> int:
-        """Return the position behind the match."""
+        """Return the position after the match."""
 
 
 class Expression(Protocol):

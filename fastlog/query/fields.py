@@ -33,7 +33,7 @@ SPECIAL: Final = ("level", "logger", "note", "has")
 SEGMENT: Final = r'(?:[^\W](?:[\w-]*\w)?|"(?:[^"\\]|\\.)+")'
 PATH: Final = rf"[^\W\d](?:[\w-]*\w)?(?:\.{SEGMENT}|\[\d{{1,9}}\])*"
 """What the name of a field looks like: names with dots between them, and `[0]` for members of
-lists. A name behind the first may be quoted."""
+lists. A name after the first may be quoted."""
 _STEP: Final = rf"\.?({SEGMENT})|\[(\d+)\]"
 _MISSPELT: Final = 0.85
 """How similar a name and that of a column are where it is taken for a mistake."""

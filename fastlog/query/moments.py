@@ -48,7 +48,7 @@ class Moment(NamedTuple):
     first: float
     """Seconds since the epoch."""
     end: float
-    """The first second behind the span; equal to `first` for an instant."""
+    """The first second after the span; equal to `first` for an instant."""
 
 
 def parse_moment(text: str, context: TimeContext) -> Moment:

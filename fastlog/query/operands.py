@@ -36,7 +36,7 @@ _ADDRESS_BEGIN: Final = r"\d{1,3}(\.\d{1,3}){0,2}\.?"
 
 
 class Operand(NamedTuple):
-    """A value as it is written behind an operator."""
+    """A value as it is written after an operator."""
 
     at: int
     """Where it begins in the query."""

@@ -105,7 +105,7 @@ class _Parser:
             elif self._next_is("-"):
                 self._at += 1
                 if self._is_at_end() or self._text[self._at].isspace():
-                    self._fail('expected a term directly behind "-"; write "\\-" for the character')
+                    self._fail('expected a term directly after "-"; write "\\-" for the character')
                 is_negated = not is_negated
             else:
                 break
@@ -154,7 +154,7 @@ class _Parser:
             self._skip_space()
         if self._is_at_end() or self._text[self._at].isspace() or self._next_is(")"):
             self._fail(
-                f'expected a value behind "{name}{operator}"; {name}:* asks whether it is there,'
+                f'expected a value after "{name}{operator}"; {name}:* asks whether it is there,'
                 f' and quotes make a text of it: "{name}{operator}"'
             )
 
@@ -214,7 +214,7 @@ class _Parser:
         return both(*parts)
 
     def _value(self, *, may_be_regex: bool = True) -> Operand:
-        """Parse a value, and skip the space behind it.
+        """Parse a value, and skip the space after it.
 
         Args:
             may_be_regex: Whether a slash begins a regular expression. It begins a path elsewhere.
@@ -236,7 +236,7 @@ class _Parser:
         if match is None:
             self._fail("this quote is not closed")
         self._at = match.end()
-        self._require_end("behind the quotes")
+        self._require_end("after the quotes")
         text = re.sub(r'\\(["\\])', r"\1", match[1])
         return Operand(start, text, (text,), is_quoted=True)
 
@@ -245,7 +245,7 @@ class _Parser:
         match = self._match(_REGEX, start)
         if match is None or not self._match(_END, match.end()):
             self._fail(
-                'expected /regex/ with "\\/" for each slash in it, and (?i) at its begin to ignore'
+                'expected /regex/ with "\\/" for each slash in it, and (?i) at its start to ignore'
                 ' case; quote a path: "/srv/app"'
             )
         self._at = match.end()

@@ -48,6 +48,8 @@ LOG_INTERVAL = 60.0
 STALLED_AFTER = 2.0
 """Seconds without progress, while there is work, after which a sink counts as down; also the time
 that a sink has to start."""
+_TAKEN = float("-inf")
+"""The rank of a cause that was taken: any other replaces it."""
 
 
 class Throttle:
@@ -87,16 +89,14 @@ class Throttle:
             loop.limit_poll(self._update_weight)
         self.lag = 0.0
         """Seconds that the slowest sink needs for the unapplied data."""
-        self.slowest = ""
-        """The name of that sink; "" if no sink makes progress."""
-        self.stalled: list[str] = []
-        """The names of the sinks that make no progress."""
+        self._cause = _TAKEN, ""
+        """What `take_cause` returns next, and how bad that was."""
 
     def update(self, end: int, index: int, durable: int) -> None:
         """Read the progress pages and set the rate limits, if that is due.
 
         Args:
-            end: The journal offset behind everything received.
+            end: The journal offset after everything received.
             index: The ordinal of the next frame.
             durable: The offset up to which the sinks can read.
         """
@@ -112,18 +112,23 @@ class Throttle:
         for sink in self._sinks:
             sink.update(now, end, index, durable)
         working = [sink for sink in self._sinks if sink.is_working]
-        self.stalled = [sink.name for sink in self._sinks if not sink.is_working]
-        unapplied = max((sink.unapplied for sink in working), default=0)
-        self.lag, speed, self.slowest = max(
+        unapplied, fullest = max(((each.unapplied, each.name) for each in working), default=(0, ""))
+        self.lag, speed, slowest = max(
             ((sink.lag, sink.speed, sink.name) for sink in working), default=(0.0, 0, "")
         )
         self._update_rounds(received, unapplied)
+        is_behind = self.lag > self._limits.lag + self._measure_sync(now, end, durable)
+        if is_behind:
+            self._add_cause(self.lag, f"sink {slowest} was {self.lag:.1f} s behind")
         if unapplied > self._bound:
+            self._add_cause(0.0, f"more arrived at once than sink {fullest} has stored lately")
             self._limit(MIN_CONNECTION_RATE, MIN_HOST_RATE)
-        elif self.lag > self._limits.lag + self._measure_sync(now, end, durable):
+        elif is_behind:
             part = min(self._limits.rate, speed // HOST_PART)
             self._limit(MIN_CONNECTION_RATE, max(MIN_HOST_RATE, part))
         elif len(working) < sum(sink.is_expected(now - self._started_at) for sink in self._sinks):
+            stalled = [sink.name for sink in self._sinks if not sink.is_working]
+            self._add_cause(-1.0, f"no progress of sink {', '.join(stalled)}")
             self._limit(MIN_CONNECTION_RATE, self._limits.rate)
         else:
             self._limit(0, 0)
@@ -156,6 +161,20 @@ class Throttle:
             self._sync_target, self._sync_since = end, now
         waited = 0.0 if self._sync_target is None else min(now - self._sync_since, MAX_SYNC_TIME)
         return max(self._sync_time, waited)
+
+    def _add_cause(self, rank: float, text: str) -> None:
+        if rank >= self._cause[0]:
+            self._cause = rank, text
+
+    def take_cause(self) -> str:
+        """Return the worst reason why clients were limited since the last call.
+
+        If there was none, that of before is returned: a connection is limited after an update, and
+        the next one may have lifted the limit.
+        """
+        text = self._cause[1]
+        self._cause = _TAKEN, text
+        return text
 
     def timeout(self) -> float:
         """Return the seconds until an update is useful even if nothing is received."""
@@ -258,10 +277,7 @@ class ThrottleLog:
         others = f" and {len(peers) - 1} others" if len(peers) > 1 else ""
         times = f"{new} time" if new == 1 else f"{new} times"
         span = f" in {since:.0f} s" if since < 2 * LOG_INTERVAL else ""
-        sink, lag = self._throttle.slowest, self._throttle.lag
-        stalled = ", ".join(self._throttle.stalled)
-        why = f"sink {sink} is {lag:.1f} s behind" if sink else f"no progress of sink {stalled}"
         log.warning(
-            "rate-limiting %s%s (%s%s): %s; clients wait, and nothing is lost",
-            *(peer, others, times, span, why),
+            "rate-limiting %s%s (%s%s): %s; clients wait",
+            *(peer, others, times, span, self._throttle.take_cause()),
         )

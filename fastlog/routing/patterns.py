@@ -49,7 +49,7 @@ class PatternRule:
         self._has_extra = "extra" in names
         self._searches_extra = self._has_extra or bool(self._paths)
         # In several texts at once, an expression is found wherever it is found in one of them. But
-        # one that may ask for the begin or the end of a text is not.
+        # one that may ask for the start or the end of a text is not.
         self._has_anchor = any(each in pattern for each in ("^", "$", r"\A", r"\z", r"\Q"))
 
     def apply(self, record: Record) -> Record:

@@ -35,7 +35,7 @@ class Redaction:
         """
         for name, rule in self._rules:
             changed = rule(record)
-            if changed is not record:
+            if changed is not record and changed != record:  # it may be redacted already
                 counts[name] += 1
                 record = changed
         return record

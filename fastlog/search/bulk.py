@@ -89,7 +89,7 @@ def _of_extra(leaf: Equals | Compares | Exists) -> str | None:
 
 
 def _key(field: Field) -> tuple[str, bool] | None:
-    """Return a pattern for the last name of a path, and whether the value is directly behind it."""
+    """Return a pattern for the last name of a path, and whether the value is directly after it."""
     names = [step for step in field.path if isinstance(step, str)]
     if not names or not all(map(_PLAIN.fullmatch, names)):
         return None

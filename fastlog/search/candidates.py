@@ -46,7 +46,7 @@ def _entries(
     """Yield the numbers of the entries in which a match begins.
 
     A match may go over several entries, and hide one inside an entry. So the search continues with
-    the entry behind the one in which it began.
+    the entry after the one in which it began.
     """
     entry, counted, at, is_narrow = -1, 0, 0, False  # entries are counted up to a match only
     end = _next_entry(text, LONG_WINDOW)

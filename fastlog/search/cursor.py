@@ -28,7 +28,7 @@ _FORM: Final = re.compile(
 
 
 class Cursor(NamedTuple):
-    """Where a page begins: behind a record, or at a time."""
+    """Where a page begins: after a record, or at a time."""
 
     order: Order
     time: float
@@ -79,9 +79,9 @@ class Cursor(NamedTuple):
         return both(query, between(column("created"), *ends))
 
     def rest(self, found: Iterator[Found]) -> Iterator[Found]:
-        """Yield the records behind the cursor's.
+        """Yield the records after the cursor's.
 
-        Those of another journal with the same time may come before or behind it. If its record was
+        Those of another journal with the same time may come before or after it. If its record was
         deleted, they are yielded: rather twice than never.
 
         Args:

@@ -42,7 +42,7 @@ class Grouping(NamedTuple):
         return None if self.interval is None else math.gcd(self.interval, _QUARTER)
 
     def grouper(self, columns: Sequence[str]) -> Callable[[Sequence[Any], int | None], Group]:
-        """Return a function of a row, and of the begin of a step, that gives the group.
+        """Return a function of a row, and of the start of a step, that gives the group.
 
         Args:
             columns: The names of the values of a row.

@@ -29,8 +29,8 @@ def examine(logs: Path, *, deep: bool = False) -> Iterator[Health]:
     """Examine each day file, and list those that were set aside.
 
     Args:
-        deep: read every page, and compare chunks and counts with the entries, which takes many
-            seconds per gigabyte. Otherwise only the file's length and the pages that opening it
+        deep: read every page, and compare chunks and counts with the entries, which takes about a
+            minute per gigabyte. Otherwise only the file's length and the pages that opening it
             touches are checked, and damage elsewhere is not found.
     """
     for path in list_files(logs):

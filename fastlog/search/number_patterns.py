@@ -1,7 +1,7 @@
 """Patterns of numbers: what JSON has where a number is less or greater than another.
 
-A pattern matches at the begin of each such number, and of some others: those with an exponent, and
-some that differ from the wanted ones only behind the point. JSON writes no zero before a number.
+A pattern matches at the start of each such number, and of some others: those with an exponent, and
+some that differ from the wanted ones only after the point. JSON writes no zero before a number.
 """
 
 from __future__ import annotations

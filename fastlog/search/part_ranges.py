@@ -43,7 +43,7 @@ def read_ranges(
     last_id: int,
     must_stop: Callable[[], bool],
 ) -> Generator[Range, None, None]:
-    """Yield the ranges with entries that may match, from behind an entry up to another one.
+    """Yield the ranges with entries that may match, from after an entry up to another one.
 
     Args:
         connection: Not in a transaction.

@@ -64,7 +64,7 @@ def read_day_part(
     progress: Progress,
     unread: Unread | None = None,
 ) -> Iterator[Batch]:
-    """Yield the matching records of a day file behind a position.
+    """Yield the matching records of a day file after a position.
 
     Args:
         part: One of `day_parts`.
@@ -133,13 +133,13 @@ class _Entries:
         )
 
     def read(self, behind: int, last_id: int, ids: list[int] | None) -> tuple[list[Found], int]:
-        """Read entries from behind one up to another, until they are enough for a batch.
+        """Read entries from after one up to another, until they are enough for a batch.
 
         Args:
             ids: Those that may match; None: all.
 
         Returns:
-            Those that match, and the position behind what was read.
+            Those that match, and the position after what was read.
         """
         if ids is None:
             until = min(behind + WINDOW, last_id)

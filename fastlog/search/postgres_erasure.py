@@ -16,7 +16,7 @@ from fastlog.sinks.postgres_chunks import COUNTED
 from fastlog.sinks.postgres_connection import (
     Connection,
     connect,
-    own_timeouts,
+    own_transaction,
     parse_url,
     unavailable,
 )
@@ -61,9 +61,8 @@ def erase(
 def _erase(connection: Connection, schema: str, some: Sequence[Found]) -> int:
     times = [each.record.created for each in some]
     nodes = [UUID(each.node) for each in some]
-    with connection.transaction():
-        # A sink may be making chunks.
-        connection.execute(f"SELECT {own_timeouts(connection, 0, lock_timeout='60s')}")
+    # A sink may be making chunks.
+    with own_transaction(connection, 0, lock_timeout="60s"):
         return delete_records(
             connection,
             schema,

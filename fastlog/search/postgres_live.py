@@ -93,7 +93,7 @@ def read_span(
     at_most: int | None = None,
     skipped: Callable[[int], object] = lambda _: None,
 ) -> Iterator[list[Found]]:
-    """Yield what matches of a journal from behind a record up to an offset, in batches, in order.
+    """Yield what matches of a journal from after a record up to an offset, in batches, in order.
 
     Args:
         behind: Offset and number of the record.

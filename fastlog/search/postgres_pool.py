@@ -47,7 +47,7 @@ class Pool:
 
         Args:
             progress: If the search must stop, nothing is waited for.
-            is_own: It is made for the body and closed behind it, so its session may be changed.
+            is_own: It is made for the body and closed after it, so its session may be changed.
 
         Raises:
             SinkUnavailableError: The database cannot be reached or used.
@@ -62,7 +62,10 @@ class Pool:
             raise
         except psycopg.Error as error:
             if is_missing(error):
-                raise FastlogError(self._nothing()) from error
+                raise FastlogError(
+                    f"{label}: {one_line(error)}; a server that stores there makes what is missing "
+                    "within a minute"
+                ) from error
             raise SinkUnavailableError(f"{label}: {one_line(error)}") from error
         finally:
             if connection is not None:

@@ -209,13 +209,13 @@ class RowReader:
     def arrived(
         self, condition: Clause, node: str, behind: tuple[int, int], end: int
     ) -> Iterator[Row]:
-        """Yield the rows of a journal from behind a record up to an offset, in order."""
+        """Yield the rows of a journal from after a record up to an offset, in order."""
         yield from self.where(all_of([condition, _arrived(node, behind, end)]))
 
     def last_arrived(
         self, node: str, behind: tuple[int, int], end: int, at_most: int | None
     ) -> tuple[tuple[int, int], int]:
-        """Return the record behind which the last records of a span are, and how many before it.
+        """Return the record after which the last records of a span are, and how many before it.
 
         Args:
             at_most: How many these are; None for all of the span.
@@ -356,7 +356,7 @@ def _selected(columns: Sequence[str]) -> str:
 
 
 def _behind(columns: Sequence[str], row: Sequence[Any], *, newest_first: bool) -> Clause:
-    """Return the condition of the rows that come behind one, in the order of the stream."""
+    """Return the condition of the rows that come after one, in the order of the stream."""
     named = dict(zip((*columns, "created_at"), row, strict=True))
     sign = "<" if newest_first else ">"
     stamp = named["created_at"]

@@ -26,6 +26,8 @@ class Progress:
         """Entries that the files of the search have."""
         self.read = 0
         """Entries that need not be read any more."""
+        self.is_wait_reported = False
+        """Whether the log has the lock that the search waits for, or a thread looks for one."""
         self.stopped: Literal["deadline", "interrupt"] | None = None
         """Why the search ends early; None while it does not."""
 

@@ -143,7 +143,7 @@ class RecordStore(Protocol):
         progress: Progress,
         unread: Unread | None = None,
     ) -> Iterator[Batch]:
-        """Yield the matches of a part behind a position, in order of arrival.
+        """Yield the matches of a part after a position, in order of arrival.
 
         Args:
             position: 0, or that of a batch.

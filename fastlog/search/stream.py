@@ -1,6 +1,6 @@
 """Records in order of `created` over all day files, as a stream.
 
-A file is opened when the stream reaches its first record, and closed behind its last. Files whose
+A file is opened when the stream reaches its first record, and closed after its last. Files whose
 spans overlap (a client's clock was wrong, a day continues in a second file) are merged.
 """
 
@@ -81,7 +81,7 @@ def merge_days(
         )
         for group in groups
     )
-    # Where one file has ended early, the rows of others would be behind a gap.
+    # Where one file has ended early, the rows of others would be after a gap.
     return takewhile(lambda _: not progress.must_stop(), merged)
 
 

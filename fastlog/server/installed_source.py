@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from fastlog.config import Config
-from fastlog.errors import ConfigError
+from fastlog.errors import ConfigError, how_to_install
 from fastlog.jetstream.target import parse_url
 
 
@@ -18,4 +18,4 @@ def check_source(config: Config) -> None:
     """
     parse_url(urlsplit(config.source.url))
     if find_spec("nats") is None:
-        raise ConfigError("a source needs nats-py: pip install 'fastlog-server[nats]'")
+        raise ConfigError(f"a source needs nats-py; {how_to_install('nats')}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from fastlog.errors import ConfigError
+from fastlog.errors import ConfigError, how_to_install
 
 _MODULES = ("starlette", "uvicorn", "prometheus_client")
 
@@ -17,6 +17,4 @@ def check_installed() -> None:
     """
     missing = [module for module in _MODULES if find_spec(module) is None]
     if missing:
-        raise ConfigError(
-            f"the web server needs {' and '.join(missing)}: pip install 'fastlog-server[web]'"
-        )
+        raise ConfigError(f"the web server needs {' and '.join(missing)}; {how_to_install('web')}")

@@ -28,7 +28,7 @@ WEB = ":web"
 SOURCE = ":source"
 """The name of the process that takes blocks from a stream."""
 TLS = ":tls"
-"""The same for the TLS process. One that only serves its last connections has its pid behind."""
+"""The same for the TLS process. One that only serves its last connections has its pid after it."""
 TLS_BACKOFF = 5.0
 WORKER_END = 15.0
 """Seconds that the workers have to store what is journaled; the next start stores the rest."""

@@ -22,9 +22,9 @@ from fastlog.errors import ConfigError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from fastlog.decode import Decoded, Form
+    from fastlog.decode import Batch, Decoded, Form
 
-__all__ = ["GROUP", "Rejected", "Sink", "SinkContext", "make_sink"]
+__all__ = ["GROUP", "Rejected", "Sink", "SinkContext", "load_sink", "make_sink"]
 
 GROUP = "fastlog.sinks"
 
@@ -74,6 +74,11 @@ class Sink(ABC):
     """The form of the blocks: with `records`, or with the same content as `lines` of JSON or as
     `columns`, which cost far less to make."""
 
+    streams: ClassVar[bool] = False
+    """Whether `apply` stores all its blocks or none, and reads each once before it stores any. The
+    blocks are then decoded as it reads them: where it sends them to a server, that works on one
+    while the next is decoded."""
+
     batch_bytes: int = 0
     """Bytes of blocks that `apply` gets at once if so many wait, however slow the sink is: for one
     whose calls take much time whatever they get, as over a network."""
@@ -113,13 +118,13 @@ class Sink(ABC):
         """
 
     @abstractmethod
-    def apply(self, blocks: Sequence[Decoded]) -> None:
-        """Store consecutive blocks and move the cursor to the end of the last.
+    def apply(self, blocks: Batch) -> None:
+        """Store consecutive blocks, a sequence, and move the cursor to the end of the last.
 
         A block is applied whole or not at all, and the cursor moves with it in one transaction,
         where the sink can do that (others are at least once, and document it). A prefix of the
         blocks may be applied before an exception; `cursor` then returns its end. The first block
-        may begin behind the cursor, where the journal no longer has the blocks between.
+        may begin after the cursor, where the journal no longer has the blocks between.
         """
 
     @abstractmethod
@@ -127,7 +132,7 @@ class Sink(ABC):
         """Return the cursor, without I/O."""
 
     def index(self) -> int | None:
-        """Return the ordinal of the first frame behind the cursor, as it was at `open`.
+        """Return the ordinal of the first frame after the cursor, as it was at `open`.
 
         With it, the count of lost records is exact.
 
@@ -198,27 +203,40 @@ def make_sink(context: SinkContext) -> Sink:
     """Return the sink that the URL's scheme names, not yet opened.
 
     Raises:
-        ConfigError: There is no such sink, its package cannot be imported, or the URL is wrong.
+        ConfigError: There is no such sink, its package cannot be imported, or the URL is wrong. The
+            text begins with the name of the sink.
     """
-    known = _known()
-    scheme = context.url.scheme
-    point = known.get(scheme)
-    if point is None:
-        raise ConfigError(f"no sink is called {scheme!r}{nearest(scheme, known)}")
     try:
-        found = point.load()
-    except Exception as error:  # a module of another project may raise anything
-        what = error if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
-        raise ConfigError(f"sink {scheme!r} ({point.value}) cannot be loaded: {what}") from error
-    if not (isinstance(found, type) and issubclass(found, Sink)):
-        raise ConfigError(f"sink {scheme!r}: {point.value} is not a fastlog.sinks.Sink")
+        return load_sink(context)
+    except ConfigError as error:
+        raise ConfigError(f"sink {context.name}: {error}") from error
+
+
+def load_sink(context: SinkContext) -> Sink:
+    """As `make_sink`. The text of an error lacks the name of the sink."""
+    found = _class_of(context.url.scheme)
     try:
         return found(context)
     except ConfigError:
         raise
-    except Exception as error:
+    except Exception as error:  # a class of another project may raise anything
         what = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"sink {scheme!r} ({point.value}) cannot be made: {what}") from error
+        raise ConfigError(f"it cannot be made: {what}") from error
+
+
+def _class_of(scheme: str) -> type[Sink]:
+    known = _known()
+    point = known.get(scheme)
+    if point is None:
+        raise ConfigError(f"no kind of sink is called {scheme!r}{nearest(scheme, known)}")
+    try:
+        found = point.load()
+    except Exception as error:  # a module of another project may raise anything
+        what = error if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{point.value} cannot be loaded: {what}") from error
+    if not (isinstance(found, type) and issubclass(found, Sink)):
+        raise ConfigError(f"{point.value} is not a fastlog.sinks.Sink")
+    return found
 
 
 def _known() -> dict[str, EntryPoint]:

@@ -104,7 +104,7 @@ class Chunks:
         """The id of the last pending entry, or of the last chunk. None: not known."""
         self._covered = 0
         """The last id of the last chunk."""
-        # Of the pending entries, which are those behind the last chunk:
+        # Of the pending entries, which are those after the last chunk:
         self._created: list[float] = []
         self._site_ids: list[int] = []
         self._process_ids: list[int] = []

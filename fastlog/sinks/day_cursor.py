@@ -25,7 +25,7 @@ class CursorRow(NamedTuple):
     step: int = 0
     """How many files the cursor had entered, this one included; 0 in files of version 1."""
     frames: int | None = None
-    """The ordinal of the first frame behind the cursor; None where it is not known."""
+    """The ordinal of the first frame after the cursor; None where it is not known."""
 
 
 def read_cursor(path: Path, node: str) -> CursorRow | None:

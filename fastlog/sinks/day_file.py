@@ -155,7 +155,7 @@ class DayFile:
                 execute(_ENTER, (node, row.offset, row.step + 1, row.frames))
 
     def append(self, node: str, blocks: Sequence[Decoded], start: int) -> int:
-        """Store the records of the blocks, and move the cursor from `start` behind the last block.
+        """Store the records of the blocks, and move the cursor from `start` to the end of the last.
 
         Returns:
             The new cursor.

@@ -40,7 +40,7 @@ class Position:
     step: int = 0
     """The step of the file."""
     frames: int | None = 0
-    """The ordinal of the first frame behind the cursor."""
+    """The ordinal of the first frame after the cursor."""
     stored_at: float | None = None
     """When this process has stored into the file last, by the steady clock; None: it has not."""
 

@@ -108,7 +108,7 @@ SCHEMA: Final = (
 )
 """`cursor.sealed` is the file where the node's blocks continue, NULL in the file where the cursor
 is. `step` counts the files that the cursor has entered, this one included. `frames` is the ordinal
-of the first frame behind the cursor; NULL where it is not known. `sealed_at` is the server's wall
+of the first frame after the cursor; NULL where it is not known. `sealed_at` is the server's wall
 clock at the seal."""
 
 _CURSOR_COLUMNS = {1: {"node", "offset", "sealed"}}

@@ -4,7 +4,7 @@ The blocks are published as they are journaled; the central decodes them. The or
 node's subject: a message names the sequence of the one before, and only one is in flight. After an
 answer that did not come, the subject's last message shows what was stored. What JetStream has
 acknowledged is progress: it is not published again. Durable is only what the central has stored,
-which it publishes as the node's state; the journal keeps everything behind.
+which it publishes as the node's state; the journal keeps everything after.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class NatsSink(Sink):
     # Publishing
 
     def _publish(self, packet: Packet) -> None:
-        """Publish a packet, and move the cursor behind it."""
+        """Publish a packet, and move the cursor to its end."""
         connection, target = self._require_connection(), self._target
         subject = target.blocks_of(self._node)
         for message in encode(packet, self._node, self._size):
@@ -153,7 +153,7 @@ class NatsSink(Sink):
         """Read what was stored, after an answer that did not come.
 
         Args:
-            end: The offset behind what this sink has tried to publish.
+            end: The offset after what this sink has tried to publish.
 
         Raises:
             SinkConflictError: The stream has lost what it had acknowledged, or has something else.

@@ -9,14 +9,19 @@ committed is not known.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from fastlog.clock import ClockWatch
 from fastlog.decode import copy_rows
-from fastlog.errors import SinkConflictError, SinkError, SinkUnavailableError
+from fastlog.errors import (
+    NewerSchemaError,
+    SinkConflictError,
+    SinkError,
+    SinkUnavailableError,
+)
 from fastlog.sinks import Sink, SinkContext
 from fastlog.sinks.postgres_chunks import ChunkBuilder
 from fastlog.sinks.postgres_connection import (
@@ -24,11 +29,12 @@ from fastlog.sinks.postgres_connection import (
     STATEMENT_SECONDS,
     Connection,
     connect,
+    describe_lock,
     is_missing,
     is_rejection,
     is_without_partition,
     one_line,
-    own_timeouts,
+    own_transaction,
     parse_url,
     psycopg,
 )
@@ -36,13 +42,13 @@ from fastlog.sinks.postgres_copy import copy_into, without_imported
 from fastlog.sinks.postgres_expiry import PostgresExpiry
 from fastlog.sinks.postgres_partitions import day_of, ensure
 from fastlog.sinks.postgres_retention import PostgresRetention
-from fastlog.sinks.postgres_schema import prepare, read_version
+from fastlog.sinks.postgres_schema import missing_tables, prepare, read_version
 from fastlog.sinks.postgres_trigrams import TrigramIndexes
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from fastlog.decode import Decoded
+    from fastlog.decode import Batch, Decoded
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +62,15 @@ class PostgresSink(Sink):
     """`postgresql://user@host/database?schema=fastlog`. Exactly once."""
 
     form = "copy"
+    streams = True
 
     def __init__(self, context: SinkContext) -> None:
         super().__init__(context)
         self._target = parse_url(context.url)
         self._node = UUID(int=0)
         self._connection: Connection | None = None
+        self._had_tables = False
+        """Whether this sink has seen or made its tables."""
         self._used_at = 0.0
         """When the connection was used last, by the steady clock."""
         self._cursor = self._durable = 0
@@ -108,11 +117,10 @@ class PostgresSink(Sink):
         finally:
             connection.close()
 
-    def apply(self, blocks: Sequence[Decoded]) -> None:
-        if blocks[0].block.offset < self._cursor:
-            raise SinkConflictError(
-                f"{self._target.label}: block {blocks[0].block.offset} is stored already"
-            )
+    def apply(self, blocks: Batch) -> None:
+        first = blocks.raw[0].offset
+        if first < self._cursor:
+            raise SinkConflictError(f"{self._target.label}: block {first} is stored already")
         with self._guarded():
             try:
                 self._store(blocks)
@@ -140,6 +148,10 @@ class PostgresSink(Sink):
             return
         self._care_at = now
         with self._guarded():
+            if missing_tables(self._ready(), self._target):  # storing needs some only
+                with suppress(NewerSchemaError):  # while servers are upgraded, the old ones store
+                    self._prepare(self._ready())
+                self._check_cursor()
             self._ensure(day_of(int((reading.now + 86_400) * 1e6)))
             trusted = reading.now if reading.trusted else None
             self._retention.retire(self._ready(), trusted, self._day)
@@ -179,6 +191,8 @@ class PostgresSink(Sink):
             text = f"{label}: {one_line(error)}"
             if is_rejection(error) and not is_without_partition(error):
                 raise SinkError(text) from error
+            if isinstance(error, psycopg.errors.LockNotAvailable) and self._connection is not None:
+                text += describe_lock(self._connection, self._target)
             self.close()
             if is_missing(error):
                 raise SinkConflictError(text) from error
@@ -189,9 +203,13 @@ class PostgresSink(Sink):
 
     def _connect(self) -> Connection:
         self._connection = connect(self._target)
-        prepare(self._connection, self._target)
+        self._prepare(self._connection)
         self._used_at = self.context.steady()
         return self._connection
+
+    def _prepare(self, connection: Connection) -> None:
+        prepare(connection, self._target, had_tables=self._had_tables)
+        self._had_tables = True
 
     def _ready(self) -> Connection:
         """Return the connection; make it again if it is lost."""
@@ -204,10 +222,14 @@ class PostgresSink(Sink):
         self._used_at = now
         if self._connection is None:
             self._connect()
-            if self._read_cursor()[0] != self._cursor:
-                raise SinkConflictError(f"{self._target.label}: the cursor has moved")
+            self._check_cursor()
         assert self._connection is not None
         return self._connection
+
+    def _check_cursor(self) -> None:
+        """Raise an error if the cursor is not where this sink has moved it."""
+        if self._read_cursor()[0] != self._cursor:
+            raise SinkConflictError(f"{self._target.label}: the cursor has moved")
 
     def _read_cursor(self) -> tuple[int, int | None, int]:
         assert self._connection is not None
@@ -226,15 +248,17 @@ class PostgresSink(Sink):
 
     # Transactions
 
-    def _store(self, blocks: Sequence[Decoded]) -> None:
+    def _store(self, blocks: Batch) -> None:
         connection = self._ready()
-        last = blocks[-1].block
+        last = blocks.raw[-1]
         self._day = day_of(last.received_us)
-        for day in sorted({day_of(decoded.block.received_us) for decoded in blocks}):
+        for day in sorted({day_of(block.received_us) for block in blocks.raw}):
             self._ensure(day)
         frames = last.index + last.frames
-        with connection.transaction():
-            self._begin(connection, notify=True)
+        notified = f"pg_notify('{CHANNEL}', '{self._target.schema}')"
+        with own_transaction(
+            connection, STATEMENT_SECONDS, also=notified, synchronous_commit="off"
+        ):
             moved = connection.execute(
                 f'UPDATE {self._target.schema}.cursors SET "offset" = %s, frames = %s,'  # noqa: S608 our own text
                 ' updated = now() WHERE node = %s AND "offset" = %s RETURNING imported',
@@ -242,19 +266,13 @@ class PostgresSink(Sink):
             ).fetchone()
             if moved is None:
                 raise SinkConflictError(f"{self._target.label}: the cursor has moved")
-            new = [each for each in blocks if each.copy and each.block.offset > self._stored]
-            data = [each.copy for each in new]
-            if new and new[0].block.offset < moved[0]:
-                data = without_imported(connection, self._target, self._node, new)
+            new = (each for each in blocks if each.block.offset > self._stored)
+            data: Iterable[bytes] = (each.copy for each in new)
+            if blocks.raw[0].offset < moved[0]:
+                data = without_imported(connection, self._target, self._node, list(new))
             copy_into(connection, self._target, data)
         self._cursor, self._frames = last.end, frames
-        self._records += sum(each.block.frames for each in blocks)
-
-    def _begin(self, connection: Connection, *, notify: bool) -> None:
-        """Let a transaction neither wait for the disk nor end by a timeout of the role."""
-        settings = own_timeouts(connection, STATEMENT_SECONDS, synchronous_commit="off")
-        notified = f", pg_notify('{CHANNEL}', '{self._target.schema}')" if notify else ""
-        connection.execute(f"SELECT {settings}{notified}")
+        self._records += sum(block.frames for block in blocks.raw)
 
     def _sync(self) -> None:
         """Commit a transaction that waits for the disk, and so for all before it."""
@@ -278,8 +296,7 @@ class PostgresSink(Sink):
         """Return why a row cannot be stored, without storing it; "" if it can."""
         connection = self._ready()
         try:
-            with connection.transaction(force_rollback=True):
-                self._begin(connection, notify=False)
+            with own_transaction(connection, STATEMENT_SECONDS, is_trial=True):
                 copy_into(connection, self._target, [row])
         except psycopg.Error as error:
             if not is_rejection(error) or is_without_partition(error):

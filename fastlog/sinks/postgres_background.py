@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Final
 
-from fastlog.errors import ConfigError, SinkUnavailableError
+from fastlog.errors import ConfigError, SinkUnavailableError, describe
 from fastlog.sinks.postgres_connection import Connection, Target, connect, one_line, psycopg
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Background:
         Errors end it. Those that do not go by themselves are logged once.
 
         Args:
-            work: Gets a connection in autocommit mode, which is closed behind it.
+            work: Gets a connection in autocommit mode, which is closed after it.
         """
         self._stopping.clear()
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
@@ -67,6 +67,7 @@ class Background:
             self._thread.join(seconds)
 
     def _run(self, work: Callable[[Connection], object]) -> None:
+        connection: Connection | None = None
         try:
             with closing(connect(self._target)) as connection:
                 work(connection)
@@ -75,6 +76,14 @@ class Background:
             log.debug("sink %s: cannot %s now: %s", self._sink, self._what, error)
         except psycopg.Error as error:
             text = one_line(error)
-            if text != self._warned:
-                log.warning("sink %s: cannot %s: %s", self._sink, self._what, text)
-            self._warned = text
+            if connection is not None and connection.broken:  # the sink reports a lost database
+                log.debug("sink %s: cannot %s now: %s", self._sink, self._what, text)
+            else:
+                self._warn(text)
+        except Exception as error:  # a bug; the thread would end with a traceback of Python's own
+            self._warn(describe(error), error)
+
+    def _warn(self, text: str, bug: Exception | None = None) -> None:
+        if text != self._warned:
+            log.warning("sink %s: cannot %s: %s", self._sink, self._what, text, exc_info=bug)
+        self._warned = text

@@ -31,7 +31,7 @@ from fastlog.record import Record
 from fastlog.sinks.day_chunks import CHUNK_BYTES, CHUNK_ENTRIES, LEVEL, MINUTE
 from fastlog.sinks.day_rows import text_of
 from fastlog.sinks.postgres_background import Background
-from fastlog.sinks.postgres_connection import Connection, Target, own_timeouts
+from fastlog.sinks.postgres_connection import Connection, Target, own_transaction
 from fastlog.sinks.postgres_summaries import OffsetSummaries
 
 INTERVAL: Final = 5.0
@@ -154,9 +154,7 @@ def cover(connection: Connection, target: Target, node: UUID, span: int | None =
         psycopg.Error: The database cannot be used.
     """
     schema, span = target.schema, span or SPAN
-    with connection.transaction():
-        settings = own_timeouts(connection, 0, synchronous_commit="off")
-        connection.execute(f"SELECT {settings}")
+    with own_transaction(connection, 0, synchronous_commit="off"):
         locked = connection.execute(
             "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, f"{schema} {node}")
         ).fetchone()
@@ -192,7 +190,7 @@ def cover_up_to(connection: Connection, schema: str, node: UUID, end: int) -> No
 
 def cover_added(connection: Connection, schema: str, node: UUID, records: Sequence[Record]) -> None:
     """Make chunks of records that the caller's transaction adds where a journal is covered, or
-    behind all its others. It has called `lock_chunks`.
+    after all its others. It has called `lock_chunks`.
     """
     if not records:
         return

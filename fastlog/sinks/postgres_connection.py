@@ -5,38 +5,46 @@ This file imports psycopg, which takes a while: import it only where a URL is Po
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlencode
 
 from fastlog.config.urls import public_url
 from fastlog.config.values import nearest
-from fastlog.errors import ConfigError, SinkUnavailableError
+from fastlog.errors import ConfigError, SinkUnavailableError, how_to_install
 
 try:
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 except ImportError as error:
-    raise ImportError(f"{error}; run: pip install 'fastlog-server[postgres]'") from error
+    raise ImportError(f"{error}; {how_to_install('postgres')}") from error
 
 __all__ = [
     "CHANNEL",
+    "LOCK_SECONDS",
     "STATEMENT_SECONDS",
     "Connection",
     "Target",
     "connect",
+    "describe_lock",
     "is_missing",
     "is_rejection",
     "is_without_partition",
     "local_settings",
+    "name_process",
     "one_line",
     "own_timeouts",
+    "own_transaction",
     "parse_url",
     "psycopg",  # imported here only, for the error that says how to install it
     "unavailable",
 ]
+
+# Its warnings are about errors that follow the one that it raises, which is reported in one line.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -61,6 +69,13 @@ _DEFAULTS: Final[dict[str, str]] = {
     "application_name": "fastlog",
     "client_encoding": "utf8",
 }
+_PREFIX: Final = re.compile(r"\A(connection failed|connection is bad|consuming input failed): ")
+_EACH_HOST: Final = re.compile(r"^- host: .*?, hostaddr: \S+: ", re.MULTILINE)
+_SENTENCE: Final = re.compile(r"\n\t?(?=[A-Z]|connection to server)")
+_SPURIOUS: Final = re.compile(
+    r"\n\tThis probably means the server terminated abnormally\s+"
+    r"before or while processing the request\."
+)
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}", re.ASCII)
 
 
@@ -160,9 +175,24 @@ def one_line(error: psycopg.Error) -> str:
     """Return what an error says, in one line."""
     diagnosis = error.diag
     if diagnosis.message_primary is None:
-        return " ".join(str(error).split()) or type(error).__name__
+        return _one_line_of_libpq(str(error)) or type(error).__name__
     parts: Sequence[str | None] = (diagnosis.message_primary, diagnosis.message_detail)
     return "; ".join(" ".join(part.split()) for part in parts if part)
+
+
+def _one_line_of_libpq(text: str) -> str:
+    """Return an error of libpq in one line, without what psycopg puts before and after it.
+
+    libpq adds a sentence, in lines that begin with a tab. psycopg repeats the error of the last
+    host before those of all hosts.
+    """
+    _, several, of_hosts = text.partition("All failures were:\n")
+    errors = _EACH_HOST.split(of_hosts)[1:] if several else [text]
+    sentences: list[str] = []
+    for error in errors:
+        plain = _PREFIX.sub("", _SPURIOUS.sub("", error))
+        sentences += (" ".join(each.split()) for each in _SENTENCE.split(plain))
+    return "; ".join(dict.fromkeys(each.rstrip(".") for each in sentences if each))
 
 
 def is_missing(error: psycopg.Error) -> bool:
@@ -213,3 +243,68 @@ def own_timeouts(connection: Connection, seconds: int, **settings: str) -> str:
     if connection.info.server_version >= 170_000:
         timeouts["transaction_timeout"] = "0"
     return local_settings(**{**timeouts, **settings})
+
+
+@contextmanager
+def own_transaction(
+    connection: Connection,
+    seconds: int,
+    *,
+    also: str = "",
+    is_trial: bool = False,
+    **settings: str,
+) -> Iterator[None]:
+    """Run the body in a transaction that the timeouts of the role do not end.
+
+    BEGIN and the settings are one message: if they were two, the role's
+    `idle_in_transaction_session_timeout` could end the connection between them.
+
+    Args:
+        connection: In autocommit mode.
+        seconds: As in `own_timeouts`; and so are `settings`.
+        also: An expression that is evaluated at the beginning.
+        is_trial: Roll back at the end.
+    """
+    expressions = own_timeouts(connection, seconds, **settings) + (also and f", {also}")
+    try:
+        connection.execute(f"BEGIN; SELECT {expressions}")
+        yield
+    except BaseException:
+        with suppress(psycopg.Error):
+            connection.rollback()
+        raise
+    if is_trial:
+        connection.rollback()
+    else:
+        connection.commit()
+
+
+def describe_lock(connection: Connection, target: Target) -> str:
+    """Return text that names a process with a lock on a table, to be put after an error.
+
+    Returns:
+        "" if none does, or if it is not known.
+    """
+    try:
+        row = connection.execute(
+            "SELECT relname, pid, usename, application_name"
+            " FROM pg_locks JOIN pg_class c ON c.oid = relation"
+            " JOIN pg_namespace n ON n.oid = relnamespace LEFT JOIN pg_stat_activity USING (pid)"
+            " WHERE nspname = %s AND granted AND pid <> pg_backend_pid() AND mode IN"
+            " ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND relkind IN ('r', 'p') ORDER BY mode, relname LIMIT 1",
+            (target.schema,),
+        ).fetchone()
+    except psycopg.Error:
+        return ""
+    if row is None:
+        return ""
+    name, *process = row
+    return f"; process {name_process(*process)} has a lock on {target.schema}.{name}"
+
+
+def name_process(pid: int, user: str | None, application: str | None) -> str:
+    """Return a process of the server for a message."""
+    of = ", ".join(each for each in (user and f"user {user}", application) if each)
+    return f"{pid} ({of})" if of else str(pid)

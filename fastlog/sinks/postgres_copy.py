@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 _FIELDS: Final = ", ".join(f'"{name}"' for name in copy_rows.FIELDS)
 
 
-def copy_into(connection: Connection, target: Target, data: Sequence[bytes]) -> None:
-    """Store tuples of `copy_rows`.
+def copy_into(connection: Connection, target: Target, data: Iterable[bytes]) -> None:
+    """Store tuples of `copy_rows`. While more of them are made, the database stores the first.
 
     Raises:
         psycopg.Error: The database cannot store them.
     """
-    if not data:
-        return
     statement = f"COPY {target.schema}.records ({_FIELDS}) FROM STDIN (FORMAT BINARY)"
     with connection.cursor().copy(statement) as copy:
-        for part in (copy_rows.HEADER, *data, copy_rows.TRAILER):
+        copy.write(copy_rows.HEADER)
+        for part in data:
             copy.write(part)
+        copy.write(copy_rows.TRAILER)
 
 
 def without_imported(

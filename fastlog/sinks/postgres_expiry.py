@@ -1,7 +1,7 @@
 """Expiry: deletes the records of old partitions that a rule of `[[expire]]` names.
 
 A partition is read in its physical order, some pages at a time. What matches there is deleted in
-the transaction that says so in the table `expiry`, so that the work goes on behind whatever stops
+the transaction that says so in the table `expiry`, so that the work goes on after whatever stops
 it. SQL leaves out rows, and the evaluator of queries decides about the others, as in a search.
 
 Rows may come late: those of a server that was away for long. PostgreSQL counts what is inserted
@@ -24,7 +24,12 @@ from uuid import UUID, uuid4
 from fastlog.config import ExpireConfig, format_duration
 from fastlog.query import Node, TimeContext, parse
 from fastlog.sinks.postgres_background import Background
-from fastlog.sinks.postgres_connection import STATEMENT_SECONDS, Connection, Target, own_timeouts
+from fastlog.sinks.postgres_connection import (
+    STATEMENT_SECONDS,
+    Connection,
+    Target,
+    own_transaction,
+)
 from fastlog.sinks.postgres_erasure import delete_records
 from fastlog.sinks.postgres_matches import Matches
 from fastlog.sinks.postgres_partitions import Partition, list_partitions
@@ -159,10 +164,9 @@ class PostgresExpiry:
             How far the rule is applied; None if another collector is at work.
         """
         schema, rule = self._target.schema, work.rule
-        with connection.transaction():
-            settings = own_timeouts(connection, STATEMENT_SECONDS, synchronous_commit="off")
-            [locked, *_] = connection.execute(
-                f"SELECT pg_try_advisory_xact_lock(%s, hashtext(%s)), {settings}", (_LOCK, schema)
+        with own_transaction(connection, STATEMENT_SECONDS, synchronous_commit="off"):
+            [locked] = connection.execute(
+                "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema)
             ).fetchone() or (False,)
             if not locked or self._is_claimed(connection):
                 return None

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from fastlog.errors import SinkUnavailableError
 from fastlog.sinks.postgres_connection import Connection, Target
-from fastlog.sinks.postgres_schema import lock
+from fastlog.sinks.postgres_schema import locked
 
 _DAY: Final = 86_400.0
 
@@ -37,7 +37,7 @@ class Partition(NamedTuple):
 
     @property
     def end(self) -> float:
-        """The first second behind its day, since the epoch."""
+        """The first second after its day, since the epoch."""
         return self.begin + _DAY
 
     @property
@@ -69,8 +69,7 @@ def ensure(connection: Connection, target: Target, day: date) -> None:
     schema, name = target.schema, name_of(day)
     if state_of(connection, schema, name) == "attached":
         return
-    with connection.transaction():
-        lock(connection, target)
+    with locked(connection, target):
         state = state_of(connection, schema, name)
         if state == "attached":
             return
@@ -90,6 +89,9 @@ def ensure(connection: Connection, target: Target, day: date) -> None:
             f"ALTER TABLE {schema}.records ATTACH PARTITION {schema}.{name}"
             f" FOR VALUES FROM ('{begin.isoformat()}') TO ('{end.isoformat()}')"
         )
+        # Those of the rows of a partition that somebody has dropped, or keeps as another table.
+        for table in ("chunks", "counts", "host_counts"):
+            connection.execute(f"DELETE FROM {schema}.{table} WHERE day = %s", (day,))  # noqa: S608 our own text
         connection.execute(
             f"INSERT INTO {schema}.partitions (name, day) VALUES (%s, %s)"  # noqa: S608 our own text
             " ON CONFLICT (name) DO UPDATE SET made = now(), retiring = NULL",

@@ -24,7 +24,7 @@ from fastlog.sinks.postgres_connection import (
     psycopg,
 )
 from fastlog.sinks.postgres_partitions import Partition, list_partitions, state_of
-from fastlog.sinks.postgres_schema import lock
+from fastlog.sinks.postgres_schema import locked
 from fastlog.sinks.retention import Deletion, StoredFile, plan
 
 log = logging.getLogger(__name__)
@@ -109,8 +109,7 @@ class PostgresRetention:
                     connection.execute(
                         f"ALTER TABLE {schema}.records DETACH PARTITION {table} {how}"
                     )
-            with connection.transaction():
-                lock(connection, self._target)
+            with locked(connection, self._target):
                 # Another collector may have made the partition anew, for a late block.
                 if state_of(connection, schema, partition.name) not in ("retired", "missing"):
                     return

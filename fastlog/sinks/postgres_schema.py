@@ -10,11 +10,12 @@ each journal: how far its sink has stored it, and up to where an import may have
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from fastlog.errors import NewerSchemaError
-from fastlog.sinks.postgres_connection import Connection, Target, own_timeouts
+from fastlog.sinks.postgres_connection import Connection, Target, own_transaction
 
 log = logging.getLogger(__name__)
 
@@ -148,18 +149,20 @@ MIGRATIONS: Final[Sequence[str]] = (
 """The SQL from each version to the next, the first from version 1."""
 
 
-def prepare(connection: Connection, target: Target) -> None:
+def prepare(connection: Connection, target: Target, *, had_tables: bool = False) -> None:
     """Make the tables that are missing, and migrate those of an older version.
+
+    Args:
+        had_tables: They were all there before; the log says if all are gone.
 
     Raises:
         NewerSchemaError: A newer fastlog has made the tables.
         psycopg.Error: The tables cannot be made.
     """
-    if read_version(connection, target) == VERSION and not _missing(connection, target):
+    if read_version(connection, target) == VERSION and not missing_tables(connection, target):
         return
-    with connection.transaction():
-        lock(connection, target)
-        _complete(connection, target)
+    with locked(connection, target):
+        _complete(connection, target, had_tables=had_tables)
 
 
 def read_version(connection: Connection, target: Target) -> int | None:
@@ -185,13 +188,16 @@ def read_version(connection: Connection, target: Target) -> int | None:
     return version
 
 
-def lock(connection: Connection, target: Target) -> None:
-    """Wait, in a transaction, until no other collector makes tables or partitions."""
-    connection.execute(f"SELECT {own_timeouts(connection, 0)}")
-    connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, target.schema))
+@contextmanager
+def locked(connection: Connection, target: Target) -> Iterator[None]:
+    """Run the body in a transaction while no other collector makes tables or partitions."""
+    with own_transaction(connection, 0):
+        connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, target.schema))
+        yield
 
 
-def _missing(connection: Connection, target: Target) -> list[str]:
+def missing_tables(connection: Connection, target: Target) -> list[str]:
+    """Return the names of the tables that are not there. Waits for no lock."""
     rows = connection.execute(
         "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(%s || '.' || name) IS NULL",
         (list(TABLES), target.schema),
@@ -199,7 +205,7 @@ def _missing(connection: Connection, target: Target) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _complete(connection: Connection, target: Target) -> None:
+def _complete(connection: Connection, target: Target, *, had_tables: bool) -> None:
     schema = target.schema
     exists = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,))
     if exists.fetchone() is None:
@@ -207,13 +213,19 @@ def _complete(connection: Connection, target: Target) -> None:
     version = read_version(connection, target)
     for step in MIGRATIONS[version - 1 :] if version is not None else ():
         connection.execute(step.format(s=schema))
-    missing = _missing(connection, target)
+    missing = missing_tables(connection, target)
     for name in missing:
         connection.execute(TABLES[name].format(s=schema))
     if missing and len(missing) < len(TABLES):
         log.warning(
             "%s: tables were missing in the schema %s and are made again: %s",
             *(target.label, schema, ", ".join(missing)),
+        )
+    elif missing and had_tables:
+        log.warning(
+            "%s: all tables of the schema %s were dropped and are made again; what the journal "
+            "still has is stored there",
+            *(target.label, schema),
         )
     if "cursors" in missing and "records" not in missing:
         # No block is stored twice: the last one of each journal is known, though not its end.

@@ -12,7 +12,7 @@ from fastlog.sinks.postgres_connection import (
     STATEMENT_SECONDS,
     Connection,
     Target,
-    own_timeouts,
+    own_transaction,
     psycopg,
 )
 
@@ -43,18 +43,17 @@ class OffsetSummaries:
         if not self._is_allowed:
             return
         try:
-            with connection.transaction():
-                settings = own_timeouts(connection, STATEMENT_SECONDS, lock_timeout=_LOCK_TIMEOUT)
-                connection.execute(f"SELECT {settings}")
+            with own_transaction(connection, STATEMENT_SECONDS, lock_timeout=_LOCK_TIMEOUT):
                 for index, pages in self._indexes(connection):
-                    self._summarize(connection, index, pages // RANGE * RANGE)
+                    if pages is not None:
+                        self._summarize(connection, index, pages // RANGE * RANGE)
         except psycopg.errors.LockNotAvailable:
             return
         except psycopg.errors.InsufficientPrivilege:  # the tables are of another role
             self._is_allowed = False
 
-    def _indexes(self, connection: Connection) -> list[tuple[int, int]]:
-        """Return the indexes, each with the pages of its partition."""
+    def _indexes(self, connection: Connection) -> list[tuple[int, int | None]]:
+        """Return the indexes, each with the pages of its partition; None if that is dropped now."""
         return connection.execute(
             "SELECT i.oid, pg_relation_size(c.oid) / current_setting('block_size')::int"
             " FROM (SELECT c.oid, relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid"

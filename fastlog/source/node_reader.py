@@ -42,7 +42,7 @@ class NodeReader:
         self._waiting: _Arrived | None = None
         """A packet that was taken from the feed, and not read yet."""
         self._next: int | None = None
-        """The offset behind what was read last; None: nothing was read."""
+        """The offset after what was read last; None: nothing was read."""
         self._missed: Gap | None = None
         self._has_looked_twice = False
         """Whether the subject was read twice since the last block."""

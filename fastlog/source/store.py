@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from fastlog.config import Config
 from fastlog.config.source_sink import source_sink
 from fastlog.config.urls import public_url
+from fastlog.errors import describe
 from fastlog.files import make_directory
 from fastlog.journal import read_position
 from fastlog.ledger import Ledger
@@ -102,7 +103,7 @@ class Store:
             with self._signs.during("tick"):
                 self._sink.tick()
         except Exception as error:  # as in a worker
-            text = f"{type(error).__name__}: {error}"
+            text = describe(error)
             if text != self._failure:
                 log.warning("sink %s: housekeeping: %s; trying again", self._settings.name, text)
             self._failure = text

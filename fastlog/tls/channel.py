@@ -25,7 +25,7 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     """A connection whose handshake is done. Its descriptor comes with it."""
 
     peer: str
-    """`address:port`, and behind a space the identity that its certificate proves, if any."""
+    """`address:port`, and after a space the identity that its certificate proves, if any."""
     stock: bool
     auth: bool
     by_identity: bool

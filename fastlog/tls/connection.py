@@ -3,7 +3,7 @@
 A direction that cannot write keeps what it has read, and reads no more until that is written. So a
 connection has at most one buffer of each direction, and what waits beyond that is in the kernel.
 
-The end of one direction is passed on behind its last byte. The connection is closed when both have
+The end of one direction is passed on after its last byte. The connection is closed when both have
 ended.
 """
 
@@ -312,7 +312,7 @@ class Connection:
         self._settle()
 
     def _end_receiver(self) -> None:
-        """Pass on that the receiver will send nothing more, behind its last byte."""
+        """Pass on that the receiver will send nothing more, after its last byte."""
         self.receiver_ended = True
         if self.sent:  # a peer that was never sent anything does not read either
             with contextlib.suppress(ssl.SSLError):

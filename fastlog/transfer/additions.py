@@ -21,7 +21,7 @@ class Added(NamedTuple):
     known: int = 0
     """The store has them."""
     waiting: int = 0
-    """The journal of a server has them, and that stores them."""
+    """They are left to their servers, which will store them."""
     rejected: int = 0
     """The store cannot take them."""
     redacted: int = 0
@@ -34,6 +34,9 @@ class Added(NamedTuple):
 
 class Importer(Protocol):
     """Adds records to a store."""
+
+    left: set[str]
+    """The journals of which records were left to their servers."""
 
     def add(self, some: Sequence[Found], digest: str = "") -> Added:
         """Store those of some records that the store does not have.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import date
 from itertools import groupby
@@ -19,23 +19,23 @@ from types import TracebackType
 from typing import Final, Self
 
 from fastlog.block import Block
-from fastlog.config import RedactConfig
+from fastlog.config import Config
 from fastlog.decode import Decoded
 from fastlog.decode.columns import columns_of
 from fastlog.errors import FastlogError
 from fastlog.files import make_directory, open_file
-from fastlog.journal.recovery import known_durable
-from fastlog.journal.segment import read_node
 from fastlog.routing.redaction import Redaction
 from fastlog.search import Found
 from fastlog.search.day_reader import open_day, unless_gone
-from fastlog.sinks.day_cursor import read_cursor
 from fastlog.sinks.day_directory import DayDirectory, DayFileName, day_of
 from fastlog.sinks.day_file import DayFile
 from fastlog.sinks.sqlite import FILE_LIMIT
 from fastlog.transfer.additions import Added, redact
 from fastlog.transfer.known import KnownRecords, places_in_day_file
+from fastlog.transfer.left_to_servers import offsets_left
 
+_ENDLESS: Final = 1 << 63
+"""No journal has this offset."""
 _OPEN: Final = 8
 """Day files that are open at the same time."""
 LOCK: Final = "import.lock"
@@ -45,34 +45,36 @@ class DayImporter:
     """Adds records to the day files of a data directory. A context manager.
 
     Args:
-        data_dir: Of the server, which may run.
-        logs: The directory of its day files.
-        redact: What no sink may store, imports included.
+        config: Of the server, which may run.
+        logs: The directory of the day files.
+        gone: As in `offsets_left`.
 
     Raises:
         FastlogError: Another import is running, or a day file cannot be read.
         OSError: The directories cannot be written.
     """
 
-    def __init__(self, data_dir: Path, logs: Path, redact: Sequence[RedactConfig] = ()) -> None:
+    def __init__(self, config: Config, logs: Path, gone: Collection[str]) -> None:
         self._directory = DayDirectory(logs, FILE_LIMIT)
-        self._journal = data_dir / "journal"
-        self._node = read_node(self._journal)
         self._known = KnownRecords()
-        self._redaction = Redaction(redact)
+        self._redaction = Redaction(config.redact)
         self._files: OrderedDict[DayFileName, DayFile] = OrderedDict()
         self._names_of: dict[str, list[DayFileName]] = {}
         """The files that had records of a journal when the import began."""
         self.days: set[date] = set()
         """The days that records were added to."""
+        self.left = set[str]()
+        """The journals of which records were left to their servers."""
         make_directory(logs)
-        self._lock = open_file(data_dir / LOCK, os.O_RDWR)
+        self._lock = open_file(config.data_dir / LOCK, os.O_RDWR)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Before the files are listed: what the server stores from now on is not looked up.
+            self._unstored = offsets_left(config, logs, gone)
             self._list_nodes()
         except BlockingIOError:
             os.close(self._lock)
-            raise FastlogError(f"another import into {data_dir} is running") from None
+            raise FastlogError(f"another import into {config.data_dir} is running") from None
         except BaseException:
             os.close(self._lock)
             raise
@@ -98,14 +100,17 @@ class DayImporter:
                 at each import.
         """
         added = Added()
-        in_journal = self._in_journal(some)
         days: dict[date, list[Found]] = {}
-        for found, waits in zip(some, in_journal, strict=True):
-            if not waits:
+        waiting = 0
+        for found in some:
+            if found.record.offset >= self._unstored.get(found.node, _ENDLESS):
+                waiting += 1
+                self.left.add(found.node)
+            else:
                 days.setdefault(day_of(_microseconds(found)), []).append(found)
         for day, records in days.items():
             added = added.plus(self._add_to(day, records, digest))
-        return added.plus(Added(waiting=sum(in_journal)))
+        return added.plus(Added(waiting=waiting))
 
     def _add_to(self, day: date, some: Sequence[Found], digest: str) -> Added:
         for node in {found.node for found in some}:
@@ -136,18 +141,6 @@ class DayImporter:
         with closing(file):
             if durable:
                 file.sync()
-
-    def _in_journal(self, some: Sequence[Found]) -> list[bool]:
-        """Return which of some records the server will store itself, as they are in its journal."""
-        last = max((f.record.offset for f in some if f.node == self._node), default=None)
-        if last is None or self._node is None:
-            return [False] * len(some)
-        cursors = [
-            read_cursor(self._directory.file(n), self._node) for n in self._directory.names()
-        ]
-        cursor = max((each.offset for each in cursors if each is not None), default=0)
-        durable = known_durable(self._journal)
-        return [f.node == self._node and cursor <= f.record.offset < durable for f in some]
 
     def _list_nodes(self) -> None:
         """Find out which files have records of which journals.

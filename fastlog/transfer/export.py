@@ -28,7 +28,7 @@ class Source(NamedTuple):
     def batches(
         self, parts: list[Part], first: int = 0, position: int = 0
     ) -> Iterator[tuple[int, int, list[Found]]]:
-        """Yield the matches: number of the part, position behind them, and records.
+        """Yield the matches: number of the part, position after them, and records.
 
         Args:
             parts: Those to read.

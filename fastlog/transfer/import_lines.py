@@ -158,7 +158,7 @@ def _has_identity(text: bytes) -> bool:
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Yield the lines of a file and their lengths; of one that is too long, only the begin."""
+    """Yield the lines of a file and their lengths; of one that is too long, only the start."""
     while line := file.readline(MAX_LINE + 1):
         length, end = len(line), line[-1:]
         while len(line) > MAX_LINE and end != b"\n" and (more := file.readline(_READ)):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fastlog.errors import ConfigError, FastlogError
+from fastlog.errors import ConfigError, FastlogError, how_to_install
 from fastlog.files import open_file
 from fastlog.query.fields import COLUMNS, NUMBERS, TIMES
 from fastlog.search import Found
@@ -22,7 +22,7 @@ try:
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
     from pyarrow import parquet  # type: ignore[import-untyped, unused-ignore]
 except ImportError:
-    raise ConfigError("Parquet needs pyarrow: pip install 'fastlog-server[parquet]'") from None
+    raise ConfigError(f"Parquet needs pyarrow; {how_to_install('parquet')}") from None
 
 ROWS: Final = 50_000
 """Rows of a row group, which are in memory at the same time."""

@@ -8,8 +8,8 @@ leaves out what is there (`without_imported`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import date, timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -30,6 +30,7 @@ from fastlog.sinks.postgres_connection import (
     is_without_partition,
     one_line,
     own_timeouts,
+    own_transaction,
     parse_url,
     psycopg,
     unavailable,
@@ -67,15 +68,23 @@ class PostgresImporter:
         url: The store.
         redact: What no sink may store, imports included.
         report: Called with the identity of a record that the database rejects, and the reason.
+        gone: Journals that no server stores any more.
 
     Raises:
         FastlogError: The database cannot be used, or another import is running.
     """
 
     def __init__(
-        self, url: str, redact: Sequence[RedactConfig], report: Callable[[str, str], object]
+        self,
+        url: str,
+        redact: Sequence[RedactConfig],
+        report: Callable[[str, str], object],
+        gone: Collection[str] = (),
     ) -> None:
         self._target = parse_url(urlsplit(url))
+        self._gone = gone
+        self.left = set[str]()
+        """The journals of which records were left to their servers."""
         self._redaction, self._report = Redaction(redact), report
         self._journals: dict[UUID, _Journal] = {}
         self._days: set[date] = set()
@@ -102,21 +111,22 @@ class PostgresImporter:
     def _lock(self) -> None:
         """Take the locks, as long as there is a transaction: pgbouncer may be between."""
         holder, schema = self._holder, self._target.schema
-        holder.execute("BEGIN")
-        holder.execute(f"SELECT {own_timeouts(holder, 0, lock_timeout=PATIENCE)}")
+        holder.execute(f"BEGIN; SELECT {own_timeouts(holder, 0, lock_timeout=PATIENCE)}")
         try:
             holder.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema))
         except psycopg.errors.LockNotAvailable:
             raise FastlogError(f"another import into {self._target.label} is running") from None
-        with self._connection.transaction():
-            self._begin()  # waits for the last transaction of an import that was killed
+        with self._writing():  # waits for the last transaction of an import that was killed
+            pass
 
-    def _begin(self) -> None:
-        settings = own_timeouts(self._connection, 0, lock_timeout="0")
-        self._connection.execute(f"SELECT {settings}")
-        self._connection.execute(
-            "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_WRITING, self._target.schema)
-        )
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Run the body in a transaction while no other import has one."""
+        with own_transaction(self._connection, 0, lock_timeout="0"):
+            self._connection.execute(
+                "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_WRITING, self._target.schema)
+            )
+            yield
 
     def add(self, some: Sequence[Found], digest: str = "") -> Added:
         """Store those of some records that the database does not have.
@@ -147,6 +157,8 @@ class PostgresImporter:
         new, redacted = redact(self._known.new(mine), self._redaction)
         rejected = self._store_or_reject(node, journal, new)
         self._known.add_last()
+        if len(mine) < len(some):
+            self.left.add(node.hex)
         return Added(
             new=len(new) - rejected,
             known=len(mine) - len(new),
@@ -176,7 +188,8 @@ class PostgresImporter:
                 (node,),
             ).fetchone()
             assert row is not None
-            self._journals[node] = _Journal._make(row)
+            cursor, is_in_use = row
+            self._journals[node] = _Journal(cursor, is_in_use and node.hex not in self._gone)
         return self._journals[node]
 
     def _places(self, node: UUID, day: date | None) -> Iterator[tuple[int, int]]:
@@ -187,8 +200,10 @@ class PostgresImporter:
                 " AND received_at >= %s::date::timestamp AT TIME ZONE 'UTC'"
                 " AND received_at < %s::date::timestamp AT TIME ZONE 'UTC'"
             )
-        with self._connection.transaction(), self._connection.cursor("known", binary=True) as rows:
-            self._connection.execute(f"SELECT {own_timeouts(self._connection, 0)}")
+        with (
+            own_transaction(self._connection, 0),
+            self._connection.cursor("known", binary=True) as rows,
+        ):
             rows.itersize = 10_000
             rows.execute(
                 f'SELECT "offset", idx FROM {self._target.schema}.records WHERE {where}',  # noqa: S608 our own text
@@ -229,8 +244,7 @@ class PostgresImporter:
         for day in {received_day(record) for record in records} - self._days:
             ensure(connection, target, day)
             self._days.add(day)
-        with connection.transaction():
-            self._begin()
+        with self._writing():
             if not journal.is_in_use:
                 end = self._claim(node, journal, max(record.offset for record in records) + 1)
             lock_chunks(connection, target.schema, node)

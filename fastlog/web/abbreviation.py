@@ -54,7 +54,7 @@ def _small_parts(extra: dict[str, Any]) -> dict[str, Any]:
 
 
 def shorten(value: object) -> object:
-    """Return a value of a field as counts show it: of a long text the begin, and `…`."""
+    """Return a value of a field as counts show it: of a long text the start, and `…`."""
     if isinstance(value, str) and len(value) > LONGEST_VALUE:
         return f"{value[:LONGEST_VALUE]}…"
     return value

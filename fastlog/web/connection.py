@@ -31,7 +31,7 @@ class Connection(H11Protocol):
     The same holds for reading.
 
     Args:
-        made: Called with its descriptor when it is made, behind the handshake if it has one.
+        made: Called with its descriptor when it is made, after the handshake if it has one.
         options: Those of `H11Protocol`.
     """
 

@@ -86,7 +86,7 @@ def find_page(
         began = time.monotonic()
         found = _search(question, progress, order, part)
         for each in found if start is None else start.rest(found):
-            if progress.must_stop():  # the record may be behind a gap
+            if progress.must_stop():  # the record may be after a gap
                 break
             if len(records) == limit or size > MAX_BYTES:
                 return Page(records, place, begin, _share(whole, place))
@@ -117,7 +117,7 @@ def _size(found: Found, max_text: int) -> int:
 
 
 def _split(span: Span, order: str, window: float) -> tuple[Span, Span]:
-    """Return the window at the begin of a span, and the rest."""
+    """Return the window at the start of a span, and the rest."""
     if order == "oldest":
         middle = min(span.until, max(span.since + window, math.nextafter(span.since, math.inf)))
         return Span(span.since, middle), Span(middle, span.until)

@@ -29,7 +29,7 @@ class Question(NamedTuple):
         return self.progress.stopped is None and not self.unread.files
 
     def moment(self, name: str, text: str | None) -> float | None:
-        """Return the begin of a time; None for None.
+        """Return the start of a time; None for None.
 
         Args:
             name: The parameter, for the error.

@@ -58,7 +58,7 @@ class Searches:
         """Run a search in a thread, and return its result.
 
         Args:
-            seconds: After which the search must end, from its begin.
+            seconds: After which the search must end, from its start.
             work: Gets the progress, which it has to obey.
 
         Raises:

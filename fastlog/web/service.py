@@ -91,7 +91,7 @@ class Service:
         """Serve until `stop` is called.
 
         Args:
-            prepare: Called in the event loop at the begin.
+            prepare: Called in the event loop at the start.
         """
 
         async def serve() -> None:

@@ -1,9 +1,10 @@
 """A worker's signs of life: a page of shared memory, which its worker updates and others read.
 
-A worker gives a sign several times a second: before each batch, and after each block that it has
-decoded. It gives none while a method of its sink runs, since that may wait for a network or a disk
-as long as it wants; the page then names the method, and the time of the call. Nothing is synced:
-the page only describes a process that runs.
+A worker gives a sign before each batch and each block that it decodes, ten times a second at most.
+It gives none while a method of its sink runs, since that may wait for a network or a disk as long
+as it wants. The page then names the method, and the time of the call; each call changes it. While
+the method waits for a block to be decoded, the page names none. Nothing is synced: the page only
+describes a process that runs.
 
 Signs go into two slots by turns. A worker that is stopped while it writes one leaves the other
 whole, and a check word shows which one that is.
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 SUFFIX = ".life"
 CALLS = ("", "open", "apply", "sync", "tick", "offending", "missing", "close")
 """The methods of a sink that may wait, by their number in the page; 0: none runs."""
+SIGN_INTERVAL = 0.1
+"""Seconds after a sign in which `give` gives no other one."""
 CHECK_INTERVAL = 1.0
 """Seconds between checks that the page is in place, and between attempts to make it."""
 _UPDATE, _PID, _STARTED, _AT, _CALL, _CHECK = range(6)
@@ -92,20 +95,35 @@ class SignsOfLife:
         self._clock, self._monotonic = clock, monotonic
         self._identity = os.getpid(), started_at(os.getpid())
         self._page: LifePage | None = None
-        self._check_at = float("-inf")
+        self._call = ""
+        """The method of the sink that runs; "" for none."""
+        self._check_at = self._given_at = float("-inf")
 
     def give(self) -> None:
-        """Give a sign of life."""
-        self._publish(self._clock(), "")
+        """Give a sign of life, unless there was one just now. Call it as often as you want."""
+        if self._monotonic() >= self._given_at + SIGN_INTERVAL:
+            self._publish()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Publish that the worker itself works, also inside a method of its sink."""
+        if not self._call:
+            self.give()
+            yield
+            return
+        with self.during(""):
+            yield
 
     @contextmanager
     def during(self, call: str) -> Iterator[None]:
-        """Publish that the sink's method `call` runs, for as long as the block does."""
-        self._publish(self._clock(), call)
+        """Publish that the sink's method `call` runs, for as long as the `with` block does."""
+        before, self._call = self._call, call
+        self._publish()
         try:
             yield
         finally:
-            self.give()
+            self._call = before
+            self._publish()
 
     def close(self) -> None:
         """Close the page; its content stays."""
@@ -114,10 +132,11 @@ class SignsOfLife:
             self._page = None
             self._check_at = float("inf")
 
-    def _publish(self, at: float, call: str) -> None:
+    def _publish(self) -> None:
+        self._given_at = self._monotonic()
         self._check_page()
         if self._page is not None:
-            self._page.publish(*self._identity, at, CALLS.index(call))
+            self._page.publish(*self._identity, self._clock(), CALLS.index(self._call))
 
     def _check_page(self) -> None:
         """Make the page if it is missing, also after another program has removed it."""

@@ -37,7 +37,7 @@ class Progress:
         self.cursor = 0
         """The sink's cursor, as far as this worker knows."""
         self.index: int | None = None
-        """Ordinal of the first frame behind the cursor; None while it is unknown."""
+        """Ordinal of the first frame after the cursor; None while it is unknown."""
         self.received: float | None = None
         """When the newest applied block was received; None while it is unknown."""
         self._went_back = False
@@ -60,7 +60,7 @@ class Progress:
         self._went_back = last is not None and cursor < last.durable
 
     def block_applied(self, block: Block) -> None:
-        """Move the cursor behind a block that the sink has applied."""
+        """Move the cursor to the end of a block that the sink has applied."""
         self.cursor = block.end
         self.index = block.index + block.frames
         self.received = block.received
@@ -123,7 +123,7 @@ class Progress:
         )
         return Loss(
             peer="",
-            reason="stored, then gone: a day file was damaged or removed",
+            reason="stored, then gone: the store was damaged, removed or set back",
             count=count,
             first=self.received or (now if last is None else last.at),
             last=now,

@@ -9,14 +9,14 @@ from fastlog.eventlog import EventLog
 from fastlog.ledger import Entry, Ledger
 from fastlog.record import Rejection
 from fastlog.sinks import Rejected
-from fastlog.worker import rejected_rows
+from fastlog.worker import ledger_entries
 
 
 class Rejections:
     """Keeps the entries until the ledger has them, which is before the sink's cursor is durable.
 
     Args:
-        keep_raw: As of `rejected_rows.entries`.
+        keep_raw: As of `ledger_entries.of_rows`.
     """
 
     def __init__(self, sink: str, events: EventLog, *, keep_raw: bool = True) -> None:
@@ -38,7 +38,7 @@ class Rejections:
             else:
                 reasons.setdefault(one.offset, {})[one.idx] = one.reason
         for offset, rows in reasons.items():
-            self._entries += rejected_rows.entries(
+            self._entries += ledger_entries.of_rows(
                 by_offset[offset], rows, self._sink, keep_raw=self._keep_raw
             )
 

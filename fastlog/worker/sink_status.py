@@ -1,15 +1,16 @@
-"""A sink's status: its position on disk, and its current error, logged once."""
+"""A sink's status: its position on disk, and its current error, logged once for each reason."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from fastlog.config import format_duration
-from fastlog.errors import SinkError
+from fastlog.errors import SinkConflictError, SinkError, describe
 from fastlog.journal import CommitTimes, LeftOut, SinkPosition, read_position, write_position
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,10 @@ FIRST_DELAY, LAST_DELAY = 0.1, 5.0
 SETTLED = 5.0
 """Seconds without a failure after which the log says that the sink works again. A disk that is
 almost full is full every few moments."""
+STILL: Final = 30.0
+"""Seconds after the beginning of a failure from which on another reason gets a line of the log. The
+first is often a connection that was closed; the next one says why there is no other. After each
+such line, this doubles: a reason may have a number that changes."""
 
 
 class SinkStatus:
@@ -38,6 +43,10 @@ class SinkStatus:
         self._delay = 0.0
         self._failing_since: float | None = None
         """When the failure began that the log has; None if the log says that the sink works."""
+        self._logged = ""
+        """The reason of the failure that the log has."""
+        self._next_line = STILL
+        """Seconds after the beginning of the failure from which on another one is logged."""
         self._works_since: float | None = None
         """When it ended; None while it lasts."""
         self._is_unwritable = False
@@ -79,20 +88,31 @@ class SinkStatus:
         )
 
     def failed(self, error: Exception) -> float:
-        """Record an error, and log it if it is the first since the sink worked.
+        """Record an error, and log it if it is the first since the sink worked, or another one.
 
         Returns:
             Seconds to wait before the next attempt; longer each time.
         """
         expected = isinstance(error, SinkError)
-        text = str(error) if expected else f"{type(error).__name__}: {error}"
+        text = describe(error)
+        now = self._clock()
         if self._failing_since is None:
             log.warning(
                 "sink %s: %s; trying again, its records wait in the journal",
                 *(self._name, text),
                 exc_info=not expected,
             )
-            self._failing_since = self._clock()
+            self._failing_since = now
+            self._logged, self._next_line = text, STILL
+        elif isinstance(error, SinkConflictError):
+            pass  # a step of the recovery
+        elif text != self._logged and now >= self._failing_since + self._next_line:
+            log.warning(
+                "sink %s still fails, after %s: %s",
+                *(self._name, format_duration(now - self._failing_since), text),
+                exc_info=not expected,
+            )
+            self._logged, self._next_line = text, 2 * (now - self._failing_since)
         self._works_since = None
         self._delay = min(max(2 * self._delay, FIRST_DELAY), LAST_DELAY)
         self._set_error(text)

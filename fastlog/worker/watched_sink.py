@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fastlog.errors import ConfigError
 from fastlog.sinks import Rejected, Sink
 from fastlog.worker.life import SignsOfLife
 
 if TYPE_CHECKING:
-    from fastlog.decode import Decoded, Form
+    from fastlog.decode import Batch, Decoded, Form
 
 
 class WatchedSink(Sink):
@@ -25,11 +25,20 @@ class WatchedSink(Sink):
         """The form of the other sink."""
         return self._sink.form
 
-    def open(self, node: str) -> int:
-        with self._signs.during("open"):
-            return self._sink.open(node)
+    @property
+    def streams(self) -> bool:  # type: ignore[override]
+        """Whether the other sink stores blocks while they are decoded."""
+        return self._sink.streams
 
-    def apply(self, blocks: Sequence[Decoded]) -> None:
+    def open(self, node: str) -> int:
+        """Open the other sink. A `ConfigError` ends the server, and so names the sink."""
+        with self._signs.during("open"):
+            try:
+                return self._sink.open(node)
+            except ConfigError as error:
+                raise ConfigError(f"sink {self.context.name}: {error}") from error
+
+    def apply(self, blocks: Batch) -> None:
         with self._signs.during("apply"):
             self._sink.apply(blocks)
 

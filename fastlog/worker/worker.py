@@ -9,24 +9,27 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 from fastlog.block import Block
-from fastlog.decode import Decoded
+from fastlog.decode import Batch, Decoded
 from fastlog.errors import (
     ConfigError,
     JournalDamagedError,
     SinkConflictError,
     SinkError,
     SinkUnavailableError,
+    describe,
 )
 from fastlog.eventlog import EventLog
 from fastlog.journal import CommitTimes, LeftOut, SkippedError
 from fastlog.ledger import Entry, Ledger
 from fastlog.routing import BlockDecoder
 from fastlog.sinks import Sink
-from fastlog.worker import rejected_rows
+from fastlog.worker import ledger_entries
 from fastlog.worker.commit_meter import CommitMeter
 from fastlog.worker.cursor_ahead import CursorAhead, CursorAheadError
 from fastlog.worker.life import SignsOfLife
@@ -95,11 +98,12 @@ class Worker:
         self._next = 0
         """Journal offset to read next."""
         self._blocks: list[Block] = []
-        """Blocks that are read and not decoded."""
-        self._batch: list[Decoded] = []
-        """Blocks that are decoded and in the ledger, and not applied."""
+        """Blocks that are read and in no batch yet."""
+        self._batch = Batch.of([])
+        """Blocks that are to be applied next, or were tried."""
         self._one_by_one = False
-        """Whether the sink rejected this batch, so that its blocks are applied one by one."""
+        """Whether the whole batch is decoded first, and its blocks are applied one by one: the sink
+        rejected it, was not available, or failed before all were decoded."""
         self._failures = 0
         """Failures of the batch's first block."""
 
@@ -142,7 +146,6 @@ class Worker:
             raise
         except Exception as error:
             self._delay_after(error)
-        log.info("started at offset %d", self.progress.cursor)
 
     def step(self) -> float:
         """Apply one batch, sync if that is due, and do the housekeeping if that is due.
@@ -224,7 +227,7 @@ class Worker:
         except Exception as error:
             if isinstance(error, SinkConflictError):
                 self._opened = False
-            text = f"{type(error).__name__}: {error}"
+            text = describe(error)
             if text != self._housekeeping_error:
                 log.warning("sink %s: housekeeping: %s; trying again", self._name, text)
             self._housekeeping_error = text
@@ -248,7 +251,11 @@ class Worker:
         if not self._batch:
             return False
         self._linger.called()
-        part = self._batch[:1] if self._one_by_one else self._batch
+        part = self._batch
+        if self._one_by_one or not self._sink.streams:
+            part.complete()
+        if self._one_by_one:
+            part, began = Batch.of(part[:1]), self._monotonic()
         try:
             with self._commits.measured():
                 self._sink.apply(part)
@@ -258,6 +265,9 @@ class Worker:
         except SinkConflictError:
             raise
         except Exception as error:
+            if not self._batch.is_complete:  # perhaps not an answer to its records
+                self._one_by_one = True  # decode all of them before the next attempt
+                raise
             self._handle_rejection(part, error)
         finally:
             self._throughput.measure(self._drop_applied(), self._monotonic() - began)
@@ -271,14 +281,16 @@ class Worker:
             return False
         self.progress.begin(cursor, self.status.last, self._sink.index())
         self._next = cursor
-        self._blocks, self._batch = [], []
+        self._blocks, self._batch = [], Batch.of([])
         self._one_by_one, self._failures = False, 0
+        if not self._was_opened:
+            log.info("started at offset %d", cursor)
         self._opened = self._was_opened = True
         self._throughput.publish(cursor, self.progress.index)
         return True
 
     def _fetch(self) -> None:
-        """Read and decode the next batch, and enter its rejections and losses into the ledger."""
+        """Read the next batch."""
         if not self._blocks:
             self._blocks = self._read()
         count, frames, weight = 0, 0, 0
@@ -287,27 +299,22 @@ class Worker:
             count, frames, weight = count + 1, frames + block.frames, weight + weight_of(block)
             if frames >= BATCH_FRAMES or weight >= max_weight:
                 break
-        if not count:
-            return
-        batch = [self._decode(block) for block in self._blocks[:count]]
-        entries = [
-            Entry(
-                decoded.block.offset, located.idx, located.notice, received=decoded.block.received
-            )
-            for decoded in batch
-            for located in decoded.notices
-        ]
+        if count:
+            self._batch = Batch(self._blocks[:count], self._decode, self._enter)
+            self._next = self._batch.raw[-1].end
+            del self._blocks[:count]
+
+    def _decode(self, block: Block) -> Decoded:
+        with self._signs.working():  # a batch may take long, and a sink that streams waits for it
+            return self._decoder.decode(block)
+
+    def _enter(self, batch: Sequence[Decoded]) -> None:
+        """Enter the rejections and losses of a batch into the ledger."""
+        entries = ledger_entries.of_notices(batch)
         if entries:
             known = self._ledger.record(self._reader.node, entries, batch[-1].block.end)
             # Those before `known` another worker has entered, and so logged.
             log_rejections(self._events, [one for one in batch if one.block.offset >= known])
-        del self._blocks[:count]
-        self._batch = batch
-        self._next = batch[-1].block.end
-
-    def _decode(self, block: Block) -> Decoded:
-        self._signs.give()  # a batch may take long
-        return self._decoder.decode(block)
 
     def _read(self) -> list[Block]:
         try:
@@ -323,19 +330,22 @@ class Worker:
             self.progress.block_read(blocks[0])
         return blocks
 
-    def _drop_applied(self) -> list[Block]:
+    def _drop_applied(self) -> Sequence[Block]:
         """Remove from the batch the blocks that the sink has applied, and return them."""
-        self._rejections.collect(self._sink.rejections(), [one.block for one in self._batch])
-        cursor = self._sink.cursor()
-        applied = [one for one in self._batch if one.block.end <= cursor]
-        for decoded in applied:
+        raw = self._batch.raw
+        self._rejections.collect(self._sink.rejections(), raw)
+        count = bisect_right(raw, self._sink.cursor(), key=attrgetter("end"))
+        if not count:
+            return []
+        applied = raw[:count]
+        for decoded in self._batch[:count]:
             self.progress.block_applied(decoded.block)
-            self._failures = 0
             self._left_out = self._left_out.plus(decoded.filtered, decoded.redacted)
-        del self._batch[: len(applied)]
+        self._failures = 0
+        self._batch.drop(count)
         if not self._batch:
             self._one_by_one = False
-        return [decoded.block for decoded in applied]
+        return applied
 
     # ---- what the sink rejects ----
 
@@ -361,21 +371,21 @@ class Worker:
         reasons = self._sink.offending(decoded) if self._sink.form != "lines" else {}
         if not reasons:
             raise SinkError(f"{what}; the sink names no row to leave out") from error
-        entries = rejected_rows.entries(decoded.block, reasons, self._name, keep_raw=self._keep_raw)
+        entries = ledger_entries.of_rows(
+            decoded.block, reasons, self._name, keep_raw=self._keep_raw
+        )
         self._ledger.record(self._reader.node, entries, 0)
         log.error(
             "sink %s: %d rows of block %d are in the ledger instead: %s",
             *(self._name, len(reasons), decoded.block.offset, next(iter(reasons.values()))),
         )
-        self._batch[0] = decoded.without(reasons)
+        self._batch = Batch.of([decoded.without(reasons), *self._batch[1:]])
         self._failures = 0
 
     def _sync_applied(self) -> None:
         """Try to sync what is applied, while the sink fails; write the position of a new one."""
         at = self.progress.cursor
-        is_new = (
-            self.status.last is None and bool(self._batch) and self._batch[0].block.offset == at
-        )
+        is_new = self.status.last is None and bool(self._batch) and self._batch.raw[0].offset == at
         if self.durable != at or is_new:
             with contextlib.suppress(Exception):  # the error that was there before is reported
                 self._sync()

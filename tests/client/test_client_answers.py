@@ -46,7 +46,7 @@ def test_a_server_that_always_acknowledges_too_much_gets_no_flood_and_nothing_is
     with FakeServer() as server, handler_of(server, **options) as handler:
         emit(handler, range(1, 4))
         begin = time.monotonic()
-        wait_for(lambda: server.connections == 4)
+        wait_for(lambda: server.connections >= 4)
         assert time.monotonic() - begin >= 0.2
         stats = handler.stats()
         assert (stats["acked"], stats["pending"]) == (0, 3)
@@ -83,7 +83,7 @@ def test_an_error_with_the_action_retry_leads_to_a_retry():
 def test_an_error_of_the_configuration_is_reported_and_retried_later():
     with (
         FakeServer(error=(2, FIX_CONFIG)) as server,
-        handler_of(server, retry_interval=0.5) as handler,
+        handler_of(server, retry_interval=3) as handler,
     ):
         emit(handler, [1])
         wait_for(lambda: handler._reporter.hook.count_with("(code 2)"))
@@ -91,7 +91,7 @@ def test_an_error_of_the_configuration_is_reported_and_retried_later():
         emit(handler, [2])  # it cuts nothing short here
         server.terms.error = None
         assert handler.flush()
-        assert time.monotonic() - begin > 0.2
+        assert time.monotonic() - begin > 1
         server.wait_exact(2)
         assert server.connections == 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import gc
 import logging
 import logging.config
@@ -17,14 +18,18 @@ import fastlog_client as client
 import pytest
 from client_handlers import Hook, emit, end, handler_of
 from conditions import wait_for
+from fastlog_client import outbox
+from fastlog_client.connection import Connection
+from fastlog_client.gap import NOT_ENCODED, Gap
 from fastlog_client.outbox import Outbox
 from fastlog_client.process import process
+from fastlog_client.sender import Sender
 from fastlog_client.spool import Spool
 from protocol_server import FakeServer
 
 
 def test_the_end_of_the_process_declares_to_the_server_what_is_not_sent():
-    with FakeServer(window=0) as server, handler_of(server, close_timeout=1.0) as handler:
+    with FakeServer(window=0) as server, handler_of(server, close_timeout=4.0) as handler:
         emit(handler, range(1, 11))
         wait_for(server.live)
         end(handler)
@@ -143,3 +148,84 @@ def test_close_in_a_child_does_not_wait_for_a_sender_that_was_ending_in_the_pare
             if children == [0]:
                 os._exit(0)
         assert os.waitpid(children[0], 0)[1] == 0
+
+
+@pytest.mark.parametrize("store", ["memory", "spool"])
+def test_a_record_that_arrives_while_the_sender_ends_is_sent(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A finalizer in the sender's thread emits it. dictConfig() forgets the handler meanwhile."""
+    options = {"spool": str(tmp_path / "s")} if store == "spool" else {}
+    with FakeServer() as server, handler_of(server, **options) as handler:
+        emit(handler, [1])
+        assert handler.flush(30)
+
+        def totals_of(*args: Any) -> Any:
+            monkeypatch.undo()
+            emit(handler, [2])
+            return outbox.totals_of(*args)
+
+        monkeypatch.setattr(outbox, "totals_of", totals_of)
+        handler.close()
+        wait_for(lambda: server.table.numbers() == [1, 2])
+
+
+def test_a_thread_that_starts_after_the_sender_has_ended_leaves_the_outbox_alone():
+    """Else the next record would not wake another sender."""
+    with FakeServer() as server, handler_of(server) as handler:
+        emit(handler, [1])
+        sender = handler._outbox.sender
+        handler.close()
+        wait_for(lambda: handler._outbox.sender is None)
+        sender._run()
+        assert handler._outbox.needs_wakeup
+        assert not handler._outbox.inbox
+
+
+def test_after_a_thread_has_woken_a_sender_that_was_ending_the_next_record_is_sent():
+    class Ending(Sender):
+        """Ends while this thread is about to wake it."""
+
+        @property
+        def has_thread(self) -> bool:
+            if threading.current_thread() in waking:
+                waking.clear()
+                handler.close()
+                wait_for(lambda: handler._outbox.sender is None)
+            return True
+
+    waking: list[threading.Thread] = []
+    with FakeServer() as server, handler_of(server) as handler:
+        emit(handler, [1])
+        assert handler.flush(30)
+        del handler._outbox.sender.has_thread
+        handler._outbox.sender.__class__ = Ending
+        waking.append(threading.current_thread())
+        handler._outbox.wake_sender()
+        handler._outbox.room = 1000  # that thread had read it before, and writes what is left
+        emit(handler, [2])
+        wait_for(lambda: server.table.numbers() == [1, 2])
+
+
+def test_a_gap_is_noticed_whatever_other_threads_put_meanwhile():
+    class Interrupted(collections.deque[bytes | None]):
+        def __getitem__(self, at: Any) -> Any:
+            handler._outbox._keep(collections.deque((Gap(NOT_ENCODED, 1), None)))
+            return super().__getitem__(at)
+
+    with FakeServer() as server, handler_of(server) as handler:
+        handler._outbox._keep(Interrupted((b"a record", None)))
+        assert handler._outbox._has_gaps
+        handler._outbox.inbox.clear()
+
+
+@pytest.mark.parametrize("name", ["is_ready", "node"])
+def test_a_connection_may_end_while_a_thread_looks_at_it(name: str):
+    class Ending(Connection):
+        _session = property(lambda _: sessions.pop(0))
+
+    with FakeServer() as server, handler_of(server) as handler:
+        emit(handler, [1])
+        assert handler.flush(30)
+        sessions = [handler._outbox.sender.connection._session, None, None]
+        assert getattr(Ending.__new__(Ending), name)

@@ -78,7 +78,7 @@ def test_records_not_sent_at_the_end_are_reported_within_the_timeout(version: st
 @versions
 def test_gaps_are_declared_to_a_silent_server_at_the_end(version: str):
     with FakeServer(window=0) as server:
-        lines = run(version, _BEGIN, server, 1.0)
+        lines = run(version, _BEGIN, server, 4.0)
         assert "records were left at exit: they are lost" in "".join(lines)
         assert server.table.gaps[0][1][:3] == (1, 100, 6)
 

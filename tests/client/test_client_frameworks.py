@@ -106,8 +106,7 @@ def test_records_are_stored_after_a_framework_has_configured_logging(
 def test_dictconfig_without_a_server_does_not_wait_and_loses_nothing(
     mode: str, tmp_path: Path
 ) -> None:
-    server = Server(tmp_path).start().fixed()
-    try:
+    with Server(tmp_path).fixed() as server:
         assert server.stop() == 0
         with started("logging_while_away", {mode: server}, tmp_path) as process:
             assert process.stdout is not None
@@ -116,5 +115,3 @@ def test_dictconfig_without_a_server_does_not_wait_and_loses_nothing(
             server.start()
             end(process)
         check(server, process.pid, tmp_path, 1002)
-    finally:
-        server.kill()

@@ -11,9 +11,12 @@ from typing import Any
 
 import fastlog_client as client
 import pytest
-from client_handlers import emit, end, free_port, handler_of, raised, record
+from client_handlers import emit, end, handler_of, raised, record
 from conditions import wait_for
+from fastlog_client import reports
 from protocol_server import FakeServer
+
+from fastlog.drill.ports import ReservedPort
 
 
 def test_it_can_be_configured_by_a_dict(tmp_path: Path):
@@ -166,19 +169,60 @@ def test_a_hook_that_fails_has_no_effect():
 
 
 def test_by_default_one_line_a_minute_goes_to_stderr(capsys: pytest.CaptureFixture[str]):
-    handler = client.SocketHandler("127.0.0.1", free_port(), close_timeout=0)
-    emit(handler, [1, 2], lock=threading.Lock())
-    end(handler)
+    with ReservedPort() as port:
+        handler = client.SocketHandler("127.0.0.1", port.number, close_timeout=0)
+        emit(handler, [1, 2], lock=threading.Lock())
+        end(handler)
+        lines = capsys.readouterr().err.splitlines()
+        assert sum("lock" in line for line in lines) == 1
+        assert all(line.startswith("fastlog_client: 127.0.0.1:") for line in lines)
+
+
+def test_reports_of_two_threads_at_the_same_time_are_both_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    reporter = reports.Reporter("log:9020", None)
+
+    def interrupted() -> float:
+        monkeypatch.undo()
+        other = threading.Thread(target=reporter.report, args=("spool", "the spool moves", None))
+        other.start()
+        other.join(30)
+        return reports.monotonic()
+
+    monkeypatch.setattr(reports, "monotonic", interrupted)
+    reporter.report("server", "cannot connect", None)
     lines = capsys.readouterr().err.splitlines()
-    assert sum("lock" in line for line in lines) == 1
-    assert all(line.startswith("fastlog_client: 127.0.0.1:") for line in lines)
+    assert lines == [
+        "fastlog_client: log:9020: the spool moves",
+        "fastlog_client: log:9020: cannot connect",
+    ]
 
 
 def test_nothing_goes_to_stderr_without_raise_exceptions(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(logging, "raiseExceptions", False)
-    handler = client.SocketHandler("127.0.0.1", free_port(), close_timeout=0)
-    emit(handler, [1], lock=threading.Lock())
-    end(handler)
-    assert capsys.readouterr().err == ""
+    with ReservedPort() as port:
+        handler = client.SocketHandler("127.0.0.1", port.number, close_timeout=0)
+        emit(handler, [1], lock=threading.Lock())
+        end(handler)
+        assert capsys.readouterr().err == ""
+
+
+def test_a_report_that_waits_while_the_hook_logs_is_made_afterwards():
+    texts = []
+
+    def hook(text: str, error: BaseException | None) -> None:
+        texts.append(text)
+        if len(texts) == 1:
+            handler._outbox.store.reports.append(("the spool moves", None))
+            handler._outbox.room = -1  # the next record is put
+            emit(handler, [2])
+
+    with FakeServer() as server, handler_of(server, on_error=hook) as handler:
+        emit(handler, [1])
+        handler._reporter.report("server", "cannot connect", None)
+        assert handler.flush()
+        wait_for(lambda: len(texts) == 2)
+        assert texts[1].endswith("the spool moves")

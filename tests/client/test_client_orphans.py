@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from client_handlers import Hook, emit, handler_of
-from client_spools import STAMP, crash, make, record
+from client_spools import STAMP, adopt, crash, drain, make, path_of, plain, record
 from conditions import wait_for
-from fastlog_client import connection, directory, orphans
+from fastlog_client import connection, directory, orphans, spool_files
 from fastlog_client.session import Session
 from fastlog_client.spool import Spool
 from planted_files import make_folder, make_segment
@@ -101,3 +101,38 @@ def _says_nonsense_for(client_id: bytes) -> Any:
         say_batch(self, base + (self._store.client_id == client_id), records)
 
     return say
+
+
+def test_a_spool_whose_last_file_cannot_be_read_is_reported_and_kept(tmp_path: Path):
+    """It has a second name: a backup by hard links."""
+    spool = make(tmp_path)
+    spool.extend([record(n) for n in range(1, 6)], STAMP)
+    folder = crash(spool)
+    os.link(path_of(spool), tmp_path / "backup")
+    with FakeServer() as server, handler_of(server, spool=str(tmp_path)) as handler:
+        hook = handler._reporter.hook
+        wait_for(lambda: hook.count_with(f"the spool folder {folder} is skipped"))
+        assert folder.exists()
+        assert server.table.records == []
+    (tmp_path / "backup").unlink()
+    with FakeServer() as server, handler_of(server, spool=str(tmp_path)):
+        wait_for(lambda: server.table.numbers() == [1, 2, 3, 4, 5])
+
+
+def test_a_process_gives_up_an_adopted_spool_whose_lock_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Later, another process adopts it."""
+    monkeypatch.setattr(spool_files, "_FOLDER_CHECK_SECONDS", 0.01)
+    spool = make(tmp_path)
+    spool.extend([record(1)], STAMP)
+    folder = crash(spool)
+    with FakeServer(acks=False, keepalive=1) as server:
+        with handler_of(server, spool=str(tmp_path), close_timeout=0.1) as handler:
+            wait_for(lambda: server.table.records)
+            (folder / "lock").unlink()
+            hook = handler._reporter.hook
+            wait_for(lambda: hook.count_with(f"the spool folder {folder} is skipped"))
+            assert handler._outbox.sender._orphans.connection is None
+        os.utime(folder, (0, 0))
+        assert drain(adopt(folder)) == plain(1)

@@ -73,7 +73,7 @@ def test_after_each_of_twenty_restarts_the_first_record_arrives(
             listener.stop(resets=step % 2 == 1)
             listener.start()
     assert listener.messages() == expected
-    listener.stop()
+    listener.close()
 
 
 @versions
@@ -88,7 +88,7 @@ def test_a_record_without_a_receiver_reaches_handle_error_and_the_next_is_tried(
         listener.start()
         assert client.log("after")  # at once: there is no back-off
         wait_for(lambda: listener.messages() == ["before", "after"])
-    listener.stop()
+    listener.close()
 
 
 @versions
@@ -101,13 +101,12 @@ def test_the_record_is_unchanged_for_the_handler_that_follows(version: str):
         assert "ZeroDivisionError" in listener.records[0]["exc_text"]
         assert listener.records[0]["exc_info"] is None
         assert "keep_reconnecting.py" in listener.records[1]["lock"]  # as text
-    listener.stop()
+    listener.close()
 
 
 def test_after_each_cold_restart_of_the_server_the_first_record_arrives(tmp_path: Path):
-    server = Server(tmp_path).start().fixed()
     expected = []
-    try:
+    with Server(tmp_path).fixed() as server:
         with ExitStack() as stack:
             clients = {
                 version: stack.enter_context(client_of(version, "127.0.0.1", str(server.port)))
@@ -124,5 +123,3 @@ def test_after_each_cold_restart_of_the_server_the_first_record_arrives(tmp_path
                     assert client.log(expected[-1])
                 server.wait_stored(len(expected))
         assert sorted(row["message"] for row in server.records()) == sorted(expected)
-    finally:
-        server.kill()

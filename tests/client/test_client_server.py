@@ -46,25 +46,23 @@ def test_what_each_python_logs_is_stored(version: str, tmp_path: Path):
 
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=SOAK)])
 def test_a_server_that_is_killed_in_the_middle_of_batches_loses_nothing(times: int, tmp_path: Path):
-    with Server(tmp_path) as server:
+    with Server(tmp_path).fixed() as server:
 
         def restart() -> None:
             server.kill()
             server.start()
 
-        server.fixed()
         disturb(server, server.port, times, restart)
 
 
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=SOAK)])
 def test_a_server_that_is_stopped_and_started_loses_nothing(times: int, tmp_path: Path):
-    with Server(tmp_path) as server:
+    with Server(tmp_path).fixed() as server:
 
         def restart() -> None:
             assert server.stop() == 0
             server.start()
 
-        server.fixed()
         disturb(server, server.port, times, restart)
 
 
@@ -147,8 +145,8 @@ def test_a_right_key_is_accepted_and_a_wrong_one_rejected(tmp_path: Path):
 
 
 def test_what_a_client_dropped_is_in_the_ledger(tmp_path: Path):
-    with Server(tmp_path) as server:
-        server.fixed().kill()
+    with Server(tmp_path).fixed() as server:
+        server.kill()
         with handler_of(server.port, max_bytes=20_000) as handler:
             emit(handler, range(200))
             dropped = handler.stats()["dropped"]["memory full"]

@@ -13,7 +13,9 @@ from builders import in_child
 from client_spools import NODE, STAMP, adopt, crash, drain, left_behind, make, plain, record, send
 from fastlog_client import spool as spool_module
 from fastlog_client import spool_files
+from fastlog_client.entry import GAP_ENTRY_BYTES
 from fastlog_client.errors import NewIdNeeded
+from fastlog_client.files import Folder
 from fastlog_client.gap import NOT_ENCODED, SPOOL_FULL, TOO_LARGE
 from fastlog_client.spool import Spool
 from fastlog_client.spool_files import _STATE
@@ -258,13 +260,31 @@ def test_a_spool_that_was_removed_while_it_was_locked_is_not_adopted(
     folder = crash(spool)
     lock = spool_module.lock_folder
 
-    def remove_and_lock(opened: Any) -> Any:
-        locked = lock(opened)
+    def remove_and_lock(opened: Any, may_make: bool) -> Any:
+        locked = lock(opened, may_make)
         shutil.rmtree(folder)
         return locked
 
     monkeypatch.setattr(spool_module, "lock_folder", remove_and_lock)
     assert adopt(folder) is None
+
+
+def test_a_spool_whose_lock_is_removed_during_a_search_is_left_to_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Sent by two processes, its records would be stored twice."""
+    spool = make(tmp_path)
+    spool.extend([record(1)], STAMP)
+    lock = spool_module.lock_folder
+
+    def remove_and_lock(*args: Any, **more: Any) -> Any:
+        Path(spool.folder, "lock").unlink()
+        return lock(*args, **more)
+
+    monkeypatch.setattr(spool_module, "lock_folder", remove_and_lock)
+    assert adopt(Path(spool.folder)) is None
+    assert not Path(spool.folder, "lock").exists()
+    assert drain(spool) == plain(1)
 
 
 def test_its_files_are_for_its_owner_only(tmp_path: Path):
@@ -303,3 +323,42 @@ def test_what_a_fork_has_interrupted_writes_into_no_file_of_the_child(
     assert [path.name for path in base.iterdir()] == [Path(spool.folder).name]
     spool.extend([record(3)], STAMP)
     assert drain(adopt(crash(spool))) == [(1, 1), (2, 3)]
+
+
+def test_a_file_that_could_not_be_made_durable_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spool = make(tmp_path, 8 * 1024, fsync=True)
+    spool.extend([record(1, spool._segment_bytes - len(record(1)) - 50)], STAMP)
+    assert 0 < spool._segment_bytes - spool._segments[-1].size < GAP_ENTRY_BYTES
+
+    def fail(folder: Folder) -> None:
+        monkeypatch.undo()
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Folder, "sync", fail)
+    spool.extend([record(n, 100) for n in range(2, 10)], STAMP)
+    assert drain(spool) == [(1, 1), (2, (1, SPOOL_FULL)), *plain(*range(3, 10))]
+    assert spool.dropped[SPOOL_FULL] == 1
+
+
+def test_a_gap_at_the_end_of_a_file_is_not_extended_in_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spool = make(tmp_path, 8 * 1024)
+    spool.extend([record(1, 300), record(2, 300)], STAMP)
+
+    def fail(descriptor: int, data: bytes) -> None:
+        if len(data) > 100:  # all but gaps
+            raise OSError(errno.ENOSPC, "No space left on device")
+        os.write(descriptor, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(spool_files, "write_all", fail)
+        spool.extend([record(3, 150)], STAMP)
+        spool.extend([record(4, 900), record(5, 900)], STAMP)  # in the next file
+    spool.extend([record(6, 300)], STAMP)
+    assert drain(spool) == [
+        *plain(1, 2), (3, (1, SPOOL_FULL)), (4, (2, SPOOL_FULL)), (6, 6)
+    ]  # fmt: skip
+    assert spool.dropped[SPOOL_FULL] == 3

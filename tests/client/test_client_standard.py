@@ -15,13 +15,15 @@ from typing import Any
 
 import fastlog_client as client
 import pytest
-from client_handlers import Hook, emit, free_port, handler_of, raised, record
+from client_handlers import Hook, emit, handler_of, raised, record
 from conditions import wait_for
 from interpreters import VERSIONS, environment, interpreters
 from listeners import Listener
 from places import CLIENT, SUPPORT
 from protocol_server import FakeServer
 from servers import Server
+
+from fastlog.drill.ports import ReservedPort
 
 RUNNER = SUPPORT / "clients" / "run_test_logging.py"
 SOCKET_TESTS = ("SocketHandlerTest.test_output", "SocketHandlerTest.test_noserver")
@@ -179,20 +181,21 @@ def test_retry_time_is_none_unless_records_wait_for_a_connection():
 
 def test_retry_attributes_are_the_delays_between_attempts():
     hook = Hook()
-    handler = client.SocketHandler("127.0.0.1", free_port(), on_error=hook, close_timeout=0.1)
-    assert (handler.retryStart, handler.retryFactor, handler.retryMax) == (0.01, 2.0, 1.0)
-    handler.retryStart, handler.retryFactor, handler.retryMax = 50, 3, 60
-    emit(handler, [1])
-    wait_for(lambda: (handler.retryTime or 0) > time.time() + 20, "half of the delay or more")
-    assert handler.retryTime < time.time() + 50
-    link = handler._outbox.sender.connection
-    handler.retryTime = None  # now
-    wait_for(lambda: link._delay == 60, "another attempt has failed")
-    handler.retryMax = 0  # not less than what keeps a processor idle
-    assert handler._options.back_off.after(None) == 0.01
-    handler.retryMax = float("inf")
-    assert handler._options.back_off.after(1e9) == 3600
-    handler._outbox.finish()
+    with ReservedPort() as port:
+        handler = client.SocketHandler("127.0.0.1", port.number, on_error=hook, close_timeout=0.1)
+        assert (handler.retryStart, handler.retryFactor, handler.retryMax) == (0.01, 2.0, 1.0)
+        handler.retryStart, handler.retryFactor, handler.retryMax = 50, 3, 60
+        emit(handler, [1])
+        wait_for(lambda: (handler.retryTime or 0) > time.time() + 20, "half of the delay or more")
+        assert handler.retryTime < time.time() + 50
+        link = handler._outbox.sender.connection
+        handler.retryTime = None  # now
+        wait_for(lambda: link._delay == 60, "another attempt has failed")
+        handler.retryMax = 0  # not less than what keeps a processor idle
+        assert handler._options.back_off.after(None) == 0.01
+        handler.retryMax = float("inf")
+        assert handler._options.back_off.after(1e9) == 3600
+        handler._outbox.finish()
 
 
 # ---- tracebacks that are not text ----
@@ -222,7 +225,7 @@ def test_a_traceback_that_a_formatter_returns_as_lines_is_sent_as_text():
         wait_for(lambda: listener.records)
         reconnecting.close()
     assert listener.records[0]["exc_text"] == expected
-    listener.stop()
+    listener.close()
 
 
 def test_lines_that_another_handler_has_left_in_the_record_are_sent_as_text():

@@ -359,10 +359,10 @@ def test_a_program_whose_spool_is_removed_loses_nothing(
             process.kill()
         lines = [line for line in errors.splitlines() if "cannot connect" not in line]
         assert process.returncode == 0, errors
-        assert len(lines) == 1
-        assert "was removed or replaced" in lines[0]
         assert_exact(server, 600)
         assert list(spool.iterdir()) == []
+        assert len(lines) == 1, errors
+        assert "was removed or replaced" in lines[0]
 
 
 def test_on_a_real_server_nothing_is_missing_or_doubled(tmp_path: Path):
@@ -373,3 +373,39 @@ def test_on_a_real_server_nothing_is_missing_or_doubled(tmp_path: Path):
 
     with Server(tmp_path) as server:
         disturb(server, server.port, 4, remove, spool=str(spool))
+
+
+@pytest.mark.parametrize("name", ["state", "lock"])
+def test_what_a_full_disk_has_left_of_a_move_is_removed_at_the_end(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Another process would adopt it, and the server would store its records twice."""
+    spool, table = make(tmp_path), Table()
+    spool.extend([record(n) for n in range(1, 6)], STAMP)
+    Path(spool.folder, name).unlink()
+
+    def fail(descriptor: int, data: bytes) -> None:
+        if len(data) > 100:  # all but the state
+            raise OSError(errno.ENOSPC, "No space left on device")
+        os.write(descriptor, data)
+
+    monkeypatch.setattr(spool_files, "write_all", fail)
+    look(spool)
+    assert len(list(tmp_path.iterdir())) == 2
+    send(spool, table)
+    assert table.is_exact(5)
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_removed_before_the_next_one_begins_is_salvaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(spool_files, "_FILE_CHECK_SECONDS", 3600.0)
+    spool = make(tmp_path, 8 * 1024)
+    spool.extend([record(1, 300), record(2, 300)], STAMP)
+    path_of(spool).unlink()
+    spool.extend([record(3, 500)], STAMP)
+    assert len(spool._segments) == 2
+    assert drain(spool) == plain(1, 2, 3)
+    assert "was removed or replaced" in spool.reports[0][0]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -130,6 +132,10 @@ def rest_of(chain: Sequence[Decoded], cursor: int) -> list[Decoded]:
     return [decoded for decoded in chain if decoded.block.end > cursor]
 
 
+CHILD_SECONDS = 120
+"""After which a child that hangs prints its stack, and is killed."""
+
+
 def in_child(work: Callable[[], object]) -> int | None:
     """Run `work` in a forked process.
 
@@ -140,12 +146,15 @@ def in_child(work: Callable[[], object]) -> int | None:
     if pid == 0:
         code = 70
         try:
+            faulthandler.register(signal.SIGALRM, sys.__stderr__, chain=True)
+            signal.alarm(CHILD_SECONDS)
             work()
             code = 0
         finally:
             os._exit(code)
     _, status = os.waitpid(pid, 0)
     if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) != signal.SIGALRM, "the child hung; its stack is on stderr"
         return os.WTERMSIG(status)
     assert os.WEXITSTATUS(status) == 0, "the child failed; its traceback is on stderr"
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,11 +49,6 @@ def record(number: int = 0, msg: Any = "hello", args: Any = None, **extra: Any) 
 def emit(handler: Any, numbers: Any, **extra: Any) -> None:
     for number in numbers:
         handler.handle(record(number, **extra))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def raised() -> Any:

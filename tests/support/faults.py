@@ -62,6 +62,17 @@ def small_disk(at: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", at], check=True)
 
 
+def replace_database(path: Path, content: bytes) -> None:
+    """Write other content into a closed SQLite file.
+
+    A reader that had it open when its writer closed it has kept the write-ahead log, and later
+    readers would find the old pages there.
+    """
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    path.write_bytes(content)
+
+
 def fill(disk: Path) -> Path:
     """Fill a disk, as another program would; return the file that does."""
     ballast = disk / "ballast"

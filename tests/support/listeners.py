@@ -12,13 +12,17 @@ from typing import Any
 
 from conditions import wait_for
 
+from fastlog.drill.ports import ReservedPort
+
 
 class Listener:
     """A receiver as in the logging cookbook: a thread for each connection, and `pickle.loads`."""
 
     def __init__(self, path: str | None = None) -> None:
         self.records: list[dict[str, Any]] = []
-        self._path, self._port = path, 0
+        self._path = path
+        self._reserved = None if path else ReservedPort()
+        self._port = self._reserved.number if self._reserved else 0
         self._connections: set[socket.socket] = set()
         self.start()
 
@@ -31,8 +35,6 @@ class Listener:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(self._path or ("127.0.0.1", self._port))
         self._socket.listen()
-        if not self._path:
-            self._port = self._socket.getsockname()[1]
         threading.Thread(target=self._accept, args=[self._socket], daemon=True).start()
 
     def stop(self, resets: bool = False) -> None:
@@ -48,6 +50,12 @@ class Listener:
         wait_for(lambda: not self._connections, "all connections are closed")
         if self._path:
             Path(self._path).unlink()
+
+    def close(self) -> None:
+        """Stop for good."""
+        self.stop()
+        if self._reserved:
+            self._reserved.close()
 
     def messages(self) -> list[str]:
         return [record["msg"] for record in self.records]

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import fastlog_client
+import pytest
 from conditions import wait_for
 from faults import numbers
 from servers import Server
 
 FAST = '[clients]\nkeepalive = "1 s"\n'
 """A client closes a silent connection after three seconds."""
+PATIENT = '[clients]\nkeepalive = "10 s"\n'
+"""A client closes it after thirty, so that a machine that stalls makes none connect again."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server that clients find again after a restart, and leave soon when it is silent."""
+    with Server(tmp_path, config=FAST).fixed() as server:
+        yield server
+
+
+@pytest.fixture
+def patient_server(tmp_path: Path) -> Iterator[Server]:
+    """A server for tests in which no client may connect again."""
+    with Server(tmp_path, config=PATIENT).fixed() as server:
+        yield server
 
 
 class Client:

@@ -58,7 +58,9 @@ def survives(mutant: Mutant) -> str | None:
     try:
         if mutant.is_in_c and not build():
             return "it does not compile"
-        command = [PYTHON, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests]
+        # A named test runs whatever its markers are, also one of the page.
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-m", ""]
+        command = [PYTHON, "-m", "pytest", *options, *mutant.tests]
         # Where a mutant makes a test wait in vain, it need not wait for the usual half minute.
         env = {**os.environ, "WAIT_SECONDS": "10"}
         done = subprocess.run(

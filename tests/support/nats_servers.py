@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from fastlog.drill.cluster.nats_servers import NatsCluster, NatsServer, free_ports
+from fastlog.drill.cluster.nats_servers import NatsCluster, NatsServer
 from fastlog.drill.cluster.programs import nats_server
 
-__all__ = ["NatsCluster", "NatsServer", "free_ports", "nats_cluster", "nats_server"]
+__all__ = ["NatsCluster", "NatsServer", "nats_cluster", "nats_server"]
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ from urllib.parse import urlencode
 from conditions import wait_for
 from servers import FASTLOG, Server
 
+from fastlog.drill.ports import ReservedPort
+
 NOW = time.time()
 
 
@@ -29,8 +31,9 @@ class PageSite:
 
     def __init__(self, home: Path, *, web_config: str = "", **options: Any) -> None:
         home.mkdir(parents=True, exist_ok=True)
-        self.server = Server(home, **options)
-        self.url = ""
+        self.server = Server(home, **options).fixed()
+        self._port = ReservedPort()
+        self.url = f"http://127.0.0.1:{self._port.number}"
         self._web_config = web_config
         self.sent = 0
         self._web: subprocess.Popen[str] | None = None
@@ -46,11 +49,12 @@ class PageSite:
         self.stop_web()
         if self._handler is not None:
             self._handler.close()
-        self.server.kill()
+        self.server.__exit__()
+        self._port.close()
 
     def start_web(self) -> None:
-        """Serve the page; on the same address as before, if there was one."""
-        command: list[str | Path] = [FASTLOG, "web", "--url", self.url or "http://127.0.0.1:0"]
+        """Serve the page, always on the same address."""
+        command: list[str | Path] = [FASTLOG, "web", "--url", self.url]
         if self._web_config:
             path = self.server.home / "web.toml"
             path.write_text(self._web_config)
@@ -66,7 +70,6 @@ class PageSite:
         assert self._web.stdout is not None
         line = self._web.stdout.readline()
         assert " serving " in line, self.server.messages()
-        self.url = line.partition(" serving ")[2].strip().rstrip("/")
 
     def stop_web(self) -> None:
         if self._web is not None:

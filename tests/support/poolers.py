@@ -17,7 +17,7 @@ from conditions import wait_for
 from postgres_servers import PostgresServer
 from users import OTHER_USER
 
-from fastlog.drill.processes import die_with_parent
+from fastlog.drill.processes import dying_with_parent
 
 PORT = 6432
 
@@ -46,9 +46,11 @@ class Pooler:
         if os.geteuid() == 0:
             user = {"user": OTHER_USER, "group": OTHER_USER, "extra_groups": []}
         self._process = subprocess.Popen(
-            [self._program, "-q", self._file], cwd="/", stderr=subprocess.DEVNULL,
-            preexec_fn=die_with_parent, **user,
-        )  # fmt: skip
+            dying_with_parent([self._program, "-q", self._file]),
+            cwd="/",
+            stderr=subprocess.DEVNULL,
+            **user,
+        )
         try:
             wait_for(self._answers, "pgbouncer answers")
         except AssertionError as error:

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import make_context
+from builders import NODE, make_context, rest_of
 from postgres_servers import (
     Installation,
     PostgresServer,
-    forget_templates,
     installations,
     newest,
     postgres_server,
 )
 
+from fastlog.decode import Batch, Decoded
+from fastlog.errors import SinkConflictError, SinkUnavailableError
 from fastlog.record import Record
 from fastlog.sinks.postgres import PostgresSink
 
@@ -58,6 +59,20 @@ def records_of(database: Database) -> list[Record]:
     return [Record._make(row) for row in database.execute(sql)]
 
 
+def store(sink: Any, chain: list[Decoded]) -> None:
+    """Apply what is left of a chain, as a worker does."""
+    for _ in range(20):
+        try:
+            rest = rest_of(chain, sink.open(NODE))
+            if rest:
+                sink.apply(Batch.of(rest))
+            sink.sync()
+            return
+        except (SinkConflictError, SinkUnavailableError):
+            continue
+    raise AssertionError("the sink does not recover")
+
+
 class Servers:
     """The servers of one process: started when first wanted."""
 
@@ -83,7 +98,6 @@ class Servers:
 def postgres_servers() -> Iterator[Servers]:
     with ExitStack() as stack:
         yield Servers(stack)
-    forget_templates()
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 from conditions import wait_for
 
+from fastlog.drill.ports import ReservedPort
+
 HELLO, CHALLENGE, AUTH, WELCOME = 0x01, 0x02, 0x03, 0x04
 BATCH, GAP, ACK, NOTICE, ERROR, BYE = 0x10, 0x11, 0x20, 0x40, 0x4F, 0x50
 RETRY, FIX_CONFIG, NEW_ID = range(3)
@@ -274,8 +276,9 @@ class FakeServer:
         self._path = path
         self._peers: dict[socket.socket, Peer] = {}
         self._lock = threading.RLock()
-        self._listener = self._listen(0)
-        self.port = 0 if path else self._listener.getsockname()[1]
+        self._reserved = None if path else ReservedPort()
+        self.port = self._reserved.number if self._reserved else 0
+        self._listener = self._listen()
 
     @property
     def address(self) -> tuple[str, int | None]:
@@ -287,13 +290,15 @@ class FakeServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        if self._reserved:
+            self._reserved.close()
         assert not self.failures, self.failures
 
-    def _listen(self, port: int) -> socket.socket:
+    def _listen(self) -> socket.socket:
         family = socket.AF_UNIX if self._path else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(self._path or ("127.0.0.1", port))
+        listener.bind(self._path or ("127.0.0.1", self.port))
         listener.listen(64)
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
         return listener
@@ -306,7 +311,7 @@ class FakeServer:
         self.reset()
 
     def restart(self) -> None:
-        self._listener = self._listen(self.port)
+        self._listener = self._listen()
 
     def reset(self) -> None:
         """Reset all connections."""

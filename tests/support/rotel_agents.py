@@ -11,7 +11,8 @@ from pathlib import Path
 
 from conditions import wait_for
 
-from fastlog.drill.processes import die_with_parent
+from fastlog.drill.ports import ReservedPort
+from fastlog.drill.processes import dying_with_parent
 
 
 def agent() -> Path | None:
@@ -36,35 +37,27 @@ def rotel(home: Path, to: str) -> Iterator[int]:
     """
     program = agent()
     assert program is not None
-    grpc, http = free_ports(2)
-    flags = {
-        "otlp-grpc-endpoint": f"127.0.0.1:{grpc}",
-        "otlp-http-endpoint": f"127.0.0.1:{http}",
-        "exporter": "otlp",
-        "otlp-exporter-endpoint": to,
-        "otlp-exporter-protocol": "http",
-        "batch-timeout": "20ms",
-        "pid-file": home / "rotel.pid",
-        "log-file": home / "rotel.log",
-    }
-    command = [program, "start", *(f"--{name}={value}" for name, value in flags.items())]
-    with (home / "rotel.out").open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, preexec_fn=die_with_parent)
-    try:
-        wait_for(lambda: accepts(http) or process.poll() is not None, "rotel listens")
-        assert process.poll() is None, (home / "rotel.out").read_text()
-        yield http
-    finally:
-        process.kill()
-        process.wait(30)
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    with ReservedPort() as grpc, ReservedPort() as http:
+        flags = {
+            "otlp-grpc-endpoint": f"127.0.0.1:{grpc.number}",
+            "otlp-http-endpoint": f"127.0.0.1:{http.number}",
+            "exporter": "otlp",
+            "otlp-exporter-endpoint": to,
+            "otlp-exporter-protocol": "http",
+            "batch-timeout": "20ms",
+            "pid-file": home / "rotel.pid",
+            "log-file": home / "rotel.log",
+        }
+        command = [program, "start", *(f"--{name}={value}" for name, value in flags.items())]
+        with (home / "rotel.out").open("w") as out:
+            process = subprocess.Popen(dying_with_parent(command), stdout=out, stderr=out)
+        try:
+            wait_for(lambda: accepts(http.number) or process.poll() is not None, "rotel listens")
+            assert process.poll() is None, (home / "rotel.out").read_text()
+            yield http.number
+        finally:
+            process.kill()
+            process.wait(30)
 
 
 def accepts(port: int) -> bool:

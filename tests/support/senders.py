@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Callable
 from logging.handlers import SocketHandler
+
+from servers import Server
 
 _maker = SocketHandler("localhost", 0)
 
@@ -21,24 +22,25 @@ def stock_frame(message: str = "hello", level: int = logging.INFO, **extra: obje
 class Sender(threading.Thread):
     """Sends records with `number` 0, 1, 2 … until `stop` is called, and reconnects after failures.
 
-    `sent` counts the sent records, not those that arrived: a stock client cannot know these.
+    It also ends with the server's `with` block: another server may have the port then. `sent`
+    counts the sent records, not those that arrived: a stock client cannot know these.
     """
 
-    def __init__(self, client: str, port: Callable[[], int], pause: float = 0.001) -> None:
+    def __init__(self, client: str, server: Server, pause: float = 0.002) -> None:
         super().__init__(daemon=True)
         self.client, self.sent = client, 0
         self.pause = pause
         """Seconds between two records; a test may change it."""
-        self._port = port
+        self._server = server
         self._stopping = threading.Event()
         self.start()
 
     def run(self) -> None:
         connection: socket.socket | None = None
-        while not self._stopping.wait(self.pause):
+        while not self._stopping.wait(self.pause) and not self._server.has_ended:
             try:
                 if connection is None:
-                    connection = socket.create_connection(("127.0.0.1", self._port()), 5)
+                    connection = socket.create_connection(("127.0.0.1", self._server.port), 5)
                 connection.sendall(stock_frame(client=self.client, number=self.sent))
             except OSError:
                 connection = None  # that record may be lost; the number is not used again

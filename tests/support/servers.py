@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -12,17 +13,25 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from conditions import wait_for
 
-from fastlog.drill.processes import die_with_parent
+from fastlog.drill.ports import ReservedPort
+from fastlog.drill.processes import dying_with_parent
+from fastlog.drill.server import REJECTED, RELOADED, TOO_SLOW
 
 BIN = Path(sys.executable).parent
 SERVER = BIN / "fastlog-server"
 FASTLOG = BIN / "fastlog"
+
+RELOADS = 5
+"""How often a reload is requested until no step takes too long."""
+RELOAD_SECONDS = 120.0
+"""More than all steps of a reload may take."""
 
 
 class Server:
@@ -47,8 +56,11 @@ class Server:
         self._web = web
         self._env = {**os.environ, **(env or {})}
         self._open_files = open_files
+        self._reserved: list[ReservedPort] = []
         self.process: subprocess.Popen[str] | None = None
         self.ready_line = ""
+        self.has_ended = False
+        """Whether its `with` block has ended."""
 
     def command(self) -> list[str | Path]:
         command: list[str | Path] = [SERVER, "--data-dir", self.data]
@@ -69,13 +81,12 @@ class Server:
     def start(self) -> Server:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                self.command(),
+                dying_with_parent(self.command()),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 env=self._env,
                 cwd=self.home,
-                preexec_fn=die_with_parent,
             )
         assert self.process.stdout is not None
         self.ready_line = self.process.stdout.readline()
@@ -86,7 +97,10 @@ class Server:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
+        self.has_ended = True
         self.kill()
+        for port in self._reserved:
+            port.close()
         print(self.messages())  # pytest prints it if the test has failed
 
     def messages(self) -> str:
@@ -107,9 +121,21 @@ class Server:
         return port
 
     def fixed(self) -> Server:
-        """Use the port that the kernel chose after restarts, too."""
-        self._listen = tuple(self.urls())
+        """Use the same ports after each restart: reserve those that the kernel is to choose.
+
+        Call this before the start. The ports stay reserved until the end of the `with` block.
+        """
+        assert self.process is None
+        self._listen = [self._reserve(url) for url in self._listen]
+        self._web = self._reserve(self._web)
         return self
+
+    def _reserve(self, url: str) -> str:
+        host, _, port = url.rpartition(":")
+        if port != "0":
+            return url
+        self._reserved.append(ReservedPort())
+        return f"{host}:{self._reserved[-1].number}"
 
     def connect(self, data: bytes = b"") -> socket.socket:
         client = socket.create_connection(("127.0.0.1", self.port), timeout=30)
@@ -122,6 +148,32 @@ class Server:
         return {
             role: pid for pid, role in processes_of(self.data) if role not in ("supervisor", "")
         }
+
+    def reload(self, outcome: str = RELOADED) -> None:
+        """Send SIGHUP, and wait for this text in the log; again, if the machine was too busy."""
+        seen = len(self.messages())
+        os.kill(self.pid, signal.SIGHUP)
+        self.finish_reload(seen, outcome)
+
+    def finish_reload(self, seen: int = 0, outcome: str = RELOADED) -> None:
+        """Wait for the outcome of a reload; request it again only if a step took too long.
+
+        Args:
+            seen: The length of the log before the reload was requested.
+        """
+
+        def end(since: int) -> str:
+            new = self.messages()[since:]
+            return new if RELOADED in new or REJECTED in new else ""
+
+        for again in range(RELOADS):
+            if again:
+                seen = len(self.messages())
+                os.kill(self.pid, signal.SIGHUP)
+            new = wait_for(partial(end, seen), "the reload has ended", RELOAD_SECONDS)
+            if not re.search(TOO_SLOW, new):
+                break
+        assert outcome in new, new
 
     def stop(self) -> int:
         """Send SIGTERM, wait, and return the exit status."""

@@ -15,7 +15,7 @@ from postgres_stores import Database, Servers, postgres_servers
 from web_sites import Site, make_store, serving
 
 from fastlog.block import Block
-from fastlog.decode import Decoded, copy_rows
+from fastlog.decode import Batch, Decoded, copy_rows
 from fastlog.record import Record
 
 __all__ = ["StoreKind", "postgres_servers", "store_kind"]
@@ -74,7 +74,7 @@ class PostgresKind:
             index = sink.index()
             assert index is not None
             if blocks := list(self._blocks(iter(records), index, per_block)):
-                sink.apply(blocks)
+                sink.apply(Batch.of(blocks))
 
     def _blocks(self, rest: Iterator[Record], index: int, per_block: int) -> Iterator[Decoded]:
         node = bytes.fromhex(self.node)

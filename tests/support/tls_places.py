@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -46,10 +46,12 @@ def ports(server: Server) -> list[int]:
     return [urlsplit(url).port or 0 for url in server.urls()]
 
 
-def start(home: Path, config: str = CONFIG) -> Iterator[Place]:
+def start(
+    home: Path, config: str = CONFIG, make: Callable[..., Server] = Server
+) -> Iterator[Place]:
     certificates = Certificates(home)
     certificates.issue("localhost", file="server.pem")
-    with Server(home, listen=(), config=config) as server:
+    with make(home, listen=(), config=config) as server:
         yield Place(server, certificates)
 
 

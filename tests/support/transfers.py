@@ -77,7 +77,7 @@ class Load(threading.Thread):
 def load(server: Server) -> Iterator[Client]:
     """Let a fastlog client and a stock client send inside the block."""
     with Client(server.port, "load") as client:
-        sender = Sender("stock", lambda: server.port)
+        sender = Sender("stock", server)
         loading = Load(client)
         try:
             yield client

@@ -18,7 +18,8 @@ from urllib.request import Request, urlopen
 from day_files import START_NAME, make_record, write_day
 from servers import FASTLOG, Server
 
-from fastlog.drill.processes import die_with_parent
+from fastlog.drill.ports import ReservedPort
+from fastlog.drill.processes import dying_with_parent
 from fastlog.record import Record
 
 ANY_PORT = "http://127.0.0.1:0"
@@ -148,6 +149,13 @@ def _answer(answer: Any) -> Answer:
 
 
 @contextmanager
+def reserved_url() -> Iterator[str]:
+    """Yield the URL of a port that no other program gets, for a site that starts again or later."""
+    with ReservedPort() as port:
+        yield f"http://127.0.0.1:{port.number}"
+
+
+@contextmanager
 def serving(
     data_dir: Path, *, config: str = "", url: str = ANY_PORT, store: str | None = None
 ) -> Iterator[Site]:
@@ -161,11 +169,10 @@ def serving(
         command += ["--config", path]
     with (data_dir / "web.log").open("w") as log:
         process = subprocess.Popen(
-            command,
+            dying_with_parent(command),
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            preexec_fn=die_with_parent,
         )
     try:
         assert process.stdout is not None

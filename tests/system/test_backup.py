@@ -35,8 +35,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "lines").mkdir()
     lines = f"ndjson://{tmp_path}/lines/app.ndjson?rotate_size=100KiB"
     config = f'{CONFIG}[[sink]]\nurl = "sqlite:"\n[[sink]]\nurl = "{lines}"\n'
-    with Server(tmp_path, config=config) as server:
-        yield server.fixed()
+    with Server(tmp_path, config=config).fixed() as server:
+        yield server
 
 
 def backup(server: Server) -> None:
@@ -131,7 +131,7 @@ def test_a_killed_backup_is_none_and_can_be_repeated(server: Server) -> None:
     words = ("backup", backups, "--config", config, "--data-dir", server.data)
     with load(server) as client:
         wait_for(lambda: client.stats["acked"] > 1000)
-        [day] = server.logs.glob("*.db")
+        day = max(wait_for(lambda: list(server.logs.glob("*.db"))))
         moments = ("sinks/sqlite", f"sinks/sqlite/{day.name}", "ledger.db", "journal/node")
         was_killed = [killed_when((work / each).exists, *words) for each in moments]
         complete = [path for path in backups.iterdir() if path != work]

@@ -20,7 +20,7 @@ __all__ = ["database", "postgres_servers"]
 
 TEXT = (ROOT / "docs/backup.md").read_text("utf-8")
 SECTIONS = re.findall(r"^## (.*)\n((?:(?!## ).*\n)*)", TEXT, flags=re.MULTILINE)
-NOT_RUN = ("pip install --upgrade fastlog-server",)
+NOT_RUN = ("git pull && pip install .",)
 URL = "postgresql://fastlog@db.example.org/logs"
 OTHER_DIRECTORY = ("Move to another machine",)
 """Sections that restore to a machine that has nothing yet."""
@@ -59,7 +59,7 @@ def test_the_commands_of_the_page(
                 if line.startswith("fastlog backup"):
                     client.log(10)
                     client.flush()
-        wait_for(lambda: "reload: done" in old.messages())
+        old.finish_reload()
         stored = Server(data.parent)
         stored.data, stored.logs = data, data / "logs"
         assert len(stored.records()) == 120  # what came after the last import is not there

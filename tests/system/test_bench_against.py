@@ -23,6 +23,7 @@ from bench.results import Results, Run
 from bench.servers import FastlogServer
 
 
+@pytest.mark.long
 def test_an_installation_beside_itself_is_measured_in_pairs_and_all_records_arrive(
     tmp_path: Path,
 ) -> None:
@@ -83,6 +84,7 @@ def cells_of(text: str, first: str) -> list[str]:
     return [cell.strip() for cell in row.split("|")[2:-1]]
 
 
+@pytest.mark.long
 def test_the_other_installation_is_the_one_that_is_started(tmp_path: Path) -> None:
     """One that says so and starts a server, and one that does not start."""
     other = tmp_path / "other"

@@ -6,10 +6,12 @@ import re
 import subprocess
 import sys
 
+import pytest
 from places import BENCHMARKS, ROOT
 from postgres_servers import newest
 
 
+@pytest.mark.long
 def test_a_quick_run_stores_every_record_and_has_all_figures() -> None:
     newest()  # skips the test without PostgreSQL
     done = subprocess.run(

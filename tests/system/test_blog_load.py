@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conditions import wait_for
+from conditions import wait_for, wait_past_midnight
 from places import BENCHMARKS
 from senders import stock_frame
 from servers import Server
@@ -88,6 +88,7 @@ def test_a_running_server_and_its_unix_socket_can_be_used_and_what_it_holds_does
 
 
 def test_it_fails_when_the_store_lost_a_record_of_one_run_and_names_it(tmp_path: Path) -> None:
+    wait_past_midnight()
     with Server(tmp_path) as server:
         server.connect(stock_frame("so that there is a store")).close()
         server.wait_stored(1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from builders import DAY, MONDAY, NODE, Clock, make_chain, make_context
 from clocks import COMPILER, WrongClock
-from conditions import wait_for
+from conditions import wait_for, wait_past_midnight
 from senders import stock_frame
 from servers import Server
 
@@ -218,6 +218,7 @@ def day(offset: float) -> str:
 def test_a_server_with_a_wrong_clock_deletes_nothing_and_stores_by_day(
     tmp_path: Path, steps: list[float]
 ) -> None:
+    wait_past_midnight()
     clock = WrongClock(tmp_path, steps[0])
     with Server(tmp_path, env=clock.env) as server:
         for number, offset in enumerate(steps):
@@ -243,6 +244,7 @@ def test_a_server_with_a_wrong_clock_deletes_nothing_and_stores_by_day(
 
 @needs_compiler
 def test_a_server_deletes_old_files_after_an_hour_in_step_and_logs_it(tmp_path: Path) -> None:
+    wait_past_midnight()
     clock = WrongClock(tmp_path)
     config = '[retention]\nage = "1 day"\n'
     with Server(tmp_path, env=clock.env, config=config) as server:
@@ -277,6 +279,7 @@ def wait_for_tick(server: Server, name: str) -> bool:
 def test_a_damaged_file_of_today_leaves_that_of_yesterday_and_is_counted_exactly(
     tmp_path: Path,
 ) -> None:
+    wait_past_midnight()
     clock = WrongClock(tmp_path, -DAY)
     # Segments are released once a second: the journal has room for all that is sent until then.
     config = '[journal]\nsize = "2MiB"\nsegment = "64KiB"\n'

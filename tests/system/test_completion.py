@@ -78,7 +78,7 @@ def test_the_tab_key_completes(shell: str, tmp_path: Path) -> None:
             # The line becomes the argument of `echo`, so that the shell prints all of it.
             terminal.type(f"{typed}\t{HOME}echo '<{END}>'\n")
             printed = terminal.wait(r"\n<(.*)>\r")
-            # bash and zsh add a space; zsh removes the slash behind a directory again.
+            # bash and zsh add a space; zsh removes the slash after a directory again.
             assert printed.rstrip(" /") == completed.rstrip("/")
 
 

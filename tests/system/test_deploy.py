@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conditions import wait_for
+from faults import stopped
 from places import ROOT
 from senders import stock_frame
 from servers import SERVER, Server
@@ -48,6 +50,15 @@ def test_the_units_are_valid_and_hardened(tmp_path: Path) -> None:
     exposure = re.search(r"Overall exposure level for fastlog.service: ([\d.]+)", rated.stdout)
     assert exposure, rated.stdout + rated.stderr
     assert float(exposure[1]) <= 1.5
+
+
+def test_the_unit_may_write_where_the_other_files_lead(tmp_path: Path) -> None:
+    unit = (SYSTEMD / "fastlog.service").read_text("utf-8")
+    assert "ProtectSystem=strict" in unit
+    [writable] = re.findall(r"^ReadWritePaths=(.*)$", unit, re.MULTILINE)
+    [socket_place] = re.findall(r"^d (\S+)", (SYSTEMD / "tmpfiles.conf").read_text(), re.MULTILINE)
+    [rotated] = re.findall(r"^(/\S+)/\*", (DEPLOY / "logrotate/fastlog").read_text(), re.MULTILINE)
+    assert writable.split() == [f"-{socket_place}", f"-{rotated}"]
 
 
 def test_user_and_directory_are_made(tmp_path: Path) -> None:
@@ -95,12 +106,39 @@ def test_the_containerfile_has_no_faults() -> None:
     assert (linted.returncode, linted.stdout) == (0, "")
 
 
+def test_the_health_check_fails_when_the_receiver_does_and_not_when_a_sink_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
+    from web_sites import ANY_PORT, site_of
+
+    text = (DEPLOY / "container/Containerfile").read_text("utf-8").replace("\\\n", "")
+    [check] = re.findall(r"^HEALTHCHECK .*? CMD (\[.*\])$", text, re.MULTILINE)
+    [start] = re.findall(r"^CMD (\[.*\])$", text, re.MULTILINE)
+    host, port = json.loads(start)[-1].removeprefix("http://").split(":")
+    inside = f"'{host}', {port}"
+    assert inside in check, "the health check asks the page that the image serves"
+    # Docker sets a proxy in containers if its client is configured to.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+
+    with Server(tmp_path, web=ANY_PORT, sinks=["postgresql://nobody@127.0.0.1:1/logs"]) as server:
+        page = f"'{host}', {site_of(server).url.rpartition(':')[2]}"
+        name, *arguments = json.loads(check.replace(inside, page))
+        assert name == "python"
+        command = (sys.executable, *arguments)
+        wait_for(lambda: run(*command).returncode == 0, "it runs, though its sink does not store")
+        with stopped(server.children()["receiver"]):
+            wait_for(lambda: run(*command).returncode != 0, "the receiver hangs")
+
+
 def test_the_image_is_built_where_an_engine_runs() -> None:
     engine = shutil.which("podman") or shutil.which("docker")
     if engine is None or run(engine, "info").returncode != 0:
         pytest.skip("no container engine runs here")
-    built = run(engine, "build", "-f", DEPLOY / "container/Containerfile", ROOT)
+    form = ["--format", "docker"] if "podman" in engine else []  # as the file says
+    built = run(engine, "build", *form, "-f", DEPLOY / "container/Containerfile", ROOT)
     assert built.returncode == 0, built.stderr[-2000:]
+    assert "will be ignored" not in built.stderr
 
 
 def kubernetes() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -119,7 +157,11 @@ def test_what_kubernetes_sets_and_probes_works(tmp_path: Path) -> None:
     [container] = stateful_set["spec"]["template"]["spec"]["containers"]
     env = {one["name"]: one.get("value", "probe:a-token-of-a-test") for one in container["env"]}
     env["FASTLOG_LISTEN"] = env["FASTLOG_LISTEN"].replace("0.0.0.0:9020", "127.0.0.1:0")
-    env["FASTLOG_DATA_DIR"] = str(tmp_path / "data")
+    [volume] = [each for each in container["volumeMounts"] if each["name"] == "data"]
+    data = tmp_path / "volume" / Path(env["FASTLOG_DATA_DIR"]).relative_to(volume["mountPath"])
+    env["FASTLOG_DATA_DIR"] = str(data)
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "volume").chmod(0o2770)  # as `fsGroup` leaves it
     # What the kubelet sets for the service in every pod of the namespace.
     env |= {"FASTLOG_SERVICE_HOST": "10.0.0.1", "FASTLOG_PORT": "tcp://10.0.0.1:9020"}
     for port in service["spec"]["ports"]:
@@ -129,7 +171,11 @@ def test_what_kubernetes_sets_and_probes_works(tmp_path: Path) -> None:
     assert name == SERVER.name
     arguments = [one.replace("0.0.0.0:9080", "127.0.0.1:0") for one in arguments]
     process = subprocess.Popen(
-        [SERVER, *arguments], env={**os.environ, **env}, stdout=subprocess.PIPE, text=True
+        [SERVER, *arguments],
+        env={**os.environ, **env},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     try:
         assert process.stdout is not None
@@ -139,8 +185,12 @@ def test_what_kubernetes_sets_and_probes_works(tmp_path: Path) -> None:
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             path = container[probe]["httpGet"]["path"]
             wait_for(lambda path=path: site.request(path).status == 200, probe)
+        host = {"Host": f"{service['metadata']['name']}:9080"}
+        assert site.request("/readyz", headers=host).status == 200
         assert site.request("/metrics").status == 401
+        assert data.stat().st_mode & 0o077 == 0
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        _, log = process.communicate(timeout=60)
     assert process.returncode == 0
+    assert "gives others access" not in log

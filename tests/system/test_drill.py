@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conditions import wait_for
+from conditions import wait_for, wait_past_midnight
 from drill_processes import left_behind, with_client
 from drill_rows import kept_rows
 from servers import FASTLOG, Server
@@ -84,6 +84,7 @@ def declare_loss(data: Path, client_id: str) -> None:
 def test_a_store_with_a_fault_breaks_its_promise(
     tmp_path: Path, with_client: dict[str, str]
 ) -> None:
+    wait_past_midnight()
     with Server(tmp_path) as server:
         runs = [run_client(server, tmp_path, kind) for kind in (STOCK, MEMORY)]
         sent = [run.report.sent for run in runs]
@@ -157,6 +158,7 @@ def temporary(tmp_path: Path, with_client: dict[str, str]) -> dict[str, str]:
     return {**with_client, "TMPDIR": str(tmp_path / "tmp")}
 
 
+@pytest.mark.long
 def test_a_drill_on_this_machine_keeps_all_promises(
     tmp_path: Path, temporary: dict[str, str]
 ) -> None:

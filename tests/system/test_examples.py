@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from conditions import wait_for
 from servers import BIN, Server
 
 from fastlog.cli.examples import EXAMPLES
@@ -64,6 +66,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (home / "fastlog-data").symlink_to(server.data)
         (home / "fastlog.toml").write_text(f'{config}listen = ["{server.urls()[0]}"]\n')
         (home / "port").write_text(str(server.port))
+        # For the commands it is noon, so that the records are of today as long as the tests take.
+        (home / "zone").write_text(f"NOON{datetime.now(UTC).hour - 12:+d}")
         for words in (["export", "--output", "all.ndjson"], ["backup", "backups"]):
             subprocess.run([BIN / "fastlog", *words], cwd=home, check=True, timeout=60)
         yield home
@@ -73,15 +77,25 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_each_example_of_the_help_runs(line: str, home: Path):
     configured = {name for name in os.environ if name.startswith("FASTLOG_")}
     environ = {name: value for name, value in os.environ.items() if name not in configured}
-    result = subprocess.run(
-        ["sh", "-c", line.replace("9020", (home / "port").read_text())],
-        cwd=home,
-        env={**environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", line.replace("9020", (home / "port").read_text())],
+            cwd=home,
+            env={
+                **environ,
+                "PATH": f"{BIN}:{os.environ['PATH']}",
+                "TZ": (home / "zone").read_text(),
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    result = run(line)
     assert (result.returncode, result.stderr) == (0, "")
+    if "fastlog send" in line:
+        wait_for(lambda: not run("fastlog query").stderr, "what was sent is stored")
     assert result.stdout or "> today.ndjson" in line
 
 

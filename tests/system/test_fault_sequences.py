@@ -228,7 +228,7 @@ def _run(home: Path, count: int) -> None:
     with small_disk(home / "disk", "256m") as disk:
         server = Server(home, sinks=["sqlite:", f"ndjson://{disk}/app.ndjson"], config=CONFIG)
         server.data, server.logs = disk / "data", disk / "data" / "logs"
-        with server, Sequence(server.fixed(), disk, chance) as sequence:
+        with server.fixed(), Sequence(server, disk, chance) as sequence:
             for name in chance.choices(list(sequence.faults), k=count):
                 sequence.cause(name)
             sequence.finish()
@@ -236,6 +236,7 @@ def _run(home: Path, count: int) -> None:
                 assert sequence.accounts(*store) == ""
 
 
+@pytest.mark.long
 def test_a_short_sequence_of_faults_loses_nothing_uncounted(tmp_path: Path) -> None:
     _run(tmp_path, 6)
 

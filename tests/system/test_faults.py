@@ -84,7 +84,7 @@ def test_a_full_journal_that_pauses_loses_nothing(tmp_path: Path) -> None:
         server.wait_stored(100)
         sender = None
         with stopped(server.children()["worker sqlite"]):
-            sender = Sender("b", lambda: server.port, pause=0)
+            sender = Sender("b", server, pause=0)
             wait_for(lambda: server.status()["size"] > 900_000)
             before = wait_for(lambda: _stands_still(sender))
             assert before > 500
@@ -98,11 +98,10 @@ def test_a_full_journal_that_pauses_loses_nothing(tmp_path: Path) -> None:
 def test_records_held_when_a_server_stops_are_counted_by_the_next(tmp_path: Path) -> None:
     server = Installed(tmp_path, config=SMALL_JOURNAL + 'when_full = "pause"\n')
     server.set("fastlog.receiver.shutdown", DRAIN_PATIENCE=1.0)  # usually five
-    with server:
-        server.fixed()
+    with server.fixed():
         worker = server.children()["worker sqlite"]
         os.kill(worker, signal.SIGSTOP)
-        sender = Sender("b", lambda: server.port, pause=0)
+        sender = Sender("b", server, pause=0)
         wait_for(lambda: server.status().get("size", 0) > 900_000)
         wait_for(lambda: _stands_still(sender))
         assert server.process is not None
@@ -153,6 +152,7 @@ def test_a_sink_that_may_not_hold_the_journal_skips_and_counts(tmp_path: Path) -
 # ---- a full disk ---------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_full_disk_of_the_journal_is_counted_and_the_server_continues(tmp_path: Path) -> None:
     # Without rate limits, so that the records do not wait in the sockets until there is room again.
     config = (
@@ -198,6 +198,7 @@ def test_a_full_disk_of_the_sink_only_delays(tmp_path: Path) -> None:
 # ---- kill -9 -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_killed_processes_lose_nothing_that_is_in_the_journal(tmp_path: Path) -> None:
     _kill_and_compare(tmp_path, kills=KILLS, seed=None)
 
@@ -217,9 +218,8 @@ def _kill_and_compare(home: Path, kills: int, seed: int | None) -> None:
     seed = random.randrange(1 << 32) if seed is None else seed
     print(f"seed {seed}")  # printed if the test fails
     dice = random.Random(seed)
-    with Server(home, config=LARGE_JOURNAL) as server:
-        server.fixed()
-        senders = [Sender(f"client {n}", lambda: server.port) for n in range(4)]
+    with Server(home, config=LARGE_JOURNAL).fixed() as server:
+        senders = [Sender(f"client {n}", server) for n in range(4)]
         for victim in dice.sample(["worker", "receiver", "supervisor", "all"] * kills, kills):
             _let_some_arrive(server, dice)
             _kill_one(server, victim)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +61,25 @@ class UmaskServer(Server):
         return ["sh", "-c", f'umask {self._umask:04o} && exec "$@"', "sh", *command]
 
 
-def modes(*roots: Path) -> dict[str, int]:
-    """Return the permissions of all files by path, without those that are removed meanwhile."""
-    found = {}
+def files_of(*roots: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield all files with their status, without those that are removed meanwhile."""
     for root in roots:
         for path in (root, *root.rglob("*")):
-            try:
-                status = path.lstat()
-            except FileNotFoundError:
-                continue
-            kind = "d" if stat.S_ISDIR(status.st_mode) else "-"
-            found[f"{kind} {path}"] = stat.S_IMODE(status.st_mode)
+            with suppress(FileNotFoundError):
+                yield path, path.lstat()
+
+
+def groups(root: Path) -> set[int]:
+    """Return the groups of all files."""
+    return {status.st_gid for _, status in files_of(root)}
+
+
+def modes(*roots: Path) -> dict[str, int]:
+    """Return the permissions of all files by path."""
+    found = {}
+    for path, status in files_of(*roots):
+        kind = "d" if stat.S_ISDIR(status.st_mode) else "-"
+        found[f"{kind} {path}"] = stat.S_IMODE(status.st_mode)
     return found
 
 
@@ -111,8 +118,7 @@ def test_all_files_of_a_server_are_private_with_any_umask(umask: int) -> None:
             wait_for(lambda: server.rejected(), "a rejection")
             wait_for(lambda: list(lines.parent.glob("*.000001")), "a rotation")
             before = modes(server.data, lines.parent, home / "days", path)
-            os.kill(server.pid, signal.SIGHUP)
-            wait_for(lambda: "reload: done" in server.messages(), "reloaded")
+            server.reload()
             say(server, path)
             server.wait_stored(42)
             live = before | modes(server.data, lines.parent, home / "days", path)
@@ -138,7 +144,7 @@ def test_only_the_configured_group_can_read() -> None:
             server.wait_stored(7)
             wait_for(lambda: server.rejected(), "a rejection")
             assert too_open(modes(server.data), 0o640, 0o2750) == {}
-            assert {path.stat().st_gid for path in server.data.rglob("*")} == {GROUP}
+            assert groups(server.data) == {GROUP}
             assert len(run_as_other_user(query, [GROUP]).stdout.splitlines()) == 7
             assert run_as_other_user(query).returncode != 0
             assert server.stop() == 0
@@ -261,8 +267,7 @@ def test_a_stopping_server_keeps_the_socket_of_another_server(
         Server(tmp_path / "b", listen=["tcp://127.0.0.1:0"]) as second,
     ):
         if reloaded:
-            os.kill(first.pid, signal.SIGHUP)
-            wait_for(lambda: "reload: done" in first.messages(), "reloaded")
+            first.reload()
         second.stop()
         path.unlink()
         with Server(tmp_path / "b", listen=listen) as second:
@@ -280,8 +285,7 @@ def test_a_stopping_server_keeps_the_socket_of_another_server(
 def test_a_server_that_stops_after_a_reload_removes_its_socket(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with Server(tmp_path, listen=[f"unix://{path}"]) as server:
-        os.kill(server.pid, signal.SIGHUP)
-        wait_for(lambda: "reload: done" in server.messages(), "reloaded")
+        server.reload()
         assert answers(path)
         assert server.stop() == 0
     assert not path.exists()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conditions import wait_for
 from day_files import make_record, write_day
 from faults import SMALL_JOURNAL, fill, numbers, small_disk, stopped
@@ -38,6 +39,7 @@ def journal_lines(server: Server) -> list[str]:
     return [line for line in server.messages().splitlines() if "receiver: journal " in line]
 
 
+@pytest.mark.long
 def test_a_journal_that_has_filled_the_disk_is_stored_and_freed(tmp_path: Path) -> None:
     with small_disk(tmp_path / "data", "64m") as disk, Server(tmp_path, config=CONFIG) as server:
         send(server, 0, 10)

@@ -12,14 +12,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import fastlog_client
+import pytest
 from certificates import Certificates
 from conditions import wait_for
 from faults import numbers
 from installed_server import Installed
-from nats_servers import free_ports
 from senders import stock_frame
 from servers import FASTLOG
-from web_sites import Site, serving
+from web_sites import ANY_PORT, serving, site_of
 
 TLS = """
 [[listen]]
@@ -93,6 +93,7 @@ class Steady:
         self._handler.close()
 
 
+@pytest.mark.long
 def test_a_tls_process_that_hangs_is_replaced_and_our_client_loses_nothing(
     tmp_path: Path,
 ) -> None:
@@ -121,6 +122,7 @@ def test_a_tls_process_that_hangs_is_replaced_and_our_client_loses_nothing(
         assert text in server.stats()
 
 
+@pytest.mark.long
 def test_a_tls_process_that_hangs_while_it_retires_is_killed(tmp_path: Path) -> None:
     with Quick(tmp_path, TLS, listen=()) as server:
         port = urlsplit(server.urls()[0]).port or 0
@@ -141,15 +143,14 @@ def test_a_tls_process_that_hangs_while_it_retires_is_killed(tmp_path: Path) -> 
 
 
 def test_a_web_server_that_hangs_is_replaced(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    with Quick(tmp_path, "", web=url) as server:
-        assert Site(url).request("/healthz").status == 200
+    with Quick(tmp_path, "", web=ANY_PORT).fixed() as server:
+        site = site_of(server)
+        assert site.request("/healthz").status == 200
         server.hang("web")
 
         def answers() -> bool:
             try:
-                return Site(url).request("/healthz").status == 200
+                return site.request("/healthz").status == 200
             except OSError:
                 return False
 

@@ -31,11 +31,13 @@ from nats_stores import (
     source_pid,
 )
 from postgres_stores import Database, database, postgres_servers
-from servers import FASTLOG, Server, kill, restarted
+from servers import FASTLOG, kill, restarted
 
 from fastlog.jetstream import streams
 
 __all__ = ["cluster", "database", "postgres_servers", "shared_cluster"]
+
+pytestmark = pytest.mark.long
 
 _numbers = itertools.count()
 
@@ -216,14 +218,7 @@ def test_the_stream_loses_what_it_had_acknowledged(fleet: Fleet) -> None:
     fleet.assert_released()
 
 
-def reload(server: Server) -> None:
-    count = server.messages().count("reload: done")
-    server.process.send_signal(signal.SIGHUP)  # type: ignore[union-attr]
-    wait_for(lambda: server.messages().count("reload: done") > count, "reloaded")
-
-
 @pytest.mark.soak
-@pytest.mark.timeout(0)
 def test_random_faults_for_minutes(own_fleet: Fleet, cluster: NatsCluster) -> None:
     """Any process is killed, stopped or reloaded, in any order, under load."""
     seed = random.randrange(1 << 32)
@@ -268,7 +263,7 @@ def test_random_faults_for_minutes(own_fleet: Fleet, cluster: NatsCluster) -> No
             own_fleet.await_journaled()
 
     def reload_one() -> None:
-        reload(dice.choice([*own_fleet.collectors, *own_fleet.centrals]))
+        dice.choice([*own_fleet.collectors, *own_fleet.centrals]).reload()
 
     faults = [
         flip_a_bit,

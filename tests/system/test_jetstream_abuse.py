@@ -21,6 +21,8 @@ from fastlog.jetstream.node_state import read_state
 
 __all__ = ["database", "postgres_servers", "shared_cluster"]
 
+pytestmark = pytest.mark.long
+
 NODES = [f"{number:032x}" for number in range(20)]
 """Of no collector."""
 _numbers = itertools.count()

@@ -9,12 +9,13 @@ import re
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from certificates import Certificates
 from conditions import wait_for
+from installed_server import Installed
 from nats_credentials import Operator, user_key
 from nats_servers import NatsCluster, nats_cluster
 from nats_stores import CONFIG, Fleet, connect, node_id, position_of, shared_cluster
@@ -28,6 +29,8 @@ from fastlog.jetstream.node_state import NodeState, write_state
 
 __all__ = ["database", "postgres_servers", "shared_cluster"]
 
+pytestmark = pytest.mark.long
+
 REFUSED = "authentication error"
 HANDSHAKE = "TLS handshake error"
 
@@ -36,7 +39,10 @@ HANDSHAKE = "TLS handshake error"
 def collector(home: Path, url: str) -> Iterator[Server]:
     """Run a collector whose URL is in its configuration only; check what it shows of it."""
     sinks = f'[[sink]]\nurl = "{url}"\n[[sink]]\nurl = "sqlite:"\n'  # the page needs a store
-    with Server(home, config=f"{CONFIG}\n{sinks}", web="http://127.0.0.1:0") as server:
+    server = Installed(home, config=f"{CONFIG}\n{sinks}", web="http://127.0.0.1:0")
+    server.set("fastlog.worker.sink_status", LAST_DELAY=0.5)  # between attempts; usually five
+    server.set("fastlog.jetstream.connection", CONNECT_TIMEOUT=2.5)  # an attempt; usually five
+    with server:
         yield server
         assert "Traceback" not in server.messages()
 
@@ -58,11 +64,9 @@ def shown(server: Server) -> str:
         with urllib.request.urlopen(f"{page}{path}") as answer:
             texts.append(answer.read().decode())
     texts += [Path(f"/proc/{pid}/cmdline").read_text() for pid, _ in processes_of(server.data)]
-    texts += [
-        path.read_bytes().decode("utf-8", "replace")
-        for path in server.data.rglob("*")
-        if path.is_file()
-    ]
+    for path in server.data.rglob("*"):
+        with suppress(FileNotFoundError, IsADirectoryError):  # a file may be replaced meanwhile
+            texts.append(path.read_bytes().decode("utf-8", "replace"))
     return "\n".join(texts)
 
 

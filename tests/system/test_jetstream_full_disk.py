@@ -16,6 +16,8 @@ from servers import Server
 
 __all__ = ["cluster", "database", "postgres_servers"]
 
+pytestmark = pytest.mark.long
+
 PAUSE = '[limits]\nlag = 0\n[journal]\nwhen_full = "pause"\nmemory = "1 MiB"\n'
 FULL = "cannot write: disk full"
 

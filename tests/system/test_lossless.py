@@ -12,13 +12,11 @@ import itertools
 import json
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +24,7 @@ from conditions import wait_for
 from faults import numbers, stopped
 from handler_process import HandlerProcess
 from interpreters import environment, interpreters
-from lossless_clients import FAST, Client, assert_exact
+from lossless_clients import Client, assert_exact, patient_server, server
 from places import CLIENT
 from servers import Server
 
@@ -37,11 +35,7 @@ from fastlog.drill.proxy import Proxy
 from fastlog.journal import JournalReader
 from fastlog.receiver.receiver import Receiver
 
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path, config=FAST) as server:
-        yield server.fixed()
+__all__ = ["patient_server", "server"]
 
 
 # ---- the server dies -----------------------------------------------------------------------
@@ -112,7 +106,7 @@ def test_clocks_that_jump_by_an_hour_do_not_stop_records(tmp_path: Path) -> None
     listener = socket.create_server(("127.0.0.1", 0))
     url = "tcp://127.0.0.1:0"
     config = Config(
-        data_dir=tmp_path, listen=[ListenConfig(url)], clients=ClientsConfig(keepalive=1.0)
+        data_dir=tmp_path, listen=[ListenConfig(url)], clients=ClientsConfig(keepalive=10.0)
     )
     receiver = Receiver(config, [(listener.fileno(), ListenConfig(url))], clock=theirs)
     thread = threading.Thread(target=receiver.run, args=(lambda: None,))
@@ -188,8 +182,10 @@ def test_a_spool_without_its_last_records_is_not_sent_twice(server: Server, tmp_
     assert server.losses() == []
 
 
-def test_forked_children_log_for_themselves(server: Server, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_forked_children_log_for_themselves(patient_server: Server, tmp_path: Path) -> None:
     """Eight children, half of which end by os._exit, and a parent that continues."""
+    server = patient_server
     program = tmp_path / "fork.py"
     program.write_text(_FORKING)
     for version in ("2.7", "3.6", "3.11", "3.13"):
@@ -253,6 +249,7 @@ print(json.dumps({"reconnects": stats["reconnects"], "left": stats["pending"]}))
 """
 
 
+@pytest.mark.long
 def test_clients_of_several_interpreters_survive_kills_and_cuts(server: Server) -> None:
     dice = random.Random(11)
     with Proxy(server.port) as proxy:
@@ -278,13 +275,13 @@ def test_clients_of_several_interpreters_survive_kills_and_cuts(server: Server) 
 # ---- the server is replaced ----------------------------------------------------------------
 
 
-def test_clients_do_not_notice_a_reload(server: Server) -> None:
-    _reload_repeatedly(server, 2)
+def test_clients_do_not_notice_a_reload(patient_server: Server) -> None:
+    _reload_repeatedly(patient_server, 2)
 
 
 @pytest.mark.soak
-def test_clients_do_not_notice_twenty_reloads(server: Server) -> None:
-    _reload_repeatedly(server, 20)
+def test_clients_do_not_notice_twenty_reloads(patient_server: Server) -> None:
+    _reload_repeatedly(patient_server, 20)
 
 
 def _reload_repeatedly(server: Server, times: int) -> None:
@@ -297,9 +294,7 @@ def _reload_repeatedly(server: Server, times: int) -> None:
             lambda goal=goal: all(c.sent > g for c, g in zip(clients, goal, strict=True)),  # type: ignore[misc]
             "all go on logging",
         )
-        done = server.messages().count("reload: done")
-        os.kill(server.pid, signal.SIGHUP)
-        wait_for(lambda done=done: server.messages().count("reload: done") > done)  # type: ignore[misc]
+        server.reload()
     stats = [client.stop() for client in clients]
     found = [(s["reconnects"], s["resent_records"], s["pending"]) for s in stats]
     assert found == [(0, 0, 0)] * len(clients)

@@ -15,18 +15,14 @@ from pathlib import Path
 
 import pytest
 from conditions import wait_for
-from lossless_clients import FAST, Client, assert_exact
+from lossless_clients import FAST, Client, assert_exact, server
 from places import SUPPORT
 from protocol_client import Speaker, batch, record
 from servers import Server
 
 from fastlog.drill.proxy import Proxy
 
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path, config=FAST) as server:
-        yield server.fixed()
+__all__ = ["server"]
 
 
 def test_resets_within_hello_and_batch_lose_nothing(server: Server) -> None:
@@ -47,8 +43,9 @@ def _cut_everywhere(server: Server, step: int) -> None:
         proxy.choose_cut = lambda: next(offsets, None)
         with Client(proxy.port) as client:
             while proxy.cuts < len(chosen):
+                seen = proxy.cuts
                 client.log()
-                wait_for(lambda seen=proxy.cuts: proxy.cuts > seen)  # type: ignore[misc]
+                wait_for(lambda seen=seen: proxy.cuts > seen)  # type: ignore[misc]
             client.flush()
             assert client.stats["reconnects"] >= proxy.cuts
     assert_exact(server, "a", client.sent)

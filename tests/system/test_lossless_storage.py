@@ -6,20 +6,16 @@ What is stored or declared as lost is what was sent, as in `test_lossless.py`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conditions import wait_for
 from faults import numbers, small_disk, stopped
-from lossless_clients import FAST, Client, assert_exact, declared
+from lossless_clients import FAST, Client, assert_exact, declared, patient_server, server
 from servers import Server
 
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path, config=FAST) as server:
-        yield server.fixed()
+__all__ = ["patient_server", "server"]
 
 
 def test_a_full_disk_stops_the_acks_and_loses_nothing(tmp_path: Path) -> None:
@@ -54,13 +50,13 @@ def test_a_full_journal_pauses_fastlog_clients_and_loses_nothing(tmp_path: Path)
         assert_exact(server, "a", 1500)
 
 
-def test_a_failing_sink_causes_no_retransmission(server: Server) -> None:
-    _sink_is_down(server, seconds=1)
+def test_a_failing_sink_causes_no_retransmission(patient_server: Server) -> None:
+    _sink_is_down(patient_server, seconds=1)
 
 
 @pytest.mark.soak
-def test_a_sink_that_fails_for_a_minute_causes_no_retransmission(server: Server) -> None:
-    _sink_is_down(server, seconds=60)
+def test_a_sink_that_fails_for_a_minute_causes_no_retransmission(patient_server: Server) -> None:
+    _sink_is_down(patient_server, seconds=60)
 
 
 def _sink_is_down(server: Server, seconds: float) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import re
-import signal
 import socket
 import subprocess
 import threading
@@ -28,7 +27,6 @@ from fastlog.journal import read_positions
 from fastlog.sinks.otlp.extras import decode
 
 TEXT = (ROOT / "docs/otlp.md").read_text("utf-8")
-RELOADED = "reload: done"
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\nValueError: no\nmore'
 
@@ -159,8 +157,7 @@ def test_nothing_is_missing_whatever_the_receiver_answers_and_whoever_dies(
         if number in (200, 400):
             kill_worker(server)
         if number == 300:
-            os.kill(server.pid, signal.SIGHUP)
-            wait_for(lambda: RELOADED in server.messages(), "the reload has ended")
+            server.reload()
 
     with Receiver() as receiver, Server(tmp_path, sinks=[receiver.url()]) as server:
         send_and_compare(server, receiver, iter(range(600)), disturb)
@@ -181,17 +178,11 @@ def test_nothing_is_missing_over_a_long_time(tmp_path: Path) -> None:
 
     def disturb(server: Server, number: int) -> None:
         if number % 1000 == 999:
-            how = chance.choice([kill_worker, reload, lambda _: None])
+            how = chance.choice([kill_worker, Server.reload, lambda _: None])
             how(server)
 
     with Receiver() as receiver, Server(tmp_path, sinks=[receiver.url()]) as server:
         send_and_compare(server, receiver, numbers(), disturb)
-
-
-def reload(server: Server) -> None:
-    before = server.messages().count(RELOADED)
-    os.kill(server.pid, signal.SIGHUP)
-    wait_for(lambda: server.messages().count(RELOADED) > before, "the reload has ended")
 
 
 def send_and_compare(
@@ -252,9 +243,8 @@ def test_a_receiver_that_is_away_costs_nothing_but_patience(tmp_path: Path) -> N
             wait_for(lambda: len(receiver.requests) > asked, "the sink waits for an answer")
             before = server.children()["worker otlp-http"]
             asked = len(receiver.requests)
-            os.kill(server.pid, signal.SIGHUP)
+            server.reload()
             wait_for(lambda: server.children().get("worker otlp-http", before) != before)
-            wait_for(lambda: RELOADED in server.messages(), "the reload has ended")
             ended = "worker[otlp-http]: stopped at offset 0"  # it was not killed
             assert server.messages().count(ended) == 1
             wait_for(lambda: len(receiver.requests) > asked, "the sink waits for an answer")

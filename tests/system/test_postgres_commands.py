@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conditions import wait_for
+from conditions import wait_for, wait_past_midnight
 from postgres_stores import Database, database, postgres_servers
 from senders import stock_frame
 from servers import FASTLOG, Server
@@ -23,7 +23,8 @@ __all__ = ["database", "postgres_servers"]
 
 @pytest.fixture
 def server(tmp_path: Path, database: Database) -> Iterator[Server]:
-    """A server that stores in PostgreSQL, with ten records, three of them errors."""
+    """A server that stores in PostgreSQL, with ten records of one day, three of them errors."""
+    wait_past_midnight()
     config = f'[[sink]]\nname = "pg"\nurl = "{database.url()}"\n'
     with Server(tmp_path, config=config) as server:
         send(server, range(10))

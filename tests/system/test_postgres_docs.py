@@ -35,9 +35,10 @@ def test_the_configuration_and_the_queries(tmp_path: Path, database: Database) -
             lambda: "records" in str(database.execute("SELECT to_regclass('fastlog.records')"))
         )
         wait_for(lambda: database.execute("SELECT count(*) FROM fastlog.records") == [(2,)])
-        query, truncate = blocks("sql")
+        query, delete, truncate = blocks("sql")
         [(_, levelname, name, message, user)] = database.execute(query)
         assert (levelname, name, message, user) == ("ERROR", "app", "failed", "7")
+        database.execute(delete)
         database.execute(truncate)
         assert server.stop() == 0
         assert "trying again" not in server.messages()

@@ -127,6 +127,7 @@ def test_a_failover_to_another_port(tmp_path: Path, own_server: PostgresServer) 
         load.close()
 
 
+@pytest.mark.long
 def test_a_full_disk(tmp_path: Path, own_server: PostgresServer) -> None:
     with small_disk(own_server.home / "disk", "14m") as disk:
         (disk / "space").mkdir()
@@ -179,6 +180,7 @@ def test_max_connections(tmp_path: Path) -> None:
             load.close()
 
 
+@pytest.mark.long
 def test_a_table_locked_and_dropped_under_load(tmp_path: Path, database: Database) -> None:
     with Server(tmp_path, config=sink_of(database.url())) as server:
         load = Load(server)
@@ -282,7 +284,7 @@ def test_many_collectors_and_two_workers_of_one_cursor(
     one = sink_of(database.url())
     twice = one + f'[[sink]]\nname = "again"\nurl = "{database.url()}"\nwhen_full = "skip"\n'
     configs = [twice, *[one] * (collectors - 1)]
-    servers = [Server(tmp_path / str(n), config=each) for n, each in enumerate(configs)]
+    servers = [Server(tmp_path / str(n), config=each).fixed() for n, each in enumerate(configs)]
     loads = []
     try:
         for server in servers:
@@ -291,7 +293,7 @@ def test_many_collectors_and_two_workers_of_one_cursor(
         for _ in range(4):
             for load in loads:
                 load.send(200)
-        restarted(servers[1].fixed(), "stop")  # a stock client cannot send again what kill -9 loses
+        restarted(servers[1], "stop")  # a stock client cannot send again what kill -9 loses
         total = sum(load.sent for load in loads)
         wait_for(lambda: count(database.server, database.name) >= total, "all is stored", 90)
         [(rows, distinct, nodes)] = database.execute(

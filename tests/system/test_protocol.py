@@ -20,7 +20,7 @@ from servers import Server, restarted
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path, config=QUIET) as server:
+    with Server(tmp_path, config=QUIET).fixed() as server:
         yield server
 
 
@@ -165,7 +165,6 @@ def test_records_that_are_sent_again_are_skipped_and_acknowledged(server: Server
 def test_records_that_are_sent_again_after_a_restart_are_stored_once(
     server: Server, restart: str
 ) -> None:
-    server.fixed()
     with Speaker(server.port) as client:
         client.greet()
         client.send(batch(1, records(1, 50)))
@@ -181,8 +180,7 @@ def test_records_that_are_sent_again_after_a_restart_are_stored_once(
 
 def test_the_client_table_outlives_the_segments(tmp_path: Path) -> None:
     config = '[journal]\nsize = "64 MiB"\nsegment = "64 KiB"\n'
-    with Server(tmp_path, config=config) as server:
-        server.fixed()
+    with Server(tmp_path, config=config).fixed() as server:
         with Speaker(server.port) as client:
             client.greet()
             client.send(batch(1, records(1, 5)))

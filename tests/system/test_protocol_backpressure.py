@@ -74,8 +74,7 @@ def memory_of(pid: int) -> int:
 
 def test_a_full_journal_closes_the_window_and_opens_it_again(tmp_path: Path) -> None:
     config = QUIET + '[journal]\nsize = "512 KiB"\nsegment = "128 KiB"\n'
-    with Server(tmp_path, config=config) as server:
-        server.fixed()
+    with Server(tmp_path, config=config).fixed() as server:
         worker = server.children()["worker sqlite"]
         os.kill(worker, signal.SIGSTOP)
         client, at = Speaker(server.port), 1

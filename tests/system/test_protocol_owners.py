@@ -22,8 +22,7 @@ KEYS = ("web:s3cret", "batch:other", "")
 @pytest.mark.parametrize("restart", ["nothing", "receiver", "everything", "stop"])
 def test_a_client_id_is_rejected_under_another_key(tmp_path: Path, restart: str) -> None:
     """The thief knows the id, its sequences and the node id, and has another valid key or none."""
-    with Server(tmp_path, config=QUIET + TWO_KEYS) as server:
-        server.fixed()
+    with Server(tmp_path, config=QUIET + TWO_KEYS).fixed() as server:
         owners = {owner: start(server, owner) for owner in ("web:s3cret", "")}
         restarted(server, restart)
         for owner, (client, node) in owners.items():
@@ -103,8 +102,7 @@ def test_both_secrets_of_a_key_are_the_same_owner(tmp_path: Path) -> None:
 
 def test_the_owners_of_ids_outlive_the_segments(tmp_path: Path) -> None:
     config = TWO_KEYS + '[journal]\nsize = "64 MiB"\nsegment = "64 KiB"\n'
-    with Server(tmp_path, config=config) as server:
-        server.fixed()
+    with Server(tmp_path, config=config).fixed() as server:
         with Speaker(server.port, key="web:s3cret") as client:
             client.greet()
             client.send(batch(1, records(1, 5)))

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from places import BENCHMARKS, ROOT
 
+pytestmark = pytest.mark.long
+
 
 def run(*arguments: str | Path, **environment: str) -> str:
     done = subprocess.run(

@@ -39,7 +39,7 @@ BROKEN = {
     ),
     "a sink that does not import": (
         ("sinks/sqlite.py", FUTURE, FUTURE + "raise RuntimeError('of the sink')\n"),
-        "fastlog-server: sink 'sqlite' (fastlog.sinks.sqlite:SqliteSink) cannot be loaded: "
+        "fastlog-server: sink sqlite: fastlog.sinks.sqlite:SqliteSink cannot be loaded: "
         "RuntimeError: of the sink",
     ),
     "a supervisor that does not import": (
@@ -126,7 +126,7 @@ def test_new_code_that_does_not_work_is_not_used(tmp_path: Path, faults: list[st
         shorten_the_deadline(server, BROKEN[faults[0]][1])
     with server:
         partial = server.connect(stock_frame("partial")[:50])
-        senders = [Sender("a", lambda: server.port), Batches(server, "b"), Batches(server, "c")]
+        senders = [Sender("a", server), Batches(server, "b"), Batches(server, "c")]
         wait_for(lambda: server.stored() > 30)
         children = server.children()
         for count, what in enumerate(faults, 1):
@@ -159,7 +159,7 @@ def test_an_invalid_configuration_is_not_used(tmp_path: Path) -> None:
         toml = tmp_path / "fastlog.toml"
         for text, reason in (
             ("[limits]\nconnection = 5\n", "fastlog.toml:2: [limits] has no key 'connection'"),
-            ('sink = ["sqlit:"]\n', "no sink is called 'sqlit'"),
+            ('sink = ["sqlit:"]\n', "sink sqlit: no kind of sink is called 'sqlit'"),
         ):
             toml.write_text(text)
             server.reload(OLD)

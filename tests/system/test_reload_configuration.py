@@ -115,16 +115,22 @@ def test_a_reload_leaves_no_descriptor_open(server: Installed) -> None:
     client = server.connect(stock_frame("one"))
     server.wait_stored(1)
     server.reload()
-    before = {role: descriptors(pid) for pid, role in processes_of(server.data)}
+    before = descriptors_by_role(server)
     good = server.edit("receiver/handover.py", "    def restore(self", "    def lose(self")
     server.reload(OLD)
     (server.package / "receiver/handover.py").write_text(good)
     for _ in range(2):
         server.reload()
-    after = {role: descriptors(pid) for pid, role in processes_of(server.data)}
-    assert after == before
+    assert descriptors_by_role(server) == before
     assert inheritable(server.pid) == []
     client.close()
+
+
+def descriptors_by_role(server: Installed) -> dict[str, int]:
+    """Return how many descriptors each process has, without files that are open for a moment."""
+    return {
+        role: min(descriptors(pid) for _ in range(50)) for pid, role in processes_of(server.data)
+    }
 
 
 def descriptors(pid: int) -> int:

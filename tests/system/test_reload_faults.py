@@ -234,6 +234,7 @@ def test_a_second_signal_during_a_reload_starts_another_reload(server: Installed
     assert server.stop() == 0
 
 
+@pytest.mark.long
 def test_signals_close_to_the_exec_are_not_lost(server: Installed) -> None:
     for _ in range(3):
         done = server.count_logged(NEW)
@@ -274,7 +275,7 @@ def test_a_pending_block_is_handed_over(tmp_path: Path) -> None:
     config = SMALL_JOURNAL + 'when_full = "pause"\n'
     with Installed(tmp_path, config=config) as server:
         with stopped(server.children()["worker sqlite"]):
-            sender = Sender("a", lambda: server.port, pause=0)
+            sender = Sender("a", server, pause=0)
             wait_for(lambda: server.status().get("size", 0) > 900_000)
             frames = wait_for(lambda: unchanged_frames(server))
             os.kill(server.pid, signal.SIGHUP)

@@ -95,7 +95,7 @@ def test_the_documented_configuration_stores_exactly_what_it_says(tmp_path: Path
 def test_erasures_and_kills_again_and_again_lose_nothing(tmp_path: Path) -> None:
     """Each round erases what one sender has sent, while another sends and the worker is killed."""
     with Server(tmp_path, env={"PYTHONHASHSEED": "0"}) as server:
-        sender = Sender("kept", lambda: server.port, pause=0.0005)
+        sender = Sender("kept", server, pause=0.0005)
         for round_number in range(12):
             frames = [frame(n, round=round_number) for n in range(400)]
             server.connect(b"".join(frames)).close()
@@ -132,7 +132,7 @@ def test_records_are_erased_while_others_arrive(tmp_path: Path) -> None:
         )
         server.connect(frames).close()
         server.wait_stored(900)
-        sender = Sender("later", lambda: server.port, pause=0.0005)
+        sender = Sender("later", server, pause=0.0005)
         wait_for(lambda: sender.sent > 200)
         done = run(server, "erase", "--yes", "--reason", "request 1", f"logger:app.{SECRET}")
         assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ from conditions import wait_for
 from installed_server import Installed
 from places import SUPPORT
 from senders import stock_frame
-from servers import FASTLOG, SERVER, Server, kill, processes_of
+from servers import FASTLOG, REJECTED, SERVER, Server, kill, processes_of
 
 
 @pytest.fixture
@@ -94,6 +94,8 @@ def test_a_stop_signal_loses_nothing_that_the_kernel_had_accepted(
 def test_a_stop_signal_ends_an_idle_or_flooded_server(tmp_path: Path, flooded: bool) -> None:
     server = Installed(tmp_path)
     server.set("fastlog.receiver.shutdown", DRAIN_PATIENCE=1.0)  # usually five
+    if flooded:  # a pause of the flood, on a busy machine, does not end it
+        server.set("fastlog.receiver.shutdown", QUIET=30.0)
     with server:
         client = server.connect(stock_frame())
         server.wait_stored(1)
@@ -184,7 +186,7 @@ def test_a_reload_adds_a_sink_keeps_connections_and_rejects_a_bad_configuration(
         server.wait_stored(1)
         toml = tmp_path / "fastlog.toml"
         toml.write_text(f'sink = ["sqlite:", "ndjson://{tmp_path}/app.ndjson"]\n')
-        os.kill(server.pid, signal.SIGHUP)
+        server.reload()
         wait_for(lambda: "worker ndjson" in server.children())
         client.sendall(stock_frame("two"))
         server.wait_stored(2)
@@ -192,12 +194,10 @@ def test_a_reload_adds_a_sink_keeps_connections_and_rejects_a_bad_configuration(
         wait_for(lambda: lines.exists() and lines.read_text().count("\n") == 2)
         assert [json.loads(line)["message"] for line in lines.open()] == ["one", "two"]
         for mistake in ("sink = 5\n", 'sink = ["sqlit:"]\n'):
-            before = server.messages().count("the old server continues")
             toml.write_text(mistake)
-            os.kill(server.pid, signal.SIGHUP)
-            wait_for(lambda n=before: server.messages().count("the old server continues") > n)
+            server.reload(REJECTED)
         toml.write_text('sink = ["sqlite:"]\n[journal]\nsize = "1 MiB"\nsegment = "64 KiB"\n')
-        os.kill(server.pid, signal.SIGHUP)
+        server.reload()
         wait_for(lambda: "worker ndjson" not in server.children())
         client.sendall(stock_frame("three"))
         server.wait_stored(3)
@@ -231,7 +231,7 @@ def test_a_rejected_connection_is_closed_and_has_a_row_in_the_ledger(
     assert row["raw"] == data
     if reason == "frame over the limit":
         assert row["length"] == (1 << 20) + 1
-    assert server.status()["rejected"] == {reason: 1}
+    wait_for(lambda: server.status()["rejected"] == {reason: 1})
     out = subprocess.run(
         [FASTLOG, "stats", "--data-dir", server.data], capture_output=True, text=True, check=False
     )
@@ -322,6 +322,8 @@ def test_five_thousand_connections_and_a_slow_one_are_served_at_once(server: Ser
         wait_for(lambda: server.status().get("connections") == 5001)
         for n, client in enumerate(clients):
             client.sendall(stock_frame(f"from {n}"))
+            if n % 100 == 0:
+                slow.sendall(bytes([next(trickle)]))
         server.wait_stored(5000)
         assert {row["message"] for row in server.records()} == {f"from {n}" for n in range(5000)}
         slow.sendall(bytes(trickle))

@@ -94,7 +94,7 @@ def test_a_sink_that_cannot_work_ends_the_start_of_the_server_with_one_line(
     done = subprocess.run(server.command(), capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1] == (
-        "fastlog-server: cannot read /no/such.toml: No such file or directory"
+        "fastlog-server: sink logging: cannot read /no/such.toml: No such file or directory"
     )
     assert "Traceback" not in done.stderr
 
@@ -103,8 +103,8 @@ def test_a_sink_that_cannot_work_ends_the_start_of_the_server_with_one_line(
 @pytest.mark.parametrize(
     ("url", "what"),
     [
-        ("lisst:", "no sink is called 'lisst'; did you mean 'list'?"),
-        ("missing:", "sink 'missing' .* cannot be loaded: No module named 'no_such_module'"),
+        ("lisst:", "no kind of sink is called 'lisst'; did you mean 'list'?"),
+        ("missing:", ".* cannot be loaded: No module named 'no_such_module'"),
         ("wrong:", r"is not a fastlog\.sinks\.Sink"),
     ],
 )

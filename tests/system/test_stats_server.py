@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from commands import Run, command_for
-from conditions import wait_for
+from conditions import wait_for, wait_past_midnight
 from faults import SMALL_JOURNAL, stopped
 from plugins import BLOCKING, install
 from senders import stock_frame
@@ -165,6 +165,7 @@ def test_drops_of_the_last_minutes_and_the_fill_of_the_journal_are_shown(
 
 
 def test_an_unreadable_day_file_is_never_zero_records(tmp_path: Path, command: Run) -> None:
+    wait_past_midnight()
     with Server(tmp_path) as server:
         server.connect(stock_frame("hello")).close()
         server.wait_stored(1)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from commands import Run, command_for
@@ -110,15 +113,25 @@ def test_a_follower_learns_at_once_what_is_not_stored_yet(tmp_path: Path) -> Non
 def test_the_answer_has_all_that_was_durable_before_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The sink does not store before the command waits for it."""
     monkeypatch.setattr(unstored, "PATIENCE", 30.0)  # a loaded machine is not a failure
     with Server(tmp_path) as server:
+        worker = server.children()["worker sqlite"]
+
+        def wait(seconds: float) -> None:
+            os.kill(worker, signal.SIGCONT)
+            time.sleep(seconds)
+
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=wait)
+        monkeypatch.setattr(unstored, "time", clock)
         command = command_for(server.data, capsys)
         client = server.connect()
-        for number in range(1, 16):
+        for number in range(1, 6):
             before = durable(server)
-            client.sendall(stock_frame(f"m{number}"))
-            wait_for(lambda before=before: durable(server) > before)
-            found = command("query")
+            with stopped(worker):
+                client.sendall(stock_frame(f"m{number}"))
+                wait_for(lambda before=before: durable(server) > before)
+                found = command("query")
             assert (len(found.out.splitlines()), found.err) == (number, "")
 
 

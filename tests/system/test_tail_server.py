@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from clocks import COMPILER, WrongClock
-from conditions import wait_for
+from conditions import wait_for, wait_past_midnight
+from faults import replace_database
 from senders import stock_frame
 from servers import FASTLOG, Server, restarted
 
@@ -61,11 +62,11 @@ def test_tail_follows_across_restarts(tmp_path: Path, how: str) -> None:
 @pytest.mark.skipif(COMPILER is None, reason="there is no C compiler for a clock that can be set")
 def test_tail_follows_across_midnight(tmp_path: Path) -> None:
     until_midnight = DAY - time.time() % DAY
-    clock = WrongClock(tmp_path, until_midnight - 60)
+    clock = WrongClock(tmp_path, until_midnight - 600)
     with Server(tmp_path, env=clock.env) as server, Tail(server) as tail:
         send(server, "before")
         tail.wait_for("before")
-        clock.advance(120)
+        clock.advance(1200)
         send(server, "after")
         tail.wait_for("before", "after")
         assert len(list(server.logs.glob("*.db"))) == 2
@@ -73,6 +74,7 @@ def test_tail_follows_across_midnight(tmp_path: Path) -> None:
 
 def test_tail_prints_nothing_twice_when_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
     """The journal still has all records, and the sink stores them again."""
+    wait_past_midnight()
     with Server(tmp_path) as server, Tail(server) as tail:
         messages = [f"record {number}" for number in range(50)]
         with server.connect(b"".join(map(stock_frame, messages))):
@@ -80,9 +82,10 @@ def test_tail_prints_nothing_twice_when_a_damaged_file_is_set_aside(tmp_path: Pa
         tail.wait_for(*messages)
         assert server.stop() == 0
         [current] = server.logs.glob("*.db")
-        current.write_bytes(b"x" * current.stat().st_size)
+        replace_database(current, b"x" * current.stat().st_size)
         server.start()
         send(server, "the next")
         wait_for(lambda: "the next" in tail.lines())
         printed = [line for line in tail.lines() if "file is not a database" not in line]
         assert printed == [*messages, "the next"]
+        assert current.with_name(f"{current.name}.damaged").exists()

@@ -12,16 +12,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from client_handlers import free_port
 from conditions import wait_for
 from day_files import make_record
 from servers import FASTLOG, Server
 from terminals import NEEDS_TMUX, PtyCommand, Screen, clean_environment
-from web_sites import make_store, serving
+from web_sites import ANY_PORT, make_store, reserved_url, serving, site_of
 
 pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
 
-WEB_URL = f"http://127.0.0.1:{free_port()}"
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\u202e[bold]"
 SENDER = """
 import logging, logging.handlers, sys
@@ -60,7 +58,7 @@ class Sender:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the records of three loggers, one of whose names is hostile."""
-    with Server(tmp_path_factory.mktemp("server"), web=WEB_URL) as server:
+    with Server(tmp_path_factory.mktemp("server"), web=ANY_PORT) as server:
         with Sender(server) as sender:
             sender.log("app.db", logging.ERROR, 30)
             sender.log("app.web", logging.INFO, 20)
@@ -186,7 +184,7 @@ def test_levels_are_coloured_unless_no_color_is_set(
 
 @NEEDS_TMUX
 def test_it_shows_what_a_page_has(server: Server, screen: Screen) -> None:
-    url = WEB_URL
+    url = site_of(server).url
     screen.run([FASTLOG, "top", "--url", url, "--every", "0.5", "--level", "ERROR"])
     text = screen.wait_for(r"^app\.db .*█")
     assert "app.web" not in text
@@ -200,15 +198,16 @@ def test_it_shows_what_a_page_has(server: Server, screen: Screen) -> None:
 def test_it_keeps_the_last_numbers_while_a_page_is_gone(tmp_path: Path, screen: Screen) -> None:
     records = [make_record(at, created=time.time()) for at in range(7)]
     data_dir = make_store(tmp_path / "data", records)
-    with serving(data_dir) as site:
-        screen.run([FASTLOG, "top", "--url", site.url, "--every", "0.5"])
-        screen.wait_for(r"^app +[\d.]+ +7 ")
-    text = screen.wait_for("^not read since then: .*Connection refused")
-    assert re.search(r"^app +[\d.]+ +7 ", text, re.MULTILINE)
-    with serving(data_dir, url=site.url):
-        wait_for(lambda: "not read since then" not in screen.text())
-        screen.press("q")
-        assert screen.wait_for_end()[1] == 0
+    with reserved_url() as url:
+        with serving(data_dir, url=url):
+            screen.run([FASTLOG, "top", "--url", url, "--every", "0.5"])
+            screen.wait_for(r"^app +[\d.]+ +7 ")
+        text = screen.wait_for("^not read since then: .*Connection refused")
+        assert re.search(r"^app +[\d.]+ +7 ", text, re.MULTILINE)
+        with serving(data_dir, url=url):
+            wait_for(lambda: "not read since then" not in screen.text())
+            screen.press("q")
+            assert screen.wait_for_end()[1] == 0
 
 
 def test_where_there_is_no_terminal_it_prints_once(server: Server) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import signal
 import ssl
 import subprocess
 import time
@@ -16,11 +14,12 @@ import pytest
 from certificates import Certificates
 from conditions import wait_for
 from faults import numbers
-from nats_servers import free_ports
 from senders import stock_frame
-from servers import FASTLOG, Server
+from servers import FASTLOG, REJECTED, Server
 from tls_places import Place, refused
 from web_sites import serving
+
+from fastlog.drill.ports import ReservedPort
 
 REVOCABLE = """
 [[listen]]
@@ -40,12 +39,6 @@ def revocable(tmp_path: Path) -> Iterator[Place]:
         yield Place(server, certificates)
 
 
-def reload(server: Server, text: str = "reload: done") -> None:
-    before = server.messages().count(text)
-    os.kill(server.pid, signal.SIGHUP)
-    wait_for(lambda: server.messages().count(text) > before, text)
-
-
 def send(place: Place, certificate: Path, client: str) -> ssl.SSLSocket:
     connection = place.certificates.connect(place.port, certificate)
     connection.sendall(stock_frame(client=client, number=0))
@@ -59,9 +52,9 @@ def test_a_revoked_certificate_is_refused_and_its_connections_end_at_a_reload(
     stolen, other = (certificates.issue(name) for name in ("stolen", "other"))
     with send(revocable, stolen, "stolen") as first, send(revocable, other, "other") as kept:
         server.wait_stored(2)
-        reload(server)  # its connections are in a retired process by then
+        server.reload()  # its connections are in a retired process by then
         certificates.revoke(stolen)
-        reload(server)
+        server.reload()
         first.settimeout(30)
         with contextlib.suppress(OSError):
             assert first.recv(1) == b"", "it is closed, or reset"
@@ -74,11 +67,16 @@ def test_a_revoked_certificate_is_refused_and_its_connections_end_at_a_reload(
     assert sorted(numbers(server.records())) == ["other", "stolen", "third"]
 
 
+def last_reload(server: Server) -> str:
+    """Return the log since the last reload has begun."""
+    return server.messages().rpartition("reload: checking the installed code")[2]
+
+
 def test_an_expired_revocation_list_is_one_clear_line_and_refuses(revocable: Place) -> None:
     server, certificates = revocable.server, revocable.certificates
     certificates.revoke(days=-2)
-    reload(server)
-    lines = [line for line in server.messages().splitlines() if "crl" in line]
+    server.reload()
+    lines = [line for line in last_reload(server).splitlines() if "crl" in line]
     assert len(lines) == 1
     assert "WARNING supervisor: reload: listen tls://127.0.0.1:0: crl " in lines[0]
     assert "all clients of its authority are rejected until there is a new one" in lines[0]
@@ -87,7 +85,7 @@ def test_an_expired_revocation_list_is_one_clear_line_and_refuses(revocable: Pla
         again.recv(1)
     refused(revocable, "the client's certificate: CRL has expired")
     certificates.revoke()
-    reload(server)
+    server.reload()
     send(revocable, client, "yes").close()
     server.wait_stored(1)
 
@@ -98,7 +96,7 @@ def test_a_reload_with_a_key_that_does_not_fit_keeps_the_old_one(revocable: Plac
     text, other = own.read_text(), certificates.issue("other").read_text()
     mixed = other.partition("-----BEGIN CERTIFICATE")[0] + "-----BEGIN CERTIFICATE"
     own.write_text(mixed + text.partition("-----BEGIN CERTIFICATE")[2])
-    reload(server, "the old server continues")
+    server.reload(REJECTED)
     assert f"the key {own} does not belong to the certificate {own}" in server.messages()
     send(revocable, certificates.issue("client"), "still").close()
     server.wait_stored(1)
@@ -124,7 +122,7 @@ def test_the_ends_of_the_certificates_in_use_are_metrics(revocable: Place) -> No
     assert (
         "warning listen tls://127.0.0.1:0: the server still uses a certificate that ex" in checked
     )
-    reload(server)
+    server.reload()
     assert 4 * day < metrics()["certificate"] - now < 6 * day
     assert "server.pem expires at" in server.messages()
 
@@ -132,19 +130,19 @@ def test_the_ends_of_the_certificates_in_use_are_metrics(revocable: Place) -> No
 def test_a_reload_gives_the_page_its_new_certificate(tmp_path: Path) -> None:
     certificates = Certificates(tmp_path)
     certificates.issue("localhost", file="server.pem", days=30)
-    (port,) = free_ports(1)
-    config = f'[web]\nurl = "https://127.0.0.1:{port}"\ncertificate = "server.pem"\n'
+    port = ReservedPort()
+    config = f'[web]\nurl = "https://127.0.0.1:{port.number}"\ncertificate = "server.pem"\n'
 
     def end_of_certificate() -> float:
         try:
-            with certificates.connect(port) as client:
+            with certificates.connect(port.number) as client:
                 return ssl.cert_time_to_seconds(str((client.getpeercert() or {})["notAfter"]))
         except OSError:
             return 0.0  # the web server starts again
 
-    with Server(tmp_path, config=config) as server:
+    with port, Server(tmp_path, config=config) as server:
         before = end_of_certificate()
         certificates.issue("localhost", file="server.pem", days=60)
         assert end_of_certificate() == before
-        reload(server)
+        server.reload()
         wait_for(lambda: end_of_certificate() > before)

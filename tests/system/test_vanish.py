@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +16,7 @@ from server_clients import emit, handler_of, stored
 from servers import Server
 
 from fastlog.block import Kind, make_run
-from fastlog.journal import Journal
+from fastlog.journal import Journal, SinkPosition, read_position
 
 SMALL = '[journal]\nsize = "1 MiB"\nsegment = "64 KiB"\n'
 
@@ -81,7 +79,7 @@ JOURNAL = [
 def test_a_removed_journal_is_restored_with_all_acknowledged_records(
     tmp_path: Path, vanish: Callable[[Server], None]
 ) -> None:
-    with Server(tmp_path) as server, handler_of(server.port) as handler:
+    with Server(tmp_path).fixed() as server, handler_of(server.port) as handler:
         emit(handler, range(100))
         server.wait_stored(100)
         with stopped(server.children()["worker sqlite"]):
@@ -96,7 +94,7 @@ def test_a_removed_journal_is_restored_with_all_acknowledged_records(
         restored = [(journal_of(server) / name).read_text() for name in ("node", "secret")]
         assert restored == names
         wait_for(lambda: server.status()["failure"] is None, "the journal works")
-        server.fixed().kill()
+        server.kill()
         server.start()
         emit(handler, range(300, 400))
         server.wait_stored(400)
@@ -115,8 +113,7 @@ def test_a_segment_removed_just_before_a_reload_is_not_lost(tmp_path: Path) -> N
         emit(handler, range(100))
         assert handler.flush(30)
         remove_segment(server)
-        os.kill(server.pid, signal.SIGHUP)
-        wait_for(lambda: "reload: done" in server.messages(), "reloaded")
+        server.reload()
         out.unlink()
         wait_for(lambda: lines(out / "app.ndjson") == 100, "all lines")
         assert server.losses() == []
@@ -228,16 +225,22 @@ def ndjson(tmp_path: Path, options: str = "") -> Iterator[tuple[Server, Path]]:
         yield server, path
 
 
+def _position(server: Server) -> SinkPosition | None:
+    """Return the position of the sink; None while it was not written yet."""
+    return read_position(server.data, "ndjson")
+
+
 def _durable(server: Server) -> bool:
-    position = json.loads((server.data / "positions" / "ndjson.json").read_text())
-    return position["index"] == 100 and position["durable"] == position["cursor"]
+    at = _position(server)
+    return at is not None and at.index == 100 and at.durable == at.cursor
 
 
 def _wait_until_written(server: Server, count: int) -> None:
     """Wait until the worker has applied so many frames, to whichever file."""
 
     def index() -> int:
-        return int(json.loads((server.data / "positions" / "ndjson.json").read_text())["index"])
+        at = _position(server)
+        return 0 if at is None or at.index is None else at.index
 
     wait_for(lambda: index() >= count, f"{count} frames applied")
 

@@ -83,7 +83,7 @@ def test_query_reads_where_the_sqlite_sink_stores(command: Run, tmp_path: Path):
         (["--grep", ""], "--grep: the text is empty, and every record would match"),
         (["--host", "127.0.0"], "--host: 127.0.0 is no whole address; host:127.0.0.* matches"),
         (["lvelno=3"], "there is no field 'lvelno'; did you mean 'levelno'?"),
-        (["--where", "x:"], '--where: expected a value behind "x:"'),
+        (["--where", "x:"], '--where: expected a value after "x:"'),
         (["--regex", "("], "--regex: not a regular expression: '('"),
         (["--since", "soon"], "--since: expected a time such as 1h"),
         (["--since", "1h", "--until", "2h"], "--since must be before --until"),

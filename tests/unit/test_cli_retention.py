@@ -13,10 +13,13 @@ from day_files import make_record, write_day
 
 pytestmark = pytest.mark.usefixtures("nothing_configured")
 
+NOW = datetime.now(UTC)
+"""The same for all day files, also if a test runs at midnight."""
+
 
 def day(age: int) -> str:
     """Return the name of the day file of so many days ago."""
-    return f"{datetime.now(UTC).date() - timedelta(age)}.db"
+    return f"{NOW.date() - timedelta(age)}.db"
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def logs(tmp_path: Path) -> Path:
     """Make day files of today, and of 5, 10, 20 and 40 days ago."""
     logs = tmp_path / "fastlog-data" / "logs"
     for age in (40, 20, 10, 5, 0):
-        created = (datetime.now(UTC) - timedelta(age)).timestamp()
+        created = (NOW - timedelta(age)).timestamp()
         write_day(logs / day(age), [make_record(0, created=created, received=created)])
     return logs
 

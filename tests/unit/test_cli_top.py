@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from day_files import make_record, write_day
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from queries import parsed
 from rich.cells import cell_len
@@ -163,6 +163,7 @@ def test_the_state_of_the_server_is_named():
 
 
 @settings(deadline=None)
+@example(2, 8, "\u200d\u200d")  # joiners that join nothing
 @given(
     st.integers(1, 250), st.integers(1, 60),
     st.text(st.sampled_from("ab\x1b\x07\u202e日本👩\u200de\u0301[bold]"), max_size=60),

@@ -202,8 +202,8 @@ def test_a_file_that_was_named_and_is_missing_is_an_error():
         ),
         (
             "[web]\nurl = 'https://127.0.0.1:9080'",
-            "fastlog.toml:2: web.url: 'https://127.0.0.1:9080' needs web.certificate, "
-            "the path of a PEM file",
+            "fastlog.toml:2: web.url: 'https://127.0.0.1:9080' needs "
+            "web.certificate (--certificate), the path of a PEM file",
         ),
         (
             "[web]\nurl = 'http://127.0.0.1:9080'\ncertificate = 'a.pem'",

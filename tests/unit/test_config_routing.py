@@ -74,7 +74,7 @@ def test_all_of_it_is_read_and_reaches_the_workers() -> None:
         ("[[redact]]\nfield = 'host'\naction = 'hide'", "redact.action: expected 'mask' or 'drop'"),
         ("[[expire]]\nage = '1 day'", "fastlog.toml:1: [[expire]] needs filter"),
         ("[[expire]]\nfilter = 'level<INFO'\nage = 0", "expire.age: expected more than 0"),
-        ("[[expire]]\nfilter = 'level<'\nage = 1", "2: expire.filter: expected a value behind"),
+        ("[[expire]]\nfilter = 'level<'\nage = 1", "2: expire.filter: expected a value after"),
         (
             '[[sink]]\nurl = "ndjson:///tmp/x"\n[[expire]]\nfilter = "level<INFO"\nage = "1 day"',
             "toml:3: expire: no sink can delete single records; a sqlite: or postgresql: sink can",

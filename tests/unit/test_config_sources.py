@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import pytest
 from config_texts import MIB, load_text
 from places import ROOT
@@ -44,15 +47,30 @@ def test_the_example_loads_and_has_the_defaults():
     assert config == Config(data_dir=example.parent / "fastlog-data")
 
 
+def uncommented_example() -> str:
+    """Return the example with every line in use that is commented out there."""
+    lines = (ROOT / "examples" / "fastlog.toml").read_text("utf-8").splitlines()
+    used = [line[1:] if line.startswith("#") and line[1:2] != " " else line for line in lines]
+    assert used != lines
+    return "\n".join(used)
+
+
 def test_every_key_of_the_example_loads_when_uncommented():
-    text = (ROOT / "examples" / "fastlog.toml").read_text("utf-8")
-    lines = [
-        line.removeprefix("#") if line.startswith("#") and not line.startswith("# ") else line
-        for line in text.splitlines()
-    ]
-    assert lines != text.splitlines()
-    names = [sink.name for sink in load_text("\n".join(lines)).sinks]
+    names = [sink.name for sink in load_text(uncommented_example()).sinks]
     assert names == ["sqlite", "audit", "postgresql"]
+
+
+def test_the_example_has_every_key():
+    example = tomllib.loads(uncommented_example())
+    example["sinks"] = example.pop("sink")
+    sections = {field.name: field.type for field in msgspec.structs.fields(Config)}
+    assert set(example) == set(sections)
+    assert example.pop("data_dir") == "fastlog-data"
+    for name, found in example.items():
+        tables = found if isinstance(found, list) else [found]
+        [table] = get_args(sections[name]) or [sections[name]]
+        known = {field.name for field in msgspec.structs.fields(table)}
+        assert {key for each in tables for key in each} == known, name
 
 
 def test_sizes_and_times_are_read_in_units():

@@ -50,7 +50,7 @@ def user(record: Record) -> str | None:
 
 
 def plain_bar(created: float, interval: int, zone: ZoneInfo | None) -> int:
-    """Return the begin of a bar; those of an hour or less are counted by the clock of the zone."""
+    """Return the start of a bar; those of an hour or less are counted by the clock of the zone."""
     local = datetime.fromtimestamp(int(created), zone)
     if interval == 86_400:
         return int(local.replace(hour=0, minute=0, second=0).timestamp())

@@ -11,12 +11,12 @@ import pytest
 from builders import DAY, MONDAY, make_chain
 from commands import Run
 from day_files import START_NAME, make_record, open_day, write_day, write_old_day
-from exports import ONE, make_store, stored
+from exports import ONE, OTHER, make_store, stored
 from journal_blocks import run_of
 from sqlite_stores import make_sink
 
 from fastlog.decode.json_lines import encode
-from fastlog.journal import Journal
+from fastlog.journal import Journal, SinkPosition, write_position
 from fastlog.query import COLUMNS
 from fastlog.sinks.day_file import DayFile
 from fastlog.transfer import additions
@@ -196,9 +196,75 @@ def test_records_in_the_journal_are_left_to_the_server(command: Run, target: Pat
         file.connection.execute("UPDATE cursor SET offset = ?", (records[4].offset,))
     source = write_day(target.parent / "copy/logs" / START_NAME, records, node).parents[1]
     result = command("import", source, "--data-dir", target)
-    assert result.out == (
-        f"added 4 records to {target}/logs; 6 are in the journal, and the server stores them\n"
+    assert (result.code, result.out) == (0, added_and_left(target, 4, 6))
+    assert "left to their servers" not in result.err  # its own: there is nothing to decide
+    result = command("import", source, "--data-dir", target, "--gone", node)
+    assert (result.code, f"that is the journal of {target};" in result.err) == (2, True)
+    elsewhere = target / "elsewhere"  # the server does not store there
+    store = f"sqlite://{elsewhere}"
+    result = command("import", source, "--data-dir", target, "--store", store)
+    assert (result.code, result.out) == (0, f"added 10 records to {elsewhere}\n")
+
+
+def added_and_left(target: Path, added: int, left: int) -> str:
+    return (
+        f"added {added} records to {target}/logs; {left} are left to their servers, which have not "
+        "stored that far\n"
     )
+
+
+def write_node_of_a_stream(target: Path, records: int) -> Path:
+    """Make the target a central that has stored the first records of a node, of ten.
+
+    Returns:
+        A data directory that has all ten, and five of another node.
+    """
+    position = SinkPosition(node=ONE, cursor=10 * records, durable=10 * records, index=4, at=0.0)
+    write_position(target / "source", f"sqlite.{ONE}", position)
+    if records:
+        (target / "logs").mkdir()
+        with closing(open_day(target / "logs" / START_NAME, ONE)) as file:
+            file.connection.execute("UPDATE cursor SET offset = ?", (10 * records,))
+    logs = target.parent / "copy" / "logs"
+    write_day(logs / START_NAME, [make_record(n, offset=10 * n) for n in range(10)], ONE)
+    other = [make_record(n, offset=10 * n) for n in range(5)]
+    write_day(logs / START_NAME.replace(".db", ".1.db"), other, OTHER)
+    return logs.parent
+
+
+def test_records_that_come_from_a_stream_are_left_to_the_central(
+    command: Run, target: Path
+) -> None:
+    source = write_node_of_a_stream(target, 4)
+    result = command("import", source, "--data-dir", target)
+    assert (result.code, result.out) == (0, added_and_left(target, 9, 6))
+    assert f"left to their servers: {ONE}; if a server is gone for good" in result.err
+    result = command("import", source, "--data-dir", target, "--gone", ONE.upper())
+    text = f"added 6 records to {target}/logs; 9 were there already\n"
+    assert (result.code, result.out) == (0, text)
+    wrong = command("import", source, "--data-dir", target, "--gone", "ab12")
+    assert (wrong.code, "32 hexadecimal digits" in wrong.err) == (2, True)
+
+
+CENTRAL = """
+data_dir = "target"
+sink = ["sqlite:", "postgresql:///logs"]
+[source]
+url = "nats://host/LOGS"
+sink = "{sink}"
+"""
+
+
+@pytest.mark.parametrize(("sink", "left"), [("sqlite", 10), ("postgresql", 0)])
+def test_a_central_with_two_sinks_stores_the_stream_in_one(
+    command: Run, target: Path, sink: str, left: int
+) -> None:
+    """There is no cursor in the day files: either none was stored yet, or the other sink does."""
+    source = write_node_of_a_stream(target, 0)
+    (target.parent / "fastlog.toml").write_text(CENTRAL.format(sink=sink))
+    result = command("import", source, "--config", target.parent / "fastlog.toml")
+    assert f"added {15 - left} records" in result.out
+    assert ("10 are left to their servers" in result.out) == bool(left)
 
 
 def test_a_sink_stores_into_a_file_that_an_import_writes(

@@ -10,7 +10,7 @@ from journal_blocks import overwrite, payloads, read_all, run_of
 
 from fastlog.block import Kind, frames, read_notice, runs
 from fastlog.errors import JournalDamagedError
-from fastlog.journal import Journal, SinkPosition, repair, write_position
+from fastlog.journal import Journal, JournalReader, SinkPosition, repair, write_position
 from fastlog.journal.segment import segments
 from fastlog.record import Loss
 
@@ -32,6 +32,19 @@ def test_an_unreadable_durable_block_is_damage(filled: Path, evidence: str) -> N
     overwrite(last.path, victim.offset - last.start + 60)
     with pytest.raises(JournalDamagedError, match=str(victim.offset)):
         Journal(filled)
+
+
+def test_the_cursor_of_a_copy_of_the_journal_is_no_damage(filled: Path) -> None:
+    """Two servers with copies of one journal share a cursor, and it fits the blocks of one."""
+    block = read_all(filled)[-1]
+    reader = JournalReader(filled)
+    with pytest.raises(JournalDamagedError, match="stores a copy of this journal"):
+        reader.read(block.offset + 7)
+    overwrite(segments(filled)[-1].path, block.offset - segments(filled)[-1].start + 3)
+    for offset in (block.offset, block.offset + 7):
+        with pytest.raises(JournalDamagedError, match="no valid block there"):
+            reader.read(offset)
+    reader.close()
 
 
 def test_a_missing_segment_is_damage(filled: Path) -> None:

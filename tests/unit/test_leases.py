@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import cast
@@ -22,12 +23,11 @@ OWN, OTHER = "aa" * 16, "bb" * 16
 class Cluster:
     """Leases whose states are in memory."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, pool: ThreadPoolExecutor) -> None:
         self.now = 100.0
         self.states: dict[str, NodeState] = {}
         self.reads = 0
         monkeypatch.setattr(leases, "read_state", self._read)
-        pool = ThreadPoolExecutor(4)
         self.leases = Leases(cast(Connection, None), OWN, pool, lambda: self.now)
 
     def _read(self, _: Connection, node: str) -> KnownState:
@@ -48,8 +48,9 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    return Cluster(monkeypatch)
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    with ThreadPoolExecutor(4) as pool:
+        yield Cluster(monkeypatch, pool)
 
 
 def test_centrals_share_by_number(cluster: Cluster) -> None:

@@ -92,7 +92,8 @@ def test_the_memory_of_closed_partial_frames_is_given_back() -> None:
         for client in clients[:-10]:  # the memory of the last ten lies above
             client.close()
         receiver.until(lambda: receiver.loop.stats().partials == 10)
-        receiver.until(lambda: memory.is_below(4 * MIB))
+        # Memory is given back in steps of 8 MiB; the rest is what this process has allocated.
+        receiver.until(lambda: memory.is_below(12 * MIB))
 
 
 @pytest.mark.skipif(SANITIZED, reason="AddressSanitizer keeps the memory that is freed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -140,11 +141,11 @@ def test_a_connection_to_an_unreachable_host_is_closed() -> None:
 
 def _server_side(client: socket.socket) -> socket.socket:
     for entry in Path("/proc/self/fd").iterdir():
-        try:
-            found = socket.socket(fileno=os.dup(int(entry.name)))
+        if not entry.is_socket():
+            continue
+        found = socket.socket(fileno=os.dup(int(entry.name)))
+        with contextlib.suppress(OSError):  # it is not connected
             if found.getpeername() == client.getsockname():
                 return found
-            found.close()
-        except OSError:
-            continue
+        found.close()
     raise AssertionError("this process has no such accepted socket")

@@ -220,7 +220,7 @@ def test_check_names_a_command_that_repairs_what_it_found(command: Run, logs: Pa
     assert line.startswith(f"FAILED  day file {path}: is searched and counted wrongly: ")
     [repair] = re.findall(r"`fastlog (migrate .*)`", line)
     assert command(*shlex.split(repair)).code == 0
-    sound = f"ok      1 day files in {logs}: pages, chunks and counts are sound\n"
+    sound = f"ok      1 day file in {logs}: pages, chunks and counts are sound\n"
     assert sound in command("check", "--deep").out
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def test_a_new_process_continues_behind_the_last_message(bench: Bench) -> None:
 
 
 def test_two_processes_cannot_publish_a_block_twice(bench: Bench) -> None:
-    """The second one is rejected, finds the block in the stream, and goes on behind it."""
+    """The second one is rejected, finds the block in the stream, and goes on after it."""
     other = bench.make()
     bench.sink.open(NODE)
     other.open(NODE)
@@ -208,7 +209,8 @@ def test_somebody_elses_message_on_the_subject_stops_nothing(
     publish_foreign()
     apply(bench.sink, CHAIN[2:3])
     publish_foreign()
-    assert bench.make().open(NODE) == ENDS[0]
+    with closing(bench.make()) as other:
+        assert other.open(NODE) == ENDS[0]
     assert bench.sink.open(NODE) == ENDS[0]
     apply(bench.sink, CHAIN[1:])
     last = bench.connection.last(target.stream, target.blocks_of(NODE))

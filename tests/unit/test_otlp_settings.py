@@ -76,7 +76,7 @@ def test_every_option() -> None:
         ("otlp+http://host?headers_env=", "headers_env is a text, not ''"),
         ("otlp+http://host?ca_file=/a", "ca_file is an option of otlp\\+https"),
         ("otlp+https://host?key_file=/a", "key_file is given without cert_file"),
-        ("otlp+htpp://host", "no sink is called 'otlp\\+htpp'; did you mean 'otlp\\+http'"),
+        ("otlp+htpp://host", "sink otlp: no .* 'otlp\\+htpp'; did you mean 'otlp\\+http'"),
     ],
 )
 def test_a_wrong_url(tmp_path: Path, url: str, what: str) -> None:

@@ -15,7 +15,7 @@ from day_files import START, START_NAME, make_record, write_day
 from postgres_stores import Database, database, postgres_servers
 from queries import parsed
 
-from fastlog.decode import Decoded
+from fastlog.decode import Batch, Decoded
 from fastlog.query import COLUMNS, EVERYTHING, compile_query
 from fastlog.search import Found, Progress, Unread, parts, postgres_parts
 from fastlog.search.day_store import DayStore
@@ -64,7 +64,7 @@ def failing(line: str) -> None:
 
 
 def assert_parts_have(store: RecordStore, text: str, expected: list[Found]) -> None:
-    """Check the matches of a part, read from its begin and from behind each of its batches."""
+    """Check the matches of a part, read from its start and from after each of its batches."""
     query, unread, progress = parsed(text), Unread(failing), Progress()
     [part] = store.parts(EVERYTHING, unread)
     batches = list(store.read_part(part, 0, query, progress, unread))
@@ -164,11 +164,11 @@ def test_a_journal_from_any_position_on(
     chain = chain_of(40)
     with closing(database.sink(tmp_path)) as sink:
         sink.open(NODE)
-        sink.apply(chain[:30])
+        sink.apply(Batch.of(chain[:30]))
         monkeypatch.setattr(postgres_chunks, "SPAN", 700)
         sink.tick()
         sink._chunks.background.wait(60)
-        sink.apply(chain[30:])
+        sink.apply(Batch.of(chain[30:]))
     store = PostgresStore(urlsplit(database.url()))
     some = all_of(store)
     assert len(some) == 200

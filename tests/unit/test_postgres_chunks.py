@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from queries import parsed
 from fastlog.cli.checks import State
 from fastlog.cli.postgres_checks import check_partitions
 from fastlog.config import RetentionConfig, SinkConfig, format_size
+from fastlog.decode import Batch
 from fastlog.search import postgres_health
 from fastlog.search.postgres import PostgresStore
 from fastlog.search.postgres_health import examine_partitions
-from fastlog.sinks import postgres_chunks
+from fastlog.sinks import postgres_chunks, postgres_summaries
 from fastlog.sinks.postgres import PostgresSink
-from fastlog.sinks.postgres_connection import connect, parse_url
+from fastlog.sinks.postgres_background import Background
+from fastlog.sinks.postgres_connection import Connection, connect, own_transaction, parse_url
 from fastlog.sinks.postgres_summaries import OffsetSummaries
 
 __all__ = ["database", "every_database", "postgres_servers"]
@@ -39,7 +42,7 @@ def small_spans(monkeypatch: pytest.MonkeyPatch) -> None:
 def make(database: Database, tmp_path: Path, **options: Any) -> PostgresSink:
     sink = database.sink(tmp_path, clock=lambda: MONDAY + 60, **options)
     sink.open(NODE)
-    sink.apply(CHAIN)
+    sink.apply(Batch.of(CHAIN))
     return sink
 
 
@@ -124,7 +127,7 @@ def test_ranges_of_pages_get_summaries_as_soon_as_they_are_full(
         summaries, connection = OffsetSummaries(sink._target), sink._ready()
         summaries.complete(connection)
         assert every_database.execute(sql) == [(0,)]
-        sink.apply(make_chain([*CONTENTS, (["x" * 1500] * 1200, MONDAY)])[3:])
+        sink.apply(Batch.of(make_chain([*CONTENTS, (["x" * 1500] * 1200, MONDAY)])[3:]))
         assert every_database.execute(f"SELECT {pages} > 256") == [(True,)]
         assert every_database.execute(sql) == [(0,)]
         summaries.complete(connection)
@@ -146,7 +149,7 @@ def test_the_rows_of_one_journal_are_found_among_those_of_others(
             at = (number % 6) * 10**9 + number
             block = replace(decoded.block, offset=at, end=at + 1)
             rows = [record._replace(offset=at) for record in decoded.records]
-            sink.apply([decoded_of(block, rows)])
+            sink.apply(Batch.of([decoded_of(block, rows)]))
         OffsetSummaries(sink._target).complete(sink._ready())
     with every_database.server.connect(every_database.name) as connection:
         connection.execute("ANALYZE fastlog.records; SET enable_seqscan = off")
@@ -184,6 +187,37 @@ def test_summaries_are_left_out_where_they_are_being_made_or_the_role_may_not(
         summaries.complete(connection)
 
 
+def test_a_partition_that_is_dropped_at_this_moment_gets_no_summaries(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The catalogue as the transaction sees it still has it; its size is not known any more."""
+
+    @contextmanager
+    def dropping(connection: Connection, *args: Any, **settings: Any) -> Iterator[None]:
+        with own_transaction(connection, *args, **settings):
+            database.execute("DROP TABLE fastlog.records_20261123")
+            yield
+
+    monkeypatch.setattr(postgres_summaries, "own_transaction", dropping)
+    with closing(make(database, tmp_path)) as sink:
+        sink._ready().execute("SET default_transaction_isolation TO 'repeatable read'")
+        summaries = OffsetSummaries(sink._target)
+        summaries.complete(sink._ready())
+        assert len(summaries._done) == 1, "that of tomorrow"
+
+
+def test_an_error_of_the_work_in_the_background_is_logged_once(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    background = Background("pg", parse_url(urlsplit(database.url())), "make chunks")
+    for _ in range(2):
+        background.begin(lambda connection: [].pop())
+        background.wait(30)
+    [record] = caplog.records
+    text = "sink pg: cannot make chunks: IndexError: pop from empty list"
+    assert (record.getMessage(), bool(record.exc_info)) == (text, True)
+
+
 def test_chunks_and_counts_go_with_their_partition(database: Database, tmp_path: Path) -> None:
     now = 0.0
     sink = make(database, tmp_path, steady=lambda: now, retention=RetentionConfig(age=0.5 * DAY))
@@ -194,6 +228,33 @@ def test_chunks_and_counts_go_with_their_partition(database: Database, tmp_path:
     assert len(database.messages()) == 4
     assert sums(database) == [4, 4, 4]
     assert troubles(database) == []
+
+
+def test_chunks_and_counts_go_when_a_dropped_partition_is_made_again(
+    database: Database, tmp_path: Path
+) -> None:
+    chain = make_chain([*CONTENTS, (["later"], MONDAY)])
+    with closing(make(database, tmp_path)) as sink:
+        cover(sink)
+        database.execute("DROP TABLE fastlog.records_20261123")
+        sink.apply(Batch.of(chain[-1:]))
+        assert sums(database) == [4, 4, 4]
+    with closing(database.sink(tmp_path)) as sink:
+        sink.open(NODE)
+        cover(sink)
+    assert len(database.messages()) == 5
+    assert troubles(database) == []
+
+
+def test_a_connection_that_is_lost_in_the_background_is_reported_by_the_sink_only(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(make(database, tmp_path)) as sink:
+        sink._chunks.background.begin(
+            lambda connection: connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        )
+        sink._chunks.background.wait(60)
+    assert caplog.messages == []
 
 
 def test_the_journal_of_a_server_that_is_gone_is_covered_by_another(

@@ -17,6 +17,7 @@ from postgres_stores import Database, database, postgres_servers
 from queries import parsed
 
 from fastlog import zstd
+from fastlog.decode import Batch
 from fastlog.query import EVERYTHING
 from fastlog.search import Grouping, postgres_erasure
 from fastlog.search.postgres import PostgresStore
@@ -54,7 +55,7 @@ def fill(database: Database, tmp_path: Path) -> None:
                 )
                 for n, message in enumerate(messages)
             ]  # fmt: skip
-            sink.apply([decoded_of(block, records)])
+            sink.apply(Batch.of([decoded_of(block, records)]))
             offset = block.end
 
 

@@ -19,7 +19,7 @@ from postgres_stores import Database, database, postgres_servers
 from queries import parsed
 
 from fastlog.config.urls import public_url
-from fastlog.decode import Decoded
+from fastlog.decode import Batch, Decoded
 from fastlog.errors import FastlogError
 from fastlog.search import Found
 from fastlog.search.postgres import PostgresStore
@@ -138,10 +138,10 @@ def test_lines_of_other_programs_have_no_days_of_their_own(
 def test_what_a_sink_will_store_is_left_to_it(database: Database, tmp_path: Path) -> None:
     with closing(database.sink(tmp_path)) as sink:
         sink.open(NODE)
-        sink.apply(CHAIN[:2])
+        sink.apply(Batch.of(CHAIN[:2]))
         with importing(database) as importer:
             assert importer.add(found_of(CHAIN)) == (0, 4, 4, 0, 0)
-        sink.apply(CHAIN[2:])
+        sink.apply(Batch.of(CHAIN[2:]))
         with importing(database) as importer:
             assert importer.add(found_of(CHAIN)) == (0, 8, 0, 0, 0)
     assert_sound(database, 8)
@@ -154,7 +154,7 @@ def test_what_retention_has_dropped_can_be_found_again(
     monkeypatch.setattr(postgres_chunks, "SPAN", 1)
     with closing(database.sink(tmp_path, clock=lambda: MONDAY + 60)) as sink:
         sink.open(NODE)
-        sink.apply(CHAIN)
+        sink.apply(Batch.of(CHAIN))
         sink.tick()
         sink._chunks.background.wait(60)
         for table in ("chunks", "counts", "host_counts", "partitions"):
@@ -173,8 +173,8 @@ def test_a_sink_that_comes_later_adds_what_an_import_has_not(
         importer.add(found_of(CHAIN)[imported])
     with closing(database.sink(tmp_path)) as sink:
         assert sink.open(NODE) == 0
-        sink.apply(CHAIN[:1])
-        sink.apply(CHAIN[1:])
+        sink.apply(Batch.of(CHAIN[:1]))
+        sink.apply(Batch.of(CHAIN[1:]))
     assert_sound(database, 8)
     with importing(database) as importer:
         assert importer.add(found_of(CHAIN)) == (0, 8, 0, 0, 0)
@@ -184,7 +184,7 @@ def test_a_sink_that_comes_meanwhile_ends_the_import(database: Database, tmp_pat
     with importing(database) as importer, closing(database.sink(tmp_path)) as sink:
         importer.add(found_of(CHAIN)[:3])
         sink.open(NODE)
-        sink.apply(CHAIN[:2])
+        sink.apply(Batch.of(CHAIN[:2]))
         with pytest.raises(FastlogError, match="stores into it now; repeat the import"):
             importer.add(found_of(CHAIN))
     with importing(database) as importer:
@@ -197,14 +197,14 @@ def test_a_journal_that_was_abandoned_gets_what_its_sink_had_not_stored(
 ) -> None:
     with closing(database.sink(tmp_path)) as sink:
         sink.open(NODE)
-        sink.apply(CHAIN[:2])
+        sink.apply(Batch.of(CHAIN[:2]))
     database.execute("UPDATE fastlog.cursors SET updated = now() - interval '2 hours'")
     with importing(database) as importer:
         assert importer.add(found_of(CHAIN)[5:]) == (3, 0, 0, 0, 0)
     assert_sound(database, 7)
     with closing(database.sink(tmp_path)) as sink:  # it was not
         assert sink.open(NODE) == CHAIN[2].block.offset
-        sink.apply(CHAIN[2:])
+        sink.apply(Batch.of(CHAIN[2:]))
     assert_sound(database, 8)
 
 

@@ -14,6 +14,7 @@ from builders import DAY, MONDAY, NODE, make_chain, messages_of
 from postgres_stores import Database, database, every_database, postgres_servers
 
 from fastlog.config import RetentionConfig
+from fastlog.decode import Batch
 from fastlog.sinks import postgres_retention
 from fastlog.sinks.postgres import PostgresSink
 
@@ -38,7 +39,7 @@ class Clock:
             retention=RetentionConfig(**limits),
         )  # fmt: skip
         sink.open(NODE)
-        sink.apply(CHAIN)
+        sink.apply(Batch.of(CHAIN))
         database.execute("UPDATE fastlog.partitions SET made = day")
         return sink
 
@@ -125,7 +126,7 @@ def test_a_reader_delays_the_retention_and_the_sink_goes_on(
                 make_claims_old(every_database)
             sql = "SELECT count(*) FROM pg_inherits WHERE inhdetachpending"
             assert every_database.execute(sql) == [(1,)]
-            sink.apply(make_chain([*CONTENTS, (["more"], MONDAY)])[-1:])
+            sink.apply(Batch.of(make_chain([*CONTENTS, (["more"], MONDAY)])[-1:]))
         clock.tick(sink)
         make_claims_old(every_database)
         assert days(every_database) == ["20", "21", "22", "23", "24"]
@@ -161,7 +162,7 @@ def test_records_for_a_day_that_is_being_dropped_are_stored(
             "ALTER TABLE fastlog.records DETACH PARTITION fastlog.records_20261120"
         )
         sink.open("11" * 16)
-        sink.apply(CHAIN[1:2])
+        sink.apply(Batch.of(CHAIN[1:2]))
         clock.tick(sink)
     assert len(database.messages()) == 5
 
@@ -175,15 +176,14 @@ def test_a_partition_that_was_made_anew_meanwhile_is_not_dropped(
         closing(database.sink(tmp_path)) as other,
     ):
         other.open("11" * 16)
-        lock = postgres_retention.lock
+        locked = postgres_retention.locked
 
-        def lock_after_a_late_block(*arguments: Any) -> None:
+        def locked_after_a_late_block(*arguments: Any) -> Any:
             if not other.cursor():
-                other.apply(CHAIN[:1])
-            lock(*arguments)
+                other.apply(Batch.of(CHAIN[:1]))
+            return locked(*arguments)
 
-        # Inside the transaction of the DROP, which has no lock yet.
-        monkeypatch.setattr(postgres_retention, "lock", lock_after_a_late_block)
+        monkeypatch.setattr(postgres_retention, "locked", locked_after_a_late_block)
         clock.tick(sink)
     assert days(database) == ["19", "20", "21", "22", "23", "24"]
     assert len(database.messages()) == 5

@@ -6,6 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from fastlog.decode import copy_rows
 from fastlog.errors import ConfigError, FastlogError
 from fastlog.query import EVERYTHING, compile_query
 from fastlog.record import Record
-from fastlog.search import Grouping, Progress, postgres_live, postgres_rows
+from fastlog.search import Grouping, Progress, postgres_cancelling, postgres_live, postgres_rows
 from fastlog.search.day_store import DayStore
 from fastlog.search.postgres import PostgresStore
 from fastlog.search.store import open_store
@@ -379,10 +380,49 @@ def test_a_lost_connection_is_made_again_while_records_are_followed(
     assert line.endswith("; trying again")
 
 
+def test_records_that_a_crash_took_back_come_once(filled: Filled) -> None:
+    """The cursor is lower then, and a search may see that before the sink stores them again."""
+    records, position = numbered([{}] * 6), dict[str, int]()
+    with filled.store.arrivals() as arrivals:
+
+        def arrived() -> list[str | None]:
+            batches = arrivals.read(EVERYTHING, position)
+            return [each.record.funcName for batch in batches for each in batch]
+
+        filled.fill(records[:4])
+        assert arrived() == ["0", "1", "2", "3"]
+        filled.fill(records[:2])
+        assert arrived() == []
+        filled.fill(records[2:], anew=False)
+        assert arrived() == ["4", "5"]
+
+
 def test_a_database_without_records_of_fastlog_is_an_error(database: Database) -> None:
     store = PostgresStore(urlsplit(database.url()))
     with pytest.raises(FastlogError, match=r"^postgresql:///test\d+: no sink has stored records"):
         list(store.search(EVERYTHING))
+
+
+def test_a_search_that_waits_for_a_lock_names_the_process_that_keeps_it(
+    filled: Filled, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_cancelling, "LOCK_SECONDS", 0.2)
+    filled.fill(numbered([{}] * 3))
+    database = filled.database
+    with database.server.connect(database.name) as other, ThreadPoolExecutor(1) as pool:
+        process = f"{other.info.backend_pid} (user postgres)"
+        with other.transaction():
+            other.execute("LOCK TABLE fastlog.records")
+            searching = pool.submit(filled.store.count, EVERYTHING, [Grouping()])
+            wait_for(lambda: caplog.messages, "the lock is reported")
+        assert [each.total() for each in searching.result(60)] == [3]
+    assert caplog.messages == [f"waiting for a lock that process {process} keeps"]
+
+
+def test_a_search_without_a_table_names_it(filled: Filled) -> None:
+    filled.database.execute("DROP TABLE fastlog.cursors")
+    with pytest.raises(FastlogError, match=r'"fastlog\.cursors" does not exist; a server that sto'):
+        filled.store.newest(parsed(""), 5)
 
 
 def test_a_store_is_opened_by_its_url(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from builders import DAY, MONDAY, NODE, make_chain
 from postgres_stores import Database, database, every_database, postgres_servers
 from queries import parsed
 
+from fastlog.decode import Batch
 from fastlog.search.postgres import PostgresStore
 from fastlog.sinks.postgres import PostgresSink
 from fastlog.sinks.postgres_narrowing import PostgresNarrowing
@@ -33,7 +34,7 @@ def filled(database: Database, tmp_path: Path, *, trigrams: str) -> PostgresSink
         tmp_path, url={"trigrams": trigrams}, clock=lambda: MONDAY + 4000, steady=lambda: 0.0
     )
     sink.open(NODE)
-    sink.apply(chain)
+    sink.apply(Batch.of(chain))
     return sink
 
 
@@ -103,7 +104,7 @@ def test_a_role_without_the_right_is_reported_once(
     sink = database.sink(tmp_path, role, url={"trigrams": "yes"}, clock=lambda: MONDAY + 4000)
     with closing(sink):
         sink.open(NODE)
-        sink.apply(make_chain([(["x"], MONDAY - 2 * DAY)]))
+        sink.apply(Batch.of(make_chain([(["x"], MONDAY - 2 * DAY)])))
         for _ in range(2):
             sink._trigrams._looked_at = sink._care_at = float("-inf")
             sink.tick()

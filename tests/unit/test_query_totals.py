@@ -47,10 +47,10 @@ def test_names_that_senders_invent_get_a_bounded_number_of_counts(
 
 def test_a_search_of_one_minute_does_not_read_the_whole_day(tmp_path: Path):
     write_day(tmp_path / "2026-11-23.db", [make_record(i) for i in range(50_000)], per_block=100)
-    started = time.perf_counter()
+    started = time.process_time()
     whole = len(messages(tmp_path))
-    middle = time.perf_counter()
+    middle = time.process_time()
     part = len(messages(tmp_path, f"created>={START + 100} created<{START + 160}"))
-    ended = time.perf_counter()
+    ended = time.process_time()
     assert (whole, part) == (50_000, 60)
     assert (ended - middle) * 3 < middle - started  # it takes about a hundredth of the time

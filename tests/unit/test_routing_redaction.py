@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from routes import FORMS, block_of, lines_of, records_of, route
 from fastlog.config import RedactConfig
 from fastlog.decode import Decoded, Form
 from fastlog.record import Record
+from fastlog.routing.redaction import Redaction
 
 SECRET = "hunter2"
 CARD = r"\b\d{16}\b"
@@ -138,6 +140,15 @@ def test_rules_are_counted_by_name_and_in_order() -> None:
     decoded = redacted(*frames, rules=rules)
     assert decoded.redacted == {"extra.password": 2, "secrets": 2, "pattern-3": 2}
     assert SECRET not in repr(decoded.records)
+
+
+def test_a_record_that_is_redacted_already_is_not_counted() -> None:
+    """As in an export that is imported where the same rules hold."""
+    record = one(RedactConfig(field="extra.password", name="p"), password=SECRET)
+    again = Redaction([RedactConfig(field="extra.password", name="p")])
+    counts = Counter[str]()
+    assert again.apply(record, counts) is record
+    assert counts == {}
 
 
 def test_the_filter_sees_what_is_redacted() -> None:

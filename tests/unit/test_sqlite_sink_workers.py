@@ -131,6 +131,7 @@ def test_a_late_worker_cannot_write_to_the_sealed_file_of_the_day_before(tmp_pat
     assert rows(tmp_path) == messages_of(chain)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch", [1, 2])
 def test_killed_before_every_third_to_fifth_statement_it_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int

@@ -84,6 +84,7 @@ def test_all_clients_are_limited_while_the_lag_of_the_slowest_sink_is_too_great(
     assert harness.now == FREE
     harness.update(end + 9 * MIB)
     assert harness.now == FREE, "0.9 s of work"
+    harness.throttle.take_cause()
     end += 15 * MIB
     harness.show(end, end - 12 * MIB)
     harness.update(end)
@@ -94,6 +95,9 @@ def test_all_clients_are_limited_while_the_lag_of_the_slowest_sink_is_too_great(
     harness.update(end)
     assert harness.now == FREE
     assert harness.throttle.timeout() == float("inf")
+    assert harness.throttle.take_cause() == "sink b was 1.2 s behind", "not the lag of now"
+    # Clients may have been limited between this call and the update that lifted the limit.
+    assert harness.throttle.take_cause() == "sink b was 1.2 s behind"
 
 
 def test_the_rate_of_a_host_is_a_part_of_the_slowest_sinks_speed(tmp_path: Path) -> None:
@@ -146,6 +150,10 @@ def test_the_bound_falls_while_little_is_received(harness: Harness) -> None:
         harness.show(end, end)
     harness.update(end + MIB)
     assert harness.now == (throttle.MIN_CONNECTION_RATE, throttle.MIN_HOST_RATE)
+    harness.throttle.take_cause()
+    harness.pages[1].publish(Reading(end + MIB // 2, 0, SPEED // 8))  # it needs longer for less
+    harness.update(end + MIB)
+    assert "than sink a has stored lately" in harness.throttle.take_cause()
 
 
 def test_frames_count_in_addition_to_their_bytes(harness: Harness) -> None:
@@ -187,6 +195,7 @@ def test_a_sink_that_is_down_limits_clients_to_the_configured_rate(harness: Harn
         harness.update(end)
     assert harness.throttle.lag == 0.0
     assert harness.now == (throttle.MIN_CONNECTION_RATE, RATE)
+    assert harness.throttle.take_cause() == "no progress of sink b"
     harness.show(5100, 5100)
     harness.update(5100)
     assert harness.now == FREE

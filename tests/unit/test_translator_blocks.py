@@ -99,6 +99,19 @@ def test_a_block_of_every_kind_of_run_gives_the_same_result() -> None:
     assert repr(LINES.decode(block).notices) == repr(read.notices)
 
 
+def test_each_line_has_the_sender_of_its_run_and_the_place_of_its_block() -> None:
+    peers = ["a:1", "a:2", "a:1 ab", "a:1 b", "ab:1", "ab:1", "", ":1 a", "a:1", "unix", "a:1"]
+    runs = [make_run(Kind.STOCK, [frame_with(n)], peer=peer) for n, peer in enumerate(peers)]
+    payload = b"".join(runs)
+    for offset, received_us in ((0, 1_500_000), (0, 2_500_000), (9, 2_500_000)):
+        block = Block(
+            offset, offset + len(payload), 0, len(peers), received_us, memoryview(payload)
+        )
+        records = PYTHON.decode(block).records
+        assert LINES.decode(block).lines == b"".join(encode(each) + b"\n" for each in records)
+    assert [record.certificate for record in records][2:5] == ["ab", "b", None]
+
+
 def test_runs_that_do_not_fit_are_an_error() -> None:
     translator = make_translator()
     good = make_run(Kind.BATCH, [frame_with(1)], peer="h:1", stamp=Stamp(bytes(16), 1, 1))

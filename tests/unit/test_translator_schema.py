@@ -84,3 +84,25 @@ def test_rows_without_a_column_are_empty_objects() -> None:
     translator.begin(0.0, 0)
     assert translator.run(body_of([pickle.dumps({"a": 1.5}, 1)] * 2), 2, 0, "h") is None
     assert bytes(translator.end().lines) == b"{}\n{}\n"
+
+
+def test_lines_have_what_is_equal_in_all_of_a_run_where_the_schema_puts_it() -> None:
+    mine = [
+        Column("offset", "offset"),
+        Column("dropped", "silent"),
+        Column("received", "received"),
+        Column("text", "message"),
+        Column("host", "host"),
+        Column("certificate", "certificate"),
+        Column("idx", "idx"),
+        Column("again", "host"),
+    ]
+    translator = Translator(mine, BOUNDS, form="lines")
+    frame = pickle.dumps({"text": "t", "dropped": 1}, 4)
+    translator.begin(1.5, 7)
+    assert translator.run(body_of([frame, frame]), 2, 0, 'a"') is None
+    line = (
+        '{"offset":7,"received":1.5,"text":"t","host":"a\\"","certificate":null,"idx":%d,'
+        '"again":"a\\""}'
+    )
+    assert bytes(translator.end().lines).decode().splitlines() == [line % 0, line % 1]

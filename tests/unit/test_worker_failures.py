@@ -48,6 +48,22 @@ def test_rejections_and_loss_notices_are_in_the_ledger_before_the_sink_commits(
     assert bench.ledger("SELECT idx, reason, count FROM losses") == [(3, "full", 7)]
 
 
+def test_the_log_names_the_offset_once_the_sink_is_open(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    blocks = chain_of(["a"], ["b"])
+    bench = Bench(tmp_path, blocks)
+    bench.sink.at = blocks[0].end
+    bench.sink.errors = [SinkUnavailableError("down")]
+    bench.worker.open()
+    logged = [record.getMessage() for record in caplog.records]
+    assert not any("started at" in line for line in logged)
+    bench.run(3, 1.0)
+    logged = [record.getMessage() for record in caplog.records]
+    assert [line for line in logged if "started" in line] == [f"started at offset {blocks[0].end}"]
+
+
 def test_an_unavailable_sink_is_tried_again_with_growing_delays_and_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -73,8 +89,41 @@ def test_an_unavailable_sink_is_tried_again_with_growing_delays_and_logged_once(
     logged = [record.getMessage() for record in caplog.records]
     assert logged == [
         "sink list: disk full; trying again, its records wait in the journal",
+        "started at offset 0",
         "sink list works again, after 21.3 s",
     ]
+
+
+def test_another_reason_of_a_failure_is_logged_after_a_while_and_ever_less_often(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(tmp_path, chain_of(["a"]))
+    bench.start()
+    for step in range(300):
+        bench.sink.errors = [SinkUnavailableError(f"full, {step // 40} bytes are free")]
+        bench.worker.step()
+        bench.clock.now += 5.0
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [
+        "sink list: full, 0 bytes are free; trying again, its records wait in the journal",
+        "sink list still fails, after 3.33 minutes: full, 1 bytes are free",
+        "sink list still fails, after 6.67 minutes: full, 2 bytes are free",
+        "sink list still fails, after 13.3 minutes: full, 4 bytes are free",
+    ]
+
+
+def test_a_conflict_at_the_end_of_a_failure_is_no_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(tmp_path, chain_of(["a"]))
+    bench.start()
+    for error in (SinkUnavailableError("lost"), SinkConflictError("the cursor has moved")):
+        bench.sink.errors = [error]
+        bench.worker.step()
+        bench.clock.now += 60.0
+    bench.run()
+    assert bench.sink.stored == ["a"]
+    assert len(caplog.messages) == 1
 
 
 def test_after_a_conflict_the_worker_reads_the_sinks_cursor_again(tmp_path: Path) -> None:

@@ -146,11 +146,11 @@ def test_a_process_that_is_killed_repeatedly_stores_every_record_once(
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("sqlit:", "no sink is called 'sqlit'; did you mean 'sqlite'?"),
+        ("sqlit:", "sink mine: no kind of sink is called 'sqlit'; did you mean 'sqlite'?"),
         ("logging:///no/such/file.toml", "cannot read /no/such/file.toml"),
         ("logging://{tmp_path}/wrong.toml", "wrong.toml: Unable to configure handler 'x'"),
-        ("raising:", "sink 'raising' (raising_sink:Sink) cannot be made: KeyError: 'token'"),
-        ("broken:", "sink 'broken' (broken_sink:Sink) cannot be loaded: SyntaxError: "),
+        ("raising:", "cannot be made: KeyError: 'token'"),
+        ("broken:", "broken_sink:Sink cannot be loaded: SyntaxError: "),
     ],
 )
 @pytest.mark.usefixtures("journal")

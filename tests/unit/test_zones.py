@@ -81,7 +81,7 @@ def test_iso_times_are_exact_to_the_microsecond_and_mean_the_same_moment():
 
 @pytest.fixture
 def repeated(tmp_path: Path) -> None:
-    """Four records, half an hour apart, from the begin of the first pass of the hour on."""
+    """Four records, half an hour apart, from the start of the first pass of the hour on."""
     records = [make_record(at, created=BACK - 3600 + 1800 * at) for at in range(4)]
     write_day(tmp_path / "fastlog-data" / "logs" / "2023-10-29.db", records)
 

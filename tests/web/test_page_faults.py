@@ -179,7 +179,6 @@ def test_a_full_disk_of_a_sink(open_tab, tmp_path):
 
 
 def test_a_server_that_does_not_run(empty, open_tab):
-    empty.server.fixed()
     empty.log("one")
     page = open_tab(empty).open()
     wait_over(page)

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from client_handlers import free_port
 from commands import Result
 from conditions import wait_for
 from day_files import START_NAME, append, make_record, open_day
 from servers import FASTLOG, Server
 from terminals import clean_environment
-from web_sites import Site, make_store, numbered, serving
+from web_sites import ANY_PORT, Site, make_store, numbered, reserved_url, serving, site_of
 
 from fastlog.cli import fastlog
 from fastlog.cli.api import Api
@@ -108,8 +107,8 @@ def add(data_dir: Path, *numbers: int, name: str = START_NAME, **fields: Any) ->
 @contextmanager
 def restartable(data_dir: Path) -> Iterator[tuple[Site, ExitStack]]:
     """Run a web server that the stack ends, and that can be started again at the same URL."""
-    with ExitStack() as running:
-        yield running.enter_context(serving(data_dir)), running
+    with reserved_url() as url, ExitStack() as running:
+        yield running.enter_context(serving(data_dir, url=url)), running
 
 
 def test_it_prints_what_a_tail_of_the_files_prints(run_tail: Run, data_dir: Path):
@@ -237,12 +236,10 @@ def test_it_ends_with_its_reader_while_nothing_arrives(data_dir: Path):
 
 
 def test_a_real_server_is_followed_across_its_restart(run_tail: Run, tmp_path: Path):
-    url = f"http://127.0.0.1:{free_port()}"
-    server = Server(tmp_path, web=url)
-    with server:
+    with Server(tmp_path, web=ANY_PORT).fixed() as server:
+        url = site_of(server).url
         send(server, "one")
         server.wait_stored(1)
-        server.fixed()
         wait_for(lambda: run_tail("--url", url).code == 0)
         with Tail(tmp_path, "--url", url, "-f", "--fields", "message") as tail:
             tail.wait_for("one")
@@ -302,8 +299,8 @@ def test_a_mistake_in_the_query_or_the_url_is_one_line(
 
 @pytest.mark.parametrize("words", [["-f"], []], ids=str)
 def test_a_page_that_is_not_there_at_the_start_is_one_line(run_tail: Run, words: list[str]):
-    url = f"http://127.0.0.1:{free_port()}"
-    result = run_tail("--url", url, *words)
+    with reserved_url() as url:
+        result = run_tail("--url", url, *words)
     assert (result.code, result.out) == (2, "")
     assert result.err == (
         f"fastlog tail: --url: cannot read {url}: Connection refused;"

@@ -97,6 +97,7 @@ def test_a_long_body_is_not_read(guarded: Site):
     assert guarded.post("/login", b" " * 100_000).status == 413
 
 
+@pytest.mark.long
 def test_a_body_that_does_not_arrive_is_not_waited_for(guarded: Site):
     host, port = urlsplit(guarded.url).netloc.split(":")
     with socket.create_connection((host, int(port)), timeout=60) as client:

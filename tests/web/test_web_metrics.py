@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -72,9 +70,7 @@ def test_counters_go_on_after_a_reload(tmp_path: Path) -> None:
         send(server, "one")
         server.wait_stored(1)
         commits = scrape(site_of(server))["sink_commit_seconds_count{sqlite}"]
-        assert server.process is not None
-        os.kill(server.process.pid, signal.SIGHUP)
-        wait_for(lambda: "reload: done" in server.messages(), "the reload")
+        server.reload()
         send(server, "two")
         server.wait_stored(2)
         with serving(server.data) as site:
@@ -93,6 +89,12 @@ def test_a_sink_that_does_not_store_is_seen(tmp_path: Path) -> None:
             becomes(site, "sink_lag_records{sqlite}", lambda value: value == 2)
             becomes(site, "sink_lag_seconds{sqlite}", lambda value: value > 0.5)
         becomes(site, "sink_lag_records{sqlite}", lambda value: value == 0)
+
+
+def test_a_sink_that_could_never_be_opened_is_seen(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg", reason="a database needs the extra 'postgres'")
+    with Server(tmp_path, web=ANY_PORT, sinks=["postgresql://nobody@127.0.0.1:1/logs"]) as server:
+        becomes(site_of(server), "sink_failing{postgresql}", lambda value: value == 1)
 
 
 def test_losses_and_rejections_are_counted_by_reason(tmp_path: Path) -> None:

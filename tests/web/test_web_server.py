@@ -14,14 +14,9 @@ import pytest
 from conditions import wait_for
 from senders import stock_frame
 from servers import FASTLOG, SERVER, Server, kill
-from web_sites import ANY_PORT, Site, site_of
+from web_sites import ANY_PORT, Site, reserved_url, site_of
 
 pytest.importorskip("uvicorn", reason="the web server needs the extra 'web'")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def answers(site: Site) -> bool:
@@ -51,7 +46,7 @@ def test_a_server_serves_what_it_has_just_received(tmp_path: Path):
 
 
 def test_a_web_server_that_dies_is_started_again_and_receiving_goes_on(tmp_path: Path):
-    with Server(tmp_path, web=f"http://127.0.0.1:{free_port()}") as server:
+    with Server(tmp_path, web=ANY_PORT).fixed() as server:
         site = site_of(server)
         before = server.children()
         kill(before["web"])
@@ -64,6 +59,7 @@ def test_a_web_server_that_dies_is_started_again_and_receiving_goes_on(tmp_path:
         assert "web was killed by SIGKILL; starting it again" in server.messages()
 
 
+@pytest.mark.long
 def test_a_web_server_that_hangs_or_is_flooded_disturbs_nobody(tmp_path: Path):
     with Server(tmp_path, web=ANY_PORT) as server:
         site = site_of(server)
@@ -86,11 +82,10 @@ def flood(site: Site) -> None:
 
 
 def test_a_reload_replaces_the_web_server(tmp_path: Path):
-    with Server(tmp_path, web=f"http://127.0.0.1:{free_port()}") as server:
+    with Server(tmp_path, web=ANY_PORT).fixed() as server:
         site = site_of(server)
         before = server.children()["web"]
-        os.kill(server.pid, signal.SIGHUP)
-        wait_for(lambda: "reload: done" in server.messages(), "the reload is done", 60)
+        server.reload()
         wait_for(lambda: answers(site), "the new web server answers")
         assert server.children()["web"] != before
         kill(server.children()["web"])  # the new supervisor watches it, too
@@ -98,16 +93,15 @@ def test_a_reload_replaces_the_web_server(tmp_path: Path):
 
 
 def test_a_reload_can_add_and_remove_the_web_server(tmp_path: Path):
-    site = Site(f"http://127.0.0.1:{free_port()}")
-    with Server(tmp_path, config=" ") as server:
+    with reserved_url() as url, Server(tmp_path, config=" ") as server:
+        site = Site(url)
         assert "page at" not in server.ready_line
         config = tmp_path / "fastlog.toml"
         config.write_text(f'[web]\nurl = "{site.url}"\n')
-        os.kill(server.pid, signal.SIGHUP)
+        server.reload()
         wait_for(lambda: answers(site), "it answers", 60)
-        wait_for(lambda: "reload: done" in server.messages(), "the reload is done", 60)
         config.write_text("")
-        os.kill(server.pid, signal.SIGHUP)
+        server.reload()
         wait_for(lambda: "web" not in server.children(), "it has ended", 60)
         assert not answers(site)
 
@@ -133,7 +127,7 @@ def test_a_port_in_use_ends_the_start_with_one_line(tmp_path: Path):
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("https://127.0.0.1:9080", "needs web.certificate, the path of a PEM file"),
+        ("https://127.0.0.1:9080", "needs web.certificate (--certificate), the path of a PEM file"),
         ("127.0.0.1:9080", "expected http://host:port"),
         ("http://127.0.0.1", "expected a port"),
         ("http://127.0.0.1:99999", "expected a port from 0 to 65535"),

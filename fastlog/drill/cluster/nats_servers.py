@@ -1,6 +1,6 @@
 """A real JetStream cluster: processes of nats-server on loopback.
 
-The ports of a cluster are chosen here, since each server must know the routes to the others.
+The ports of a cluster are reserved here, since each server must know the routes to the others.
 """
 
 from __future__ import annotations
@@ -9,24 +9,15 @@ import contextlib
 import json
 import random
 import signal
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fastlog.drill.ports import ReservedPort
 from fastlog.drill.processes import TIMEOUT, last_line, start_program, wait_for
 from fastlog.errors import FastlogError
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that are free now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [each.getsockname()[1] for each in sockets]
 
 
 class NatsServer:
@@ -131,7 +122,8 @@ class NatsCluster:
     def __init__(
         self, home: Path, size: int = 3, more: str = "", sync: str = "10s", *, program: Path
     ) -> None:
-        ports = free_ports(3 * size)
+        self._reserved = [ReservedPort() for _ in range(3 * size)]
+        ports = [each.number for each in self._reserved]
         routes = ports[1::3]
         self.servers = [
             NatsServer(program, home, f"n{at}", ports[3 * at : 3 * at + 3], routes, more, sync)
@@ -180,9 +172,11 @@ class NatsCluster:
         )
 
     def stop(self) -> None:
-        """Kill all servers."""
+        """Kill all servers for good: their ports are no longer reserved."""
         for server in self.servers:
             server.stop()
+        for port in self._reserved:
+            port.close()
 
     def url(self, stream: str = "LOGS", user: str = "", **options: object) -> str:
         """Return the URL of a stream."""

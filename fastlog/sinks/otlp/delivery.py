@@ -68,7 +68,7 @@ class Delivery:
         self._failure = ""
 
     def begin(self, node: str) -> None:
-        """Begin with a journal, or continue with it behind what is delivered."""
+        """Begin with a journal, or continue with it after what is delivered."""
         if node != self._node:
             self.position, self._node = (0, 0), node
 
@@ -102,7 +102,7 @@ class Delivery:
             raise SinkUnavailableError(self._failure)
 
     def deliver(self, items: Sequence[Item], mapping: Mapping) -> None:
-        """Deliver records, and move `position` behind each that is delivered or rejected.
+        """Deliver records, and move `position` past each that is delivered or rejected.
 
         Raises:
             SinkUnavailableError: The receiver does not take the rest now.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastlog.errors import how_to_install
+
 try:
     from google.protobuf import json_format
     from google.protobuf.message import DecodeError
@@ -17,7 +19,7 @@ try:
     from opentelemetry.proto.logs.v1 import logs_pb2 as logs
     from opentelemetry.proto.resource.v1 import resource_pb2 as resource
 except ImportError as error:
-    raise ImportError(f"{error}; run: pip install 'fastlog-server[otlp]'") from error
+    raise ImportError(f"{error}; {how_to_install('otlp')}") from error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -68,7 +68,7 @@ class Page {
     this.view.change({ q: (isExcluded ? exclude : include)(q, ...wanted) });
   }
 
-  /** Shows what the view asks for, from the begin. */
+  /** Shows what the view asks for, from the start. */
   async run() {
     const { mode } = this.view.state;
     for (const button of byId("modes").children) {

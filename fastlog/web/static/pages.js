@@ -3,11 +3,11 @@
 
 // So many records are in the list at most, unless the rows around the view have more.
 const HELD = 10_000;
-// So many rows are ready before and behind those in view.
+// So many rows are ready before and after those in view.
 export const AHEAD = 100;
 
 export class Pages {
-  // From the first to the last, each with: `begin`, its cursor; `skip`, how many records behind it
+  // From the first to the last, each with: `begin`, its cursor; `skip`, how many records after it
   // belong to the last row of the page before; `records`, how many it has; and if it was taken out
   // of the list, the `height` and `count` of its rows, and `apart`, the linked ones among them.
   #known = [];
@@ -40,7 +40,7 @@ export class Pages {
     ofPage(rows, page);
   }
 
-  /** Adds a page behind the last one: `joined` of its records are in the last row before its rows. */
+  /** Adds a page after the last one: `joined` of its records are in the last row before its rows. */
   add(begin, records, rows, joined = 0) {
     const last = this.#known.at(-1);
     if (last) last.records += joined;

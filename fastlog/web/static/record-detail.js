@@ -266,7 +266,7 @@ function section(title, content) {
   return el("section", {}, el("h3", {}, title), content);
 }
 
-/** Shows a text; of a long one its begin, and the rest when asked. */
+/** Shows a text; of a long one its start, and the rest when asked. */
 function longText(text, what) {
   const begin = cut(text, LONG);
   const block = el("pre", { class: "text", tabindex: "0", "aria-label": what }, visible(begin));

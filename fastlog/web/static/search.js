@@ -65,7 +65,7 @@ export class Search {
     if (this.isActive && !this.#isAsking) this.#fill();
   }
 
-  /** Puts records that are new at the begin of the list. What is open stays open. */
+  /** Puts records that are new at the start of the list. What is open stays open. */
   async refresh() {
     if (this.view.state.order !== "newest" || !this.pages.records) return this.start();
     const fresh = [];

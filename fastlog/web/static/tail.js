@@ -118,7 +118,7 @@ export class Tail {
     }, RECONNECT);
   }
 
-  /** Continues behind the last record; from the begin, if there was none. */
+  /** Continues after the last record; from the start, if there was none. */
   #resume() {
     if (!this.#lastId) return this.start();
     const known = this.list.rows.flatMap(({ record, repeats = [] }) => (record ? [record, ...repeats] : []));

@@ -12,7 +12,7 @@ export function visible(text) {
   });
 }
 
-/** Returns the begin of a text on one line, at most `most` characters of it. */
+/** Returns the start of a text on one line, at most `most` characters of it. */
 export function oneLine(text, most) {
   const begin = text.length > most ? `${cut(text, most)}…` : text;
   return visible(begin.trimEnd().replace(/\r?\n/g, " ↵ "));

@@ -16,7 +16,7 @@ export class VirtualList {
   #elements = new Map();
   #frame = 0;
   #isPlacing = false;
-  // The height of the rows that were taken out before the first and behind the last, and how many
+  // The height of the rows that were taken out before the first and after the last, and how many
   // come before the first.
   #above = 0;
   #below = 0;
@@ -92,7 +92,7 @@ export class VirtualList {
     this.place();
   }
 
-  /** Puts rows behind the last, into the room that others of a height have left. */
+  /** Puts rows after the last, into the room that others of a height have left. */
   putLast(rows, height) {
     this.#below -= height;
     this.append(rows);
@@ -200,7 +200,7 @@ export class VirtualList {
     return this.#total();
   }
 
-  /** The indexes of the first row in view, and of the one behind the last. */
+  /** The indexes of the first row in view, and of the one after the last. */
   get inView() {
     const { top } = this;
     return [this.#indexAt(top), Math.min(this.rows.length, this.#indexAt(top + this.scroller.clientHeight) + 1)];

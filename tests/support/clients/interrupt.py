@@ -6,7 +6,7 @@
 CALL and ACTION are methods of `Calls` and `Actions` below. The call is repeated: the
 first time, the action interrupts it at its first bytecode, then FIRST_STEP further on, until it
 ends before it would be interrupted. With a SECOND_STEP, each of these is made several times, and the
-action interrupts once more, at the bytecode behind the first interruption, SECOND_STEP further on, and
+action interrupts once more, at the bytecode after the first interruption, SECOND_STEP further on, and
 so on: in the interrupted call, or in the action. A bytecode is one of any frame below the call, those of
 the standard library included; but `raise` and `fork` spare that: it leaves its own locks locked, and
 a child that is forked inside Thread.start() waits for a thread that it does not have.

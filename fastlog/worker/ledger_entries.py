@@ -1,8 +1,11 @@
-"""Ledger entries for the rows that a sink rejects."""
+"""Ledger entries: for what a decoder has found in blocks, and for the rows that a sink rejects."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fastlog.block import Block, Kind, frames, runs
+from fastlog.decode import Decoded
 from fastlog.ledger import VARIOUS, Entry
 from fastlog.record import RAW_BYTES, Rejection
 
@@ -10,7 +13,16 @@ ROWS = 100
 """Rows of one block with an entry each; all others share one more entry, with their count."""
 
 
-def entries(
+def of_notices(blocks: Iterable[Decoded]) -> list[Entry]:
+    """Return entries for the rejections and losses in some blocks."""
+    return [
+        Entry(decoded.block.offset, located.idx, located.notice, received=decoded.block.received)
+        for decoded in blocks
+        for located in decoded.notices
+    ]
+
+
+def of_rows(
     block: Block, reasons: dict[int, str], sink: str, *, keep_raw: bool = True
 ) -> list[Entry]:
     """Return entries for the rejected frames of a block.
