@@ -54,12 +54,12 @@ run: $(VENV)/installed ## start the server on 127.0.0.1:9020, with its data in .
 # Tests wait more than they compute, so six run at a time on two cores; three, where they are
 # instrumented and compute more. A hanging test ends its process, and fails.
 PARALLEL = -n 3 --dist worksteal
-test: $(VENV)/test ## the whole suite
-	$(BIN)/pytest -n 6 --dist worksteal
+test: $(VENV)/test ## the whole suite, or what PYTEST_ARGS selects
+	$(BIN)/pytest -n 6 --dist worksteal $(PYTEST_ARGS)
 
 package: $(VENV)/test ## source packages and wheels of server and client in ./dist, each tried in a new environment
 	rm -rf dist
-	PACKAGE_DIR=dist $(BIN)/pytest -m package tests/system/test_package.py
+	PACKAGE_DIR=dist $(BIN)/pytest -m package tests/system/test_package.py $(PYTEST_ARGS)
 
 soak: $(VENV)/test ## the long tests, for SOAK_MINUTES (default 10)
 	SOAK_MINUTES=$(or $(SOAK_MINUTES),10) $(BIN)/pytest -m soak --timeout 0 -o faulthandler_timeout=0
@@ -135,9 +135,9 @@ sanitize: $(VENV)/test ## the suite under ASan and UBSan
 	$(copy_of_tree)
 	cd build/sanitize && CFLAGS='$(SANITIZE)' LDFLAGS='-fsanitize=address,undefined' PYTHONWARNINGS=ignore \
 	  $(abspath $(BIN))/pip --python .venv/bin/python install --quiet --no-deps --editable client --editable .
-	cd build/sanitize && $(SANITIZED) PYTHONMALLOC=malloc .venv/bin/python -m pytest $(PARALLEL) $(DIRECT)
+	cd build/sanitize && $(SANITIZED) PYTHONMALLOC=malloc .venv/bin/python -m pytest $(PARALLEL) $(DIRECT) $(PYTEST_ARGS)
 	cd build/sanitize && $(SANITIZED) .venv/bin/python -m pytest $(PARALLEL) tests/unit $(SERVERS) \
-	  $(DIRECT:%=--ignore=%) $(WITHOUT_C:%=--ignore=%)
+	  $(DIRECT:%=--ignore=%) $(WITHOUT_C:%=--ignore=%) $(PYTEST_ARGS)
 
 # Branches of Python and lines of C that the suite runs, in a copy of the tree. The C module is compiled
 # in place: pip would compile it in a folder of its own, in which gcov could not find its notes.
@@ -168,7 +168,7 @@ page: $(VENV)/test ## the tests of the page, in Chromium
 	@$(CHROMIUM_HERE) || { echo 'Fetching Chromium …'; \
 	  { { $(GET_BY_APT); } || timeout 300 $(BIN)/playwright install chromium; } >/dev/null 2>&1; } || \
 	  echo 'No Chromium: tests of the page are skipped (Debian: apt-get install chromium)'
-	$(BIN)/pytest -n 3 --dist worksteal -m 'page and not soak'
+	$(BIN)/pytest -n 3 --dist worksteal -m 'page and not soak' $(PYTEST_ARGS)
 
 pictures: $(VENV)/test ## the pictures of the page in docs/images, taken by the tests
 	mkdir -p docs/images
