@@ -16,8 +16,9 @@ class HandlerProcess:
     """The fastlog handler in a process of another interpreter."""
 
     def __init__(
-        self, port: int, name: str, python: Path | str, pause: float = 1, spool: Path | None = None
+        self, port: int, name: str, python: Path | str, pause: float = 5, spool: Path | None = None
     ) -> None:
+        """Start it; it pauses for so many milliseconds after each record."""
         self.name, self.sent = name, 0
         arguments = [str(CLIENT), str(port), name, str(pause), *([str(spool)] if spool else [])]
         self.process = subprocess.Popen(

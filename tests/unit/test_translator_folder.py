@@ -1,27 +1,21 @@
-"""The folder of the translator compiles alone, in C and C++, and reads no byte too many."""
+"""The folder of the translator, copied alone, makes a program that reads no byte too many.
+
+`test_architecture.py` compiles each pure folder with other compilers, and as C++.
+"""
 
 from __future__ import annotations
 
-import graphlib
-import re
 import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
 
 import grammar
-import pytest
 import shapes
 from attacks import attacks
 from interpreters import VERSIONS, interpreters
 from places import ROOT, SUPPORT
 from translations import body_of
-
-
-def compilers() -> list[str]:
-    """Return the C compiler of this Python, and clang if it is installed."""
-    own = str(sysconfig.get_config_var("CC")).split()[0]
-    return [own, *(["clang"] if shutil.which("clang") else [])]
 
 
 def copy_alone(folder: Path) -> Path:
@@ -33,13 +27,11 @@ def copy_alone(folder: Path) -> Path:
 
 
 FOLDER = [f"translate/{path.name}" for path in (ROOT / "csrc/translate").glob("*.[ch]")]
+COMPILER = str(sysconfig.get_config_var("CC")).split()[0]
 STRICT = ("-Wall", "-Wextra", "-Werror", "-O1", "-g")
 
 
-@pytest.mark.parametrize("compiler", compilers())
-def test_the_folder_alone_makes_a_c_program_that_reads_no_byte_too_many(
-    compiler: str, tmp_path: Path
-) -> None:
+def test_the_folder_alone_makes_a_c_program_that_reads_no_byte_too_many(tmp_path: Path) -> None:
     """Each frame, and each beginning of it, is at the end of a page; the next is protected.
 
     Sorted, each beginning that frames have in common is tried once.
@@ -53,7 +45,7 @@ def test_the_folder_alone_makes_a_c_program_that_reads_no_byte_too_many(
     program = tmp_path / "embed"
     folder = copy_alone(tmp_path / "csrc")
     subprocess.run(
-        [compiler, "-std=c11", "-D_GNU_SOURCE", *STRICT, f"-I{folder}", f"-I{ROOT / 'tests'}",
+        [COMPILER, "-std=c11", "-D_GNU_SOURCE", *STRICT, f"-I{folder}", f"-I{ROOT / 'tests'}",
          *map(str, (folder / "translate").glob("*.c")),
          str(SUPPORT / "embed_translator.c"), "-o", str(program)],
         check=True,
@@ -62,31 +54,10 @@ def test_the_folder_alone_makes_a_c_program_that_reads_no_byte_too_many(
     assert (out.returncode, out.stdout) == (0, "ok\n"), out.stderr
 
 
-@pytest.mark.parametrize("compiler", compilers())
-def test_each_header_is_complete(compiler: str, tmp_path: Path) -> None:
+def test_each_header_is_complete(tmp_path: Path) -> None:
     folder = copy_alone(tmp_path / "csrc")
-    check_only = [compiler, *STRICT, f"-I{folder}", "-fsyntax-only", "-std=c11"]
+    check_only = [COMPILER, *STRICT, f"-I{folder}", "-fsyntax-only", "-std=c11"]
     source = tmp_path / "only.c"
     for header in (folder / "translate").glob("*.h"):
         source.write_text(f'#include "translate/{header.name}"\n')
         subprocess.run([*check_only, str(source)], check=True)
-
-
-@pytest.mark.parametrize("compiler", ["g++", "clang++"])
-def test_the_public_header_is_also_cpp(compiler: str, tmp_path: Path) -> None:
-    if not shutil.which(compiler):
-        pytest.skip(f"no {compiler} on this machine")
-    folder = copy_alone(tmp_path / "csrc")
-    public = str(folder / "translate/translate.h")
-    check_only = [compiler, *STRICT, f"-I{folder}", "-fsyntax-only", "-std=c++17", "-x", "c++"]
-    subprocess.run([*check_only, public], check=True)
-
-
-def test_the_files_of_the_folder_include_each_other_one_way() -> None:
-    """A header and its source are one file here, so calls go one way as well."""
-    includes: dict[str, set[str]] = {}
-    for name in FOLDER:
-        path = ROOT / "csrc" / name
-        found = re.findall(r'#include "([a-z_]+)\.h"', path.read_text(encoding="utf-8"))
-        includes.setdefault(path.stem, set()).update(set(found) - {path.stem})
-    assert "values" in graphlib.TopologicalSorter(includes).static_order()  # or a CycleError
