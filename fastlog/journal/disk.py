@@ -114,8 +114,15 @@ class Disk:
 
     def report(self) -> None:
         """Log that the disk works again, once it has for a while. Call this about once a second."""
-        now = self._monotonic()
-        if self._failing_since is None or self.failure or now < self._failed_at + SETTLED:
+        if self._monotonic() >= self._failed_at + SETTLED:
+            self.settle()
+
+    def settle(self) -> None:
+        """Log that the disk works again, if the log has a failure that is over.
+
+        The journal calls this when it ends, too: the next one does not know of that failure.
+        """
+        if self._failing_since is None or self.failure:
             return
         _log.warning(
             "journal %s: the disk takes blocks again, after %s",

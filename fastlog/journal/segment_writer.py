@@ -107,6 +107,7 @@ class SegmentWriter:
 
     def close(self) -> None:
         """Close all files."""
+        self.disk.settle()
         if self._fd is not None:
             os.close(self._fd)
         self._durable_page.close()

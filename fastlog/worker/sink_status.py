@@ -127,9 +127,18 @@ class SinkStatus:
             self._works_since, self._delay = now, 0.0
             self._set_error(None)
         if now >= self._works_since + SETTLED:
-            seconds = max(0.0, self._works_since - self._failing_since)
-            log.info("sink %s works again, after %s", self._name, format_duration(seconds))
-            self._failing_since = self._works_since = None
+            self.settle()
+
+    def settle(self) -> None:
+        """Log that the sink works again, if the log has a failure that is over.
+
+        The worker calls this when it ends, too: the next one does not know of that failure.
+        """
+        if self._failing_since is None or self._works_since is None:
+            return
+        seconds = max(0.0, self._works_since - self._failing_since)
+        log.info("sink %s works again, after %s", self._name, format_duration(seconds))
+        self._failing_since = self._works_since = None
 
     def _set_error(self, error: str | None) -> None:
         self.error = error

@@ -197,6 +197,8 @@ class Worker:
             self._sync()
         except Exception as error:
             log.warning("sink %s: not synced at the end: %s", self._name, error)
+        else:
+            self.status.settle()
         self.close()
 
     def close(self) -> None:

@@ -96,6 +96,20 @@ def test_a_full_disk_is_one_line_and_its_end_another_however_often_it_is_full(
     assert "[Errno 5] Input/output error; records wait" in caplog.records[-1].getMessage()
 
 
+def test_a_journal_that_ends_says_that_its_disk_works_again(
+    disk: FakeDisk, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next one, as after a reload, does not know that it was full."""
+    journal = Journal(directory, delay=0)
+    disk.free = 0
+    journal.append(run_of(b"waiting"), 1)
+    wait_for(lambda: journal.failure)
+    disk.free = MIB
+    wait_for(lambda: journal.durable == journal.end)
+    assert journal.close() == []
+    assert "the disk takes blocks again, after" in caplog.records[-1].getMessage()
+
+
 @pytest.mark.parametrize("skips", [False, True], ids=["all stored", "another sink skips"])
 def test_an_open_segment_that_is_stored_is_freed_while_the_disk_is_full(
     disk: FakeDisk, directory: Path, skips: bool

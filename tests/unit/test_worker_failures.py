@@ -94,6 +94,36 @@ def test_an_unavailable_sink_is_tried_again_with_growing_delays_and_logged_once(
     ]
 
 
+def test_the_end_of_a_failure_is_logged_even_if_the_worker_ends_before_that_is_sure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next worker, as after a reload, does not know that there was one."""
+    caplog.set_level("INFO")
+    bench = Bench(tmp_path, chain_of(["a"]))
+    bench.start()
+    bench.sink.errors = [SinkUnavailableError("disk full")]
+    bench.run(2, 1.0)
+    assert bench.sink.stored == ["a"]
+    bench.worker.finish(lambda _seconds: None)
+    logged = [record.getMessage() for record in caplog.records]
+    assert [line for line in logged if line.startswith("sink")] == [
+        "sink list: disk full; trying again, its records wait in the journal",
+        "sink list works again, after 1 s",
+    ]
+
+
+def test_a_failure_that_lasts_has_no_end_in_the_log_of_a_worker_that_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    bench = Bench(tmp_path, chain_of(["a"]))
+    bench.start()
+    bench.sink.errors = [SinkUnavailableError("disk full")] * 9
+    bench.run(2, 1.0)
+    bench.worker.finish(lambda _seconds: None)
+    assert not any("works again" in record.getMessage() for record in caplog.records)
+
+
 def test_another_reason_of_a_failure_is_logged_after_a_while_and_ever_less_often(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
