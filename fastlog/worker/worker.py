@@ -203,7 +203,7 @@ class Worker:
 
     def close(self) -> None:
         """Close everything, without another sync."""
-        self._events.flush()
+        self._events.flush(final=True)
         self._throughput.close()
         self._sink.close()
         self._ledger.close()

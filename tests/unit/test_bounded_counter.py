@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 from builders import Clock
 
 from fastlog.bounded_counter import BoundedCounter
-from fastlog.eventlog import TEXTS_PER_KIND, EventLog
+from fastlog.eventlog import LAST_INTERVAL, REPEATED_TEXTS, TEXTS_PER_KIND, EventLog
 
 
 def test_keys_beyond_the_limit_share_the_overflow_key() -> None:
@@ -45,6 +46,50 @@ def test_the_event_log_limits_the_texts_of_each_kind(caplog: pytest.LogCaptureFi
     expected = [f"rejected host-{n} (2)" for n in range(TEXTS_PER_KIND)]
     expected += ["rejected: 6 other events", "dropped records: disk full (1)"]
     assert [record.message for record in caplog.records] == expected
+
+
+def test_a_text_that_goes_on_is_logged_ever_less_often_and_nothing_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock(0.0)
+    events = EventLog(logging.getLogger("fastlog.test"), monotonic=clock)
+
+    def second(*texts: str) -> list[str]:
+        before = len(caplog.records)
+        for text in texts:
+            events.add("rejected", text)
+        events.flush()
+        clock.now += 1.0
+        return [record.getMessage() for record in caplog.records[before:]]
+
+    lines = [line for _ in range(3600) for line in second("a", "a")]
+    spans = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600, 600]
+    assert lines == ["a (2)", *(f"a ({2 * span} in {span} s)" for span in spans)]
+    assert second("b", "a") == ["b (1)"], "another one is not delayed"
+    clock.now += LAST_INTERVAL
+    assert second() == ["a (353 in 778 s)"]
+    clock.now += 2 * LAST_INTERVAL
+    assert second() == []
+    assert second("a") == ["a (1)"], "after a pause it is logged at once"
+    assert second("a") == ["a (1 in 1 s)"]
+    assert second("a") == []
+    events.flush(final=True)
+    assert caplog.records[-1].getMessage() == "a (1 in 2 s)"
+
+
+def test_many_texts_that_go_on_are_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock(0.0)
+    events = EventLog(logging.getLogger("fastlog.test"), monotonic=clock)
+    for _ in range(3600):
+        for n in range(2 * REPEATED_TEXTS):
+            events.add("rejected", f"rejected host-{n}")
+        events.flush()
+        clock.now += 1.0
+    events.flush(final=True)
+    lines = [record.getMessage() for record in caplog.records]
+    counts = [int(re.search(r"(?:\(|: )(\d+)", line[8:])[1]) for line in lines]  # type: ignore[index]
+    assert sum(counts) == 3600 * 2 * REPEATED_TEXTS
+    assert len(lines) < 3600 * (TEXTS_PER_KIND + 2)
 
 
 def test_a_kind_with_an_interval_is_logged_at_once_and_then_with_a_sum(
