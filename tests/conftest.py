@@ -6,12 +6,17 @@ import ctypes
 import gc
 import os
 import signal
+from pathlib import Path
 
 import hypothesis
 import pytest
-from browsers import end_chromium
-from long_tests import spread
-from postgres_servers import forget_templates
+
+# The asserts of these say what was compared, as those of the tests do.
+pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("support/*.py")))
+
+from browsers import end_chromium  # noqa: E402
+from long_tests import spread  # noqa: E402
+from postgres_servers import forget_templates  # noqa: E402
 
 # An example may take long on a loaded machine.
 hypothesis.settings.register_profile("fastlog", hypothesis.settings(deadline=None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -46,8 +47,21 @@ def run(version: str, way: str, server: FakeServer, count: int, *spool: Path) ->
         _, errors = process.communicate(timeout=120)
     finally:
         process.kill()
-    lines = [line for line in errors.splitlines() if "cannot connect" not in line]
-    assert (process.returncode, lines) == (0, [])
+    assert (process.returncode, without_delays(errors)) == (0, [])
+
+
+_DELAYS = re.compile(
+    r"fastlog_client: \S+: (cannot connect|no connection within|no welcome within"
+    r"|nothing received from the server|the connection was lost)"
+)
+
+
+def without_delays(errors: str) -> list[str]:
+    """Return the lines, without the client's reports of connections that are slow or end.
+
+    On a loaded machine that happens, and the client has to get over it.
+    """
+    return [line for line in errors.splitlines() if not _DELAYS.match(line)]
 
 
 def numbers_by_name(server: FakeServer) -> dict[str, list[int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 from conditions import wait_for
+from nats.errors import NoRespondersError
 from nats_servers import NatsCluster, nats_cluster
 from postgres_stores import Database
 from senders import stock_frame
 from servers import Server, processes_of
 
+from fastlog.errors import SinkUnavailableError
 from fastlog.jetstream.connection import Connection
 from fastlog.jetstream.target import parse_url
 
@@ -30,8 +32,38 @@ def shared_cluster() -> Iterator[NatsCluster]:
     It ends with its module: idle, it takes 1 % of a core, which in the whole suite is thirty times
     what its start takes.
     """
-    with nats_cluster() as cluster:
+    with nats_cluster() as cluster, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "request", waiting_for_leaders(Connection.request))
         yield cluster
+
+
+def waiting_for_leaders(request: Callable[..., bytes]) -> Callable[..., bytes]:
+    """Return a `request` that asks again while nobody answers, as workers do.
+
+    On a loaded machine the servers of a cluster sometimes elect another leader. What was asked
+    meanwhile did not arrive, so it can be repeated.
+    """
+
+    def wait_for_leader(*arguments: Any) -> bytes:
+        failures: list[SinkUnavailableError] = []
+
+        def answer() -> tuple[bytes] | None:
+            try:
+                return (request(*arguments),)
+            except SinkUnavailableError as error:
+                if not isinstance(error.__cause__, NoRespondersError):
+                    raise
+                failures.append(error)
+                return None
+
+        try:
+            answered = wait_for(answer, seconds=10)
+        except AssertionError:
+            raise failures[-1] from None
+        assert answered is not None
+        return answered[0]
+
+    return wait_for_leader
 
 
 @pytest.fixture
