@@ -80,7 +80,10 @@ def test_gaps_are_declared_to_a_silent_server_at_the_end(version: str):
     with FakeServer(window=0) as server:
         lines = run(version, _BEGIN, server, 4.0)
         assert "records were left at exit: they are lost" in "".join(lines)
-        assert server.table.gaps[0][1][:3] == (1, 100, 6)
+        first, last, reason = server.table.gaps[0][1][:3]
+        assert (first, reason) == (1, 6)
+        # A program that stood still for longer declares those of the exit handlers with the others.
+        assert last in (100, 103)
 
 
 @versions
