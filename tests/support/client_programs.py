@@ -59,7 +59,7 @@ _DELAYS = re.compile(
 def without_delays(errors: str) -> list[str]:
     """Return the lines, without the client's reports of connections that are slow or end.
 
-    On a loaded machine that happens, and the client has to get over it.
+    That happens on a loaded machine, and the client continues.
     """
     return [line for line in errors.splitlines() if not _DELAYS.match(line)]
 
